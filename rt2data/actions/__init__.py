@@ -1,0 +1,1 @@
+"""Action spaces, codecs and their checks."""

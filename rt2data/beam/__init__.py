@@ -1,0 +1,1 @@
+"""The only room that imports Apache Beam: it wires and counts."""

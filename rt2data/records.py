@@ -1,0 +1,136 @@
+"""The records that flow between rooms: Step and Example in, Rows on, Reject aside. Frozen; nothing else crosses a file boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["robot", "web"]
+F32 = NDArray[np.float32]
+
+
+class Place(NamedTuple):
+    """A byte range of a file that holds one encoded image."""
+
+    path: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One picture of one camera, as the source holds it.
+
+    `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
+    no encoded bytes, pixels uint8[height, width, 3] in RGB. `place` says where the encoded bytes lie, if they lie in a file as they
+    are; then nothing needs to be copied.
+    """
+
+    camera: str
+    data: bytes | memoryview | NDArray[np.uint8]
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a robot episode: what was seen and the action taken after it."""
+
+    episode: str  # unique in the source; [A-Za-z0-9_-]
+    step: int  # 0-based position in the episode
+    steps: int  # length of the episode as recorded
+    split: str
+    instruction: str
+    action: F32  # [D] in the source's units
+    images: tuple[Image, ...]
+    state: F32 | None = None  # [S]
+    is_first: bool = False
+    is_last: bool = False
+    is_terminal: bool = False
+    timestamp: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question about a picture, with every answer that was given."""
+
+    key: str  # unique in the source; [A-Za-z0-9_-]
+    group: str  # what must not be torn between splits: the image's id
+    split: str
+    question: str
+    answers: tuple[str, ...]
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Something left out, with its reason.
+
+    `fault` is True for what is wrong with the data (it counts against the recipe's `max_bad`) and False for what the recipe asked to
+    leave out. `count` is the number of steps or examples lost with it (1 where it is not known).
+    """
+
+    reason: str  # a short snake_case word: bad_crc, corrupt_image, nan_action, blank_instruction, ...
+    where: str  # file, episode, step, byte: whatever finds it again
+    detail: str = ""
+    fault: bool = True
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A work order to read: one raw file, or a range of it. Small; the same for the same files.
+
+    `start`, `stop` and `first` mean what the source wants them to mean (byte range and number of the first record for RLDS).
+    """
+
+    index: int  # position among the source's units: 0, 1, 2, ...
+    path: str
+    split: str
+    start: int = 0
+    stop: int = 0
+    first: int = 0
+    bytes: int = 0  # how much there is to read, for progress
+
+    @property
+    def label(self) -> str:
+        return f"{self.path}[{self.start}:{self.stop}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A batch of prepared rows of one source, as columns, in the order they are drawn. n rows.
+
+    Robot rows have `text` = instruction and no answers; web rows have `text` = question and no action.
+    """
+
+    source: str
+    kind: Kind
+    keys: Sequence[str]  # n row keys, unique in the source
+    groups: Sequence[str]  # n episode or image ids
+    steps: NDArray[np.int32]  # n step numbers; -1 for web
+    text: Sequence[str]  # n
+    answers: Sequence[Sequence[str]]  # n; empty for robot
+    picks: NDArray[np.int32]  # n: which distinct answer this row stands for; -1 where the answer rule decides
+    action: F32 | None  # [n, D]
+    state: F32 | None  # [n, S]
+    terminate: NDArray[np.bool_]  # n: the step that ends the task
+    epochs: NDArray[np.int64]  # n: how many times the source had been read through before this draw
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a trainer learns from a batch of rows. Target ids (with the end token) follow the prompt's: loss starts at `prompt_len`."""
+
+    prompts: Sequence[str]
+    targets: Sequence[str]
+    input_ids: Sequence[Sequence[int]]
+    prompt_len: Sequence[int]
+    bins: NDArray[np.int32] | None = None  # [n, K] action bins; None for web
+    info: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,130 @@
+"""What every source is, and the table of sources. A new raw format is one file beside this one and one line in `SOURCES`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rt2data.exact import Share, Weight
+from rt2data.images import ImageRule
+from rt2data.records import Example, Kind, Reject, Step, Unit
+
+SOURCES: dict[str, str] = {
+    "rlds": "rt2data.sources.rlds:RLDS",
+    "vqav2": "rt2data.sources.vqav2:VQAv2",
+}
+
+
+class Settings(BaseModel):
+    """Base of everything a recipe can say: frozen, typed strictly, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
+
+
+class Source(Settings):
+    """A raw dataset: its settings are the fields, and it reads itself.
+
+    `units` lists the work orders (looking at sizes and headers only, and refusing files that are cut); `read` turns one of them into
+    Steps or Examples and Rejects. `files` names every raw file that matters, so that a change is noticed.
+    """
+
+    role: ClassVar[Kind]
+    mix_only: ClassVar[frozenset[str]] = frozenset({"weight"})
+    """Settings that change nothing in the prepared store."""
+
+    weight: Weight = Field(default=1, validate_default=True)
+    """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
+    holdout: Share = Field(default=0, validate_default=True)
+    """Fraction of episodes (or of images) set aside as split `val`, chosen by hash, stable when data grows."""
+    images: ImageRule = ImageRule()
+    """What is checked, kept and made of the pictures."""
+    max_text_bytes: Annotated[int, Field(ge=1)] = 32768
+    """Longer instructions, questions and answers are rejected."""
+
+    def prepare_settings(self) -> dict[str, Any]:
+        """The settings that decide what the prepared store holds, as plain JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.mix_only))
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """Paths of all raw files this source depends on, sorted. Raises UsageError where something is missing."""
+
+    @abstractmethod
+    def units(self) -> list[Unit]:
+        """Work orders, in order. Raises DataError where a file is cut, UsageError where it is missing."""
+
+    @abstractmethod
+    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+        """Read one unit. Steps of an episode come together and in order."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What is there, from headers and metadata alone, for `rt2data inspect`."""
+
+
+class Filters(Settings):
+    """Which episodes and steps to keep. What is left out is counted by reason, not as a fault."""
+
+    min_steps: Annotated[int, Field(ge=0)] = 2
+    """Shorter episodes are left out."""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Longer episodes are left out."""
+    instruction: str | None = None
+    """Keep only episodes whose instruction matches this regular expression (searched, case ignored)."""
+    drop_first: Annotated[int, Field(ge=0)] = 0
+    """Steps to drop at the start of each episode."""
+    drop_last: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated)."""
+    noop: Annotated[float, Field(ge=0)] | None = None
+    """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper does not change."""
+
+
+class RobotSource(Source):
+    """A log of robot episodes."""
+
+    role: ClassVar[Kind] = "robot"
+    mix_only: ClassVar[frozenset[str]] = frozenset({"weight"})
+
+    action_space: str
+    """Name of a file in schemas/actions, or the path of a .toml of your own."""
+    camera: str | None = None
+    """The camera whose picture goes into the mixture; by default the first by name."""
+    gripper_open: Literal[-1, 0, 1] | None = None
+    """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
+    terminate: Literal["last_step", "is_terminal", "never"] = "last_step"
+    """Which step carries the terminate token."""
+    blank_instruction: Literal["reject", "keep"] = "reject"
+    """An episode without words: reject it as a fault, or keep it."""
+    bad_step: Literal["step", "episode"] = "step"
+    """A step with NaN or Inf in its action: reject the step, or its whole episode."""
+    filters: Filters = Filters()
+    """Which episodes and steps to keep."""
+
+
+class WebSource(Source):
+    """A corpus of pictures with questions or captions."""
+
+    role: ClassVar[Kind] = "web"
+
+    answers: Literal["majority", "sample", "all"] = "majority"
+    """`majority`: the commonest; `sample`: one of them by key and epoch; `all`: one row for each distinct answer."""
+
+    def prepare_settings(self) -> dict[str, Any]:
+        """`majority` and `sample` choose when rows are drawn; only `all` changes the rows themselves."""
+        return super().prepare_settings() | {"answers": "all" if self.answers == "all" else "drawn"}
+
+
+def source_class(kind: str) -> type[Source]:
+    """The class behind a name of the table."""
+    module, name = SOURCES[kind].split(":")
+    found: type[Source] = getattr(import_module(module), name)
+    return found
+
+
+def source_classes(role: Kind) -> tuple[type[Source], ...]:
+    """All sources of one side of the mixture, in the table's order."""
+    return tuple(cls for cls in map(source_class, SOURCES) if cls.role == role)
