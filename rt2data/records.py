@@ -66,6 +66,25 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """What a Step and an Example become: text, an answer or an action, pictures. After this there is one kind of record."""
+
+    key: str  # unique in the source; [A-Za-z0-9_-]
+    group: str  # episode or image id: what must not be torn between splits
+    split: str
+    text: str  # instruction or question
+    images: tuple[Image, ...]  # the one for the mixture first
+    step: int = -1
+    steps: int = -1
+    answers: tuple[str, ...] = ()
+    pick: int = -1  # which distinct answer this row stands for; -1 where the answer rule decides
+    action: F32 | None = None  # [D] in the action space's units and polarity
+    state: F32 | None = None  # [S]
+    terminate: bool = False
+    timestamp: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
     """Something left out, with its reason.
 

@@ -1,0 +1,175 @@
+"""The graph: prepare every source, plan, write every shard, seal. The same from a laptop to Dataflow; only work orders flow.
+
+    units -> prepare -> gather -> seal store --+
+    ready stores ------------------------------+-> plan -> shards -> write -> seal
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from rt2data.beam.local import find_run
+from rt2data.beam.pool import Work
+from rt2data.build import Preparation, Site, begin_mix
+from rt2data.gather import GatherOrder, RowsSummary, gather_orders, gather_rows, seal_store
+from rt2data.job import read_job
+from rt2data.manifest import seal
+from rt2data.mix import ShardInfo, ShardOrder, write_shard
+from rt2data.prepare import UnitSummary, prepare_unit, staging_folder
+from rt2data.recipe import Recipe
+
+AT_ONCE = 64
+"""Work orders handed to the pool before the first result is waited for."""
+
+
+class CarryOut(beam.DoFn):  # type: ignore[misc]
+    """Hand work orders to the machine's pool; results come in the order of the orders."""
+
+    def __init__(self, work: Work, run: str | None) -> None:
+        self.work, self.run = work, run
+
+    def start_bundle(self) -> None:
+        self.waiting: deque[Future[Any]] = deque()
+
+    def process(self, order: Any) -> Iterator[Any]:
+        self.waiting.append(find_run(self.run).submit(self.work, order))
+        if len(self.waiting) > AT_ONCE:
+            yield self.waiting.popleft().result()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        window = GlobalWindow()
+        for future in self.waiting:
+            yield WindowedValue(future.result(), window.max_timestamp(), [window])
+
+
+class Here(beam.DoFn):  # type: ignore[misc]
+    """Call a small function where the graph runs; its failure keeps its type."""
+
+    def __init__(self, function: Any, run: str | None) -> None:
+        self.function, self.run = function, run
+
+    def process(self, element: Any, *sides: Any) -> Iterator[Any]:
+        try:
+            yield from self.function(element, *sides)
+        except Exception as error:
+            find_run(self.run).fail(error)
+            raise
+
+
+@dataclass
+class PrepareSources(beam.PTransform):  # type: ignore[misc]
+    """The names of the sources whose stores are ready, after those that were not have been prepared."""
+
+    todo: tuple[Preparation, ...]
+    run: str | None = None
+
+    def expand(self, start: Any) -> Any:
+        """Units -> rows -> stores."""
+        by_name = {p.name: p for p in self.todo}
+        orders = [order for p in self.todo for order in p.units]
+        units = (
+            start
+            | "Units" >> beam.Create(orders)
+            | "SpreadUnits" >> beam.Reshuffle()
+            | "PrepareUnit" >> beam.ParDo(CarryOut(prepare_unit, self.run)).with_output_types(UnitSummary)
+            | "UnitsByName" >> beam.Map(_named)
+        )
+        rows = (
+            units
+            | "AllUnits" >> beam.GroupByKey()
+            | "GatherOrders" >> beam.ParDo(Here(_GatherOrders(by_name), self.run)).with_output_types(GatherOrder)
+            | "SpreadRows" >> beam.Reshuffle()
+            | "GatherRows" >> beam.ParDo(CarryOut(gather_rows, self.run)).with_output_types(RowsSummary)
+            | "RowsByName" >> beam.Map(_named)
+        )
+        sealed = (
+            {"units": units, "rows": rows}
+            | "AllOfAStore" >> beam.CoGroupByKey()
+            | "SealStore" >> beam.ParDo(Here(_SealStore(by_name), self.run)).with_output_types(str)
+        )
+        ready = start | "ReadyStores" >> beam.Create([p.name for p in self.todo if p.ready])
+        return (sealed, ready) | "Stores" >> beam.Flatten()
+
+
+def _named(summary: Any) -> tuple[str, Any]:
+    return summary.name, summary
+
+
+@dataclass(frozen=True)
+class _GatherOrders:
+    todo: dict[str, Preparation]
+
+    def __call__(self, named: tuple[str, Iterable[UnitSummary]]) -> list[GatherOrder]:
+        name, units = named
+        return gather_orders(name, staging_folder(self.todo[name].folder), list(units))
+
+
+@dataclass(frozen=True)
+class _SealStore:
+    todo: dict[str, Preparation]
+
+    def __call__(self, named: tuple[str, dict[str, Iterable[Any]]]) -> list[str]:
+        name, parts = named
+        units = sorted(parts["units"], key=lambda u: int(u.unit))
+        seal_store(name, self.todo[name].source, self.todo[name].folder, units, list(parts["rows"]))
+        return [name]
+
+
+@dataclass
+class Mix(beam.PTransform):  # type: ignore[misc]
+    """From the names of ready stores to the sealed manifest's path."""
+
+    site: Site
+    recipe: Recipe
+    todo: tuple[Preparation, ...]
+    allow_bad: bool = False
+    run: str | None = None
+
+    def expand(self, stores: Any) -> Any:
+        """Plan once all stores are ready, write the shards, seal once all are written."""
+        start = stores.pipeline | "Start" >> beam.Create([None])
+        plan = _Plan(self.site, self.recipe, self.todo, self.allow_bad)
+        shards = (
+            start
+            | "Plan" >> beam.ParDo(Here(plan, self.run), beam.pvalue.AsList(stores)).with_output_types(ShardOrder)
+            | "SpreadShards" >> beam.Reshuffle()
+            | "WriteShard" >> beam.ParDo(CarryOut(write_shard, self.run)).with_output_types(ShardInfo)
+        )
+        return start | "Seal" >> beam.ParDo(Here(_Seal(self.site), self.run), beam.pvalue.AsList(shards)).with_output_types(str)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    site: Site
+    recipe: Recipe
+    todo: tuple[Preparation, ...]
+    allow_bad: bool
+
+    def __call__(self, _: None, ready: list[str]) -> list[ShardOrder]:
+        stores = {p.name: p.store for p in self.todo}
+        assert set(ready) == set(stores)
+        return begin_mix(self.site, self.recipe, stores, self.allow_bad)[1]
+
+
+@dataclass(frozen=True)
+class _Seal:
+    site: Site
+
+    def __call__(self, _: None, shards: list[ShardInfo]) -> list[str]:
+        if shards:
+            seal(self.site.staging, read_job(self.site.staging), shards)
+            self.site.publish()
+        return [str(self.site.out / "manifest.json")]
+
+
+def wire(pipeline: Any, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False, run: str | None = None) -> Any:
+    """Put the whole graph into a pipeline."""
+    return pipeline | PrepareSources(tuple(todo), run) | Mix(site, recipe, tuple(todo), allow_bad, run)

@@ -1,0 +1,215 @@
+"""Who carries out work orders on one machine: processes that never import Beam, threads, or the caller itself.
+
+A worker that is killed gets its order back once, then the order is reported by name. Workers die with their parent: each waits on a
+pipe only the parent holds.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any, Literal, Protocol
+
+from rt2data.errors import InternalError
+
+Work = Callable[[Any], Any]
+PoolKind = Literal["processes", "threads"]
+ATTEMPTS = 2
+PRELOAD = ["rt2data.work"]
+
+
+class Pool(Protocol):
+    """Takes work orders, gives futures. `close` ends it: `grace_s` for orders under way, none for those still waiting."""
+
+    def submit(self, work: Work, order: Any) -> Future[Any]: ...
+
+    def close(self, grace_s: float = 0) -> None: ...
+
+
+def make_pool(kind: PoolKind, workers: int) -> Pool:
+    """A pool of this kind; with no workers the caller does the work itself."""
+    if workers == 0:
+        return Inline()
+    return Processes(workers) if kind == "processes" else Threads(workers)
+
+
+class Inline:
+    """No pool: the caller does the work. What distributed runners use."""
+
+    def submit(self, work: Work, order: Any) -> Future[Any]:
+        """Do it now."""
+        return _settled(work, order)
+
+    def close(self, grace_s: float = 0) -> None:
+        """Nothing is under way."""
+
+
+def _settled(work: Work, order: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(work(order))
+    except Exception as error:  # the future carries it to whoever waits
+        future.set_exception(error)
+    return future
+
+
+class Threads:
+    """Threads of this process: the work is copying and hashing, which let other threads run."""
+
+    def __init__(self, workers: int) -> None:
+        self._executor = ThreadPoolExecutor(workers)
+
+    def submit(self, work: Work, order: Any) -> Future[Any]:
+        """Queue it."""
+        return self._executor.submit(work, order)
+
+    def close(self, grace_s: float = 0) -> None:
+        """Let what is under way finish."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass
+class _Task:
+    work: Work
+    order: Any
+    future: Future[Any]
+
+
+class Processes:
+    """Worker processes, each with one order at a time, so that a death is blamed on the right order."""
+
+    def __init__(self, workers: int) -> None:
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOAD)
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._seats = [_Seat(self._context, self._tasks) for _ in range(workers)]
+
+    def submit(self, work: Work, order: Any) -> Future[Any]:
+        """Queue it for the next free worker."""
+        future: Future[Any] = Future()
+        self._tasks.put(_Task(work, order, future))
+        return future
+
+    def close(self, grace_s: float = 0) -> None:
+        """End the workers: those at work have `grace_s` seconds to finish."""
+        for seat in self._seats:
+            seat.closing.set()
+        for _ in self._seats:
+            self._tasks.put(None)
+        for seat in self._seats:
+            seat.thread.join(timeout=grace_s if grace_s else 0.05)
+        for seat in self._seats:
+            seat.end()
+
+
+@dataclass
+class _Seat:
+    """A thread that feeds one worker process and replaces it when it dies."""
+
+    context: Any
+    tasks: SimpleQueue[_Task | None]
+    closing: Event = field(default_factory=Event)
+    guard: Lock = field(default_factory=Lock)
+    worker: tuple[BaseProcess, Connection] | None = None
+
+    def __post_init__(self) -> None:
+        self.thread = Thread(target=self._feed, daemon=True)
+        self.thread.start()
+
+    def _feed(self) -> None:
+        with suppress(EOFError, OSError):
+            self._hire()
+        while (task := self.tasks.get()) is not None:
+            if self.closing.is_set():
+                task.future.cancel()
+            elif task.future.set_running_or_notify_cancel():
+                self._carry_out(task)
+
+    def _carry_out(self, task: _Task) -> None:
+        for _ in range(ATTEMPTS):
+            try:
+                ok, value = self._ask(task)
+            except (EOFError, OSError):
+                self._dismiss()
+                if self.closing.is_set():
+                    break
+                continue
+            task.future.set_result(value) if ok else task.future.set_exception(value)
+            return
+        label = getattr(task.order, "label", repr(task.order))
+        lost = InternalError(f"the worker died {ATTEMPTS} times on one work order", label, "is the machine out of memory?")
+        task.future.set_exception(lost)
+
+    def _ask(self, task: _Task) -> tuple[bool, Any]:
+        connection = self._hire()
+        connection.send((task.work, task.order))
+        answer: tuple[bool, Any] = connection.recv()
+        return answer
+
+    def _hire(self) -> Connection:
+        with self.guard:
+            if self.worker is None:
+                ours, theirs = self.context.Pipe()
+                process = self.context.Process(target=serve, args=(theirs,), daemon=True)
+                process.start()
+                theirs.close()
+                self.worker = process, ours
+            return self.worker[1]
+
+    def _dismiss(self) -> None:
+        with self.guard:
+            worker, self.worker = self.worker, None
+        if worker is not None:
+            worker[0].kill()
+            worker[0].join(5)
+            worker[1].close()
+
+    def end(self) -> None:
+        """Kill the worker, at work or not."""
+        with suppress(OSError, ValueError):
+            self._dismiss()
+
+
+def serve(connection: Connection) -> None:
+    """A worker's life: take an order, carry it out, answer; end when the parent is gone. Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_die_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            work, order = connection.recv()
+            future = _settled(work, order)
+            error = future.exception()
+            connection.send((True, future.result()) if error is None else (False, _portable(error)))
+
+
+def _die_with_parent() -> None:
+    """An order may take minutes: do not outlive the parent by finishing it."""
+    import os
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error itself where it can travel between processes, else a plain one with its text and trace."""
+    import pickle
+    import traceback
+
+    try:
+        pickle.loads(pickle.dumps(error))  # our own bytes, made on this line
+    except Exception:
+        return InternalError(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))[-2000:])
+    error.add_note("".join(traceback.format_exception(error)))
+    return error

@@ -1,0 +1,40 @@
+"""Run the graph: here with a pool of workers, or wherever Beam's own options say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from rt2data.beam.graph import wire
+from rt2data.beam.local import local_run
+from rt2data.beam.pool import Pool
+from rt2data.build import Site, preparations, store_root
+from rt2data.manifest import Manifest, read_manifest
+from rt2data.recipe import Recipe
+
+
+def build_locally(
+    recipe: Recipe, site: Site, pool: Pool, on_result: Callable[[Any], None] = lambda _: None, allow_bad: bool = False
+) -> Manifest:
+    """Build a mixture on this machine. Raises the errors of rt2data.errors as they were raised."""
+    with site.held(), preparations(recipe, store_root(recipe)) as todo, local_run(pool, on_result) as run:
+        on_result(tuple(todo))
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--direct_running_mode=in_memory"]))
+        wire(pipeline, recipe, site, todo, allow_bad, run.name)
+        try:
+            pipeline.run().wait_until_finish()
+        except Exception as error:
+            raise (run.failure or error) from None
+    return read_manifest(site.out)
+
+
+def build_anywhere(recipe: Recipe, site: Site, options: Sequence[str], allow_bad: bool = False) -> Any:
+    """Build with the runner that Beam's options name; gives the runner's result without waiting for it."""
+    with site.held(), preparations(recipe, store_root(recipe)) as todo:
+        pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+        wire(pipeline, recipe, site, todo, allow_bad)
+        return pipeline.run()

@@ -1,0 +1,142 @@
+"""The whole program as plain Python: prepare, plan, write, seal. Beam wires the same functions; both give the same bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rt2data.errors import UsageError
+from rt2data.gather import gather_orders, gather_rows, seal_store
+from rt2data.job import Job, adopt, decide
+from rt2data.manifest import Manifest, read_manifest, seal
+from rt2data.mix import ShardOrder, write_shard
+from rt2data.plan import needed_sources
+from rt2data.prepare import UnitOrder, begin, prepare_unit, ready_store, store_folder
+from rt2data.publish import exclusively, is_complete, output_errors, publish_folder, refuse_foreign, remove_temporaries
+from rt2data.recipe import Recipe
+from rt2data.sources.base import Source
+from rt2data.store import Store
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a mixture is built: the output's name, and the staging folder beside it that takes its name when complete."""
+
+    out: Path
+    overwrite: bool = False
+    restart: bool = False
+
+    @property
+    def staging(self) -> Path:
+        return self.out.with_name(f".{self.out.name}.partial")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the output while it is built. Raises UsageError, OutputError or LockedError before anything is read."""
+        refuse_foreign(self.out)
+        with output_errors(self.out):
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+        with exclusively(self.out.with_name(f".{self.out.name}.lock"), str(self.out)):
+            if self.restart:
+                shutil.rmtree(self.staging, ignore_errors=True)
+            with output_errors(self.staging):
+                self.staging.mkdir(exist_ok=True)
+            remove_temporaries(self.staging)
+            try:
+                yield
+            finally:
+                self._leave_nothing_empty()
+
+    def _leave_nothing_empty(self) -> None:
+        if self.staging.is_dir() and not any(self.staging.iterdir()):
+            self.staging.rmdir()
+
+    def finished(self, job: Job) -> Manifest | None:
+        """The manifest where this very mixture is here already. Raises UsageError where another one is and may not be replaced."""
+        if not is_complete(self.out):
+            return None
+        manifest = read_manifest(self.out)
+        if manifest.plan.fingerprint == job.plan.fingerprint:
+            return manifest
+        if not self.overwrite:
+            raise UsageError("another mixture is here already", str(self.out), "choose another place, or replace it with --overwrite")
+        return None
+
+    def publish(self) -> None:
+        """Give the finished staging folder the output's name."""
+        publish_folder(self.staging, self.out)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What there is to do for one source: nothing where its store is ready."""
+
+    name: str
+    source: Source
+    folder: Path
+    units: tuple[UnitOrder, ...]
+
+    @property
+    def ready(self) -> bool:
+        return not self.units
+
+    @property
+    def store(self) -> Store:
+        return Store(self.folder)
+
+
+@contextmanager
+def preparations(recipe: Recipe, root: Path) -> Iterator[list[Preparation]]:
+    """What there is to do for each needed source; the stores that are to be written are held meanwhile."""
+    with ExitStack() as stack:
+        found = []
+        for name, source in needed_sources(recipe).items():
+            folder = store_folder(root, name, source)
+            if ready_store(folder) is None:
+                stack.enter_context(exclusively(folder.with_name(f".{folder.name}.lock"), f"the store of {name}", wait_s=24 * 3600))
+            if ready_store(folder) is not None:
+                found.append(Preparation(name, source, folder, ()))
+                continue
+            with output_errors(folder):
+                found.append(Preparation(name, source, folder, tuple(begin(name, source, folder))))
+        yield found
+
+
+def store_root(recipe: Recipe) -> Path:
+    """The folder of prepared stores: the recipe's, else $RT2DATA_STORE, else the user's cache."""
+    named = recipe.store or os.environ.get("RT2DATA_STORE")
+    return Path(named).absolute() if named else Path.home() / ".cache" / "rt2data" / "store"
+
+
+def prepare_plainly(todo: Preparation) -> Store:
+    """Prepare one source in this process."""
+    if not todo.ready:
+        units = [prepare_unit(order) for order in todo.units]
+        rows = [gather_rows(order) for order in gather_orders(todo.name, Path(todo.units[0].folder), units)]
+        seal_store(todo.name, todo.source, todo.folder, units, rows)
+    return todo.store
+
+
+def begin_mix(site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False) -> tuple[Job, list[ShardOrder]]:
+    """Decide, and lay out the shards' work orders; none where this very mixture is here already."""
+    job = decide(recipe, stores, allow_bad)
+    if site.finished(job) is not None:
+        return job, []
+    adopt(site.staging, job)
+    return job, [ShardOrder(str(site.staging), index) for index in range(job.plan.shards)]
+
+
+def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False) -> Manifest:
+    """Build a mixture in this process, one unit after another."""
+    with site.held():
+        with preparations(recipe, store_root(recipe)) as todo:
+            stores = {p.name: prepare_plainly(p) for p in todo}
+        job, orders = begin_mix(site, recipe, stores, allow_bad)
+        if orders:
+            seal(site.staging, job, [write_shard(order) for order in orders])
+            site.publish()
+    return read_manifest(site.out)

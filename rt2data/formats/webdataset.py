@@ -1,0 +1,129 @@
+"""WebDataset: plain ustar, one picture and one .json for each key, time stamps 0. The bytes are those of Python's tarfile."""
+
+from __future__ import annotations
+
+import mmap
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+from rt2data.errors import DataError
+from rt2data.formats.base import Format, Member, ShardWriter
+from rt2data.formats.chunks import ChunkWriter
+
+HEADER = tarfile.BLOCKSIZE
+NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 135), slice(148, 156)
+
+
+def _blank_header() -> bytes:
+    info = tarfile.TarInfo("")
+    info.mode, info.mtime = 0o444, 0
+    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    header[CHECKSUM] = b" " * 8
+    return bytes(header)
+
+
+_BLANK = _blank_header()
+_BLANK_SUM = sum(_BLANK) - sum(_BLANK[SIZE])
+
+
+def tar_header(name: bytes, size: int) -> bytearray:
+    """A ustar header, 512 bytes. `name` has at most 100 bytes, `size` is below 8 GiB."""
+    header = bytearray(_BLANK)
+    octal = b"%011o" % size
+    header[: len(name)] = name
+    header[SIZE] = octal
+    header[CHECKSUM] = b"%06o\0 " % (_BLANK_SUM + sum(name) + sum(octal))
+    return header
+
+
+def padded(size: int) -> int:
+    """`size` rounded up to whole tar blocks."""
+    return -(-size // HEADER) * HEADER
+
+
+class TarWriter(ShardWriter):
+    """One tar shard, laid out in memory a few megabytes at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._out = ChunkWriter(file)
+
+    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
+        """Header, room for the picture, header, record."""
+        image_end = HEADER + padded(image_bytes)
+        room = self._out.room(image_end + HEADER + padded(len(record)))
+        room[:HEADER] = tar_header(f"{key}.{extension}".encode(), image_bytes)
+        room[HEADER + image_bytes : image_end] = bytes(image_end - HEADER - image_bytes)
+        room[image_end : image_end + HEADER] = tar_header(f"{key}.json".encode(), len(record))
+        start = image_end + HEADER
+        room[start : start + len(record)] = record
+        room[start + len(record) :] = bytes(len(room) - start - len(record))
+        return room[HEADER : HEADER + image_bytes]
+
+    def close(self) -> tuple[int, str]:
+        """End of archive: two empty blocks, then padding to a whole tar record."""
+        end = 2 * HEADER
+        end += -(self._out.size + end) % tarfile.RECORDSIZE
+        self._out.room(end)[:] = bytes(end)
+        return self._out.close()
+
+
+class WebDataset(Format):
+    """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order."""
+
+    extension: ClassVar[str] = "tar"
+
+    def open(self, file: BinaryIO) -> TarWriter:
+        """A writer of one tar."""
+        return TarWriter(file)
+
+    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
+        """Two headers and two padded bodies."""
+        return 2 * HEADER + padded(image_bytes) + padded(record_bytes)
+
+    def read(self, path: Path) -> Iterator[Member]:
+        """Examples by pairs of members; the picture comes first. Pads, checksums and the end mark are checked."""
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                raise DataError("an empty shard", str(path), "build it again")
+            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        members = _members(path, whole)
+        for name, image in members:
+            key, _, extension = name.partition(".")
+            other, record = next(members, ("", memoryview(b"")))
+            if other != f"{key}.json" or extension not in ("jpg", "png"):
+                raise DataError(f"member {name!r} is not followed by its record but by {other!r}", str(path), "build it again")
+            yield Member(key, extension, image, record)
+
+
+def _members(path: Path, whole: memoryview) -> Iterator[tuple[str, memoryview]]:
+    at = 0
+    while at + HEADER <= len(whole):
+        header = whole[at : at + HEADER]
+        if not any(header):
+            _check_end(path, whole, at)
+            return
+        name, size = _parse_header(path, header, at)
+        start, at = at + HEADER, at + HEADER + padded(size)
+        if at > len(whole):
+            raise DataError(f"cut inside {name}", f"{path} byte {len(whole)}", "build it again")
+        yield name, whole[start : start + size]
+    raise DataError("no end-of-archive mark: the shard is cut", f"{path} byte {len(whole)}", "build it again")
+
+
+def _check_end(path: Path, whole: memoryview, at: int) -> None:
+    if len(whole) % tarfile.RECORDSIZE or any(whole[at:]):
+        raise DataError("bytes behind the end-of-archive mark, or a cut end", f"{path} byte {at}", "build it again")
+
+
+def _parse_header(path: Path, header: memoryview, at: int) -> tuple[str, int]:
+    """Name and size, if the header is exactly the one we would write: so no flipped bit goes unnoticed."""
+    raw = bytes(header)
+    try:
+        name, size = raw[NAME].rstrip(b"\0"), int(raw[SIZE], 8)
+        if raw != bytes(tar_header(name, size)):
+            raise ValueError
+        return name.decode("ascii"), size
+    except ValueError:
+        raise DataError("a damaged member header", f"{path} byte {at}", "build it again") from None

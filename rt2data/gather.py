@@ -1,0 +1,218 @@
+"""Step three, continued: the rows of all units, gathered in keyed order, and the store sealed."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from rt2data import __version__
+from rt2data.actions.statistics import summarize
+from rt2data.errors import DataError
+from rt2data.order import WINDOW
+from rt2data.prepare import UnitSummary, blob_name, staging_folder
+from rt2data.publish import produce_whole, sync, write_whole
+from rt2data.sources.base import RobotSource, Source
+from rt2data.store import (
+    REJECTS,
+    STORE_VERSION,
+    Lost,
+    SplitInfo,
+    Stamp,
+    Store,
+    StoreInfo,
+    read_stamps,
+    rows_file,
+    vectors,
+    write_stamps,
+)
+
+ROWS_PER_FILE = 4 * WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class GatherOrder:
+    """Work order: write one file of rows: those of a split whose hash lies in [low, high)."""
+
+    name: str
+    folder: str
+    split: str
+    number: int
+    low: int
+    high: int
+    units: int
+
+    @property
+    def label(self) -> str:
+        return f"gather {self.name} {self.split} rows {self.number}"
+
+
+class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one file of rows holds."""
+
+    name: str
+    split: str
+    number: int
+    rows: int
+    image_bytes: int
+    text_bytes: int
+    formats: dict[str, int]
+    digest: str
+
+
+def gather_orders(name: str, folder: Path, units: list[UnitSummary]) -> list[GatherOrder]:
+    """One work order for each file of rows: equal ranges of the hash, as many as the rows need."""
+    rows: Counter[str] = Counter()
+    for unit in units:
+        rows.update(unit.rows)
+    orders = []
+    for split, count in sorted(rows.items()):
+        files = -(-count // ROWS_PER_FILE)
+        edges = [i * 2**64 // files for i in range(files + 1)]
+        orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units)) for i in range(files)]
+    return orders
+
+
+def gather_rows(order: GatherOrder) -> RowsSummary:
+    """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
+    folder = Path(order.folder)
+    table = pa.concat_tables(_slices(order)).sort_by([("order", "ascending"), ("key", "ascending")])
+    _refuse_duplicates(order, table)
+    target = rows_file(folder, order.split, order.number)
+    produce_whole(target, lambda path: pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False))
+    first = pc.list_element(table["images"], 0)
+    formats = pc.value_counts(pc.struct_field(first, "format")).to_pylist()
+    return RowsSummary(
+        name=order.name,
+        split=order.split,
+        number=order.number,
+        rows=table.num_rows,
+        image_bytes=pc.sum(pc.struct_field(first, "length")).as_py() or 0,
+        text_bytes=pc.sum(pc.binary_length(table["text"])).as_py() or 0,
+        formats={entry["values"]: entry["counts"] for entry in formats},
+        digest=xxhash.xxh3_128_hexdigest(table["digest"].to_numpy().tobytes()),
+    )
+
+
+def _slices(order: GatherOrder) -> Iterator[pa.Table]:
+    low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
+    wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
+    for unit in range(order.units):
+        yield pq.read_table(Path(order.folder) / f"fragment-{unit:05d}.parquet", filters=wanted, use_threads=False)
+
+
+def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
+    keys = table["key"].combine_chunks()
+    same = pc.equal(keys.slice(1), keys.slice(0, max(len(keys) - 1, 0)))
+    if pc.any(same).as_py():
+        key = keys[pc.index(same, True).as_py()].as_py()
+        raise DataError(f"two rows of source {order.name} have one key", f"key {key}, split {order.split}", "remove one of them")
+
+
+def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
+    """Add the summaries up, write statistics and rejects, give the store its name; source.json is written last."""
+    staging = staging_folder(folder)
+    info = _info(name, source, staging, units, rows)
+    _restamp_blobs(staging, folder, units)
+    rejects = pa.concat_tables([pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units])
+    produce_whole(staging / "rejects.parquet", lambda path: pq.write_table(rejects, path))
+    write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
+    for unit in units:
+        for part in (f"fragment-{unit.unit:05d}.parquet", f"rejects-{unit.unit:05d}.parquet", f"unit-{unit.unit:05d}.json"):
+            (staging / part).unlink()
+    write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
+    sync(staging)
+    if folder.exists():
+        shutil.rmtree(folder)
+    staging.rename(folder)
+    sync(folder.parent)
+    return info
+
+
+def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
+    by_place = sorted(rows, key=lambda r: (r.split, r.number))
+    cameras = sorted({camera for unit in units for camera in unit.cameras})
+    camera = (source.camera if isinstance(source, RobotSource) else None) or (cameras[0] if cameras else "")
+    return StoreInfo(
+        version=STORE_VERSION,
+        tool_version=__version__,
+        name=name,
+        kind=source.role,
+        source=str(getattr(source, "kind", type(source).__name__)),
+        settings=source.prepare_settings(),
+        digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
+        camera=camera,
+        cameras=tuple(cameras),
+        action_dim=_one_dim(name, "action", [d for u in units for d in u.action_dims]),
+        state_dim=_one_dim(name, "state", [d for u in units for d in u.state_dims]),
+        splits={split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})},
+        rejects=_lost(units),
+        conversions=dict(sorted(sum((Counter(u.conversions) for u in units), Counter()).items())),
+        bytes_read=sum(u.bytes_read for u in units),
+    )
+
+
+def _one_dim(name: str, what: str, dims: list[int]) -> int:
+    if len(set(dims)) > 1:
+        raise DataError(f"source {name} has {what}s of different lengths", ", ".join(map(str, sorted(set(dims)))), "split the source")
+    return dims[0] if dims else 0
+
+
+def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
+    groups: set[int] = set()
+    for file in files:
+        column = pq.read_table(rows_file(staging, split, file.number), columns=["group"])["group"]
+        groups.update(map(hash, pc.unique(column).to_pylist()))
+    return SplitInfo(
+        rows=sum(f.rows for f in files),
+        groups=len(groups),
+        image_bytes=sum(f.image_bytes for f in files),
+        text_bytes=sum(f.text_bytes for f in files),
+        files=tuple(f.rows for f in files),
+        formats=dict(sorted(sum((Counter(f.formats) for f in files), Counter()).items())),
+    )
+
+
+def _lost(units: list[UnitSummary]) -> tuple[Lost, ...]:
+    lost: Counter[tuple[str, bool]] = Counter()
+    for unit in units:
+        for entry in unit.rejects:
+            lost[entry.reason, entry.fault] += entry.count
+    return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+
+
+def _restamp_blobs(staging: Path, folder: Path, units: list[UnitSummary]) -> None:
+    """Blobs get real stamps now that they are written; empty ones are removed."""
+    stamps = read_stamps(staging / "files.parquet")
+    sources = stamps[: len(stamps) - len(units)]
+    blobs = []
+    for unit in sorted(units, key=lambda u: u.unit):
+        path = staging / blob_name(unit.unit)
+        stat = path.stat()
+        if not stat.st_size:
+            path.unlink()
+        blobs.append(Stamp.of(str((folder / path.name).absolute()), stat))
+    produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*sources, *blobs]))
+
+
+def _statistics(store: Store, info: StoreInfo) -> dict[str, Any]:
+    """Per-dimension statistics of each split, from the rows."""
+    found: dict[str, Any] = {}
+    store.__dict__["info"] = info
+    for split in info.splits:
+        action = vectors(store.column(split, "action"), info.action_dim)
+        state = vectors(store.column(split, "state"), info.state_dim)
+        found[split] = {
+            "action": None if action is None else summarize(action).to_json(),
+            "state": None if state is None else summarize(state).to_json(),
+        }
+    return found

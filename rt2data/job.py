@@ -1,0 +1,194 @@
+"""A plan with all that is needed to carry it out: where the stores lie, the tokenizer, the codecs. One small file in the build folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rt2data.actions.codecs import Codec, codec_from_json, make_codec
+from rt2data.actions.space import load_space
+from rt2data.actions.statistics import DimStats
+from rt2data.errors import SourceChangedError, UsageError
+from rt2data.formats.base import make_format
+from rt2data.formats.record import Labels, encode_records
+from rt2data.order import EpochOrder
+from rt2data.plan import (
+    Plan,
+    SourcePlan,
+    draws,
+    fingerprinted,
+    needed_sources,
+    new_plan,
+    plan_source,
+    require_few_rejects,
+    shard_count,
+    source_shares,
+    split_rows,
+    warnings_of,
+)
+from rt2data.publish import write_whole
+from rt2data.recipe import Recipe
+from rt2data.recipe_yaml import canonical
+from rt2data.records import Rows
+from rt2data.render import Renderer
+from rt2data.sources.base import RobotSource, Source, WebSource
+from rt2data.store import Store, as_rows
+from rt2data.text.tokenizers import Tokenizer, load_tokenizer
+from rt2data.text.words import ActionWords, check_action_words
+
+SAMPLE = 64
+"""Rows of each source rendered to estimate how long a record is."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """job.json: the plan and where its parts are."""
+
+    plan: Plan
+    recipe: dict[str, Any]
+    stores: dict[str, str]
+    tokenizer_path: str | None
+
+    def renderer(self, source: SourcePlan) -> Renderer:
+        """The renderer of one source."""
+        return make_renderer(self.plan, source, load_tokenizer(self.plan.tokenizer["kind"], self.tokenizer_path))
+
+    def labels(self, source: SourcePlan) -> Labels:
+        """What all records of one source have in common."""
+        return make_labels(self.plan, source)
+
+
+def make_labels(plan: Plan, source: SourcePlan) -> Labels:
+    """What all records of one source have in common."""
+    codec = f"{source.codec['name']}/{source.codec['version']}" if source.codec else None
+    return Labels(plan.split, source.action_space, source.action_dim, plan.action_dim, codec)
+
+
+def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Renderer:
+    """Template, tokenizer, codec and answer rule of one source, put together."""
+    codec = codec_from_json(source.codec) if source.codec else None
+    return Renderer(
+        template=plan.template,
+        tokenizer=tokenizer,
+        codec=codec,
+        answers=plan.answers.get(source.name, "majority"),
+        seed=plan.seed,
+        max_tokens=plan.max_tokens,
+    )
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a build folder."""
+    return msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
+
+
+def adopt(folder: Path, job: Job) -> None:
+    """Make `folder` the staging folder of this job, or go on with it where it already is.
+
+    Raises UsageError where an unfinished build of another recipe lies there, SourceChangedError where only the sources differ.
+    """
+    try:
+        earlier = read_job(folder)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        write_whole(folder / "job.json", msgspec.json.encode(job))
+        return
+    if earlier.plan.fingerprint == job.plan.fingerprint:
+        return
+    if earlier.recipe == job.recipe and _digests(earlier) != _digests(job):
+        changed = sorted(name for name in job.stores if _digests(earlier).get(name) != _digests(job)[name])
+        raise SourceChangedError(
+            f"the sources changed since this build was begun: {', '.join(changed)}", str(folder), "run with --restart to begin it anew"
+        )
+    raise UsageError("an unfinished build of another recipe or version lies here", str(folder), "run with --restart to discard it")
+
+
+def _digests(job: Job) -> dict[str, str]:
+    return {s.name: s.digest for s in job.plan.sources}
+
+
+def decide(recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False) -> Job:
+    """Plan a mixture from prepared stores. Raises UsageError, DataError or RejectLimitError where it cannot be built."""
+    if not allow_bad:
+        require_few_rejects(recipe, {name: store.info for name, store in stores.items()})
+    rows = split_rows(stores, recipe.split)
+    shares, counts = source_shares(recipe, rows), draws(recipe, rows)
+    tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
+    needed = needed_sources(recipe)
+    sources = []
+    for name, source in needed.items():
+        drawn = plan_source(name, source, stores[name].info, recipe.split, shares[name], counts[name])
+        sources.append(_with_codec(drawn, source, stores[name], recipe, tokenizer))
+    draft = _draft(recipe, needed, tuple(sources), tokenizer)
+    return Job(
+        plan=_sized(draft, recipe, stores, tokenizer),
+        recipe=_plain(recipe),
+        stores={name: str(stores[name].path) for name in needed},
+        tokenizer_path=recipe.tokenizer.path,
+    )
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(canonical(recipe))
+    return found
+
+
+def _with_codec(drawn: SourcePlan, source: Source, store: Store, recipe: Recipe, tokenizer: Tokenizer) -> SourcePlan:
+    """The source with its codec, whose every action word has been checked against the tokenizer."""
+    if not isinstance(source, RobotSource):
+        return drawn
+    codec = source_codec(source, store, recipe.codec, recipe.split)
+    check_action_words(ActionWords(codec.token_map, tokenizer), codec.width)
+    return msgspec.structs.replace(drawn, codec=codec.to_json())
+
+
+def source_codec(source: RobotSource, store: Store, name: str, split: str) -> Codec:
+    """The codec of a robot source, its bounds resolved with the statistics of the split that is drawn."""
+    found = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]["action"]
+    space = load_space(source.action_space).sized(store.info.action_dim)
+    return make_codec(name, space, None if found is None else DimStats.from_json(found))
+
+
+def _draft(recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePlan, ...], tokenizer: Tokenizer) -> Plan:
+    """The plan before its records have been measured."""
+    return new_plan(
+        robot_frac=str(recipe.robot_frac),
+        num_examples=sum(s.draws for s in sources),
+        robot_examples=sum(s.draws for s in sources if s.kind == "robot"),
+        seed=recipe.seed,
+        split=recipe.split,
+        template=recipe.template,
+        codec=recipe.codec,
+        tokenizer=tokenizer.identity(),
+        max_tokens=recipe.max_tokens,
+        format=recipe.shards.format,
+        shards=1,
+        bytes=0,
+        action_dim=max((s.action_dim for s in sources), default=0),
+        sources=sources,
+        answers={name: s.answers for name, s in needed.items() if isinstance(s, WebSource)},
+        warnings=warnings_of(recipe, sources),
+    )
+
+
+def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Store], tokenizer: Tokenizer) -> Plan:
+    """The plan with sizes: records are measured on a sample, so the number of shards follows."""
+    measured, total = [], 0
+    form = make_format(draft.format)
+    for source in draft.sources:
+        store = stores[source.name]
+        numbers, epochs = EpochOrder(source.rows, draft.seed, source.name).draw(0, min(SAMPLE, source.rows))
+        rows = as_rows(store.take(draft.split, numbers), store.info, epochs)
+        record = _mean_record(draft, source, rows, tokenizer)
+        measured.append(msgspec.structs.replace(source, record_bytes=record))
+        total += source.draws * form.example_bytes(source.image_bytes, record)
+    shards = shard_count(draft.num_examples, total, recipe.shards.bytes)
+    return fingerprinted(msgspec.structs.replace(draft, sources=tuple(measured), shards=shards, bytes=total))
+
+
+def _mean_record(plan: Plan, source: SourcePlan, rows: Rows, tokenizer: Tokenizer) -> int:
+    rendered = make_renderer(plan, source, tokenizer).render(rows)
+    records = encode_records(rows, rendered, [f"{source.name}-{key}" for key in rows.keys], make_labels(plan, source))
+    return int(np.mean([len(record) for record in records]))

@@ -1,0 +1,117 @@
+"""Step seven: the manifest, written last. Its presence means the output is complete; it says what was asked, decided and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rt2data import __version__
+from rt2data.actions.codecs import codec_from_json
+from rt2data.actions.statistics import DimStats, openvla_statistics
+from rt2data.errors import DataError
+from rt2data.job import Job
+from rt2data.mix import ShardInfo, SideTotals, add_totals
+from rt2data.plan import Plan
+from rt2data.publish import write_whole
+from rt2data.store import Lost, Store
+
+MANIFEST_VERSION = 1
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """manifest.json."""
+
+    version: int
+    tool: str
+    tool_version: str
+    examples: int
+    bytes: int
+    robot_frac: float  # realized share of examples
+    token_frac: float  # realized robot share of all tokens
+    loss_token_frac: float  # realized robot share of the tokens that are learned
+    totals: dict[str, SideTotals]
+    epochs: dict[str, float]
+    statistics: dict[str, Any]  # per robot source: action and state, per dimension
+    rejects: dict[str, tuple[Lost, ...]]
+    conversions: dict[str, dict[str, int]]  # pictures that were not copied byte for byte
+    plan: Plan
+    recipe: dict[str, Any]
+    shards: tuple[ShardInfo, ...]
+
+
+def read_manifest(out: Path) -> Manifest:
+    """The manifest of a complete output. Raises DataError where there is none, or where it is damaged."""
+    path = out / "manifest.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise DataError("no manifest: not a complete output", str(out), "build it") from None
+    except msgspec.MsgspecError as error:
+        raise DataError(f"a damaged manifest: {error}", str(path), "build it again") from None
+
+
+def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
+    """Shard infos and statistics added up. `shards` may come in any order."""
+    ordered = tuple(msgspec.structs.replace(s, fresh=True) for s in sorted(shards, key=lambda s: s.index))
+    totals = add_totals(ordered)
+    stores = {name: Store(Path(path)) for name, path in job.stores.items()}
+    whole = sum(totals.values(), SideTotals())
+    robot = sum((totals[s.name] for s in job.plan.sources if s.kind == "robot" and s.name in totals), SideTotals())
+    return Manifest(
+        version=MANIFEST_VERSION,
+        tool="rt2data",
+        tool_version=__version__,
+        examples=whole.examples,
+        bytes=sum(s.bytes for s in ordered),
+        robot_frac=robot.examples / whole.examples,
+        token_frac=(robot.prompt_tokens + robot.target_tokens) / (whole.prompt_tokens + whole.target_tokens),
+        loss_token_frac=robot.target_tokens / whole.target_tokens,
+        totals=totals,
+        epochs={s.name: s.epochs for s in job.plan.sources},
+        statistics={s.name: _statistics(stores[s.name], job.plan.split) for s in job.plan.sources if s.kind == "robot"},
+        rejects={name: store.info.rejects for name, store in sorted(stores.items())},
+        conversions={name: store.info.conversions for name, store in sorted(stores.items())},
+        plan=job.plan,
+        recipe=job.recipe,
+        shards=ordered,
+    )
+
+
+def _statistics(store: Store, split: str) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
+    return found
+
+
+def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
+    """Write statistics and manifest into the staging folder and remove what was only needed while building."""
+    manifest = make_manifest(job, shards)
+    write_whole(folder / "dataset_statistics.json", _pretty(_openvla(job, manifest)))
+    for shard in shards:
+        (folder / f"info-{shard.index:06d}.json").unlink()
+    write_whole(folder / "manifest.json", _pretty(manifest))
+    (folder / "job.json").unlink()
+    return manifest
+
+
+def _openvla(job: Job, manifest: Manifest) -> dict[str, Any]:
+    """dataset_statistics.json as OpenVLA reads it: what undoes the normalization, by source."""
+    found: dict[str, Any] = {}
+    for source in job.plan.sources:
+        if source.codec is None:
+            continue
+        here = manifest.statistics[source.name]
+        found |= openvla_statistics(
+            source.name,
+            action=DimStats.from_json(here["action"]),
+            state=None if here["state"] is None else DimStats.from_json(here["state"]),
+            mask=codec_from_json(source.codec).space.normalised,
+            trajectories=source.groups,
+        )
+    return found
+
+
+def _pretty(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

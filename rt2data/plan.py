@@ -1,0 +1,209 @@
+"""Step four: recipe and prepared stores become a Plan: exact draws, epochs, shards. Pure; printed by `rt2data plan`, sealed in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import msgspec
+import xxhash
+
+from rt2data import __version__
+from rt2data.errors import DataError, RejectLimitError, UsageError
+from rt2data.order import MAX_EXAMPLES, apportion
+from rt2data.recipe import Recipe
+from rt2data.records import Kind
+from rt2data.sources.base import Source
+from rt2data.store import Store, StoreInfo
+
+PLAN_VERSION = 1
+"""Raise when the same recipe and rows would give other bytes."""
+WARN_EPOCHS = 4
+
+
+class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How one source is drawn."""
+
+    name: str
+    kind: Kind
+    source: str  # kind of raw format
+    digest: str
+    rows: int
+    groups: int
+    weight: str
+    share: str  # of all examples, exact
+    draws: int
+    epochs: float
+    repeats_min: int
+    repeats_max: int
+    unseen: int
+    image_bytes: int  # mean
+    record_bytes: int  # mean, of a sample
+    action_space: str | None
+    action_dim: int
+    codec: dict[str, Any] | None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What will be written. Robot sources first, each side by name."""
+
+    version: int
+    tool_version: str
+    fingerprint: str = ""
+    robot_frac: str
+    num_examples: int
+    robot_examples: int
+    seed: int
+    split: str
+    template: str
+    codec: str
+    tokenizer: dict[str, Any]
+    max_tokens: int | None
+    format: str
+    shards: int
+    bytes: int  # estimate
+    action_dim: int  # actions are padded to it
+    sources: tuple[SourcePlan, ...]
+    answers: dict[str, str]  # answer rule of each web source
+    warnings: tuple[str, ...]
+
+    def sides(self) -> list[list[int]]:
+        """Draws of the robot sources and of the web sources, in the order of `sources`."""
+        return [[s.draws for s in self.sources if s.kind == kind] for kind in ("robot", "web")]
+
+
+def needed_sources(recipe: Recipe) -> dict[str, Source]:
+    """The sources that will be drawn from, robot first, each side by name: a weight of 0, or a side of share 0, is not read."""
+    sides = ((recipe.robot, recipe.robot_frac), (recipe.web, 1 - recipe.robot_frac))
+    return {name: side[name] for side, share in sides if share for name in sorted(side) if side[name].weight}
+
+
+def require_few_rejects(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
+    """Raises RejectLimitError where more of a source is faulty than the recipe allows."""
+    for name, info in infos.items():
+        faults = {lost.reason: lost.count for lost in info.rejects if lost.fault}
+        bad, rows = sum(faults.values()), sum(split.rows for split in info.splits.values())
+        if bad and bad > recipe.max_bad * (bad + rows):
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(faults.items()))
+            raise RejectLimitError(
+                f"{bad} of {bad + rows} rows of source {name} are faulty, more than max_bad {float(recipe.max_bad):.3g} allows",
+                reasons,
+                "look at them with `rt2data store rejects`, then mend the source, raise max_bad or build with --allow-bad",
+            )
+
+
+def draws(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, int]:
+    """Exact number of draws of each source. `rows` holds the needed sources only.
+
+    Raises DataError where a side that is asked for has no rows.
+    """
+    shares = source_shares(recipe, rows)
+    total = _total(recipe, rows, shares)
+    names = list(shares)
+    return dict(zip(names, apportion(total, [shares[name] for name in names]), strict=True))
+
+
+def source_shares(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, Fraction]:
+    """Share of each source in all examples; they add up to 1."""
+    shares: dict[str, Fraction] = {}
+    for side, sources, share in (("robot", recipe.robot, recipe.robot_frac), ("web", recipe.web, 1 - recipe.robot_frac)):
+        if not share:
+            continue
+        weights = {name: _weight(recipe, sources[name], rows[name]) for name in sorted(sources) if name in rows}
+        whole = sum(weights.values(), Fraction(0))
+        if not whole or any(not rows[name] for name in weights):
+            empty = ", ".join(name for name in weights if not rows[name]) or "none given"
+            raise DataError(
+                f"the {side} side is to have {float(share):.4g} of the examples but has a source without rows",
+                f"split {recipe.split}: {empty}",
+                "look at what was rejected or filtered, or leave the source out with weight 0",
+            )
+        shares |= {name: share * weight / whole for name, weight in weights.items()}
+    return shares
+
+
+def _weight(recipe: Recipe, source: Source, rows: int) -> Fraction:
+    return source.weight * rows if recipe.weighting == "rows" else source.weight
+
+
+def _total(recipe: Recipe, rows: Mapping[str, int], shares: Mapping[str, Fraction]) -> int:
+    size = recipe.size
+    if size.num_examples is not None:
+        return size.num_examples
+    needed = {name: ceil(size.epochs * rows[name] / share) for name, share in shares.items() if share}
+    if size.of not in ("longest", "shortest") and size.of not in needed:
+        raise UsageError(f"size.of names a source that is not drawn: {size.of}", "recipe", f"name one of {', '.join(needed)}")
+    found = {"longest": max(needed.values()), "shortest": min(needed.values())} | needed
+    if found[size.of] > MAX_EXAMPLES:
+        raise UsageError(f"the mixture would have {found[size.of]:,} examples", "size", f"at most {MAX_EXAMPLES:,}: give num_examples")
+    return found[size.of]
+
+
+def fingerprinted(plan: Plan) -> Plan:
+    """The plan with the hash of everything that decides the output's bytes."""
+    bare = msgspec.structs.replace(plan, fingerprint="", warnings=())
+    content = msgspec.json.encode(bare, order="deterministic")
+    return msgspec.structs.replace(plan, fingerprint=xxhash.xxh3_128_hexdigest(content))
+
+
+def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: Fraction, count: int) -> SourcePlan:
+    """The draws of one source, before codec and record sizes are known."""
+    here = info.splits[split]
+    least, rest = divmod(count, here.rows)
+    return SourcePlan(
+        name=name,
+        kind=info.kind,
+        source=info.source,
+        digest=info.digest,
+        rows=here.rows,
+        groups=here.groups,
+        weight=str(source.weight),
+        share=str(share),
+        draws=count,
+        epochs=count / here.rows,
+        repeats_min=least,
+        repeats_max=least + bool(rest),
+        unseen=max(here.rows - count, 0),
+        image_bytes=here.image_bytes // here.rows,
+        record_bytes=0,
+        action_space=getattr(source, "action_space", None),
+        action_dim=info.action_dim,
+        codec=None,
+    )
+
+
+def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[str, ...]:
+    """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
+    found = []
+    for s in sources:
+        if recipe.max_epochs is not None and s.repeats_max > recipe.max_epochs:
+            raise UsageError(
+                f"source {s.name} would be repeated {s.epochs:.2f} times, max_epochs is {recipe.max_epochs}", "max_epochs", "draw less of it"
+            )
+        if s.epochs > WARN_EPOCHS:
+            found.append(f"{s.name}: every row is repeated {s.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}")
+        if s.unseen:
+            found.append(f"{s.name}: {s.unseen:,} of {s.rows:,} rows are never drawn")
+    return tuple(found)
+
+
+def shard_count(total: int, bytes_total: int, shard_bytes: int) -> int:
+    """How many shards: about `shard_bytes` each, never more than there are examples."""
+    return max(1, min(total, round(bytes_total / shard_bytes)))
+
+
+def empty_split(info: StoreInfo, split: str) -> bool:
+    """Whether a store has no rows of this split."""
+    return split not in info.splits or not info.splits[split].rows
+
+
+def split_rows(stores: Mapping[str, Store], split: str) -> dict[str, int]:
+    """Rows of this split in each store."""
+    return {name: 0 if empty_split(s.info, split) else s.info.splits[split].rows for name, s in stores.items()}
+
+
+def new_plan(**values: Any) -> Plan:
+    """A plan of this version, fingerprinted."""
+    return fingerprinted(Plan(version=PLAN_VERSION, tool_version=__version__, **values))

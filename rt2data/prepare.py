@@ -1,0 +1,336 @@
+"""Step three: a unit of a source becomes rows of its prepared store. `prepare_unit` is a work order, any runner calls it.
+
+Rows go through the store's own folder, not through the runner: a unit writes its rows sorted by their keyed hash, and `gather` then
+takes one range of hashes from all units for each file of rows. So memory is bounded by one unit or one file of rows, and a killed
+run redoes only unfinished units.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from rt2data.errors import SourceChangedError, UsageError
+from rt2data.images import ImageFault, ImageRule, make_ready
+from rt2data.order import WINDOW, key64
+from rt2data.publish import produce_whole, remove_temporaries, whole_file, write_whole
+from rt2data.records import Image, Reject, Row, Unit
+from rt2data.sources.base import RobotSource, Source
+from rt2data.standardize import standardize
+from rt2data.store import (
+    REJECTS,
+    ROWS,
+    STORE_VERSION,
+    Lost,
+    Stamp,
+    Store,
+    read_stamps,
+    unchanged,
+    write_stamps,
+)
+
+ROWS_PER_FILE = 4 * WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOrder:
+    """Work order: prepare one unit of a source into its staging folder."""
+
+    name: str
+    source: Source
+    unit: Unit
+    folder: str
+
+    @property
+    def label(self) -> str:
+        return f"prepare {self.name} {self.unit.label}"
+
+
+class UnitSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one unit gave; its file in the staging folder says that the unit is done."""
+
+    name: str
+    unit: int
+    rows: dict[str, int]  # by split
+    rejects: tuple[Lost, ...]
+    conversions: dict[str, int]
+    action_dims: tuple[int, ...]  # every number of dimensions seen
+    state_dims: tuple[int, ...]
+    cameras: tuple[str, ...]
+    bytes_read: int
+    blob_bytes: int
+    fresh: bool = True  # False where an earlier run had done it
+
+
+def store_folder(root: Path, name: str, source: Source) -> Path:
+    """The folder of a source's store: its name and a fingerprint of its settings and of the names and sizes of its files."""
+    listing = [(path, os.stat(path).st_size) for path in source.files()]  # noqa: PTH116
+    content = msgspec.json.encode([STORE_VERSION, source.prepare_settings(), listing], order="deterministic")
+    return root / f"{name}-{xxhash.xxh3_64_hexdigest(content)}"
+
+
+def ready_store(folder: Path) -> Store | None:
+    """The complete store in this folder, unless there is none or its source has changed."""
+    store = Store(folder)
+    try:
+        _ = store.info
+    except UsageError:
+        return None
+    return None if store.changed_files() else store
+
+
+def staging_folder(folder: Path) -> Path:
+    """Where a store grows until it is complete."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def begin(name: str, source: Source, folder: Path) -> list[UnitOrder]:
+    """Lay out the staging folder and the work orders. What an interrupted run did on the same files is kept.
+
+    Raises UsageError or DataError where the source cannot be read.
+    """
+    staging = staging_folder(folder)
+    units = source.units()
+    stamps = [Stamp.of(str(Path(path).absolute())) for path in source.files()]
+    blobs = [Stamp(str((folder / blob_name(unit.index)).absolute()), 0, 0, 0, 0) for unit in units]
+    if staging.exists() and not _same_files(staging, stamps):
+        shutil.rmtree(staging)
+    staging.mkdir(parents=True, exist_ok=True)
+    remove_temporaries(staging)
+    produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*stamps, *blobs]))
+    return [UnitOrder(name, source, unit, str(staging)) for unit in units]
+
+
+def _same_files(staging: Path, stamps: list[Stamp]) -> bool:
+    try:
+        return read_stamps(staging / "files.parquet")[: len(stamps)] == stamps
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def blob_name(unit: int) -> str:
+    """The file of the pictures that one unit had to make."""
+    return f"blobs-{unit:05d}.bin"
+
+
+def prepare_unit(order: UnitOrder) -> UnitSummary:
+    """Read, standardize and lay down one unit. Idempotent. Raises DataError, SourceChangedError, OutputError."""
+    folder, index = Path(order.folder), order.unit.index
+    done = folder / f"unit-{index:05d}.json"
+    if done.is_file():
+        return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=UnitSummary), fresh=False)
+    stamps = _stamps(order.folder)
+    with whole_file(folder / blob_name(index)) as blob:
+        laying = Laying(order, stamps.index, len(stamps.stamps) - stamps.blobs + index, blob)
+        laying.lay()
+    _require_unit_unchanged(order, stamps, laying)
+    produce_whole(folder / f"fragment-{index:05d}.parquet", lambda path: _write_fragment(path, laying.columns))
+    produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: _write_rejects(path, laying.rejects))
+    summary = laying.summary()
+    write_whole(done, msgspec.json.encode(summary))
+    return summary
+
+
+@dataclass(frozen=True)
+class _Files:
+    stamps: list[Stamp]
+    index: dict[str, int]
+    blobs: int
+
+
+@lru_cache(maxsize=4)
+def _stamps(folder: str) -> _Files:
+    stamps = read_stamps(Path(folder) / "files.parquet")
+    blobs = sum(1 for s in stamps if s.inode == 0 and s.size == 0 and Path(s.path).name.startswith("blobs-"))
+    return _Files(stamps, {s.path: i for i, s in enumerate(stamps)}, blobs)
+
+
+def _require_unit_unchanged(order: UnitOrder, files: _Files, laying: Laying) -> None:
+    """A file that changed while it was read is not to be trusted."""
+    used = {order.unit.path, *(files.stamps[i].path for i in laying.files_used)}
+    for path in used:
+        at = files.index.get(str(Path(path).absolute()))
+        if at is not None and not unchanged(files.stamps[at]):
+            raise SourceChangedError(f"source {order.name} changed while it was read", path, "run the build again")
+
+
+@dataclass
+class Laying:
+    """The rows of one unit while they are laid down, as columns."""
+
+    order: UnitOrder
+    file_index: dict[str, int]
+    blob_index: int
+    blob: BinaryIO
+    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in ROWS.names})
+    rejects: list[Reject] = field(default_factory=list)
+    conversions: Counter[str] = field(default_factory=Counter)
+    cameras: set[str] = field(default_factory=set)
+    files_used: set[int] = field(default_factory=set)
+    blob_bytes: int = 0
+
+    def lay(self) -> None:
+        """Take every record of the unit."""
+        source, decode = self.order.source, _decodes(self.order.source)
+        for found in standardize(source, source.read(self.order.unit)):
+            if isinstance(found, Reject):
+                self.rejects.append(found)
+            else:
+                self._row(found, source.images, decode)
+
+    def _row(self, row: Row, rule: ImageRule, decode: bool) -> None:
+        try:
+            images = self._pictures(row, rule, decode)
+        except ImageFault as fault:
+            self.rejects.append(Reject(fault.reason, f"row {row.key}{_picture_place(row)}", fault.detail))
+            return
+        values = {
+            "key": row.key,
+            "order": key64("row", row.key),
+            "group": row.group,
+            "split": row.split,
+            "step": row.step,
+            "steps": row.steps,
+            "text": row.text,
+            "answers": list(row.answers),
+            "pick": row.pick,
+            "action": row.action,
+            "state": row.state,
+            "terminate": row.terminate,
+            "timestamp": row.timestamp,
+            "images": images,
+            "digest": _digest(row, images[0]),
+        }
+        for name, value in values.items():
+            self.columns[name].append(value)
+
+    def _pictures(self, row: Row, rule: ImageRule, decode: bool) -> list[dict[str, Any]]:
+        """The mixture's picture, made ready; then the others, where they lie encoded. Raises ImageFault."""
+        if not row.images:
+            raise ImageFault("no_image")
+        chosen, *others = _chosen_first(row.images, self.order.source)
+        entries = [self._picture(chosen, rule, decode)]
+        as_is = rule.model_copy(update={"resize": None, "keep_png": True})
+        return entries + [self._picture(other, as_is, decode) for other in others if other.place]
+
+    def _picture(self, image: Image, rule: ImageRule, decode: bool) -> dict[str, Any]:
+        ready = make_ready(image.data, rule, decode)
+        self.cameras.add(image.camera)
+        if ready.conversion:
+            self.conversions[ready.conversion] += 1
+        content = image.data if ready.data is None else ready.data
+        if ready.data is None and image.place is not None:
+            file, offset = self.file_index[str(Path(image.place.path).absolute())], image.place.offset
+        else:
+            file, offset = self.blob_index, self._append(bytes(content))
+        self.files_used.add(file)
+        return {
+            "camera": image.camera,
+            "file": file,
+            "offset": offset,
+            "length": len(content),
+            "width": ready.look.width,
+            "height": ready.look.height,
+            "format": ready.look.format,
+            "xxh3": xxhash.xxh3_64_intdigest(content),
+        }
+
+    def _append(self, content: bytes) -> int:
+        offset = self.blob_bytes
+        self.blob.write(content)
+        self.blob_bytes += len(content)
+        return offset
+
+    def summary(self) -> UnitSummary:
+        """Counts of what was laid down and left out."""
+        lost: Counter[tuple[str, bool]] = Counter()
+        for reject in self.rejects:
+            lost[reject.reason, reject.fault] += reject.count
+        return UnitSummary(
+            name=self.order.name,
+            unit=self.order.unit.index,
+            rows=dict(Counter(self.columns["split"])),
+            rejects=tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items())),
+            conversions=dict(sorted(self.conversions.items())),
+            action_dims=_dims(self.columns["action"]),
+            state_dims=_dims(self.columns["state"]),
+            cameras=tuple(sorted(self.cameras)),
+            bytes_read=self.order.unit.bytes,
+            blob_bytes=self.blob_bytes,
+        )
+
+
+def _decodes(source: Source) -> bool:
+    """Web pictures come from anywhere: they are decoded once, unless the recipe says otherwise."""
+    check = source.images.check
+    return check == "decode" or (check == "auto" and source.role == "web")
+
+
+def _chosen_first(images: tuple[Image, ...], source: Source) -> list[Image]:
+    """The camera for the mixture first. Raises UsageError where the recipe names one that is not there."""
+    wanted = source.camera if isinstance(source, RobotSource) else None
+    by_name = sorted(images, key=lambda image: (image.camera != wanted, image.camera))
+    if wanted is not None and by_name[0].camera != wanted:
+        raise ImageFault("missing_camera", f"{wanted} is not among {', '.join(i.camera for i in by_name)}")
+    return by_name
+
+
+def _picture_place(row: Row) -> str:
+    place = row.images[0].place if row.images else None
+    return f" in {place.path} byte {place.offset}" if place else ""
+
+
+def _dims(values: list[Any]) -> tuple[int, ...]:
+    return tuple(sorted({0 if value is None else len(value) for value in values}))
+
+
+def _digest(row: Row, image: dict[str, Any]) -> int:
+    """Hash of all that a mixture takes from a row, and of nothing that depends on where the source lies."""
+    taken = [
+        row.key,
+        row.group,
+        row.split,
+        row.step,
+        row.text,
+        row.answers,
+        row.pick,
+        None if row.action is None else row.action.tobytes(),
+        None if row.state is None else row.state.tobytes(),
+        row.terminate,
+        image["format"],
+        image["xxh3"],
+    ]
+    return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode(taken))
+
+
+def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
+    arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
+    table = pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
+    pq.write_table(table, path, row_group_size=1024, compression="lz4", use_dictionary=["split"], write_statistics=["order"])
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
+    if kind != pa.list_(pa.float32()):
+        return pa.array(values, type=kind)
+    lengths = [0 if value is None else len(value) for value in values]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
+    missing = pa.array([value is None for value in values], type=pa.bool_())
+    return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
+
+
+def _write_rejects(path: Path, rejects: list[Reject]) -> None:
+    rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
+    pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), path)

@@ -1,0 +1,259 @@
+"""The prepared store of one source: small rows in keyed random order, pointing at image bytes where they already lie."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rt2data.errors import SourceChangedError, UsageError
+from rt2data.order import I64, U64, WINDOW
+from rt2data.records import Kind, Rows
+
+STORE_VERSION = 1
+"""Raise when the rows change their meaning or order: older stores are then prepared anew."""
+
+IMAGE = pa.struct(
+    [
+        ("camera", pa.string()),
+        ("file", pa.int32()),  # index in files.parquet
+        ("offset", pa.int64()),
+        ("length", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("xxh3", pa.uint64()),  # of the encoded bytes: a changed picture is noticed when it is copied
+    ]
+)
+ROWS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("order", pa.uint64()),  # keyed hash of the key: rows are sorted by it
+        ("group", pa.string()),
+        ("split", pa.dictionary(pa.int8(), pa.string())),
+        ("step", pa.int32()),
+        ("steps", pa.int32()),
+        ("text", pa.string()),
+        ("answers", pa.list_(pa.string())),
+        ("pick", pa.int32()),
+        ("action", pa.list_(pa.float32())),
+        ("state", pa.list_(pa.float32())),
+        ("terminate", pa.bool_()),
+        ("timestamp", pa.float64()),
+        ("images", pa.list_(IMAGE)),  # the one for the mixture first
+        ("digest", pa.uint64()),  # of all that a mixture takes from this row
+    ]
+)
+FILES = pa.schema([("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("ctime_ns", pa.int64()), ("inode", pa.uint64())])
+REJECTS = pa.schema([("reason", pa.string()), ("where", pa.string()), ("detail", pa.string()), ("fault", pa.bool_()), ("count", pa.int64())])
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """How much was left out for one reason."""
+
+    reason: str
+    count: int
+    fault: bool
+
+
+class SplitInfo(msgspec.Struct, frozen=True):
+    """What one split of a prepared source holds."""
+
+    rows: int
+    groups: int  # episodes or pictures
+    image_bytes: int  # of the mixture's camera, all rows
+    text_bytes: int
+    files: tuple[int, ...]  # rows in each of its row files
+    formats: dict[str, int]  # rows by format of the mixture's picture
+
+
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """source.json: provenance and counts; written last, so its presence means the store is complete."""
+
+    version: int
+    tool_version: str
+    name: str
+    kind: Kind
+    source: str  # kind of raw format
+    settings: dict[str, Any]
+    digest: str  # of all rows in order: the same content gives the same digest, wherever it lies
+    camera: str
+    cameras: tuple[str, ...]
+    action_dim: int
+    state_dim: int
+    splits: dict[str, SplitInfo]
+    rejects: tuple[Lost, ...]
+    conversions: dict[str, int]  # pictures that had to be made, by rule
+    bytes_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the file system says of a file: enough to trust that it is unchanged, or else to look again."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @staticmethod
+    def of(path: str, stat: os.stat_result | None = None) -> Stamp:
+        found = stat or os.stat(path)  # noqa: PTH116 (hot for folders of pictures)
+        return Stamp(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
+    """files.parquet: the files that images lie in, in the order in which rows number them."""
+    columns = {name: [getattr(s, name) for s in stamps] for name in FILES.names}
+    pq.write_table(pa.table(columns, schema=FILES), path)
+
+
+def read_stamps(path: Path) -> list[Stamp]:
+    """The stamps of files.parquet, in order."""
+    table = pq.read_table(path, schema=FILES)
+    return [Stamp(**row) for row in table.to_pylist()]
+
+
+def rows_file(folder: Path, split: str, number: int) -> Path:
+    """Where one file of rows lies."""
+    return folder / f"rows-{split}-{number:05d}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Where the mixture's picture of each of n rows lies."""
+
+    file: NDArray[np.int32]
+    offset: I64
+    length: NDArray[np.int32]
+    xxh3: U64
+    format: Sequence[str]
+
+
+@dataclass
+class Store:
+    """A complete prepared store, for reading."""
+
+    path: Path
+    cached_groups: int = 8
+    _groups: OrderedDict[tuple[str, int, int], pa.Table] = field(default_factory=OrderedDict)
+
+    @cached_property
+    def info(self) -> StoreInfo:
+        """Raises UsageError where there is no complete store of this version."""
+        try:
+            found = msgspec.json.decode((self.path / "source.json").read_bytes(), type=StoreInfo)
+        except (FileNotFoundError, msgspec.MsgspecError) as error:
+            raise UsageError("not a complete prepared store", str(self.path), "build again: it will be prepared") from error
+        if found.version != STORE_VERSION:
+            raise UsageError(f"a prepared store of version {found.version}, not {STORE_VERSION}", str(self.path), "build again")
+        return found
+
+    @cached_property
+    def stamps(self) -> list[Stamp]:
+        return read_stamps(self.path / "files.parquet")
+
+    def changed_files(self) -> list[str]:
+        """Files of the source that are no longer as they were when it was prepared."""
+        return [stamp.path for stamp in self.stamps if not unchanged(stamp)]
+
+    def take(self, split: str, rows: I64) -> pa.Table:
+        """The rows of these numbers, in this order. Reads only the row groups they lie in."""
+        ends = np.cumsum(self.info.splits[split].files)
+        file = np.searchsorted(ends, rows, side="right")
+        inside = rows - np.concatenate([[0], ends])[file]
+        group = inside // WINDOW
+        parts, places = [], []
+        for number, chunk in sorted(set(zip(file.tolist(), group.tolist(), strict=True))):
+            here = np.flatnonzero((file == number) & (group == chunk))
+            parts.append(self._group(split, number, chunk).take(pa.array(inside[here] - chunk * WINDOW)))
+            places.append(here)
+        back = np.argsort(np.concatenate(places))
+        return pa.concat_tables(parts).take(pa.array(back)).combine_chunks()
+
+    def _group(self, split: str, number: int, chunk: int) -> pa.Table:
+        """A row group, from the few kept last."""
+        place = (split, number, chunk)
+        if place not in self._groups:
+            with pq.ParquetFile(rows_file(self.path, split, number)) as file:
+                self._groups[place] = file.read_row_group(chunk, use_threads=False).combine_chunks()
+            while len(self._groups) > self.cached_groups:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(place)
+        return self._groups[place]
+
+    def column(self, split: str, name: str) -> pa.ChunkedArray:
+        """One whole column of a split."""
+        files = range(len(self.info.splits[split].files))
+        tables = [pq.read_table(rows_file(self.path, split, n), columns=[name], use_threads=False) for n in files]
+        return pa.concat_tables(tables).column(name)
+
+
+def unchanged(stamp: Stamp) -> bool:
+    """Whether a file still has its stamp."""
+    try:
+        return Stamp.of(stamp.path) == stamp
+    except OSError:
+        return False
+
+
+def require_unchanged(name: str, changed: Sequence[str]) -> None:
+    """Raises SourceChangedError naming the files."""
+    if changed:
+        listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise SourceChangedError(f"source {name} changed since it was prepared", listed, "run the build again to prepare it anew")
+
+
+def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float32] | None:
+    """A list<float> column as float32[n, width]; None where there are no vectors."""
+    if not width:
+        return None
+    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(flat.flatten(), dtype=np.float32).reshape(-1, width)
+
+
+def as_rows(table: pa.Table, info: StoreInfo, epochs: I64) -> Rows:
+    """A table of rows as the renderer takes it."""
+    return Rows(
+        source=info.name,
+        kind=info.kind,
+        keys=table["key"].to_pylist(),
+        groups=table["group"].to_pylist(),
+        steps=table["step"].to_numpy(),
+        text=table["text"].to_pylist(),
+        answers=table["answers"].to_pylist(),
+        picks=table["pick"].to_numpy(),
+        action=vectors(table["action"], info.action_dim),
+        state=vectors(table["state"], info.state_dim),
+        terminate=table["terminate"].to_numpy(),
+        epochs=epochs,
+    )
+
+
+def pictures(table: pa.Table) -> Pictures:
+    """Where the first picture of each row lies."""
+    images = table["images"].combine_chunks()
+    first = images.flatten().take(images.offsets.slice(0, len(images)).cast(pa.int64()) if images.offset == 0 else _offsets(images))
+    return Pictures(
+        file=first.field("file").to_numpy(),
+        offset=first.field("offset").to_numpy(),
+        length=first.field("length").to_numpy(),
+        xxh3=first.field("xxh3").to_numpy(),
+        format=first.field("format").to_pylist(),
+    )
+
+
+def _offsets(images: pa.ListArray) -> pa.Array:
+    offsets = images.offsets.to_numpy()
+    return pa.array(offsets[:-1] - offsets[0])
