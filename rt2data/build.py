@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -63,7 +62,9 @@ class Site:
         if manifest.plan.fingerprint == job.plan.fingerprint:
             return manifest
         if not self.overwrite:
-            raise UsageError("another mixture is here already", str(self.out), "choose another place, or replace it with --overwrite")
+            raise UsageError(
+                "another mixture is here already", str(self.out), "choose another place, or replace it with --overwrite"
+            )
         return None
 
     def publish(self) -> None:
@@ -106,12 +107,6 @@ def preparations(recipe: Recipe, root: Path) -> Iterator[list[Preparation]]:
         yield found
 
 
-def store_root(recipe: Recipe) -> Path:
-    """The folder of prepared stores: the recipe's, else $RT2DATA_STORE, else the user's cache."""
-    named = recipe.store or os.environ.get("RT2DATA_STORE")
-    return Path(named).absolute() if named else Path.home() / ".cache" / "rt2data" / "store"
-
-
 def prepare_plainly(todo: Preparation) -> Store:
     """Prepare one source in this process."""
     if not todo.ready:
@@ -133,7 +128,7 @@ def begin_mix(site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False) -> Manifest:
     """Build a mixture in this process, one unit after another."""
     with site.held():
-        with preparations(recipe, store_root(recipe)) as todo:
+        with preparations(recipe, recipe.store_folder.absolute()) as todo:
             stores = {p.name: prepare_plainly(p) for p in todo}
         job, orders = begin_mix(site, recipe, stores, allow_bad)
         if orders:

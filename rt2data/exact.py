@@ -11,15 +11,16 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _DECIMAL = r"((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)"
 _TEXT = rf"{_DECIMAL}\s*(/\s*[1-9][0-9]*|%)?"
-_NUMBER = re.compile(rf"(?P<number>[+-]?{_DECIMAL}([eE][+-]?[0-9]{{1,3}})?)\s*(/\s*(?P<over>[1-9][0-9]*)|(?P<percent>%))?")
+_SIGNED = rf"[+-]?{_DECIMAL}([eE][+-]?[0-9]{{1,3}})?"
+_NUMBER = re.compile(rf"(?P<number>{_SIGNED})\s*(/\s*(?P<over>[1-9][0-9]*)|(?P<percent>%))?")
 _TOO_LONG = 10**30  # keeps sums of many fractions short, and 1e300 from being a weight
 
 
 def parse_fraction(value: Any) -> Fraction:
     """`0.66`, `"2/3"`, `"50%"`, `1` -> Fraction, exactly as written.
 
-    A float stands for its decimal text, `str(value)`. Exponents are read in floats only and leading zeros never: what could be taken
-    for something else is refused. Raises ValueError for anything else, NaN and infinities included.
+    A float stands for its decimal text, `str(value)`. Exponents are read in floats only and leading zeros never: what
+    could be taken for something else is refused. Raises ValueError for anything else, NaN and infinities included.
     """
     if isinstance(value, Fraction):
         return value
@@ -70,7 +71,8 @@ def _positive(value: Any) -> Fraction:
 
 
 def _schema(**bounds: int) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "number", **bounds}, {"type": "string", "pattern": rf"^\s*{_TEXT}\s*$"}]})
+    text = {"type": "string", "pattern": rf"^\s*{_TEXT}\s*$"}
+    return WithJsonSchema({"anyOf": [{"type": "number", **bounds}, text]})
 
 
 _AS_TEXT = PlainSerializer(str, return_type=str)

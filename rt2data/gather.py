@@ -88,7 +88,9 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
     table = pa.concat_tables(_slices(order)).sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
     target = rows_file(folder, order.split, order.number)
-    produce_whole(target, lambda path: pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False))
+    produce_whole(
+        target, lambda path: pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False)
+    )
     first = pc.list_element(table["images"], 0)
     formats = pc.value_counts(pc.struct_field(first, "format")).to_pylist()
     return RowsSummary(
@@ -154,7 +156,9 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
         cameras=tuple(cameras),
         action_dim=_one_dim(name, "action", [d for u in units for d in u.action_dims]),
         state_dim=_one_dim(name, "state", [d for u in units for d in u.state_dims]),
-        splits={split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})},
+        splits={
+            split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})
+        },
         rejects=_lost(units),
         conversions=dict(sorted(sum((Counter(u.conversions) for u in units), Counter()).items())),
         bytes_read=sum(u.bytes_read for u in units),
@@ -163,7 +167,9 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
 
 def _one_dim(name: str, what: str, dims: list[int]) -> int:
     if len(set(dims)) > 1:
-        raise DataError(f"source {name} has {what}s of different lengths", ", ".join(map(str, sorted(set(dims)))), "split the source")
+        raise DataError(
+            f"source {name} has {what}s of different lengths", ", ".join(map(str, sorted(set(dims)))), "split the source"
+        )
     return dims[0] if dims else 0
 
 

@@ -1,4 +1,4 @@
-"""A plan with all that is needed to carry it out: where the stores lie, the tokenizer, the codecs. One small file in the build folder."""
+"""A plan with all that is needed to carry it out: where stores and tokenizer lie. One small file in the build folder."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from rt2data.plan import (
     warnings_of,
 )
 from rt2data.publish import write_whole
-from rt2data.recipe import Recipe
-from rt2data.recipe_yaml import canonical
+from rt2data.recipe import Recipe, canonical
 from rt2data.records import Rows
 from rt2data.render import Renderer
 from rt2data.sources.base import RobotSource, Source, WebSource
 from rt2data.store import Store, as_rows
+from rt2data.text.prompts import find_template
 from rt2data.text.tokenizers import Tokenizer, load_tokenizer
 from rt2data.text.words import ActionWords, check_action_words
 
@@ -69,12 +69,14 @@ def make_labels(plan: Plan, source: SourcePlan) -> Labels:
 
 def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Renderer:
     """Template, tokenizer, codec and answer rule of one source, put together."""
+    template = find_template(plan.template)
     codec = codec_from_json(source.codec) if source.codec else None
     return Renderer(
-        template=plan.template,
+        template=template,
         tokenizer=tokenizer,
         codec=codec,
-        answers=plan.answers.get(source.name, "majority"),
+        words=ActionWords(codec.token_map, tokenizer, template.cue) if codec else None,
+        answers=plan.answers.get(source.name, "majority"),  # type: ignore[arg-type]
         seed=plan.seed,
         max_tokens=plan.max_tokens,
     )
@@ -100,7 +102,9 @@ def adopt(folder: Path, job: Job) -> None:
     if earlier.recipe == job.recipe and _digests(earlier) != _digests(job):
         changed = sorted(name for name in job.stores if _digests(earlier).get(name) != _digests(job)[name])
         raise SourceChangedError(
-            f"the sources changed since this build was begun: {', '.join(changed)}", str(folder), "run with --restart to begin it anew"
+            f"the sources changed since this build was begun: {', '.join(changed)}",
+            str(folder),
+            "run with --restart to begin it anew",
         )
     raise UsageError("an unfinished build of another recipe or version lies here", str(folder), "run with --restart to discard it")
 
@@ -140,7 +144,8 @@ def _with_codec(drawn: SourcePlan, source: Source, store: Store, recipe: Recipe,
     if not isinstance(source, RobotSource):
         return drawn
     codec = source_codec(source, store, recipe.codec, recipe.split)
-    check_action_words(ActionWords(codec.token_map, tokenizer), codec.width)
+    words = ActionWords(codec.token_map, tokenizer, find_template(recipe.template).cue)
+    check_action_words(words, codec.width)
     return msgspec.structs.replace(drawn, codec=codec.to_json())
 
 

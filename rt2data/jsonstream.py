@@ -1,24 +1,22 @@
 """One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or hostile.
 
-Two passes in C over each chunk: numpy finds the brackets that lie outside strings and their depth, which gives each element's first and
-last byte; msgspec then decodes that slice into a typed record. So an element that is too long is passed over without being held, and
-everything found wrong has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
-it can be trusted. What is wrong with one element's content (too long, not Unicode) is a `Fault` in its place.
+Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of each
+element; msgspec decodes that slice into a typed record. So an element that is too long is passed over without being held, and whatever
+is wrong has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after it can be
+trusted. What is wrong with the content of one element (too long, not Unicode) is a `Fault` in its place.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from rt2data.errors import DataError
 
@@ -28,10 +26,8 @@ CHUNK = 1 << 18
 MAX_ELEMENT = 1 << 20
 _SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
-_LABEL = 4096  # bytes looked at before a bracket to find its key
-_QUOTE, _OPEN, _CLOSE = b'"', ord("{"), ord("}")
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_STEP = np.zeros(256, np.int8)
+_TAIL = 4096  # bytes kept of a text too long to be held: enough for the key before a bracket
+_STEP = np.zeros(256, np.int8)  # what a bracket does to the depth
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 
 
@@ -39,7 +35,7 @@ _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 class Fault:
     """An element that cannot be used. `reason` is a short snake_case word for a Reject."""
 
-    reason: str  # too_long_text, bad_text, bad_number
+    reason: str  # too_long_text, bad_text, bad_number, bad_row
     detail: str = ""
 
 
@@ -51,20 +47,21 @@ class Slice(NamedTuple):
     text: bytes | None
 
 
-class _Brackets(NamedTuple):
-    """The brackets outside strings in one chunk, whose first byte is `base`. n brackets."""
+class _Bracket(NamedTuple):
+    """A bracket of the outline of a scan: one that opens or closes a child, or closes what the scan is in."""
 
-    base: int
-    chunk: bytes
-    at: NDArray[np.int64]  # n positions in the chunk
-    depth: NDArray[np.int64]  # n: depth after the bracket, counted from where the scan began
+    offset: int
+    depth: int  # after it: 1 a child opens, 0 a child closes, -1 the end
+    length: int  # bytes since the bracket before, this one included
+    text: bytes  # those bytes; only the last few where there are more than the cap
 
 
 @dataclass(frozen=True)
 class JsonArray(Generic[T]):
     """The array under `key` of a JSON object, or a JSON file that is itself an array, of objects of type `element`.
 
-    `element` is a msgspec.Struct type, or dict. Its fields should be of type Any where a wrong value is to be told from a wrong file.
+    `element` is a msgspec.Struct type, or dict. Give its fields the type Any where a wrong value must be told from a wrong file. A
+    field of the Struct that an element gives twice is refused; keys that are no fields are not looked at.
     """
 
     path: str
@@ -73,73 +70,184 @@ class JsonArray(Generic[T]):
     max_element: int = MAX_ELEMENT
     chunk: int = CHUNK
 
-    def objects(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, T | Fault]]:
-        """(byte offset, element) of those that begin in [start, stop); of all by default. Raises DataError."""
-        decoder = msgspec.json.Decoder(self.element)
-        names = [f'"{name}"'.encode() for name in getattr(self.element, "__struct_fields__", ())]
-        for begin, _, text in self.slices(start, stop):
-            if text is None:
-                yield begin, Fault("too_long_text", f"element of more than {self.max_element} bytes")
-            else:
-                yield begin, self._decode(decoder, names, begin, text)
+    def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | Fault]]:
+        """(byte offset, element) of every element, or of those that begin in [start, stop). Raises DataError."""
+        decode = _Decoder(self.path, self.element)
+        too_long = Fault("too_long_text", f"an element of more than {self.max_element} bytes")
+        for start, _, text in self.slices(within):
+            yield start, too_long if text is None else decode(text, start)
 
-    def slices(self, start: int | None = None, stop: int | None = None) -> Iterator[Slice]:
-        """Where each element lies, and its text. Reading all of them also checks that the file ends as JSON must. Raises DataError."""
+    def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
+        """Where the elements lie, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
         with Path(self.path).open("rb") as file:
-            begin = self._find(file) if start is None else start
-            end = yield from self._elements(file, begin, stop)
-            if end is not None:
-                self._check_rest(file, end, nested=_first_byte(file) == b"{")
+            if within is not None:
+                yield from self._elements(file, *within)
+                return
+            root, begin = self._find(file)
+            end = yield from self._elements(file, begin)
+            self._check_rest(file, root, end)
 
-    def _decode(self, decoder: msgspec.json.Decoder[T], names: list[bytes], start: int, text: bytes) -> T | Fault:
+    def _find(self, file: BinaryIO) -> tuple[bytes, int]:
+        """The bracket that opens the file, and the offset of the byte after the one that opens the array."""
+        outer = next(self._outline(file, 0))
+        root = outer.text.removeprefix(_BOM).strip(_SPACE)
+        if root == b"[":
+            return root, outer.offset + 1
+        if root != b"{":
+            raise self._broken("not a JSON object or array", 0)
+        for bracket in self._outline(file, outer.offset + 1):
+            if bracket.depth == 1 and self._is_label(bracket.text):
+                return root, bracket.offset + 1
+            if bracket.depth < 0:
+                break
+        raise self._broken(f"no array named {self.key!r}", 0)
+
+    def _is_label(self, text: bytes) -> bool:
+        return re.search(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*\[$', text) is not None
+
+    def _elements(self, file: BinaryIO, begin: int, stop: int | None = None) -> Generator[Slice, None, int]:
+        """Elements from `begin`, just inside the array or at an element, to the array's end, whose offset is returned, or to `stop`."""
+        start, before = begin, (b"{",)
+        for offset, depth, length, text in self._outline(file, begin):
+            if depth == 0:
+                yield Slice(start, offset + 1, b"{" + text if length < self.max_element else None)
+                before = (b",{",)
+            elif depth < 0:
+                return self._closed(offset, text)
+            elif stop is not None and offset >= stop:
+                return offset
+            elif text.translate(None, _SPACE) not in before:
+                raise self._broken("an element is not an object, or a comma is missing or too many", offset)
+            else:
+                start = offset
+        raise AssertionError("an outline ends with its own closing bracket")
+
+    def _closed(self, offset: int, text: bytes) -> int:
+        if text.strip(_SPACE) != b"]":
+            raise self._broken("the array does not end as it should", offset)
+        return offset + 1
+
+    def _check_rest(self, file: BinaryIO, root: bytes, end: int) -> None:
+        """Refuse a second array of the same name, a file that is cut, and anything after its end."""
+        if root == b"{":
+            for bracket in self._outline(file, end):
+                if bracket.depth == 1 and self._is_label(bracket.text):
+                    raise self._broken(f"{self.key!r} is given twice", bracket.offset)
+                if bracket.depth < 0:
+                    end = bracket.offset + 1
+                    break
+        file.seek(end)
+        while rest := file.read(self.chunk):
+            if rest.strip(_SPACE):
+                raise self._broken("text after the end", file.tell() - len(rest.lstrip(_SPACE)))
+
+    def _outline(self, file: BinaryIO, start: int) -> Iterator[_Bracket]:
+        """The brackets at the level of `start`, down to the one that closes that level. Raises DataError where the file ends before it."""
+        length, text, end = 0, b"", start
+        for base, chunk, at, depths in self._chunks(file, start):
+            done, end = 0, base + len(chunk)
+            for position, depth in zip(at, depths, strict=True):
+                piece = chunk[done : position + 1]
+                yield _Bracket(base + position, depth, length + len(piece), text + piece)
+                if depth < 0:
+                    return
+                length, text, done = 0, b"", position + 1
+            length += len(chunk) - done
+            text = text + chunk[done:] if length <= self.max_element else (text + chunk[done:])[-_TAIL:]
+        raise self._broken("the file is cut", end)
+
+    def _chunks(self, file: BinaryIO, start: int) -> Iterator[tuple[int, bytes, list[int], list[int]]]:
+        """Chunks of the file with their offset, and positions in each and depths of the brackets that `_outline` is made of."""
+        file.seek(start)
+        base, depth, quoted, escaped = start, 0, 0, False
+        while chunk := file.read(self.chunk):
+            plain, escaped = _without_escapes(chunk, escaped)
+            marks = np.frombuffer(plain, np.uint8)
+            at = _marks(marks)
+            kinds = marks[at]
+            parity = (quoted + np.cumsum(kinds == ord('"'))) & 1
+            outside = (_STEP[kinds] != 0) & (parity == 0)
+            at, steps = at[outside], _STEP[kinds[outside]]
+            depths = depth + np.cumsum(steps, dtype=np.int64)
+            outline = (depths <= 0) | ((depths == 1) & (steps > 0))
+            yield base, chunk, at[outline].tolist(), depths[outline].tolist()
+            base += len(chunk)
+            depth = int(depths[-1]) if depths.size else depth
+            quoted = int(parity[-1]) if parity.size else quoted
+
+    def _broken(self, what: str, offset: int) -> DataError:
+        return _broken(self.path, what, offset)
+
+
+class _Decoder(Generic[T]):
+    """Decodes one element; where msgspec refuses it, the standard library says why."""
+
+    def __init__(self, path: str, element: type[T]) -> None:
+        self._path = path
+        self._decode = msgspec.json.Decoder(element).decode
+        self._names = [f'"{name}"'.encode() for name in getattr(element, "__struct_fields__", ())]
+
+    def __call__(self, text: bytes, start: int) -> T | Fault:
         try:
-            found = decoder.decode(text)
+            found = self._decode(text)
         except RecursionError:
-            raise self._broken("too deeply nested", start) from None
+            raise _broken(self._path, "an element is nested too deeply", start) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return self._why(text, start, str(error))
-        if any(text.count(name) > 1 for name in names):
-            self._parse_slowly(text, start)
+            return self._why(text, start, error)
+        if any(text.count(name) > 1 for name in self._names):
+            self._parse(text, start)
         return found
 
-    def _why(self, text: bytes, start: int, said: str) -> Fault:
-        """The kind of mistake in an element that msgspec refused: a Fault, or DataError where it is no JSON object."""
+    def _why(self, text: bytes, start: int, error: Exception) -> Fault:
+        """The fault of an element whose grammar is right. Raises DataError where it is not."""
+        self._parse(text, start)
+        if "out of range" in str(error):
+            return Fault("bad_number", str(error))
+        if isinstance(error, msgspec.ValidationError):
+            return Fault("bad_row", str(error))
+        return Fault("bad_text", "not Unicode: a wrong byte or half a surrogate pair")
+
+    def _parse(self, text: bytes, start: int) -> None:
+        """Check the grammar, and that no key is given twice. Numbers stay text: they may have any length."""
+        readable = text.decode(errors="replace")
         try:
-            text.decode()
-        except UnicodeDecodeError as error:
-            return Fault("bad_text", f"not UTF-8: {error.reason}")
-        found = self._parse_slowly(text, start)
-        if not isinstance(found, dict):
-            raise self._broken("an element is not an object", start)
-        return Fault("bad_number", said) if "out of range" in said else Fault("bad_text", f"not Unicode: {said}")
+            json.loads(readable, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_refuse)
+        except json.JSONDecodeError as error:
+            raise _broken(self._path, error.msg, start + len(readable[: error.pos].encode())) from None
+        except (ValueError, RecursionError) as error:
+            raise _broken(self._path, str(error), start) from None
 
-    def _parse_slowly(self, text: bytes, start: int) -> Any:
-        """Parse with the standard library, which tells keys given twice. Numbers stay text: they may have any length."""
-        try:
-            return json.loads(text, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_refuse)
-        except RecursionError:
-            raise self._broken("too deeply nested", start) from None
-        except ValueError as error:
-            place = start + error.pos if isinstance(error, json.JSONDecodeError) else start
-            raise self._broken(getattr(error, "msg", str(error)), place) from None
 
-    def _find(self, file: BinaryIO) -> int:
-        """Offset of the byte after the bracket that opens the array."""
-        if _first_byte(file) == b"[":
-            return self._opening(file, re.compile(rb"^\s*$"), 0)
-        inside = self._opening(file, re.compile(rb"^\s*$"), 0)
-        return self._opening(file, self._label, inside)
+def _without_escapes(chunk: bytes, escaped: bool) -> tuple[bytes, bool]:
+    """The chunk with escaped quotes and backslashes blanked, byte for byte, and whether it ends inside an escape.
 
-    @property
-    def _label(self) -> re.Pattern[bytes]:
-        return re.compile(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*$')
+    A run of backslashes is paired from its left, as JSON reads it; `escaped` says that the chunk before ended with half a pair.
+    """
+    if escaped:
+        chunk = b"." + chunk[1:]
+    if b"\\" not in chunk:
+        return chunk, False
+    plain = chunk.replace(b"\\\\", b"..").replace(b'\\"', b"..")
+    return plain, plain.endswith(b"\\")
 
-    def _opening(self, file: BinaryIO, label: re.Pattern[bytes], start: int) -> int:
-        """Offset of the byte after the first bracket, among those at the scan's own depth, that follows text like `label`."""
-        before = b""
-        for block in self._brackets(file, start):
-            done = 0
-            for at in block.at[block.depth <= 1].tolist():
-                before = (before + block.chunk[done:at])[-_LABEL:]
-                ...
-        raise self._broken(f"no array named {self.key!r}", start)
+
+def _marks(text: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Positions of quotes and brackets. Square brackets are curly ones without bit 5."""
+    curled = text | 0x20
+    return np.flatnonzero((text == ord('"')) | (curled == ord("{")) | (curled == ord("}")))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {twice[:40]!r} is given twice")
+    return found
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _broken(path: str, what: str, offset: int) -> DataError:
+    return DataError(f"not valid JSON: {what}", f"{path}: byte {offset}", "repair the file or fetch it again")

@@ -1,4 +1,4 @@
-"""Step seven: the manifest, written last. Its presence means the output is complete; it says what was asked, decided and written."""
+"""Step seven: the manifest, written last: its presence means complete. It says what was asked, decided and written."""
 
 from __future__ import annotations
 
@@ -102,13 +102,14 @@ def _openvla(job: Job, manifest: Manifest) -> dict[str, Any]:
     for source in job.plan.sources:
         if source.codec is None:
             continue
-        here = manifest.statistics[source.name]
+        here, codec = manifest.statistics[source.name], codec_from_json(source.codec)
         found |= openvla_statistics(
             source.name,
             action=DimStats.from_json(here["action"]),
-            state=None if here["state"] is None else DimStats.from_json(here["state"]),
-            mask=codec_from_json(source.codec).space.normalised,
-            trajectories=source.groups,
+            mask=codec.mask,
+            num_trajectories=source.groups,
+            proprio=None if here["state"] is None else DimStats.from_json(here["state"]),
+            bounds=(codec.lo, codec.hi),
         )
     return found
 

@@ -205,7 +205,9 @@ class Drawer:
         table = self.store.take(self.job.plan.split, numbers)
         rows = as_rows(table, self.store.info, epochs)
         rendered = self.renderer.render(rows)
-        keys = [f"{rows.source}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)]
+        keys = [
+            f"{rows.source}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)
+        ]
         records = encode_records(rows, rendered, keys, self.labels)
         return Drawn(self.source, rows, rendered, records, keys, pictures(table), self.files)
 
@@ -220,7 +222,7 @@ def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[
         assert column is not None
         key, extension, record, file, offset, length, digest = column[at]
         room = writer.place(key, extension, length, record)
-        drawn[number].files.read_into(room, file, offset, digest, key)  # type: ignore[union-attr]
+        drawn[number].files.read_into(room, file, offset, digest, key)
 
 
 def _columns(part: Drawn) -> list[tuple[str, str, bytes, int, int, int, int]]:
@@ -263,7 +265,9 @@ class OpenFiles:
 
     def check(self) -> None:
         """Raises SourceChangedError where an open file is no longer as it was."""
-        changed = [self.stamps[f].path for f, d in self._open.items() if Stamp.of(self.stamps[f].path, os.fstat(d)) != self.stamps[f]]
+        changed = [
+            self.stamps[f].path for f, d in self._open.items() if Stamp.of(self.stamps[f].path, os.fstat(d)) != self.stamps[f]
+        ]
         require_unchanged(self.source, changed)
 
 

@@ -47,7 +47,7 @@ def keyed_permutation(n: int, key: int) -> I64:
 
 
 def apportion(total: int, weights: Sequence[Fraction]) -> list[int]:
-    """Share `total` out in proportion to the weights by largest remainder (Hamilton's rule): exact, and off by less than one each."""
+    """Share `total` out in proportion to the weights by largest remainder (Hamilton): exact, and off by less than one each."""
     whole = sum(weights, Fraction(0))
     if whole <= 0:
         raise ValueError("weights must be positive in sum")

@@ -1,4 +1,4 @@
-"""Step four: recipe and prepared stores become a Plan: exact draws, epochs, shards. Pure; printed by `rt2data plan`, sealed in the manifest."""
+"""Step four: recipe and prepared stores become a Plan: exact draws, epochs, shards. Pure; shown first, sealed in the manifest."""
 
 from __future__ import annotations
 
@@ -137,7 +137,9 @@ def _total(recipe: Recipe, rows: Mapping[str, int], shares: Mapping[str, Fractio
         raise UsageError(f"size.of names a source that is not drawn: {size.of}", "recipe", f"name one of {', '.join(needed)}")
     found = {"longest": max(needed.values()), "shortest": min(needed.values())} | needed
     if found[size.of] > MAX_EXAMPLES:
-        raise UsageError(f"the mixture would have {found[size.of]:,} examples", "size", f"at most {MAX_EXAMPLES:,}: give num_examples")
+        raise UsageError(
+            f"the mixture would have {found[size.of]:,} examples", "size", f"at most {MAX_EXAMPLES:,}: give num_examples"
+        )
     return found[size.of]
 
 
@@ -180,7 +182,9 @@ def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[str, ...
     for s in sources:
         if recipe.max_epochs is not None and s.repeats_max > recipe.max_epochs:
             raise UsageError(
-                f"source {s.name} would be repeated {s.epochs:.2f} times, max_epochs is {recipe.max_epochs}", "max_epochs", "draw less of it"
+                f"source {s.name} would be repeated {s.epochs:.2f} times, max_epochs is {recipe.max_epochs}",
+                "max_epochs",
+                "draw less of it",
             )
         if s.epochs > WARN_EPOCHS:
             found.append(f"{s.name}: every row is repeated {s.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}")

@@ -229,7 +229,7 @@ class Laying:
         self.cameras.add(image.camera)
         if ready.conversion:
             self.conversions[ready.conversion] += 1
-        content = image.data if ready.data is None else ready.data
+        content: Any = image.data if ready.data is None else ready.data
         if ready.data is None and image.place is not None:
             file, offset = self.file_index[str(Path(image.place.path).absolute())], image.place.offset
         else:

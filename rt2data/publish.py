@@ -45,7 +45,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     with output_errors(path):
         try:
             with temporary.open("wb", buffering=0) as file:
-                yield file  # type: ignore[misc]
+                yield file
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:

@@ -88,7 +88,7 @@ class Row:
 class Reject:
     """Something left out, with its reason.
 
-    `fault` is True for what is wrong with the data (it counts against the recipe's `max_bad`) and False for what the recipe asked to
+    `fault` is True for what is wrong with the data (it counts against the recipe's `max_bad`), False for what the recipe asked to
     leave out. `count` is the number of steps or examples lost with it (1 where it is not known).
     """
 
@@ -145,7 +145,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a trainer learns from a batch of rows. Target ids (with the end token) follow the prompt's: loss starts at `prompt_len`."""
+    """What a trainer learns from a batch of rows. Target ids (and the end token) follow the prompt's: loss starts at `prompt_len`."""
 
     prompts: Sequence[str]
     targets: Sequence[str]

@@ -10,6 +10,16 @@ from rt2data.errors import InternalError
 _PACKAGE = Path(__file__).parent
 
 
+def schemas() -> Path:
+    """The folder of JSON Schemas; action spaces are in its `actions`."""
+    return folder("schemas")
+
+
+def pipelines() -> Path:
+    """The folder of deployed pipelines."""
+    return folder("pipelines")
+
+
 def folder(name: Literal["schemas", "pipelines"], package: Path = _PACKAGE) -> Path:
     """The folder of that name. Raises InternalError where the installation lacks it."""
     checkout = package.parent

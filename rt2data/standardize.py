@@ -1,4 +1,4 @@
-"""Step two: what a source says becomes what rt2data means. Steps and Examples in, Rows and Rejects out; nothing is lost silently."""
+"""Step two: what a source says becomes what rt2data means. Steps and Examples in, Rows and Rejects out; nothing is silently lost"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _rows(source: Source, records: Iterable[Step | Example | Reject]) -> Iterato
 
 
 def _robot_rows(standard: EpisodeStandard, records: Iterable[Step | Example | Reject]) -> Iterator[Row | Reject]:
-    """Rows episode by episode. An episode is let go at its last step, before the next is read: its pictures may be views that die."""
+    """Rows episode by episode; each is let go at its last step, before the next is read: its pictures may be views that die."""
     episode: list[Step] = []
     for record in records:
         if not isinstance(record, Step):

@@ -54,8 +54,12 @@ ROWS = pa.schema(
         ("digest", pa.uint64()),  # of all that a mixture takes from this row
     ]
 )
-FILES = pa.schema([("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("ctime_ns", pa.int64()), ("inode", pa.uint64())])
-REJECTS = pa.schema([("reason", pa.string()), ("where", pa.string()), ("detail", pa.string()), ("fault", pa.bool_()), ("count", pa.int64())])
+FILES = pa.schema(
+    [("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("ctime_ns", pa.int64()), ("inode", pa.uint64())]
+)
+REJECTS = pa.schema(
+    [("reason", pa.string()), ("where", pa.string()), ("detail", pa.string()), ("fault", pa.bool_()), ("count", pa.int64())]
+)
 
 
 class Lost(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The graph: prepare every source, plan, write every shard, seal. The same from a laptop to Dataflow; only work orders flow.
 
-    units -> prepare -> gather -> seal store --+
-    ready stores ------------------------------+-> plan -> shards -> write -> seal
+units -> prepare -> gather -> seal store --+
+ready stores ------------------------------+-> plan -> shards -> write -> seal
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Here(beam.DoFn):  # type: ignore[misc]
     def __init__(self, function: Any, run: str | None) -> None:
         self.function, self.run = function, run
 
-    def process(self, element: Any, *sides: Any) -> Iterator[Any]:
+    def process(self, element: Any, side: Any = None) -> Iterator[Any]:
         try:
-            yield from self.function(element, *sides)
+            yield from self.function(element) if side is None else self.function(element, side)
         except Exception as error:
             find_run(self.run).fail(error)
             raise
@@ -136,7 +136,7 @@ class Mix(beam.PTransform):  # type: ignore[misc]
     def expand(self, stores: Any) -> Any:
         """Plan once all stores are ready, write the shards, seal once all are written."""
         start = stores.pipeline | "Start" >> beam.Create([None])
-        plan = _Plan(self.site, self.recipe, self.todo, self.allow_bad)
+        plan = _Plan(self.site, self.recipe, self.todo, self.allow_bad, self.run)
         shards = (
             start
             | "Plan" >> beam.ParDo(Here(plan, self.run), beam.pvalue.AsList(stores)).with_output_types(ShardOrder)
@@ -152,11 +152,15 @@ class _Plan:
     recipe: Recipe
     todo: tuple[Preparation, ...]
     allow_bad: bool
+    run: str | None
 
     def __call__(self, _: None, ready: list[str]) -> list[ShardOrder]:
         stores = {p.name: p.store for p in self.todo}
         assert set(ready) == set(stores)
-        return begin_mix(self.site, self.recipe, stores, self.allow_bad)[1]
+        job, orders = begin_mix(self.site, self.recipe, stores, self.allow_bad)
+        if orders:
+            find_run(self.run).on_result(job.plan)
+        return orders
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,8 @@ class _Seal:
         return [str(self.site.out / "manifest.json")]
 
 
-def wire(pipeline: Any, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False, run: str | None = None) -> Any:
+def wire(
+    pipeline: Any, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False, run: str | None = None
+) -> Any:
     """Put the whole graph into a pipeline."""
     return pipeline | PrepareSources(tuple(todo), run) | Mix(site, recipe, tuple(todo), allow_bad, run)

@@ -9,10 +9,11 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from rt2data.beam.graph import wire
-from rt2data.beam.local import local_run
+from rt2data.beam.graph import PrepareSources, wire
+from rt2data.beam.local import LocalRun, local_run
 from rt2data.beam.pool import Pool
-from rt2data.build import Site, preparations, store_root
+from rt2data.build import Site, preparations
+from rt2data.job import Job, decide
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.recipe import Recipe
 
@@ -21,20 +22,39 @@ def build_locally(
     recipe: Recipe, site: Site, pool: Pool, on_result: Callable[[Any], None] = lambda _: None, allow_bad: bool = False
 ) -> Manifest:
     """Build a mixture on this machine. Raises the errors of rt2data.errors as they were raised."""
-    with site.held(), preparations(recipe, store_root(recipe)) as todo, local_run(pool, on_result) as run:
+    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(pool, on_result) as run:
         on_result(tuple(todo))
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--direct_running_mode=in_memory"]))
+        pipeline = _pipeline_here()
         wire(pipeline, recipe, site, todo, allow_bad, run.name)
-        try:
-            pipeline.run().wait_until_finish()
-        except Exception as error:
-            raise (run.failure or error) from None
+        _run_here(pipeline, run)
     return read_manifest(site.out)
+
+
+def plan_locally(recipe: Recipe, pool: Pool, on_result: Callable[[Any], None] = lambda _: None, allow_bad: bool = False) -> Job:
+    """Prepare what is not prepared yet and decide; write nothing else."""
+    with preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(pool, on_result) as run:
+        on_result(tuple(todo))
+        if not all(p.ready for p in todo):
+            pipeline = _pipeline_here()
+            _ = pipeline | PrepareSources(tuple(todo), run.name)
+            _run_here(pipeline, run)
+        return decide(recipe, {p.name: p.store for p in todo}, allow_bad)
+
+
+def _pipeline_here() -> Any:
+    return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--direct_running_mode=in_memory"]))
+
+
+def _run_here(pipeline: Any, run: LocalRun) -> None:
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:
+        raise (run.failure or error) from None
 
 
 def build_anywhere(recipe: Recipe, site: Site, options: Sequence[str], allow_bad: bool = False) -> Any:
     """Build with the runner that Beam's options name; gives the runner's result without waiting for it."""
-    with site.held(), preparations(recipe, store_root(recipe)) as todo:
+    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo:
         pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
         wire(pipeline, recipe, site, todo, allow_bad)
         return pipeline.run()

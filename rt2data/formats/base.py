@@ -29,7 +29,7 @@ class ShardWriter(ABC):
 
     @abstractmethod
     def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """Add an example; returns the room (writable, exactly `image_bytes` long) its picture is to be read into before the next call."""
+        """Add an example; gives the room, exactly `image_bytes` long, that its picture is to be read into before the next call."""
 
     @abstractmethod
     def close(self) -> tuple[int, str]:

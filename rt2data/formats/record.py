@@ -1,4 +1,4 @@
-"""The record a trainer reads beside each picture: the same keys for robot and web rows. schemas/example.schema.json is made from it."""
+"""The record a trainer reads beside each picture: the same keys for robot and web rows; schemas/example.schema.json is made of it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,19 @@ class ExampleRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     target: Annotated[str, msgspec.Meta(description="what the model is to say")]
     input_ids: Annotated[Sequence[int], msgspec.Meta(description="token ids of prompt, target and end")]
     loss_mask: Annotated[Sequence[Bit], msgspec.Meta(description="1 where the loss counts: target and end; as long as input_ids")]
-    action: Annotated[Sequence[float] | None, msgspec.Meta(description="the action in the action space's units, padded; null for web")]
+    action: Annotated[
+        Sequence[float] | None, msgspec.Meta(description="the action in the action space's units, padded; null for web")
+    ]
     action_mask: Annotated[Sequence[bool] | None, msgspec.Meta(description="false where `action` is padding; null for web")]
     action_bins: Annotated[Sequence[int] | None, msgspec.Meta(description="the codec's integers, 0..255; null for web")]
     terminate: Annotated[bool | None, msgspec.Meta(description="whether this step ends the task; null for web")]
-    state: Annotated[Sequence[float] | None, msgspec.Meta(description="proprioception as the source has it; null where there is none")]
+    state: Annotated[
+        Sequence[float] | None, msgspec.Meta(description="proprioception as the source has it; null where there is none")
+    ]
     action_space: Annotated[str | None, msgspec.Meta(description="name of the action space; null for web")]
-    codec: Annotated[str | None, msgspec.Meta(description="name/version of the action codec; its bounds are in the manifest; null for web")]
+    codec: Annotated[
+        str | None, msgspec.Meta(description="name/version of the action codec; its bounds are in the manifest; null for web")
+    ]
 
 
 decode_record = msgspec.json.Decoder(ExampleRecord).decode
@@ -60,7 +66,7 @@ def encode_records(rows: Rows, rendered: Rendered, keys: Sequence[str], labels: 
     """The record of each row, as JSON bytes."""
     encode = msgspec.json.Encoder().encode
     columns = _robot_columns(rows, rendered, labels) if rows.kind == "robot" else _web_columns(rows)
-    shared = {"kind": rows.kind, "source": rows.source, "split": labels.split}
+    shared: dict[str, Any] = {"kind": rows.kind, "source": rows.source, "split": labels.split}
     steps, epochs, group = rows.steps.tolist(), rows.epochs.tolist(), rows.groups
     return [
         encode(

@@ -1,0 +1,200 @@
+"""The command line. Nothing heavy is imported here: each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from rt2data import __version__
+from rt2data.errors import RtError
+
+app = typer.Typer(
+    name="rt2data",
+    help="Co-training mixtures for vision-language-action models: robot logs and web VQA in, exactly mixed shards out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+store_app = typer.Typer(help="The prepared stores: each source read once, kept for every later build.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+
+class PoolChoice(StrEnum):
+    """Who does the work."""
+
+    processes = "processes"
+    threads = "threads"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print data for programs on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+RecipePath = Annotated[Path, typer.Argument(help="The recipe.")]
+RobotFrac = Annotated[str | None, typer.Option("--robot-frac", help="Share of examples that are robot steps: 0.5, 2/3 or 50%.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe: --set size.num_examples=1000."),
+]
+Workers = Annotated[int | None, typer.Option(min=0, help="Workers; 0 works in this process. Default: one for each core.")]
+Pool = Annotated[PoolChoice, typer.Option(help="Worker processes or threads.")]
+AllowBad = Annotated[bool, typer.Option(help="Build even where more rows are faulty than max_bad allows.")]
+Seed = Annotated[int | None, typer.Option(help="Same as --set seed=...")]
+
+
+def _asked(
+    recipe: Path,
+    robot_frac: str | None,
+    overrides: list[str] | None,
+    seed: int | None,
+    workers: int | None,
+    pool: PoolChoice,
+    as_json: bool,
+    quiet: bool,
+) -> Any:
+    from rt2data.cli.build import Asked
+
+    seeded = [f"seed={seed}"] if seed is not None else []
+    return Asked(recipe, robot_frac, tuple([*(overrides or []), *seeded]), workers, pool.value, as_json, quiet)
+
+
+@app.command(epilog="Example: rt2data init && $EDITOR mixture.yaml")
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write the recipe.")] = Path("mixture.yaml"),
+    force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented recipe to start from."""
+    from rt2data.cli.init import init as write
+
+    write(path, force)
+
+
+@app.command(epilog="Example: rt2data plan --robot-frac 2/3")
+def plan(
+    recipe: RecipePath = Path("mixture.yaml"),
+    robot_frac: RobotFrac = None,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    pool: Pool = PoolChoice.processes,
+    allow_bad: AllowBad = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a build would write: draws, epochs, bytes, shards. Prepares sources not yet prepared; writes no shard."""
+    from rt2data.cli.build import plan as show
+
+    show(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), allow_bad)
+
+
+@app.command(epilog="Example: rt2data build-mixture --robot-frac 0.5")
+def build_mixture(
+    recipe: RecipePath = Path("mixture.yaml"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name without its ending.")
+    ] = None,
+    robot_frac: RobotFrac = None,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    pool: Pool = PoolChoice.processes,
+    overwrite: Annotated[bool, typer.Option(help="Replace another complete mixture at the output.")] = False,
+    restart: Annotated[bool, typer.Option(help="Throw away an unfinished build at the output.")] = False,
+    allow_bad: AllowBad = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build the mixture. Interrupted, the same command goes on where it stopped."""
+    from rt2data.cli.build import build_mixture as build
+
+    build(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), out, overwrite, restart, allow_bad)
+
+
+@app.command(epilog="Example: rt2data demo demo && cd demo && rt2data build-mixture --robot-frac 0.5")
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),
+    episodes: Annotated[int, typer.Option(min=2, help="Robot episodes.")] = 24,
+    scenes: Annotated[int, typer.Option(min=1, help="Pictures with questions.")] = 150,
+    seed: Annotated[int, typer.Option(help="Another seed, other scenes.")] = 0,
+    force: Annotated[bool, typer.Option(help="Replace an earlier demo.")] = False,
+) -> None:
+    """Make a small robot log (RLDS) and a VQA corpus (VQAv2 layout) with a recipe that mixes them. Works offline."""
+    from rt2data.cli.demo import demo as make
+
+    make(folder, episodes, scenes, seed, force)
+
+
+@app.command(epilog="Example: rt2data schema example > example.schema.json")
+def schema(
+    name: Annotated[str, typer.Argument(help="example, manifest, recipe; or an action space such as widowx_bridge.")] = "example",
+) -> None:
+    """Print a schema or an action space this version ships."""
+    from rt2data.cli.schema import schema as show
+
+    show(name)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"rt2data {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options of all commands."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM, as an exception, so that everything is let go in order."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated(128 + signum)
+
+
+def main() -> None:
+    """Run a command; its failure becomes one line and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    code = _run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code in (130, 143):
+        os._exit(code)  # an interrupted run may have left threads that wait for work
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        app(standalone_mode=False)
+    except RtError as error:
+        from rt2data.cli.console import report_failure
+
+        report_failure(error, "--json" in sys.argv)
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+    except Terminated as stop:
+        return int(stop.code or 143)
+    except (typer.Exit, typer.Abort) as stop:
+        return getattr(stop, "exit_code", 1)
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        return _other(error)
+    return 0
+
+
+def _other(error: Exception) -> int:
+    """Wrong usage is the command line library's to tell; anything else is a bug, told with its trace."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        return int(error.exit_code)
+    raise error

@@ -1,0 +1,151 @@
+"""`rt2data build-mixture` and `rt2data plan`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from rt2data.beam.pool import Pool, PoolKind, make_pool
+from rt2data.build import Site
+from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.progress import Progress, quiet_libraries
+from rt2data.manifest import Manifest
+from rt2data.plan import Plan
+from rt2data.recipe import Recipe, read_recipe
+
+GRACE_S = 5.0
+"""How long an interrupted build lets shards under way finish."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says besides the recipe."""
+
+    recipe: Path
+    robot_frac: str | None
+    overrides: tuple[str, ...]
+    workers: int | None
+    pool: PoolKind
+    as_json: bool
+    quiet: bool
+
+    def read(self) -> Recipe:
+        """The recipe with the command line's overrides."""
+        return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac)
+
+    @contextmanager
+    def workers_at_work(self) -> Iterator[Pool]:
+        """The pool, ended at once on failure, after a little grace on an interrupt."""
+        pool = make_pool(self.pool, os.cpu_count() or 1 if self.workers is None else self.workers)
+        try:
+            yield pool
+        except (KeyboardInterrupt, SystemExit):
+            talk("stopping: finishing what is under way (interrupt again to stop at once); run the same command to go on")
+            pool.close(GRACE_S)
+            raise
+        finally:
+            pool.close()
+
+
+def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
+    """Build the mixture, say where it is and how to read it."""
+    recipe = asked.read()
+    site = Site((out or asked.recipe.with_suffix("")).absolute(), overwrite, restart)
+    progress = Progress(asked.quiet)
+    with asked.workers_at_work() as pool, quiet_libraries():
+        from rt2data.beam.run import build_locally
+
+        manifest = build_locally(recipe, site, pool, progress, allow_bad)
+    if asked.as_json:
+        say_json({"out": str(site.out)} | _figures(manifest))
+    else:
+        _tell(manifest, site.out, built=progress.plan is not None)
+
+
+def _figures(manifest: Manifest) -> dict[str, object]:
+    found: dict[str, object] = msgspec.to_builtins(manifest)
+    return {
+        key: found[key]
+        for key in ("examples", "bytes", "robot_frac", "token_frac", "loss_token_frac", "totals", "epochs", "rejects")
+    }
+
+
+def _tell(manifest: Manifest, out: Path, built: bool) -> None:
+    if not built:
+        talk("this very mixture is here already: nothing to do")
+    show_plan(manifest.plan)
+    for name, lost in manifest.rejects.items():
+        for entry in lost:
+            talk(f"left out of {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
+    shape = f"{len(manifest.shards)} shards of {size(manifest.bytes / len(manifest.shards))}"
+    print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
+    print(f"check it:  rt2data verify {out}\nread it:   webdataset.WebDataset({_brace(manifest, out)!r})")
+
+
+def _brace(manifest: Manifest, out: Path) -> str:
+    """The shards' names in brace notation."""
+    first, last = manifest.shards[0].name, manifest.shards[-1].name
+    stem, number = first.split("-")
+    end = last.split("-")[1].split(".")[0]
+    return str(out / (first if first == last else f"{stem}-{{{number.split('.')[0]}..{end}}}.{number.split('.')[1]}"))
+
+
+def plan(asked: Asked, allow_bad: bool) -> None:
+    """Prepare what is not prepared yet, decide, show, and write no shard."""
+    recipe, progress = asked.read(), Progress(asked.quiet)
+    with asked.workers_at_work() as pool, quiet_libraries():
+        from rt2data.beam.run import plan_locally
+
+        job = plan_locally(recipe, pool, progress, allow_bad)
+    if asked.as_json:
+        say_json(msgspec.to_builtins(job.plan))
+    else:
+        show_plan(job.plan)
+
+
+def show_plan(plan: Plan) -> None:
+    """The plan as a table: source, size, weight, share, draws, epochs, unseen, bytes."""
+    columns = (
+        "source",
+        "side",
+        "rows",
+        "episodes/images",
+        "weight",
+        "share",
+        "draws",
+        "epochs",
+        "repeats",
+        "unseen",
+        "image",
+        "record",
+    )
+    rows = [
+        (
+            s.name,
+            s.kind,
+            number(s.rows),
+            number(s.groups),
+            s.weight,
+            f"{s.draws / plan.num_examples:.2%}",
+            number(s.draws),
+            number(s.epochs),
+            f"{s.repeats_min}-{s.repeats_max}",
+            number(s.unseen),
+            size(s.image_bytes),
+            size(s.record_bytes),
+        )
+        for s in plan.sources
+    ]
+    table("", columns, rows, left=2)
+    per_shard = plan.num_examples // plan.shards
+    robot = f"{plan.robot_examples:,} robot = {plan.robot_examples / plan.num_examples:.4%} (asked {plan.robot_frac})"
+    print(
+        f"{plan.num_examples:,} examples ({robot}), about {size(plan.bytes)} in {plan.shards} shards of about {per_shard:,} examples"
+    )
+    for warning in plan.warnings:
+        talk(f"warning: {warning}")

@@ -1,0 +1,86 @@
+"""`rt2data init`: a commented recipe to start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rt2data.errors import OutputError, UsageError
+
+_STARTER = """\
+# yaml-language-server: $schema={schema}
+# What to mix, and how. See it before it is built:  rt2data plan {name}
+# Relative paths are relative to this file. Any value can be changed for one run:  --set size.num_examples=1000
+
+robot_frac: 0.5           # fraction of examples that are robot steps: 0.5, 2/3, 50%  (RT-2 used about 0.5 and 2/3)
+size: {{epochs: 1, of: longest}}
+                          # longest: every row of every source is seen; shortest: no row repeats; or the name of a
+                          # source. Or a fixed number of examples: {{num_examples: 100000}}
+seed: 0                   # decides every order; the same seed gives the same bytes
+split: train              # which rows are drawn: train, val, or a split of the sources' own
+weighting: rows           # rows: weight x number of rows, as in the Open X mixtures; share: weights alone divide a side
+
+tokenizer: byte           # byte, or the path of a tokenizer.json or .model; never downloaded
+template: rt2             # how instructions and questions become prompts: rt2 or openvla
+codec: rt2                # how actions become words: rt2 or openvla
+max_tokens: null          # refuse longer examples (nothing is ever cut); null: no limit
+
+shards: {{bytes: 256MB, format: webdataset}}
+store: null               # folder of prepared sources; null: $RT2DATA_STORE or ~/.cache/rt2data/store
+max_bad: 2%               # faulty rows allowed in a source; with more of them nothing is published
+max_epochs: null          # refuse to repeat any source more often than this
+
+robot:                    # robot logs, by a name of your choice
+  {robot}:
+    kind: rlds            # a TFDS folder: the one that holds dataset_info.json
+    path: {path}
+    action_space: {action_space}
+                          # what the numbers mean: a name that `rt2data schema` prints, or a .toml of your own
+    weight: 1             # against the other robot sources; 0 leaves it out
+    holdout: 0            # fraction of episodes set aside as split val, by hash
+    images: {{resize: null}} # null copies pictures byte for byte; 224 makes them 224 x 224
+    filters:
+      min_steps: 2        # leave out shorter episodes
+      drop_last: auto     # drop a last step whose action is undefined
+
+web:                      # pictures with questions, by a name of your choice
+  {web}:
+    kind: vqav2
+    questions: {questions}
+    annotations: {annotations}
+    image_dirs: [{image_dir}]
+    answers: majority     # the commonest answer; sample: one of them, by seed; all: one row for each distinct answer
+    weight: 1
+    holdout: 0            # fraction of pictures set aside as split val, by hash
+"""
+
+
+def starter(
+    *,
+    name: str = "mixture.yaml",
+    robot: str = "bridge",
+    path: str = "path/to/bridge_dataset/1.0.0",
+    action_space: str = "widowx_bridge",
+    web: str = "coco",
+    questions: str = "path/to/v2_OpenEnded_mscoco_train2014_questions.json",
+    annotations: str = "path/to/v2_mscoco_train2014_annotations.json",
+    image_dir: str = "path/to/train2014",
+) -> str:
+    """A recipe of one robot log and one VQA corpus, in YAML, with every choice explained. Valid as it stands."""
+    from rt2data.resources import schemas
+
+    paths = {"path": path, "questions": questions, "annotations": annotations, "image_dir": image_dir}
+    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in paths.items()}
+    schema = (schemas() / "recipe.schema.json").as_uri()
+    return _STARTER.format(name=name, schema=schema, robot=robot, action_space=action_space, web=web, **quoted)
+
+
+def init(path: Path, force: bool = False) -> None:
+    """Write the starter recipe. Raises UsageError where the file exists and `force` is not given."""
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(starter(name=path.name))
+    except FileExistsError:
+        raise UsageError(f"{path} exists", do="choose another name, or replace it with --force") from None
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", do="choose another place") from None

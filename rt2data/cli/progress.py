@@ -1,0 +1,115 @@
+"""Progress of long work: a live bar on a terminal, a plain line every ten seconds elsewhere, with rate, rejects, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from rt2data.build import Preparation
+from rt2data.cli.console import size, talk
+from rt2data.gather import RowsSummary
+from rt2data.mix import ShardInfo
+from rt2data.plan import Plan
+from rt2data.prepare import UnitSummary
+
+EVERY_S = 10.0
+
+
+@dataclass
+class Count:
+    """How far one kind of work has come."""
+
+    name: str
+    started: float = field(default_factory=time.monotonic)
+    total: int = 0
+    done: int = 0
+    kept: int = 0  # done by an earlier run
+    examples: int = 0
+    bytes: int = 0
+    rejects: int = 0
+
+    def line(self) -> str:
+        """Units, rates, rejects and time left."""
+        spent = max(time.monotonic() - self.started, 1e-3)
+        fresh = self.done - self.kept
+        left = spent / fresh * (self.total - self.done) if fresh else 0.0
+        parts = [f"{self.done}/{self.total}", f"{self.examples / spent:,.0f} examples/s", f"{size(self.bytes / spent)}/s"]
+        parts += [f"{self.rejects:,} rejects"] if self.rejects else []
+        parts += [f"{self.kept} done before"] if self.kept else []
+        parts += [f"{left:.0f} s left"] if self.done < self.total else [f"{spent:.1f} s"]
+        return f"{self.name:<8} " + "  ".join(parts)
+
+
+class Progress:
+    """Hears every result of a run and shows it."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet, self.tty = quiet, sys.stderr.isatty()
+        self.counts: dict[str, Count] = {}
+        self.plan: Plan | None = None
+        self._shown = time.monotonic()
+        self._lock = Lock()
+
+    def __call__(self, result: Any) -> None:
+        """Take one result: the work to do, a unit, a file of rows, a plan, a shard."""
+        with self._lock:
+            self._take(result)
+            self._show()
+
+    def _take(self, result: Any) -> None:
+        match result:
+            case UnitSummary():
+                lost = sum(entry.count for entry in result.rejects)
+                self._count("prepare", result.fresh, sum(result.rows.values()), result.bytes_read, lost)
+            case ShardInfo():
+                self._count("write", result.fresh, result.examples, result.bytes, 0)
+            case Plan():
+                self.plan = result
+                self._begin("write", result.shards)
+            case RowsSummary():
+                pass
+            case [*todo]:
+                self._begin("prepare", sum(len(p.units) for p in todo if isinstance(p, Preparation)))
+
+    def _begin(self, name: str, total: int) -> None:
+        if total:
+            self.counts[name] = Count(name, total=total)
+
+    def _count(self, name: str, fresh: bool, examples: int, count: int, rejects: int) -> None:
+        here = self.counts.setdefault(name, Count(name))
+        here.done, here.kept, here.rejects = here.done + 1, here.kept + (not fresh), here.rejects + rejects
+        if fresh:
+            here.examples, here.bytes = here.examples + examples, here.bytes + count
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self.quiet or not self.counts:
+            return
+        last = list(self.counts.values())[-1]
+        complete = last.done == last.total
+        if self.tty and (complete or now - self._shown > 0.1):
+            sys.stderr.write("\r\x1b[2K" + last.line() + ("\n" if complete else ""))
+            sys.stderr.flush()
+        elif not self.tty and (complete or now - self._shown > EVERY_S):
+            talk(last.line())
+        else:
+            return
+        self._shown = now
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Beam warns of optional packages that nobody asked for."""
+    import logging
+
+    before = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(before)

@@ -1,0 +1,115 @@
+"""What is on the table: things of named shapes and colours, and the gripper above them. Metres and radians.
+
+The frame is the robot's: x points from the robot towards the viewer, y to the viewer's right, z up from the table top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Shape = Literal["block", "can", "ball", "mug", "bowl", "plate"]
+Relation = Literal["in", "on"]
+
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (206, 30, 38),
+    "orange": (246, 128, 18),
+    "yellow": (250, 211, 28),
+    "green": (38, 146, 62),
+    "blue": (28, 88, 200),
+    "purple": (122, 52, 164),
+    "pink": (246, 138, 178),
+    "white": (240, 240, 236),
+    "black": (34, 34, 38),
+    "gray": (134, 137, 142),
+}
+"""sRGB of every colour that has a name here."""
+
+TABLES: dict[str, str] = {"oak": "brown", "walnut": "brown", "stone": "gray", "linen": "white", "felt": "green", "slate": "blue"}
+"""Table tops and the colour a person would call them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Outer radius (half the side of a block) and height, metres."""
+
+    radius: float
+    height: float
+
+
+SIZES: dict[Shape, Size] = {
+    "block": Size(0.023, 0.046),
+    "can": Size(0.027, 0.088),
+    "ball": Size(0.027, 0.054),
+    "mug": Size(0.034, 0.072),
+    "bowl": Size(0.068, 0.046),
+    "plate": Size(0.082, 0.014),
+}
+FLOORS: dict[Shape, float] = {"bowl": 0.008, "plate": 0.006}
+"""Height of the inside of what can hold something."""
+HOLDS: dict[Shape, Relation] = {"bowl": "in", "plate": "on", "block": "on"}
+"""How we say that something stands in or on a shape."""
+GRASPED: tuple[Shape, ...] = ("block", "can", "ball")
+"""What fits between the fingers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing: its foot's centre (x, y, z) and its turn about the vertical."""
+
+    shape: Shape
+    color: str
+    x: float
+    y: float
+    z: float = 0.0
+    yaw: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.color} {self.shape}"
+
+    @property
+    def size(self) -> Size:
+        return SIZES[self.shape]
+
+    @property
+    def top(self) -> float:
+        """Height of its highest point, metres."""
+        return self.z + self.size.height
+
+
+@dataclass(frozen=True, slots=True)
+class Gripper:
+    """The point between the finger tips, its turn, and how far it is open: 0 closed, 1 open."""
+
+    x: float
+    y: float
+    z: float
+    roll: float = 0.0
+    pitch: float = 0.0
+    yaw: float = 0.0
+    opening: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything a picture shows. `view` names one of `camera.VIEWS`."""
+
+    things: tuple[Thing, ...]
+    table: str = "oak"
+    view: str = "front"
+    gripper: Gripper | None = None
+
+
+def rest_height(support: Thing | None) -> float:
+    """The height at which a foot rests on `support`, or on the table. Metres."""
+    return 0.0 if support is None else support.z + FLOORS.get(support.shape, support.size.height)
+
+
+def support_of(thing: Thing, things: tuple[Thing, ...]) -> Thing | None:
+    """What `thing` stands in or on; None where it stands on the table."""
+    for other in things:
+        close = (thing.x - other.x) ** 2 + (thing.y - other.y) ** 2 < other.size.radius**2
+        if other is not thing and close and other.shape in HOLDS and abs(thing.z - rest_height(other)) < 0.004:
+            return other
+    return None

@@ -1,0 +1,85 @@
+"""The JSON Schemas in `schemas/`, made from the types.
+
+`python -m rt2data.schemagen` writes them, `python -m rt2data.schemagen --check` compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt2data.errors import UsageError
+from rt2data.resources import schemas
+
+Schema = dict[str, Any]
+
+
+def recipe_schema() -> Schema:
+    """What a recipe can say, with every source of the table. For editors and for whoever writes recipes by program."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    from rt2data.recipe import recipe_model
+
+    class Untitled(GenerateJsonSchema):
+        """No titles that repeat the names of fields."""
+
+        def field_title_should_be_set(self, schema: Any) -> bool:
+            return False
+
+    schema = recipe_model().model_json_schema(schema_generator=Untitled)
+    for part in schema["$defs"].values():
+        _require_kind(part)
+    return schema
+
+
+SCHEMAS: dict[str, Callable[[], Schema]] = {
+    "recipe.schema.json": recipe_schema,
+}
+
+
+def schema_text(name: str) -> str:
+    """The file's whole text; the same on every machine."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name}
+    return json.dumps(head | SCHEMAS[name](), indent=2, ensure_ascii=False) + "\n"
+
+
+def stale(where: Path) -> list[str]:
+    """Names of the files that are missing or differ from the types."""
+    return [name for name in SCHEMAS if _text(where / name) != schema_text(name)]
+
+
+def write(where: Path) -> None:
+    """(Re)write every schema."""
+    for name in SCHEMAS:
+        (where / name).write_text(schema_text(name), encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write, or with `--check` only compare: 0 where all are right."""
+    where = schemas()
+    if not arguments:
+        write(where)
+        return 0
+    if list(arguments) != ["--check"]:
+        raise UsageError("schemagen takes --check or nothing")
+    wrong = stale(where)
+    sys.stderr.writelines(f"{where / name} is stale: run python -m rt2data.schemagen\n" for name in wrong)
+    return 1 if wrong else 0
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def _require_kind(part: Schema) -> None:
+    """In a recipe `kind` is never left out, though Python code may leave it to its default."""
+    if "kind" in part.get("properties", {}):
+        part["required"] = sorted({"kind", *part.get("required", ())})
+        part["properties"]["kind"].pop("default", None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""TFRecord framing, encode beside decode. A file is a run of frames, all numbers little-endian:
+
+    u64 length | u32 masked crc32c(length) | payload | u32 masked crc32c(payload)
+
+Source of the format: tensorflow/core/lib/io/record_writer.h; the mask is that of leveldb's log format.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import google_crc32c
+
+from rt2data.errors import DataError
+
+HEADER = 12
+FOOTER = 4
+FRAME = HEADER + FOOTER
+MAX_PAYLOAD = 2**31 - 1
+"""No protobuf message can be longer, so no record of Examples is."""
+
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+
+
+class Span(NamedTuple):
+    """One frame of a file: where it begins and how long its payload is, in bytes."""
+
+    offset: int
+    length: int
+
+    @property
+    def stop(self) -> int:
+        """Where the next frame begins."""
+        return self.offset + FRAME + self.length
+
+
+class Fault(NamedTuple):
+    """A stretch of a file that holds no trustworthy record. `skipped` bytes from `offset` on were passed over."""
+
+    reason: Literal["bad_crc", "bad_length"]
+    offset: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What the headers of a file say.
+
+    `broken` is the offset of the first header whose own checksum is wrong: nothing is known from there on but `size`.
+    """
+
+    spans: list[Span]
+    size: int
+    broken: int | None = None
+
+
+def mask(crc: int) -> int:
+    """A crc32c rotated and shifted, so that a checksum of data that holds checksums stays a good one."""
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def masked_crc(data: bytes) -> int:
+    """The checksum of a frame."""
+    return mask(google_crc32c.value(data))
+
+
+def frame(payload: bytes) -> bytes:
+    """One record as it lies in a file."""
+    length = _LENGTH.pack(len(payload))
+    return b"".join((length, _CRC.pack(masked_crc(length)), payload, _CRC.pack(masked_crc(payload))))
+
+
+def payload_length(header: bytes | memoryview) -> int | None:
+    """The length that 12 header bytes announce, or None where their checksum is wrong."""
+    length = bytes(header[:8])
+    if masked_crc(length) != _CRC.unpack_from(header, 8)[0]:
+        return None
+    found: int = _LENGTH.unpack(length)[0]
+    return found
+
+
+def scan(path: str) -> Index:
+    """Find every record by its header, reading no payload.
+
+    Raises DataError where the file ends inside a header or a payload.
+    """
+    with opened(path) as fd:
+        size = os.fstat(fd).st_size
+        spans: list[Span] = []
+        at = 0
+        while at < size:
+            length = length_at(fd, path, at, size)
+            if length is None:
+                return Index(spans, size, broken=at)
+            spans.append(Span(at, length))
+            at += FRAME + length
+        return Index(spans, size)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A file descriptor to read from by position. Raises DataError where there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", path) from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def length_at(fd: int, path: str, at: int, size: int) -> int | None:
+    """Length of the record at byte `at`, None where its header is corrupt. Raises DataError where the file ends too early."""
+    header = os.pread(fd, HEADER, at)
+    if len(header) < HEADER:
+        raise cut(path, at, "inside the header of a record")
+    length = payload_length(header)
+    if length is not None and (length > MAX_PAYLOAD or at + FRAME + length > size):
+        raise cut(path, at, f"inside a record of {length} bytes")
+    return length
+
+
+def cut(path: str, at: int, place: str) -> DataError:
+    return DataError(f"the file is cut {place}", f"{path}, byte {at}", "fetch it again from where it came")

@@ -1,0 +1,119 @@
+"""The protobuf wire format, as far as tf.train.Example needs it. Source: protobuf.dev/programming-guides/encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+VARINT, FIXED64, BLOCK, FIXED32 = 0, 1, 2, 5
+_FIXED = {FIXED64: 8, FIXED32: 4}
+_MORE, _SEVEN = 0x80, 0x7F
+_CHUNK = 1 << 20
+
+
+class MalformedError(ValueError):
+    """Bytes that are no message of the kind they should be."""
+
+
+Field = tuple[int, int, int, int]
+"""One field of a message: its number, its wire type, and the bytes [start, stop) of its value."""
+
+
+def fields(message: memoryview, start: int, stop: int) -> list[Field]:
+    """The fields of the message in bytes [start, stop), in order. Raises MalformedError."""
+    found: list[Field] = []
+    at = start
+    try:
+        while at < stop:
+            tag = message[at]
+            at += 1
+            if tag & _MORE:
+                tag, at = varint(message, at - 1)
+            wire = tag & 7
+            if tag < 8:
+                raise MalformedError(f"field number 0 at byte {at}")
+            if wire == BLOCK:
+                size = message[at]
+                at += 1
+                if size & _MORE:
+                    size, at = varint(message, at - 1)
+                found.append((tag >> 3, wire, at, at := at + size))
+            else:
+                found.append((tag >> 3, wire, at, at := _after(message, at, wire)))
+    except IndexError:
+        raise MalformedError(f"the message ends inside a field, byte {start}") from None
+    if at != stop:
+        raise MalformedError(f"a field reaches beyond its message, byte {start}")
+    return found
+
+
+def _after(message: memoryview, at: int, wire: int) -> int:
+    """Where a value that is no block ends."""
+    if wire == VARINT:
+        return varint(message, at)[1]
+    if wire not in _FIXED:
+        raise MalformedError(f"wire type {wire} at byte {at}")
+    return at + _FIXED[wire]
+
+
+def varint(message: memoryview, at: int) -> tuple[int, int]:
+    """The unsigned number at byte `at`, and where the next value begins. Raises MalformedError, IndexError at the end."""
+    value = shift = 0
+    while shift < 70:
+        byte = message[at]
+        at += 1
+        value |= (byte & _SEVEN) << shift
+        if byte < _MORE:
+            return value, at
+        shift += 7
+    raise MalformedError(f"a number of more than ten bytes, byte {at - 10}")
+
+
+def encode_varint(value: int) -> bytes:
+    """One unsigned number in groups of seven bits, lowest first."""
+    found = bytearray()
+    while value >= _MORE:
+        found.append(value & _SEVEN | _MORE)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def block(number: int, value: bytes) -> bytes:
+    """A length-delimited field."""
+    return b"".join((encode_varint(number << 3 | BLOCK), encode_varint(len(value)), value))
+
+
+def encode_int64s(values: NDArray[np.int64]) -> bytes:
+    """Packed int64: each number as a varint of its 64 bits, so that a negative one takes ten bytes."""
+    flat = values.reshape(-1)
+    if flat.size and flat.min() >= 0 and flat.max() < _MORE:
+        return flat.astype(np.uint8).tobytes()
+    return b"".join(map(encode_varint, flat.view(np.uint64).tolist()))
+
+
+def decode_int64s(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Inverse of `encode_int64s`: bytes -> int64[n]. Raises MalformedError."""
+    if not raw.size or raw.max() < _MORE:
+        return raw.astype(np.int64)
+    ends = np.flatnonzero(raw < _MORE)
+    if raw[-1] >= _MORE:
+        raise MalformedError("the list ends inside a number")
+    return np.concatenate(list(_decode_chunks(raw, ends)))
+
+
+def _decode_chunks(raw: NDArray[np.uint8], ends: NDArray[np.intp]) -> Iterator[NDArray[np.int64]]:
+    """Numbers whose last bytes lie at `ends`, some at a time because the sums take eight times the memory of the bytes."""
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    sizes = ends - starts + 1
+    if sizes.max() > 10:
+        raise MalformedError("a number of more than ten bytes")
+    for part in (slice(at, at + _CHUNK) for at in range(0, len(ends), _CHUNK)):
+        value = np.zeros(len(ends[part]), np.uint64)
+        for k in range(int(sizes[part].max())):
+            longer = np.flatnonzero(sizes[part] > k)
+            septet = raw[starts[part][longer] + k] & np.uint8(_SEVEN)
+            value[longer] |= septet.astype(np.uint64) << np.uint64(7 * k)
+        yield value.view(np.int64)

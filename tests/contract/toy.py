@@ -1,0 +1,104 @@
+"""A toy robot log and a toy corpus: what it takes to add a source. One file, and one line in the table for each class."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image as Pillow
+
+from rt2data.records import Example, Image, Place, Reject, Step, Unit
+from rt2data.sources.base import RobotSource, WebSource
+
+TABLE = {"toy_robot": "tests.contract.toy:ToyRobot", "toy_web": "tests.contract.toy:ToyWeb"}
+
+
+def jpeg(seed: int, side: int = 32) -> bytes:
+    """A small JPEG of its own for each seed."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Pillow.fromarray(pixels).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def write_robot(folder: Path, episodes: int = 6, steps: int = 8) -> Path:
+    """One file of JPEGs end to end for each episode."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for episode in range(episodes):
+        (folder / f"{episode:03d}.bin").write_bytes(b"".join(_framed(jpeg(1000 * episode + step)) for step in range(steps)))
+    return folder
+
+
+def write_web(folder: Path, pictures: int = 9) -> Path:
+    """One JPEG for each question."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(pictures):
+        (folder / f"{number:04d}.jpg").write_bytes(jpeg(90_000 + number))
+    return folder
+
+
+def _framed(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "little") + content
+
+
+class ToyRobot(RobotSource):
+    """Episodes of random pictures and smooth actions."""
+
+    kind: Literal["toy_robot"] = "toy_robot"
+    path: str
+
+    def files(self) -> list[str]:
+        return sorted(map(str, Path(self.path).glob("*.bin")))
+
+    def units(self) -> list[Unit]:
+        return [Unit(i, path, "train", bytes=Path(path).stat().st_size) for i, path in enumerate(self.files())]
+
+    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+        content, pictures, at = Path(unit.path).read_bytes(), [], 0
+        while at < len(content):
+            length = int.from_bytes(content[at : at + 4], "little")
+            pictures.append(Image("front", content[at + 4 : at + 4 + length], Place(unit.path, at + 4, length)))
+            at += 4 + length
+        actions = np.random.default_rng(unit.index).normal(0, 0.01, (len(pictures), 7)).astype(np.float32)
+        actions[:, 6] = np.arange(len(pictures)) % 2
+        for step, image in enumerate(pictures):
+            yield Step(
+                episode=f"e{unit.index:03d}",
+                step=step,
+                steps=len(pictures),
+                split=unit.split,
+                instruction=f"lift block {unit.index % 3}",
+                action=actions[step],
+                images=(image,),
+                state=actions[step] * 2,
+                is_first=step == 0,
+                is_last=step == len(pictures) - 1,
+            )
+
+    def describe(self) -> dict[str, Any]:
+        return {"episodes": len(self.files())}
+
+
+class ToyWeb(WebSource):
+    """A question about each picture."""
+
+    kind: Literal["toy_web"] = "toy_web"
+    path: str
+
+    def files(self) -> list[str]:
+        return sorted(map(str, Path(self.path).glob("*.jpg")))
+
+    def units(self) -> list[Unit]:
+        return [Unit(0, self.path, "train", stop=len(self.files()))]
+
+    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+        for number, path in enumerate(self.files()):
+            content = Path(path).read_bytes()
+            image = Image("image", content, Place(path, 0, len(content)))
+            yield Example(f"q{number:04d}", f"i{number // 2}", unit.split, f"How many? {number % 4}", ("two", "two", "2"), (image,))
+
+    def describe(self) -> dict[str, Any]:
+        return {"questions": len(self.files())}
