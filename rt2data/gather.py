@@ -23,6 +23,7 @@ from rt2data.prepare import UnitSummary, blob_name, staging_folder
 from rt2data.publish import produce_whole, sync, write_whole
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
+    NO_FILE,
     REJECTS,
     STORE_VERSION,
     Lost,
@@ -204,9 +205,11 @@ def _restamp_blobs(staging: Path, folder: Path, units: list[UnitSummary]) -> Non
     for unit in sorted(units, key=lambda u: u.unit):
         path = staging / blob_name(unit.unit)
         stat = path.stat()
-        if not stat.st_size:
+        if stat.st_size:
+            blobs.append(Stamp.of(str((folder / path.name).absolute()), stat))
+        else:
             path.unlink()
-        blobs.append(Stamp.of(str((folder / path.name).absolute()), stat))
+            blobs.append(NO_FILE)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*sources, *blobs]))
 
 

@@ -117,6 +117,10 @@ class Stamp:
         return Stamp(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
+NO_FILE = Stamp("", 0, 0, 0, 0)
+"""Stands for a blob that was not needed."""
+
+
 def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
     """files.parquet: the files that images lie in, in the order in which rows number them."""
     columns = {name: [getattr(s, name) for s in stamps] for name in FILES.names}
@@ -206,6 +210,8 @@ class Store:
 
 def unchanged(stamp: Stamp) -> bool:
     """Whether a file still has its stamp."""
+    if stamp == NO_FILE:
+        return True
     try:
         return Stamp.of(stamp.path) == stamp
     except OSError:

@@ -23,7 +23,7 @@ from rt2data.gather import GatherOrder, RowsSummary, gather_orders, gather_rows,
 from rt2data.job import read_job
 from rt2data.manifest import seal
 from rt2data.mix import ShardInfo, ShardOrder, write_shard
-from rt2data.prepare import UnitSummary, prepare_unit, staging_folder
+from rt2data.prepare import UnitOrder, UnitSummary, prepare_unit, staging_folder
 from rt2data.recipe import Recipe
 
 AT_ONCE = 64
@@ -72,9 +72,13 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
     run: str | None = None
 
     def expand(self, start: Any) -> Any:
-        """Units -> rows -> stores."""
-        by_name = {p.name: p for p in self.todo}
+        """Units -> rows -> stores; nothing of it where every store is ready."""
+        ready = start | "ReadyStores" >> beam.Create([p.name for p in self.todo if p.ready])
         orders = [order for p in self.todo for order in p.units]
+        return (ready, self._prepare(start, orders)) | "Stores" >> beam.Flatten() if orders else ready
+
+    def _prepare(self, start: Any, orders: list[UnitOrder]) -> Any:
+        by_name = {p.name: p for p in self.todo}
         units = (
             start
             | "Units" >> beam.Create(orders)
@@ -90,13 +94,11 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
             | "GatherRows" >> beam.ParDo(CarryOut(gather_rows, self.run)).with_output_types(RowsSummary)
             | "RowsByName" >> beam.Map(_named)
         )
-        sealed = (
+        return (
             {"units": units, "rows": rows}
             | "AllOfAStore" >> beam.CoGroupByKey()
             | "SealStore" >> beam.ParDo(Here(_SealStore(by_name), self.run)).with_output_types(str)
         )
-        ready = start | "ReadyStores" >> beam.Create([p.name for p in self.todo if p.ready])
-        return (sealed, ready) | "Stores" >> beam.Flatten()
 
 
 def _named(summary: Any) -> tuple[str, Any]:

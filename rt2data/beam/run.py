@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from rt2data.beam.graph import PrepareSources, wire
@@ -17,10 +17,14 @@ from rt2data.job import Job, decide
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.recipe import Recipe
 
+Listener = Callable[[Any], None]
 
-def build_locally(
-    recipe: Recipe, site: Site, pool: Pool, on_result: Callable[[Any], None] = lambda _: None, allow_bad: bool = False
-) -> Manifest:
+
+def _deaf(result: Any) -> None:
+    """Nobody watches."""
+
+
+def build_locally(recipe: Recipe, site: Site, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Manifest:
     """Build a mixture on this machine. Raises the errors of rt2data.errors as they were raised."""
     with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(pool, on_result) as run:
         on_result(tuple(todo))
@@ -30,7 +34,7 @@ def build_locally(
     return read_manifest(site.out)
 
 
-def plan_locally(recipe: Recipe, pool: Pool, on_result: Callable[[Any], None] = lambda _: None, allow_bad: bool = False) -> Job:
+def plan_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Job:
     """Prepare what is not prepared yet and decide; write nothing else."""
     with preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(pool, on_result) as run:
         on_result(tuple(todo))
@@ -42,6 +46,7 @@ def plan_locally(recipe: Recipe, pool: Pool, on_result: Callable[[Any], None] = 
 
 
 def _pipeline_here() -> Any:
+    """Beam's in-memory runner, named: the default one first tries to download a program."""
     return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--direct_running_mode=in_memory"]))
 
 
@@ -52,9 +57,13 @@ def _run_here(pipeline: Any, run: LocalRun) -> None:
         raise (run.failure or error) from None
 
 
-def build_anywhere(recipe: Recipe, site: Site, options: Sequence[str], allow_bad: bool = False) -> Any:
-    """Build with the runner that Beam's options name; gives the runner's result without waiting for it."""
+def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_bad: bool = False) -> None:
+    """Build with the runner that Beam's own options name, and wait for it; by default in memory, here."""
+    options = PipelineOptions(list(arguments))
+    named = options.view_as(StandardOptions).runner
     with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo:
-        pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+        pipeline = beam.Pipeline(runner=named or FnApiRunner(), options=options)
         wire(pipeline, recipe, site, todo, allow_bad)
-        return pipeline.run()
+        result = pipeline.run()
+        if not options.view_as(GoogleCloudOptions).dry_run:
+            result.wait_until_finish()

@@ -1,0 +1,54 @@
+# Everything a newcomer or a machine runs. `make demo` and `make test` set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
+SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+.PHONY: help demo test test-fast lint types bench schemas check lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/run: requirements.lock pyproject.toml
+	@test -d .venv || $(PYTHON) -m venv .venv
+	$(LOCK) requirements.lock
+	$(SELF)
+	@touch $@
+
+.venv/dev: requirements-dev.lock .venv/run
+	$(LOCK) requirements-dev.lock
+	$(SELF)
+	@touch $@
+
+demo: .venv/run ## Make a small demo, mix it half robot, half web, and check it; offline
+	$(BIN)/rt2data demo demo --force
+	$(BIN)/rt2data build-mixture --robot-frac 0.5 --overwrite
+	$(BIN)/rt2data verify mixture
+
+test: .venv/dev ## Run every test but the benchmarks
+	$(BIN)/python -m pytest -m "not bench"
+
+test-fast: .venv/dev ## Run the tests that take seconds
+	$(BIN)/python -m pytest -m "not bench and not slow"
+
+lint: .venv/dev ## Style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev ## Types, strictly
+	$(BIN)/mypy
+
+schemas: .venv/dev ## Write schemas/*.schema.json from the types
+	$(BIN)/python -m rt2data.schemagen
+
+check: lint types test ## All that must pass
+
+bench: .venv/dev ## Measure speed and memory against named baselines
+	$(BIN)/python -m pytest -m bench -s tests/bench
+
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove what was made here
+	rm -rf .venv demo mixture dist bench-out

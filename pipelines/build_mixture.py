@@ -1,0 +1,57 @@
+"""Build a mixture with any of Beam's runners: the graph that `rt2data build-mixture` runs on one machine.
+
+    python pipelines/build_mixture.py --recipe mixture.yaml --out /shared/mixture --runner=DataflowRunner --project=... --region=...
+
+Everything that is not listed by --help goes to Beam. Recipe, sources, store and output must lie where every worker sees them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rt2data.errors import RtError
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and the rest, which are Beam's."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--recipe", type=Path, default=Path("mixture.yaml"), help="the recipe (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="output folder (default: the recipe's name without its ending)")
+    parser.add_argument("--robot-frac", help="share of examples that are robot steps: 0.5, 2/3 or 50%%")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe")
+    parser.add_argument("--overwrite", action="store_true", help="replace another complete mixture at the output")
+    parser.add_argument("--restart", action="store_true", help="throw away an unfinished build at the output")
+    parser.add_argument("--allow-bad", action="store_true", help="build even where more rows are faulty than max_bad allows")
+    return parser.parse_known_args(arguments)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Build as the arguments say; waits for runners that can be waited for."""
+    asked, beam_options = parse(arguments)
+    from rt2data.beam.run import build_anywhere
+    from rt2data.build import Site
+    from rt2data.recipe import read_recipe
+
+    recipe = read_recipe(asked.recipe, overrides=tuple(asked.set), robot_frac=asked.robot_frac)
+    site = Site((asked.out or asked.recipe.with_suffix("")).absolute(), asked.overwrite, asked.restart)
+    build_anywhere(recipe, site, beam_options, asked.allow_bad)
+
+
+def main() -> None:
+    """The command line."""
+    try:
+        run(sys.argv[1:])
+    except RtError as error:
+        sys.exit(_failed(error))
+
+
+def _failed(error: RtError) -> int:
+    sys.stderr.write(f"build_mixture: {error}\n")
+    return error.code
+
+
+if __name__ == "__main__":
+    main()
