@@ -122,7 +122,7 @@ def begin_mix(site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad
     if site.finished(job) is not None:
         return job, []
     adopt(site.staging, job)
-    return job, [ShardOrder(str(site.staging), index) for index in range(job.plan.shards)]
+    return job, [ShardOrder(str(site.staging), job.plan.fingerprint, index) for index in range(job.plan.shards)]
 
 
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False) -> Manifest:

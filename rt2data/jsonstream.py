@@ -1,9 +1,9 @@
 """One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or hostile.
 
-Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of each
-element; msgspec decodes that slice into a typed record. So an element that is too long is passed over without being held, and whatever
-is wrong has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after it can be
-trusted. What is wrong with the content of one element (too long, not Unicode) is a `Fault` in its place.
+Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of
+each element; msgspec decodes that slice into a typed record. So an element that is too long is passed over without being held, and
+whatever is wrong has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
+it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `Fault` in its place.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class JsonArray(Generic[T]):
         return re.search(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*\[$', text) is not None
 
     def _elements(self, file: BinaryIO, begin: int, stop: int | None = None) -> Generator[Slice, None, int]:
-        """Elements from `begin`, just inside the array or at an element, to the array's end, whose offset is returned, or to `stop`."""
+        """Elements from `begin` (an element, or just inside the array) to `stop` or to the array's end, whose offset is returned."""
         start, before = begin, (b"{",)
         for offset, depth, length, text in self._outline(file, begin):
             if depth == 0:
@@ -142,7 +142,7 @@ class JsonArray(Generic[T]):
                 raise self._broken("text after the end", file.tell() - len(rest.lstrip(_SPACE)))
 
     def _outline(self, file: BinaryIO, start: int) -> Iterator[_Bracket]:
-        """The brackets at the level of `start`, down to the one that closes that level. Raises DataError where the file ends before it."""
+        """The brackets at the level of `start`, to the one that closes that level. Raises DataError where the file ends before."""
         length, text, end = 0, b"", start
         for base, chunk, at, depths in self._chunks(file, start):
             done, end = 0, base + len(chunk)

@@ -39,6 +39,7 @@ class ShardOrder:
     """Work order: write one shard into the staging folder of a build."""
 
     folder: str
+    fingerprint: str  # of the plan
     index: int
 
     @property
@@ -93,7 +94,7 @@ def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
 
 def write_shard(order: ShardOrder) -> ShardInfo:
     """Write one shard, whole or not at all. Idempotent. Raises SourceChangedError, OutputError, UsageError."""
-    folder, mixing = Path(order.folder), open_mixing(order.folder)
+    folder, mixing = Path(order.folder), open_mixing(order.folder, order.fingerprint)
     done = folder / f"info-{order.index:06d}.json"
     path = folder / mixing.format.shard_name(order.index)
     if done.is_file() and path.is_file():
@@ -115,9 +116,11 @@ def write_shard(order: ShardOrder) -> ShardInfo:
 
 
 @lru_cache(maxsize=2)
-def open_mixing(folder: str) -> Mixing:
+def open_mixing(folder: str, fingerprint: str) -> Mixing:
     """The job of a build folder, opened once in each worker."""
-    return Mixing(read_job(Path(folder)))
+    job = read_job(Path(folder))
+    assert job.plan.fingerprint == fingerprint
+    return Mixing(job)
 
 
 @dataclass

@@ -130,7 +130,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
     done = folder / f"unit-{index:05d}.json"
     if done.is_file():
         return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=UnitSummary), fresh=False)
-    stamps = _stamps(order.folder)
+    stamps = _stamps(order.folder, (folder / "files.parquet").stat().st_mtime_ns)
     with whole_file(folder / blob_name(index)) as blob:
         laying = Laying(order, stamps.index, len(stamps.stamps) - stamps.blobs + index, blob)
         laying.lay()
@@ -150,7 +150,7 @@ class _Files:
 
 
 @lru_cache(maxsize=4)
-def _stamps(folder: str) -> _Files:
+def _stamps(folder: str, written_ns: int) -> _Files:
     stamps = read_stamps(Path(folder) / "files.parquet")
     blobs = sum(1 for s in stamps if s.inode == 0 and s.size == 0 and Path(s.path).name.startswith("blobs-"))
     return _Files(stamps, {s.path: i for i, s in enumerate(stamps)}, blobs)

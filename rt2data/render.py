@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rt2data.actions.base import Codec
 from rt2data.errors import InternalError, UsageError
-from rt2data.records import F32, Rendered, Rows
+from rt2data.records import Rendered, Rows
 from rt2data.text.answers import AnswerRule, choose_answer
 from rt2data.text.prompts import Template
 from rt2data.text.tokenizers import Ids, Tokenizer
-from rt2data.text.words import ActionWords, TokenMap
+from rt2data.text.words import ActionWords
 
 Made = TypeVar("Made")
 
 MEMO_CHARS = 4 << 20
-
-
-class ActionCodec(Protocol):
-    """What rendering needs of a codec: actions f32[N, D] and terminate bool[N] to bins int32[N, width] of 0..255."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def token_map(self) -> TokenMap: ...
-    @property
-    def width(self) -> int: ...
-
-    def encode(self, actions: F32, terminate: NDArray[np.bool_]) -> NDArray[np.int32]: ...
 
 
 class Memo(Generic[Made]):
@@ -73,7 +61,7 @@ class Renderer:
 
     template: Template
     tokenizer: Tokenizer
-    codec: ActionCodec | None = None
+    codec: Codec | None = None
     words: ActionWords | None = None
     answers: AnswerRule = "majority"
     seed: int = 0
