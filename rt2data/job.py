@@ -145,7 +145,7 @@ def _with_codec(drawn: SourcePlan, source: Source, store: Store, recipe: Recipe,
         return drawn
     codec = source_codec(source, store, recipe.codec, recipe.split)
     words = ActionWords(codec.token_map, tokenizer, find_template(recipe.template).cue)
-    check_action_words(words, codec.width)
+    check_action_words(words, codec.width, recipe.action_words)
     return msgspec.structs.replace(drawn, codec=codec.to_json())
 
 

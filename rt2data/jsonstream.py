@@ -106,7 +106,7 @@ class JsonArray(Generic[T]):
         return re.search(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*\[$', text) is not None
 
     def _elements(self, file: BinaryIO, begin: int, stop: int | None = None) -> Generator[Slice, None, int]:
-        """Elements from `begin` (an element, or just inside the array) to `stop` or to the array's end, whose offset is returned."""
+        """Elements from `begin` (an element, or just inside the array) to `stop` or to the array's end, which is returned."""
         start, before = begin, (b"{",)
         for offset, depth, length, text in self._outline(file, begin):
             if depth == 0:

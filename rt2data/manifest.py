@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _statistics(store: Store, split: str) -> dict[str, Any]:
 def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     """Write statistics and manifest into the staging folder and remove what was only needed while building."""
     manifest = make_manifest(job, shards)
-    write_whole(folder / "dataset_statistics.json", _pretty(_openvla(job, manifest)))
+    write_whole(folder / "dataset_statistics.json", _pretty(dataset_statistics(job.plan, manifest.statistics)))
     for shard in shards:
         (folder / f"info-{shard.index:06d}.json").unlink()
     write_whole(folder / "manifest.json", _pretty(manifest))
@@ -96,13 +96,13 @@ def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     return manifest
 
 
-def _openvla(job: Job, manifest: Manifest) -> dict[str, Any]:
-    """dataset_statistics.json as OpenVLA reads it: what undoes the normalization, by source."""
+def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """dataset_statistics.json as OpenVLA reads it: what undoes the normalization, by source. `statistics` are a manifest's."""
     found: dict[str, Any] = {}
-    for source in job.plan.sources:
+    for source in plan.sources:
         if source.codec is None:
             continue
-        here, codec = manifest.statistics[source.name], codec_from_json(source.codec)
+        here, codec = statistics[source.name], codec_from_json(source.codec)
         found |= openvla_statistics(
             source.name,
             action=DimStats.from_json(here["action"]),

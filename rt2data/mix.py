@@ -99,7 +99,7 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     path = folder / mixing.format.shard_name(order.index)
     if done.is_file() and path.is_file():
         return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=ShardInfo), fresh=False)
-    with whole_file(path) as file:
+    with whole_file(path, direct=True) as file:
         writer = mixing.format.open(file)
         totals = mixing.fill(writer, order.index)
         size, digest = writer.close()
@@ -217,6 +217,8 @@ class Drawer:
 
 def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[Drawn | None]) -> None:
     """Place a batch in its order: each source's draws one after another."""
+    for part in filter(None, drawn):
+        part.files.will_need(part.pictures)
     taken = [0] * len(drawn)
     columns = [part and _columns(part) for part in drawn]
     for number in batch.tolist():
@@ -243,16 +245,22 @@ class OpenFiles:
     stamps: Sequence[Stamp]
     _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
 
+    def will_need(self, places: Pictures) -> None:
+        """Let the system fetch the pictures from the disk side by side, before they are read one by one."""
+        for file, offset, length in zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True):
+            if len(self._open) < OPEN_FILES or file in self._open:
+                os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)
+
     def read_into(self, room: memoryview, file: int, offset: int, digest: int, key: str) -> None:
         """Read exactly len(room) bytes at `offset`. Raises SourceChangedError where they are not the bytes that were prepared."""
-        descriptor = self._open.get(file)
-        if descriptor is None:
-            descriptor = self._descriptor(file)
-        got = os.preadv(descriptor, [room], offset)
+        got = os.preadv(self._descriptor(file), [room], offset)
         if got != len(room) or xxhash.xxh3_64_intdigest(room) != digest:
             require_unchanged(self.source, [f"{self.stamps[file].path} byte {offset} (row {key})"])
 
     def _descriptor(self, file: int) -> int:
+        return self._open[file] if file in self._open else self._opened(file)
+
+    def _opened(self, file: int) -> int:
         path = self.stamps[file].path
         try:
             descriptor = os.open(path, os.O_RDONLY)

@@ -12,8 +12,9 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -172,7 +173,7 @@ class Laying:
     order: UnitOrder
     file_index: dict[str, int]
     blob_index: int
-    blob: BinaryIO
+    blob: FileIO
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in ROWS.names})
     rejects: list[Reject] = field(default_factory=list)
     conversions: Counter[str] = field(default_factory=Counter)

@@ -7,8 +7,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -39,12 +39,15 @@ _ADVICE = {
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name only when it is complete and on disk; on failure nothing is left."""
+def whole_file(path: Path, direct: bool = False) -> Iterator[FileIO]:
+    """Write a file that appears under its name only when it is complete and on disk; on failure nothing is left.
+
+    `direct` opens it for direct I/O where the file system can: only whole, aligned blocks may then be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     with output_errors(path):
         try:
-            with temporary.open("wb", buffering=0) as file:
+            with _open_new(temporary, direct) as file:
                 yield file
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -52,6 +55,15 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def _open_new(path: Path, direct: bool) -> FileIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    if direct and os.environ.get("RT2DATA_DIRECT_IO", "1") != "0":
+        with suppress(OSError, AttributeError):  # not every file system can, not every system has it
+            return FileIO(os.open(path, flags | os.O_DIRECT, 0o666), "wb")
+    path.unlink(missing_ok=True)  # some file systems make the file before they refuse
+    return FileIO(os.open(path, flags, 0o666), "wb")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -62,6 +62,21 @@ def test_the_starter_is_valid(recipe_schema: dict[str, Any], tmp_path: Path) -> 
     assert starter().splitlines()[0] == f"# yaml-language-server: $schema={(resources.schemas() / 'recipe.schema.json').as_uri()}"
 
 
+def test_the_starter_finds_real_data(recipe_schema: dict[str, Any], shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "logs").symlink_to(shared_data / "rlds_bridge" / "bridge_dataset")
+    coco = shared_data / "coco_web"
+    text = starter(
+        path="logs/1.0.0",
+        questions=str(coco / "annotations" / "v2_OpenEnded_mscoco_trainval2014_questions.json"),
+        annotations=str(coco / "annotations" / "v2_mscoco_trainval2014_annotations.json"),
+        image_dir=str(coco / "train2017"),
+    )
+    jsonschema.validate(as_json(text), recipe_schema)
+    recipe = parse_recipe(text, "mixture.yaml", tmp_path)
+    for source in recipe.sources.values():
+        assert source.files() and all(Path(file).exists() for file in source.files())
+
+
 def test_the_starter_takes_any_path(tmp_path: Path) -> None:
     odd = "a: b/#\"'{}é"
     recipe = parse_recipe(starter(path=odd, robot="arm"), "mixture.yaml", tmp_path)

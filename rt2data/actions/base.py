@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from rt2data.actions.dims import ENDLESS
 from rt2data.actions.space import SPACE, ActionSpace
 from rt2data.errors import DataError
 from rt2data.records import F32
@@ -44,6 +45,12 @@ class Codec(ABC):
     lo: tuple[float, ...]
     hi: tuple[float, ...]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.lo) == len(self.hi) == len(self.space.dims):
+            raise ValueError(f"{len(self.lo)} and {len(self.hi)} bounds for action space {self.space.name}")
+        if not all(-ENDLESS < lo <= hi < ENDLESS for lo, hi in zip(self.lo, self.hi, strict=True)):
+            raise ValueError(f"bounds must be finite and in order, got {self.lo} and {self.hi}")
 
     @property
     @abstractmethod
@@ -109,18 +116,14 @@ class Codec(ABC):
             "dtype": self.dtype,
             "terminate": self.terminate,
             "space": SPACE.dump_python(self.space, mode="json", by_alias=True, exclude_none=True),
-            "dims": [
-                {
-                    "name": dim.name,
-                    "lo": lo,
-                    "hi": hi,
-                    "source": "q01q99" if dim.span is None else "spec",
-                    "normalize": scaled,
-                }
-                for dim, lo, hi, scaled in zip(self.space.dims, self.lo, self.hi, self.mask, strict=True)
-            ],
+            "dims": [self._resolved(i) for i in range(len(self.lo))],
             "warnings": list(self.notes),
         }
+
+    def _resolved(self, i: int) -> dict[str, Any]:
+        dim = self.space.dims[i]
+        source = "q01q99" if dim.span is None else "spec"
+        return {"name": dim.name, "lo": self.lo[i], "hi": self.hi[i], "source": source, "normalize": self.mask[i]}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Self:
@@ -164,9 +167,10 @@ class Codec(ABC):
         """A float32 copy with discrete dimensions whole and within bounds; ValueError for what cannot be encoded."""
         if len(terminate) != len(actions):
             raise ValueError(f"{len(terminate)} terminate flags for {len(actions)} actions")
-        if len(self.space.check(actions)):
-            raise ValueError(f"NaN or Inf in action {self.space.check(actions)[0]} of {len(actions)}")
         sound = np.array(actions, np.float32)
+        bad = self.space.check(sound)
+        if len(bad):
+            raise ValueError(f"NaN or Inf in action {bad[0]} of {len(sound)}")
         lo, hi = self.ends32
         whole = self.discrete
         sound[:, whole] = np.rint(np.clip(sound[:, whole], lo[whole], hi[whole]))

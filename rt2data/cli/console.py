@@ -57,6 +57,7 @@ def size(count: float) -> str:
 
 def report_failure(error: RtError, as_json: bool) -> None:
     """One line of what, where and what to do; for programs the same as JSON on stdout."""
-    talk(f"rt2data: {plain(error)}")
+    for line in getattr(error, "lines", (str(error),)):
+        talk(f"rt2data: {plain(line)}")
     if as_json:
         say_json({"error": type(error).__name__, "code": error.code, "what": error.what, "where": error.where, "do": error.do})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from rt2data.cli.console import talk
 from rt2data.errors import OutputError, UsageError
+from rt2data.resources import schemas
 
 _STARTER = """\
 # yaml-language-server: $schema={schema}
@@ -67,8 +69,6 @@ def starter(
     image_dir: str = "path/to/train2014",
 ) -> str:
     """A recipe of one robot log and one VQA corpus, in YAML, with every choice explained. Valid as it stands."""
-    from rt2data.resources import schemas
-
     paths = {"path": path, "questions": questions, "annotations": annotations, "image_dir": image_dir}
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in paths.items()}
     schema = (schemas() / "recipe.schema.json").as_uri()
@@ -76,7 +76,7 @@ def starter(
 
 
 def init(path: Path, force: bool = False) -> None:
-    """Write the starter recipe. Raises UsageError where the file exists and `force` is not given."""
+    """Write the starter recipe and say what comes next. Raises UsageError where the file exists and `force` is not given."""
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(starter(name=path.name))
@@ -84,3 +84,4 @@ def init(path: Path, force: bool = False) -> None:
         raise UsageError(f"{path} exists", do="choose another name, or replace it with --force") from None
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", do="choose another place") from None
+    talk(f"wrote {path}: put your paths in it, then run rt2data plan {path}")

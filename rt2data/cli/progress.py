@@ -32,6 +32,7 @@ class Count:
     examples: int = 0
     bytes: int = 0
     rejects: int = 0
+    told: bool = False  # that it is complete
 
     def line(self) -> str:
         """Units, rates, rejects and time left."""
@@ -92,6 +93,9 @@ class Progress:
             return
         last = list(self.counts.values())[-1]
         complete = last.done == last.total
+        if complete and last.told:
+            return
+        last.told = complete
         if self.tty and (complete or now - self._shown > 0.1):
             sys.stderr.write("\r\x1b[2K" + last.line() + ("\n" if complete else ""))
             sys.stderr.flush()

@@ -23,10 +23,11 @@ class Camera:
 
 
 VIEWS: dict[str, Camera] = {
-    "front": Camera((0.98, 0.0, 0.62), (0.285, 0.0, 0.045), 0.56),
-    "left": Camera((0.95, -0.22, 0.64), (0.30, 0.0, 0.03), 0.54),
-    "right": Camera((0.95, 0.22, 0.64), (0.30, 0.0, 0.03), 0.54),
-    "high": Camera((0.82, 0.0, 0.80), (0.295, 0.0, 0.02), 0.53),
+    "front": Camera((0.98, 0.0, 0.62), (0.285, 0.0, 0.058), 0.56),
+    "middle": Camera((0.95, 0.0, 0.66), (0.30, 0.0, 0.02), 0.48),
+    "left": Camera((0.93, -0.22, 0.64), (0.30, 0.0, 0.02), 0.49),
+    "right": Camera((0.93, 0.22, 0.64), (0.30, 0.0, 0.02), 0.49),
+    "high": Camera((0.80, 0.0, 0.80), (0.295, 0.0, 0.02), 0.49),
 }
 
 
@@ -47,8 +48,8 @@ def rays(camera: Camera, pixels: int) -> F32:
     """float32[3, pixels, pixels]: a direction through each pixel's centre, of length 1 along the camera's forward axis."""
     right, up, forward = axes(camera)
     across = ((np.arange(pixels) + 0.5) / pixels * 2 - 1) * np.tan(camera.field / 2)
-    found = forward[:, None, None] + right[:, None, None] * across[None, None, :] - up[:, None, None] * across[None, :, None]
-    found = found.astype(np.float32)
+    sideways, upwards = right[:, None, None] * across[None, None, :], up[:, None, None] * across[None, :, None]
+    found: F32 = (forward[:, None, None] + sideways - upwards).astype(np.float32)
     found.setflags(write=False)
     return found
 

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from rt2data.demo.camera import F32, F64, Camera, project
-from rt2data.demo.shapes import Part, Rgb
-from rt2data.demo.table import U8
+from rt2data.demo.shapes import Part, Rgb, hull_of
 
-LAMP: F64 = np.array([0.20, -0.46, 0.86])
-SKY, SUN = np.float32(0.50), np.float32(0.62)
-DARKNESS = 0.50  # how much of the table's light a full shadow takes
+LAMP: F64 = np.array([0.34, -0.44, 0.8312])  # of length 1: from the table to the lamp
+SKY, SUN = np.float32(0.53), np.float32(0.60)
 RAYS = 14  # points of the lamp that shadows are drawn from
 SOFT = 0.13  # radius of the lamp, as a part of its distance
 
+U32 = NDArray[np.uint32]
 Sphere = tuple[float, float, float, float]  # centre and radius, metres
 
 
@@ -27,7 +26,7 @@ def _linear(color: Rgb) -> F32:
     return found
 
 
-_TO_SRGB: U8 = np.clip((np.arange(2048) / 1023) ** (1 / 2.2) * 255 + 0.5, 0, 255).astype(np.uint8)
+_TO_SRGB: U32 = np.clip((np.arange(2048) / 1023) ** (1 / 2.2) * 255 + 0.5, 0, 255).astype(np.uint32)
 
 
 def albedo(part: Part, along: F32) -> F32:
@@ -38,24 +37,24 @@ def albedo(part: Part, along: F32) -> F32:
     return color
 
 
-def shade(part: Part, normal: F32, place: F32, view: F64, blockers: Sequence[Sphere]) -> U8:
-    """sRGB uint8[h, w, 3] of a part's surface.
+def shade(part: Part, normal: F32, place: F32, view: F64, blockers: Sequence[Sphere]) -> U32:
+    """Colours uint32[h, w] of a part's surface: the bytes of an RGBX pixel, red lowest.
 
     `normal` float32[3, h, w] lies in the part's frame, `place` float32[3, h, w] in the scene's; `view` points from the surface to
     the eye. `blockers` are balls that take its light.
     """
-    lamp = LAMP / np.linalg.norm(LAMP)
-    half = lamp + view
+    half = LAMP + view
     own = part.axes.T
-    facing = _cosine(own @ lamp, normal)
+    facing = _cosine(own @ LAMP, normal)
     shine = _cosine(own @ (half / np.linalg.norm(half)), normal) ** np.float32(38)
-    sky = SKY * (np.float32(0.74) + np.float32(0.26) * _cosine(own[:, 2], normal)) * _near_table(place[2])
-    lit, open_sky = _unblocked(place, lamp, blockers)
+    sky = SKY * (np.float32(0.82) + np.float32(0.18) * _cosine(own[:, 2], normal)) * _near_table(place[2])
+    lit, open_sky = _unblocked(place, LAMP, blockers)
     along = _dot(own[2], place - np.array(part.place, np.float32)[:, None, None])
     light = sky * open_sky + SUN * facing * lit
     color = albedo(part, along) * light + np.float32(part.gloss) * shine * lit
-    index = np.clip(color * 1023, 0, 2047).astype(np.int16)
-    return np.ascontiguousarray(_TO_SRGB[index].transpose(1, 2, 0))
+    red, green, blue = _TO_SRGB[np.clip(color * 1023, 0, 2047).astype(np.int16)]
+    found: U32 = red | green << 8 | blue << 16
+    return found
 
 
 def _dot(vector: F64, field: F32) -> F32:
@@ -94,9 +93,8 @@ def _lamp_points() -> F64:
     """float64[RAYS, 3]: directions to points spread evenly over the lamp's disc (a sunflower)."""
     k = np.arange(RAYS) + 0.5
     away, turn = SOFT * np.sqrt(k / RAYS), k * 2.399963
-    lamp = LAMP / np.linalg.norm(LAMP)
-    side = np.cross(lamp, (0.0, 0.0, 1.0)) / np.linalg.norm(np.cross(lamp, (0.0, 0.0, 1.0)))
-    found: F64 = lamp + (away * np.cos(turn))[:, None] * side + (away * np.sin(turn))[:, None] * np.cross(lamp, side)
+    side = np.cross(LAMP, (0.0, 0.0, 1.0)) / np.linalg.norm(np.cross(LAMP, (0.0, 0.0, 1.0)))
+    found: F64 = LAMP + (away * np.cos(turn))[:, None] * side + (away * np.sin(turn))[:, None] * np.cross(LAMP, side)
     return found
 
 
@@ -108,7 +106,7 @@ Outline = list[float]  # x0, y0, x1, y1, ...
 @lru_cache(maxsize=512)
 def outlines(part: Part, camera: Camera, pixels: int) -> tuple[Outline, ...]:
     """For each point of the lamp, the pixels around the part's shadow on the table."""
-    hull, lamp = part.hull(), _lamp_points()
+    hull, lamp = hull_of(part), _lamp_points()
     height = np.maximum(hull[:, 2], 0)
     slope = lamp[:, :2] / lamp[:, 2:]
     flat = hull[None, :, :2] - height[None, :, None] * slope[:, None, :]
@@ -118,8 +116,8 @@ def outlines(part: Part, camera: Camera, pixels: int) -> tuple[Outline, ...]:
     return tuple(np.take_along_axis(seen, outer[..., None], axis=1).reshape(RAYS, -1).tolist())
 
 
-def shadows(parts: Sequence[Part], camera: Camera, pixels: int) -> NDArray[np.uint8]:
-    """uint8[pixels, pixels]: how dark the table is, 255 where no lamp light arrives."""
+def shadows(parts: Sequence[Part], camera: Camera, pixels: int) -> Image.Image:
+    """Grey picture of how dark the table is, 255 where no light of the lamp arrives."""
     cast = [outlines(part, camera, pixels) for part in parts]
     total = np.zeros((pixels, pixels), np.uint16)
     for k in range(RAYS):
@@ -128,4 +126,4 @@ def shadows(parts: Sequence[Part], camera: Camera, pixels: int) -> NDArray[np.ui
         for outline in cast:
             draw.polygon(outline[k], fill=255)
         total += np.asarray(image)
-    return np.asarray(Image.fromarray((total // RAYS).astype(np.uint8)).filter(ImageFilter.BoxBlur(1.2)))
+    return Image.fromarray((total // RAYS).astype(np.uint8)).filter(ImageFilter.BoxBlur(1.2))

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rt2data.demo.camera import F32, F64, VIEWS, Camera, project, rays
-from rt2data.demo.light import DARKNESS, Sphere, shade, shadows
+from rt2data.demo.light import U32, Sphere, shade, shadows
 from rt2data.demo.robot import robot_parts
 from rt2data.demo.scene import Scene, Thing, support_of
-from rt2data.demo.shapes import Part, parts
-from rt2data.demo.table import U8, backdrop
+from rt2data.demo.shapes import Part, hull_of, parts
+from rt2data.demo.table import backdrop
 
 PIXELS = 256
+U8 = NDArray[np.uint8]
 FINER = 2  # drawn this much larger, then averaged
 
 
@@ -27,19 +28,27 @@ class Layer(NamedTuple):
     rows: slice
     columns: slice
     depth: F32  # [h, w], inf where the part is not
-    color: U8  # [h, w, 3]
+    color: U32  # [h, w], the bytes of RGBX pixels
 
 
 def render(scene: Scene, pixels: int = PIXELS) -> U8:
     """uint8[pixels, pixels, 3], RGB. The same scene always gives the same picture."""
     large, camera = pixels * FINER, VIEWS[scene.view]
-    picture = _ground(scene, camera, large)
+    picture = np.array(_ground(scene, camera, large)).view(np.uint32)[..., 0]
     depth = np.full((large, large), np.inf, np.float32)
     for layer in _layers(scene, camera, large):
         nearer = layer.depth < depth[layer.rows, layer.columns]
         np.copyto(depth[layer.rows, layer.columns], layer.depth, where=nearer)
-        np.copyto(picture[layer.rows, layer.columns], layer.color, where=nearer[..., None])
-    return np.asarray(Image.fromarray(picture).reduce(FINER))
+        np.copyto(picture[layer.rows, layer.columns], layer.color, where=nearer)
+    drawn = Image.frombuffer("RGBX", (large, large), picture, "raw", "RGBX", 0, 1)
+    return np.ascontiguousarray(np.asarray(drawn.reduce(FINER))[..., :3])
+
+
+def in_frame(scene: Scene, margin: float = 0.015) -> bool:
+    """Whether every thing lies inside the picture, this part of its width away from the border."""
+    hulls = np.concatenate([hull_of(part) for thing in scene.things for part in parts(thing)])
+    seen = project(VIEWS[scene.view], hulls, 1)
+    return bool((seen > margin).all() and (seen < 1 - margin).all())
 
 
 def visible(scene: Scene, pixels: int = 128) -> tuple[float, ...]:
@@ -59,23 +68,18 @@ def visible(scene: Scene, pixels: int = 128) -> tuple[float, ...]:
     return tuple(float((owner == k).sum()) / size for k, size in enumerate(alone))
 
 
-def _ground(scene: Scene, camera: Camera, pixels: int) -> U8:
+def _ground(scene: Scene, camera: Camera, pixels: int) -> Image.Image:
     """Wall and table with every shadow on it."""
-    empty, on_table = backdrop(scene.table, camera, pixels)
+    lit, dark = backdrop(scene.table, camera, pixels)
     casting = [part for thing in scene.things for part in parts(thing)]
     if scene.gripper is not None:
         casting += robot_parts(scene.gripper)
-    small = Image.fromarray(shadows(casting, camera, pixels // 2))
-    dark = np.asarray(small.resize((pixels, pixels), Image.Resampling.BILINEAR)) * on_table
-    kept = (256 - dark * np.float32(DARKNESS)).astype(np.uint16)
-    found: U8 = ((empty * kept[..., None]) >> 8).astype(np.uint8)
-    return found
+    shadow = shadows(casting, camera, pixels // FINER)
+    return Image.composite(dark, lit, shadow.resize(lit.size, Image.Resampling.NEAREST))
 
 
 def _layers(scene: Scene, camera: Camera, pixels: int) -> list[Layer]:
-    found = [
-        _layer(part, _blockers(thing, scene.things), camera, pixels) for thing in scene.things for part in parts(thing)
-    ]
+    found = [_layer(part, _blockers(thing, scene.things), camera, pixels) for thing in scene.things for part in parts(thing)]
     robot = robot_parts(scene.gripper) if scene.gripper is not None else ()
     return found + [_layer(part, (), camera, pixels) for part in robot]
 
@@ -88,7 +92,7 @@ def _blockers(thing: Thing, things: Sequence[Thing]) -> tuple[Sphere, ...]:
 
 @lru_cache(maxsize=256)
 def _layer(part: Part, blockers: tuple[Sphere, ...], camera: Camera, pixels: int) -> Layer:
-    rows, columns = _window(part.hull(), camera, pixels)
+    rows, columns = _window(hull_of(part), camera, pixels)
     way, eye = rays(camera, pixels)[:, rows, columns], np.array(camera.eye)
     own = part.axes.T.astype(np.float32)
     turned = np.tensordot(own, way, 1).astype(np.float32)

@@ -46,9 +46,7 @@ def _part(solid: Solid, place: F64, turn: F64, color: Rgb, gloss: float = 0.3) -
 def _hand(tip: F64, turn: F64, opening: float) -> tuple[Part, ...]:
     thin, wide, long = FINGER
     apart = opening * WIDEST / 2 + thin
-    fingers = [
-        _part(Box((wide, thin, long), 0.002), tip + turn @ (0.0, side * apart, long - 0.012), turn, PAD) for side in (-1, 1)
-    ]
+    fingers = [_part(Box((wide, thin, long), 0.002), tip + turn @ (0.0, side * apart, long - 0.012), turn, PAD) for side in (-1, 1)]
     knuckles = [
         _part(Box((0.013, 0.009, 0.010)), tip + turn @ (0.0, side * (apart + 0.001), 2 * long - 0.006), turn, JOINT)
         for side in (-1, 1)

@@ -19,9 +19,9 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "blue": (28, 88, 200),
     "purple": (122, 52, 164),
     "pink": (246, 138, 178),
-    "white": (240, 240, 236),
+    "white": (248, 248, 245),
     "black": (34, 34, 38),
-    "gray": (134, 137, 142),
+    "gray": (126, 129, 134),
 }
 """sRGB of every colour that has a name here."""
 
@@ -31,19 +31,20 @@ TABLES: dict[str, str] = {"oak": "brown", "walnut": "brown", "stone": "gray", "l
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Outer radius (half the side of a block) and height, metres."""
+    """Outer radius (half the side of a block), height, and reach: how far any part lies from the middle. Metres."""
 
     radius: float
     height: float
+    reach: float
 
 
 SIZES: dict[Shape, Size] = {
-    "block": Size(0.023, 0.046),
-    "can": Size(0.027, 0.088),
-    "ball": Size(0.027, 0.054),
-    "mug": Size(0.034, 0.072),
-    "bowl": Size(0.068, 0.046),
-    "plate": Size(0.082, 0.014),
+    "block": Size(0.023, 0.046, 0.0325),
+    "can": Size(0.027, 0.088, 0.027),
+    "ball": Size(0.027, 0.054, 0.027),
+    "mug": Size(0.034, 0.072, 0.058),
+    "bowl": Size(0.068, 0.046, 0.068),
+    "plate": Size(0.082, 0.014, 0.082),
 }
 FLOORS: dict[Shape, float] = {"bowl": 0.008, "plate": 0.006}
 """Height of the inside of what can hold something."""

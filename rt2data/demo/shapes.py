@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import cos, sin
 
 import numpy as np
@@ -39,9 +40,11 @@ class Part:
     def axes(self) -> F64:
         return np.array(self.turn)
 
-    def hull(self) -> F64:
-        """float64[n, 3]: points of the scene whose convex hull holds this part."""
-        return self.solid.hull() @ self.axes.T + self.place
+
+@lru_cache(maxsize=512)
+def hull_of(part: Part) -> F64:
+    """float64[n, 3]: points of the scene whose convex hull holds this part."""
+    return part.solid.hull() @ part.axes.T + part.place
 
 
 def turned(yaw: float) -> tuple[tuple[float, float, float], ...]:

@@ -7,13 +7,17 @@ misses) and the outward normal float32[3, h, w] (of length about 1; anything whe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rt2data.demo.camera import F32, F64
 
 Hit = tuple[F32, F32]
+Mask = NDArray[np.bool_]
+Choice = tuple[F32, Mask, F32]  # ray length, where it counts, normal
 MISS = np.float32(np.inf)
 
 
@@ -27,6 +31,7 @@ class Solid(Protocol):
         """float64[n, 3]: points whose convex hull holds it."""
 
 
+@lru_cache(maxsize=256)
 def _ring(radius: float, z: float, count: int = 20) -> F64:
     turn = np.arange(count) * (2 * np.pi / count)
     return np.stack([radius * np.cos(turn), radius * np.sin(turn), np.full(count, z)], axis=1)
@@ -68,7 +73,10 @@ class Box:
     def hit(self, origin: F64, rays: F32) -> Hit:
         half = np.array(self.half, np.float32)[:, None, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            one, two = (-half - origin.astype(np.float32)[:, None, None]) / rays, (half - origin.astype(np.float32)[:, None, None]) / rays
+            one, two = (
+                (-half - origin.astype(np.float32)[:, None, None]) / rays,
+                (half - origin.astype(np.float32)[:, None, None]) / rays,
+            )
         near, far = np.minimum(one, two), np.maximum(one, two).min(axis=0)
         enter = near.max(axis=0)
         t = np.where(enter <= far, enter, MISS)
@@ -78,7 +86,8 @@ class Box:
         over = (np.abs(place) - half + np.float32(self.bevel)) / np.float32(self.bevel)
         lean = np.clip(over, 0, 1) ** 2
         normal: F32 = np.sign(place) * np.where(over > 0.999, np.float32(1), lean * np.float32(0.7))
-        return normal / np.sqrt((normal * normal).sum(axis=0) + np.float32(1e-9))
+        normal /= np.sqrt((normal * normal).sum(axis=0) + np.float32(1e-9))
+        return normal
 
     def hull(self) -> F64:
         return np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * self.half
@@ -150,7 +159,7 @@ class Tube:
         _, inner = _side(self.inner, origin, rays)
         cap, off = _flat(origin, rays, end * self.half)
         enters = off < self.inner**2
-        choices = [
+        choices: list[Choice] = [
             (outer, self._within(outer, origin, rays), _round_normal(_at(origin, rays, outer), self.radius)),
             (cap, (off <= self.radius**2) & ~enters, _up(rays, end)),
             (inner, enters & self._within(inner, origin, rays), _round_normal(_at(origin, rays, inner), self.inner, -1)),
@@ -160,12 +169,12 @@ class Tube:
             choices.append((flat, enters & (near <= self.inner**2), _up(rays)))
         return _nearest(choices, [self._kept(t, origin, rays) for t, _, _ in choices])
 
-    def _within(self, t: F32, origin: F64, rays: F32) -> F32:
-        found: F32 = np.abs(np.float32(origin[2]) + t * rays[2]) <= self.half
+    def _within(self, t: F32, origin: F64, rays: F32) -> Mask:
+        found: Mask = np.abs(np.float32(origin[2]) + t * rays[2]) <= self.half
         return found
 
-    def _kept(self, t: F32, origin: F64, rays: F32) -> F32:
-        found: F32 = np.float32(origin[0]) + t * rays[0] >= self.cut
+    def _kept(self, t: F32, origin: F64, rays: F32) -> Mask:
+        found: Mask = np.float32(origin[0]) + t * rays[0] >= self.cut
         return found
 
     def hull(self) -> F64:
@@ -213,7 +222,7 @@ class Shell:
         return np.concatenate([_ring(np.sqrt(self._reach(0)), self.top), _ring(foot, 0.0)])
 
 
-def _nearest(choices: list[tuple[F32, F32, F32]], kept: list[F32] | None = None) -> Hit:
+def _nearest(choices: list[Choice], kept: list[Mask] | None = None) -> Hit:
     """Of (length, valid, normal) the nearest valid one for each ray."""
     best, normal = np.full_like(choices[0][0], MISS), np.zeros_like(choices[0][2])
     for k, (t, valid, its_normal) in enumerate(choices):

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
 from rt2data.demo.camera import F32, Camera, rays
 from rt2data.demo.shapes import Rgb
 
-U8 = NDArray[np.uint8]
 BACK = -0.20  # metres: where the table ends
 WALL = -0.55  # metres: where the wall stands
+DARKNESS = 0.50  # how much of the table's light a full shadow takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,21 @@ TOPS: dict[str, Top] = {
 
 
 @lru_cache(maxsize=32)
-def backdrop(name: str, camera: Camera, pixels: int) -> tuple[U8, NDArray[np.bool_]]:
-    """The empty picture uint8[pixels, pixels, 3], and where in it the table lies (shadows fall only there)."""
+def backdrop(name: str, camera: Camera, pixels: int) -> tuple[Image.Image, Image.Image]:
+    """The empty picture in full light, and the same with the whole table in shadow. Both RGBX."""
     way, eye = rays(camera, pixels), np.asarray(camera.eye, np.float32)
     with np.errstate(divide="ignore"):
         down, back = -eye[2] / way[2], (WALL - eye[0]) / way[0]
     x, y = eye[0] + down * way[0], eye[1] + down * way[1]
-    on_table = (down > 0) & (x > BACK)
-    across, up = eye[1] + back * way[1], eye[2] + back * way[2]
-    found = np.where(on_table, _top(TOPS[name], x, y), _wall(across, up))
-    edge = (x > BACK - 0.02) & ~on_table & (down > 0)
-    found = np.where(edge, _top(TOPS[name], x, y) * np.float32(0.62), found)
-    picture = np.clip(found * 255, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy()
-    picture.setflags(write=False)
-    return picture, on_table
+    top, wall = _top(TOPS[name], x, y), _wall(eye[1] + back * way[1], eye[2] + back * way[2])
+    edge = (down > 0) & (x > BACK - 0.02)
+    empty = np.where(edge, top * np.where(x > BACK, np.float32(1), np.float32(0.62)), wall)
+    return _image(empty), _image(np.where(edge & (x > BACK), empty * np.float32(1 - DARKNESS), empty))
+
+
+def _image(color: F32) -> Image.Image:
+    """RGBX of float32[3, h, w], 0 to 1."""
+    return Image.fromarray(np.clip(color * 255, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy()).convert("RGBX")
 
 
 def _hash(a: F32, b: F32 | float = 0.0) -> F32:
@@ -60,19 +61,28 @@ def _hash(a: F32, b: F32 | float = 0.0) -> F32:
 
 def _smooth(x: F32, y: F32) -> F32:
     """Value noise in [0, 1): random at whole numbers, smooth between."""
-    fx, fy = x - np.floor(x), y - np.floor(y)
-    fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
-    ix, iy = np.floor(x), np.floor(y)
-    low = _hash(ix, iy) * (1 - fx) + _hash(ix + 1, iy) * fx
-    high = _hash(ix, iy + 1) * (1 - fx) + _hash(ix + 1, iy + 1) * fx
-    found: F32 = low * (1 - fy) + high * fy
+    left, low = _floor(x), _floor(y)
+    right, high = left + 1, low + 1
+    near = _mix(_hash(left, low), _hash(right, low), x - left)
+    far = _mix(_hash(left, high), _hash(right, high), x - left)
+    return _mix(near, far, y - low)
+
+
+def _floor(value: F32) -> F32:
+    found: F32 = np.floor(value)
+    return found
+
+
+def _mix(start: F32, end: F32, part: F32) -> F32:
+    """From `start` to `end`, easing in and out."""
+    found: F32 = start + (end - start) * (part * part * (3 - 2 * part))
     return found
 
 
 def _top(top: Top, x: F32, y: F32) -> F32:
     patterns = {"planks": _planks, "speckles": _speckles, "weave": _weave}
-    tone = 1 + np.float32(top.grain) * patterns[top.pattern](x, y)
-    pool = np.exp(-((x - 0.30) ** 2 + (y + 0.10) ** 2) * np.float32(1.6))  # the lamp stands to the left
+    tone: F32 = 1 + np.float32(top.grain) * patterns[top.pattern](x, y)
+    pool: F32 = np.exp(-((x - 0.30) ** 2 + (y + 0.10) ** 2) * np.float32(1.6))  # the lamp stands to the left
     shade = np.float32(0.80) + np.float32(0.22) * pool
     color = np.array(top.color, np.float32)[:, None, None] / 255
     found: F32 = color * tone * shade

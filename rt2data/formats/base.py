@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 FORMATS: dict[str, str] = {
     "webdataset": "rt2data.formats.webdataset:WebDataset",
@@ -42,7 +43,7 @@ class Format(ABC):
     extension: ClassVar[str]
 
     @abstractmethod
-    def open(self, file: BinaryIO) -> ShardWriter:
+    def open(self, file: FileIO) -> ShardWriter:
         """A writer of one shard into an open file."""
 
     @abstractmethod

@@ -1,21 +1,38 @@
-"""Files written a few megabytes at a time, hashed on the way: shards are laid out in memory, so each byte is copied once."""
+"""Files written a few megabytes at a time, hashed on the way: laid out in memory, and written while the next part is laid out.
+
+The file may have been opened for direct I/O (O_DIRECT): then chunks start at whole blocks and go from our memory to the disk. The
+system's cache, which would copy each byte once more and need as much memory as the output has bytes, is left to the readers.
+"""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import fcntl
+import mmap
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 
 import xxhash
 
-CHUNK = 4 << 20
+CHUNK = 8 << 20
+BLOCK = 4096
+"""What direct I/O aligns to."""
+
+
+def aligned(size: int) -> memoryview:
+    """Memory that starts at a page, as direct I/O wants it."""
+    return memoryview(mmap.mmap(-1, -(-size // BLOCK) * BLOCK))
 
 
 class ChunkWriter:
     """Hands out rooms to fill, one after another; a room is valid until the next is asked for."""
 
-    def __init__(self, file: BinaryIO, chunk: int = CHUNK) -> None:
+    def __init__(self, file: FileIO, chunk: int = CHUNK) -> None:
         self._file, self._hash = file, xxhash.xxh3_128()
-        self._buffer = memoryview(bytearray(chunk))
+        self._filling, self._resting = aligned(chunk), aligned(chunk)
         self._used = self._written = 0
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     @property
     def size(self) -> int:
@@ -24,21 +41,47 @@ class ChunkWriter:
 
     def room(self, size: int) -> memoryview:
         """The next `size` bytes of the file, writable, holding anything."""
-        if self._used + size > len(self._buffer):
-            self._flush()
-            if size > len(self._buffer):
-                self._buffer = memoryview(bytearray(size))
+        if self._used + size > len(self._filling):
+            self._turn(size)
         start, self._used = self._used, self._used + size
-        return self._buffer[start : self._used]
+        return self._filling[start : self._used]
 
-    def _flush(self) -> None:
-        rest = self._buffer[: self._used]
-        self._hash.update(rest)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        self._written, self._used = self._written + self._used, 0
+    def _turn(self, size: int) -> None:
+        """Let the whole blocks be written, go on with the rest at the start of the other buffer."""
+        self._wait()
+        whole = self._used // BLOCK * BLOCK
+        rest = self._used - whole
+        full, self._filling = self._filling, self._resting
+        if rest + size > len(self._filling):
+            self._filling = aligned(rest + size)
+        self._filling[:rest] = full[whole : self._used]
+        self._resting, self._used, self._written = full, rest, self._written + whole
+        self._writing = self._writer.submit(self._write, full[:whole])
+
+    def _write(self, part: memoryview) -> None:
+        self._hash.update(part)
+        while part:
+            part = part[self._file.write(part) :]
+
+    def _wait(self) -> None:
+        """Raises OSError where the chunk before could not be written."""
+        if self._writing is not None:
+            self._writing.result()
 
     def close(self) -> tuple[int, str]:
         """Size and xxh3-128 of all that was written."""
-        self._flush()
-        return self._written, self._hash.hexdigest()
+        self._wait()
+        whole = self._used // BLOCK * BLOCK
+        self._write(self._filling[:whole])
+        _leave_direct(self._file)
+        self._write(self._filling[whole : self._used])
+        self._writer.shutdown()
+        return self.size, self._hash.hexdigest()
+
+
+def _leave_direct(file: FileIO) -> None:
+    """The end of a file is seldom a whole block."""
+    direct = getattr(os, "O_DIRECT", 0)
+    if direct:
+        flags = fcntl.fcntl(file, fcntl.F_GETFL)
+        fcntl.fcntl(file, fcntl.F_SETFL, flags & ~direct)

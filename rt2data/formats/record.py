@@ -1,4 +1,4 @@
-"""The record a trainer reads beside each picture: the same keys for robot and web rows; schemas/example.schema.json is made of it."""
+"""The record a trainer reads beside each picture: the same keys for robot and web rows. Makes schemas/example.schema.json."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import mmap
 import tarfile
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 from rt2data.errors import DataError
 from rt2data.formats.base import Format, Member, ShardWriter
@@ -46,7 +47,7 @@ def padded(size: int) -> int:
 class TarWriter(ShardWriter):
     """One tar shard, laid out in memory a few megabytes at a time."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: FileIO) -> None:
         self._out = ChunkWriter(file)
 
     def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
@@ -74,7 +75,7 @@ class WebDataset(Format):
 
     extension: ClassVar[str] = "tar"
 
-    def open(self, file: BinaryIO) -> TarWriter:
+    def open(self, file: FileIO) -> TarWriter:
         """A writer of one tar."""
         return TarWriter(file)
 
@@ -122,7 +123,7 @@ def _parse_header(path: Path, header: memoryview, at: int) -> tuple[str, int]:
     raw = bytes(header)
     try:
         name, size = raw[NAME].rstrip(b"\0"), int(raw[SIZE], 8)
-        if raw != bytes(tar_header(name, size)):
+        if size < 0 or raw != bytes(tar_header(name, size)):
             raise ValueError
         return name.decode("ascii"), size
     except ValueError:

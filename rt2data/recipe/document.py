@@ -79,7 +79,7 @@ def parse(text: str, origin: str) -> Document:
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise RecipeError([Mistake(Spot(origin), "", f"is larger than {MAX_BYTES:,} bytes")])
     try:
-        events = YAML(typ="safe", pure=True).parse(text)
+        events = YAML(typ="safe", pure=True, plug_ins=[]).parse(text)
         _read(events, document, origin)
     except MarkedYAMLError as error:
         raise RecipeError([*document.mistakes, Mistake(_problem_spot(error, origin), "", _problem(error))]) from None
@@ -128,7 +128,7 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             self.refuse(event, path[:2], f"is nested deeper than {MAX_DEPTH} levels")
             raise RecipeError(self.document.mistakes)
-        if not (isinstance(event, ScalarEvent) and not event.value):  # an absent value has no place of its own
+        if not isinstance(event, ScalarEvent) or event.value or event.style:  # an absent value has no place of its own
             self.document.values[path] = self._spot(event)
         tag = getattr(event, "tag", None)
         if isinstance(event, AliasEvent):

@@ -20,6 +20,7 @@ from rt2data.paths import PathStr
 from rt2data.records import Kind
 from rt2data.sources.base import SOURCES, RobotSource, Settings, Source, WebSource, source_class, source_classes
 from rt2data.text.tokenizers import TokenizerKind
+from rt2data.text.words import WordRule
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 if TYPE_CHECKING:
@@ -122,10 +123,12 @@ class Recipe(Settings):
     """How instructions and questions become prompts."""
     codec: Literal["rt2", "openvla"] = "rt2"
     """How actions become words."""
+    action_words: WordRule = "text"
+    """What action words must survive: `text`, the way through text and back, or only `ids`, for trainers that read input_ids."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longer examples are refused; targets are never cut."""
     shards: Shards = Shards()
-    """How the output is cut and laid down."""
+    """How large a shard is, and in which format it is written."""
     store: PathStr | None = None
     """Folder of prepared stores; by default $RT2DATA_STORE or ~/.cache/rt2data/store."""
     max_bad: Share = Field(default="2%", validate_default=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -31,10 +31,10 @@ _EXPECTED = {
     "greater_than": "above {gt}",
     "less_than_equal": "at most {le}",
     "less_than": "below {lt}",
-    "too_short": "at least {min_length} long",
-    "too_long": "at most {max_length} long",
-    "string_too_short": "at least {min_length} characters",
-    "string_too_long": "at most {max_length} characters",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of up to {max_length}",
+    "string_too_short": "text of {min_length} or more characters",
+    "string_too_long": "text of up to {max_length} characters",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 """Completes `must be ...` for each type of error pydantic has for our fields."""
@@ -51,9 +51,10 @@ class Finding:
     at_key: bool = False
 
 
-def findings(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> Iterator[Finding]:
+def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[Finding]:
     """One finding for each path: what several members of a union say about one value is joined."""
-    located = [(*locate(model, _without_mark(error["loc"])), error) for error in errors]
+    told = [error for error in errors if not (error["type"] == "too_short" and _told_inside(error, errors))]
+    located = [(*locate(model, _without_mark(error["loc"])), error) for error in told]
     for path, group in groupby(located, key=lambda each: each[0]):
         members = list(group)
         yield _finding(path, members[0][1], [error for _, _, error in members])
@@ -76,6 +77,12 @@ def locate(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[KeyPath, t
         path.append(token)
         here = inner
     return tuple(path), owner
+
+
+def _told_inside(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is only called short because what is in it is wrong."""
+    place = error["loc"]
+    return any(other["loc"][: len(place)] == place != other["loc"] for other in errors)
 
 
 def _without_mark(loc: Sequence[str | int]) -> Sequence[str | int]:

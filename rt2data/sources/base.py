@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rt2data.exact import Share, Weight
 from rt2data.images import ImageRule
+from rt2data.paths import NameOrPath
 from rt2data.records import Example, Kind, Reject, Step, Unit
 
 SOURCES: dict[str, str] = {
@@ -20,16 +21,26 @@ SOURCES: dict[str, str] = {
 
 
 class Settings(BaseModel):
-    """Base of everything a recipe can say: frozen, typed strictly, unknown keys refused."""
+    """Base of everything a recipe can say: frozen, typed strictly, unknown keys refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
+    Fields that hold paths are `PathStr`, lists are `tuple[X, ...]`; a docstring under each field is its help in editors.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+    )
 
 
 class Source(Settings):
     """A raw dataset: its settings are the fields, and it reads itself.
 
-    `units` lists the work orders (looking at sizes and headers only, and refusing files that are cut); `read` turns one of them into
-    Steps or Examples and Rejects. `files` names every raw file that matters, so that a change is noticed.
+    `units` lists the work orders (looking at sizes and headers only, and refusing files that are cut); `read` turns one of them
+    into Steps or Examples and Rejects. `files` names every raw file that matters, so that a change is noticed.
     """
 
     role: ClassVar[Kind]
@@ -80,7 +91,7 @@ class Filters(Settings):
     drop_last: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated)."""
     noop: Annotated[float, Field(ge=0)] | None = None
-    """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper does not change."""
+    """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper stays."""
 
 
 class RobotSource(Source):
@@ -89,7 +100,7 @@ class RobotSource(Source):
     role: ClassVar[Kind] = "robot"
     mix_only: ClassVar[frozenset[str]] = frozenset({"weight"})
 
-    action_space: str
+    action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""
     camera: str | None = None
     """The camera whose picture goes into the mixture; by default the first by name."""

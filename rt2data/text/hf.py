@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from tokenizers import Tokenizer as Library
 
 from rt2data.errors import UsageError
-from rt2data.text.tokenizers import RESERVED, Ids, Tokenizer, TokenizerKind, no_such_id, not_unicode, read_model
+from rt2data.text.tokenizers import CONFIG, RESERVED, Ids, Tokenizer, TokenizerKind, no_such_id, not_unicode, read_model
 
 # Looked up only where neither the file nor the tokenizer_config.json beside it says what begins, ends or fills.
 _COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -113,7 +113,7 @@ def _named(lib: Library, config: Mapping[str, Any], role: str) -> int | None:
 
 def _config_beside(path: str) -> dict[str, Any]:
     """`tokenizer_config.json` from the same folder, or nothing."""
-    beside = Path(path).with_name("tokenizer_config.json")
+    beside = Path(path).with_name(CONFIG)
     if not beside.is_file():
         return {}
     try:

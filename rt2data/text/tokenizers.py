@@ -22,6 +22,8 @@ TokenizerKind = Literal["byte", "hf", "sentencepiece"]
 Ids = list[int]
 
 MAX_FILE_BYTES = 512 << 20
+CONFIG = "tokenizer_config.json"
+"""Beside a tokenizer.json it names the tokens that begin, end and fill a sequence."""
 _BUILDERS = {  # imported when first asked for
     "hf": ("rt2data.text.hf", "hf_tokenizer"),
     "sentencepiece": ("rt2data.text.spm", "sentencepiece_tokenizer"),
@@ -91,19 +93,33 @@ class Tokenizer(ABC):
 
 
 def load_tokenizer(kind: TokenizerKind, path: str | None = None) -> Tokenizer:
-    """Read a tokenizer.
+    """Read a tokenizer; one that was read before in this process is the same object while its file stays as it is.
 
     Raises UsageError where `kind` is unknown, or the file is missing, too large or not of that kind.
     """
     if kind == "byte":
-        return ByteTokenizer()
+        return _BYTE
     if kind not in get_args(TokenizerKind):
         raise UsageError(f"unknown tokenizer kind {kind!r}", do=f"choose one of {', '.join(get_args(TokenizerKind))}")
     if path is None:
         raise UsageError(f"tokenizer kind {kind!r} needs a path", do="give the path of its file")
+    return _load(kind, path, _state(Path(path)), _state(Path(path).parent / CONFIG))
+
+
+@functools.lru_cache(maxsize=4)
+def _load(kind: TokenizerKind, path: str, *_states: tuple[int, int] | None) -> Tokenizer:
     module, name = _BUILDERS[kind]
     found: Tokenizer = getattr(import_module(module), name)(path, read_model(path))
     return found
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def read_model(path: str) -> bytes:
@@ -121,7 +137,6 @@ def read_model(path: str) -> bytes:
         raise UsageError(f"the tokenizer file cannot be read: {fault.strerror}", where=path) from None
 
 
-@functools.lru_cache(maxsize=8)
 def _reload(kind: TokenizerKind, path: str | None, identity: tuple[tuple[str, Any], ...]) -> Tokenizer:
     found = load_tokenizer(kind, path)
     if tuple(found.identity().items()) != identity:
@@ -165,6 +180,9 @@ class ByteTokenizer(Tokenizer):
     def token(self, token_id: int) -> str:
         (known,) = within(self, [token_id])
         return _BYTE_NAMES[known] if known < 3 else f"<0x{known - 3:02X}>"
+
+
+_BYTE = ByteTokenizer()
 
 
 def within(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:

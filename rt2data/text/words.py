@@ -91,7 +91,7 @@ class ActionWords:
 # show it: a tokenizer that joins two words joins neighbours.
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _digit_ids(tokenizer: Tokenizer, cue: str) -> tuple[Ids, ...] | None:
     """Ids of the 256 numbers, each with the space before it."""
     rows = action_pairs(8).tolist()
@@ -100,7 +100,7 @@ def _digit_ids(tokenizer: Tokenizer, cue: str) -> tuple[Ids, ...] | None:
     return tuple(pieces) if _concat(pieces, rows) == whole else None
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _last_texts(tokenizer: Tokenizer) -> tuple[str, ...] | None:
     """Texts of the last 256 ids. Raises UsageError where the vocabulary has not that many."""
     rows = action_pairs(8).tolist()

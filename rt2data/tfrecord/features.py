@@ -43,6 +43,11 @@ class Leaf:
         return self.key.rpartition("/")[2]
 
     @property
+    def path(self) -> str:
+        """The key from `steps` on, as a recipe names it."""
+        return self.key.removeprefix(f"{STEPS}/")
+
+    @property
     def per_step(self) -> bool:
         """Whether it has a value for each step, not one for the whole episode."""
         return self.key.startswith(f"{STEPS}/")
@@ -59,7 +64,7 @@ class Leaf:
 
     def __str__(self) -> str:
         shape = ", ".join("?" if size is None else str(size) for size in self.shape)
-        return f"{self.key.removeprefix(STEPS + '/')}: {self.kind} {self.dtype}[{shape}]"
+        return f"{self.path}: {self.kind} {self.dtype}[{shape}]"
 
 
 # Decode

@@ -11,7 +11,6 @@ import numpy as np
 from rt2data.tfrecord.framing import FOOTER, FRAME, HEADER, Fault, cut, length_at, mask, opened
 from rt2data.tfrecord.resync import next_record
 
-_BLOCK = 4 << 20
 _PIECE = 1 << 19
 
 
@@ -67,7 +66,7 @@ class Shelf:
         for buffer in self._buffers:
             if len(buffer) >= size and _unwatched(buffer):
                 return memoryview(buffer)[:size]
-        fresh = bytearray(-(-size // _BLOCK) * _BLOCK)
+        fresh = bytearray(size + size // 4)  # records of one file are of much the same size
         self._buffers = [*self._buffers[-1:], fresh]
         return memoryview(fresh)[:size]
 

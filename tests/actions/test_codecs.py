@@ -39,7 +39,7 @@ def codecs(draw: st.DrawFn) -> Codec:
         fixed = {"spec": Dim(f"d{i}", bounds=(lo, hi)), "discrete": Dim(f"d{i}", "discrete", draw(LEVELS))}
         dims.append(fixed.get(kind, Dim(f"d{i}")))
         lows.append(lo)
-        highs.append(lo if kind == "held" else hi)
+        highs.append(lo + draw(st.sampled_from([0, 1e-9, 3e-8])) if kind == "held" else hi)
     return make_codec(
         draw(st.sampled_from(list(CODECS))), ActionSpace("any", tuple(dims)), stats_between(tuple(lows), tuple(highs))
     )

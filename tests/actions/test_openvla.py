@@ -58,9 +58,10 @@ class Published:
 
 
 def edges_and_neighbours() -> F32:
-    """f32[N, 1]: the edges, and the float32 numbers just below and above them."""
-    near = EDGES.astype(np.float32)
-    return column(np.concatenate([near, np.nextafter(near, np.float32(-2)), np.nextafter(near, np.float32(2))]))
+    """f32[N, 1]: the edges, and the next hundred float32 numbers below and above each."""
+    near = (EDGES.astype(np.float32) + np.float32(2)).view(np.int32)[:, None] + np.arange(-100, 101, dtype=np.int32)
+    fine = EDGES.astype(np.float32).view(np.int32)[:, None] + np.arange(-100, 101, dtype=np.int32)
+    return column(np.concatenate([near.view(np.float32) - np.float32(2), fine.view(np.float32)]))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,8 @@ def reference_normalise(x: F32) -> F32:
     """BOUNDS_Q99 as OpenVLA's input does it: float32 numbers, but q99 - q01 + 1e-8 summed in float64 first."""
     low, span = np.array(BRIDGE_Q01, np.float32), (np.array(BRIDGE_Q99) - np.array(BRIDGE_Q01) + 1e-8).astype(np.float32)
     scaled = np.clip(np.float32(2) * (x - low) / span - np.float32(1), np.float32(-1), np.float32(1))
-    return np.where([True] * 6 + [False], scaled, x).astype(np.float32)
+    normal: F32 = np.where([True] * 6 + [False], scaled, x).astype(np.float32)
+    return normal
 
 
 def bridge_like(n: int) -> F32:
@@ -113,7 +115,7 @@ def bridge_like(n: int) -> F32:
     rng = np.random.default_rng(11)
     rows = rng.normal(0, 1, (n, 7)) * np.array(BRIDGE_Q99) * 0.6
     rows[:, 6] = rng.integers(0, 2, n)
-    return rows.astype(np.float32)
+    return np.asarray(rows, np.float32)
 
 
 def test_normalised_as_published() -> None:

@@ -116,8 +116,8 @@ def test_polarity_of_terminate_is_a_field() -> None:
 
 def test_terminate_is_first_wherever_the_space_has_it() -> None:
     mode = Dim("mode", "discrete", (-1.0, 1.0), terminates=1, continues=-1)
-    codec = make_codec("rt2", ActionSpace("late", (Dim("a", bounds=(0.0, 1.0)), mode, Dim("b", bounds=(0.0, 2.0)))))
-    actions = np.array([[1, 1, 0], [0, -1, 2]], np.float32)
+    codec = make_codec("rt2", ActionSpace("late", (Dim("a", bounds=(0.0, 1.0)), Dim("b", bounds=(0.0, 2.0)), mode)))
+    actions = np.array([[1, 0, 1], [0, 2, -1]], np.float32)
     bins = codec.encode(actions, go_on(2))
     assert bins.tolist() == [[2, 255, 0], [0, 0, 255]]
     values, ended = codec.decode(bins)

@@ -162,7 +162,7 @@ def test_missing_files_are_never_downloaded(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_folder_or_a_device_is_no_tokenizer(tmp_path: Path) -> None:
-    for path in (str(tmp_path), "/dev/zero"):
+    for path in (str(tmp_path), "/dev/zero", "/", ""):
         with pytest.raises(UsageError, match="no such tokenizer file"):
             load_tokenizer("sentencepiece", path)
 

@@ -1,0 +1,218 @@
+"""RLDS: episodes in a TFDS directory of TFRecord files, read without TensorFlow. Pictures stay where they are, as byte ranges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from rt2data.errors import DataError, RtError, UsageError
+from rt2data.paths import PathStr
+from rt2data.records import Example, Reject, Step, Unit
+from rt2data.sources.base import RobotSource
+from rt2data.sources.rlds_episode import EpisodeFault, Record, read_steps
+from rt2data.sources.rlds_layout import (
+    Layout,
+    Wanted,
+    choose_layout,
+    guess_action,
+    guess_cameras,
+    guess_instruction,
+    guess_state,
+    name_cameras,
+)
+from rt2data.sources.rlds_units import Raw, shard_units, unit_records
+from rt2data.tfrecord.directory import Directory, Shard, open_directory
+from rt2data.tfrecord.example import Feature, decode_example
+from rt2data.tfrecord.features import Leaf
+from rt2data.tfrecord.framing import Fault
+from rt2data.tfrecord.gzipped import is_gzipped, read_gzipped
+from rt2data.tfrecord.reading import read_records
+from rt2data.tfrecord.wire import MalformedError
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+
+
+def _as_tuple(value: Any) -> Any:
+    """A single path is a list of one; YAML's lists are lists."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+FeaturePath = Annotated[str, Field(min_length=1, max_length=512)]
+FeaturePaths = Annotated[
+    tuple[FeaturePath, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_tuple, json_schema_input_type=FeaturePath | list[FeaturePath]),
+]
+"""One feature path, or several whose numbers are joined in order."""
+SplitNames = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])]
+
+
+class RLDS(RobotSource):
+    """Robot episodes in RLDS format, as a TFDS dataset directory."""
+
+    kind: Literal["rlds"] = "rlds"
+    path: PathStr
+    """The directory of one version, such as my_robot/1.0.0, or one above it with no other version in it."""
+    splits: SplitNames | None = None
+    """Which splits to read; by default all."""
+    action: FeaturePaths | None = None
+    """Feature or features under `steps` that are the action, joined in order; by default `action`."""
+    state: FeaturePaths | None = None
+    """Feature or features under `steps` that are the robot's state; by default `observation/state` where there is one."""
+    instruction: FeaturePath | None = None
+    """Feature that holds the words; by default `language_instruction` or another of the usual places."""
+    cameras: dict[str, FeaturePath] | None = None
+    """Names of cameras and their features; by default every picture under `observation`, by its last name."""
+
+    def files(self) -> list[str]:
+        """Both JSON files and the shards of the splits that are read. Raises UsageError, DataError where one is missing."""
+        directory = open_directory(self.path)
+        shards = [shard.path for split in self._splits(directory).values() for shard in split]
+        _require_files(shards)
+        return sorted([*directory.json_paths, *shards])
+
+    def units(self) -> list[Unit]:
+        """Ranges of whole records, about 64 MB each. Reads headers only, and first sees that all is there.
+
+        Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
+        number of records than dataset_info.json says.
+        """
+        directory = open_directory(self.path)
+        self._layout(directory)
+        splits = self._splits(directory)
+        _require_files([shard.path for shards in splits.values() for shard in shards])
+        found: list[Unit] = []
+        for split, shards in splits.items():
+            for shard in shards:
+                found += shard_units(shard, split, len(found))
+        if not found:
+            raise DataError("there are no episodes", directory.path)
+        return found
+
+    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+        """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
+        directory = open_directory(self.path)
+        layout = self._layout(directory)
+        shards = directory.splits[unit.split]
+        number = [shard.path for shard in shards].index(unit.path)
+        for found in unit_records(unit, shards[number]):
+            if isinstance(found, Reject):
+                yield found
+            else:
+                episode = f"{_plain(unit.split)}-{number:05d}-{found.number:06d}"
+                yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
+
+    def describe(self) -> dict[str, Any]:
+        """Splits, features and the guesses made of them, and a look at the first episode."""
+        directory = open_directory(self.path)
+        return {
+            "kind": self.kind,
+            "path": directory.path,
+            "name": directory.name,
+            "version": directory.version,
+            "splits": {name: _describe_split(shards) for name, shards in self._splits(directory).items()},
+            "features": [str(leaf) for leaf in directory.leaves],
+            "guesses": _guesses(directory),
+            "first_episode": self._describe_first(),
+        }
+
+    def _splits(self, directory: Directory) -> Mapping[str, tuple[Shard, ...]]:
+        """The splits to read. Raises UsageError where one is not there."""
+        if self.splits is None:
+            return directory.splits
+        for name in self.splits:
+            if name not in directory.splits:
+                raise UsageError(f"there is no split `{name}`", directory.path, f"there is {', '.join(directory.splits)}")
+        return {name: directory.splits[name] for name in dict.fromkeys(self.splits)}
+
+    def _layout(self, directory: Directory) -> Layout:
+        seen = {} if self.cameras else _seen_cameras(directory)
+        return choose_layout(directory.leaves, Wanted(self.action, self.state, self.instruction, self.cameras or None), seen)
+
+    def _describe_first(self) -> dict[str, Any]:
+        """Length, words and sizes of the first episode, or why it cannot be read."""
+        try:
+            found = next(iter(self.read(self.units()[0])))
+        except RtError as error:
+            return {"problem": str(error)}
+        if not isinstance(found, Step):
+            return {"problem": str(found)}
+        return {
+            "episode": found.episode,
+            "steps": found.steps,
+            "instruction": found.instruction,
+            "action": len(found.action),
+            "state": 0 if found.state is None else len(found.state),
+            "cameras": [image.camera for image in found.images],
+        }
+
+
+def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | Reject]:
+    """Steps of one record, or a Reject for it."""
+    try:
+        yield from read_steps(record, decode_example(raw.payload), layout)
+    except EpisodeFault as fault:
+        yield Reject(fault.reason, record.where, fault.detail, count=fault.steps)
+    except MalformedError as error:
+        yield Reject("malformed_example", record.where, str(error))
+
+
+def _require_files(paths: list[str]) -> None:
+    for path in paths:
+        if not Path(path).is_file():
+            raise DataError("a shard is missing", path, "fetch it, or leave its split out with `splits`")
+
+
+def _plain(split: str) -> str:
+    """The name of a split as part of a key."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", split)
+
+
+def _describe_split(shards: tuple[Shard, ...]) -> dict[str, int]:
+    sizes = [Path(shard.path).stat().st_size for shard in shards if Path(shard.path).is_file()]
+    episodes = sum(shard.records for shard in shards)
+    return {"episodes": episodes, "shards": len(shards), "missing_shards": len(shards) - len(sizes), "bytes": sum(sizes)}
+
+
+def _guesses(directory: Directory) -> dict[str, Any]:
+    """What is read where the recipe names nothing: feature paths."""
+    instruction = guess_instruction(directory.leaves)
+    return {
+        "action": list(guess_action(directory.leaves)),
+        "state": list(guess_state(directory.leaves)),
+        "instruction": instruction.path if instruction else None,
+        "cameras": {name: leaf.path for name, leaf in _seen_cameras(directory).items()},
+    }
+
+
+def _seen_cameras(directory: Directory) -> dict[str, Leaf]:
+    """Cameras known by their features, else strings under steps/observation that begin as JPEG or PNG in the first record."""
+    found = guess_cameras(directory.leaves)
+    strings = [leaf for leaf in directory.leaves if leaf.kind == "text" and leaf.path.startswith("observation/")]
+    if found or not strings:
+        return found
+    features = _first_features(directory)
+    return name_cameras([leaf for leaf in strings if leaf.key in features and _is_picture(features[leaf.key])])
+
+
+def _first_features(directory: Directory) -> dict[str, Feature]:
+    """The first record there is; nothing where it is damaged."""
+    for shard in (shard for shards in directory.splits.values() for shard in shards if Path(shard.path).is_file()):
+        for found in read_gzipped(shard.path) if is_gzipped(shard.path) else read_records(shard.path):
+            try:
+                return {} if isinstance(found, Fault) else decode_example(found[1])
+            except MalformedError:
+                return {}
+    return {}
+
+
+def _is_picture(feature: Feature) -> bool:
+    if feature.kind != "bytes":
+        return False
+    return any(bytes(feature.payload[start : start + 8]).startswith((_JPEG, _PNG)) for start, _ in feature.spans()[:1])

@@ -1,0 +1,90 @@
+"""From the shards of an RLDS dataset to units, and from a unit to its records, the damaged ones among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from rt2data.errors import DataError
+from rt2data.records import Reject, Unit
+from rt2data.tfrecord.directory import Shard
+from rt2data.tfrecord.framing import Fault, Index, scan
+from rt2data.tfrecord.gzipped import is_gzipped, read_gzipped, scan_gzipped
+from rt2data.tfrecord.reading import read_records
+
+UNIT_BYTES = 64 << 20
+"""A unit ends with the record that brings it to this size."""
+
+
+class Raw(NamedTuple):
+    """One whole record: its number in the shard and the offset of its payload, None where the file is compressed."""
+
+    number: int
+    offset: int | None
+    payload: memoryview
+
+
+def shard_units(shard: Shard, split: str, index: int) -> list[Unit]:
+    """Units of one file, numbered from `index` on; one of no length stands for a compressed file, which is read whole.
+
+    Reads headers only. Raises DataError where the file is cut or its number of records is not the declared one. Behind a damaged
+    header records cannot be told from outside: one unit has all that follows, and `unit_records` does the counting.
+    """
+    if is_gzipped(shard.path):
+        _require_count(scan_gzipped(shard.path), shard)
+        return [Unit(index, shard.path, split, bytes=Path(shard.path).stat().st_size)]
+    file = scan(shard.path)
+    if file.broken is None:
+        _require_count(file, shard)
+    return [
+        Unit(index + k, shard.path, split, start, stop, first, stop - start)
+        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file)))
+    ]
+
+
+def _edges(file: Index) -> list[tuple[int, int]]:
+    """Where units begin and the last one ends: byte, and number of the record there."""
+    edges = [(0, 0)]
+    for number, span in enumerate(file.spans, start=1):
+        if span.stop - edges[-1][0] >= UNIT_BYTES and span.stop < file.size:
+            edges.append((span.stop, number))
+    return [*edges, (file.size, len(file.spans))] if file.size else []
+
+
+def _require_count(file: Index, shard: Shard) -> None:
+    if len(file.spans) != shard.records:
+        what = f"expected {shard.records} records, found {len(file.spans)}"
+        raise DataError(what, shard.path, "the file is not whole, or dataset_info.json belongs to another")
+
+
+def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
+    """The whole records of a unit, and a Reject for each that is damaged or lost. A lost record takes a number too.
+
+    Raises DataError where the file is cut, or holds more records than declared.
+    """
+    number, gaps = unit.first, 0
+    for found in _frames(unit):
+        if not isinstance(found, Fault):
+            offset, payload = found
+            yield Raw(number, offset if unit.stop else None, payload)
+        else:
+            yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes passed over")
+            gaps += found.reason == "bad_length"
+        number += 1
+    if gaps and unit.stop == Path(unit.path).stat().st_size:
+        yield from _lost(unit, shard, number - gaps, gaps)
+
+
+def _frames(unit: Unit) -> Iterator[tuple[int, memoryview] | Fault]:
+    return read_records(unit.path, unit.start, unit.stop) if unit.stop else read_gzipped(unit.path)
+
+
+def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
+    """Records that went down in a gap beyond the one counted for it: what the declared number leaves over."""
+    missing = shard.records - found
+    if missing < 0:
+        raise DataError(f"expected {shard.records} records, found {found}", unit.path)
+    if missing > gaps:
+        yield Reject("bad_length", unit.path, "records behind a damaged header", count=missing - gaps)

@@ -1,0 +1,19 @@
+"""Words from outside, made plain: one Unicode form, nothing that moves a cursor or turns the direction of writing."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean_text(text: str) -> str:
+    """NFC, with a space for every run of tabs and line ends, and without control characters and bidi embeddings or overrides.
+
+    A second time it changes nothing.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return unicodedata.normalize("NFC", _UNSEEN.sub("", _BREAKS.sub(" ", text)))
