@@ -12,7 +12,7 @@ import numpy as np
 from rt2data.actions.space import ActionSpace, load_space, to_polarity
 from rt2data.errors import DataError
 from rt2data.order import key64
-from rt2data.records import Example, Reject, Row, Step
+from rt2data.records import F32, Example, Reject, Row, Step
 from rt2data.sources.base import RobotSource, Source, WebSource
 from rt2data.text.answers import distinct_answers
 
@@ -160,7 +160,7 @@ class EpisodeStandard:
         return still and (before is None or grip is None or step.action[grip] == before.action[grip])
 
     def _row(self, step: Step, last_kept: bool, recorded_end: Step) -> Row:
-        ends = {"last_step": last_kept, "is_terminal": last_kept and recorded_end.is_terminal, "never": False}
+        action = self._action(step)
         return Row(
             key=f"{step.episode}-{step.step:06d}",
             group=step.episode,
@@ -169,13 +169,20 @@ class EpisodeStandard:
             images=step.images,
             step=step.step,
             steps=step.steps,
-            action=self._action(step),
+            action=action,
             state=step.state,
-            terminate=ends[self.source.terminate],
+            terminate=self._terminates(action, last_kept, recorded_end),
             timestamp=step.timestamp,
         )
 
-    def _action(self, step: Step) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def _terminates(self, action: F32, last_kept: bool, recorded_end: Step) -> bool:
+        """Whether the task ends here: as the action says where it has a dimension for it, else as the recipe says."""
+        if self.space.terminate is not None:
+            return bool(action[self.space.terminate] == self.space.dims[self.space.terminate].terminates)
+        ends = {"last_step": last_kept, "is_terminal": last_kept and recorded_end.is_terminal, "never": False}
+        return ends[self.source.terminate]
+
+    def _action(self, step: Step) -> F32:
         grip, opened = self.space.gripper, self.source.gripper_open
         if grip is None or opened is None:
             return step.action

@@ -30,7 +30,7 @@ TABLE_SYNONYMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 ANSWERS = 10
 CLEARLY = 0.14  # parts of the picture's width that things must lie apart to be called left or right
-NEARER = 0.07  # metres that one thing must be nearer to the camera
+NEARER = 0.06  # metres that one thing must be nearer to the camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _what_is_held(scene: Scene) -> Iterator[Question]:
 
 def _which_is_nearer(scene: Scene) -> Iterator[Question]:
     for one, two in _pairs(scene):
-        nearer = _distance(scene, two) - _distance(scene, one)
+        nearer = _nearer_by(scene, one, two)
         if abs(nearer) > NEARER and _single(scene, one.shape) and _single(scene, two.shape):
             first, second = (one, two) if nearer > 0 else (two, one)
             text = f"Which is closer to the camera, the {one.shape} or the {two.shape}?"
@@ -122,7 +122,7 @@ def _is_it_left(scene: Scene) -> Iterator[Question]:
 
 def _is_it_in_front(scene: Scene) -> Iterator[Question]:
     for one, two in _pairs(scene):
-        nearer = _distance(scene, two) - _distance(scene, one)
+        nearer = _nearer_by(scene, one, two)
         if abs(nearer) > NEARER and abs(_across(scene, one) - _across(scene, two)) < 0.5 * CLEARLY:
             yield _yes_no(f"Is the {_called(scene, one)} in front of the {_called(scene, two)}?", nearer > 0, "is the")
 
@@ -221,8 +221,10 @@ def _across(scene: Scene, thing: Thing) -> float:
     return float(project(VIEWS[scene.view], middle, 1)[0, 0])
 
 
-def _distance(scene: Scene, thing: Thing) -> float:
-    """How far along the camera's way it stands, on the table. Metres."""
+def _nearer_by(scene: Scene, one: Thing, two: Thing) -> float:
+    """Metres by which `one` is nearer to the camera than `two`: in a straight line or in depth, whichever is less; 0 in doubt."""
     camera = VIEWS[scene.view]
-    forward = axes(camera)[2, :2] / np.linalg.norm(axes(camera)[2, :2])
-    return float(np.array([thing.x - camera.eye[0], thing.y - camera.eye[1]]) @ forward)
+    feet = np.array([[thing.x, thing.y, thing.z] for thing in (one, two)]) - camera.eye
+    straight, deep = np.linalg.norm(feet, axis=1), feet @ axes(camera)[2]
+    by_line, by_depth = float(straight[1] - straight[0]), float(deep[1] - deep[0])
+    return min(by_line, by_depth, key=abs) if by_line * by_depth > 0 else 0.0

@@ -107,7 +107,7 @@ class RobotSource(Source):
     gripper_open: Literal[-1, 0, 1] | None = None
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
     terminate: Literal["last_step", "is_terminal", "never"] = "last_step"
-    """Which step carries the terminate token."""
+    """Which step carries the terminate token, where the action has no dimension of its own for it."""
     blank_instruction: Literal["reject", "keep"] = "reject"
     """An episode without words: reject it as a fault, or keep it."""
     bad_step: Literal["step", "episode"] = "step"
