@@ -76,9 +76,9 @@ def _which_is_nearer(scene: Scene) -> Iterator[Question]:
     for one, two in _pairs(scene):
         nearer = _nearer_by(scene, one, two)
         if abs(nearer) > NEARER and _single(scene, one.shape) and _single(scene, two.shape):
-            first, second = (one, two) if nearer > 0 else (two, one)
+            first = one if nearer > 0 else two
             text = f"Which is closer to the camera, the {one.shape} or the {two.shape}?"
-            yield _other(text, first.shape, "which", (f"the {first.shape}",) if second.shape != first.shape else ())
+            yield _other(text, first.shape, "which", (f"the {first.shape}",))
 
 
 def _how_many_of_shape(scene: Scene) -> Iterator[Question]:

@@ -58,7 +58,7 @@ def build(folder: Path, *options: str) -> Run:
     """One build through the command; the output is thrown away before the next."""
     for name in ("mixture", ".mixture.partial"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    return run([sys.executable, "-m", "rt2data.cli", "build-mixture", "--quiet", *options], folder)
+    return run([sys.executable, "-m", "rt2data", "build-mixture", "--quiet", *options], folder)
 
 
 def measured(folder: Path, title: str) -> dict[str, float]:

@@ -1,0 +1,62 @@
+"""Recognising an RLDS dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rt2data.errors import UsageError
+from rt2data.inspection.raw import RawSight, recipe_name
+from rt2data.inspection.sight import Sight
+from rt2data.sources.rlds import RLDS
+from rt2data.sources.rlds_layout import holds_numbers
+from rt2data.tfrecord.directory import INFO, Directory, open_directory
+from rt2data.tfrecord.features import STEPS
+
+LEVELS = 3
+
+
+def see(path: Path) -> Sight | None:
+    """An RLDS sight where a TFDS version directory is, or lies below."""
+    here = path.parent if path.name == INFO else path
+    if not here.is_dir() or not _has_info(here, LEVELS):
+        return None
+    directory = open_directory(str(here))
+    action = _parts_of_action(directory)
+    # Any action space reads the same steps: which one it should be is for the user to say.
+    source = RLDS.model_validate({"path": directory.path, "action_space": "generic_nd", "action": action or None})
+    settings: dict[str, Any] = {"path": directory.path} | ({"action": action} if action else {})
+    return RLDSSight(path, source, settings, recipe_name(directory.name))
+
+
+@dataclass(frozen=True)
+class RLDSSight(RawSight):
+    """A TFDS directory of episodes."""
+
+    kind = "rlds"
+
+
+def _has_info(folder: Path, levels: int) -> bool:
+    """Whether there is a dataset_info.json here or below. Looks at few names: a folder of pictures is no dataset of this kind."""
+    if (folder / INFO).is_file():
+        return True
+    return levels > 0 and any(_has_info(child, levels - 1) for child in _folders(folder))
+
+
+def _folders(folder: Path, most: int = 1000) -> Iterator[Path]:
+    try:
+        for number, child in enumerate(folder.iterdir()):
+            if number == most:
+                return
+            if child.is_dir() and not child.name.startswith("."):
+                yield child
+    except PermissionError as error:
+        raise UsageError("a folder may not be read", str(folder), "give yourself permission") from error
+
+
+def _parts_of_action(directory: Directory) -> list[str]:
+    """Parts of an action that is a group of features, in their order there; none where it is one tensor."""
+    leaves = [leaf for leaf in directory.leaves if leaf.key.startswith(f"{STEPS}/action/") and holds_numbers(leaf)]
+    return [leaf.key.removeprefix(f"{STEPS}/") for leaf in leaves]

@@ -1,0 +1,61 @@
+"""What every recognised thing can tell of itself, and the table of recognisers. A new kind is one file and one line here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rt2data.errors import UsageError
+
+if TYPE_CHECKING:
+    from rt2data.report.contact_sheet import Tile
+
+KINDS: dict[str, tuple[str, str]] = {
+    "mixture": ("rt2data.inspection.mixture:see", "a folder with a manifest.json"),
+    "store": ("rt2data.inspection.prepared:see", "a folder with a source.json"),
+    "recipe": ("rt2data.inspection.recipes:see", "a .yaml file"),
+    "rlds": ("rt2data.inspection.rlds:see", "a dataset_info.json in a folder or up to three levels below"),
+    "vqav2": ("rt2data.inspection.vqav2:see", "JSON files of questions and of annotations in a folder or below"),
+}
+"""Name -> the function that recognises it, and what it looks for. The first that recognises a path wins."""
+
+
+@dataclass(frozen=True)
+class Sight(ABC):
+    """Something recognised at a path."""
+
+    kind: ClassVar[str]
+    path: Path
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What is in it, as plain JSON values. Raises RtError where it is damaged."""
+
+    def tiles(self, count: int) -> list[Tile]:
+        """About `count` pictures with their words, for a contact sheet. Raises UsageError where there are none."""
+        raise UsageError(f"a {self.kind} has no pictures of its own", str(self.path), "name a dataset or a mixture")
+
+    def suggestion(self) -> str:
+        """A fragment of a recipe, in YAML, that names this source. Raises UsageError where it is none."""
+        raise UsageError(f"a {self.kind} is not a source", str(self.path), "name a raw dataset")
+
+
+See = Callable[[Path], Sight | None]
+
+
+def recognise(path: Path) -> Sight:
+    """What lies at `path`. Raises UsageError, with what was looked for, where there is nothing known."""
+    if not path.exists():
+        raise UsageError("nothing is there", str(path), "name a dataset, a mixture, a prepared store or a recipe")
+    for where, _ in KINDS.values():
+        module, name = where.split(":")
+        see: See = getattr(import_module(module), name)
+        found = see(path)
+        if found is not None:
+            return found
+    looked = "; ".join(f"{name}: {what}" for name, (_, what) in KINDS.items())
+    raise UsageError("nothing known is here", str(path), f"looked for {looked}")

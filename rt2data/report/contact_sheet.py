@@ -1,0 +1,181 @@
+"""Pictures with what is asked and answered about them, side by side on one sheet: to see at a glance what a model will see."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from rt2data.images import ImageFault, ImageRule, make_ready
+from rt2data.records import Kind
+from rt2data.text.clean import clean_text
+
+SIDE = 224  # of a picture's box
+GAP = 16
+FONT, SMALL = 14, 12  # pixels
+LINE, TAG = 18, 20
+PROMPT_LINES, TARGET_LINES = 4, 3
+MAX_CHARS = 600
+MAX_TILES = 400
+COLORS = {"robot": (37, 99, 190), "web": (176, 84, 10)}
+PAPER, BOX, INK, FAINT = (255, 255, 255), (236, 237, 240), (40, 42, 48), (130, 134, 142)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Drawing = ImageDraw.ImageDraw
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture on a sheet, and the words under it."""
+
+    picture: bytes | NDArray[np.uint8]  # encoded, or RGB pixels uint8[height, width, 3]
+    source: str
+    kind: Kind
+    prompt: str
+    target: str
+    note: str = ""  # beside the source's tag: camera and step, epoch, ...
+
+
+def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str = "") -> bytes:
+    """A PNG of all tiles in reading order, at most 400. The same tiles give the same bytes.
+
+    Pictures keep their proportions; those that cannot be decoded say so in their place. Words are wrapped, and cut with dots where
+    they are too long. Raises ValueError where there is no tile.
+    """
+    if not tiles:
+        raise ValueError("no tiles to draw")
+    tiles = tiles[:MAX_TILES]
+    drawn = [_draw_tile(tile) for tile in tiles]
+    across = columns or min(6, max(1, ceil(len(tiles) ** 0.5)))
+    rows = [drawn[start : start + across] for start in range(0, len(drawn), across)]
+    heights = [max(tile.height for tile in row) for row in rows]
+    head = GAP + (FONT + GAP if title else 0)
+    sheet = Image.new("RGB", (GAP + across * (SIDE + GAP), head + sum(heights) + GAP * len(rows)), PAPER)
+    if title:
+        _write(ImageDraw.Draw(sheet), (GAP, GAP), _fitted(_plain(title), _font(FONT), sheet.width - 2 * GAP), _font(FONT), INK)
+    top = head
+    for row, height in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (GAP + column * (SIDE + GAP), top))
+        top += height + GAP
+    return _png(sheet)
+
+
+def _draw_tile(tile: Tile) -> Image.Image:
+    """Picture, tag, prompt and target, one below the other."""
+    prompt = wrap(tile.prompt, _font(FONT), SIDE, PROMPT_LINES)
+    target = wrap(tile.target, _font(FONT), SIDE, TARGET_LINES)
+    made = Image.new("RGB", (SIDE, SIDE + 8 + TAG + 4 + LINE * (len(prompt) + len(target))), PAPER)
+    made.paste(_boxed(tile.picture), (0, 0))
+    draw = ImageDraw.Draw(made)
+    top = SIDE + 8
+    _draw_tag(draw, top, tile)
+    top += TAG + 4
+    for lines, color in ((prompt, INK), (target, COLORS[tile.kind])):
+        for line in lines:
+            _write(draw, (0, top), line, _font(FONT), color)
+            top += LINE
+    return made
+
+
+def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
+    """The source's name on a ground that says robot or web; the note beside it."""
+    font = _font(SMALL)
+    name = _fitted(_plain(tile.source), font, SIDE - 16)
+    right = font.getlength(name) + 12
+    draw.rounded_rectangle((0, top, right, top + TAG - 3), radius=4, fill=COLORS[tile.kind])
+    _write(draw, (6, top + 1), name, font, PAPER)
+    room = SIDE - right - 8
+    if room > 3 * SMALL:
+        _write(draw, (right + 8, top + 1), _fitted(_plain(tile.note), font, room), font, FAINT)
+
+
+def _boxed(picture: bytes | NDArray[np.uint8]) -> Image.Image:
+    """The picture, whole, centred in its box."""
+    box = Image.new("RGB", (SIDE, SIDE), BOX)
+    try:
+        found = _decoded(picture)
+    except ImageFault as fault:
+        _write(
+            ImageDraw.Draw(box),
+            (GAP, SIDE // 2 - FONT),
+            _fitted(str(fault.reason), _font(FONT), SIDE - 2 * GAP),
+            _font(FONT),
+            FAINT,
+        )
+        return box
+    scale = SIDE / max(found.size)
+    size = max(1, round(found.width * scale)), max(1, round(found.height * scale))
+    found = found.resize(size, Image.Resampling.LANCZOS)
+    box.paste(found, ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
+    return box
+
+
+def _decoded(picture: bytes | NDArray[np.uint8]) -> Image.Image:
+    """RGB, no larger than needed. Raises ImageFault."""
+    ready = make_ready(picture, ImageRule(), decode=False)
+    encoded = ready.data
+    if encoded is None:
+        assert isinstance(picture, bytes)  # pixels are always made a JPEG
+        encoded = picture
+    try:
+        return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=SIDE, min_width=SIDE))
+    except ValueError as error:
+        raise ImageFault("corrupt_image", str(error)) from None
+
+
+def wrap(text: str, font: Font, width: float, lines: int) -> list[str]:
+    """At most so many lines, each within a width in pixels; the last ends in dots where there was more."""
+    found = [""]
+    for word in _plain(text).split():
+        for part in _parts(word, font, width):
+            longer = f"{found[-1]} {part}".lstrip()
+            if font.getlength(longer) <= width:
+                found[-1] = longer
+            else:
+                found.append(part)
+    if len(found) > lines:
+        found = [*found[: lines - 1], _fitted(" ".join(found[lines - 1 :]), font, width)]
+    return found
+
+
+def _parts(word: str, font: Font, width: float) -> list[str]:
+    """A word, in pieces where it is wider than a line."""
+    if font.getlength(word) <= width:
+        return [word]
+    fits = max(1, int(len(word) * width / font.getlength(word)) - 2)
+    return [word[start : start + fits] for start in range(0, len(word), fits)]
+
+
+def _fitted(text: str, font: Font, width: float) -> str:
+    """One line within a width; it ends in dots where it was cut."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text.rstrip() + "..."
+
+
+def _plain(text: str) -> str:
+    """Words from outside: without control characters, and not endless."""
+    return "".join(c for c in clean_text(text[:MAX_CHARS]) if c.isprintable())
+
+
+def _write(draw: Drawing, at: tuple[float, float], text: str, font: Font, color: tuple[int, int, int]) -> None:
+    draw.text(at, text, fill=color, font=font)
+
+
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
+def _png(sheet: Image.Image) -> bytes:
+    out = io.BytesIO()
+    sheet.save(out, "PNG", compress_level=6)
+    return out.getvalue()
