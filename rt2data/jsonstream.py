@@ -194,8 +194,9 @@ class _Decoder(Generic[T]):
             raise _broken(self._path, "an element is nested too deeply", start) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return self._why(text, start, error)
-        if any(text.count(name) > 1 for name in self._names):
-            self._parse(text, start)
+        for name in self._names:
+            if text.count(name) > 1:  # a key given twice, or a text that spells a key
+                self._parse(text, start)
         return found
 
     def _why(self, text: bytes, start: int, error: Exception) -> Fault:

@@ -169,7 +169,7 @@ def _shoved(task: Task, states: F32) -> list[Thing]:
     low = states[:, 2] < target.top
     met = (states[:, 0] - target.x) * ux + (states[:, 1] - target.y) * uy + back
     slid = np.maximum.accumulate(np.clip(np.where(low, met, 0), 0, way)).tolist()
-    return [replace(target, x=target.x + s * ux, y=target.y + s * uy) for s in slid]
+    return [goal if way - s < 1e-5 else replace(target, x=target.x + s * ux, y=target.y + s * uy) for s in slid]
 
 
 def _seen(task: Task, target: Thing, state: F32) -> Scene:

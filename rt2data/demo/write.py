@@ -39,7 +39,7 @@ def write_demo(folder: Path, episodes: int = 24, scenes: int = 150, seed: int = 
     """
     folder = folder.absolute()
     _refuse(folder, episodes, scenes, force)
-    making = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    making = folder.with_name(f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     with output_errors(folder):
         try:
             steps, questions = _write_all(making, episodes, scenes, seed)

@@ -6,14 +6,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from rt2data.actions.space import load_space, space_names
-from rt2data.errors import RtError, UsageError
+from rt2data.errors import UsageError
 from rt2data.inspection.sight import Sight
 from rt2data.records import Example, Image, Step
 from rt2data.report.contact_sheet import Tile
@@ -131,8 +131,6 @@ def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
 
 def _kept(step: Step) -> Step:
     """The step with pictures of its own."""
-    from dataclasses import replace
-
     return replace(step, images=tuple(Image(image.camera, _copy(image)) for image in step.images))
 
 
@@ -147,12 +145,3 @@ def _numbers(action: np.ndarray[Any, np.dtype[np.float32]]) -> str:
 def _counted(answers: tuple[str, ...]) -> str:
     """Answers, the commonest first, with how often each was given."""
     return ", ".join(answer if count == 1 else f"{answer} x{count}" for answer, count in Counter(answers).most_common())
-
-
-def readable_source(make: Any) -> Source | None:
-    """A source, unless its settings name something that is not there."""
-    try:
-        found: Source = make()
-    except RtError:
-        return None
-    return found

@@ -113,17 +113,11 @@ def _sort_in(path: Path, found: Found) -> None:
 
 
 def choose_pair(path: Path, found: Found) -> tuple[Path, Path]:
-    """The questions named, or the first; and the annotations whose name is most like theirs. Raises UsageError."""
+    """The file named, or the first, and the one whose name is most like its own. Raises UsageError without annotations."""
     if not found.annotations:
         raise UsageError("questions without annotations beside them", str(path), "put the answers' JSON file into the same folder")
-    wanted = path.absolute()
-    questions = (
-        wanted
-        if wanted in found.questions
-        else max(found.questions, key=lambda q: (wanted in found.annotations) * likeness(q, wanted))
-    )
-    annotations = wanted if wanted in found.annotations else max(found.annotations, key=lambda a: likeness(questions, a))
-    return questions, annotations
+    pairs = [(one, other) for one in found.questions for other in found.annotations]
+    return max(pairs, key=lambda pair: (path.absolute() in pair, likeness(*pair)))
 
 
 def likeness(questions: Path, annotations: Path) -> float:

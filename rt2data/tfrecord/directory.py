@@ -73,6 +73,8 @@ def open_directory(path: str) -> Directory:
 
 def find_version(path: str) -> Path:
     """The directory with a dataset_info.json: `path` itself or the only one at most three levels below. Raises UsageError."""
+    if "://" in path:
+        raise UsageError("only local directories are read", path, "copy or mount it")
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
         raise UsageError("there is no such directory", str(root))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 VARINT, FIXED64, BLOCK, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _MORE, _SEVEN = 0x80, 0x7F
-_CHUNK = 1 << 20
+_RUN = 1 << 20
 
 
 class MalformedError(ValueError):
@@ -98,22 +98,30 @@ def decode_int64s(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Inverse of `encode_int64s`: bytes -> int64[n]. Raises MalformedError."""
     if not raw.size or raw.max() < _MORE:
         return raw.astype(np.int64)
-    ends = np.flatnonzero(raw < _MORE)
-    if raw[-1] >= _MORE:
-        raise MalformedError("the list ends inside a number")
-    return np.concatenate(list(_decode_chunks(raw, ends)))
+    return np.concatenate(list(_runs(raw)))
 
 
-def _decode_chunks(raw: NDArray[np.uint8], ends: NDArray[np.intp]) -> Iterator[NDArray[np.int64]]:
-    """Numbers whose last bytes lie at `ends`, some at a time because the sums take eight times the memory of the bytes."""
-    starts = np.concatenate(([0], ends[:-1] + 1))
+def _runs(raw: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
+    """Numbers in runs of some bytes, because finding their ends takes many times the memory of the bytes."""
+    at = 0
+    while at < len(raw):
+        run = raw[at : at + _RUN]
+        ends = np.flatnonzero(run < _MORE)
+        if not ends.size:
+            raise MalformedError("the list ends inside a number, or holds one of more than ten bytes")
+        yield _numbers(run, ends)
+        at += int(ends[-1]) + 1
+
+
+def _numbers(run: NDArray[np.uint8], ends: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Numbers whose last bytes lie at `ends`: seven bits of each byte, lowest first."""
+    starts = np.concatenate((np.zeros(1, np.intp), ends[:-1] + 1))
     sizes = ends - starts + 1
     if sizes.max() > 10:
         raise MalformedError("a number of more than ten bytes")
-    for part in (slice(at, at + _CHUNK) for at in range(0, len(ends), _CHUNK)):
-        value = np.zeros(len(ends[part]), np.uint64)
-        for k in range(int(sizes[part].max())):
-            longer = np.flatnonzero(sizes[part] > k)
-            septet = raw[starts[part][longer] + k] & np.uint8(_SEVEN)
-            value[longer] |= septet.astype(np.uint64) << np.uint64(7 * k)
-        yield value.view(np.int64)
+    value = np.zeros(len(ends), np.uint64)
+    for k in range(int(sizes.max())):
+        longer = np.flatnonzero(sizes > k)
+        septet = run[starts[longer] + k] & np.uint8(_SEVEN)
+        value[longer] |= septet.astype(np.uint64) << np.uint64(7 * k)
+    return value.view(np.int64)

@@ -9,7 +9,7 @@ import pytest
 
 from rt2data.demo.camera import VIEWS, axes, project, rays
 from rt2data.demo.render import render, visible
-from rt2data.demo.scene import COLORS, TABLES, Gripper, Scene, Shape, Thing, rest_height, support_of
+from rt2data.demo.scene import COLORS, Gripper, Scene, Shape, Thing, rest_height, support_of
 from rt2data.demo.shapes import hull_of, parts
 from rt2data.demo.solids import Ball, Box, Cylinder, Shell, Solid, Tube
 
@@ -31,8 +31,8 @@ def test_a_ball_has_its_colour_and_no_other(color: str) -> None:
     shown = {name: _ball_color(name) for name in COLORS}
     distances = {name: float(np.linalg.norm(shown[name] - shown[color])) for name in COLORS if name != color}
     assert min(distances.values()) > 35, distances
-    hue = _chroma(np.array(COLORS[color], float))
-    assert np.linalg.norm(_chroma(shown[color]) - hue) < 0.08
+    if color != "black":  # its highlight is gray
+        assert np.linalg.norm(_chroma(shown[color]) - _chroma(np.array(COLORS[color], float))) < 0.08
 
 
 def _ball_color(color: str) -> np.ndarray:
@@ -49,13 +49,11 @@ def _chroma(color: np.ndarray) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("table", sorted(TABLES))
 @pytest.mark.parametrize("view", sorted(VIEWS))
-def test_the_middle_of_a_thing_is_where_it_projects(view: str, table: str) -> None:
-    empty, full = render(Scene((), table, view), 128), render(Scene((MIDDLE,), table, view), 128)
+def test_the_middle_of_a_thing_is_where_it_projects(view: str) -> None:
+    picture = render(Scene((MIDDLE,), "slate", view), 128).astype(int)
     across, down = project(VIEWS[view], np.array([[0.30, 0.0, 0.027]]), 128)[0]
-    red = (full[..., 0].astype(int) > full[..., 2].astype(int) + 60) & (empty != full).any(axis=2) & (full[..., 1] < 110)
-    rows, columns = np.nonzero(red)
+    rows, columns = np.nonzero(picture[..., 0] > picture[..., 2] + 30)  # nothing else is red
     assert abs(columns.mean() - across) < 2
     assert abs(rows.mean() - down) < 2
 
@@ -84,8 +82,7 @@ def test_rays_meet_solids_inside_their_hull_from_every_side(solid: Solid) -> Non
         length, normal = solid.hit(eye, way)
         met = np.isfinite(length)
         place = (eye[:, None, None] + way * np.where(met, length, 0))[:, met]
-        assert (place.T >= low - 0.02).all()
-        assert (place.T <= high + 0.02).all()
+        np.testing.assert_allclose(place.T, np.clip(place.T, low, high), atol=0.02)
         np.testing.assert_allclose(np.linalg.norm(normal[:, met], axis=0), 1, atol=0.02)
 
 

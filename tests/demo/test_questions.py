@@ -59,9 +59,15 @@ def count(scene: Scene, shape: str) -> int:
     return Counter(thing.shape for thing in scene.things)[shape]  # type: ignore[index]
 
 
+def color_inside(scene: Scene, shape: str, where: str) -> str:
+    (found,) = inside(scene, where)
+    assert found.shape == shape
+    return found.color
+
+
 TRUTH: dict[str, Callable[..., str]] = {
     r"What color is the table\?": lambda s: TABLES[s.table],
-    r"What color is the (\w+) (?:in|on) the ([\w ]+)\?": lambda s, what, where: next(t for t in inside(s, where) if t.shape == what).color,
+    r"What color is the (\w+) (?:in|on) the ([\w ]+)\?": color_inside,
     r"What color is the (\w+)\?": lambda s, name: the(s, name).color,
     r"What is (?:in|on) the ([\w ]+)\?": lambda s, where: next((t.shape for t in inside(s, where)), "nothing"),
     r"Which is closer to the camera, the (\w+) or the (\w+)\?": lambda s, a, b: a if far(s, the(s, a)) < far(s, the(s, b)) else b,

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,7 @@ def test_pictures_are_found_by_the_last_twelve_digits(web: Path) -> None:
             assert np.abs(np.asarray(image).astype(int) - render(make_scene(7, number)[0])).mean() < 3
 
 
+@pytest.mark.slow
 def test_robot_log_is_read_by_tensorflow_datasets(tmp_path: Path) -> None:
     tfds = pytest.importorskip("tensorflow_datasets")
     folder = tmp_path / NAME / "1.0.0"
@@ -105,7 +107,7 @@ def test_robot_log_is_read_by_tensorflow_datasets(tmp_path: Path) -> None:
     assert read[-1][1]["episode_metadata"]["file_path"].numpy() == b"tabletop_pick/val/episode_00003"
 
 
-def _same(steps: list[dict[str, np.ndarray]], episode: Episode) -> int:
+def _same(steps: list[dict[str, Any]], episode: Episode) -> int:
     np.testing.assert_array_equal([step["action"] for step in steps], episode.actions)
     np.testing.assert_array_equal([step["observation"]["state"] for step in steps], episode.states)
     ends = [False] * (len(episode) - 1) + [True]

@@ -70,7 +70,7 @@ def make(tmp_path: Path) -> Make:
     def build(episodes: int | list[Episode] = 4, leaves: tuple[Leaf, ...] = LEAVES, **settings: Any) -> RLDS:
         listed = [episode(n) for n in range(episodes)] if isinstance(episodes, int) else episodes
         root = write_dataset(tmp_path, "toy", leaves, {"train": [listed]})
-        return RLDS(path=str(root), action_space="widowx", **settings)
+        return RLDS(path=str(root), action_space="widowx_bridge", **settings)
 
     return build
 
@@ -140,7 +140,7 @@ def test_flags_that_are_not_there_at_all(make: Make) -> None:
 def test_splits_and_shards_name_the_episodes(tmp_path: Path) -> None:
     splits = {"train": [[episode(0)], [episode(1), episode(2)]], "val": [[episode(3)]]}
     root = write_dataset(tmp_path, "toy", LEAVES, splits)
-    source = RLDS(path=str(root), action_space="widowx")
+    source = RLDS(path=str(root), action_space="widowx_bridge")
     names = list(episodes_of(read(source)))
     assert names == ["train-00000-000000", "train-00001-000000", "train-00001-000001", "val-00000-000000"]
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names)
@@ -332,16 +332,16 @@ def test_no_steps_no_action_no_pictures(make: Make, tmp_path: Path) -> None:
         values = google() if leaves is GOOGLE else episode(0)
         root = write_dataset(tmp_path, f"toy{number}", leaves, {"train": [[values]]})
         with pytest.raises(UsageError, match=message):
-            RLDS(path=str(root), action_space="widowx").units()
+            RLDS(path=str(root), action_space="widowx_bridge").units()
 
 
 def test_settings_take_one_path_or_a_list_and_nothing_else() -> None:
-    one = RLDS(path="x", action_space="widowx", action="action", splits="train")
+    one = RLDS(path="x", action_space="widowx_bridge", action="action", splits="train")
     assert (one.action, one.splits) == (("action",), ("train",))
-    assert RLDS(path="x", action_space="widowx", action=["a", "b"]).action == ("a", "b")
+    assert RLDS(path="x", action_space="widowx_bridge", action=["a", "b"]).action == ("a", "b")
     for wrong in (3, [], [3], ""):
         with pytest.raises(ValueError, match="action"):
-            RLDS(path="x", action_space="widowx", action=wrong)
+            RLDS(path="x", action_space="widowx_bridge", action=wrong)
     assert RLDS.model_validate_json(one.model_dump_json()) == one
     assert {"type": "string"}.items() <= RLDS.model_json_schema()["properties"]["action"]["anyOf"][0].items()
 
@@ -361,7 +361,7 @@ def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(thousand: Path, tmp_path: Path) -> RLDS:
     shutil.copytree(thousand, tmp_path / "copy")
-    return RLDS(path=str(tmp_path / "copy"), action_space="widowx")
+    return RLDS(path=str(tmp_path / "copy"), action_space="widowx_bridge")
 
 
 def damage(path: Path, at: int, mask: int = 0xFF) -> None:
@@ -615,7 +615,7 @@ def test_describe_goes_on_where_a_choice_is_still_open(make: Make) -> None:
 
 
 def test_real_bridge_with_its_traps(shared_data: Path) -> None:
-    source = RLDS(path=str(shared_data / "rlds_bridge"), action_space="widowx")
+    source = RLDS(path=str(shared_data / "rlds_bridge"), action_space="widowx_bridge")
     found = read(source)
     assert len(found) == 130
     assert Counter(step.split for step in found) == {"train": 100, "val": 30}

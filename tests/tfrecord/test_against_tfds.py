@@ -79,7 +79,7 @@ def test_real_data_reads_the_same(shared_data: Path, folder: str, cameras: tuple
 
 STEPS = 5
 RANDOM = np.random.default_rng(7)
-ODD = {
+ODD: dict[str, Any] = {
     "observation": {
         "png": RANDOM.integers(0, 256, (STEPS, 12, 16, 3), dtype=np.uint8),
         "raw": RANDOM.integers(0, 256, (STEPS, 24, 20, 3), dtype=np.uint8),
@@ -132,7 +132,7 @@ def odd_features() -> Any:
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of features one rarely meets, built by TFDS."""
 
-    class OddRobot(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    class OddRobot(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self) -> Any:
@@ -181,7 +181,7 @@ NUMBERS = [
 def test_numbers_of_every_type_and_encoding(odd_record: Any, path: str) -> None:
     leaves, features = odd_record
     group, _, name = path.rpartition("/")
-    expected = np.asarray((ODD[group] if group else ODD)[name])  # type: ignore[index]
+    expected = np.asarray((ODD[group] if group else ODD)[name])
     found = numbers(leaves[path], features[leaves[path].key])
     assert found.dtype == expected.dtype
     if name == "brain":
@@ -194,22 +194,22 @@ def test_words_labels_and_pictures(odd: Path, odd_record: Any) -> None:
     leaves, features = odd_record
     assert texts(leaves["language_instruction"], features["steps/language_instruction"]) == ODD["language_instruction"]
     assert numbers(leaves["label"], features["steps/label"]).tolist() == [0, 1, 0, 0, 1]
-    np.testing.assert_array_equal(frames(leaves["observation/raw"], features["steps/observation/raw"]), ODD["observation"]["raw"])  # type: ignore[index]
+    np.testing.assert_array_equal(frames(leaves["observation/raw"], features["steps/observation/raw"]), ODD["observation"]["raw"])
     png = [bytes(features["steps/observation/png"].payload[a:b]) for a, b in features["steps/observation/png"].spans()]
-    np.testing.assert_array_equal([tf.io.decode_png(one).numpy() for one in png], ODD["observation"]["png"])  # type: ignore[index]
+    np.testing.assert_array_equal([tf.io.decode_png(one).numpy() for one in png], ODD["observation"]["png"])
     for mine, (_, _, step) in zip(read(odd, action="action/world_vector"), oracle(odd, ("png",)), strict=True):
         assert bytes(mine.images[0].data) == step["observation"]["png"]
 
 
 def test_a_dict_of_actions_with_a_mode_and_a_bool(odd: Path) -> None:
     found = read(odd, action=["action/world_vector", "action/gripper", "action/terminate_episode"], state="observation/state")
-    expected = np.column_stack([ODD["action"]["world_vector"], ODD["action"]["gripper"], [1, 1, 2, 1, 0]])  # type: ignore[index]
+    expected = np.column_stack([ODD["action"]["world_vector"], ODD["action"]["gripper"], [1, 1, 2, 1, 0]])
     np.testing.assert_array_equal([step.action for step in found], expected.astype(np.float32))
-    np.testing.assert_array_equal([step.state for step in found], ODD["observation"]["state"].reshape(STEPS, 6).astype(np.float32))  # type: ignore[index]
+    np.testing.assert_array_equal([step.state for step in found], ODD["observation"]["state"].reshape(STEPS, 6).astype(np.float32))
     cameras = {"a": "observation/encoded", "b": "observation/raw_bytes"}
     images = [step.images for step in read(odd, action="action/world_vector", cameras=cameras)]
-    assert [bytes(one.data) for one, _ in images] == ODD["observation"]["encoded"]  # type: ignore[index]
-    np.testing.assert_array_equal([two.data for _, two in images], ODD["observation"]["raw_bytes"])  # type: ignore[index]
+    assert [bytes(one.data) for one, _ in images] == ODD["observation"]["encoded"]
+    np.testing.assert_array_equal([two.data for _, two in images], ODD["observation"]["raw_bytes"])
 
 
 # We write, they read

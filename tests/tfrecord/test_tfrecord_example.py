@@ -132,8 +132,8 @@ def test_integers_of_every_length() -> None:
     assert decode_int64s(np.frombuffer(encode_int64s(values), np.uint8)).tolist() == edges
 
 
-def test_many_integers_go_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rt2data.tfrecord.wire._CHUNK", 7)
+def test_many_integers_go_by_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rt2data.tfrecord.wire._RUN", 11)
     values = np.arange(-20, 400, 3)
     assert decode_int64s(np.frombuffer(encode_int64s(values), np.uint8)).tolist() == values.tolist()
 

@@ -1,0 +1,102 @@
+"""`rt2data inspect`: what lies at a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rt2data.cli.console import say_json, size, table, talk
+from rt2data.inspection import Sight, recognise
+from rt2data.publish import write_whole
+from rt2data.recipe.mistakes import one_line
+
+WIDE = 100
+"""Characters that a list may take on one line."""
+
+
+def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool) -> None:
+    """Say what is there; draw a contact sheet; or print the fragment of a recipe that would read it."""
+    seen = recognise(path)
+    if png is not None:
+        _draw(seen, png, tiles)
+    if as_json:
+        extra = {"suggestion": seen.suggestion()} if suggest else {}
+        say_json({"kind": seen.kind, "path": str(path)} | {"facts": seen.facts()} | extra)
+    elif suggest:
+        print("\n".join(one_line(line, 10_000) for line in seen.suggestion().splitlines()))
+    else:
+        print(f"{seen.kind} at {one_line(str(path), 1000)}")
+        show(seen.facts())
+
+
+def _draw(seen: Sight, png: Path, tiles: int) -> None:
+    from rt2data.report.contact_sheet import contact_sheet
+
+    found = seen.tiles(tiles)
+    write_whole(png, contact_sheet(found, title=f"{seen.kind}  {seen.path}"))
+    talk(f"{len(found)} pictures in {png}")
+
+
+def show(facts: Mapping[str, Any], indent: int = 0) -> None:
+    """Facts of any shape: mappings of mappings and lists of mappings as tables, the rest as lines."""
+    for key, value in facts.items():
+        if value in (None, "", [], {}, ()):
+            continue
+        if isinstance(value, Mapping) and all(isinstance(inner, Mapping) for inner in value.values()):
+            _table(key, [{key: name} | dict(inner) for name, inner in value.items()])
+        elif isinstance(value, Sequence) and not isinstance(value, str) and isinstance(value[0], Mapping):
+            _table(key, value)
+        elif isinstance(value, Mapping):
+            _line(indent, key, "")
+            show(value, indent + 2)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            _list(indent, key, [shown(key, each) for each in value])
+        else:
+            _line(indent, key, shown(key, value))
+
+
+def _table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Columns in the order in which they first appear; columns without any value are left out."""
+    columns = [
+        name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) not in (None, "") for row in rows)
+    ]
+    words = [name for name in columns if all(isinstance(row.get(name), str | None) for row in rows)]
+    ordered = [*words, *(name for name in columns if name not in words)]
+    print()
+    table(
+        "",
+        [name.replace("_", " ") for name in ordered],
+        [[shown(name, row.get(name)) for name in ordered] for row in rows],
+        left=len(words),
+    )
+    print()
+
+
+def _list(indent: int, key: str, values: Sequence[str]) -> None:
+    if sum(map(len, values)) + 2 * len(values) <= WIDE:
+        _line(indent, key, ", ".join(values))
+        return
+    _line(indent, key, "")
+    for value in values:
+        print(" " * (indent + 2) + value)
+
+
+def _line(indent: int, key: str, value: str) -> None:
+    label = one_line(key.replace("_", " "), 60)
+    print(f"{' ' * indent}{label:<{max(18 - indent, len(label) + 1)}} {value}".rstrip())
+
+
+def shown(key: str, value: Any) -> str:
+    """A value for people; nothing in it can steer a terminal."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return size(value) if key.endswith("bytes") else str(value) if key.endswith(("id", "seed")) else f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.2%}" if key in ("share", "examples", "tokens", "learned_tokens") else f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{one_line(str(name))} {shown(name, inner)}" for name, inner in value.items())
+    return one_line(str(value))

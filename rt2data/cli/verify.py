@@ -1,0 +1,96 @@
+"""`rt2data verify`: check a finished mixture again from its bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rt2data.beam.pool import PoolKind, make_pool
+from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.progress import Progress
+from rt2data.errors import DataError
+from rt2data.recipe.mistakes import one_line
+from rt2data.verify import Findings
+from rt2data.verify import verify as check
+
+SHOWN = 50
+"""Faults printed; `--json` gives all."""
+
+
+class Checking(Progress):
+    """Hears of every shard that was checked."""
+
+    def _take(self, result: Any) -> None:
+        seen, count = result
+        if "verify" not in self.counts:
+            self._begin("verify", count)
+        self._count("verify", True, seen.examples, seen.bytes, 0)
+
+
+def verify(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool, quiet: bool) -> int:
+    """Check everything, say what was found; the exit code: 0, or 3 where there are faults. Raises UsageError for no folder."""
+    progress = Checking(quiet)
+    pool = make_pool(pool_kind, os.cpu_count() or 1 if workers is None else workers)
+    try:
+        found = check(out, pool, lambda seen, count: progress((seen, count)))
+    finally:
+        pool.close()
+    if as_json:
+        say_json(as_plain(found))
+    else:
+        show(found)
+    return 0 if found.ok else DataError.code
+
+
+def as_plain(found: Findings) -> dict[str, Any]:
+    """The findings as JSON values, with every fault."""
+    values: dict[str, Any] = msgspec.to_builtins(found)
+    return {"ok": found.ok} | values
+
+
+def show(found: Findings) -> None:
+    """A table of what is there, then the faults."""
+    if found.totals:
+        _show_figures(found)
+    for fault in found.faults[:SHOWN]:
+        print(one_line(str(fault), 1000))
+    if len(found.faults) > SHOWN:
+        print(f"and {len(found.faults) - SHOWN:,} more faults: --json gives all")
+    for note in found.notes:
+        talk(f"note: {one_line(note)}")
+    if found.faults:
+        talk(f"rt2data: {len(found.faults):,} faults in {one_line(found.out)} -> build it again")
+
+
+def _show_figures(found: Findings) -> None:
+    rows = [
+        (
+            one_line(name),
+            number(total.examples),
+            f"{total.examples / max(found.examples, 1):.2%}",
+            _epochs(found.epochs[name]),
+            number(total.prompt_tokens),
+            number(total.target_tokens),
+            number(total.longest),
+            size(total.image_bytes),
+        )
+        for name, total in found.totals.items()
+    ]
+    columns = ("source", "examples", "share", "examples by epoch", "prompt tokens", "target tokens", "longest", "pictures")
+    table("", columns, rows)
+    least, most = found.robot_frac_shards
+    spread = f"{found.robot_frac:.4%} robot, {least:.2%} to {most:.2%} by shard"
+    verdict = "no faults" if found.ok else f"{len(found.faults):,} faults"
+    print(f"{found.shards} shards, {size(found.bytes)}, {found.examples:,} examples, {spread}: {verdict}")
+
+
+def _epochs(counts: tuple[int, ...]) -> str:
+    """48 + 48 + 3, or 13 x 23 + 1 where there are many."""
+    full = [count for count in counts if counts and count == counts[0]]
+    if len(counts) > 3 and len(full) >= len(counts) - 1:
+        rest = [f"{count:,}" for count in counts[len(full) :]]
+        return " + ".join([f"{counts[0]:,} x {len(full)}", *rest])
+    return " + ".join(f"{count:,}" for count in counts) if len(counts) <= 6 else f"{len(counts)} epochs"
