@@ -8,6 +8,7 @@ run redoes only unfinished units.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from rt2data.errors import SourceChangedError, UsageError
+from rt2data.errors import InternalError, SourceChangedError, UsageError
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.order import WINDOW, key64
 from rt2data.publish import produce_whole, remove_temporaries, whole_file, write_whole
@@ -42,6 +43,9 @@ from rt2data.store import (
 )
 
 ROWS_PER_FILE = 4 * WINDOW
+KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
+"""With the source's name, the epoch and an ending it fits the 100 bytes that tar has for a name."""
+SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class Laying:
     cameras: set[str] = field(default_factory=set)
     files_used: set[int] = field(default_factory=set)
     blob_bytes: int = 0
+    last: tuple[Image, dict[str, Any]] | None = None  # questions about one picture follow each other
 
     def lay(self) -> None:
         """Take every record of the unit."""
@@ -187,8 +192,10 @@ class Laying:
         for found in standardize(source, source.read(self.order.unit)):
             if isinstance(found, Reject):
                 self.rejects.append(found)
-            else:
+            elif KEY.fullmatch(found.key) and SPLIT.fullmatch(found.split):
                 self._row(found, source.images, decode)
+            else:
+                raise InternalError(f"source {self.order.name} has a row of key {found.key!r} in split {found.split!r}")
 
     def _row(self, row: Row, rule: ImageRule, decode: bool) -> None:
         try:
@@ -226,6 +233,8 @@ class Laying:
         return entries + [self._picture(other, as_is, decode) for other in others if other.place]
 
     def _picture(self, image: Image, rule: ImageRule, decode: bool) -> dict[str, Any]:
+        if self.last is not None and self.last[0] is image:
+            return self.last[1]
         ready = make_ready(image.data, rule, decode)
         self.cameras.add(image.camera)
         if ready.conversion:
@@ -236,7 +245,7 @@ class Laying:
         else:
             file, offset = self.blob_index, self._append(bytes(content))
         self.files_used.add(file)
-        return {
+        entry = {
             "camera": image.camera,
             "file": file,
             "offset": offset,
@@ -246,6 +255,8 @@ class Laying:
             "format": ready.look.format,
             "xxh3": xxhash.xxh3_64_intdigest(content),
         }
+        self.last = image, entry
+        return entry
 
     def _append(self, content: bytes) -> int:
         offset = self.blob_bytes

@@ -28,8 +28,8 @@ _DAY = 86_400.0
 class Kept:
     """One store on the shelf.
 
-    `stale` says that a file of its source changed or is gone, or that it is of another version: no build will use it again. `partial`
-    is one that grows, or was left by a build that was stopped: the next build of the same source goes on with it.
+    A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
+    them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source goes on with it.
     """
 
     path: Path

@@ -557,7 +557,7 @@ def test_canonical_form_ignores_order_and_reads_back(tree: dict[str, Any], order
 
 def test_canonical_form_is_pinned() -> None:
     assert json.loads(canonical(read(PLAIN, "size.epochs=2/3")))["size"] == {"epochs": "2/3", "num_examples": None, "of": "longest"}
-    assert canonical(read(PLAIN)).startswith(b'{"codec":"rt2","max_bad":"1/50","max_epochs":null,')
+    assert canonical(read(PLAIN)).startswith(b'{"action_words":"text","codec":"rt2","max_bad":"1/50","max_epochs":null,')
 
 
 # New sources, and the starter

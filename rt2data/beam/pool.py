@@ -6,6 +6,7 @@ pipe only the parent holds.
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -183,6 +184,7 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_die_with_parent, daemon=True).start()
+    gc.set_threshold(100_000)  # records are many, small and without cycles
     with suppress(EOFError, OSError):
         while True:
             work, order = connection.recv()

@@ -115,6 +115,70 @@ def build_mixture(
     build(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), out, overwrite, restart, allow_bad)
 
 
+@app.command(epilog="Example: rt2data verify mixture")
+def verify(
+    out: Annotated[Path, typer.Argument(help="A finished mixture.")] = Path("mixture"),
+    workers: Workers = None,
+    pool: Pool = PoolChoice.processes,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check everything again: hashes, counts, order, schema, fractions, tokens. Names every fault; exit code 3 where there are any."""
+    from rt2data.cli.verify import verify as check
+
+    raise typer.Exit(check(out, workers, pool.value, json, quiet))
+
+
+@app.command(epilog="Example: rt2data inspect mixture --png sheet.png")
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A source, a prepared store, a mixture or a recipe.")],
+    png: Annotated[Path | None, typer.Option(help="Draw a contact sheet into this file.")] = None,
+    tiles: Annotated[int, typer.Option(min=1, max=400, help="Pictures on the contact sheet.")] = 12,
+    suggest: Annotated[bool, typer.Option(help="Print the fragment of a recipe that would read it.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what is there: splits, features, cameras, shares, tokens, rejects."""
+    from rt2data.cli.inspect import inspect as show
+
+    show(path, png, tiles, suggest, json)
+
+
+StoreRoot = Annotated[Path | None, typer.Option("--store", help="Folder of prepared stores. Default: $RT2DATA_STORE or the cache.")]
+
+
+@store_app.command("list", epilog="Example: rt2data store list")
+def store_list(store: StoreRoot = None, json: Json = False) -> None:
+    """List the prepared stores, with their size and whether a build can still use them."""
+    from rt2data.cli.store import list_stores
+
+    list_stores(store, json)
+
+
+@store_app.command("prune", epilog="Example: rt2data store prune --older 30 --yes")
+def store_prune(
+    names: Annotated[list[str] | None, typer.Argument(help="Stores to remove; by default those no build will use again.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all.")] = False,
+    older: Annotated[float | None, typer.Option(min=0, help="Remove those not used for so many days.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only listed.")] = False,
+    store: StoreRoot = None,
+    json: Json = False,
+) -> None:
+    """Remove prepared stores; without --yes only say which."""
+    from rt2data.cli.store import prune
+
+    prune(store, names or (), everything, older, yes, json)
+
+
+@store_app.command("rejects", epilog="Example: rt2data store rejects bridge")
+def store_rejects(
+    name: Annotated[str, typer.Argument(help="A source's name, or the path of a store.")], store: StoreRoot = None, json: Json = False
+) -> None:
+    """Show what was left out of a prepared source: reason, place, detail."""
+    from rt2data.cli.store import rejects
+
+    rejects(store, name, json)
+
+
 @app.command(epilog="Example: rt2data demo demo && cd demo && rt2data build-mixture --robot-frac 0.5")
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),

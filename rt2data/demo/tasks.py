@@ -17,6 +17,7 @@ FAMILIES: tuple[Family, ...] = ("in", "next", "on", "push", "stack")
 WORKSPACE = Area((0.19, 0.43), (-0.165, 0.165))
 ROOM = 0.046  # metres kept between things, so that a finger fits
 BESIDE = 0.034  # metres between things that are next to each other
+RUN_UP = 0.060  # metres behind a thing where its push begins
 TOUCH = 0.006  # metres left between a pushed thing and what it is pushed to
 TABLES = ("oak", "stone", "oak", "walnut", "slate")
 
@@ -107,7 +108,8 @@ def _pushed(rng: Random, target: Thing, anchor: Thing) -> tuple[Thing, Thing]:
     dx, dy = anchor.x - target.x, anchor.y - target.y
     way, turn = hypot(dx, dy), atan2(dy, dx)
     short = anchor.size.reach + SIZES[target.shape].radius + TOUCH
-    if abs(dy) < 1.3 * abs(dx) or not 0.075 < way - short < 0.17:
+    in_sight = WORKSPACE.holds(target.x - RUN_UP * cos(turn), target.y - RUN_UP * sin(turn))
+    if abs(dy) < 1.3 * abs(dx) or not 0.075 < way - short < 0.17 or not in_sight:
         raise CrowdedError
     target = replace(target, yaw=square_turn(turn))
     return target, replace(target, x=anchor.x - short * cos(turn), y=anchor.y - short * sin(turn))
@@ -131,6 +133,8 @@ def _bystander(rng: Random, color: str, things: list[Thing], goal: Thing, family
 
 
 def _off_the_way(thing: Thing, start: Thing, goal: Thing) -> bool:
-    """Whether a push from 6 cm behind `start` to `goal` passes clear of `thing`."""
-    points = ((start.x + (goal.x - start.x) * k / 8, start.y + (goal.y - start.y) * k / 8) for k in range(-6, 9))
+    """Whether a push to `goal` that begins behind `start` passes clear of `thing`."""
+    early = RUN_UP / hypot(goal.x - start.x, goal.y - start.y)
+    parts = (-early + (1 + early) * k / 12 for k in range(13))
+    points = ((start.x + (goal.x - start.x) * part, start.y + (goal.y - start.y) * part) for part in parts)
     return all(apart(x, y, 0.034, (thing,), 0.02) for x, y in points)

@@ -104,14 +104,14 @@ def recipe(seed: int) -> str:
     """mixture.yaml of the demo; paths are relative to it."""
     return f"""\
 # What rt2data build-mixture reads. Paths are relative to this file.
-robot_frac: 0.5              # of the examples; 2/3 and 66% may be written too
-size: {{epochs: 1, of: longest}}  # every row of every source is seen
-seed: {seed}                      # the same seed gives the same bytes
-tokenizer: byte              # or the path of your model's tokenizer.json or .model
-template: rt2                # Q: what action should the robot take to ...? A:
-codec: rt2                   # actions as integers from 0 to 255
-shards: {{bytes: 8MB}}
-store: store                 # prepared rows; safe to delete
+robot_frac: 0.5 # of the examples; 2/3 and 66% may be written too
+size: {{epochs: 1, of: longest}} # every row of every source is seen
+seed: {seed} # the same seed gives the same bytes
+tokenizer: byte # or the path of your model's tokenizer.json or .model
+template: rt2 # Q: what action should the robot take to ...? A:
+codec: rt2 # actions as integers from 0 to 255
+shards: {{bytes: 8MB}} # about so large, each a mixture of its own
+store: store # prepared rows; safe to delete
 
 robot:
   tabletop:
@@ -125,5 +125,5 @@ web:
     questions: {WEB}/{QUESTIONS}
     annotations: {WEB}/{ANNOTATIONS}
     image_dirs: [{WEB}/{IMAGES}]
-    answers: majority        # the commonest of the ten; or sample, or all
+    answers: majority # the commonest of the ten; or sample, or all
 """

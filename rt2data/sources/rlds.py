@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
 from rt2data.paths import PathStr
@@ -34,6 +35,7 @@ from rt2data.tfrecord.reading import read_records
 from rt2data.tfrecord.wire import MalformedError
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -105,7 +107,7 @@ class RLDS(RobotSource):
             if isinstance(found, Reject):
                 yield found
             else:
-                episode = f"{_plain(unit.split)}-{number:05d}-{found.number:06d}"
+                episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
                 yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
 
     def describe(self) -> dict[str, Any]:
@@ -123,13 +125,15 @@ class RLDS(RobotSource):
         }
 
     def _splits(self, directory: Directory) -> Mapping[str, tuple[Shard, ...]]:
-        """The splits to read. Raises UsageError where one is not there."""
-        if self.splits is None:
-            return directory.splits
-        for name in self.splits:
+        """The splits to read. Raises UsageError where one is not there, or has a name that no recipe could ask for."""
+        wanted = tuple(directory.splits) if self.splits is None else self.splits
+        for name in wanted:
             if name not in directory.splits:
                 raise UsageError(f"there is no split `{name}`", directory.path, f"there is {', '.join(directory.splits)}")
-        return {name: directory.splits[name] for name in dict.fromkeys(self.splits)}
+            if not _SPLIT.fullmatch(name):
+                what = f"a split is called {name[:80]!r}: only letters, digits, _ and - are read"
+                raise UsageError(what, directory.path, "leave it out with `splits`")
+        return {name: directory.splits[name] for name in dict.fromkeys(wanted)}
 
     def _layout(self, directory: Directory) -> Layout:
         seen = {} if self.cameras else _seen_cameras(directory)
@@ -169,9 +173,9 @@ def _require_files(paths: list[str]) -> None:
             raise DataError("a shard is missing", path, "fetch it, or leave its split out with `splits`")
 
 
-def _plain(split: str) -> str:
-    """The name of a split as part of a key."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", split)
+def _short(split: str) -> str:
+    """The name of a split as part of a key: a long one is cut, and told apart by its hash."""
+    return split if len(split) <= 20 else f"{split[:11]}-{xxh3_64_hexdigest(split.encode())[:8]}"
 
 
 def _describe_split(shards: tuple[Shard, ...]) -> dict[str, int]:

@@ -151,6 +151,28 @@ def test_splits_and_shards_name_the_episodes(tmp_path: Path) -> None:
         source.model_copy(update={"splits": ("test",)}).units()
 
 
+def test_long_names_of_splits_are_cut_in_keys(tmp_path: Path) -> None:
+    """Rows of a mixture have names in a tar, which has 100 bytes for each."""
+    names = ("a" * 64, "a" * 63 + "b")
+    root = write_dataset(tmp_path, "toy", LEAVES, {name: [[episode(0)]] for name in names})
+    found = read(RLDS(path=str(root), action_space="any"))
+    assert {step.split for step in found} == set(names)
+    assert len({step.episode for step in found}) == 2
+    assert max(len(step.episode) for step in found) <= 40
+
+
+@pytest.mark.parametrize("name", ["odd.name", "../up", "a" * 65])
+def test_splits_that_no_recipe_can_name(tmp_path: Path, name: str) -> None:
+    root = write_dataset(tmp_path, "toy", LEAVES, {"train": [[episode(0)]]})
+    info = json.loads((root / "dataset_info.json").read_text())
+    info["splits"].append({"name": name})
+    (root / "dataset_info.json").write_text(json.dumps(info))
+    source = RLDS(path=str(root), action_space="any")
+    with pytest.raises(UsageError, match="leave it out with `splits`"):
+        source.units()
+    assert len(source.model_copy(update={"splits": ("train",)}).units()) == 1
+
+
 def test_units_are_ranges_of_whole_records(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make(11)
     expected = [(s.episode, s.step, s.action.tobytes()) for s in read(source)]
