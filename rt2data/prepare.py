@@ -25,7 +25,7 @@ import xxhash
 
 from rt2data.errors import InternalError, SourceChangedError, UsageError
 from rt2data.images import ImageFault, ImageRule, make_ready
-from rt2data.order import WINDOW, key64
+from rt2data.order import key64
 from rt2data.publish import produce_whole, remove_temporaries, whole_file, write_whole
 from rt2data.records import Image, Reject, Row, Unit
 from rt2data.sources.base import RobotSource, Source
@@ -42,7 +42,6 @@ from rt2data.store import (
     write_stamps,
 )
 
-ROWS_PER_FILE = 4 * WINDOW
 KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 """With the source's name, the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
