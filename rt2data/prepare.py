@@ -47,6 +47,10 @@ KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+AS_IS = ImageRule(keep_png=True)
+"""For pictures that the mixture does not take: they are only pointed at."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnitOrder:
     """Work order: prepare one unit of a source into its staging folder."""
@@ -136,7 +140,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
         return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=UnitSummary), fresh=False)
     stamps = _stamps(order.folder, (folder / "files.parquet").stat().st_mtime_ns)
     with whole_file(folder / blob_name(index)) as blob:
-        laying = Laying(order, stamps.index, len(stamps.stamps) - stamps.blobs + index, blob)
+        laying = Laying(order, dict(stamps.index), len(stamps.stamps) - stamps.blobs + index, blob)
         laying.lay()
     _require_unit_unchanged(order, stamps, laying)
     produce_whole(folder / f"fragment-{index:05d}.parquet", lambda path: _write_fragment(path, laying.columns))
@@ -228,8 +232,7 @@ class Laying:
             raise ImageFault("no_image")
         chosen, *others = _chosen_first(row.images, self.order.source)
         entries = [self._picture(chosen, rule, decode)]
-        as_is = rule.model_copy(update={"resize": None, "keep_png": True})
-        return entries + [self._picture(other, as_is, decode) for other in others if other.place]
+        return entries + [self._picture(other, AS_IS, decode) for other in others if other.place]
 
     def _picture(self, image: Image, rule: ImageRule, decode: bool) -> dict[str, Any]:
         if self.last is not None and self.last[0] is image:
@@ -240,7 +243,7 @@ class Laying:
             self.conversions[ready.conversion] += 1
         content: Any = image.data if ready.data is None else ready.data
         if ready.data is None and image.place is not None:
-            file, offset = self.file_index[str(Path(image.place.path).absolute())], image.place.offset
+            file, offset = self._file(image.place.path), image.place.offset
         else:
             file, offset = self.blob_index, self._append(bytes(content))
         self.files_used.add(file)
@@ -256,6 +259,12 @@ class Laying:
         }
         self.last = image, entry
         return entry
+
+    def _file(self, path: str) -> int:
+        """Number of a source file, by its path as the source says it."""
+        if path not in self.file_index:
+            self.file_index[path] = self.file_index[str(Path(path).absolute())]
+        return self.file_index[path]
 
     def _append(self, content: bytes) -> int:
         offset = self.blob_bytes

@@ -35,7 +35,32 @@ def recipe_schema() -> Schema:
     return schema
 
 
+def example_schema() -> Schema:
+    """The record beside each picture. For whoever reads shards."""
+    from rt2data.formats.record import ExampleRecord
+
+    return _of_struct(ExampleRecord)
+
+
+def manifest_schema() -> Schema:
+    """manifest.json: what was asked, decided and written."""
+    from rt2data.manifest import Manifest
+
+    return _of_struct(Manifest)
+
+
+def _of_struct(struct: type) -> Schema:
+    """The schema of a msgspec struct, with the struct itself at the top."""
+    import msgspec
+
+    parts = msgspec.json.schema(struct)["$defs"]
+    top: Schema = parts.pop(struct.__name__)
+    return top | {"$defs": parts} if parts else top
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
+    "example.schema.json": example_schema,
+    "manifest.schema.json": manifest_schema,
     "recipe.schema.json": recipe_schema,
 }
 

@@ -81,6 +81,14 @@ class EpisodeStandard:
     def space(self) -> ActionSpace:
         return load_space(self.source.action_space)
 
+    @cached_property
+    def gripper(self) -> int | None:
+        return self.space.gripper
+
+    @cached_property
+    def ends(self) -> int | None:
+        return self.space.terminate
+
     def rows(self, episode: list[Step]) -> Iterator[Row | Reject]:
         """Rows of one episode in order, and what was left out of it."""
         refusal = self._refusal(episode)
@@ -105,7 +113,7 @@ class EpisodeStandard:
             return Reject("too_long_text", place, f"{len(first.instruction)} characters", count=count)
         if not first.instruction.strip() and self.source.blank_instruction == "reject":
             return Reject("blank_instruction", place, count=count)
-        if self.source.bad_step == "episode" and not all(_finite(step) for step in episode):
+        if self.source.bad_step == "episode" and not all(_finite(episode)):
             return Reject("nan_action", place, count=count)
         if first.steps < filters.min_steps:
             return Reject("too_short", place, f"{first.steps} steps", fault=False, count=count)
@@ -116,10 +124,11 @@ class EpisodeStandard:
         return None
 
     def _check_dimensions(self, episode: list[Step]) -> None:
+        size = self.space.size
         for step in episode:
-            if self.space.size is not None and step.action.shape != (self.space.size,):
+            if size is not None and step.action.shape != (size,):
                 raise DataError(
-                    f"action has {step.action.size} dimensions, action space {self.space.name} has {self.space.size}",
+                    f"action has {step.action.size} dimensions, action space {self.space.name} has {size}",
                     where(step),
                     "name the action space this source has",
                 )
@@ -129,18 +138,18 @@ class EpisodeStandard:
         last = self._steps_to_drop_at_end(episode)
         reasons: list[Reason | None] = []
         before: Step | None = None
-        for index, step in enumerate(episode):
-            reason = self._step_reason(step, before, index, len(episode) - last)
+        for index, (step, finite) in enumerate(zip(episode, _finite(episode), strict=True)):
+            reason = self._step_reason(step, finite, before, index, len(episode) - last)
             reasons.append(reason)
             before = step if reason is None else before
         return reasons
 
-    def _step_reason(self, step: Step, before: Step | None, index: int, end: int) -> Reason | None:
+    def _step_reason(self, step: Step, finite: bool, before: Step | None, index: int, end: int) -> Reason | None:
         if index < self.source.filters.drop_first:
             return FIRST_STEP
         if index >= end:
             return LAST_STEP
-        if not _finite(step):
+        if not finite:
             return NAN_ACTION
         if self._is_noop(step, before):
             return NOOP
@@ -154,9 +163,9 @@ class EpisodeStandard:
         limit = self.source.filters.noop
         if limit is None:
             return False
-        fixed = [i for i in (self.space.gripper, self.space.terminate) if i is not None]
+        fixed = [i for i in (self.gripper, self.ends) if i is not None]
         still = float(np.linalg.norm(np.delete(step.action, fixed))) < limit
-        grip = self.space.gripper
+        grip = self.gripper
         return still and (before is None or grip is None or step.action[grip] == before.action[grip])
 
     def _row(self, step: Step, last_kept: bool, recorded_end: Step) -> Row:
@@ -177,13 +186,13 @@ class EpisodeStandard:
 
     def _terminates(self, action: F32, last_kept: bool, recorded_end: Step) -> bool:
         """Whether the task ends here: as the action says where it has a dimension for it, else as the recipe says."""
-        if self.space.terminate is not None:
-            return bool(action[self.space.terminate] == self.space.dims[self.space.terminate].terminates)
+        if self.ends is not None:
+            return bool(action[self.ends] == self.space.dims[self.ends].terminates)
         ends = {"last_step": last_kept, "is_terminal": last_kept and recorded_end.is_terminal, "never": False}
         return ends[self.source.terminate]
 
     def _action(self, step: Step) -> F32:
-        grip, opened = self.space.gripper, self.source.gripper_open
+        grip, opened = self.gripper, self.source.gripper_open
         if grip is None or opened is None:
             return step.action
         action = step.action.copy()
@@ -210,8 +219,13 @@ def where(step: Step) -> str:
     return f"episode {step.episode} step {step.step}"
 
 
-def _finite(step: Step) -> bool:
-    return bool(np.isfinite(step.action).all()) and (step.state is None or bool(np.isfinite(step.state).all()))
+def _finite(episode: list[Step]) -> list[bool]:
+    """For each step whether all numbers of its action and state are."""
+    vectors = [step.action if step.state is None else np.concatenate([step.action, step.state]) for step in episode]
+    if len({len(vector) for vector in vectors}) > 1:
+        return [bool(np.isfinite(vector).all()) for vector in vectors]
+    found: list[bool] = np.isfinite(np.stack(vectors)).all(axis=1).tolist()
+    return found
 
 
 def _last_is_undefined(episode: list[Step]) -> bool:

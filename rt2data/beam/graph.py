@@ -159,10 +159,8 @@ class _Plan:
     def __call__(self, _: None, ready: list[str]) -> list[ShardOrder]:
         stores = {p.name: p.store for p in self.todo}
         assert set(ready) == set(stores)
-        job, orders = begin_mix(self.site, self.recipe, stores, self.allow_bad)
-        if orders:
-            find_run(self.run).on_result(job.plan)
-        return orders
+        run = find_run(self.run)
+        return run.decided or run.decide(lambda: begin_mix(self.site, self.recipe, stores, self.allow_bad))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ does the work itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from rt2data.beam.pool import Inline, Pool, Work
+from rt2data.job import Job
+from rt2data.mix import ShardOrder
 
 _RUNS: dict[str, LocalRun] = {}
 
@@ -26,9 +28,26 @@ class LocalRun:
     on_result: Callable[[Any], None]
     name: str = field(default_factory=lambda: uuid4().hex)
     failure: BaseException | None = None
+    decided: list[ShardOrder] | None = None  # what the plan asks for, once it is made
+    _ahead: dict[tuple[Work, str], Future[Any]] = field(default_factory=dict)
 
     def submit(self, work: Work, order: Any) -> Future[Any]:
-        """Hand an order to the pool; its result is shown to whoever watches."""
+        """Hand an order to the pool, unless it was handed over ahead; its result is shown to whoever watches."""
+        early = self._ahead.pop((work, order.label), None)
+        return early or self._submit(work, order)
+
+    def ahead(self, work: Work, orders: Iterable[Any]) -> None:
+        """Give the pool a head start: it works on these orders while Beam is still being imported, which takes seconds."""
+        self._ahead |= {(work, order.label): self._submit(work, order) for order in orders}
+
+    def decide(self, plan: Callable[[], tuple[Job, list[ShardOrder]]]) -> list[ShardOrder]:
+        """Make the plan and show it to whoever watches; none is shown where there is nothing to do."""
+        job, self.decided = plan()
+        if self.decided:
+            self.on_result(job.plan)
+        return self.decided
+
+    def _submit(self, work: Work, order: Any) -> Future[Any]:
         future = self.pool.submit(work, order)
         future.add_done_callback(self._settled)
         return future

@@ -102,19 +102,26 @@ def _members(path: Path, whole: memoryview) -> Iterator[tuple[str, memoryview]]:
     at = 0
     while at + HEADER <= len(whole):
         header = whole[at : at + HEADER]
-        if not any(header):
+        if _is_blank(header):
             _check_end(path, whole, at)
             return
         name, size = _parse_header(path, header, at)
         start, at = at + HEADER, at + HEADER + padded(size)
         if at > len(whole):
             raise DataError(f"cut inside {name}", f"{path} byte {len(whole)}", "build it again")
+        if not _is_blank(whole[start + size : at]):
+            raise DataError(f"bytes between {name} and its next member", f"{path} byte {start + size}", "build it again")
         yield name, whole[start : start + size]
     raise DataError("no end-of-archive mark: the shard is cut", f"{path} byte {len(whole)}", "build it again")
 
 
+def _is_blank(part: memoryview) -> bool:
+    return bytes(part).count(0) == len(part)
+
+
 def _check_end(path: Path, whole: memoryview, at: int) -> None:
-    if len(whole) % tarfile.RECORDSIZE or any(whole[at:]):
+    end = at + 2 * HEADER
+    if len(whole) != end + -end % tarfile.RECORDSIZE or not _is_blank(whole[at:]):
         raise DataError("bytes behind the end-of-archive mark, or a cut end", f"{path} byte {at}", "build it again")
 
 
