@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rt2data.errors import UsageError
+import msgspec
+
+from rt2data.errors import SourceChangedError, UsageError
 from rt2data.gather import gather_orders, gather_rows, seal_store
-from rt2data.job import Job, adopt, decide
+from rt2data.job import Job, adopt, decide, read_job
 from rt2data.manifest import Manifest, read_manifest, seal
-from rt2data.mix import ShardOrder, write_shard
+from rt2data.mix import ShardInfo, ShardOrder, write_shard
 from rt2data.plan import needed_sources
-from rt2data.prepare import UnitOrder, begin, prepare_unit, ready_store, store_folder
-from rt2data.publish import exclusively, is_complete, output_errors, publish_folder, refuse_foreign, remove_temporaries
+from rt2data.prepare import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
+from rt2data.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
 from rt2data.recipe import Recipe
 from rt2data.sources.base import Source
-from rt2data.store import Store
+from rt2data.store import Store, require_unchanged
 
 
 @dataclass(frozen=True)
@@ -37,22 +39,36 @@ class Site:
     def held(self) -> Iterator[None]:
         """Hold the output while it is built. Raises UsageError, OutputError or LockedError before anything is read."""
         refuse_foreign(self.out)
-        with output_errors(self.out):
-            self.out.parent.mkdir(parents=True, exist_ok=True)
         with exclusively(self.out.with_name(f".{self.out.name}.lock"), str(self.out)):
-            if self.restart:
+            put_back(self.out)
+            if self.restart or _begun(self.staging) is None:
                 shutil.rmtree(self.staging, ignore_errors=True)
             with output_errors(self.staging):
                 self.staging.mkdir(exist_ok=True)
-            remove_temporaries(self.staging)
             try:
-                yield
+                with self._changes_named():
+                    yield
             finally:
-                self._leave_nothing_empty()
+                self._tidy()
 
-    def _leave_nothing_empty(self) -> None:
-        if self.staging.is_dir() and not any(self.staging.iterdir()):
-            self.staging.rmdir()
+    @contextmanager
+    def _changes_named(self) -> Iterator[None]:
+        """Where an unfinished build's sources turn out to have changed, say which files; soon their old stamps are gone."""
+        changed = _changed_files(_begun(self.staging))
+        try:
+            yield
+        except SourceChangedError as error:
+            if changed and error.where == str(self.staging):
+                more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+                raise SourceChangedError(error.what, changed[0] + more, error.do) from None
+            raise
+
+    def _tidy(self) -> None:
+        """Nothing half written stays, and no empty folder."""
+        with suppress(OSError):
+            remove_temporaries(self.staging)
+            if not any(self.staging.iterdir()):
+                self.staging.rmdir()
 
     def finished(self, job: Job) -> Manifest | None:
         """The manifest where this very mixture is here already. Raises UsageError where another one is and may not be replaced."""
@@ -70,6 +86,20 @@ class Site:
     def publish(self) -> None:
         """Give the finished staging folder the output's name."""
         publish_folder(self.staging, self.out)
+
+
+def _begun(staging: Path) -> Job | None:
+    """The job of an unfinished build that can be gone on with: not one that was sealed, nor one that cannot be read."""
+    try:
+        return read_job(staging)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _changed_files(job: Job | None) -> list[str]:
+    """Files of a job's sources that changed since they were prepared, as far as it can still be told."""
+    stores = [Store(Path(folder)) for folder in job.stores.values()] if job else []
+    return [path for store in stores if (store.path / "files.parquet").is_file() for path in store.changed_files()]
 
 
 @dataclass(frozen=True)
@@ -99,11 +129,9 @@ def preparations(recipe: Recipe, root: Path) -> Iterator[list[Preparation]]:
             folder = store_folder(root, name, source)
             if ready_store(folder) is None:
                 stack.enter_context(exclusively(folder.with_name(f".{folder.name}.lock"), f"the store of {name}", wait_s=24 * 3600))
-            if ready_store(folder) is not None:
-                found.append(Preparation(name, source, folder, ()))
-                continue
-            with output_errors(folder):
-                found.append(Preparation(name, source, folder, tuple(begin(name, source, folder))))
+                stack.callback(remove_temporaries, staging_folder(folder))
+            ready = ready_store(folder) is not None
+            found.append(Preparation(name, source, folder, () if ready else tuple(begin(name, source, folder))))
         yield found
 
 
@@ -125,6 +153,17 @@ def begin_mix(site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad
     return job, [ShardOrder(str(site.staging), job.plan.fingerprint, index) for index in range(job.plan.shards)]
 
 
+def finish(site: Site, job: Job, shards: Sequence[ShardInfo]) -> None:
+    """Seal and publish, if the sources are still what was planned. Raises SourceChangedError."""
+    for source in job.plan.sources:
+        store = Store(Path(job.stores[source.name]))
+        require_unchanged(source.name, store.changed_files())
+        if store.info.digest != source.digest:
+            require_unchanged(source.name, [str(store.path)])
+    seal(site.staging, job, shards)
+    site.publish()
+
+
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False) -> Manifest:
     """Build a mixture in this process, one unit after another."""
     with site.held():
@@ -132,6 +171,5 @@ def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False) -> Manife
             stores = {p.name: prepare_plainly(p) for p in todo}
         job, orders = begin_mix(site, recipe, stores, allow_bad)
         if orders:
-            seal(site.staging, job, [write_shard(order) for order in orders])
-            site.publish()
+            finish(site, job, [write_shard(order) for order in orders])
     return read_manifest(site.out)

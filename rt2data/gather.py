@@ -20,7 +20,7 @@ from rt2data.actions.statistics import summarize
 from rt2data.errors import DataError
 from rt2data.order import WINDOW
 from rt2data.prepare import UnitSummary, blob_name, staging_folder
-from rt2data.publish import produce_whole, sync, write_whole
+from rt2data.publish import output_errors, produce_whole, sync, write_whole
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
     NO_FILE,
@@ -32,7 +32,9 @@ from rt2data.store import (
     Store,
     StoreInfo,
     read_stamps,
+    require_unchanged,
     rows_file,
+    unchanged,
     vectors,
     write_stamps,
 )
@@ -122,23 +124,34 @@ def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
 
 
 def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
-    """Add the summaries up, write statistics and rejects, give the store its name; source.json is written last."""
+    """Add the summaries up, write statistics and rejects, give the store its name; source.json is written last.
+
+    Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
+    """
     staging = staging_folder(folder)
     info = _info(name, source, staging, units, rows)
-    _restamp_blobs(staging, folder, units)
+    _stamp_blobs(name, staging, folder, units)
     rejects = pa.concat_tables([pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units])
     produce_whole(staging / "rejects.parquet", lambda path: pq.write_table(rejects, path))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
-    for unit in units:
-        for part in (f"fragment-{unit.unit:05d}.parquet", f"rejects-{unit.unit:05d}.parquet", f"unit-{unit.unit:05d}.json"):
-            (staging / part).unlink()
+    _remove_parts(staging, units)
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
     sync(staging)
-    if folder.exists():
-        shutil.rmtree(folder)
-    staging.rename(folder)
+    with output_errors(folder):
+        (folder / "source.json").unlink(missing_ok=True)  # a store that is half removed is none
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
     sync(folder.parent)
     return info
+
+
+def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
+    """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
+    for unit in units:
+        for part in (f"unit-{unit.unit:05d}.json", f"fragment-{unit.unit:05d}.parquet", f"rejects-{unit.unit:05d}.parquet"):
+            (staging / part).unlink()
+        if not unit.blob_bytes:
+            (staging / blob_name(unit.unit)).unlink()
 
 
 def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
@@ -197,19 +210,15 @@ def _lost(units: list[UnitSummary]) -> tuple[Lost, ...]:
     return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
 
 
-def _restamp_blobs(staging: Path, folder: Path, units: list[UnitSummary]) -> None:
-    """Blobs get real stamps now that they are written; empty ones are removed."""
+def _stamp_blobs(name: str, staging: Path, folder: Path, units: list[UnitSummary]) -> None:
+    """Blobs get real stamps now that they are written; empty ones none. The source's own must still hold."""
     stamps = read_stamps(staging / "files.parquet")
     sources = stamps[: len(stamps) - len(units)]
+    require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
     blobs = []
     for unit in sorted(units, key=lambda u: u.unit):
         path = staging / blob_name(unit.unit)
-        stat = path.stat()
-        if stat.st_size:
-            blobs.append(Stamp.of(str((folder / path.name).absolute()), stat))
-        else:
-            path.unlink()
-            blobs.append(NO_FILE)
+        blobs.append(Stamp.of(str((folder / path.name).absolute()), path.stat()) if unit.blob_bytes else NO_FILE)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*sources, *blobs]))
 
 

@@ -50,3 +50,9 @@ PathStr = Annotated[str, Field(min_length=1), AfterValidator(_resolve)]
 """A path of a file or folder (or a URL), absolute once the recipe is read."""
 NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
 """A bare name of something we ship, left as it is, or the path of a .toml file."""
+
+
+def default_store_root() -> Path:
+    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, or the user's cache."""
+    named = os.environ.get("RT2DATA_STORE")
+    return Path(named).absolute() if named else Path.home() / ".cache" / "rt2data" / "store"

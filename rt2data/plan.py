@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import msgspec
@@ -132,15 +132,15 @@ def _total(recipe: Recipe, rows: Mapping[str, int], shares: Mapping[str, Fractio
     size = recipe.size
     if size.num_examples is not None:
         return size.num_examples
-    needed = {name: ceil(size.epochs * rows[name] / share) for name, share in shares.items() if share}
-    if size.of not in ("longest", "shortest") and size.of not in needed:
-        raise UsageError(f"size.of names a source that is not drawn: {size.of}", "recipe", f"name one of {', '.join(needed)}")
-    found = {"longest": max(needed.values()), "shortest": min(needed.values())} | needed
-    if found[size.of] > MAX_EXAMPLES:
-        raise UsageError(
-            f"the mixture would have {found[size.of]:,} examples", "size", f"at most {MAX_EXAMPLES:,}: give num_examples"
-        )
-    return found[size.of]
+    exact = {name: size.epochs * rows[name] / share for name, share in shares.items() if share}
+    if size.of not in ("longest", "shortest") and size.of not in exact:
+        raise UsageError(f"size.of names a source that is not drawn: {size.of}", "recipe", f"name one of {', '.join(exact)}")
+    found = ceil(exact.get(size.of, max(exact.values())))
+    if size.of == "shortest":
+        found = max(1, floor(min(exact.values())))  # one more would repeat a row
+    if found > MAX_EXAMPLES:
+        raise UsageError(f"the mixture would have {found:,} examples", "size", f"at most {MAX_EXAMPLES:,}: give num_examples")
+    return found
 
 
 def fingerprinted(plan: Plan) -> Plan:

@@ -7,11 +7,10 @@ run redoes only unfinished units.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
@@ -23,10 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from rt2data.errors import InternalError, SourceChangedError, UsageError
+from rt2data.actions.space import SPACE, load_space
+from rt2data.errors import DataError, InternalError, RtError, SourceChangedError, UsageError
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.order import key64
-from rt2data.publish import produce_whole, remove_temporaries, whole_file, write_whole
+from rt2data.publish import output_errors, produce_whole, remove_temporaries, whole_file, write_all, write_whole
 from rt2data.records import Image, Reject, Row, Unit
 from rt2data.sources.base import RobotSource, Source
 from rt2data.standardize import standardize
@@ -38,6 +38,7 @@ from rt2data.store import (
     Stamp,
     Store,
     read_stamps,
+    require_unchanged,
     unchanged,
     write_stamps,
 )
@@ -83,8 +84,9 @@ class UnitSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def store_folder(root: Path, name: str, source: Source) -> Path:
     """The folder of a source's store: its name and a fingerprint of its settings and of the names and sizes of its files."""
-    listing = [(path, os.stat(path).st_size) for path in source.files()]  # noqa: PTH116
-    content = msgspec.json.encode([STORE_VERSION, source.prepare_settings(), listing], order="deterministic")
+    listing = [(stamp.path, stamp.size) for stamp in _stamps_of(name, source)]
+    space = SPACE.dump_python(load_space(source.action_space), mode="json") if isinstance(source, RobotSource) else None
+    content = msgspec.json.encode([STORE_VERSION, source.prepare_settings(), space, listing], order="deterministic")
     return root / f"{name}-{xxhash.xxh3_64_hexdigest(content)}"
 
 
@@ -110,14 +112,25 @@ def begin(name: str, source: Source, folder: Path) -> list[UnitOrder]:
     """
     staging = staging_folder(folder)
     units = source.units()
-    stamps = [Stamp.of(str(Path(path).absolute())) for path in source.files()]
+    if not units:
+        raise DataError(f"source {name} has nothing to read", do="look at its path")
+    stamps = [replace(stamp, path=str(Path(stamp.path).absolute())) for stamp in _stamps_of(name, source)]
     blobs = [Stamp(str((folder / blob_name(unit.index)).absolute()), 0, 0, 0, 0) for unit in units]
-    if staging.exists() and not _same_files(staging, stamps):
-        shutil.rmtree(staging)
-    staging.mkdir(parents=True, exist_ok=True)
-    remove_temporaries(staging)
+    with output_errors(folder):
+        if staging.exists() and not _same_files(staging, stamps):
+            shutil.rmtree(staging)
+        staging.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(staging)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*stamps, *blobs]))
     return [UnitOrder(name, source, unit, str(staging)) for unit in units]
+
+
+def _stamps_of(name: str, source: Source) -> list[Stamp]:
+    """Stamps of a source's files, under the paths it gives. Raises SourceChangedError where one goes away meanwhile."""
+    try:
+        return [Stamp.of(path) for path in source.files()]
+    except FileNotFoundError as error:
+        raise SourceChangedError(f"a file of source {name} is gone", str(error.filename), "run the build again") from None
 
 
 def _same_files(staging: Path, stamps: list[Stamp]) -> bool:
@@ -141,8 +154,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
     stamps = _stamps(order.folder, (folder / "files.parquet").stat().st_mtime_ns)
     with whole_file(folder / blob_name(index)) as blob:
         laying = Laying(order, dict(stamps.index), len(stamps.stamps) - stamps.blobs + index, blob)
-        laying.lay()
-    _require_unit_unchanged(order, stamps, laying)
+        _lay_unchanged(order, laying, stamps)
     produce_whole(folder / f"fragment-{index:05d}.parquet", lambda path: _write_fragment(path, laying.columns))
     produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: _write_rejects(path, laying.rejects))
     summary = laying.summary()
@@ -156,12 +168,31 @@ class _Files:
     index: dict[str, int]
     blobs: int
 
+    def require_unchanged(self, name: str) -> None:
+        """Raises SourceChangedError naming the files of the source that changed."""
+        sources = self.stamps[: len(self.stamps) - self.blobs]
+        require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
+
 
 @lru_cache(maxsize=4)
 def _stamps(folder: str, written_ns: int) -> _Files:
     stamps = read_stamps(Path(folder) / "files.parquet")
     blobs = sum(1 for s in stamps if s.inode == 0 and s.size == 0 and Path(s.path).name.startswith("blobs-"))
     return _Files(stamps, {s.path: i for i, s in enumerate(stamps)}, blobs)
+
+
+def _lay_unchanged(order: UnitOrder, laying: Laying, files: _Files) -> None:
+    """Lay down what files hold that do not change meanwhile: what comes of a change is not the file's own fault."""
+    try:
+        laying.lay()
+    except RtError:
+        files.require_unchanged(order.name)
+        raise
+    except OSError as error:
+        files.require_unchanged(order.name)
+        place = str(error.filename or order.unit.path)
+        raise DataError(f"source {order.name} cannot be read: {error.strerror}", place, "see that the disk is well") from error
+    _require_unit_unchanged(order, files, laying)
 
 
 def _require_unit_unchanged(order: UnitOrder, files: _Files, laying: Laying) -> None:
@@ -244,9 +275,9 @@ class Laying:
         content: Any = image.data if ready.data is None else ready.data
         if ready.data is None and image.place is not None:
             file, offset = self._file(image.place.path), image.place.offset
+            self.files_used.add(file)
         else:
             file, offset = self.blob_index, self._append(bytes(content))
-        self.files_used.add(file)
         entry = {
             "camera": image.camera,
             "file": file,
@@ -263,12 +294,15 @@ class Laying:
     def _file(self, path: str) -> int:
         """Number of a source file, by its path as the source says it."""
         if path not in self.file_index:
-            self.file_index[path] = self.file_index[str(Path(path).absolute())]
+            number = self.file_index.get(str(Path(path).absolute()))
+            if number is None:
+                raise SourceChangedError(f"source {self.order.name} grew while it was read", path, "run the build again")
+            self.file_index[path] = number
         return self.file_index[path]
 
     def _append(self, content: bytes) -> int:
         offset = self.blob_bytes
-        self.blob.write(content)
+        write_all(self.blob, content)
         self.blob_bytes += len(content)
         return offset
 

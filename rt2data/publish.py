@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -33,9 +35,32 @@ _ADVICE = {
     errno.EACCES: "no permission: choose another place",
     errno.EPERM: "not permitted: choose another place",
     errno.ENOTDIR: "a part of the path is a file: choose another place",
+    errno.EEXIST: "a part of the path is a file: choose another place",
+    errno.ENOENT: "its folder went away: run the same command again",
+    errno.ENAMETOOLONG: "the path is too long: choose another place",
+    errno.ELOOP: "the path leads in a circle: choose another place",
     errno.EFBIG: "the file system allows no file of this size: use smaller shards",
     errno.EIO: "the disk reports an error",
 }
+
+
+class OutputFile(FileIO):
+    """A file that says so where it cannot be written; whatever its writer reads meanwhile fails in its own name."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(descriptor, "wb")
+        self.path = path
+
+    def write(self, content: Any) -> int:
+        """Write a part, or all. Raises OutputError."""
+        with output_errors(self.path):
+            return super().write(content)
+
+    def finish(self) -> None:
+        """Force it to disk. Raises OutputError."""
+        with output_errors(self.path):
+            os.fsync(self.fileno())
+            self.close()
 
 
 @contextmanager
@@ -44,48 +69,55 @@ def whole_file(path: Path, direct: bool = False) -> Iterator[FileIO]:
 
     `direct` opens it for direct I/O where the file system can: only whole, aligned blocks may then be written.
     """
+    with _replacing(path) as temporary:
+        with output_errors(path):
+            descriptor = _open_new(temporary, direct)
+        with OutputFile(descriptor, path) as file:
+            yield file
+            file.finish()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary name that becomes `path` at the end, or goes away."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    with output_errors(path):
-        try:
-            with _open_new(temporary, direct) as file:
-                yield file
-                os.fsync(file.fileno())
+    try:
+        yield temporary
+        with output_errors(path):
             temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
-def _open_new(path: Path, direct: bool) -> FileIO:
+def _open_new(path: Path, direct: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     if direct and os.environ.get("RT2DATA_DIRECT_IO", "1") != "0":
         with suppress(OSError, AttributeError):  # not every file system can, not every system has it
-            return FileIO(os.open(path, flags | os.O_DIRECT, 0o666), "wb")
+            return os.open(path, flags | os.O_DIRECT, 0o666)
     path.unlink(missing_ok=True)  # some file systems make the file before they refuse
-    return FileIO(os.open(path, flags, 0o666), "wb")
+    return os.open(path, flags, 0o666)
+
+
+def write_all(file: FileIO, content: Any) -> None:
+    """Write all of it: a file may take less than it is given."""
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """`whole_file` for content that is at hand."""
     with whole_file(path) as file:
-        view = memoryview(content)
-        while view:
-            view = view[file.write(view) :]
+        write_all(file, content)
 
 
 def produce_whole(path: Path, produce: Callable[[Path], None]) -> None:
     """Let a library write `path` under a temporary name; it appears when complete and on disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    with output_errors(path):
-        try:
-            produce(temporary)
-            sync(temporary)
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    with _replacing(path) as temporary, output_errors(path):
+        produce(temporary)
+        sync(temporary)
 
 
 def sync(path: Path) -> None:
@@ -137,12 +169,42 @@ def publish_folder(finished: Path, out: Path) -> None:
     """Give a finished folder its name. An older complete output of ours makes way; a reader sees the old one or the new one."""
     with output_errors(out):
         sync(finished)
-        old = out.with_name(f".{out.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if is_complete(out):
-            out.rename(old)
-        elif out.exists():
-            out.rmdir()
-        finished.rename(out)
+        if not (is_complete(out) and _exchange(finished, out)):
+            _move_in(finished, out)
         sync(out.parent)
-        shutil.rmtree(old, ignore_errors=True)
+    for rest in (finished, old_output(out)):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def _move_in(finished: Path, out: Path) -> None:
+    """Where two names cannot be exchanged at once, the old output steps aside for a moment."""
+    if is_complete(out):
+        shutil.rmtree(old_output(out), ignore_errors=True)
+        out.rename(old_output(out))
+    elif out.exists():
+        out.rmdir()
+    finished.rename(out)
+
+
+def old_output(out: Path) -> Path:
+    """Where an output that makes way waits until the new one is there."""
+    return out.with_name(f".{out.name}.old")
+
+
+def put_back(out: Path) -> None:
+    """What a run that was killed while publishing moved aside comes back."""
+    if not out.exists() and is_complete(old_output(out)):
+        with output_errors(out):
+            old_output(out).rename(out)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names at once: renameat2(2), RENAME_EXCHANGE. False where the system or the file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):
+        return False
+    return bool(renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
+
+
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE

@@ -52,12 +52,6 @@ class Kept:
         return fields | {"path": str(self.path), "splits": self.splits or {}, "age_days": round(self.age_days, 2)}
 
 
-def default_root() -> Path:
-    """Where stores lie unless a recipe says otherwise: $RT2DATA_STORE, or the user's cache."""
-    named = os.environ.get("RT2DATA_STORE")
-    return Path(named).absolute() if named else Path.home() / ".cache" / "rt2data" / "store"
-
-
 def kept_stores(root: Path) -> list[Kept]:
     """All stores in a folder, by name; none where there is no such folder. Whatever is no store of ours is not looked at."""
     if not root.is_dir():

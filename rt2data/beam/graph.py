@@ -18,10 +18,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from rt2data.beam.local import find_run
 from rt2data.beam.pool import Work
-from rt2data.build import Preparation, Site, begin_mix
+from rt2data.build import Preparation, Site, begin_mix, finish
 from rt2data.gather import GatherOrder, RowsSummary, gather_orders, gather_rows, seal_store
 from rt2data.job import read_job
-from rt2data.manifest import seal
 from rt2data.mix import ShardInfo, ShardOrder, write_shard
 from rt2data.prepare import UnitOrder, UnitSummary, prepare_unit, staging_folder
 from rt2data.recipe import Recipe
@@ -169,8 +168,7 @@ class _Seal:
 
     def __call__(self, _: None, shards: list[ShardInfo]) -> list[str]:
         if shards:
-            seal(self.site.staging, read_job(self.site.staging), shards)
-            self.site.publish()
+            finish(self.site, read_job(self.site.staging), shards)
         return [str(self.site.out / "manifest.json")]
 
 

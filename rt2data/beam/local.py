@@ -10,14 +10,25 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
-from rt2data.beam.pool import Inline, Pool, Work
+from rt2data.beam.pool import Inline, Pool, Work, settle
 from rt2data.job import Job
 from rt2data.mix import ShardOrder
 
 _RUNS: dict[str, LocalRun] = {}
+
+GRACE_S = 5.0
+"""How long work that is under way may take when a run is interrupted."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Whoever watches hears this when a run is interrupted: what is under way has so many seconds."""
+
+    grace_s: float
 
 
 @dataclass
@@ -30,6 +41,7 @@ class LocalRun:
     failure: BaseException | None = None
     decided: list[ShardOrder] | None = None  # what the plan asks for, once it is made
     _ahead: dict[tuple[Work, str], Future[Any]] = field(default_factory=dict)
+    _graph: Thread | None = None
 
     def submit(self, work: Work, order: Any) -> Future[Any]:
         """Hand an order to the pool, unless it was handed over ahead; its result is shown to whoever watches."""
@@ -61,6 +73,27 @@ class LocalRun:
         else:
             self.fail(error)
 
+    def carry_out(self, graph: Callable[[], Any]) -> None:
+        """Run a graph in a thread of its own: an interrupt comes to the caller, never into the midst of Beam, which would wrap it.
+
+        Raises the first failure as it was raised.
+        """
+        done: Future[Any] = Future()
+        self._graph = Thread(target=settle, args=(done, graph), daemon=True)
+        self._graph.start()
+        try:
+            done.result()
+        except Exception as error:
+            raise (self.failure or error) from None
+
+    def stop(self, grace_s: float) -> None:
+        """End the pool's work, and the graph with it: nothing is written afterwards."""
+        if grace_s:
+            self.on_result(Stopping(grace_s))
+        self.pool.close(grace_s)
+        if self._graph is not None:
+            self._graph.join(GRACE_S)
+
     def fail(self, error: BaseException) -> None:
         """Keep the first failure with its type; Beam would turn it into text."""
         self.failure = self.failure or error
@@ -68,11 +101,14 @@ class LocalRun:
 
 @contextmanager
 def local_run(pool: Pool, on_result: Callable[[Any], None]) -> Iterator[LocalRun]:
-    """Make a pool known to the graph's DoFns while it runs."""
+    """Make a pool known to the graph's DoFns while it runs. A failure ends the pool at once, an interrupt after a little grace."""
     run = LocalRun(pool, on_result)
     _RUNS[run.name] = run
     try:
         yield run
+    except BaseException as error:
+        run.stop(0 if isinstance(error, Exception) else GRACE_S)
+        raise
     finally:
         del _RUNS[run.name]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
@@ -24,6 +25,8 @@ from rt2data.errors import InternalError
 Work = Callable[[Any], Any]
 PoolKind = Literal["processes", "threads"]
 ATTEMPTS = 2
+LONGEST_S = 60.0
+"""How long threads may take to end after a failure."""
 PRELOAD = ["rt2data.work"]
 
 
@@ -45,36 +48,29 @@ def make_pool(kind: PoolKind, workers: int) -> Pool:
 class Inline:
     """No pool: the caller does the work. What distributed runners use."""
 
+    def __init__(self) -> None:
+        self._closing = False
+
     def submit(self, work: Work, order: Any) -> Future[Any]:
         """Do it now."""
-        return _settled(work, order)
+        future: Future[Any] = Future()
+        if self._closing:
+            future.cancel()
+        else:
+            settle(future, lambda: work(order))
+        return future
 
     def close(self, grace_s: float = 0) -> None:
-        """Nothing is under way."""
+        """Begin nothing more."""
+        self._closing = True
 
 
-def _settled(work: Work, order: Any) -> Future[Any]:
-    future: Future[Any] = Future()
+def settle(future: Future[Any], call: Callable[[], Any]) -> None:
+    """Make a call; the future carries its result, or its failure, to whoever waits."""
     try:
-        future.set_result(work(order))
-    except Exception as error:  # the future carries it to whoever waits
+        future.set_result(call())
+    except Exception as error:
         future.set_exception(error)
-    return future
-
-
-class Threads:
-    """Threads of this process: the work is copying and hashing, which let other threads run."""
-
-    def __init__(self, workers: int) -> None:
-        self._executor = ThreadPoolExecutor(workers)
-
-    def submit(self, work: Work, order: Any) -> Future[Any]:
-        """Queue it."""
-        return self._executor.submit(work, order)
-
-    def close(self, grace_s: float = 0) -> None:
-        """Let what is under way finish."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass
@@ -82,6 +78,47 @@ class _Task:
     work: Work
     order: Any
     future: Future[Any]
+
+    def __call__(self) -> Any:
+        return self.work(self.order)
+
+
+class Threads:
+    """Threads of this process: the work is copying and hashing, which let other threads run."""
+
+    def __init__(self, workers: int) -> None:
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._closing = Event()
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, work: Work, order: Any) -> Future[Any]:
+        """Queue it for the next free thread."""
+        task = _Task(work, order, Future())
+        self._tasks.put(task)
+        return task.future
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            if self._closing.is_set():
+                task.future.cancel()
+            elif task.future.set_running_or_notify_cancel():
+                settle(task.future, task)
+
+    def close(self, grace_s: float = 0) -> None:
+        """Let what is under way finish: a thread cannot be ended."""
+        self._closing.set()
+        for _ in self._threads:
+            self._tasks.put(None)
+        _join(self._threads, grace_s or LONGEST_S)
+
+
+def _join(threads: Iterable[Thread], limit_s: float) -> None:
+    """Wait for threads, for so long at most."""
+    until = time.monotonic() + limit_s
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0))
 
 
 class Processes:
@@ -105,8 +142,7 @@ class Processes:
             seat.closing.set()
         for _ in self._seats:
             self._tasks.put(None)
-        for seat in self._seats:
-            seat.thread.join(timeout=grace_s if grace_s else 0.05)
+        _join([seat.thread for seat in self._seats], grace_s or 0.05)
         for seat in self._seats:
             seat.end()
 
@@ -126,6 +162,8 @@ class _Seat:
         self.thread.start()
 
     def _feed(self) -> None:
+        resource_tracker.ensure_running()  # which would unblock it again
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # for all that start here: Ctrl-C is the parent's business
         with suppress(EOFError, OSError):
             self._hire()
         while (task := self.tasks.get()) is not None:
@@ -188,9 +226,10 @@ def serve(connection: Connection) -> None:
     with suppress(EOFError, OSError):
         while True:
             work, order = connection.recv()
-            future = _settled(work, order)
-            error = future.exception()
-            connection.send((True, future.result()) if error is None else (False, _portable(error)))
+            task = _Task(work, order, Future())
+            settle(task.future, task)
+            error = task.future.exception()
+            connection.send((True, task.future.result()) if error is None else (False, _portable(error)))
 
 
 def _die_with_parent() -> None:

@@ -61,10 +61,7 @@ def _run_here(run: LocalRun, wire: Callable[[Any], Any]) -> None:
 
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(["--direct_running_mode=in_memory"]))
     wire(pipeline)
-    try:
-        pipeline.run().wait_until_finish()
-    except Exception as error:
-        raise (run.failure or error) from None
+    run.carry_out(lambda: pipeline.run().wait_until_finish())
 
 
 def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_bad: bool = False) -> None:

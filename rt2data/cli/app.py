@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -13,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rt2data import __version__
-from rt2data.errors import RtError
+from rt2data.errors import OutputError, RtError
 
 app = typer.Typer(
     name="rt2data",
@@ -60,7 +61,7 @@ def _asked(
     from rt2data.cli.build import Asked
 
     seeded = [f"seed={seed}"] if seed is not None else []
-    return Asked(recipe, robot_frac, tuple([*(overrides or []), *seeded]), workers, pool.value, as_json, quiet)
+    return Asked(recipe, robot_frac, (*(overrides or []), *seeded), workers, pool.value, as_json, quiet)
 
 
 @app.command(epilog="Example: rt2data init && $EDITOR mixture.yaml")
@@ -123,7 +124,7 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check everything again: hashes, counts, order, schema, fractions, tokens. Names every fault; exit code 3 where there are any."""
+    """Check everything again: hashes, counts, order, schema, fractions, tokens. Names every fault; exit code 3 for any."""
     from rt2data.cli.verify import verify as check
 
     raise typer.Exit(check(out, workers, pool.value, json, quiet))
@@ -171,7 +172,9 @@ def store_prune(
 
 @store_app.command("rejects", epilog="Example: rt2data store rejects bridge")
 def store_rejects(
-    name: Annotated[str, typer.Argument(help="A source's name, or the path of a store.")], store: StoreRoot = None, json: Json = False
+    name: Annotated[str, typer.Argument(help="A source's name, or the path of a store.")],
+    store: StoreRoot = None,
+    json: Json = False,
 ) -> None:
     """Show what was left out of a prepared source: reason, place, detail."""
     from rt2data.cli.store import rejects
@@ -216,43 +219,61 @@ def root(
     """Options of all commands."""
 
 
-class Terminated(SystemExit):
-    """SIGTERM, as an exception, so that everything is let go in order."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated(128 + signum)
+class Stopped(SystemExit):
+    """SIGINT or SIGTERM, as an exception, so that everything is let go in order."""
+
+
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    """The first signal stops in order, the next one at once: workers end with this process."""
+    for number in SIGNALS:
+        signal.signal(number, _end)
+    raise Stopped(128 + signum)
+
+
+def _end(signum: int, frame: FrameType | None) -> NoReturn:
+    os._exit(128 + signum)
 
 
 def main() -> None:
     """Run a command; its failure becomes one line and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job is to ignore Ctrl-C
+            signal.signal(number, _stop)
     code = _run()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if code in (130, 143):
+    code = _flush() or code
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         os._exit(code)  # an interrupted run may have left threads that wait for work
     sys.exit(code)
 
 
 def _run() -> int:
     try:
-        app(standalone_mode=False)
+        return app(standalone_mode=False) or 0  # a command gives nothing, or has left with an exit code
     except RtError as error:
         from rt2data.cli.console import report_failure
 
         report_failure(error, "--json" in sys.argv)
         return error.code
-    except KeyboardInterrupt:
-        return 130
-    except Terminated as stop:
-        return int(stop.code or 143)
-    except (typer.Exit, typer.Abort) as stop:
-        return getattr(stop, "exit_code", 1)
-    except BrokenPipeError:
-        return 0
+    except SystemExit as stop:
+        unheard = isinstance(stop.__context__, BrokenPipeError)  # of which typer makes an exit
+        return 0 if unheard else int(stop.code or 0)
     except Exception as error:
         return _other(error)
+
+
+def _flush() -> int:
+    """Say what is still to be said. Whoever reads may have gone, as `head` does; a full disk is told."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f"rt2data: cannot write to {stream.name}: {error.strerror}\n")
+                return OutputError.code
     return 0
 
 

@@ -18,9 +18,6 @@ from rt2data.manifest import Manifest
 from rt2data.plan import Plan
 from rt2data.recipe import Recipe, read_recipe
 
-GRACE_S = 5.0
-"""How long an interrupted build lets shards under way finish."""
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -40,14 +37,10 @@ class Asked:
 
     @contextmanager
     def workers_at_work(self) -> Iterator[Pool]:
-        """The pool, ended at once on failure, after a little grace on an interrupt."""
+        """The pool, ended at the end."""
         pool = make_pool(self.pool, os.cpu_count() or 1 if self.workers is None else self.workers)
         try:
             yield pool
-        except (KeyboardInterrupt, SystemExit):
-            talk("stopping: finishing what is under way (interrupt again to stop at once); run the same command to go on")
-            pool.close(GRACE_S)
-            raise
         finally:
             pool.close()
 
@@ -144,8 +137,7 @@ def show_plan(plan: Plan) -> None:
     table("", columns, rows, left=2)
     per_shard = plan.num_examples // plan.shards
     robot = f"{plan.robot_examples:,} robot = {plan.robot_examples / plan.num_examples:.4%} (asked {plan.robot_frac})"
-    print(
-        f"{plan.num_examples:,} examples ({robot}), about {size(plan.bytes)} in {plan.shards} shards of about {per_shard:,} examples"
-    )
+    shards = f"{plan.shards} shards of about {per_shard:,} examples"
+    print(f"{plan.num_examples:,} examples ({robot}), about {size(plan.bytes)} in {shards}")
     for warning in plan.warnings:
         talk(f"warning: {warning}")

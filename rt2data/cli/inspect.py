@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.cli.console import say_json, size, table, talk
+from rt2data.errors import UsageError
 from rt2data.inspection import Sight, recognise
 from rt2data.publish import write_whole
-from rt2data.recipe.mistakes import one_line
+from rt2data.text.clean import one_line
 
 WIDE = 100
 """Characters that a list may take on one line."""
@@ -27,12 +28,14 @@ def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bo
         print("\n".join(one_line(line, 10_000) for line in seen.suggestion().splitlines()))
     else:
         print(f"{seen.kind} at {one_line(str(path), 1000)}")
-        show(seen.facts())
+        show({key: value for key, value in seen.facts().items() if key != "kind"})
 
 
 def _draw(seen: Sight, png: Path, tiles: int) -> None:
     from rt2data.report.contact_sheet import contact_sheet
 
+    if not png.absolute().parent.is_dir():
+        raise UsageError("there is no such folder for the picture", str(png), "make it first")
     found = seen.tiles(tiles)
     write_whole(png, contact_sheet(found, title=f"{seen.kind}  {seen.path}"))
     talk(f"{len(found)} pictures in {png}")
@@ -66,7 +69,7 @@ def _table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
     print()
     table(
         "",
-        [name.replace("_", " ") for name in ordered],
+        ordered,
         [[shown(name, row.get(name)) for name in ordered] for row in rows],
         left=len(words),
     )
@@ -83,7 +86,7 @@ def _list(indent: int, key: str, values: Sequence[str]) -> None:
 
 
 def _line(indent: int, key: str, value: str) -> None:
-    label = one_line(key.replace("_", " "), 60)
+    label = one_line(key, 60)
     print(f"{' ' * indent}{label:<{max(18 - indent, len(label) + 1)}} {value}".rstrip())
 
 

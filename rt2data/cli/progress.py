@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
+from rt2data.beam.local import Stopping
 from rt2data.build import Preparation
 from rt2data.cli.console import size, talk
 from rt2data.gather import RowsSummary
@@ -74,6 +75,8 @@ class Progress:
                 self._begin("write", result.shards)
             case RowsSummary():
                 pass
+            case Stopping():
+                talk("stopping: finishing what is under way (interrupt again to stop at once); run the same command to go on")
             case [*todo]:
                 self._begin("prepare", sum(len(p.units) for p in todo if isinstance(p, Preparation)))
 
@@ -108,11 +111,11 @@ class Progress:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Beam warns of optional packages that nobody asked for."""
+    """Beam warns of optional packages that nobody asked for, and tells failures in its own way, which we tell in ours."""
     import logging
 
     before = logging.root.level
-    logging.root.setLevel(logging.ERROR)
+    logging.root.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

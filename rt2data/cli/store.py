@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.cli.console import number, say_json, size, table, talk
-from rt2data.recipe.mistakes import one_line
-from rt2data.shelf import Kept, default_root, find_store, kept_stores, read_rejects, remove_all, select
+from rt2data.paths import default_store_root
+from rt2data.shelf import Kept, find_store, kept_stores, read_rejects, remove_all, select
+from rt2data.text.clean import one_line
 
 SHOWN = 50
 """Rejects printed; `--json` gives all."""
@@ -16,7 +17,7 @@ SHOWN = 50
 
 def list_stores(root: Path | None, as_json: bool) -> None:
     """All prepared stores, with their size and whether a build can still use them."""
-    root = root or default_root()
+    root = root or default_store_root()
     kept = kept_stores(root)
     if as_json:
         say_json({"root": str(root), "stores": [store.to_json() for store in kept]})
@@ -29,7 +30,7 @@ def list_stores(root: Path | None, as_json: bool) -> None:
 
 def prune(root: Path | None, names: Sequence[str], everything: bool, older: float | None, yes: bool, as_json: bool) -> None:
     """Take stores away that no build will use again, or those that are named; without `yes` only say which."""
-    root = root or default_root()
+    root = root or default_store_root()
     chosen = select(kept_stores(root), names, older, everything)
     gone, busy = remove_all(chosen) if yes else ([], [])
     if as_json:
@@ -57,15 +58,15 @@ def _show(kept: Sequence[Kept]) -> None:
             store.state,
             store.kind,
             store.source,
+            one_line(store.path.name),
             one_line(_splits(store), 60),
             number(store.rows),
             size(store.bytes),
             f"{store.age_days:.1f} d",
-            one_line(store.path.name),
         )
         for store in kept
     ]
-    table("", ("source", "state", "side", "kind", "splits", "rows", "size", "age", "folder"), rows, left=5)
+    table("", ("source", "state", "side", "kind", "folder", "splits", "rows", "size", "age"), rows, left=6)
     for store in kept:
         if store.why:
             talk(f"{store.path.name} is {store.state}: {one_line(store.why)}")
@@ -77,7 +78,7 @@ def _splits(store: Kept) -> str:
 
 def rejects(root: Path | None, name: str, as_json: bool) -> None:
     """What was left out of a source, and why."""
-    store = find_store(root or default_root(), name)
+    store = find_store(root or default_store_root(), name)
     found = read_rejects(store)
     lost: Counter[tuple[str, bool]] = Counter()
     for row in found:

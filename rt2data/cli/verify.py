@@ -12,7 +12,7 @@ from rt2data.beam.pool import PoolKind, make_pool
 from rt2data.cli.console import number, say_json, size, table, talk
 from rt2data.cli.progress import Progress
 from rt2data.errors import DataError
-from rt2data.recipe.mistakes import one_line
+from rt2data.text.clean import one_line
 from rt2data.verify import Findings
 from rt2data.verify import verify as check
 

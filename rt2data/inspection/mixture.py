@@ -80,16 +80,17 @@ class MixtureSight(Sight):
         }
 
     def tiles(self, count: int) -> list[Tile]:
-        """Examples of all sources in turn, spread over the first shards."""
+        """Examples of all sources in turn, spread over the first shards; no row twice."""
         names = [s.name for s in self.manifest.plan.sources if s.draws]
         each = -(-count // max(len(names), 1))
         found: dict[str, list[Tile]] = {name: [] for name in names}
-        for shard in self.manifest.shards[:SHARDS]:
-            room = -(-each // min(SHARDS, len(self.manifest.shards)))
-            taken = dict.fromkeys(names, 0)
+        seen: set[tuple[str, str, str]] = set()
+        for number, shard in enumerate(self.manifest.shards[:SHARDS], start=1):
+            room = -(-each * number // min(SHARDS, len(self.manifest.shards)))
             for member, record in self._examples(shard.name):
-                if taken.get(record.source, room) < room:
-                    taken[record.source] += 1
+                row = record.source, record.group, f"{record.step}{record.text}"
+                if row not in seen and len(found.get(record.source, ())) < room and record.source in found:
+                    seen.add(row)
                     found[record.source].append(_tile(member, record))
         columns = [found[name][:each] for name in names]
         return [column[at] for at in range(each) for column in columns if at < len(column)][:count]

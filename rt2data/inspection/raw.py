@@ -125,8 +125,8 @@ def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
         for step in steps:
             picture = next((image.data for image in step.images if image.camera == camera), None)
             if picture is not None:
-                note = f"{camera} step {step.step + 1}/{step.steps}"
-                yield Tile(_copy(Image(camera, picture)), name, "robot", step.instruction, _numbers(step.action), note)
+                note = f"{camera} step {step.step} of {step.steps}"
+                yield Tile(picture, name, "robot", step.instruction, _numbers(step.action), note)
 
 
 def _kept(step: Step) -> Step:
@@ -135,6 +135,7 @@ def _kept(step: Step) -> Step:
 
 
 def _copy(image: Image) -> Any:
+    """The picture's own bytes or pixels, which outlive the record."""
     return image.data.copy() if isinstance(image.data, np.ndarray) else bytes(image.data)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rt2data.errors import UsageError
 from rt2data.inspection.raw import RawSight, recipe_name
 from rt2data.inspection.sight import Sight
 from rt2data.sources.rlds import RLDS
@@ -16,12 +15,13 @@ from rt2data.tfrecord.directory import INFO, Directory, open_directory
 from rt2data.tfrecord.features import STEPS
 
 LEVELS = 3
+MAX_FOLDERS = 5000
 
 
 def see(path: Path) -> Sight | None:
     """An RLDS sight where a TFDS version directory is, or lies below."""
     here = path.parent if path.name == INFO else path
-    if not here.is_dir() or not _has_info(here, LEVELS):
+    if not here.is_dir() or not _has_info(here):
         return None
     directory = open_directory(str(here))
     action = _parts_of_action(directory)
@@ -38,22 +38,15 @@ class RLDSSight(RawSight):
     kind = "rlds"
 
 
-def _has_info(folder: Path, levels: int) -> bool:
-    """Whether there is a dataset_info.json here or below. Looks at few names: a folder of pictures is no dataset of this kind."""
-    if (folder / INFO).is_file():
-        return True
-    return levels > 0 and any(_has_info(child, levels - 1) for child in _folders(folder))
-
-
-def _folders(folder: Path, most: int = 1000) -> Iterator[Path]:
-    try:
-        for number, child in enumerate(folder.iterdir()):
-            if number == most:
-                return
-            if child.is_dir() and not child.name.startswith("."):
-                yield child
-    except PermissionError as error:
-        raise UsageError("a folder may not be read", str(folder), "give yourself permission") from error
+def _has_info(root: Path) -> bool:
+    """Whether there is a dataset_info.json here or up to three levels below. Gives up after many folders: `/` is no dataset."""
+    level = [root]
+    for _ in range(LEVELS + 1):
+        if any((folder / INFO).is_file() for folder in level):
+            return True
+        below = (child for folder in level for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        level = list(islice(below, MAX_FOLDERS))
+    return False
 
 
 def _parts_of_action(directory: Directory) -> list[str]:

@@ -48,14 +48,20 @@ See = Callable[[Path], Sight | None]
 
 
 def recognise(path: Path) -> Sight:
-    """What lies at `path`. Raises UsageError, with what was looked for, where there is nothing known."""
-    if not path.exists():
-        raise UsageError("nothing is there", str(path), "name a dataset, a mixture, a prepared store or a recipe")
-    for where, _ in KINDS.values():
-        module, name = where.split(":")
-        see: See = getattr(import_module(module), name)
-        found = see(path)
-        if found is not None:
-            return found
-    looked = "; ".join(f"{name}: {what}" for name, (_, what) in KINDS.items())
-    raise UsageError("nothing known is here", str(path), f"looked for {looked}")
+    """What lies at `path`. Raises UsageError, with what was looked for, where there is nothing known, or it may not be read."""
+    try:
+        if not path.exists():
+            raise UsageError("nothing is there", str(path), "name a dataset, a mixture, a prepared store or a recipe")
+        found = next(filter(None, (_see(where)(path) for where, _ in KINDS.values())), None)
+    except PermissionError as error:
+        raise UsageError("a file or folder may not be read", str(error.filename or path), "give yourself permission") from error
+    if found is None:
+        looked = "; ".join(f"{name}: {what}" for name, (_, what) in KINDS.items())
+        raise UsageError("nothing known is here", str(path), f"looked for {looked}")
+    return found
+
+
+def _see(where: str) -> See:
+    module, name = where.split(":")
+    found: See = getattr(import_module(module), name)
+    return found

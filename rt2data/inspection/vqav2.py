@@ -48,7 +48,7 @@ def see(path: Path) -> Sight | None:
     if not found.questions or (path.is_dir() and not found.annotations):
         return None
     questions, annotations = choose_pair(path, found)
-    pictures = found.pictures or beside(questions)
+    pictures = found.pictures or look_below(questions.parent.parent).pictures
     if not pictures:
         raise UsageError(
             "questions, but no pictures named by a number, here or beside them", str(questions), "put them side by side"
@@ -125,12 +125,3 @@ def likeness(questions: Path, annotations: Path) -> float:
     one, other = (re.sub(r"OpenEnded_|questions|annotations", "", path.name) for path in (questions, annotations))
     near = 1 if questions.parent == annotations.parent else 0
     return SequenceMatcher(None, one, other).ratio() + near
-
-
-def beside(questions: Path) -> list[Path]:
-    """Folders of pictures near a file of questions: beside its folder, or two levels up."""
-    for folder in (questions.parent.parent, questions.parent.parent.parent):
-        pictures = look_below(folder).pictures
-        if pictures:
-            return pictures
-    return []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rt2data.errors import UsageError
+from rt2data.text.clean import one_line
 
 KeyPath = tuple[str | int, ...]
 
@@ -75,12 +76,6 @@ def closest(word: object, known: Sequence[str]) -> str:
     if not isinstance(word, str) or len(word) > 64:
         return ""
     return next(iter(difflib.get_close_matches(word.lower(), known, n=1)), "")
-
-
-def one_line(text: str, limit: int = 400) -> str:
-    """Text that is safe to print on one line: control characters are escaped, length is bounded."""
-    cut = text if len(text) <= limit else text[: limit - 3] + "..."
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)
 
 
 def _name(key: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 import simplejpeg
@@ -24,7 +24,7 @@ PROMPT_LINES, TARGET_LINES = 4, 3
 MAX_CHARS = 600
 MAX_TILES = 400
 COLORS = {"robot": (37, 99, 190), "web": (176, 84, 10)}
-PAPER, BOX, INK, FAINT = (255, 255, 255), (236, 237, 240), (40, 42, 48), (130, 134, 142)
+PAPER, BOX, EDGE, INK, FAINT = (255, 255, 255), (238, 239, 242), (216, 218, 223), (40, 42, 48), (130, 134, 142)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Drawing = ImageDraw.ImageDraw
@@ -34,7 +34,7 @@ Drawing = ImageDraw.ImageDraw
 class Tile:
     """One picture on a sheet, and the words under it."""
 
-    picture: bytes | NDArray[np.uint8]  # encoded, or RGB pixels uint8[height, width, 3]
+    picture: bytes | memoryview | NDArray[np.uint8]  # encoded, or RGB pixels uint8[height, width, 3]
     source: str
     kind: Kind
     prompt: str
@@ -52,7 +52,7 @@ def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str 
         raise ValueError("no tiles to draw")
     tiles = tiles[:MAX_TILES]
     drawn = [_draw_tile(tile) for tile in tiles]
-    across = columns or min(6, max(1, ceil(len(tiles) ** 0.5)))
+    across = columns or _columns(len(tiles))
     rows = [drawn[start : start + across] for start in range(0, len(drawn), across)]
     heights = [max(tile.height for tile in row) for row in rows]
     head = GAP + (FONT + GAP if title else 0)
@@ -67,13 +67,20 @@ def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str 
     return _png(sheet)
 
 
+def _columns(tiles: int) -> int:
+    """One row of up to six; else the number of columns that leaves the fewest places empty."""
+    return tiles if tiles <= 6 else min((6, 5, 4), key=lambda columns: -tiles % columns)
+
+
 def _draw_tile(tile: Tile) -> Image.Image:
     """Picture, tag, prompt and target, one below the other."""
     prompt = wrap(tile.prompt, _font(FONT), SIDE, PROMPT_LINES)
-    target = wrap(tile.target, _font(FONT), SIDE, TARGET_LINES)
+    # The font sets a space after a 1 so narrow that `1 50` would read as `150`.
+    target = wrap(tile.target, _font(FONT), SIDE, TARGET_LINES, gap="  " if tile.kind == "robot" else " ")
     made = Image.new("RGB", (SIDE, SIDE + 8 + TAG + 4 + LINE * (len(prompt) + len(target))), PAPER)
     made.paste(_boxed(tile.picture), (0, 0))
     draw = ImageDraw.Draw(made)
+    draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=EDGE)
     top = SIDE + 8
     _draw_tag(draw, top, tile)
     top += TAG + 4
@@ -96,7 +103,7 @@ def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
         _write(draw, (right + 8, top + 1), _fitted(_plain(tile.note), font, room), font, FAINT)
 
 
-def _boxed(picture: bytes | NDArray[np.uint8]) -> Image.Image:
+def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
     """The picture, whole, centred in its box."""
     box = Image.new("RGB", (SIDE, SIDE), BOX)
     try:
@@ -117,31 +124,31 @@ def _boxed(picture: bytes | NDArray[np.uint8]) -> Image.Image:
     return box
 
 
-def _decoded(picture: bytes | NDArray[np.uint8]) -> Image.Image:
+def _decoded(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
     """RGB, no larger than needed. Raises ImageFault."""
     ready = make_ready(picture, ImageRule(), decode=False)
     encoded = ready.data
     if encoded is None:
-        assert isinstance(picture, bytes)  # pixels are always made a JPEG
-        encoded = picture
+        assert not isinstance(picture, np.ndarray)  # pixels are always made a JPEG
+        encoded = bytes(picture)
     try:
         return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=SIDE, min_width=SIDE))
     except ValueError as error:
         raise ImageFault("corrupt_image", str(error)) from None
 
 
-def wrap(text: str, font: Font, width: float, lines: int) -> list[str]:
-    """At most so many lines, each within a width in pixels; the last ends in dots where there was more."""
+def wrap(text: str, font: Font, width: float, lines: int, gap: str = " ") -> list[str]:
+    """At most so many lines, each within a width in pixels, `gap` between words; the last ends in dots where there was more."""
     found = [""]
     for word in _plain(text).split():
         for part in _parts(word, font, width):
-            longer = f"{found[-1]} {part}".lstrip()
+            longer = f"{found[-1]}{gap}{part}".lstrip()
             if font.getlength(longer) <= width:
                 found[-1] = longer
             else:
                 found.append(part)
     if len(found) > lines:
-        found = [*found[: lines - 1], _fitted(" ".join(found[lines - 1 :]), font, width)]
+        found = [*found[: lines - 1], _fitted(gap.join(found[lines - 1 :]), font, width)]
     return found
 
 
@@ -157,9 +164,8 @@ def _fitted(text: str, font: Font, width: float) -> str:
     """One line within a width; it ends in dots where it was cut."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text.rstrip() + "..."
+    fits = bisect_left(range(len(text)), True, key=lambda end: font.getlength(text[:end].rstrip() + "...") > width)
+    return text[: max(fits - 1, 0)].rstrip() + "..."
 
 
 def _plain(text: str) -> str:

@@ -17,3 +17,9 @@ def clean_text(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return unicodedata.normalize("NFC", _UNSEEN.sub("", _BREAKS.sub(" ", text)))
+
+
+def one_line(text: str, limit: int = 400) -> str:
+    """Text that is safe to print on one line: control characters are escaped, length is bounded."""
+    cut = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)

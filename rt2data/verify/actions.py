@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from rt2data.actions.base import F64
 from rt2data.actions.codecs import Codec
 from rt2data.errors import DataError
 from rt2data.formats.record import ExampleRecord
+from rt2data.records import F32
 from rt2data.text.words import ActionWords
 from rt2data.verify.expected import Example, Expected, ExpectedSource
 
@@ -27,7 +29,10 @@ def action_faults(waiting: Sequence[Example], source: ExpectedSource, expected: 
             whole.append(each)
     if not whole or source.codec is None:
         return
-    yield from bin_faults(whole, source.codec, source.plan.action_dim)
+    actions = np.array([record.action for _, record, _ in whole], np.float32)[:, : source.plan.action_dim]
+    yield from bin_faults(whole, actions, source.codec)
+    if source.reach is not None:
+        yield from reach_faults(whole, actions, source.codec, *source.reach)
     for each in whole:
         yield from ((each.at, what) for what in word_faults(each, source, expected.plan.tokenizer))
 
@@ -54,9 +59,15 @@ def shape_faults(record: ExampleRecord, source: ExpectedSource, expected: Expect
         yield f"action_bins are not {width} numbers from 0 to 255"
 
 
-def bin_faults(waiting: Sequence[Example], codec: Codec, dim: int) -> Iterator[Finding]:
-    """Decoded within the codec's tolerance of the stored action, and the very bins that encoding it gives."""
-    actions = np.array([record.action for _, record, _ in waiting], np.float32)[:, :dim]
+def reach_faults(waiting: Sequence[Example], actions: F32, codec: Codec, least: F64, most: F64) -> Iterator[Finding]:
+    """Actions f32[N, D] that the statistics have never seen: they are those of other data."""
+    for row, d in np.argwhere((actions < least) | (actions > most)).tolist():
+        what = f"{codec.space.names[d]} is {actions[row, d]:.6g}, beyond the {least[d]:.6g} to {most[d]:.6g} of the statistics"
+        yield waiting[row].at, what
+
+
+def bin_faults(waiting: Sequence[Example], actions: F32, codec: Codec) -> Iterator[Finding]:
+    """Bins decoded within the codec's tolerance of the stored actions f32[N, D], and the very bins that encoding gives."""
     bins = np.array([record.action_bins for _, record, _ in waiting], np.int32)
     flags = np.array([record.terminate for _, record, _ in waiting], np.bool_)
     found, ended = codec.decode(bins)

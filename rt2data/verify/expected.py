@@ -8,7 +8,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from rt2data.actions.base import F64
 from rt2data.actions.codecs import Codec, codec_from_json
+from rt2data.actions.statistics import DimStats
 from rt2data.errors import DataError, RtError
 from rt2data.formats.base import FORMATS, Format, make_format
 from rt2data.formats.record import ExampleRecord
@@ -62,6 +66,7 @@ class ExpectedSource:
     codec: Codec | None
     words: ActionWords | None  # None for web, and where the tokenizer is not at hand
     state_dim: int | None  # None where records have no state
+    reach: tuple[F64, F64] | None  # least and most of each dimension of the action, by the statistics
 
     @property
     def robot(self) -> bool:
@@ -106,6 +111,7 @@ class Expected:
             codec=codec,
             words=self._words(codec),
             state_dim=_state_dim(self.manifest.statistics, source.name),
+            reach=_reach(self.manifest.statistics, source),
         )
 
     def _words(self, codec: Codec | None) -> ActionWords | None:
@@ -172,6 +178,15 @@ def _state_dim(statistics: Mapping[str, Any], name: str) -> int | None:
         return len(statistics[name]["state"]["mean"])
     except (KeyError, TypeError):
         return None
+
+
+def _reach(statistics: Mapping[str, Any], source: SourcePlan) -> tuple[F64, F64] | None:
+    """Least and most of each dimension; None for web, and where the statistics are damaged."""
+    try:
+        found = DimStats.from_json(statistics[source.name]["action"])
+    except (DataError, KeyError, TypeError):
+        return None
+    return (np.array(found.min), np.array(found.max)) if found.size == source.action_dim else None
 
 
 def readable(manifest: Manifest) -> bool:

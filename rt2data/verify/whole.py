@@ -19,6 +19,8 @@ from rt2data.verify.sealed import manifest_faults, statistics_faults
 from rt2data.verify.shard import MAX_FAULTS, ShardCheck, verify_shard
 
 KNOWN = frozenset({MANIFEST, STATISTICS})
+OnShard = Callable[[ShardSeen, int], None]
+"""Hears of a shard that was checked, and of how many there are."""
 
 
 class Workers(Protocol):
@@ -27,7 +29,7 @@ class Workers(Protocol):
     def submit(self, work: Callable[[Any], Any], order: Any) -> Future[Any]: ...
 
 
-def verify(out: Path, pool: Workers | None = None, on_shard: Callable[[ShardSeen, int], None] | None = None) -> Findings:
+def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = None) -> Findings:
     """Check a finished output again from its bytes, and name every fault.
 
     `on_shard` hears of every shard checked and of how many there are. Raises UsageError where there is no such folder; anything
@@ -50,27 +52,26 @@ def verify(out: Path, pool: Workers | None = None, on_shard: Callable[[ShardSeen
     return _findings(out, manifest, seen, faults)
 
 
-def check_shards(
-    out: Path, manifest: Manifest, pool: Workers | None, on_shard: Callable[[ShardSeen, int], None] | None
-) -> list[ShardSeen]:
+def check_shards(out: Path, manifest: Manifest, pool: Workers | None, on_shard: OnShard | None) -> list[ShardSeen]:
     """Every shard, by the pool's workers or one after another here."""
     content = xxhash.xxh3_64_hexdigest((out / MANIFEST).read_bytes())
     orders = [ShardCheck(str(out.absolute()), content, index) for index in range(len(manifest.shards))]
     hear = on_shard or (lambda seen, count: None)
     if pool is None:
         return [_heard(verify_shard(order), len(orders), hear) for order in orders]
-    waiting = [pool.submit(verify_shard, order) for order in orders]
-    for future in waiting:
-        future.add_done_callback(lambda done: _hear(done, len(orders), hear))
+    waiting = []
+    for order in orders:
+        waiting.append(pool.submit(verify_shard, order))
+        waiting[-1].add_done_callback(lambda done: _hear(done, len(orders), hear))
     return [future.result() for future in waiting]
 
 
-def _heard(seen: ShardSeen, count: int, hear: Callable[[ShardSeen, int], None]) -> ShardSeen:
+def _heard(seen: ShardSeen, count: int, hear: OnShard) -> ShardSeen:
     hear(seen, count)
     return seen
 
 
-def _hear(done: Future[ShardSeen], count: int, hear: Callable[[ShardSeen, int], None]) -> None:
+def _hear(done: Future[ShardSeen], count: int, hear: OnShard) -> None:
     if not done.cancelled() and done.exception() is None:
         hear(done.result(), count)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image as Pillow
 
+from rt2data.paths import PathStr
 from rt2data.records import Example, Image, Place, Reject, Step, Unit
 from rt2data.sources.base import RobotSource, WebSource
 
@@ -48,7 +49,7 @@ class ToyRobot(RobotSource):
     """Episodes of random pictures and smooth actions."""
 
     kind: Literal["toy_robot"] = "toy_robot"
-    path: str
+    path: PathStr
 
     def files(self) -> list[str]:
         return sorted(map(str, Path(self.path).glob("*.bin")))
@@ -86,7 +87,7 @@ class ToyWeb(WebSource):
     """A question about each picture."""
 
     kind: Literal["toy_web"] = "toy_web"
-    path: str
+    path: PathStr
 
     def files(self) -> list[str]:
         return sorted(map(str, Path(self.path).glob("*.jpg")))
