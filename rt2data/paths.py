@@ -54,5 +54,4 @@ NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
 
 def default_store_root() -> Path:
     """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, or the user's cache."""
-    named = os.environ.get("RT2DATA_STORE")
-    return Path(named).absolute() if named else Path.home() / ".cache" / "rt2data" / "store"
+    return Path(os.environ.get("RT2DATA_STORE") or "~/.cache/rt2data/store").expanduser().absolute()

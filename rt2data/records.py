@@ -145,7 +145,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a trainer learns from a batch of rows. Target ids (and the end token) follow the prompt's: loss starts at `prompt_len`."""
+    """What a trainer learns from a batch of rows. Target ids and the end token follow the prompt's: loss starts at `prompt_len`."""
 
     prompts: Sequence[str]
     targets: Sequence[str]

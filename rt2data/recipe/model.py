@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -148,8 +147,7 @@ class Recipe(Settings):
     @property
     def store_folder(self) -> Path:
         """Where prepared stores lie."""
-        default = os.environ.get("RT2DATA_STORE") or "~/.cache/rt2data/store"
-        return Path(self.store) if self.store else Path(default).expanduser()
+        return Path(self.store) if self.store else default_store_root()
 
     def __reduce__(self) -> tuple[Callable[[bytes], Recipe], tuple[bytes]]:
         return from_canonical, (canonical(self),)

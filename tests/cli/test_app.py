@@ -9,8 +9,8 @@ import resource
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ import typer
 
 from rt2data import __version__
 from rt2data.cli.app import app
+from rt2data.resources import schemas
 from tests.bench.generate import STEPS, write_corpus, write_log
+from tests.faults.command import Ended, Warm, environment
 
 HEAVY = ("apache_beam", "pyarrow", "tensorflow", "torch", "numpy", "pydantic", "msgspec", "PIL", "tokenizers", "rich", "ruamel")
 EPISODES, PICTURES = 3, 10
@@ -143,7 +145,8 @@ def test_help_shows_the_example(words: tuple[str, ...]) -> None:
 
 
 def test_version() -> None:
-    assert command("--version") == Said(0, f"rt2data {__version__}\n", "")
+    said = command("--version")
+    assert (said.code, said.out, said.err) == (0, f"rt2data {__version__}\n", "")
 
 
 # Wrong usage
@@ -153,10 +156,9 @@ def test_version() -> None:
     "arguments",
     [["nonsense"], ["build-mixture", "--nonsense"], ["build-mixture", "--workers", "many"], ["inspect"], ["store", "burn"]],
 )
-def test_wrong_usage_is_told_on_stderr(arguments: list[str]) -> None:
-    said = command(*arguments)
-    assert said.code == 2
-    assert said.out == ""
+def test_wrong_usage_is_told_on_stderr(warm: Warm, place: Path, arguments: list[str]) -> None:
+    said = warm(place, *arguments)
+    assert (said.code, said.out) == (2, "")
     assert "Traceback" not in said.err
     assert "Error: " in said.err
 
@@ -174,130 +176,137 @@ def test_wrong_usage_is_told_on_stderr(arguments: list[str]) -> None:
         (["init", "mixture.yaml"], "mixture.yaml exists"),
     ],
 )
-def test_failures_are_one_line_and_a_code(place: Path, arguments: list[str], complaint: str) -> None:
-    said = command(*arguments, folder=place)
-    assert said.code == 2
+def test_failures_are_one_line_and_a_code(warm: Warm, place: Path, arguments: list[str], complaint: str) -> None:
+    said = warm(place, *arguments)
+    said.failed(2, complaint)
     assert said.out == ""
-    (line,) = said.err.splitlines()
-    assert line.startswith("rt2data: ")
-    assert complaint in line
+    assert len(said.err.splitlines()) == 1
 
 
-def test_failures_are_data_for_programs(place: Path) -> None:
-    said = command("plan", "--robot-frac", "2", "--json", folder=place)
-    assert (said.code, said.json["code"], said.json["error"]) == (2, 2, "RecipeError")
-    assert "must lie between 0 and 1" in said.json["what"]
-    assert said.err.startswith("rt2data: ")
+def test_failures_are_data_for_programs(warm: Warm, place: Path) -> None:
+    said = warm(place, "plan", "--robot-frac", "2", "--json")
+    said.failed(2, "must lie between 0 and 1")
+    found = json.loads(said.out)
+    assert (found["code"], found["error"]) == (2, "RecipeError")
+    assert "must lie between 0 and 1" in found["what"]
 
 
 # The main job
 
 
 def test_a_build_gives_data_on_stdout_and_talk_on_stderr(place: Path, built: Ended) -> None:
-    assert built.code == 0, built.err
-    rows = EPISODES * (STEPS - 1)
-    assert builtJSON["examples"] == 2 * rows
-    assert builtJSON["robot_frac"] == 0.5
-    assert builtJSON["out"] == str(place / "mixture")
-    assert builtJSON["rejects"]["arm"] == [{"reason": "first_step", "count": EPISODES, "fault": False}]
+    built.succeeded()
+    found, rows = json.loads(built.out), EPISODES * (STEPS - 1)
+    assert found["examples"] == 2 * rows
+    assert found["robot_frac"] == 0.5
+    assert found["out"] == str(place / "mixture")
+    assert found["rejects"]["arm"] == [{"reason": "first_step", "count": EPISODES, "fault": False}]
     assert re.search(r"^prepare +2/2 ", built.err, re.MULTILINE)
     assert re.search(r"^write +\d+/\d+ ", built.err, re.MULTILINE)
     assert "\x1b" not in built.out + built.err
     assert (place / "mixture" / "manifest.json").is_file()
 
 
-def test_a_build_for_people(place: Path, built: Ended) -> None:
-    said = command("build-mixture", "--robot-frac", "2/3", "--out", "other", "--workers", "0", folder=place)
-    assert said.code == 0, said.err
-    assert "66.6667% robot" in said.out
+def test_a_build_for_people(warm: Warm, place: Path, built: Ended) -> None:
+    said = warm(
+        place, "build-mixture", "--robot-frac", "0.66", "--set", "size.num_examples=100", "--out", "other", "--workers", "0"
+    )
+    said.succeeded()
+    assert "100 examples, 66.0000% robot, " in said.out
     assert re.search(r"^arm +robot +117 ", said.out, re.MULTILINE)
-    assert "rt2data verify " in said.out
+    assert f"rt2data verify {place / 'other'}" in said.out
     assert "left out of arm: 3 first_step (as asked)" in said.err
 
 
-def test_a_quiet_build_says_nothing(place: Path, built: Ended) -> None:
-    said = command("build-mixture", "--json", "--quiet", "--out", "quiet", "--pool", "threads", "--workers", "2", folder=place)
+def test_a_quiet_build_says_nothing(warm: Warm, place: Path, built: Ended) -> None:
+    said = warm(place, "build-mixture", "--json", "--quiet", "--out", "quiet", "--pool", "threads", "--workers", "2")
     assert (said.code, said.err) == (0, "")
-    assert said.json["examples"] == builtJSON["examples"]
+    assert json.loads(said.out) | {"out": ""} == json.loads(built.out) | {"out": ""}
 
 
-def test_building_again_does_nothing(place: Path, built: Ended) -> None:
+def test_building_again_does_nothing(warm: Warm, place: Path, built: Ended) -> None:
     before = (place / "mixture" / "manifest.json").stat()
-    said = command("build-mixture", folder=place)
-    assert said.code == 0
+    said = warm(place, "build-mixture", "--workers", "0")
+    said.succeeded()
     assert "here already: nothing to do" in said.err
     assert (place / "mixture" / "manifest.json").stat() == before
 
 
-def test_another_mixture_does_not_replace_it(place: Path, built: Ended) -> None:
-    said = command("build-mixture", "--robot-frac", "0.1", "--json", folder=place)
-    assert (said.code, said.json["code"]) == (2, 2)
-    assert "--overwrite" in said.json["do"]
+def test_another_mixture_does_not_replace_it(warm: Warm, place: Path, built: Ended) -> None:
+    said = warm(place, "build-mixture", "--robot-frac", "0.1", "--json", "--workers", "0")
+    said.failed(2, "--overwrite")
+    assert "--overwrite" in json.loads(said.out)["do"]
 
 
-def test_a_plan_is_the_manifests(place: Path, built: Ended) -> None:
-    said = command("plan", "--json", folder=place)
-    assert said.code == 0
-    assert said.json == json.loads((place / "mixture" / "manifest.json").read_text())["plan"]
-    assert said.json["robot_examples"] * 2 == said.json["num_examples"]
+def test_a_plan_is_the_manifests(warm: Warm, place: Path, built: Ended) -> None:
+    said = warm(place, "plan", "--json", "--workers", "0")
+    said.succeeded()
+    found = json.loads(said.out)
+    assert found == json.loads((place / "mixture" / "manifest.json").read_text())["plan"]
+    assert found["robot_examples"] * 2 == found["num_examples"]
 
 
-def test_the_seed_is_a_flag(place: Path, built: Ended) -> None:
-    assert command("plan", "--json", "--seed", "5", folder=place)JSON["seed"] == 5
+def test_the_seed_is_a_flag(warm: Warm, place: Path, built: Ended) -> None:
+    assert json.loads(warm(place, "plan", "--json", "--seed", "5", "--workers", "0").out)["seed"] == 5
 
 
-def test_verify_and_inspect_in_json(place: Path, built: Ended) -> None:
-    said = command("verify", "mixture", "--json", "--workers", "0", folder=place)
-    assert (said.code, said.json["ok"], said.json["faults"]) == (0, True, [])
-    for path, kind in (("mixture", "mixture"), ("mixture.yaml", "recipe"), ("log/bench_log", "rlds")):
-        seen = command("inspect", path, "--json", folder=place)
-        assert seen.code == 0, seen.err
-        assert kind in seenJSON["kind"]
+def test_what_was_built_is_verified(warm: Warm, place: Path, built: Ended) -> None:
+    said = warm(place, "verify", "mixture", "--json", "--workers", "0")
+    said.succeeded()
+    found = json.loads(said.out)
+    assert (found["ok"], found["faults"], found["examples"]) == (True, [], json.loads(built.out)["examples"])
 
 
-def test_verify_tells_damage_by_its_exit_code(place: Path, built: Ended) -> None:
-    command("build-mixture", "--out", "damaged", "--quiet", "--workers", "0", folder=place)
+def test_damage_is_told_by_the_exit_code(warm: Warm, place: Path, built: Ended) -> None:
+    warm(place, "build-mixture", "--out", "damaged", "--quiet", "--workers", "0").succeeded()
     shard = place / "damaged" / "shard-000000.tar"
     shard.write_bytes(shard.read_bytes()[:-512])
-    said = command("verify", "damaged", "--json", "--workers", "0", folder=place)
-    assert (said.code, said.json["ok"]) == (3, False)
-    assert "shard-000000.tar" in json.dumps(said.json["faults"])
+    said = warm(place, "verify", "damaged", "--json", "--workers", "0")
+    found = json.loads(said.out)
+    assert (said.code, found["ok"]) == (3, False)
+    assert "shard-000000.tar" in json.dumps(found["faults"])
 
 
-def test_stores_in_json(place: Path, built: Ended) -> None:
-    stores = command("store", "list", "--store", "store", "--json", folder=place)JSON["stores"]
+@pytest.mark.parametrize(("path", "kind"), [("mixture", "mixture"), ("mixture.yaml", "recipe"), ("log/bench_log", "rlds")])
+def test_anything_is_inspected(warm: Warm, place: Path, built: Ended, path: str, kind: str) -> None:
+    said = warm(place, "inspect", path, "--json")
+    said.succeeded()
+    assert kind in json.loads(said.out)["kind"]
+
+
+def test_stores_in_json(warm: Warm, place: Path, built: Ended) -> None:
+    stores = json.loads(warm(place, "store", "list", "--store", "store", "--json").out)["stores"]
     assert [store["name"] for store in stores] == ["arm", "qa"]
-    rejects = command("store", "rejects", "arm", "--store", "store", "--json", folder=place).json
+    rejects = json.loads(warm(place, "store", "rejects", "arm", "--store", "store", "--json").out)
     assert rejects["by_reason"] == [{"reason": "first_step", "count": EPISODES, "fault": False}]
-    prune = command("store", "prune", "--all", "--store", "store", "--json", folder=place).json
-    assert [store["name"] for store in prune["chosen"]] == ["arm", "qa"]
-    assert prune["removed"] == []
+    pruned = json.loads(warm(place, "store", "prune", "--all", "--store", "store", "--json").out)
+    assert [store["name"] for store in pruned["chosen"]] == ["arm", "qa"]
+    assert pruned["removed"] == []
 
 
-def test_schemas_are_printed_as_they_are() -> None:
-    from rt2data.resources import schemas
-
-    for name, file in (("example", "example.schema.json"), ("widowx_bridge", "actions/widowx_bridge.toml")):
-        assert command("schema", name) == Said(0, (schemas() / file).read_text(), "")
+@pytest.mark.parametrize(("name", "file"), [("example", "example.schema.json"), ("widowx_bridge", "actions/widowx_bridge.toml")])
+def test_schemas_are_printed_as_they_are(warm: Warm, place: Path, name: str, file: str) -> None:
+    said = warm(place, "schema", name)
+    assert (said.code, said.out, said.err) == (0, (schemas() / file).read_text(), "")
 
 
 # Odd surroundings
 
 
-@pytest.mark.parametrize("environment", [{"LC_ALL": "C"}, {"COLUMNS": "20"}, {"NO_COLOR": "1", "TERM": "dumb"}], ids=str)
-def test_any_surroundings_will_do(place: Path, built: Ended, environment: dict[str, str]) -> None:
-    said = command("plan", folder=place, **environment)
-    assert said.code == 0, said.err
+@pytest.mark.parametrize(
+    "changes",
+    [{"COLUMNS": "20"}, {"NO_COLOR": "1", "TERM": "dumb"}, {"FORCE_COLOR": None, "TERM": None}, {"HOME": None}],
+    ids=lambda changes: "+".join(changes),
+)
+def test_any_surroundings_will_do(warm: Warm, place: Path, built: Ended, changes: dict[str, str | None]) -> None:
+    said = warm(place, "plan", "--workers", "0", env=changes)
+    said.succeeded()
     assert re.search(r"^arm +robot +117 ", said.out, re.MULTILINE)
     assert "\x1b" not in said.out
 
 
-def test_no_home_is_needed_where_a_store_is_given(place: Path, built: Ended) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
-    done = subprocess.run(
-        [sys.executable, "-m", "rt2data", "plan", "--json"], cwd=place, env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_locale_without_letters(place: Path, built: Ended) -> None:
+    command("plan", "--workers", "0", folder=place, LC_ALL="C", LANG="C").succeeded()
 
 
 def test_a_reader_that_goes_away_is_no_accident() -> None:
