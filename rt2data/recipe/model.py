@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from rt2data.exact import Positive, Share
 from rt2data.formats.base import FORMATS
 from rt2data.order import MAX_EXAMPLES
-from rt2data.paths import PathStr
+from rt2data.paths import PathStr, default_store_root
 from rt2data.records import Kind
 from rt2data.sources.base import SOURCES, RobotSource, Settings, Source, WebSource, source_class, source_classes
 from rt2data.text.tokenizers import TokenizerKind

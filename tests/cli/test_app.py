@@ -169,7 +169,7 @@ def test_wrong_usage_is_told_on_stderr(warm: Warm, place: Path, arguments: list[
         (["plan", "gone.yaml"], "no recipe at gone.yaml"),
         (["build-mixture", "--robot-frac", "1.5"], "--robot-frac 1.5 robot_frac: must lie between 0 and 1"),
         (["build-mixture", "--set", "sed=1"], "did you mean 'seed'"),
-        (["verify", "gone"], "no such folder"),
+        (["verify", "gone", "--workers", "0"], "no such folder"),
         (["inspect", "gone"], "gone"),
         (["store", "rejects", "gone", "--store", "store"], "gone"),
         (["schema", "gone"], "no schema named 'gone'"),
