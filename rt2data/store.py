@@ -154,7 +154,7 @@ class Store:
     """A complete prepared store, for reading."""
 
     path: Path
-    cached_groups: int = 8
+    cached_groups: int = 4  # a shard reads a window of as many rows, which touches two or three
     _groups: OrderedDict[tuple[str, int, int], pa.Table] = field(default_factory=OrderedDict)
 
     @cached_property
