@@ -109,10 +109,10 @@ class Running:
 
 def _processes() -> Iterator[tuple[int, int, str]]:
     """Process id, session and state of every process."""
-    for name in os.listdir("/proc"):
-        with suppress(OSError, ValueError, IndexError):
-            fields = Path("/proc", str(int(name)), "stat").read_text().rsplit(")", 1)[1].split()
-            yield int(name), int(fields[3]), fields[0]
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            yield int(folder.name), int(fields[3]), fields[0]
 
 
 def _where_they_hang(pids: list[int]) -> list[str]:
@@ -154,14 +154,18 @@ def rt2data(folder: Path, *arguments: str, env: Mapping[str, str | None] | None 
 class Warm:
     """The same command in a process forked from one that has imported it all: half a minute of imports is saved by each test.
 
-    Nothing else differs: `main()` reads its arguments, works and exits. With `die_at`, it is killed before its n-th change of a
-    name in the file system (see warm.py).
+    Nothing else differs: `main()` reads its arguments, works and exits. With `die_at` it is killed before its n-th change of a
+    name in the file system, with `before` something happens to it (see warm.py).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rehearsal: Path) -> None:
+        """What commands say goes to `folder`; the server first builds in `rehearsal`."""
         self._folder, self._count = folder, 0
-        command = [sys.executable, "-m", "tests.faults.warm"]
-        self._server = subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "tests.faults.warm", str(rehearsal)]
+        with (folder / "server").open("w") as said:
+            self._server = subprocess.Popen(
+                command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+            )
 
     def __call__(
         self,
@@ -169,13 +173,13 @@ class Warm:
         *arguments: str,
         env: Mapping[str, str | None] | None = None,
         die_at: int = 0,
-        on_change: Mapping[str, Any] | None = None,
+        before: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Run the command; with no workers of its own, which is quickest."""
+        """Run the command. `before` is what `before_name` of warm.py takes: name, what, path, event."""
         self._count += 1
         out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
         asked = {"argv": arguments, "cwd": str(folder), "env": environment(env), "out": str(out), "err": str(err)}
-        answer = self._ask(asked | {"die_at": die_at, "on_change": on_change})
+        answer = self._ask(asked | {"die_at": die_at, "before": before})
         texts = (path.read_text(errors="replace") for path in (out, err))
         return Ended(answer["code"], *texts, answer["seconds"], answer["rss"])
 

@@ -13,6 +13,8 @@ from tests.bench.generate import write_corpus, write_log
 from tests.conftest import sha256_of
 from tests.faults.command import Warm
 
+INLINE = ("build-mixture", "--workers", "0")
+"""The quickest way to build."""
 LOG, WEB = "log/bench_log/1.0.0", "web"
 STEPS, EPISODES, PICTURES = 40, 8, 80
 RECIPE = """
@@ -20,7 +22,12 @@ robot_frac: 0.5
 store: store
 shards: {{bytes: 150kB}}
 robot: {{log: {{kind: rlds, path: "{data}/log", action_space: widowx_bridge}}}}
-web: {{qa: {{kind: vqav2, questions: "{data}/web/questions.json", annotations: "{data}/web/annotations.json", image_dirs: "{data}/web/images"}}}}
+web:
+  qa:
+    kind: vqav2
+    questions: "{data}/web/questions.json"
+    annotations: "{data}/web/annotations.json"
+    image_dirs: "{data}/web/images"
 """
 
 
@@ -63,9 +70,10 @@ def make_place(folder: Path, data: Path) -> Place:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def warm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """The command without the time its imports take."""
-    server = Warm(tmp_path_factory.mktemp("said"))
+    folder = tmp_path_factory.mktemp("warm")
+    server = Warm(folder, make_place(folder / "rehearsal", data).folder)
     yield server
     server.close()
 
@@ -102,7 +110,7 @@ def own(data: Path, tmp_path: Path) -> Place:
 def built(warm: Warm, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The mixture as it should be, with its store."""
     found = make_place(tmp_path_factory.mktemp("built") / "here", data)
-    warm(found.folder, "build-mixture", "--workers", "0").succeeded()
+    warm(found.folder, *INLINE).succeeded()
     return found
 
 

@@ -1,7 +1,7 @@
 """A server of warm commands: reads one request a line, forks, and lets the child be `rt2data` with these arguments.
 
-It has imported everything before, and starts no thread. A child can be told to do something at its n-th change of a name in the
-file system (a file made, renamed or removed, a folder made or removed): to die there, or to change a file of a source first.
+It has imported everything before, and starts no thread. A child can be told to die before its n-th change of a name in the file
+system (a file made, renamed or removed, a folder made or removed), or to do some mischief before a certain name is given.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,14 @@ from rt2data.cli import app
 
 LIMIT_S = 60.0
 RENAMES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+
+
+def rehearse(folder: str) -> None:
+    """Build once in this very process, so that what is imported late is there too."""
+    os.chdir(folder)
+    sys.argv = ["rt2data", "build-mixture", "--workers", "0", "--quiet"]
+    with redirect_stdout(sys.stderr), suppress(SystemExit):
+        app.main()
 
 
 def serve() -> None:
@@ -79,9 +88,14 @@ def be_the_command(asked: dict[str, Any]) -> NoReturn:
 def plan_mischief(asked: dict[str, Any]) -> None:
     """What is to happen while the command works."""
     if asked["die_at"]:
-        at_change(asked["die_at"], lambda: os.kill(os.getpid(), signal.SIGKILL))
-    for where, what in (asked["on_change"] or {}).items():
-        before_name(where, lambda what=what: change(**what))
+        at_change(asked["die_at"], die)
+    if asked["before"]:
+        before_name(**asked["before"])
+
+
+def die() -> None:
+    """As the kernel would have it."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def at_change(number: int, act: Callable[[], None]) -> None:
@@ -97,41 +111,60 @@ def at_change(number: int, act: Callable[[], None]) -> None:
     sys.addaudithook(hook)
 
 
-def before_name(part: str, act: Callable[[], None]) -> None:
-    """Act once, before the first file whose path holds `part` is renamed to that name."""
+def before_name(name: str, what: str, path: str = "", event: str = "os.rename") -> None:
+    """Do something once, before the first file whose path holds `name` gets that name (or loses it: os.remove)."""
     waiting = [True]
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if waiting[0] and event == "os.rename" and part in str(arguments[1]):
+    def hook(heard: str, arguments: tuple[Any, ...]) -> None:
+        if waiting[0] and heard == event and name in str(arguments[event == "os.rename"]):
             waiting[0] = False
-            act()
+            MISCHIEF[what](Path(path))
 
     sys.addaudithook(hook)
 
 
-def change(path: str, how: str) -> None:
-    """Change a file of a source: append, replace, edit in place at the same size, delete, touch."""
-    file = Path(path)
-    if how == "append":
-        with file.open("ab") as out:
-            out.write(b"\0" * 64)
-    elif how == "replace":
-        other = file.with_suffix(".other")
-        other.write_bytes(file.read_bytes())
-        other.replace(file)
-    elif how == "edit":
-        with file.open("r+b") as out:
-            out.seek(file.stat().st_size // 2)
-            byte = out.read(1)
-            out.seek(-1, os.SEEK_CUR)
-            out.write(bytes([byte[0] ^ 1]))
-    elif how == "delete":
-        file.unlink()
-    elif how == "touch":
-        os.utime(file)
-    else:
-        raise ValueError(how)
+def append(path: Path) -> None:
+    """A file grows."""
+    with path.open("ab") as file:
+        file.write(b"\0" * 64)
+
+
+def replace(path: Path) -> None:
+    """Another file of the same bytes takes the name."""
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+def edit(path: Path) -> None:
+    """One bit changes; size and time of the file do not."""
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(stat.st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def fill(path: Path) -> None:
+    """The disk gets full: `path` takes what is left."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass
+
+
+MISCHIEF: dict[str, Callable[[Path], object]] = {
+    "append": append,
+    "replace": replace,
+    "edit": edit,
+    "fill": fill,
+    "delete": Path.unlink,
+    "touch": Path.touch,
+    "die": lambda _: die(),
+}
 
 
 if __name__ == "__main__":
+    rehearse(sys.argv[1])
     serve()
