@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from rt2data.errors import RtError
@@ -25,7 +26,17 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--overwrite", action="store_true", help="replace another complete mixture at the output")
     parser.add_argument("--restart", action="store_true", help="throw away an unfinished build at the output")
     parser.add_argument("--allow-bad", action="store_true", help="build even where more rows are faulty than max_bad allows")
-    return parser.parse_known_args(arguments)
+    ours, beams = parser.parse_known_args(arguments)
+    _refuse_typos(parser, beams)
+    return ours, beams
+
+
+def _refuse_typos(parser: argparse.ArgumentParser, beams: Sequence[str]) -> None:
+    """Beam passes over options that it does not know: a slip in one of ours would build another mixture than was asked for."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    for name in (each.split("=")[0] for each in beams if each.startswith("--")):
+        for near in get_close_matches(name, known, n=1, cutoff=0.8):
+            parser.error(f"unknown option {name}: did you mean {near}?")
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from rt2data.errors import SourceChangedError, UsageError
+from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
 from rt2data.gather import gather_orders, gather_rows, seal_store
 from rt2data.job import Job, adopt, decide, read_job
 from rt2data.manifest import Manifest, read_manifest, seal
@@ -21,6 +21,9 @@ from rt2data.publish import exclusively, is_complete, output_errors, publish_fol
 from rt2data.recipe import Recipe
 from rt2data.sources.base import Source
 from rt2data.store import Store, require_unchanged
+
+WAIT_S = 1.0
+"""How often a build that waits for a store looks whether it is ready."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Site:
                 shutil.rmtree(self.staging, ignore_errors=True)
             with output_errors(self.staging):
                 self.staging.mkdir(exist_ok=True)
+                remove_temporaries(self.staging)
             try:
                 with self._changes_named():
                     yield
@@ -74,9 +78,10 @@ class Site:
         """The manifest where this very mixture is here already. Raises UsageError where another one is and may not be replaced."""
         if not is_complete(self.out):
             return None
-        manifest = read_manifest(self.out)
-        if manifest.plan.fingerprint == job.plan.fingerprint:
-            return manifest
+        with suppress(DataError):  # a damaged one is another mixture
+            manifest = read_manifest(self.out)
+            if manifest.plan.fingerprint == job.plan.fingerprint:
+                return manifest
         if not self.overwrite:
             raise UsageError(
                 "another mixture is here already", str(self.out), "choose another place, or replace it with --overwrite"
@@ -120,19 +125,39 @@ class Preparation:
         return Store(self.folder)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Whoever watches hears this when another build is preparing a source that this one needs."""
+
+    name: str
+
+
 @contextmanager
-def preparations(recipe: Recipe, root: Path) -> Iterator[list[Preparation]]:
+def preparations(recipe: Recipe, root: Path, on_wait: Callable[[Waiting], None] = lambda _: None) -> Iterator[list[Preparation]]:
     """What there is to do for each needed source; the stores that are to be written are held meanwhile."""
     with ExitStack() as stack:
         found = []
         for name, source in needed_sources(recipe).items():
             folder = store_folder(root, name, source)
-            if ready_store(folder) is None:
-                stack.enter_context(exclusively(folder.with_name(f".{folder.name}.lock"), f"the store of {name}", wait_s=24 * 3600))
-                stack.callback(remove_temporaries, staging_folder(folder))
+            _hold(stack, folder, name, on_wait)
             ready = ready_store(folder) is not None
             found.append(Preparation(name, source, folder, () if ready else tuple(begin(name, source, folder))))
         yield found
+
+
+def _hold(stack: ExitStack, folder: Path, name: str, on_wait: Callable[[Waiting], None]) -> None:
+    """Hold a store that is to be written, or wait until another build, which holds it to its end, has made it ready."""
+    lock, told = folder.with_name(f".{folder.name}.lock"), False
+    while ready_store(folder) is None:
+        try:
+            stack.enter_context(exclusively(lock, f"the store of {name}", wait_s=WAIT_S if told else 0))
+        except LockedError:
+            if not told:
+                on_wait(Waiting(name))
+            told = True
+        else:
+            stack.callback(remove_temporaries, staging_folder(folder))
+            return
 
 
 def prepare_plainly(todo: Preparation) -> Store:

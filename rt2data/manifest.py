@@ -12,10 +12,12 @@ from rt2data import __version__
 from rt2data.actions.codecs import codec_from_json
 from rt2data.actions.statistics import DimStats, openvla_statistics
 from rt2data.errors import DataError
+from rt2data.formats.base import make_format
 from rt2data.job import Job
 from rt2data.mix import ShardInfo, SideTotals, add_totals
 from rt2data.plan import Plan
 from rt2data.publish import write_whole
+from rt2data.sidecars import Sidecars, SideFile, note_name
 from rt2data.store import Lost, Store
 
 MANIFEST_VERSION = 1
@@ -40,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     recipe: dict[str, Any]
     shards: tuple[ShardInfo, ...]
+    files: dict[str, SideFile] = {}  # what lies beside the shards
 
 
 def read_manifest(out: Path) -> Manifest:
@@ -89,11 +92,20 @@ def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     """Write statistics and manifest into the staging folder and remove what was only needed while building."""
     manifest = make_manifest(job, shards)
     write_whole(folder / "dataset_statistics.json", _pretty(dataset_statistics(job.plan, manifest.statistics)))
+    manifest = _with_sidecars(folder, manifest)
     for shard in shards:
         (folder / f"info-{shard.index:06d}.json").unlink()
+        (folder / note_name(shard.index)).unlink(missing_ok=True)
     write_whole(folder / "manifest.json", _pretty(manifest))
     (folder / "job.json").unlink()
     return manifest
+
+
+def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
+    """Write what the format's readers need beside the shards; the manifest that lists it."""
+    beside = Sidecars(folder)
+    make_format(manifest.plan.format).sidecars(beside, manifest)
+    return msgspec.structs.replace(manifest, files=dict(sorted(beside.files.items())))
 
 
 def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from rt2data.plan import Plan, SourcePlan
 from rt2data.publish import whole_file, write_whole
 from rt2data.records import Rendered, Rows
 from rt2data.render import Renderer
+from rt2data.sidecars import note_name
 from rt2data.store import Pictures, Stamp, Store, as_rows, pictures, require_unchanged
 
 BATCH = 2048
@@ -96,13 +97,15 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     """Write one shard, whole or not at all. Idempotent. Raises SourceChangedError, OutputError, UsageError."""
     folder, mixing = Path(order.folder), open_mixing(order.folder, order.fingerprint)
     done = folder / f"info-{order.index:06d}.json"
-    path = folder / mixing.format.shard_name(order.index)
+    path = folder / mixing.shard_name(order.index)
     if done.is_file() and path.is_file():
         return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=ShardInfo), fresh=False)
     with whole_file(path, direct=True) as file:
-        writer = mixing.format.open(file)
+        writer = mixing.format.open(file, mixing.job.plan.action_dim)
         totals = mixing.fill(writer, order.index)
         size, digest = writer.close()
+    if notes := writer.notes():
+        write_whole(folder / note_name(order.index), notes)
     info = ShardInfo(
         name=path.name,
         index=order.index,
@@ -132,6 +135,10 @@ class Mixing:
     @cached_property
     def format(self) -> Format:
         return make_format(self.job.plan.format)
+
+    def shard_name(self, index: int) -> str:
+        """File name of a shard."""
+        return self.format.shard_name(index, self.job.plan.shards, self.job.plan.split)
 
     @cached_property
     def drawers(self) -> list[Drawer]:

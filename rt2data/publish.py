@@ -158,9 +158,9 @@ def is_complete(folder: Path) -> bool:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """An output folder may be absent, empty or ours. Raises UsageError."""
+    """An output folder may be absent, empty or ours. Raises UsageError, and OutputError where a file is in the way."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UsageError("the output is not a folder", str(folder), "choose another place")
+        raise OutputError("the output is not a folder", str(folder), "choose another place")
     if folder.exists() and any(folder.iterdir()) and not is_complete(folder):
         raise UsageError("the output folder holds something else", str(folder), "choose an empty or new folder")
 

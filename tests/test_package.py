@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (find_spec("build") and find_spec("hatchling")), reason="build and hatchling are not installed"),
+    pytest.mark.skipif(not all(map(find_spec, ("build", "hatchling", "pip"))), reason="build, hatchling or pip are not installed"),
 ]
 
 
@@ -56,12 +56,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("env")
     venv.create(folder, with_pip=False, symlinks=True)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    run(sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", site, wheel, folder=folder)
+    run(sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--no-deps", "--quiet", wheel, folder=folder)
     # Folders are appended by .pth files as they are; their own .pth files, the checkout's among them, are not read.
     (site / "here.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")) + "\n")
-    script = folder / "bin" / "rt2data"
-    script.write_text(f"#!{folder}/bin/python\nfrom rt2data.cli.app import main\nmain()\n")
-    script.chmod(0o755)
     return folder / "bin"
 
 

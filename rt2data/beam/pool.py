@@ -164,7 +164,7 @@ class _Seat:
     def _feed(self) -> None:
         resource_tracker.ensure_running()  # which would unblock it again
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # for all that start here: Ctrl-C is the parent's business
-        with suppress(EOFError, OSError):
+        with suppress(EOFError, OSError, RuntimeError):  # it is tried again, and told, with the first order
             self._hire()
         while (task := self.tasks.get()) is not None:
             if self.closing.is_set():
@@ -181,6 +181,9 @@ class _Seat:
                 if self.closing.is_set():
                     break
                 continue
+            except Exception as error:  # an order that cannot travel, a main module that may not start workers
+                task.future.set_exception(error)
+                return
             task.future.set_result(value) if ok else task.future.set_exception(value)
             return
         label = getattr(task.order, "label", repr(task.order))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rt2data.beam.local import LocalRun, local_run
-from rt2data.beam.pool import Pool
+from rt2data.beam.pool import Inline, Pool
 from rt2data.build import Preparation, Site, begin_mix, preparations
 from rt2data.job import Job, decide
 from rt2data.manifest import Manifest, read_manifest
@@ -26,7 +26,8 @@ def _deaf(result: Any) -> None:
 
 def build_locally(recipe: Recipe, site: Site, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Manifest:
     """Build a mixture on this machine. Raises the errors of rt2data.errors as they were raised."""
-    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(pool, on_result) as run:
+    prepared = preparations(recipe, recipe.store_folder.absolute(), on_result)
+    with site.held(), prepared as todo, local_run(pool, on_result) as run:
         _head_start(run, todo)
         if all(p.ready for p in todo):
             stores = {p.name: p.store for p in todo}
@@ -39,7 +40,7 @@ def build_locally(recipe: Recipe, site: Site, pool: Pool, on_result: Listener = 
 
 def plan_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Job:
     """Prepare what is not prepared yet and decide; write nothing else."""
-    with preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(pool, on_result) as run:
+    with preparations(recipe, recipe.store_folder.absolute(), on_result) as todo, local_run(pool, on_result) as run:
         _head_start(run, todo)
         if not all(p.ready for p in todo):
             from rt2data.beam.graph import PrepareSources
@@ -65,18 +66,19 @@ def _run_here(run: LocalRun, wire: Callable[[Any], Any]) -> None:
 
 
 def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_bad: bool = False) -> None:
-    """Build with the runner that Beam's own options name, and wait for it; by default in memory, here."""
+    """Build with the runner that Beam's own options name, and wait for it; by default in memory, here.
+
+    What fails here is raised as it was raised, as in `build_locally`; what fails elsewhere as that runner tells it.
+    """
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
     from rt2data.beam.graph import wire
 
     options = PipelineOptions(list(arguments))
-    named = options.view_as(StandardOptions).runner
-    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo:
-        pipeline = beam.Pipeline(runner=named or FnApiRunner(), options=options)
-        wire(pipeline, recipe, site, todo, allow_bad)
-        result = pipeline.run()
-        if not options.view_as(GoogleCloudOptions).dry_run:
-            result.wait_until_finish()
+    runner = options.view_as(StandardOptions).runner or FnApiRunner()
+    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(Inline(), _deaf) as run:
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        wire(pipeline, recipe, site, todo, allow_bad, run.name)
+        run.carry_out(lambda: pipeline.run().wait_until_finish())

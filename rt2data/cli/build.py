@@ -14,6 +14,8 @@ from rt2data.beam.pool import Pool, PoolKind, make_pool
 from rt2data.build import Site
 from rt2data.cli.console import number, say_json, size, table, talk
 from rt2data.cli.progress import Progress, quiet_libraries
+from rt2data.errors import OutputError
+from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
 from rt2data.plan import Plan
 from rt2data.recipe import Recipe, read_recipe
@@ -48,7 +50,7 @@ class Asked:
 def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
     """Build the mixture, say where it is and how to read it."""
     recipe = asked.read()
-    site = Site((out or asked.recipe.with_suffix("")).absolute(), overwrite, restart)
+    site = Site(_resolved(out or asked.recipe.with_suffix("")), overwrite, restart)
     progress = Progress(asked.quiet)
     with asked.workers_at_work() as pool, quiet_libraries():
         from rt2data.beam.run import build_locally
@@ -58,6 +60,14 @@ def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool
         say_json({"out": str(site.out)} | _figures(manifest))
     else:
         _tell(manifest, site.out, built=progress.plan is not None)
+
+
+def _resolved(out: Path) -> Path:
+    """Where the output really is: links are followed once, now. Raises OutputError where they lead in a circle."""
+    try:
+        return out.resolve()
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"the output's path cannot be followed: {error}", str(out), "choose another place") from error
 
 
 def _figures(manifest: Manifest) -> dict[str, object]:
@@ -76,16 +86,9 @@ def _tell(manifest: Manifest, out: Path, built: bool) -> None:
         for entry in lost:
             talk(f"left out of {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
     shape = f"{len(manifest.shards)} shards of {size(manifest.bytes / len(manifest.shards))}"
+    reading = make_format(manifest.plan.format).reading(out, manifest)
     print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
-    print(f"check it:  rt2data verify {out}\nread it:   webdataset.WebDataset({_brace(manifest, out)!r})")
-
-
-def _brace(manifest: Manifest, out: Path) -> str:
-    """The shards' names in brace notation."""
-    first, last = manifest.shards[0].name, manifest.shards[-1].name
-    stem, number = first.split("-")
-    end = last.split("-")[1].split(".")[0]
-    return str(out / (first if first == last else f"{stem}-{{{number.split('.')[0]}..{end}}}.{number.split('.')[1]}"))
+    print(f"check it:  rt2data verify {out}\nread it:   {reading.call}")
 
 
 def plan(asked: Asked, allow_bad: bool) -> None:

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from rt2data.beam.local import Stopping
-from rt2data.build import Preparation
+from rt2data.build import Preparation, Waiting
 from rt2data.cli.console import size, talk
 from rt2data.gather import RowsSummary
 from rt2data.mix import ShardInfo
@@ -75,6 +75,8 @@ class Progress:
                 self._begin("write", result.shards)
             case RowsSummary():
                 pass
+            case Waiting():
+                talk(f"waiting for the store of {result.name}, which another build is preparing")
             case Stopping():
                 talk("stopping: finishing what is under way (interrupt again to stop at once); run the same command to go on")
             case [*todo]:

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from rt2data.manifest import Manifest
+    from rt2data.sidecars import Sidecars
 
 FORMATS: dict[str, str] = {
     "webdataset": "rt2data.formats.webdataset:WebDataset",
+    "tfds": "rt2data.formats.tfds:Tfds",
+    "parquet": "rt2data.formats.parquet:Parquet",
 }
 
 
@@ -25,6 +31,19 @@ class Member:
     record: memoryview
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an output is read in Python, told to its users."""
+
+    imports: str
+    call: str  # gives all examples
+    use: str  # the body of a loop over them, whose variable is `example`
+
+    def __str__(self) -> str:
+        body = "\n".join("    " + line for line in self.use.splitlines())
+        return f"{self.imports}\n\nfor example in {self.call}:\n{body}\n"
+
+
 class ShardWriter(ABC):
     """Lays examples into one shard."""
 
@@ -36,6 +55,10 @@ class ShardWriter(ABC):
     def close(self) -> tuple[int, str]:
         """Finish the shard: its size in bytes and its xxh3-128."""
 
+    def notes(self) -> bytes:
+        """What the format's sidecars need to know of this shard, so that it is not read again; kept until the output is sealed."""
+        return b""
+
 
 class Format(ABC):
     """An output format: encode beside decode."""
@@ -43,8 +66,8 @@ class Format(ABC):
     extension: ClassVar[str]
 
     @abstractmethod
-    def open(self, file: FileIO) -> ShardWriter:
-        """A writer of one shard into an open file."""
+    def open(self, file: FileIO, action_dim: int) -> ShardWriter:
+        """A writer of one shard into an open file. Actions are padded to `action_dim` in all records of the output."""
 
     @abstractmethod
     def read(self, path: Path) -> Iterator[Member]:
@@ -54,9 +77,17 @@ class Format(ABC):
     def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
         """How much of a shard one example takes."""
 
-    def shard_name(self, index: int) -> str:
-        """File name of a shard."""
+    def shard_name(self, index: int, total: int, split: str) -> str:
+        """File name of a shard, of `total`, which are drawn from `split`."""
         return f"shard-{index:06d}.{self.extension}"
+
+    @abstractmethod
+    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+        """Write what readers of this format need beside the shards. Called before the manifest is written."""
+
+    @abstractmethod
+    def reading(self, out: Path, manifest: Manifest) -> Reading:
+        """How to read the output in Python."""
 
 
 def make_format(name: str) -> Format:

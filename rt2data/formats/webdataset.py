@@ -7,11 +7,16 @@ import tarfile
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rt2data.errors import DataError
-from rt2data.formats.base import Format, Member, ShardWriter
+from rt2data.formats.base import Format, Member, Reading, ShardWriter
 from rt2data.formats.chunks import ChunkWriter
+from rt2data.formats.energon import Sample, encode_notes, write_energon
+
+if TYPE_CHECKING:
+    from rt2data.manifest import Manifest
+    from rt2data.sidecars import Sidecars
 
 HEADER = tarfile.BLOCKSIZE
 NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 135), slice(148, 156)
@@ -49,9 +54,11 @@ class TarWriter(ShardWriter):
 
     def __init__(self, file: FileIO) -> None:
         self._out = ChunkWriter(file)
+        self._placed: list[Sample] = []
 
     def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
         """Header, room for the picture, header, record."""
+        self._placed.append(Sample(key, extension, image_bytes, len(record)))
         image_end = HEADER + padded(image_bytes)
         room = self._out.room(image_end + HEADER + padded(len(record)))
         room[:HEADER] = tar_header(f"{key}.{extension}".encode(), image_bytes)
@@ -69,19 +76,33 @@ class TarWriter(ShardWriter):
         self._out.room(end)[:] = bytes(end)
         return self._out.close()
 
+    def notes(self) -> bytes:
+        """Keys and sizes: where all members lie follows from them."""
+        return encode_notes(self._placed)
+
 
 class WebDataset(Format):
     """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order."""
 
     extension: ClassVar[str] = "tar"
 
-    def open(self, file: FileIO) -> TarWriter:
+    def open(self, file: FileIO, action_dim: int) -> TarWriter:
         """A writer of one tar."""
         return TarWriter(file)
 
     def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
         """Two headers and two padded bodies."""
         return 2 * HEADER + padded(image_bytes) + padded(record_bytes)
+
+    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+        """What Energon wants."""
+        write_energon(beside, manifest)
+
+    def reading(self, out: Path, manifest: Manifest) -> Reading:
+        """With the webdataset package."""
+        last = len(manifest.shards) - 1
+        names = out / f"shard-{{000000..{last:06d}}}.tar" if last else out / self.shard_name(0, 1, "")
+        return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _USE)
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples by pairs of members; the picture comes first. Pads, checksums and the end mark are checked."""
@@ -96,6 +117,12 @@ class WebDataset(Format):
             if other != f"{key}.json" or extension not in ("jpg", "png"):
                 raise DataError(f"member {name!r} is not followed by its record but by {other!r}", str(path), "build it again")
             yield Member(key, extension, image, record)
+
+
+_USE = """\
+record = json.loads(example["json"])                # prompt, target, input_ids, loss_mask, action, ...
+picture = example.get("jpg") or example.get("png")  # encoded, as it was
+"""
 
 
 def _members(path: Path, whole: memoryview) -> Iterator[tuple[str, memoryview]]:

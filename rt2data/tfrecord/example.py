@@ -93,11 +93,12 @@ def encode_example(features: Mapping[str, Values]) -> bytes:
 
     Raises TypeError for anything but bytes, float32 and int64.
     """
-    entries = (block(1, block(1, name.encode()) + block(2, _encode_list(features[name]))) for name in sorted(features))
+    entries = (block(1, block(1, name.encode()) + block(2, encode_list(features[name]))) for name in sorted(features))
     return block(1, b"".join(entries))
 
 
-def _encode_list(values: Values) -> bytes:
+def encode_list(values: Values) -> bytes:
+    """The one list of a feature. Raises TypeError for anything but bytes, float32 and int64."""
     if not isinstance(values, np.ndarray):
         return block(_NUMBERS["bytes"], b"".join(block(1, value) for value in values))
     if values.dtype not in (np.float32, np.int64):

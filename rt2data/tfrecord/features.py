@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from rt2data.errors import DataError
 
-LeafKind = Literal["image", "tensor", "scalar", "text", "other"]
+LeafKind = Literal["image", "tensor", "scalar", "text", "ragged", "other"]
 Json = Any
 
 STEPS = "steps"
@@ -28,7 +28,7 @@ class Leaf:
 
     `dtype` is numpy's name, `string` for bytes, `bfloat16` also. `shape` is that of one step; None stands for any size.
     `encoding` is none, bytes or zlib for numbers, and jpeg, png or "" (not said) for images. `kind` other is what no column
-    can be made of, such as a sequence inside a step.
+    can be made of, such as a sequence inside a step. Kind ragged is such a sequence, of scalars or strings, for writing only.
     """
 
     key: str
@@ -188,6 +188,9 @@ def _node(child: Mapping[str, Any] | Leaf) -> Json:
         return {"pythonClassName": f"{_CLASSES}text_feature.Text", "text": {}}
     if child.kind == "image":
         return {"pythonClassName": f"{_CLASSES}image_feature.Image", "image": _image_member(child)}
+    if child.kind == "ragged":
+        inner = Leaf(child.key, "text" if child.dtype == "string" else "scalar", child.dtype)
+        return {"pythonClassName": f"{_CLASSES}sequence_feature.Sequence", "sequence": {"feature": _node(inner), "length": "-1"}}
     if child.kind == "other":
         raise ValueError(f"cannot write {child}")
     tensor = {"shape": _shape_member(child), "dtype": child.dtype, "encoding": child.encoding}

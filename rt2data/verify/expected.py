@@ -91,6 +91,10 @@ class Expected:
     def format(self) -> Format:
         return make_format(self.plan.format)
 
+    def shard_name(self, index: int) -> str:
+        """File name of a shard."""
+        return self.format.shard_name(index, len(self.manifest.shards), self.plan.split)
+
     @cached_property
     def layout(self) -> I64 | None:
         """First draw of each source in each shard, int64[shards + 1, sources]; None where the plan does not add up."""
@@ -194,10 +198,9 @@ def readable(manifest: Manifest) -> bool:
     return manifest.plan.format in FORMATS
 
 
-def shard_names(manifest: Manifest) -> list[str]:
+def shard_names(expected: Expected) -> list[str]:
     """The file names of the shards the plan says there are, as many as the manifest lists."""
-    form = make_format(manifest.plan.format)
-    return [form.shard_name(index) for index in range(len(manifest.shards))]
+    return [expected.shard_name(index) for index in range(len(expected.manifest.shards))]
 
 
 @lru_cache(maxsize=2)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError
 from rt2data.formats.base import Member
 from rt2data.mix import ShardInfo, SideTotals, shard_sources
 from rt2data.order import I64
+from rt2data.sidecars import sized_hash
 from rt2data.verify.expected import Expected, open_expected
 from rt2data.verify.findings import Fault, ShardSeen
 from rt2data.verify.records import UNKNOWN, Reading
 
-CHUNK = 1 << 20
 MAX_FAULTS = 10_000
 """Faults named in one shard; the rest are counted."""
 MAX_ORDER = 100
@@ -54,7 +52,7 @@ class ShardVerifier:
 
     def __post_init__(self) -> None:
         self.info: ShardInfo = self.expected.manifest.shards[self.index]
-        self.name = self.expected.format.shard_name(self.index)
+        self.name = self.expected.shard_name(self.index)
         self.path = self.expected.folder / self.name
         self.reading = Reading(self.expected, self.blame)
 
@@ -182,14 +180,3 @@ def differences(seen: SideTotals, said: SideTotals) -> str:
     """Where the sums differ, in words; empty where they do not."""
     names = [name for name in SideTotals.__struct_fields__ if getattr(seen, name) != getattr(said, name)]
     return ", ".join(f"{name} {getattr(seen, name):,} (the manifest says {getattr(said, name):,})" for name in names)
-
-
-def sized_hash(path: Path) -> tuple[int, str]:
-    """Size and xxh3-128 of a file's bytes. Raises OSError."""
-    digest, size = xxhash.xxh3_128(), 0
-    buffer = memoryview(bytearray(CHUNK))
-    with path.open("rb", buffering=0) as file:
-        while got := file.readinto(buffer):
-            digest.update(buffer[:got])
-            size += got
-    return size, digest.hexdigest()

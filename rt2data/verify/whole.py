@@ -13,12 +13,12 @@ import xxhash
 from rt2data.errors import DataError, UsageError
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.mix import SideTotals
+from rt2data.verify.beside import sidecar_faults, unknown_files
 from rt2data.verify.expected import Expected, readable, shard_names
-from rt2data.verify.findings import MANIFEST, NO_KEYS, STATISTICS, EpochSeen, Fault, Findings, ShardSeen
+from rt2data.verify.findings import MANIFEST, NO_KEYS, EpochSeen, Fault, Findings, ShardSeen
 from rt2data.verify.sealed import manifest_faults, statistics_faults
 from rt2data.verify.shard import MAX_FAULTS, ShardCheck, verify_shard
 
-KNOWN = frozenset({MANIFEST, STATISTICS})
 OnShard = Callable[[ShardSeen, int], None]
 """Hears of a shard that was checked, and of how many there are."""
 
@@ -44,7 +44,8 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
     faults = list(manifest_faults(manifest))
     if not readable(manifest):
         return _only(out, *faults)
-    faults += [*statistics_faults(out, manifest), *unknown_files(out, shard_names(manifest))]
+    faults += [*statistics_faults(out, manifest), *sidecar_faults(out, manifest)]
+    faults += unknown_files(out, {*shard_names(Expected(out, manifest)), *manifest.files})
     seen = check_shards(out, manifest, pool, on_shard)
     for shard in seen:
         faults += shard.faults
@@ -74,17 +75,6 @@ def _heard(seen: ShardSeen, count: int, hear: OnShard) -> ShardSeen:
 def _hear(done: Future[ShardSeen], count: int, hear: OnShard) -> None:
     if not done.cancelled() and done.exception() is None:
         hear(done.result(), count)
-
-
-def unknown_files(out: Path, shards: Sequence[str]) -> Iterator[Fault]:
-    """Whatever lies in the folder and belongs to no output. Lock files are hidden and may stay."""
-    known = KNOWN.union(shards)
-    for path in sorted(out.iterdir()):
-        if path.name in known:
-            if not path.is_file():
-                yield Fault(path.name, "", "is not a file")
-        elif not (path.name.startswith(".") and path.name.endswith(".lock")):
-            yield Fault(path.name, "", "does not belong here: the manifest does not know it")
 
 
 def epoch_faults(manifest: Manifest, seen: Sequence[ShardSeen]) -> Iterator[Fault]:

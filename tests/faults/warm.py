@@ -6,6 +6,7 @@ system (a file made, renamed or removed, a folder made or removed), or to do som
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -154,6 +155,20 @@ def fill(path: Path) -> None:
             pass
 
 
+def come_back(path: Path) -> None:
+    """A file that was away is here again."""
+    path.with_suffix(".away").rename(path)
+
+
+def fail_to_read(path: Path) -> None:
+    """The disk of the sources fails: from now on reading by position does."""
+
+    def preadv(*arguments: Any) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    os.preadv = preadv
+
+
 MISCHIEF: dict[str, Callable[[Path], object]] = {
     "append": append,
     "replace": replace,
@@ -162,6 +177,8 @@ MISCHIEF: dict[str, Callable[[Path], object]] = {
     "delete": Path.unlink,
     "touch": Path.touch,
     "die": lambda _: die(),
+    "come back": come_back,
+    "fail to read": fail_to_read,
 }
 
 

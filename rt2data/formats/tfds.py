@@ -1,0 +1,223 @@
+"""A TFDS directory with an example to a record: TFRecord shards of tf.train.Example, and the JSON that TFDS opens them by.
+
+Pictures stay encoded, and lie at the end of their Example, so that they are read to where they belong. The order of features is
+free, so any protobuf reader takes it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from rt2data.errors import DataError
+from rt2data.formats.base import Format, Member, Reading, ShardWriter
+from rt2data.formats.chunks import ChunkWriter
+from rt2data.formats.flat import COLUMNS, Column, flatten, unflatten
+from rt2data.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
+from rt2data.tfrecord.example import Feature, decode_example
+from rt2data.tfrecord.features import Leaf, encode_features
+from rt2data.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
+from rt2data.tfrecord.wire import BLOCK, MalformedError, encode_varint
+
+if TYPE_CHECKING:
+    from rt2data.manifest import Manifest
+    from rt2data.sidecars import Sidecars
+
+NAME, VERSION = "mixture", "1.0.0"
+IMAGE, IMAGE_FORMAT = "image", "image_format"
+_LIST_OF = {"string": 1, "float32": 2, "int64": 3, "int32": 3, "uint8": 3, "bool": 3}
+"""Number of the list in a tf.train.Feature: bytes, floats, integers."""
+_LENGTH, _CRC = struct.Struct("<Q"), struct.Struct("<I")
+_ONE_BYTE = [bytes([n]) for n in range(128)]
+_ENTRY, _NAME, _VALUE = (bytes([number << 3 | BLOCK]) for number in (1, 1, 2))
+
+
+# Encode
+
+
+def encode_head(columns: Mapping[str, Any], image_bytes: int, extension: str) -> bytes:
+    """An Example up to its picture, whose `image_bytes` follow and end it."""
+    entries = [_column_entry(column, columns[column.name]) for column in COLUMNS]
+    entries.append(_entry(IMAGE_FORMAT, 1, _block(b"\x0a", extension.encode())))
+    value = b"\x0a" + _varint(image_bytes)
+    for tag in (b"\x0a", _VALUE):
+        value = tag + _varint(len(value) + image_bytes) + value
+    entry = _block(_NAME, IMAGE.encode()) + value
+    features = b"".join((*entries, _ENTRY, _varint(len(entry) + image_bytes), entry))
+    return b"".join((b"\x0a", _varint(len(features) + image_bytes), features))
+
+
+def _column_entry(column: Column, value: Any) -> bytes:
+    kind, many = _LIST_OF[column.type], (value,) if column.shape == "one" else value
+    if kind == 1:
+        return _entry(column.name, kind, b"".join([_block(b"\x0a", text.encode()) for text in many]))
+    packed = struct.pack(f"<{len(many)}f", *many) if kind == 2 else _pack_ints(many)
+    return _entry(column.name, kind, _block(b"\x0a", packed) if packed else b"")
+
+
+@lru_cache(maxsize=1 << 14)
+def _entry(name: str, kind: int, values: bytes) -> bytes:
+    """A name and its list of values. Most values come again and again: sources, instructions, masks, steps."""
+    return _block(_ENTRY, _block(_NAME, name.encode()) + _block(_VALUE, _block(bytes([kind << 3 | BLOCK]), values)))
+
+
+def _block(tag: bytes, value: bytes) -> bytes:
+    return b"".join((tag, _varint(len(value)), value))
+
+
+def _varint(value: int) -> bytes:
+    return _ONE_BYTE[value] if value < 128 else encode_varint(value)
+
+
+def _pack_ints(values: Sequence[int]) -> bytes:
+    """Packed int64; a negative number takes ten bytes."""
+    if not values or (min(values) >= 0 and max(values) < 128):
+        return bytes(values)
+    return b"".join([_varint(value % 2**64) for value in values])
+
+
+class TfrecordWriter(ShardWriter):
+    """One TFRecord file. A record's checksum is set when its picture is there: before the next record, or at the end."""
+
+    def __init__(self, file: FileIO, action_dim: int) -> None:
+        self._out, self._action_dim = ChunkWriter(file), action_dim
+        self._last: memoryview | None = None
+
+    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
+        """Length, its checksum, the Example, room for the checksum of that."""
+        self._finish()
+        head = encode_head(flatten(record, self._action_dim), image_bytes, extension)
+        self._last = room = self._out.room(FRAME + len(head) + image_bytes)
+        length = _LENGTH.pack(len(head) + image_bytes)
+        room[:HEADER] = length + _CRC.pack(masked_crc(length))
+        room[HEADER : HEADER + len(head)] = head
+        return room[HEADER + len(head) : -FOOTER]
+
+    def _finish(self) -> None:
+        if self._last is not None:
+            self._last[-FOOTER:] = _CRC.pack(masked_crc(bytes(self._last[HEADER:-FOOTER])))
+
+    def close(self) -> tuple[int, str]:
+        """The last checksum; the format has no end mark."""
+        self._finish()
+        return self._out.close()
+
+
+# Decode
+
+
+def _decode(payload: memoryview) -> Member:
+    """The example in a record. Raises ValueError where it is none of ours."""
+    features = decode_example(payload)
+    columns = {column.name: _values(column, features[column.name]) for column in COLUMNS}
+    (start, stop), (begin, end) = features[IMAGE].spans()[0], features[IMAGE_FORMAT].spans()[0]
+    record = memoryview(unflatten(columns))
+    return Member(columns["key"], str(payload[begin:end], "utf-8"), payload[start:stop], record)
+
+
+def _values(column: Column, feature: Feature) -> Any:
+    if column.type == "string":
+        found: list[Any] = [str(feature.payload[start:stop], "utf-8") for start, stop in feature.spans()]
+    elif column.type == "float32":
+        found = feature.floats().tolist()
+    else:
+        found = [bool(n) for n in feature.int64s()] if column.type == "bool" else feature.int64s().tolist()
+    return found[0] if column.shape == "one" else found
+
+
+class Tfds(Format):
+    """`mixture-train.tfrecord-00000-of-00004`, `dataset_info.json`, `features.json`."""
+
+    extension: ClassVar[str] = "tfrecord"
+
+    def open(self, file: FileIO, action_dim: int) -> TfrecordWriter:
+        """A writer of one TFRecord file."""
+        return TfrecordWriter(file, action_dim)
+
+    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
+        """A frame and two bodies: names of features take about as much as names of JSON, and numbers less."""
+        return FRAME + image_bytes + record_bytes
+
+    def shard_name(self, index: int, total: int, split: str) -> str:
+        """As TFDS names its shards."""
+        return shard_name(TEMPLATE, NAME, split_name(split), index, total)
+
+    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+        """The two JSON files of a version directory."""
+        shards = [Shard(str(beside.folder / shard.name), shard.examples) for shard in manifest.shards]
+        about = f"A co-training mixture of {', '.join(source.name for source in manifest.plan.sources)}."
+        beside.write(INFO, _json(encode_info(NAME, VERSION, {split_name(manifest.plan.split): shards}, about)))
+        beside.write(FEATURES, _json(encode_features(leaves(manifest.plan.action_dim))))
+
+    def reading(self, out: Path, manifest: Manifest) -> Reading:
+        """With the tensorflow-datasets package."""
+        call = f"tfds.builder_from_directory({str(out)!r}).as_dataset(split={split_name(manifest.plan.split)!r})"
+        return Reading("import tensorflow_datasets as tfds", call, _USE)
+
+    def read(self, path: Path) -> Iterator[Member]:
+        """Examples by records. A file that ends between two records is whole to its format: only their number tells."""
+        if not path.stat().st_size:
+            raise DataError("an empty shard", str(path), "build it again")
+        with path.open("rb") as file:
+            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        at = 0
+        while at < len(whole):
+            stop = _record_end(path, whole, at)
+            yield _member(path, whole[at + HEADER : stop - FOOTER], at)
+            at = stop
+
+
+def _record_end(path: Path, whole: memoryview, at: int) -> int:
+    """Where the record at byte `at` ends, its checksums checked."""
+    header = whole[at : at + HEADER]
+    length = payload_length(header) if len(header) == HEADER else None
+    if length is None or at + FRAME + length > len(whole):
+        raise DataError("a cut or damaged record", f"{path} byte {at}", "build it again")
+    stop = at + FRAME + length
+    if masked_crc(bytes(whole[at + HEADER : stop - FOOTER])) != _CRC.unpack(whole[stop - FOOTER : stop])[0]:
+        raise DataError("a record whose checksum is wrong", f"{path} byte {at}", "build it again")
+    return stop
+
+
+def _member(path: Path, payload: memoryview, at: int) -> Member:
+    try:
+        return _decode(payload)
+    except (MalformedError, msgspec.MsgspecError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"not an example record: {error}", f"{path} byte {at}", "build it again") from None
+
+
+# Metadata
+
+
+def leaves(action_dim: int) -> list[Leaf]:
+    """The features of the dataset, as TFDS knows them."""
+    picture = [Leaf(IMAGE, "image", "uint8", (None, None, 3), ""), Leaf(IMAGE_FORMAT, "text", "string")]
+    return picture + [_leaf(column, action_dim) for column in COLUMNS]
+
+
+def _leaf(column: Column, action_dim: int) -> Leaf:
+    if column.shape == "one":
+        return Leaf(column.name, "text" if column.type == "string" else "scalar", column.type)
+    return Leaf(column.name, "tensor", column.type, (action_dim if column.shape == "vector" and action_dim else None,))
+
+
+def split_name(split: str) -> str:
+    """A split as TFDS and Hugging Face can name it."""
+    return split.replace("-", "_")
+
+
+def _json(tree: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(tree, order="deterministic"), indent=2) + b"\n"
+
+
+_USE = """\
+picture = example["image"]                              # uint8[height, width, 3]
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+"""

@@ -1,0 +1,60 @@
+"""Reading finished mixtures: `load`. Small and optional: the shards are plain tar files that any WebDataset reader reads too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rt2data.errors import UsageError
+from rt2data.reading.contents import read_contents
+from rt2data.reading.decode import Decode, View, chosen
+from rt2data.reading.mixture import Mixture, require_rank
+from rt2data.reading.sampling import Cursor, Layout, Remainder, Share, cut_at
+from rt2data.reading.shards import Shards
+
+__all__ = ["Mixture", "load"]
+
+
+def load(
+    path: str | Path,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    epochs: int | None = 1,
+    decode: Decode | None = "rgb",
+    resize: tuple[int, int] | None = None,
+    columns: Sequence[str] | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    remainder: Remainder = "drop",
+    start: int = 0,
+    state: dict[str, Any] | None = None,
+) -> Mixture:
+    """Open a finished mixture for rank `rank` of `world`: an iterable of dictionaries, one for each example.
+
+    Each holds the fields of the record (`columns`; lists as numpy arrays, None where a web row has none) and `picture` by
+    `decode` and `resize` (see `View`). One iteration is a pass of `epochs` epochs; None never ends.
+
+    Every example comes exactly once in an epoch over all ranks. Examples already lie in mixed random order and are read in it,
+    without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`. Ranks get blocks of 16
+    examples in turn, the unit in which a build is exact. What cannot be shared out evenly at the end of an epoch, fewer than
+    `world` examples, is left out, or with `remainder="pad"` made even by repeating some, or with "keep" given to some ranks,
+    which then have one example more.
+
+    `start` begins behind so many examples of all ranks together; `state` where a `state_dict` was taken, by any number of ranks.
+
+    Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
+    arguments that make no sense.
+    """
+    contents = read_contents(Path(path))
+    require_rank(rank, world, contents.examples)
+    if (epochs is not None and epochs < 1) or start < 0 or remainder not in ("drop", "pad", "keep"):
+        raise UsageError(f"epochs={epochs}, start={start}, remainder={remainder!r}", do="see the docstring of load")
+    layout = Layout(tuple(shard.examples for shard in contents.shards), seed, shuffle)
+    share = Share(layout, rank, world, epochs, remainder)
+    view = View(decode, resize and (resize[0], resize[1]), chosen(columns))
+    mixture = Mixture(contents, share, Shards(Path(path), contents.shards), view, Cursor(cut_at(start, layout.total)))
+    if state is not None:
+        mixture.load_state_dict(state)
+    return mixture

@@ -1,0 +1,111 @@
+"""Which row is written where: rows lie in the store in random order, episodes are wanted whole, their steps in order.
+
+Only small columns are read, one file of rows at a time. Episodes come in the order of a keyed hash of their names, as TFDS too does
+it, so that any part of the output is a fair sample; web rows lie in such an order already.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rt2data.order import I64, U64, key64
+from rt2data.rlds.plan import ShardPlan
+from rt2data.store import Store, rows_file
+
+STEP_BYTES = 160
+"""About what a step takes besides its pictures."""
+
+Look = tuple[str, str, int, int]
+"""Camera, format, height, width."""
+
+
+@dataclass(frozen=True)
+class SplitIndex:
+    """Order and sizes of one split; n rows as they lie in the store."""
+
+    places: I64  # n: where each row comes in the output
+    starts: I64  # one for each episode: the place of its first row
+    sizes: I64  # one for each episode: about how many bytes
+    looks: Mapping[Look, int]  # rows that have such a picture
+
+    @property
+    def rows(self) -> int:
+        return len(self.places)
+
+    def shards(self, shard_bytes: int) -> tuple[ShardPlan, ...]:
+        """Runs of whole episodes of about so many bytes each."""
+        total = int(self.sizes.sum())
+        count = max(1, min(len(self.starts), round(total / shard_bytes)))
+        before = np.cumsum(self.sizes) - self.sizes
+        number = before * count // max(total, 1)
+        firsts = np.flatnonzero(np.diff(number, prepend=-1))
+        edges = np.append(self.starts[firsts], self.rows).tolist()
+        episodes = np.diff(np.append(firsts, len(self.starts))).tolist()
+        return tuple(ShardPlan(a, b - a, n) for a, b, n in zip(edges, edges[1:], episodes, strict=False))
+
+
+@dataclass
+class _Columns:
+    """What is taken of each row."""
+
+    group: list[U64] = field(default_factory=list)
+    step: list[I64] = field(default_factory=list)
+    size: list[I64] = field(default_factory=list)
+
+
+def index_split(store: Store, split: str, cameras: set[str]) -> SplitIndex:
+    """Order of one split; `cameras` are those whose pictures are to be written."""
+    columns, looks = _Columns(), Counter[Look]()
+    for table in _tables(store, split):
+        pictures = _pictures(table, cameras)
+        columns.step.append(table["step"].to_numpy().astype(np.int64))
+        columns.group.append(_hashes(table["group"]) if store.info.kind == "robot" else np.empty(0, np.uint64))
+        columns.size.append(np.bincount(pictures["row"], pictures["length"], table.num_rows).astype(np.int64) + STEP_BYTES)
+        looks.update(_looks(pictures))
+    size = np.concatenate(columns.size)
+    if store.info.kind == "web":
+        whole = np.arange(len(size), dtype=np.int64)
+        return SplitIndex(whole, whole, size, looks)
+    return _episodes(np.concatenate(columns.group), np.concatenate(columns.step), size, looks)
+
+
+def _tables(store: Store, split: str) -> Iterator[pa.Table]:
+    for number in range(len(store.info.splits[split].files)):
+        path = rows_file(store.path, split, number)
+        yield pq.read_table(path, columns=["group", "step", "images"], use_threads=False).combine_chunks()
+
+
+def _hashes(groups: pa.ChunkedArray) -> U64:
+    """Keyed hash of each row's episode."""
+    coded = groups.combine_chunks().dictionary_encode()
+    hashes = np.array([key64("episode", name) for name in coded.dictionary.to_pylist()], np.uint64)
+    found: U64 = hashes[coded.indices.to_numpy()]
+    return found
+
+
+def _pictures(table: pa.Table, cameras: set[str]) -> pa.Table:
+    """The wanted pictures, with the row each belongs to."""
+    images = table["images"].combine_chunks()
+    fields = {name: images.flatten().field(name) for name in ("camera", "format", "height", "width", "length")}
+    found = pa.table({**fields, "row": pc.list_parent_indices(images).cast(pa.int64())})
+    return found.filter(pc.is_in(found["camera"], pa.array(sorted(cameras), pa.string())))
+
+
+def _looks(pictures: pa.Table) -> Counter[Look]:
+    grouped = pictures.group_by(["camera", "format", "height", "width"], use_threads=False).aggregate([("row", "count")])
+    return Counter({(r["camera"], r["format"], r["height"], r["width"]): r["row_count"] for r in grouped.to_pylist()})
+
+
+def _episodes(group: U64, step: I64, size: I64, looks: Mapping[Look, int]) -> SplitIndex:
+    order = np.lexsort((step, group))
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    starts = np.flatnonzero(np.diff(group[order].view(np.int64), prepend=~group[order[:1]].view(np.int64)))
+    return SplitIndex(places, starts, np.add.reduceat(size[order], starts), looks)

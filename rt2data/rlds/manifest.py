@@ -1,0 +1,168 @@
+"""What the output says of itself, and sealing it: metadata, statistics, registration; manifest.json is written last."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import xxhash
+
+from rt2data import __version__
+from rt2data.actions.statistics import DimStats, openvla_statistics, summarize
+from rt2data.errors import DataError
+from rt2data.plan import empty_split
+from rt2data.publish import write_whole
+from rt2data.recipe.model import from_canonical
+from rt2data.rlds.decide import space_of
+from rt2data.rlds.episode import turn, widen
+from rt2data.rlds.plan import JOB, DatasetPlan, RldsJob, RldsPlan
+from rt2data.rlds.registration import FILE, registration
+from rt2data.rlds.shard import RldsShard
+from rt2data.store import Lost, Store, vectors
+from rt2data.tfrecord.directory import FEATURES, INFO, TEMPLATE
+from rt2data.tfrecord.features import encode_features
+
+MANIFEST, STATISTICS = "manifest.json", "dataset_statistics.json"
+WORKING = ("parts", "done", JOB)
+"""What only writing needs."""
+
+
+class RldsManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """manifest.json of datasets of episodes."""
+
+    version: int
+    kind: Literal["rlds"]
+    tool: str
+    tool_version: str
+    episodes: int
+    steps: int
+    bytes: int
+    plan: RldsPlan
+    rejects: dict[str, tuple[Lost, ...]]
+    recipe: dict[str, Any]
+    shards: tuple[RldsShard, ...]
+    files: dict[str, str]  # xxh3 of every other file
+
+
+def read_rlds_manifest(out: Path) -> RldsManifest:
+    """The manifest of a complete output. Raises DataError where there is none, or where it is damaged or of another kind."""
+    path = out / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RldsManifest)
+    except FileNotFoundError:
+        raise DataError("no manifest: not a complete output", str(out), "write it") from None
+    except msgspec.MsgspecError as error:
+        raise DataError(f"not the manifest of an RLDS output, or a damaged one: {error}", str(path), "write it again") from None
+
+
+def seal_rlds(folder: Path, job: RldsJob, shards: Sequence[RldsShard]) -> RldsManifest:
+    """Write what makes shards a dataset, then the manifest; remove what was only needed while writing."""
+    ordered = tuple(msgspec.structs.replace(s, fresh=True) for s in sorted(shards, key=lambda s: (s.dataset, s.split, s.index)))
+    files: dict[str, str] = {}
+    for dataset in job.plan.datasets:
+        for name, value in _metadata(dataset, job, [s for s in ordered if s.dataset == dataset.dataset]).items():
+            _write(folder, f"{dataset.folder}/{name}", pretty(value), files)
+    text = registration_of(job)
+    if text is not None:
+        _write(folder, FILE, text.encode(), files)
+    manifest = RldsManifest(
+        version=1,
+        kind="rlds",
+        tool="rt2data",
+        tool_version=__version__,
+        episodes=sum(s.episodes for s in ordered),
+        steps=sum(s.steps for s in ordered),
+        bytes=sum(s.bytes for s in ordered),
+        plan=job.plan,
+        rejects={name: Store(Path(path)).info.rejects for name, path in sorted(job.stores.items())},
+        recipe=job.recipe,
+        shards=ordered,
+        files=files,
+    )
+    write_whole(folder / MANIFEST, pretty(manifest))
+    for name in WORKING:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return manifest
+
+
+def _write(folder: Path, name: str, content: bytes, files: dict[str, str]) -> None:
+    write_whole(folder / name, content)
+    files[name] = xxhash.xxh3_128_hexdigest(content)
+
+
+def pretty(value: Any) -> bytes:
+    """JSON for people too."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def _metadata(dataset: DatasetPlan, job: RldsJob, shards: Sequence[RldsShard]) -> dict[str, Any]:
+    found = {INFO: _info(dataset, shards), FEATURES: encode_features(dataset.leaves)}
+    statistics = dataset_statistics(dataset, job)
+    return found if statistics is None else found | {STATISTICS: statistics}
+
+
+def _info(dataset: DatasetPlan, shards: Sequence[RldsShard]) -> dict[str, Any]:
+    """dataset_info.json, as TFDS reads it."""
+    told = [f"Source {dataset.source}, written by rt2data {__version__}.", *dataset.changes, *dataset.warnings]
+    splits = []
+    for split in dataset.splits:
+        here = [s for s in shards if s.split == split.name]
+        splits.append(
+            {
+                "name": split.name,
+                "shardLengths": [str(s.episodes) for s in here],
+                "numBytes": str(sum(s.bytes for s in here)),
+                "filepathTemplate": TEMPLATE,
+            }
+        )
+    return {
+        "name": dataset.dataset,
+        "version": dataset.version,
+        "description": "\n- ".join(told),
+        "fileFormat": "tfrecord",
+        "splits": splits,
+    }
+
+
+def dataset_statistics(dataset: DatasetPlan, job: RldsJob) -> dict[str, Any] | None:
+    """dataset_statistics.json as OpenVLA reads it, of the recipe's split (or the first there is) as it was written."""
+    store = Store(Path(job.stores[dataset.source]))
+    if store.info.kind != "robot":
+        return None
+    wanted = job.recipe["split"]
+    split = sorted(store.info.splits)[0] if empty_split(store.info, wanted) else wanted
+    action, state = _written(dataset, store, split)
+    space = space_of(from_canonical(msgspec.json.encode(job.recipe)).sources[dataset.source], store.info)
+    assert space is not None
+    mask = [number != space.gripper for number in range(action.size)]
+    return openvla_statistics(dataset.dataset, action, mask, store.info.splits[split].groups, state)
+
+
+def _written(dataset: DatasetPlan, store: Store, split: str) -> tuple[DimStats, DimStats | None]:
+    """Statistics of actions and states: the store's, or summed up anew where a skin changed them."""
+    known = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
+    state = DimStats.from_json(known["state"]) if known["state"] else None
+    if dataset.state_dim != store.info.state_dim:
+        kept = vectors(store.column(split, "state"), store.info.state_dim)
+        state = summarize(widen(kept, store.info.splits[split].rows, dataset.state_dim))
+    if dataset.grip is None:
+        return DimStats.from_json(known["action"]), state
+    actions = vectors(store.column(split, "action"), store.info.action_dim)
+    assert actions is not None
+    return summarize(turn(np.asarray(actions), dataset.grip)), state
+
+
+def registration_of(job: RldsJob) -> str | None:
+    """The Python that makes the plain robot datasets known to OpenVLA and Octo; None where there are none."""
+    recipe = from_canonical(msgspec.json.encode(job.recipe))
+    spaces = {}
+    for dataset in job.plan.datasets:
+        space = space_of(recipe.sources[dataset.source], Store(Path(job.stores[dataset.source])).info)
+        if space is not None:
+            spaces[dataset.source] = space
+    return registration(job.plan.datasets, spaces)

@@ -1,0 +1,171 @@
+"""What will be written: the datasets, their features and shards. Small, plain JSON; it decides every byte of the output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import xxhash
+
+from rt2data import __version__
+from rt2data.errors import SourceChangedError
+from rt2data.job import Job
+from rt2data.publish import write_whole
+from rt2data.records import Kind
+from rt2data.tfrecord.directory import TEMPLATE, shard_name
+from rt2data.tfrecord.features import STEPS, Leaf
+
+RLDS_VERSION = 1
+"""Raise when the same recipe and rows would give other bytes."""
+JOB = "rlds.json"
+
+
+class Grip(msgspec.Struct, frozen=True):
+    """The gripper as a skin wants it: value * slope + offset."""
+
+    dim: int
+    slope: float
+    offset: float
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """One feature of pictures: `format` is empty where they differ, a size is None where they differ."""
+
+    feature: str
+    camera: str
+    format: str
+    height: int | None
+    width: int | None
+
+
+class ShardPlan(msgspec.Struct, frozen=True):
+    """Rows first..first+rows-1 of the split, in the order in which they are written."""
+
+    first: int
+    rows: int
+    episodes: int
+
+
+class SplitPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One split of a dataset."""
+
+    name: str
+    rows: int
+    episodes: int
+    shards: tuple[ShardPlan, ...]
+
+
+class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One source as one TFDS dataset."""
+
+    source: str
+    kind: Kind
+    dataset: str
+    version: str
+    skin: str
+    digest: str
+    action_dim: int  # numbers of the action as written; 0 where there is none
+    state_dim: int
+    bins: int  # of a tokenized action; 0 for web and where no tokens are written
+    tokens: bool
+    pictures: tuple[Picture, ...]
+    grip: Grip | None
+    splits: tuple[SplitPlan, ...]
+    changes: tuple[str, ...]  # what differs from the source, in words
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Where the dataset lies in the output."""
+        return f"{self.dataset}/{self.version}"
+
+    def shard_name(self, split: str, number: int) -> str:
+        """File name of one shard."""
+        count = next(len(s.shards) for s in self.splits if s.name == split)
+        return shard_name(TEMPLATE, self.dataset, split, number, count)
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The features of an episode."""
+        own = self._robot() if self.kind == "robot" else self._web()
+        return tuple(sorted((*_SHARED, *own, *self._pictures(), *self._tokens()), key=lambda leaf: leaf.key))
+
+    def _robot(self) -> list[Leaf]:
+        found = [_step("action", "tensor", "float32", self.action_dim), _step("step", "scalar", "int32")]
+        found += [_step("observation/state", "tensor", "float32", self.state_dim)] if self.state_dim else []
+        return [*found, Leaf("episode_metadata/recorded_steps", "scalar", "int32")]
+
+    def _web(self) -> list[Leaf]:
+        acted = [_step("action", "tensor", "float32", self.action_dim), _step("action_mask", "tensor", "bool", self.action_dim)]
+        found = [_step("answer", "text", "string"), _step("answers", "ragged", "string")]
+        return [*found, *(acted if self.action_dim else ()), Leaf("episode_metadata/picture_id", "text", "string")]
+
+    def _pictures(self) -> list[Leaf]:
+        keys = [f"{STEPS}/observation/{p.feature}" for p in self.pictures]
+        return [Leaf(key, "image", "uint8", (p.height, p.width, 3), p.format) for key, p in zip(keys, self.pictures, strict=True)]
+
+    def _tokens(self) -> list[Leaf]:
+        if not self.tokens:
+            return []
+        bins = [_step("action_bins", "tensor", "int32", self.bins)] if self.bins else []
+        texts = [_step("prompt", "text", "string"), _step("target", "text", "string")]
+        return [*bins, *texts, _step("input_ids", "ragged", "int32"), _step("loss_mask", "ragged", "int32")]
+
+
+def _step(name: str, kind: Any, dtype: str, *shape: int) -> Leaf:
+    return Leaf(f"{STEPS}/{name}", kind, dtype, shape)
+
+
+_SHARED = (
+    Leaf("episode_metadata/episode_id", "text", "string"),
+    Leaf("episode_metadata/source", "text", "string"),
+    _step("discount", "scalar", "float32"),
+    _step("is_first", "scalar", "bool"),
+    _step("is_last", "scalar", "bool"),
+    _step("is_terminal", "scalar", "bool"),
+    _step("language_instruction", "text", "string"),
+    _step("reward", "scalar", "float32"),
+)
+
+
+class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is to be written."""
+
+    version: int = RLDS_VERSION
+    tool_version: str = __version__
+    fingerprint: str = ""
+    tokens: str | None  # fingerprint of the mixture's plan, whose template, tokenizer and codecs make the tokens
+    datasets: tuple[DatasetPlan, ...]
+
+    def dataset(self, name: str) -> DatasetPlan:
+        """The dataset of this name."""
+        return next(d for d in self.datasets if d.dataset == name)
+
+
+class RldsJob(msgspec.Struct, frozen=True, kw_only=True):
+    """rlds.json in the staging folder: the plan and where its parts are."""
+
+    plan: RldsPlan
+    recipe: dict[str, Any]
+    stores: dict[str, str]
+    mixture: Job | None  # renders the tokens
+
+
+def fingerprinted(plan: RldsPlan) -> RldsPlan:
+    """The plan with the hash of everything that decides the output's bytes."""
+    bare = msgspec.structs.replace(plan, fingerprint="")
+    return msgspec.structs.replace(plan, fingerprint=xxhash.xxh3_128_hexdigest(msgspec.json.encode(bare, order="deterministic")))
+
+
+def write_job(folder: Path, job: RldsJob) -> None:
+    """Put the job where the work orders find it."""
+    write_whole(folder / JOB, msgspec.json.encode(job))
+
+
+def read_job(folder: Path) -> RldsJob:
+    """The job of a staging folder. Raises SourceChangedError where it went away."""
+    try:
+        return msgspec.json.decode((folder / JOB).read_bytes(), type=RldsJob)
+    except FileNotFoundError:
+        raise SourceChangedError("the staging folder went away", str(folder), "run the same command again") from None

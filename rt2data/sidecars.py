@@ -1,0 +1,73 @@
+"""Files beside the shards, each whole or absent, and what was written: the manifest lists them with their hashes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import xxhash
+
+from rt2data.publish import output_errors, produce_whole, write_whole
+
+CHUNK = 1 << 20
+
+
+class SideFile(msgspec.Struct, frozen=True):
+    """A file beside the shards."""
+
+    bytes: int
+    xxh3_128: str
+
+
+@dataclass(frozen=True)
+class Sidecars:
+    """Writes files beside the shards of a build folder. A name may have folders in it, parted by `/`."""
+
+    folder: Path
+    files: dict[str, SideFile] = field(default_factory=dict)
+
+    def write(self, name: str, content: bytes) -> None:
+        """A file whose content is at hand. Raises OutputError."""
+        write_whole(self._place(name), content)
+        self.files[name] = SideFile(len(content), xxhash.xxh3_128_hexdigest(content))
+
+    def produce(self, name: str, produce: Callable[[Path], None]) -> None:
+        """A file that a library writes under a name it is given. Raises OutputError."""
+        produce_whole(self._place(name), produce)
+        self.files[name] = SideFile(*sized_hash(self.folder / name))
+
+    def write_editable(self, name: str, content: bytes) -> None:
+        """A file that its owner may edit or remove later: it is not listed. Raises OutputError."""
+        write_whole(self._place(name), content)
+
+    def notes(self, index: int) -> bytes:
+        """What the writer of a shard noted."""
+        return (self.folder / note_name(index)).read_bytes()
+
+    def _place(self, name: str) -> Path:
+        """Where a file goes. What a killed run left half written in a folder of its own is thrown away."""
+        path = self.folder / name
+        if path.parent != self.folder and not any(known.startswith(f"{path.parent.name}/") for known in self.files):
+            with output_errors(path):
+                shutil.rmtree(path.parent, ignore_errors=True)
+                path.parent.mkdir()
+        return path
+
+
+def note_name(index: int) -> str:
+    """File name of a shard's notes, which are there only while the output is built."""
+    return f"note-{index:06d}"
+
+
+def sized_hash(path: Path) -> tuple[int, str]:
+    """Size and xxh3-128 of a file's bytes. Raises OSError."""
+    digest, size = xxhash.xxh3_128(), 0
+    buffer = memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while got := file.readinto(buffer):
+            digest.update(buffer[:got])
+            size += got
+    return size, digest.hexdigest()

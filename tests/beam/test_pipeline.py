@@ -1,0 +1,145 @@
+"""The deployed pipeline runs the same graph as the command: the same bytes, here, and as Dataflow would get it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rt2data.beam import local
+from rt2data.build import Site, build_plainly
+from rt2data.errors import DataError, UsageError
+from rt2data.manifest import read_manifest
+from rt2data.recipe import Recipe
+from rt2data.resources import pipelines
+from tests.conftest import sha256_of
+
+Recipes = Callable[..., Recipe]
+MAIN = pipelines() / "build_mixture.py"
+DATAFLOW = (
+    "--runner=DataflowRunner",
+    "--dry_run=True",
+    "--no_auth",
+    "--project=some-project",
+    "--region=us-central1",
+    "--temp_location=gs://some-bucket/tmp",
+)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> ModuleType:
+    spec = spec_from_file_location("build_mixture_pipeline", MAIN)
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def plain(toy_recipe: Recipes, tmp_path: Path) -> str:
+    """What the plain program writes."""
+    build_plainly(toy_recipe(store=tmp_path / "store-plain"), Site(tmp_path / "plain"))
+    return sha256_of(tmp_path / "plain")
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--runner=FnApiRunner",), ("--direct_num_workers=2", "--direct_running_mode=multi_threading")], ids=str
+)
+def test_it_writes_the_same_bytes(pipeline: ModuleType, plain: str, tmp_path: Path, options: tuple[str, ...]) -> None:
+    pipeline.run(["--recipe", str(tmp_path / "mixture.yaml"), "--out", str(tmp_path / "out"), *options])
+    assert sha256_of(tmp_path / "out") == plain
+    assert read_manifest(tmp_path / "out").plan == read_manifest(tmp_path / "plain").plan
+
+
+def test_its_options_are_those_of_the_command(pipeline: ModuleType, toy_recipe: Recipes, tmp_path: Path) -> None:
+    recipe = ["--recipe", str(tmp_path / "mixture.yaml")]
+    pipeline.run([*recipe, "--robot-frac", "2/3", "--set", "seed=3"])
+    manifest = read_manifest(tmp_path / "mixture")
+    assert (manifest.plan.robot_frac, manifest.plan.seed) == ("2/3", 3)
+    with pytest.raises(UsageError, match="--overwrite"):
+        pipeline.run([*recipe, "--robot-frac", "1/3"])
+    pipeline.run([*recipe, "--robot-frac", "1/3", "--overwrite"])
+    assert read_manifest(tmp_path / "mixture").plan.robot_frac == "1/3"
+
+
+def test_failures_keep_their_type(pipeline: ModuleType, toy_recipe: Recipes, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="7 dimensions, action space metaworld has 4"):
+        pipeline.run(["--recipe", str(tmp_path / "mixture.yaml"), "--set", "robot.arm.action_space=metaworld"])
+    assert not (tmp_path / "mixture").exists()
+
+
+@pytest.mark.parametrize("slip", ["--robot_frac=0.3", "--overwite", "--reciep=x"])
+def test_slips_do_not_pass_as_options_of_beam(pipeline: ModuleType, slip: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        pipeline.parse([slip])
+    assert caught.value.code == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_options_of_beam_are_left_to_it(pipeline: ModuleType) -> None:
+    given = [*DATAFLOW, "--setup_file=./setup.py", "--sdk_container_image=image", "--max_num_workers=3", "--experiments=x"]
+    asked, rest = pipeline.parse(["--robot-frac", "0.5", *given])
+    assert asked.robot_frac == "0.5"
+    assert rest == given
+
+
+def test_a_failure_is_one_line_and_a_code(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, MAIN, "--recipe", "gone.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "build_mixture: no recipe at gone.yaml -> run rt2data init, or name one\n"
+
+
+def _dataflow_missing() -> str:
+    """The distribution that Beam's Dataflow runner needs and does not find."""
+    for module, distribution in (
+        ("google.cloud.storage", "google-cloud-storage"),
+        ("google.cloud.dataflow_v1beta3", "google-cloud-dataflow-client"),
+    ):
+        try:
+            if find_spec(module) is None:
+                return distribution
+        except ModuleNotFoundError:
+            return distribution
+    return ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(_dataflow_missing()), reason=f"Beam's Dataflow runner needs {_dataflow_missing()}, which is not installed")
+def test_dataflow_gets_a_graph_that_writes_the_same_bytes(
+    pipeline: ModuleType, plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Translated for Dataflow, as far as a machine without the cloud can go; then what would be sent is run by another runner."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    translate, sent = DataflowRunner.run_pipeline, []
+
+    def run_pipeline(self: Any, *arguments: Any) -> Any:
+        result = translate(self, *arguments)
+        sent.append(self.proto_pipeline)
+        result.wait_until_finish = elsewhere
+        return result
+
+    def elsewhere() -> None:
+        (graph,) = sent
+        for environment in graph.components.environments.values():
+            assert environment.urn == "beam:env:docker:v1"
+            environment.urn, environment.payload = "beam:env:embedded_python:v1", b""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(local, "_RUNS", {})  # a worker in the cloud knows nothing of this process
+            FnApiRunner().run_via_runner_api(graph, PipelineOptions([])).wait_until_finish()
+
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setattr(DataflowRunner, "run_pipeline", run_pipeline)
+    pipeline.run(["--recipe", str(tmp_path / "mixture.yaml"), "--out", str(tmp_path / "out"), *DATAFLOW])
+    assert sha256_of(tmp_path / "out") == plain
+    names = " ".join(transform.unique_name for transform in sent[0].components.transforms.values())
+    assert "PrepareUnit" in names
+    assert "WriteShard" in names

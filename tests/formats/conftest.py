@@ -1,0 +1,52 @@
+"""One real mixture, Bridge and COCO, written in any format; prepared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rt2data.build import Site, build_plainly
+from rt2data.formats.base import make_format
+from rt2data.formats.record import ExampleRecord, decode_record
+from rt2data.manifest import read_manifest
+from rt2data.recipe import read_recipe
+
+RECIPE = """
+robot_frac: 1/2
+size: {{num_examples: 90}}
+store: store
+shards: {{bytes: 2MB}}
+robot:
+  bridge: {{kind: rlds, path: {data}/rlds_bridge/bridge_dataset/1.0.0, action_space: widowx_bridge}}
+web:
+  coco:
+    kind: vqav2
+    questions: {data}/coco_web/annotations/v2_OpenEnded_mscoco_trainval2014_questions.json
+    annotations: {data}/coco_web/annotations/v2_mscoco_trainval2014_annotations.json
+    image_dirs: [{data}/coco_web/train2017, {data}/coco_web/val2017]
+"""
+
+
+@pytest.fixture(scope="session")
+def mixture(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of the mixture in a format."""
+    folder = tmp_path_factory.mktemp("formats")
+    (folder / "mixture.yaml").write_text(RECIPE.format(data=shared_data))
+
+    def build(name: str) -> Path:
+        out = folder / name
+        if not out.exists():
+            recipe = read_recipe(folder / "mixture.yaml", overrides=[f"shards.format={name}"])
+            build_plainly(recipe, Site(out))
+        return out
+
+    return build
+
+
+def examples(out: Path) -> list[tuple[bytes, ExampleRecord]]:
+    """Picture and record of each example of an output, in order, as our own reader gives them."""
+    manifest = read_manifest(out)
+    form = make_format(manifest.plan.format)
+    return [(bytes(m.image), decode_record(m.record)) for shard in manifest.shards for m in form.read(out / shard.name)]

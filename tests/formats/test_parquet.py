@@ -1,0 +1,68 @@
+"""Hugging Face's datasets opens our Parquet files by itself and gives the examples that the tar shards hold."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from rt2data.formats import parquet
+from rt2data.formats.parquet import Parquet
+from tests.contract.test_formats import Placed, content, read, web_record, write
+from tests.formats.conftest import examples
+from tests.formats.test_tfds import expected
+
+
+@pytest.fixture(scope="module")
+def loaded(mixture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`load_dataset` of the folder's files."""
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    files = str(mixture("parquet") / "train-*.parquet")
+    return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path_factory.mktemp("cache")))
+
+
+def test_datasets_gives_the_examples_of_the_tar_shards(mixture: Callable[[str], Path], loaded: Any) -> None:
+    from datasets import Image as Picture
+
+    wanted = {record.key: (image, record) for image, record in examples(mixture("webdataset"))}
+    assert len(loaded) == 90
+    for example in loaded.cast_column("image", Picture(decode=False)):
+        image, record = wanted[example["key"]]
+        assert example["image"] == {"bytes": image, "path": f"{record.key}.jpg"}
+        _same(example, {name: _text(value) for name, value in expected(record, 7).items()})
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(each) for each in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _same(example: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(example[name], value, err_msg=name)
+
+
+def test_datasets_knows_pictures_and_shapes(mixture: Callable[[str], Path], loaded: Any) -> None:
+    example, (image, _) = loaded[0], examples(mixture("parquet"))[0]
+    assert example["image"].size == Image.open(io.BytesIO(image)).size
+    assert loaded.features["action"].length == 7
+    assert loaded.with_format("numpy")[:3]["action"].shape == (3, 7)
+
+
+def test_a_row_group_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In rows and in bytes; a larger picture has one of its own."""
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 10_000)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 4)
+    sizes = [100] * 9 + [4_000] * 5 + [30_000, 10_000]
+    placed = tuple(Placed(f"k{n}", "jpg", content(size), web_record(f"k{n}")) for n, size in enumerate(sizes))
+    path, _, _ = write(Parquet(), tmp_path, placed)
+    assert read(Parquet(), path) == list(placed)
+    groups = pq.ParquetFile(path).metadata
+    assert [groups.row_group(g).num_rows for g in range(groups.num_row_groups)] == [4, 4, 3, 2, 1, 1, 1]

@@ -1,0 +1,85 @@
+"""TFDS opens our directory by itself and gives the examples that the tar shards hold."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from rt2data.formats.flat import COLUMNS
+from rt2data.formats.record import ExampleRecord
+from rt2data.formats.tfds import encode_head
+from tests.contract.test_formats import robot_record, web_record
+from tests.formats.conftest import examples
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def tfds() -> Any:
+    return pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed")
+
+
+@pytest.fixture(scope="module")
+def loaded(mixture: Callable[[str], Path], tfds: Any) -> list[Mapping[str, Any]]:
+    """All examples, pictures undecoded."""
+    builder = tfds.builder_from_directory(mixture("tfds"))
+    assert builder.info.splits["train"].num_examples == 90
+    return list(tfds.as_numpy(builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})))
+
+
+def test_tfds_gives_the_examples_of_the_tar_shards(mixture: Callable[[str], Path], loaded: list[Mapping[str, Any]]) -> None:
+    wanted = {record.key: (image, record) for image, record in examples(mixture("webdataset"))}
+    assert len(loaded) == len(wanted) == 90
+    for example in loaded:
+        image, record = wanted[example["key"].decode()]
+        assert example["image"] == image
+        for name, value in expected(record, 7).items():
+            np.testing.assert_array_equal(example[name], value, err_msg=name)
+
+
+def expected(record: ExampleRecord, dim: int) -> dict[str, Any]:
+    """What a trainer should get: actions padded, zeros and no mask for web."""
+    web = {"action": [0.0] * dim, "action_mask": [False] * dim, "action_bins": [], "terminate": False, "step": -1, "state": []}
+    web |= {"episode": "", "action_space": "", "codec": ""}
+    values = {name: web[name] if value is None else value for name, value in msgspec.structs.asdict(record).items()}
+    floats = {name: np.array(values[name], np.float32) for name in ("action", "state")}
+    texts = {name: value.encode() for name, value in values.items() if isinstance(value, str)}
+    return values | floats | texts | {"answers": [answer.encode() for answer in record.answers]}
+
+
+def test_shapes_and_types(mixture: Callable[[str], Path], tfds: Any, loaded: list[Mapping[str, Any]]) -> None:
+    features = tfds.builder_from_directory(mixture("tfds")).info.features
+    assert set(features) == {"image", "image_format", *(column.name for column in COLUMNS)}
+    assert features["action"].shape == (7,) and features["action"].np_dtype == np.float32
+    assert {example["action"].shape for example in loaded} == {(7,)}
+    assert {example["loss_mask"].dtype for example in loaded} == {np.dtype(np.uint8)}
+
+
+def test_pictures_are_decoded(mixture: Callable[[str], Path], tfds: Any) -> None:
+    """Within a step or two of another JPEG decoder."""
+    example = next(iter(tfds.as_numpy(tfds.builder_from_directory(mixture("tfds")).as_dataset(split="train[:1]"))))
+    image = next(image for image, record in examples(mixture("webdataset")) if record.key == example["key"].decode())
+    seen = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"), np.int16)
+    assert example["image"].shape == seen.shape
+    assert np.abs(example["image"] - seen).mean() < 2
+
+
+@pytest.mark.parametrize("record", [robot_record("a", step=300, input_ids=[0, 127, 128, 2**31 - 1]), web_record("b", answers=[])])
+def test_protobuf_reads_the_same_example(record: bytes) -> None:
+    example_pb2 = pytest.importorskip("tensorflow.core.example.example_pb2", reason="TensorFlow is not installed")
+    from rt2data.formats.flat import flatten
+
+    columns, image = flatten(record, 7), bytes(range(200))
+    found = example_pb2.Example.FromString(encode_head(columns, len(image), "png") + image).features.feature
+    assert found["image"].bytes_list.value == [image]
+    for name in ("step", "input_ids", "loss_mask", "action_mask"):
+        assert list(found[name].int64_list.value) == list(np.ravel(columns[name]).astype(int))
+    assert list(found["action"].float_list.value) == list(columns["action"])
+    assert [value.decode() for value in found["answers"].bytes_list.value] == list(columns["answers"])

@@ -1,0 +1,108 @@
+"""The PyTorch dataset: the same batches for any number of workers, exact resume with workers reading ahead, torchdata's protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rt2data
+from tests.reading.conftest import EXAMPLES
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:'set_vital' is deprecated")
+torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'rt2data[torch]')")
+
+from rt2data.reading.torch import TorchMixture  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+
+LIGHT = {"decode": None, "columns": ("key", "kind", "input_ids")}
+
+
+def batches_of(dataset: Any, workers: int, **options: Any) -> list[dict[str, Any]]:
+    return list(DataLoader(dataset, batch_size=None, num_workers=workers, **options))
+
+
+def names(batches: list[dict[str, Any]]) -> list[list[str]]:
+    return [batch["key"] for batch in batches]
+
+
+def test_a_batch_has_tensors(mixture: Path) -> None:
+    opened = rt2data.load(mixture, resize=(16, 16))
+    expected = next(rt2data.load(mixture, resize=(16, 16)).batches(8))
+    batch = next(iter(TorchMixture(opened, 8)))
+    assert batch["picture"].dtype == torch.uint8 and batch["picture"].shape == (8, 16, 16, 3)
+    assert batch["action"].dtype == torch.float32 and batch["loss_mask"].dtype == torch.bool
+    for name, value in expected.items():
+        assert np.array_equal(batch[name].numpy(), value) if isinstance(value, np.ndarray) else batch[name] == value, name
+
+
+@pytest.mark.parametrize("world", [1, 2, 4, 8])
+def test_batches_are_the_same_for_any_number_of_workers(mixture: Path, world: int) -> None:
+    found = []
+    for rank in range(world):
+        plain = list(rt2data.load(mixture, rank=rank, world=world, remainder="keep", **LIGHT).batches(24))
+        for workers in (0, 2, 4):
+            opened = rt2data.load(mixture, rank=rank, world=world, remainder="keep", **LIGHT)
+            assert names(batches_of(TorchMixture(opened, 24), workers)) == names(plain)
+        found += [key for batch in plain for key in batch["key"]]
+    assert len(found) == len(set(found)) == EXAMPLES
+
+
+@pytest.mark.parametrize("workers", [0, 2, 4])
+def test_resume_from_the_state_of_a_batch(mixture: Path, workers: int) -> None:
+    whole = batches_of(TorchMixture(rt2data.load(mixture, epochs=2, **LIGHT), 24), workers)
+    for step in (0, 1, 41, len(whole) - 2):
+        opened = rt2data.load(mixture, epochs=2, state=whole[step]["state"], **LIGHT)
+        assert names(batches_of(TorchMixture(opened, 24), 3 - workers // 2)) == names(whole[step + 1 :])
+        again = TorchMixture(rt2data.load(mixture, epochs=2, **LIGHT), 24)
+        again.load_state_dict(whole[step]["state"])
+        assert names(batches_of(again, workers)) == names(whole[step + 1 :])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_one_by_one(mixture: Path, workers: int) -> None:
+    found = [example["key"] for example in DataLoader(TorchMixture(rt2data.load(mixture, **LIGHT)), None, num_workers=workers)]
+    assert sorted(found) == sorted(example["key"] for example in rt2data.load(mixture, **LIGHT))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_passes(mixture: Path, workers: int) -> None:
+    """Workers that stay go on with the next epoch; those that are started anew are told the epoch."""
+    whole = names(batches_of(TorchMixture(rt2data.load(mixture, epochs=2, **LIGHT), 25), 0))
+    dataset = TorchMixture(rt2data.load(mixture, **LIGHT), 25)
+    kept = DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=bool(workers))
+    assert names(list(kept)) + names(list(kept)) == whole
+    told = TorchMixture(rt2data.load(mixture, **LIGHT), 25)
+    found = []
+    for epoch in range(2):
+        told.set_epoch(epoch)
+        found += names(batches_of(told, workers))
+    assert found == whole
+
+
+def test_drop_last(mixture: Path) -> None:
+    for workers in (0, 2):
+        dropped = batches_of(TorchMixture(rt2data.load(mixture, **LIGHT), 48, drop_last=True), workers)
+        assert [len(batch["key"]) for batch in dropped] == [48] * (EXAMPLES // 48)
+
+
+@pytest.mark.parametrize(("workers", "batch_size"), [(0, 24), (0, None), (2, 25), (2, None), (4, 24)])
+def test_stateful_dataloader(mixture: Path, workers: int, batch_size: int | None) -> None:
+    torchdata = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
+
+    def opened() -> Any:
+        dataset = TorchMixture(rt2data.load(mixture, **LIGHT), batch_size)
+        return torchdata.StatefulDataLoader(dataset, batch_size=None, num_workers=workers)
+
+    whole = [batch["key"] for batch in opened()]
+    assert len(whole) == (-(-EXAMPLES // batch_size) if batch_size else EXAMPLES)
+    for step in (19, len(whole) - 1, len(whole)):
+        first = opened()
+        begun = iter(first)
+        for _ in range(step):
+            next(begun)
+        second = opened()
+        second.load_state_dict(first.state_dict())
+        assert [batch["key"] for batch in second] == whole[step:]

@@ -1,0 +1,115 @@
+"""Names, cameras and grippers as loaders want them; and the registration that is offered for the rest."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from rt2data.actions.space import load_space
+from rt2data.errors import UsageError
+from rt2data.rlds.plan import DatasetPlan, Picture
+from rt2data.rlds.registration import registration
+from rt2data.rlds.skins import SKINS, feature_name, find_skin, grip, name_datasets, name_pictures, require_fit
+from rt2data.store import StoreInfo
+
+PLAIN, BRIDGE, LIBERO = (SKINS[name] for name in ("plain", "bridge", "libero"))
+WIDOWX = load_space("widowx_bridge")
+
+
+def info(cameras: tuple[str, ...] = ("front", "wrist"), action: int = 7, state: int = 7) -> StoreInfo:
+    settings = {"version": 1, "tool_version": "0", "name": "arm", "kind": "robot", "source": "rlds", "settings": {}, "digest": ""}
+    return StoreInfo(
+        **settings,  # type: ignore[arg-type]
+        camera=cameras[0],
+        cameras=cameras,
+        action_dim=action,
+        state_dim=state,
+        splits={},
+        rejects=(),
+        conversions={},
+        bytes_read=0,
+    )
+
+
+def test_features_of_cameras() -> None:
+    assert name_pictures(PLAIN, info(), ()) == {"image_front": "front", "image_wrist": "wrist"}
+    assert name_pictures(LIBERO, info(("front", "side", "wrist")), ()) == {"image": "front", "wrist_image": "wrist"}
+    assert name_pictures(BRIDGE, info(), ()) == {"image_0": "front", "image_1": "wrist"}
+    assert name_pictures(BRIDGE, info(("image_0", "image_2")), ()) == {"image_0": "image_0", "image_2": "image_2"}
+    assert name_pictures(LIBERO, info(), ["front", "wrist_image=front"]) == {"image": "front", "wrist_image": "front"}
+    assert feature_name("cam/high left") == "image_cam_high_left"
+
+
+@pytest.mark.parametrize("wished", [["back"], ["a=front", "a=wrist"], ["1x=front"]])
+def test_cameras_that_cannot_be(wished: list[str]) -> None:
+    with pytest.raises(UsageError):
+        name_pictures(PLAIN, info(), wished)
+
+
+def test_names_of_datasets() -> None:
+    assert name_datasets(PLAIN, ["arm"], ["vqa"], {}) == {"arm": "arm_rlds", "vqa": "vqa_rlds"}
+    assert name_datasets(BRIDGE, ["arm"], ["vqa"], {"vqa": "mine"}) == {"arm": "bridge_dataset", "vqa": "mine"}
+    assert name_datasets(BRIDGE, ["a", "b"], [], {"a": "bridge_dataset"}) == {"a": "bridge_dataset", "b": "bridge_orig"}
+
+
+@pytest.mark.parametrize(
+    ("robots", "wished"),
+    [(["a", "b", "c"], {}), (["a"], {"b": "x"}), (["a"], {"a": "Bad-name"}), (["a", "b"], {"a": "x", "b": "x"})],
+)
+def test_names_that_cannot_be(robots: list[str], wished: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        name_datasets(BRIDGE, robots, [], wished)
+
+
+def test_who_can_wear_a_skin() -> None:
+    require_fit(BRIDGE, info(), WIDOWX)
+    with pytest.raises(UsageError, match="states of 7 numbers"):
+        require_fit(BRIDGE, info(state=0), WIDOWX)
+    with pytest.raises(UsageError, match="actions of 7 numbers"):
+        require_fit(LIBERO, info(action=14), load_space("generic_nd").sized(14))
+    require_fit(PLAIN, info(action=14), load_space("generic_nd").sized(14))
+    with pytest.raises(UsageError, match="no skin"):
+        find_skin("fur")
+
+
+def test_the_gripper_is_turned_only_where_it_must() -> None:
+    assert grip(PLAIN, WIDOWX) is None
+    assert grip(BRIDGE, WIDOWX) is None
+    turned = grip(LIBERO, WIDOWX)  # from 1 open, 0 closed to -1 open, 1 closed
+    assert turned is not None
+    assert (turned.dim, 1 * turned.slope + turned.offset, 0 * turned.slope + turned.offset) == (6, -1.0, 1.0)
+
+
+def plan(action: int, dataset: str = "arm_rlds") -> DatasetPlan:
+    pictures = (Picture("image_front", "front", "jpeg", 8, 8), Picture("image_wrist", "wrist", "jpeg", 8, 8))
+    return DatasetPlan(
+        source="arm",
+        kind="robot",
+        dataset=dataset,
+        version="1.0.0",
+        skin="plain",
+        digest="",
+        action_dim=action,
+        state_dim=3,
+        bins=0,
+        tokens=False,
+        pictures=pictures,
+        grip=None,
+        splits=(),
+        changes=(),
+    )
+
+
+def test_registration_is_python_that_knows_what_it_cannot_register() -> None:
+    text = registration([plan(7)], {"arm": WIDOWX})
+    assert text is not None
+    tree = ast.parse(text)
+    assert {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} == {"arm_rlds_transform", "openvla", "octo"}
+    assert '"primary": "image_front", "secondary": None, "wrist": "image_wrist"' in text
+    assert "1 open, 0 closed" not in text
+    wide = registration([plan(5)], {"arm": load_space("generic_nd").sized(5)})
+    assert wide is not None
+    ast.parse(wide)
+    assert wide.count("no encoding of 5 numbers") == 2
+    assert registration([], {}) is None

@@ -1,0 +1,187 @@
+"""Arrows point down only: who may import whom, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# From the ground up. A room imports from its own layer and from those above it in this list, never from those below.
+LAYERS = {
+    "ground": {"__init__", "errors", "exact", "order", "paths", "records", "resources"},
+    "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "text", "tfrecord"},
+    "raw and laid down": {"formats", "sources", "standardize", "store"},
+    "asked and decided": {"job", "plan", "recipe", "render"},
+    "work": {"gather", "manifest", "mix", "prepare", "work"},
+    "whole": {"build", "demo", "inspection", "reading", "report", "rlds", "schemagen", "shelf", "verify"},
+    "graph": {"beam"},
+    "talk": {"__main__", "cli", "pipelines"},
+}
+RANK = {room: rank for rank, rooms in enumerate(LAYERS.values()) for room in rooms}
+AT_RUN_TIME = ("tensorflow", "tensorflow_datasets", "torch", "jax", "yaml", "dill", "cloudpickle")
+"""Never imported: heavy, or able to run what a file says."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import of a module of ours."""
+
+    importer: str
+    name: str  # dotted: a module, or something of a module
+    line: int
+    at_top: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer}, line {self.line}: {self.name}"
+
+
+def files() -> Iterator[Path]:
+    for folder in ("rt2data", "pipelines"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Module name -> what it says."""
+    return {_module(path): ast.parse(path.read_text("utf-8")) for path in files()}
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    """All of them, those inside functions too; not those for type checkers alone."""
+    return tuple(each for module, tree in trees().items() for each in _imports(module, tree.body, at_top=True))
+
+
+def _imports(module: str, body: list[ast.stmt], at_top: bool) -> Iterator[Import]:
+    for node in body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from _imports(module, node.orelse, at_top)
+        elif isinstance(node, ast.Import):
+            yield from (Import(module, alias.name, node.lineno, at_top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}, line {node.lineno}: imports are absolute"
+            yield from (Import(module, f"{node.module}.{alias.name}", node.lineno, at_top) for alias in node.names)
+        else:
+            inner = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            bodies = [getattr(node, field, []) for field in ("body", "orelse", "finalbody")]
+            bodies += [handler.body for handler in getattr(node, "handlers", [])] + [
+                case.body for case in getattr(node, "cases", [])
+            ]
+            for each in bodies:
+                yield from _imports(module, each, inner)
+
+
+def room(name: str) -> str:
+    """`rt2data.text.words` lies in `text`; what stands in the package's own file is `__init__`."""
+    parts = name.split(".")
+    if parts[0] != "rt2data":
+        return parts[0]
+    inside = ".".join(parts[:2])
+    return (
+        parts[1]
+        if len(parts) > 1 and any(module == inside or module.startswith(inside + ".") for module in trees())
+        else "__init__"
+    )
+
+
+def ours() -> list[Import]:
+    return [each for each in imports() if each.name.split(".")[0] in ("rt2data", "pipelines", "tests")]
+
+
+def imported(*packages: str) -> list[Import]:
+    return [each for each in imports() if each.name.split(".")[0] in packages]
+
+
+def test_every_room_has_its_layer() -> None:
+    rooms = {room(module) for module in trees()}
+    assert rooms - RANK.keys() == set(), "name the layer of a new room in LAYERS"
+    assert RANK.keys() - rooms == set(), "these rooms are gone"
+
+
+def test_arrows_point_down() -> None:
+    """But for the package's front door, which opens rooms when they are asked for."""
+    inside = [each for each in ours() if each.importer != "rt2data" or each.at_top]
+    up = [str(each) for each in inside if RANK[room(each.importer)] < RANK[room(each.name)]]
+    assert up == []
+
+
+def test_nothing_goes_round_in_circles() -> None:
+    """Modules, by the imports at their tops. A room's table of what is in it is looked up late."""
+    graph: dict[str, set[str]] = {module: set() for module in trees()}
+    for each in ours():
+        if each.at_top:
+            graph[each.importer].add(_known(each.name, graph))
+    try:
+        TopologicalSorter({module: needed - {module} for module, needed in graph.items()}).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def _known(name: str, modules: dict[str, set[str]]) -> str:
+    while name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_nothing_shipped_imports_what_uses_it() -> None:
+    assert [str(each) for each in ours() if each.name.split(".")[0] in ("tests", "pipelines")] == []
+
+
+def test_only_the_graph_imports_beam() -> None:
+    users = {room(each.importer) for each in imported("apache_beam")}
+    assert users <= {"beam", "pipelines"}
+    modules = {each.importer for each in imported("apache_beam") if each.at_top}
+    assert modules == {"rt2data.beam.graph"}, "its import takes seconds: elsewhere it is imported when it is needed"
+
+
+def test_nothing_imports_what_is_heavy_or_unsafe() -> None:
+    assert [str(each) for each in imported(*AT_RUN_TIME)] == []
+
+
+def test_nothing_runs_what_a_file_says() -> None:
+    """No pickle is read (but an error's, made on the same line), nothing is evaluated."""
+    for module, tree in trees().items():
+        for node in ast.walk(tree):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            assert called not in ("eval", "exec", "compile", "__import__", "pickle.load", "pickle.Unpickler"), f"{module}: {called}"
+            if called == "pickle.loads":
+                assert isinstance(node, ast.Call)
+                assert ast.unparse(node.args[0]).startswith("pickle.dumps("), module
+    assert {each.importer for each in imported("pickle", "marshal", "shelve")} <= {"rt2data.beam.pool"}
+
+
+def test_the_library_prints_nothing() -> None:
+    talkers = {
+        room(module)
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "input")
+    }
+    assert talkers <= {"cli"}
+
+
+def test_the_command_imports_little_at_its_top() -> None:
+    tops = {each.name.split(".")[0] for each in imports() if each.importer == "rt2data.cli.app" and each.at_top}
+    assert tops - sys.stdlib_module_names <= {"typer", "rt2data"}
+    assert {room(each.name) for each in ours() if each.importer == "rt2data.cli.app" and each.at_top} == {"__init__", "errors"}
+
+
+def test_workers_import_neither_beam_nor_tensorflow() -> None:
+    """What a worker process imports, in a process of its own."""
+    script = "import sys, rt2data.work; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "rt2data" in loaded
+    assert not {"apache_beam", "typer", "rich", "grpc", "google", "pandas", *AT_RUN_TIME} & set(loaded)
