@@ -116,6 +116,40 @@ def build_mixture(
     build(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), out, overwrite, restart, allow_bad)
 
 
+class SkinChoice(StrEnum):
+    """Whose layout."""
+
+    plain = "plain"
+    bridge = "bridge"
+    libero = "libero"
+
+
+@app.command(epilog="Example: rt2data write-rlds -o rlds --skin bridge --name tabletop=bridge_dataset")
+def write_rlds(
+    recipe: RecipePath = Path("mixture.yaml"),
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name with -rlds.")] = None,
+    skin: Annotated[SkinChoice, typer.Option(help="Layout of the steps: ours, or one that OpenVLA's and Octo's loaders know.")] = SkinChoice.plain,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Write prompts, targets and token ids with each step.")] = False,
+    cameras: Annotated[list[str] | None, typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write.")] = None,
+    names: Annotated[list[str] | None, typer.Option("--name", metavar="SOURCE=DATASET", help="Name of a source's dataset.")] = None,
+    dataset_version: Annotated[str, typer.Option(help="Version of the datasets.")] = "1.0.0",
+    robot_frac: RobotFrac = None,
+    overrides: Overrides = None,
+    workers: Workers = None,
+    pool: Pool = PoolChoice.processes,
+    overwrite: Annotated[bool, typer.Option(help="Replace other complete datasets at the output.")] = False,
+    restart: Annotated[bool, typer.Option(help="Throw away unfinished ones at the output.")] = False,
+    allow_bad: AllowBad = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the recipe's sources as RLDS: TFDS directories with steps in episodes, for tensorflow-datasets, OpenVLA and Octo."""
+    from rt2data.cli.rlds import write_rlds as write
+
+    asked = _asked(recipe, robot_frac, overrides, None, workers, pool, json, quiet)
+    write(asked, out, skin.value, tokens, cameras or (), names or (), dataset_version, overwrite, restart, allow_bad)
+
+
 @app.command(epilog="Example: rt2data verify mixture")
 def verify(
     out: Annotated[Path, typer.Argument(help="A finished mixture.")] = Path("mixture"),
@@ -125,6 +159,12 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Check everything again: hashes, counts, order, schema, fractions, tokens. Names every fault; exit code 3 for any."""
+    from rt2data.rlds.verify import is_rlds
+
+    if is_rlds(out):
+        from rt2data.cli.rlds import verify_rlds
+
+        raise typer.Exit(verify_rlds(out, workers, pool.value, json))
     from rt2data.cli.verify import verify as check
 
     raise typer.Exit(check(out, workers, pool.value, json, quiet))

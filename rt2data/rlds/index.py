@@ -73,7 +73,7 @@ def index_split(store: Store, split: str, cameras: set[str]) -> SplitIndex:
     if store.info.kind == "web":
         whole = np.arange(len(size), dtype=np.int64)
         return SplitIndex(whole, whole, size, looks)
-    return _episodes(np.concatenate(columns.group), np.concatenate(columns.step), size, looks)
+    return order_episodes(np.concatenate(columns.group), np.concatenate(columns.step), size, looks)
 
 
 def _tables(store: Store, split: str) -> Iterator[pa.Table]:
@@ -103,7 +103,8 @@ def _looks(pictures: pa.Table) -> Counter[Look]:
     return Counter({(r["camera"], r["format"], r["height"], r["width"]): r["row_count"] for r in grouped.to_pylist()})
 
 
-def _episodes(group: U64, step: I64, size: I64, looks: Mapping[Look, int]) -> SplitIndex:
+def order_episodes(group: U64, step: I64, size: I64, looks: Mapping[Look, int]) -> SplitIndex:
+    """Order of n rows by hash of their episode, then by step; `size` are their bytes."""
     order = np.lexsort((step, group))
     places = np.empty_like(order)
     places[order] = np.arange(len(order))

@@ -112,13 +112,9 @@ def write_rlds(
     is closed when a run fails or is interrupted.
     """
     run = _Run(pool, on_result)
-    try:
-        with site.held():
-            job, index = _decided(recipe, wishes, run, allow_bad)
-            return site.finished(job) or _write(site, job, index, run)
-    except BaseException:
-        pool.close()
-        raise
+    with site.held():
+        job, index = _decided(recipe, wishes, run, allow_bad)
+        return site.finished(job) or _write(site, job, index, run)
 
 
 @dataclass(frozen=True)
@@ -127,14 +123,21 @@ class _Run:
     on_result: Listener
 
     def all(self, work: Callable[[Any], Any], orders: Sequence[Any]) -> list[Any]:
-        """Carry out work orders; results in their order. The first failure is raised as it was raised."""
-        futures = []
+        """Carry out work orders; results in their order. The first failure is raised as it was, once nothing more is written."""
+        try:
+            return [future.result() for future in self._submitted(work, orders)]
+        except BaseException:
+            self.pool.close()
+            raise
+
+    def _submitted(self, work: Callable[[Any], Any], orders: Sequence[Any]) -> list[Future[Any]]:
+        futures: list[Future[Any]] = []
         for order in orders:
             futures.append(self.pool.submit(work, order))
             futures[-1].add_done_callback(self._hear)
             if futures[-1].done() and futures[-1].exception():
-                break
-        return [future.result() for future in futures]
+                break  # where the caller itself does the work
+        return futures
 
     def _hear(self, done: Future[Any]) -> None:
         if not done.cancelled() and done.exception() is None:

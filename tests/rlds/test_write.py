@@ -219,3 +219,26 @@ def test_the_manifest_says_what_differs_from_the_source(toy_recipe: Read, tmp_pa
     assert (found["action"]["min"][6], found["action"]["max"][6]) == (-1.0, 1.0)
     assert (found["action"]["mask"], len(found["proprio"]["mean"])) == ([True] * 6 + [False], 8)
     assert (found["num_transitions"], found["num_trajectories"]) == (EPISODES * STEPS, EPISODES)
+
+
+def test_the_command_says_what_was_written(toy_recipe: Read, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rt2data.cli.build import Asked
+    from rt2data.cli.rlds import verify_rlds as check
+    from rt2data.cli.rlds import write_rlds as command
+
+    toy_recipe()
+    asked = Asked(tmp_path / "mixture.yaml", None, (), 0, "processes", False, False)
+    command(asked, None, "plain", False, ["front"], ["qa=my_vqa"], "1.2.3", False, False, False)
+    said = capsys.readouterr()
+    assert "tfds.load('arm_rlds:1.2.3'" in said.out
+    assert "def arm_rlds_transform" in said.out
+    assert "is_first and is_last" in said.err
+    assert (tmp_path / "mixture-rlds/my_vqa/1.2.3/features.json").is_file()
+    assert check(tmp_path / "mixture-rlds", 0, "processes", as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["ok"]
+    with pytest.raises(UsageError, match="is not SOURCE=DATASET"):
+        command(asked, None, "plain", False, (), ["qa"], "1.0.0", False, False, False)
+    for wrong in ({"version": "1"}, {"cameras": ("back",)}, {"names": {"arm": "No"}}, {"skin": "fur"}):
+        with pytest.raises(UsageError):
+            write(toy_recipe(), tmp_path / "wrong", **wrong)
+    assert not (tmp_path / "wrong").exists()

@@ -1,0 +1,45 @@
+"""Which row goes where: a permutation that keeps episodes whole and their steps in order, cut between episodes."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rt2data.rlds.index import order_episodes
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> tuple[list[int], list[int], list[int]]:
+    """Hash of the episode, number of the step and size of rows that lie in any order."""
+    lengths = draw(st.dictionaries(st.integers(0, 2**64 - 1), st.integers(1, 9), min_size=1, max_size=12))
+    steps = draw(st.permutations([(group, 3 * step) for group, length in lengths.items() for step in range(length)]))
+    sizes = draw(st.lists(st.integers(1, 10_000), min_size=len(steps), max_size=len(steps)))
+    return [group for group, _ in steps], [step for _, step in steps], sizes
+
+
+@given(rows(), st.integers(1, 50_000))
+@settings(max_examples=150, deadline=None)
+def test_every_row_has_one_place_in_its_episode(found: tuple[list[int], list[int], list[int]], shard_bytes: int) -> None:
+    group, step, size = np.array(found[0], np.uint64), np.array(found[1], np.int64), np.array(found[2], np.int64)
+    index = order_episodes(group, step, size, {})
+    assert sorted(index.places.tolist()) == list(range(len(group)))
+    placed = np.argsort(index.places)
+    runs = np.split(placed, index.starts[1:])
+    assert len(runs) == len(set(found[0]))
+    for run, run_size in zip(runs, index.sizes.tolist(), strict=True):
+        assert len(set(group[run].tolist())) == 1
+        assert np.all(np.diff(step[run]) > 0)
+        assert size[run].sum() == run_size
+    _check_shards(index.shards(shard_bytes), index.starts.tolist(), len(group))
+
+
+def _check_shards(shards: tuple[object, ...], starts: list[int], total: int) -> None:
+    at, episodes = 0, 0
+    for shard in shards:
+        first, rows_here, count = shard.first, shard.rows, shard.episodes  # type: ignore[attr-defined]
+        assert (first, first in starts) == (at, True)
+        assert rows_here > 0
+        assert count == sum(first <= start < first + rows_here for start in starts)
+        at, episodes = at + rows_here, episodes + count
+    assert (at, episodes) == (total, len(starts))
