@@ -21,6 +21,7 @@ from rt2data.publish import exclusively, is_complete, output_errors, publish_fol
 from rt2data.recipe import Recipe
 from rt2data.sources.base import Source
 from rt2data.store import Store, require_unchanged
+from rt2data.text.tokenizers import load_tokenizer
 
 WAIT_S = 1.0
 """How often a build that waits for a store looks whether it is ready."""
@@ -41,7 +42,8 @@ class Site:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the output while it is built. Raises UsageError, OutputError or LockedError before anything is read."""
-        refuse_foreign(self.out)
+        with output_errors(self.out):
+            refuse_foreign(self.out)
         with exclusively(self.out.with_name(f".{self.out.name}.lock"), str(self.out)):
             put_back(self.out)
             if self.restart or _begun(self.staging) is None:
@@ -134,7 +136,11 @@ class Waiting:
 
 @contextmanager
 def preparations(recipe: Recipe, root: Path, on_wait: Callable[[Waiting], None] = lambda _: None) -> Iterator[list[Preparation]]:
-    """What there is to do for each needed source; the stores that are to be written are held meanwhile."""
+    """What there is to do for each needed source; the stores that are to be written are held meanwhile.
+
+    What preparing does not need, but the plan will, is looked at here: nobody waits for hours to hear of it.
+    """
+    load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     with ExitStack() as stack:
         found = []
         for name, source in needed_sources(recipe).items():

@@ -11,6 +11,7 @@ import msgspec
 from rt2data import __version__
 from rt2data.actions.codecs import codec_from_json
 from rt2data.actions.statistics import DimStats, openvla_statistics
+from rt2data.cards import write_cards
 from rt2data.errors import DataError
 from rt2data.formats.base import make_format
 from rt2data.job import Job
@@ -102,9 +103,11 @@ def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
 
 
 def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
-    """Write what the format's readers need beside the shards; the manifest that lists it."""
+    """Write what the format's readers need beside the shards, and the cards; the manifest that lists it all."""
     beside = Sidecars(folder)
-    make_format(manifest.plan.format).sidecars(beside, manifest)
+    form = make_format(manifest.plan.format)
+    form.sidecars(beside, manifest)
+    write_cards(beside, manifest, form)
     return msgspec.structs.replace(manifest, files=dict(sorted(beside.files.items())))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from rt2data.errors import SourceChangedError
+from rt2data.errors import DataError, SourceChangedError
 from rt2data.formats.base import Format, ShardWriter, make_format
 from rt2data.formats.record import Labels, encode_records
 from rt2data.job import Job, read_job
@@ -259,8 +259,15 @@ class OpenFiles:
                 os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)
 
     def read_into(self, room: memoryview, file: int, offset: int, digest: int, key: str) -> None:
-        """Read exactly len(room) bytes at `offset`. Raises SourceChangedError where they are not the bytes that were prepared."""
-        got = os.preadv(self._descriptor(file), [room], offset)
+        """Read exactly len(room) bytes at `offset`.
+
+        Raises SourceChangedError where they are not the bytes that were prepared, DataError where they cannot be read.
+        """
+        try:
+            got = os.preadv(self._descriptor(file), [room], offset)
+        except OSError as error:
+            place = f"{self.stamps[file].path} byte {offset}"
+            raise DataError(f"source {self.source} cannot be read: {error.strerror}", place, "see that the disk is well") from error
         if got != len(room) or xxhash.xxh3_64_intdigest(room) != digest:
             require_unchanged(self.source, [f"{self.stamps[file].path} byte {offset} (row {key})"])
 

@@ -21,7 +21,7 @@ LAYERS = {
     "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "text", "tfrecord"},
     "raw and laid down": {"formats", "sources", "standardize", "store"},
     "asked and decided": {"job", "plan", "recipe", "render"},
-    "work": {"gather", "manifest", "mix", "prepare", "work"},
+    "work": {"cards", "gather", "manifest", "mix", "prepare", "work"},
     "whole": {"build", "demo", "inspection", "reading", "report", "rlds", "schemagen", "shelf", "verify"},
     "graph": {"beam"},
     "talk": {"__main__", "cli", "pipelines"},

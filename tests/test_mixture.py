@@ -399,7 +399,7 @@ def test_resized_pictures_are_made_once(build: Build, recipe_file: Path, tmp_pat
     assert raw == []
     assert any("blobs-" in path for path in opened)
     form = make_format("webdataset")
-    for shard in sorted((tmp_path / "second").glob("shard-*")):
+    for shard in sorted((tmp_path / "second").glob("shard-*.tar")):
         for member in form.read(shard):
             seen = look(member.image)
             assert (seen.format, seen.width, seen.height) == ("jpeg", 16, 16)

@@ -399,7 +399,7 @@ def test_a_removed_example(out: Path) -> None:
         (lambda m: m["plan"]["sources"][0].update(draws=47), "plan.num_examples: is 72, should be 71"),
         (lambda m: m["plan"].update(robot_frac="1/2"), "plan.robot_frac: is 1/2, should be 2/3"),
         (lambda m: m["plan"]["sources"][0]["codec"].update(version=9), "source arm: action codec rt2 version 9"),
-        (lambda m: m["plan"].update(format="parquet"), "plan.format: 'parquet' is not known here"),
+        (lambda m: m["plan"].update(format="zarr"), "plan.format: 'zarr' is not known here"),
         (lambda m: m["plan"].update(num_examples=2_000_000_000, shards=1), "do not add up"),
         (lambda m: m["shards"][1]["sources"]["arm"].update(target_tokens=3), "source arm: holds target_tokens 1"),
         (lambda m: m["shards"][1].update(xxh3_128="0" * 32), "its bytes are not those that were written"),

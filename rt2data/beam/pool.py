@@ -7,7 +7,10 @@ pipe only the parent holds.
 from __future__ import annotations
 
 import gc
+import multiprocessing.util
+import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -16,6 +19,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Literal, Protocol
@@ -125,6 +129,7 @@ class Processes:
     """Worker processes, each with one order at a time, so that a death is blamed on the right order."""
 
     def __init__(self, workers: int) -> None:
+        _shorten_temporary_folder()
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
@@ -145,6 +150,15 @@ class Processes:
         _join([seat.thread for seat in self._seats], grace_s or 0.05)
         for seat in self._seats:
             seat.end()
+
+
+def _shorten_temporary_folder() -> None:
+    """The fork server listens on a socket whose path has 107 bytes at most; below a deep $TMPDIR there is no room for it."""
+    before = tempfile.gettempdir()
+    if len(os.fsencode(before)) > 60 and Path("/tmp").is_dir():
+        tempfile.tempdir = "/tmp"
+        multiprocessing.util.get_temp_dir()  # which is remembered
+        tempfile.tempdir = before
 
 
 @dataclass
@@ -237,7 +251,6 @@ def serve(connection: Connection) -> None:
 
 def _die_with_parent() -> None:
     """An order may take minutes: do not outlive the parent by finishing it."""
-    import os
     from multiprocessing import parent_process
 
     parent = parent_process()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -128,7 +130,9 @@ class SkinChoice(StrEnum):
 def write_rlds(
     recipe: RecipePath = Path("mixture.yaml"),
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name with -rlds.")] = None,
-    skin: Annotated[SkinChoice, typer.Option(help="Layout of the steps: ours, or one that OpenVLA's and Octo's loaders know.")] = SkinChoice.plain,
+    skin: Annotated[
+        SkinChoice, typer.Option(help="Layout of the steps: ours, or one that OpenVLA's and Octo's loaders know.")
+    ] = SkinChoice.plain,
     tokens: Annotated[bool, typer.Option("--tokens", help="Write prompts, targets and token ids with each step.")] = False,
     cameras: Annotated[list[str] | None, typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write.")] = None,
     names: Annotated[list[str] | None, typer.Option("--name", metavar="SOURCE=DATASET", help="Name of a source's dataset.")] = None,
@@ -277,8 +281,20 @@ def _end(signum: int, frame: FrameType | None) -> NoReturn:
     os._exit(128 + signum)
 
 
+def _open_streams() -> None:
+    """Nothing else may take the number of a standard stream that was closed: a library's warning would end up in a shard."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 def main() -> None:
     """Run a command; its failure becomes one line and an exit code."""
+    _open_streams()
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job is to ignore Ctrl-C
             signal.signal(number, _stop)
@@ -293,10 +309,7 @@ def _run() -> int:
     try:
         return app(standalone_mode=False) or 0  # a command gives nothing, or has left with an exit code
     except RtError as error:
-        from rt2data.cli.console import report_failure
-
-        report_failure(error, "--json" in sys.argv)
-        return error.code
+        return _failed(error)
     except SystemExit as stop:
         unheard = isinstance(stop.__context__, BrokenPipeError)  # of which typer makes an exit
         return 0 if unheard else int(stop.code or 0)
@@ -304,22 +317,31 @@ def _run() -> int:
         return _other(error)
 
 
+def _failed(error: RtError) -> int:
+    """Say what failed, if anybody listens."""
+    from rt2data.cli.console import report_failure
+
+    with suppress(OSError):
+        report_failure(error, "--json" in sys.argv)
+    return error.code
+
+
 def _flush() -> int:
-    """Say what is still to be said. Whoever reads may have gone, as `head` does; a full disk is told."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
+    """Say what is still to be said. Whoever reads may have gone, as `head` does."""
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            if not isinstance(error, BrokenPipeError):
-                sys.stderr.write(f"rt2data: cannot write to {stream.name}: {error.strerror}\n")
-                return OutputError.code
+            return 0 if isinstance(error, BrokenPipeError) else _other(error)
     return 0
 
 
 def _other(error: Exception) -> int:
-    """Wrong usage is the command line library's to tell; anything else is a bug, told with its trace."""
+    """Wrong usage is the command line library's to tell; anything else but a full disk is a bug, told with its trace."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()
         return int(error.exit_code)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _failed(OutputError(f"cannot write: {error.strerror}", str(error.filename or "standard output"), "free some space"))
     raise error

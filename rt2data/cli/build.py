@@ -14,7 +14,7 @@ from rt2data.beam.pool import Pool, PoolKind, make_pool
 from rt2data.build import Site
 from rt2data.cli.console import number, say_json, size, table, talk
 from rt2data.cli.progress import Progress, quiet_libraries
-from rt2data.errors import OutputError
+from rt2data.errors import OutputError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
 from rt2data.plan import Plan
@@ -65,7 +65,11 @@ def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool
 def _resolved(out: Path) -> Path:
     """Where the output really is: links are followed once, now. Raises OutputError where they lead in a circle."""
     try:
-        return out.resolve()
+        found = out.resolve()
+        str(found).encode()
+        return found
+    except UnicodeEncodeError:
+        raise UsageError("the output's path is not UTF-8", ascii(out), "choose another place, or set LC_ALL=C.UTF-8") from None
     except (OSError, RuntimeError) as error:
         raise OutputError(f"the output's path cannot be followed: {error}", str(out), "choose another place") from error
 

@@ -18,6 +18,7 @@ FORMATS: dict[str, str] = {
     "webdataset": "rt2data.formats.webdataset:WebDataset",
     "tfds": "rt2data.formats.tfds:Tfds",
     "parquet": "rt2data.formats.parquet:Parquet",
+    "arrayrecord": "rt2data.formats.arrayrecord:ArrayRecord",
 }
 
 
@@ -64,6 +65,7 @@ class Format(ABC):
     """An output format: encode beside decode."""
 
     extension: ClassVar[str]
+    media_type: ClassVar[str]
 
     @abstractmethod
     def open(self, file: FileIO, action_dim: int) -> ShardWriter:

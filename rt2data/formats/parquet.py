@@ -143,6 +143,7 @@ class Parquet(Format):
     """`train-00000-of-00004.parquet`: `load_dataset` finds split and columns by itself."""
 
     extension: ClassVar[str] = "parquet"
+    media_type: ClassVar[str] = "application/vnd.apache.parquet"
 
     def open(self, file: FileIO, action_dim: int) -> ParquetShard:
         """A writer of one Parquet file."""

@@ -24,7 +24,7 @@ from rt2data.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_i
 from rt2data.tfrecord.example import Feature, decode_example
 from rt2data.tfrecord.features import Leaf, encode_features
 from rt2data.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
-from rt2data.tfrecord.wire import BLOCK, MalformedError, encode_varint
+from rt2data.tfrecord.wire import BLOCK, encode_varint
 
 if TYPE_CHECKING:
     from rt2data.manifest import Manifest
@@ -113,13 +113,22 @@ class TfrecordWriter(ShardWriter):
 # Decode
 
 
-def _decode(payload: memoryview) -> Member:
+def decode_payload(payload: memoryview) -> Member:
     """The example in a record. Raises ValueError where it is none of ours."""
-    features = decode_example(payload)
-    columns = {column.name: _values(column, features[column.name]) for column in COLUMNS}
-    (start, stop), (begin, end) = features[IMAGE].spans()[0], features[IMAGE_FORMAT].spans()[0]
-    record = memoryview(unflatten(columns))
-    return Member(columns["key"], str(payload[begin:end], "utf-8"), payload[start:stop], record)
+    columns = decode_columns(payload)
+    image, extension = columns.pop(IMAGE), columns.pop(IMAGE_FORMAT)
+    return Member(columns["key"], extension, image, memoryview(unflatten(columns)))
+
+
+def decode_columns(payload: memoryview) -> dict[str, Any]:
+    """The columns of a record, its picture among them. Raises ValueError where it is no record of ours."""
+    try:
+        features = decode_example(payload)
+        columns = {column.name: _values(column, features[column.name]) for column in COLUMNS}
+        (start, stop), (begin, end) = features[IMAGE].spans()[0], features[IMAGE_FORMAT].spans()[0]
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"no example of ours: {error!r}") from None
+    return columns | {IMAGE: payload[start:stop], IMAGE_FORMAT: str(payload[begin:end], "utf-8")}
 
 
 def _values(column: Column, feature: Feature) -> Any:
@@ -136,6 +145,7 @@ class Tfds(Format):
     """`mixture-train.tfrecord-00000-of-00004`, `dataset_info.json`, `features.json`."""
 
     extension: ClassVar[str] = "tfrecord"
+    media_type: ClassVar[str] = "application/octet-stream"
 
     def open(self, file: FileIO, action_dim: int) -> TfrecordWriter:
         """A writer of one TFRecord file."""
@@ -188,8 +198,8 @@ def _record_end(path: Path, whole: memoryview, at: int) -> int:
 
 def _member(path: Path, payload: memoryview, at: int) -> Member:
     try:
-        return _decode(payload)
-    except (MalformedError, msgspec.MsgspecError, ValueError, KeyError, IndexError) as error:
+        return decode_payload(payload)
+    except ValueError as error:
         raise DataError(f"not an example record: {error}", f"{path} byte {at}", "build it again") from None
 
 

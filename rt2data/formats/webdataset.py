@@ -85,6 +85,7 @@ class WebDataset(Format):
     """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order."""
 
     extension: ClassVar[str] = "tar"
+    media_type: ClassVar[str] = "application/x-tar"
 
     def open(self, file: FileIO, action_dim: int) -> TarWriter:
         """A writer of one tar."""

@@ -12,6 +12,8 @@ from rt2data.order import BLOCK
 from rt2data.reading.mixture import Mixture
 from rt2data.reading.sampling import Cursor, Taken, Turns
 
+RESUME = "resume"
+"""Key of a batch under which it says where to go on behind it."""
 torch: Any = import_module("torch")
 workers: Any = import_module("torch.utils.data")
 
@@ -21,10 +23,10 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
 
     Use it as `DataLoader(TorchMixture(mixture, 32), batch_size=None, num_workers=4)`. Worker w of W reads batches w, w + W, ...
     of the rank and DataLoader hands them out in turn, so the batches and their order are the same for any number of workers. Each
-    has its `state`: `load_state_dict` goes on behind that batch, whatever workers had read ahead, with any number of workers and
-    ranks.
+    says where to go on in `resume`: `load_state_dict` goes on behind that batch, whatever workers had read ahead, with any number
+    of workers and ranks.
 
-    Without `batch_size` it gives examples one by one, 16 in turn to each worker, and no states.
+    Without `batch_size` it gives examples one by one, 16 in turn to each worker, without `resume`.
 
     torchdata's StatefulDataLoader finds its `state_dict` and `load_state_dict` here, in each worker. Workers start from the
     dataset as it is in the main process: call `set_epoch` before each pass, or give `load` all epochs as one pass.
@@ -42,7 +44,7 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
         self._offset, self._ended, self._restored = 0, False, False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._ended and not self._restored:  # a pass restored at its end is over; one that has been read is followed by the next
+        if self._ended and not self._restored:  # the pass was read to its end: the next one. Restored at its end, it is just over.
             self._begin()
         turns, self._restored = self._turns(), False
         while not self._ended:
@@ -62,7 +64,7 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
         return {"mixture": self.mixture.state_dict(), "offset": self._offset, "ended": self._ended}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where a state was taken: one of `state_dict`, or of a batch, or of a Mixture."""
+        """Go to where a state was taken: one of `state_dict`, the `resume` of a batch, or a Mixture's."""
         own: dict[str, Any] = state if "offset" in state else {"mixture": state, "offset": 0, "ended": False}
         self.mixture.load_state_dict(own["mixture"])
         self._offset, self._ended, self._restored = int(own["offset"]), bool(own["ended"]), True
@@ -80,7 +82,7 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
     def _batch(self, ahead: Taken, skip: int) -> Iterator[dict[str, Any]]:
         self._move(ahead.cursor, skip + ahead.examples, ahead.ended)
         if ahead.examples == self.batch_size or (ahead.examples and not self.drop_last):
-            yield tensors(self.collate(list(self.mixture.read(ahead)))) | {"state": self.mixture.state_dict()}
+            yield tensors(self.collate(list(self.mixture.read(ahead)))) | {RESUME: self.mixture.state_dict()}
 
     def _examples(self, first: Cursor, ahead: Taken, skip: int) -> Iterator[dict[str, Any]]:
         self._move(first, skip, False)

@@ -44,11 +44,13 @@ class Source(Settings):
     """
 
     role: ClassVar[Kind]
-    mix_only: ClassVar[frozenset[str]] = frozenset({"weight"})
+    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license"})
     """Settings that change nothing in the prepared store."""
 
     weight: Weight = Field(default=1, validate_default=True)
     """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
+    """Its licence as an SPDX expression, such as CC-BY-4.0: told on the card."""
     holdout: Share = Field(default=0, validate_default=True)
     """Fraction of episodes (or of images) set aside as split `val`, chosen by hash, stable when data grows."""
     images: ImageRule = ImageRule()
@@ -98,7 +100,6 @@ class RobotSource(Source):
     """A log of robot episodes."""
 
     role: ClassVar[Kind] = "robot"
-    mix_only: ClassVar[frozenset[str]] = frozenset({"weight"})
 
     action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""

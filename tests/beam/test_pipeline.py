@@ -1,18 +1,16 @@
-"""The deployed pipeline runs the same graph as the command: the same bytes, here, and as Dataflow would get it."""
+"""The deployed pipeline runs the same graph as the command, with the same bytes. On Dataflow: test_dataflow.py."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
-from rt2data.beam import local
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
 from rt2data.manifest import read_manifest
@@ -22,14 +20,6 @@ from tests.conftest import sha256_of
 
 Recipes = Callable[..., Recipe]
 MAIN = pipelines() / "build_mixture.py"
-DATAFLOW = (
-    "--runner=DataflowRunner",
-    "--dry_run=True",
-    "--no_auth",
-    "--project=some-project",
-    "--region=us-central1",
-    "--temp_location=gs://some-bucket/tmp",
-)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +73,15 @@ def test_slips_do_not_pass_as_options_of_beam(pipeline: ModuleType, slip: str, c
 
 
 def test_options_of_beam_are_left_to_it(pipeline: ModuleType) -> None:
-    given = [*DATAFLOW, "--setup_file=./setup.py", "--sdk_container_image=image", "--max_num_workers=3", "--experiments=x"]
+    given = [
+        "--runner=DataflowRunner",
+        "--project=some-project",
+        "--temp_location=gs://some-bucket/tmp",
+        "--setup_file=./setup.py",
+        "--sdk_container_image=image",
+        "--max_num_workers=3",
+        "--experiments=x",
+    ]
     asked, rest = pipeline.parse(["--robot-frac", "0.5", *given])
     assert asked.robot_frac == "0.5"
     assert rest == given
@@ -93,53 +91,3 @@ def test_a_failure_is_one_line_and_a_code(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, MAIN, "--recipe", "gone.yaml"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "build_mixture: no recipe at gone.yaml -> run rt2data init, or name one\n"
-
-
-def _dataflow_missing() -> str:
-    """The distribution that Beam's Dataflow runner needs and does not find."""
-    for module, distribution in (
-        ("google.cloud.storage", "google-cloud-storage"),
-        ("google.cloud.dataflow_v1beta3", "google-cloud-dataflow-client"),
-    ):
-        try:
-            if find_spec(module) is None:
-                return distribution
-        except ModuleNotFoundError:
-            return distribution
-    return ""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(bool(_dataflow_missing()), reason=f"Beam's Dataflow runner needs {_dataflow_missing()}, which is not installed")
-def test_dataflow_gets_a_graph_that_writes_the_same_bytes(
-    pipeline: ModuleType, plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Translated for Dataflow, as far as a machine without the cloud can go; then what would be sent is run by another runner."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-
-    translate, sent = DataflowRunner.run_pipeline, []
-
-    def run_pipeline(self: Any, *arguments: Any) -> Any:
-        result = translate(self, *arguments)
-        sent.append(self.proto_pipeline)
-        result.wait_until_finish = elsewhere
-        return result
-
-    def elsewhere() -> None:
-        (graph,) = sent
-        for environment in graph.components.environments.values():
-            assert environment.urn == "beam:env:docker:v1"
-            environment.urn, environment.payload = "beam:env:embedded_python:v1", b""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(local, "_RUNS", {})  # a worker in the cloud knows nothing of this process
-            FnApiRunner().run_via_runner_api(graph, PipelineOptions([])).wait_until_finish()
-
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setattr(DataflowRunner, "run_pipeline", run_pipeline)
-    pipeline.run(["--recipe", str(tmp_path / "mixture.yaml"), "--out", str(tmp_path / "out"), *DATAFLOW])
-    assert sha256_of(tmp_path / "out") == plain
-    names = " ".join(transform.unique_name for transform in sent[0].components.transforms.values())
-    assert "PrepareUnit" in names
-    assert "WriteShard" in names

@@ -1,4 +1,6 @@
-"""One way of feeding a trainer, on one core, in a process of its own: pictures at 224 x 224 with their records; prints examples per second."""
+"""One way of feeding a trainer, on one core, in a process of its own: pictures at 224 x 224 with their records; prints examples
+per second.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,10 @@ def load_records(out: str) -> Iterable[Any]:
 
 def torch(out: str) -> Iterable[Any]:
     """rt2data under a DataLoader with one worker."""
+    from torch.utils.data import DataLoader
+
     import rt2data
     from rt2data.reading.torch import TorchMixture
-    from torch.utils.data import DataLoader
 
     mixture = rt2data.load(out, epochs=None, resize=(SIDE, SIDE))
     return DataLoader(TorchMixture(mixture, BATCH), batch_size=None, num_workers=1)
@@ -49,7 +52,9 @@ def torch(out: str) -> Iterable[Any]:
 def webdataset(out: str) -> Iterable[Any]:
     """The same shards through webdataset, the same decode, a list for a batch."""
     import webdataset as wds
-    from rt2data.reading.decode import Stored, _pixels
+
+    from rt2data.reading.decode import _pixels
+    from rt2data.reading.shards import Stored
 
     def ready(example: dict[str, Any]) -> tuple[Any, Any]:
         stored = Stored("", "jpg", memoryview(example["jpg"]), memoryview(b""))
@@ -72,7 +77,10 @@ def tfds(log: str) -> Iterable[Any]:
         picture = tf.io.decode_jpeg(step["observation"]["image_0"], channels=3)
         picture = tf.image.resize(picture, (SIDE, SIDE), antialias=True)
         kept = {name: step[name] for name in ("action", "language_instruction", "is_first", "is_last", "is_terminal")}
-        return kept | {"picture": tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8), "state": step["observation"]["state"]}
+        return kept | {
+            "picture": tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8),
+            "state": step["observation"]["state"],
+        }
 
     steps = episodes.repeat().flat_map(lambda episode: episode["steps"]).shuffle(BUFFER)
     return steps.map(ready, num_parallel_calls=1).batch(BATCH).prefetch(1).as_numpy_iterator()

@@ -158,10 +158,10 @@ class Warm:
     name in the file system, with `before` something happens to it (see warm.py).
     """
 
-    def __init__(self, folder: Path, rehearsal: Path) -> None:
-        """What commands say goes to `folder`; the server first builds in `rehearsal`."""
+    def __init__(self, folder: Path, rehearsal: Path | None = None) -> None:
+        """What commands say goes to `folder`; the server first builds in `rehearsal`, if there is one."""
         self._folder, self._count = folder, 0
-        command = [sys.executable, "-m", "tests.faults.warm", str(rehearsal)]
+        command = [sys.executable, "-m", "tests.faults.warm", *([str(rehearsal)] if rehearsal else [])]
         with (folder / "server").open("w") as said:
             self._server = subprocess.Popen(
                 command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True

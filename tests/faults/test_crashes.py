@@ -132,9 +132,8 @@ def main_is_killed(place: Place, many: Place, seconds: float) -> None:
     still_hidden(place, many)
 
 
-@pytest.mark.parametrize("seconds", [0.2, 1.5])
-def test_main_is_killed(place: Place, many: Place, warm: Warm, seconds: float) -> None:
-    main_is_killed(place, many, seconds)
+def test_main_is_killed(place: Place, many: Place, warm: Warm) -> None:
+    main_is_killed(place, many, 1.2)
     goes_on(warm, place, many, *MANY)
 
 

@@ -13,6 +13,7 @@ from tests.faults.command import Ended, Warm, rt2data
 from tests.faults.conftest import INLINE, Place
 
 Disk = Callable[..., Path]
+slow = pytest.mark.slow
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def full(place: Place, ended: Ended, where: Path) -> None:
     assert not list(where.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=slow)])
 def test_full_in_a_shard(prepared: Place, built: Place, warm: Warm, disk: Disk, workers: str) -> None:
     target = disk("size=2m")
     out = target / "mixture"
@@ -63,10 +64,10 @@ def test_full_in_a_shard(prepared: Place, built: Place, warm: Warm, disk: Disk, 
 @pytest.mark.parametrize(
     ("event", "name", "message"),
     [
-        ("os.rename", "job.json", "shard-000000"),
-        ("os.rename", "shard-000026", "info-000026"),
         ("os.remove", "/info-000026", "manifest.json"),
-        ("os.rename", "info-000026", "dataset_statistics.json"),
+        pytest.param("os.rename", "job.json", "shard-000000", marks=slow),
+        pytest.param("os.rename", "shard-000026", "info-000026", marks=slow),
+        pytest.param("os.rename", "info-000026", "dataset_statistics.json", marks=slow),
     ],
 )
 def test_full_at_the_end(prepared: Place, built: Place, warm: Warm, disk: Disk, event: str, name: str, message: str) -> None:
@@ -82,7 +83,7 @@ def test_full_at_the_end(prepared: Place, built: Place, warm: Warm, disk: Disk, 
     assert Place(target, built.data).bytes_built.split("{")[0] == built.bytes_built.split("{")[0]
 
 
-@pytest.mark.parametrize("options", ["size=64k", "size=50m,nr_inodes=12"])
+@pytest.mark.parametrize("options", ["size=64k", pytest.param("size=50m,nr_inodes=12", marks=slow)])
 def test_full_in_the_store(place: Place, built: Place, warm: Warm, disk: Disk, options: str) -> None:
     store = disk(options)
     ended = warm(place.folder, *INLINE, "--set", f"store={store}")
@@ -93,7 +94,7 @@ def test_full_in_the_store(place: Place, built: Place, warm: Warm, disk: Disk, o
     assert place.bytes_built.split("{")[0] == built.bytes_built.split("{")[0]
 
 
-@pytest.mark.slow
+@slow
 def test_full_in_the_blobs_of_a_store(place: Place, warm: Warm, disk: Disk) -> None:
     """Pictures that had to be made take room: a part of one is none."""
     store = disk("size=700k")

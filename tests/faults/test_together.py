@@ -68,6 +68,7 @@ def test_a_held_output(place: Place, warm: Warm) -> None:
     assert not (place.folder / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_held_store_is_waited_for(place: Place, built: Place) -> None:
     """Whoever waits says so, and goes on when it is let go; Ctrl-C ends the waiting."""
     names = [path.name for path in (built.folder / "store").iterdir() if path.is_dir() and path.name.startswith("log-")]

@@ -183,5 +183,6 @@ MISCHIEF: dict[str, Callable[[Path], object]] = {
 
 
 if __name__ == "__main__":
-    rehearse(sys.argv[1])
+    for place in sys.argv[1:]:
+        rehearse(place)
     serve()

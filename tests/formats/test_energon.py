@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import struct
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +16,7 @@ from rt2data.build import Site, build_plainly
 from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe
 from tests.formats.conftest import examples
-
-ENERGON = Path(os.environ.get("RT2DATA_ENERGON_PYTHON", sys.executable))
-"""A Python that has megatron-energon: it brings torch, so it may have an environment of its own."""
+from tests.formats.readers import READERS
 
 
 @pytest.fixture
@@ -72,11 +68,11 @@ print(json.dumps(found))
 
 
 def test_energon_loads_it_unprepared(mixture: Callable[[str], Path]) -> None:
-    have = subprocess.run([ENERGON, "-c", "import megatron.energon"], capture_output=True)
+    have = subprocess.run([READERS, "-c", "import megatron.energon"], capture_output=True)
     if have.returncode:
-        pytest.skip("megatron-energon is not installed; $RT2DATA_ENERGON_PYTHON may name a Python that has it")
+        pytest.skip("megatron-energon is not installed; $RT2DATA_READERS_PYTHON may name a Python that has it")
     out = mixture("webdataset")
-    run = subprocess.run([ENERGON, "-c", SCRIPT, out], capture_output=True, text=True, check=True)
+    run = subprocess.run([READERS, "-c", SCRIPT, out], capture_output=True, text=True, check=True)
     found = {key.rpartition("/")[2]: rest for key, *rest in json.loads(run.stdout.splitlines()[-1])}
     assert len(found) == 90
     for _, record in examples(out):

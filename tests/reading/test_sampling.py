@@ -105,7 +105,9 @@ def test_a_count_is_a_cut(total: int, examples: int) -> None:
 
 @given(SIZES, WORLDS, st.integers(1, 3), REMAINDERS, st.data())
 @settings(max_examples=60)
-def test_taking_in_pieces_is_taking_at_once(sizes: list[int], world: int, epochs: int, remainder: Remainder, data: st.DataObject) -> None:
+def test_taking_in_pieces_is_taking_at_once(
+    sizes: list[int], world: int, epochs: int, remainder: Remainder, data: st.DataObject
+) -> None:
     share = Share(Layout(tuple(sizes)), data.draw(st.integers(0, world - 1)), world, epochs, remainder)
     whole = share.take(Cursor(), 10**6)
     pieces, cursor, ended = [], Cursor(), False

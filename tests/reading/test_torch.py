@@ -1,4 +1,4 @@
-"""The PyTorch dataset: the same batches for any number of workers, exact resume with workers reading ahead, torchdata's protocol."""
+"""The PyTorch dataset: the same batches for any number of workers, exact resume though workers read ahead, torchdata."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from tests.reading.conftest import EXAMPLES
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:'set_vital' is deprecated")
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'rt2data[torch]')")
 
-from rt2data.reading.torch import TorchMixture  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
-LIGHT = {"decode": None, "columns": ("key", "kind", "input_ids")}
+from rt2data.reading.torch import TorchMixture  # noqa: E402
+
+LIGHT: dict[str, Any] = {"decode": None, "columns": ("key", "kind", "input_ids")}
 
 
 def batches_of(dataset: Any, workers: int, **options: Any) -> list[dict[str, Any]]:
@@ -54,10 +55,10 @@ def test_batches_are_the_same_for_any_number_of_workers(mixture: Path, world: in
 def test_resume_from_the_state_of_a_batch(mixture: Path, workers: int) -> None:
     whole = batches_of(TorchMixture(rt2data.load(mixture, epochs=2, **LIGHT), 24), workers)
     for step in (0, 1, 41, len(whole) - 2):
-        opened = rt2data.load(mixture, epochs=2, state=whole[step]["state"], **LIGHT)
+        opened = rt2data.load(mixture, epochs=2, state=whole[step]["resume"], **LIGHT)
         assert names(batches_of(TorchMixture(opened, 24), 3 - workers // 2)) == names(whole[step + 1 :])
         again = TorchMixture(rt2data.load(mixture, epochs=2, **LIGHT), 24)
-        again.load_state_dict(whole[step]["state"])
+        again.load_state_dict(whole[step]["resume"])
         assert names(batches_of(again, workers)) == names(whole[step + 1 :])
 
 

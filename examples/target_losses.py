@@ -1,0 +1,142 @@
+"""What the training examples share: losses by kind of target, what they are measured against, their picture, and actions only.
+
+No framework is imported here; both trainers use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from rt2data.actions.codecs import codec_from_json
+from rt2data.reading import Mixture
+from rt2data.text.tokenizers import Tokenizer, load_tokenizer
+from rt2data.text.words import ActionWords
+
+KINDS = ("robot", "web")
+NAMES = {"robot": "action tokens", "web": "VQA tokens"}
+COLORS = {"robot": (31, 90, 180), "web": (200, 80, 20)}
+WINDOW = 20
+"""Steps that a printed loss is the mean of."""
+
+WORD = -1
+"""Where a word of an action may be over; no token has this id."""
+
+Losses = dict[str, list[float]]
+
+
+def unigram_losses(examples: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Nats per learned token of the best predictor that ignores picture, prompt and order: the entropy of target tokens, by kind.
+    """
+    targets: dict[str, list[NDArray[np.int32]]] = {kind: [] for kind in KINDS}
+    for example in examples:
+        targets[example["kind"]].append(example["input_ids"][example["loss_mask"]])
+    return {kind: _entropy(np.concatenate(found)) for kind, found in targets.items() if found}
+
+
+def _entropy(tokens: NDArray[np.int32]) -> float:
+    share = np.unique(tokens, return_counts=True)[1] / len(tokens)
+    return float(-(share * np.log(share)).sum())
+
+
+def summary(losses: Losses, unigram: Mapping[str, float]) -> str:
+    """Two lines: where each loss began, where it ended, and the baseline."""
+    return "\n".join(
+        f"{NAMES[kind]:14} {np.mean(losses[kind][:3]):.3f} -> {np.mean(losses[kind][-WINDOW:]):.3f} nats (unigram
+        {unigram[kind]:.3f})" for kind in unigram
+    )
+
+
+def draw_losses(losses: Losses, unigram: Mapping[str, float], path: Path, size: tuple[int, int] = (720, 420)) -> None:
+    """A PNG of both losses over steps; each unigram baseline is a dashed line."""
+    picture = Image.new("RGB", size, "white")
+    pen, top = ImageDraw.Draw(picture), max(max(found) for found in losses.values())
+    left, right, upper, lower = 50, size[0] - 20, 20, size[1] - 40
+    steps = max(map(len, losses.values()))
+
+    def at(step: float, loss: float) -> tuple[float, float]:
+        return left + (right - left) * step / max(steps - 1, 1), lower - (lower - upper) * loss / top
+
+    _axes(pen, at, steps, top)
+    for row, kind in enumerate(unigram):
+        pen.line([at(step, loss) for step, loss in enumerate(_smooth(losses[kind]))], fill=COLORS[kind], width=2)
+        for step in range(0, steps, max(steps // 40, 2)):
+            pen.line([at(step, unigram[kind]), at(step + max(steps // 80, 1), unigram[kind])], fill=COLORS[kind])
+        pen.text((right - 260, upper + 16 * row), f"{NAMES[kind]} (dashed: unigram {unigram[kind]:.2f})", fill=COLORS[kind])
+    picture.save(path)
+
+
+def _axes(pen: ImageDraw.ImageDraw, at: Callable[[float, float], tuple[float, float]], steps: int, top: float) -> None:
+    pen.line([at(0, top), at(0, 0), at(steps - 1, 0)], fill="black")
+    for loss in range(int(top) + 1):
+        pen.text((at(0, loss)[0] - 20, at(0, loss)[1] - 6), str(loss), fill="black")
+    for step in range(0, steps, max(steps // 5, 1)):
+        pen.text((at(step, 0)[0], at(step, 0)[1] + 6), str(step), fill="black")
+    pen.text((at(0, 0)[0], at(0, 0)[1] + 22), "steps; loss in nats per learned token", fill="black")
+
+
+def _smooth(losses: Sequence[float]) -> list[float]:
+    return [float(np.mean(losses[max(i - 4, 0) : i + 1])) for i in range(len(losses))]
+
+
+class ActionsOnly:
+    """Which tokens may come next so that the whole is an action: as many words of the codec as it is wide, then the end."""
+
+    def __init__(self, mixture: Mixture, tokenizer_path: str | None = None) -> None:
+        plan = mixture.contents.plan
+        self.tokenizer: Tokenizer = load_tokenizer(plan.tokenizer["kind"], tokenizer_path)
+        self.codec = codec_from_json(next(source.codec for source in plan.sources if source.codec))
+        self.words, self.width = ActionWords(self.codec.token_map, self.tokenizer), self.codec.width
+        self._tree: dict[int, Any] = {}
+        for ids in self.words.spell(np.arange(256, dtype=np.int32)[:, None])[1]:
+            branch = self._tree
+            for token in ids:
+                branch = branch.setdefault(token, {})
+            branch[WORD] = {}
+
+    def allowed(self, ids: Sequence[int]) -> list[int]:
+        """Tokens that may follow `ids`, the beginning of an action; none when it is whole."""
+        done, branch = 0, self._tree
+        for token in ids:
+            if token == self.tokenizer.eos_id:
+                return []
+            if token not in branch:  # a word is over, and this begins the next
+                done, branch = done + 1, self._tree
+            branch = branch[token]
+        follow = [token for token in branch if token != WORD]
+        if WORD not in branch:
+            return follow
+        last = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
+        return follow + (list(self._tree) if done + 1 < self.width else last)
+
+    def bins(self, ids: Sequence[int]) -> NDArray[np.int32]:
+        """int32[1, width] of a whole action; `codec.decode` takes it."""
+        words = [token for token in ids if token != self.tokenizer.eos_id]
+        return np.array([self.words.parse(words)], np.int32)
+
+
+def show_actions(mixture: Mixture, only: ActionsOnly, following: Callable[[Any, list[int]], Sequence[float]], count: int = 8) -> float:
+    """Print what the model would do beside what was done; the mean distance in bins.
+
+    `following(picture, ids)` scores the next token; the best allowed one is taken, so that every answer is an action.
+    """
+    far, robots = [], (example for example in mixture if example["kind"] == "robot")
+    for example, _ in zip(robots, range(count), strict=False):
+        bins = only.bins(_act(only, example, following))
+        action, terminate = only.codec.decode(bins)
+        asked = only.bins(example["input_ids"][example["loss_mask"]].tolist())
+        far.append(np.abs(bins - asked).mean())
+        print(f"{bins[0].tolist()} for {asked[0].tolist()}: {np.round(action[0], 4).tolist()}, ends {terminate[0]}")
+    return float(np.mean(far))
+
+
+def _act(only: ActionsOnly, example: Mapping[str, Any], following: Callable[[Any, list[int]], Sequence[float]]) -> list[int]:
+    prompt, said = example["input_ids"][~example["loss_mask"]].tolist(), list[int]()
+    while allowed := only.allowed(said):
+        said.append(max(allowed, key=following(example["picture"], prompt + said).__getitem__))
+    return said

@@ -1,0 +1,132 @@
+"""ArrayRecord: random access to whole examples, as grain reads it. Each record is the tf.train.Example that `tfds` writes.
+
+The container is written by Google's array_record (`pip install 'rt2data[arrayrecord]'`): a group to each record, not compressed, so
+that one example is one read. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rt2data.errors import DataError, OutputError, UsageError
+from rt2data.formats.base import Format, Member, Reading, ShardWriter
+from rt2data.formats.flat import flatten
+from rt2data.formats.tfds import decode_columns, decode_payload, encode_head
+from rt2data.sidecars import sized_hash
+
+if TYPE_CHECKING:
+    from rt2data.manifest import Manifest
+    from rt2data.sidecars import Sidecars
+
+OPTIONS = "group_size:1,uncompressed"
+AT_ONCE = 64
+"""Records read together."""
+
+
+def decode(record: bytes) -> dict[str, Any]:
+    """The columns of one record, and its encoded picture as `image`. Raises ValueError where it is no example of ours."""
+    columns = decode_columns(memoryview(record))
+    return columns | {"image": bytes(columns["image"])}
+
+
+def _library() -> Any:
+    try:
+        return import_module("array_record.python.array_record_module")
+    except ImportError:
+        raise UsageError("array_record is not installed", "shards.format", "pip install 'rt2data[arrayrecord]'") from None
+
+
+class ArrayRecordShard(ShardWriter):
+    """One ArrayRecord file. The library opens files by name: it is given that of our open file."""
+
+    def __init__(self, file: FileIO, action_dim: int) -> None:
+        self._action_dim = action_dim
+        self._name = f"/dev/fd/{file.fileno()}"
+        self._last: bytearray | None = None
+        with self._writing():
+            self._writer = _library().ArrayRecordWriter(self._name, OPTIONS)
+
+    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
+        """The Example, whose picture comes last."""
+        self._flush()
+        head = encode_head(flatten(record, self._action_dim), image_bytes, extension)
+        self._last = bytearray(len(head) + image_bytes)
+        self._last[: len(head)] = head
+        return memoryview(self._last)[len(head) :]
+
+    def _flush(self) -> None:
+        if self._last is not None:
+            with self._writing():
+                self._writer.write(bytes(self._last))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The library says what went wrong in words only."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            raise OutputError(f"cannot write: {error}", self._name, "free some space and run the same command again") from error
+
+    def close(self) -> tuple[int, str]:
+        """The last record and the index; the bytes are the library's, so they are read again to be hashed."""
+        self._flush()
+        with self._writing():
+            self._writer.close()
+        return sized_hash(Path(self._name))
+
+
+class ArrayRecord(Format):
+    """`shard-000000.array_record`. Raises UsageError where array_record is not installed."""
+
+    extension: ClassVar[str] = "array_record"
+    media_type: ClassVar[str] = "application/octet-stream"
+
+    def __init__(self) -> None:
+        _library()
+
+    def open(self, file: FileIO, action_dim: int) -> ArrayRecordShard:
+        """A writer of one ArrayRecord file."""
+        return ArrayRecordShard(file, action_dim)
+
+    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
+        """The Example and a chunk's headers."""
+        return image_bytes + record_bytes + 100
+
+    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+        """None: the files are found by name."""
+
+    def reading(self, out: Path, manifest: Manifest) -> Reading:
+        """With the grain package, in any order."""
+        names = f"sorted(glob.glob({str(out / f'*.{self.extension}')!r}))"
+        call = f"map(decode, grain.sources.ArrayRecordDataSource({names}))"
+        return Reading("import glob, grain\nfrom rt2data.formats.arrayrecord import decode", call, _USE)
+
+    def read(self, path: Path) -> Iterator[Member]:
+        """Examples in order. The library checks its own checksums."""
+        try:
+            yield from _read(path)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise DataError(f"not a whole shard: {error}", str(path), "build it again") from None
+
+
+def _read(path: Path) -> Iterator[Member]:
+    path.stat()
+    reader = _library().ArrayRecordReader(str(path), "readahead_buffer_size:0")
+    if not reader.ok():
+        reader.close()  # which says why
+        raise ValueError("its index cannot be read")
+    count = reader.num_records()
+    for start in range(0, count, AT_ONCE):
+        for record in reader.read(start, min(start + AT_ONCE, count)):
+            yield decode_payload(memoryview(record))
+
+
+_USE = """\
+picture = example["image"]                              # encoded, as it was
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+"""

@@ -1,0 +1,102 @@
+"""What an output says of itself is true, and the tools that read cards take it."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from rt2data.build import Site, build_plainly
+from rt2data.cards import shard_glob
+from rt2data.formats.base import FORMATS, make_format
+from rt2data.manifest import read_manifest
+from rt2data.recipe import Recipe
+from rt2data.verify import verify
+from tests.formats.conftest import examples
+from tests.formats.readers import READERS
+
+Recipes = Callable[..., Recipe]
+
+
+@pytest.fixture(params=list(FORMATS))
+def out(request: pytest.FixtureRequest, toy_recipe: Recipes, tmp_path: Path) -> Path:
+    build_plainly(toy_recipe(shards__format=request.param, robot__arm__license="CC-BY-4.0"), Site(tmp_path / "out"))
+    return tmp_path / "out"
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(card.split("---\n")[1])
+    return found
+
+
+def test_a_card_tells_licences_shares_and_how_to_read(out: Path) -> None:
+    card, manifest = (out / "README.md").read_text(), read_manifest(out)
+    front = front_matter(card)
+    assert front["license"] == ["cc-by-4.0"]
+    assert front["task_categories"] == ["robotics", "visual-question-answering"]
+    assert "| arm | robot | toy_robot | 48 | 50.0000% | 48 | 1 | CC-BY-4.0 |" in card
+    assert "| qa | web | toy_web | 48 | 50.0000% | 9 | 5.333 | not given |" in card
+    assert manifest.plan.fingerprint in card
+    code = card.split("```python\n")[1].split("```")[0]
+    compile(code, "card", "exec")
+    assert front.get("configs", []) == [] or front["configs"][0]["data_files"][0]["path"] == shard_glob(manifest)
+
+
+def test_a_card_may_be_edited(out: Path) -> None:
+    (out / "README.md").write_text("ours now")
+    assert verify(out).ok
+
+
+def test_the_pattern_matches_all_shards_and_nothing_else(out: Path) -> None:
+    manifest = read_manifest(out)
+    names = [path.relative_to(out).as_posix() for path in out.rglob("*")]
+    assert sorted(fnmatch.filter(names, shard_glob(manifest))) == [shard.name for shard in manifest.shards]
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("total", [1, 2, 11, 21, 1_001])
+def test_a_pattern_has_no_digit_of_a_number_that_changes(name: str, total: int) -> None:
+    form = make_format(name)
+    names = [form.shard_name(index, total, "train") for index in range(total)]
+    manifest: Any = SimpleNamespace(shards=[SimpleNamespace(name=each) for each in names])
+    assert fnmatch.filter(names, shard_glob(manifest)) == names
+
+
+def test_mlcroissant_validates_it(out: Path) -> None:
+    if subprocess.run([READERS, "-c", "import mlcroissant"], capture_output=True).returncode:
+        pytest.skip("mlcroissant is not installed; $RT2DATA_READERS_PYTHON may name a Python that has it")
+    script = "import sys, mlcroissant; print(*mlcroissant.Dataset(sys.argv[1]).metadata.ctx.issues.errors)"
+    run = subprocess.run([READERS, "-c", script, out / "croissant.json"], capture_output=True, text=True)
+    assert (run.returncode, run.stdout.strip()) == (0, ""), run.stderr
+
+
+def test_statistics_are_those_of_the_emitted_actions(toy_recipe: Recipes, tmp_path: Path) -> None:
+    """Every row is drawn once, so that they can be taken of the output."""
+    build_plainly(toy_recipe(), Site(tmp_path / "out"))
+    records = [record for _, record in examples(tmp_path / "out") if record.kind == "robot"]
+    actions = np.array([record.action for record in records], np.float32).astype(np.float64)
+    octo, openpi, lerobot = (
+        json.loads((tmp_path / "out" / "statistics" / f"{name}.json").read_text()) for name in ("octo", "openpi_arm", "lerobot_arm")
+    )
+    assert octo["arm"]["num_transitions"] == lerobot["action"]["count"][0] == len(actions)
+    for found, names in ((octo["arm"]["action"], ("p01", "p99")), (openpi["norm_stats"]["actions"], ("q01", "q99"))):
+        np.testing.assert_allclose(found["mean"], actions.mean(0), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(found["std"], actions.std(0), rtol=1e-6, atol=1e-9)
+        for name, q in zip(names, (0.01, 0.99), strict=True):
+            np.testing.assert_allclose(found[name], np.quantile(actions, q, axis=0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(lerobot["action"]["min"], actions.min(0))
+    np.testing.assert_array_equal(lerobot["action"]["max"], actions.max(0))
+
+
+def test_no_robot_no_statistics(toy_recipe: Recipes, tmp_path: Path) -> None:
+    build_plainly(toy_recipe(robot_frac=0), Site(tmp_path / "out"))
+    assert not (tmp_path / "out" / "statistics").exists()
+    assert verify(tmp_path / "out").ok
