@@ -28,11 +28,12 @@ WORD = -1
 """Where a word of an action may be over; no token has this id."""
 
 Losses = dict[str, list[float]]
+Following = Callable[[Any, list[int]], Sequence[float]]
+"""Picture and ids to scores of the token that follows."""
 
 
 def unigram_losses(examples: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Nats per learned token of the best predictor that ignores picture, prompt and order: the entropy of target tokens, by kind.
-    """
+    """Nats per learned token of the best predictor that ignores picture, prompt and order: the entropy of targets, by kind."""
     targets: dict[str, list[NDArray[np.int32]]] = {kind: [] for kind in KINDS}
     for example in examples:
         targets[example["kind"]].append(example["input_ids"][example["loss_mask"]])
@@ -47,8 +48,9 @@ def _entropy(tokens: NDArray[np.int32]) -> float:
 def summary(losses: Losses, unigram: Mapping[str, float]) -> str:
     """Two lines: where each loss began, where it ended, and the baseline."""
     return "\n".join(
-        f"{NAMES[kind]:14} {np.mean(losses[kind][:3]):.3f} -> {np.mean(losses[kind][-WINDOW:]):.3f} nats (unigram
-        {unigram[kind]:.3f})" for kind in unigram
+        f"{NAMES[kind]:14} {np.mean(found[:3]):.3f} -> {np.mean(found[-WINDOW:]):.3f} nats (unigram {unigram[kind]:.3f})"
+        for kind, found in losses.items()
+        if kind in unigram
     )
 
 
@@ -120,10 +122,10 @@ class ActionsOnly:
         return np.array([self.words.parse(words)], np.int32)
 
 
-def show_actions(mixture: Mixture, only: ActionsOnly, following: Callable[[Any, list[int]], Sequence[float]], count: int = 8) -> float:
+def show_actions(mixture: Mixture, only: ActionsOnly, following: Following, count: int = 8) -> float:
     """Print what the model would do beside what was done; the mean distance in bins.
 
-    `following(picture, ids)` scores the next token; the best allowed one is taken, so that every answer is an action.
+    Of the tokens allowed the best is taken, so that every answer is an action.
     """
     far, robots = [], (example for example in mixture if example["kind"] == "robot")
     for example, _ in zip(robots, range(count), strict=False):
@@ -135,7 +137,7 @@ def show_actions(mixture: Mixture, only: ActionsOnly, following: Callable[[Any, 
     return float(np.mean(far))
 
 
-def _act(only: ActionsOnly, example: Mapping[str, Any], following: Callable[[Any, list[int]], Sequence[float]]) -> list[int]:
+def _act(only: ActionsOnly, example: Mapping[str, Any], following: Following) -> list[int]:
     prompt, said = example["input_ids"][~example["loss_mask"]].tolist(), list[int]()
     while allowed := only.allowed(said):
         said.append(max(allowed, key=following(example["picture"], prompt + said).__getitem__))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -121,7 +122,7 @@ class Training:
         batches = self.mixture.batches(size, length=self.mixture.contents.longest)
         while self.done < until:
             batch = next(batches)
-            rate = RATE * min(1.0, (self.done + 1) / 20) * max(0.5 + 0.5 * np.cos(np.pi * self.done / self.steps), 0.05)
+            rate = RATE * min(1.0, (self.done + 1) / 20) * max(0.5 + 0.5 * math.cos(math.pi * self.done / self.steps), 0.05)
             arrays = {name: batch[name] for name in ("picture", "input_ids", "loss_mask")}
             self.state, rows = step(self.state, arrays, rate)
             self._note(np.array(batch["kind"]), np.asarray(rows))

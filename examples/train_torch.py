@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,7 @@ class Training:
 
     def step(self, batch: dict[str, Any]) -> None:
         """One step of AdamW with a short warm-up and a cosine."""
-        warm, left = min(1.0, (self.done + 1) / 20), 0.5 + 0.5 * np.cos(np.pi * self.done / self.steps)
+        warm, left = min(1.0, (self.done + 1) / 20), 0.5 + 0.5 * math.cos(math.pi * self.done / self.steps)
         self.optimizer.param_groups[0]["lr"] = 2e-3 * warm * max(left, 0.05)
         ids = batch["input_ids"].long()
         scores = self.model(batch["picture"], ids[:, :-1])

@@ -48,7 +48,8 @@ web: {{qa: {{kind: toy_web, path: {web}}}}}
     )
 
     def read(**values: object) -> Recipe:
-        return read_recipe(tmp_path / "mixture.yaml", overrides=[f"{key.replace('__', '.')}={value}" for key, value in values.items()])
+        overrides = [f"{key.replace('__', '.')}={value}" for key, value in values.items()]
+        return read_recipe(tmp_path / "mixture.yaml", overrides=overrides)
 
     return read
 

@@ -20,7 +20,7 @@ from PIL import Image
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
-STEPS, STOP = 60, 23
+STEPS, STOP = 48, 17
 Train = Callable[..., dict[str, Any]]
 
 

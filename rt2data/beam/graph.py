@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -77,7 +77,7 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
         return (ready, self._prepare(start, orders)) | "Stores" >> beam.Flatten() if orders else ready
 
     def _prepare(self, start: Any, orders: list[UnitOrder]) -> Any:
-        by_name = {p.name: p for p in self.todo}
+        by_name = {p.name: _small(p) for p in self.todo}
         units = (
             start
             | "Units" >> beam.Create(orders)
@@ -98,6 +98,11 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
             | "AllOfAStore" >> beam.CoGroupByKey()
             | "SealStore" >> beam.ParDo(Here(_SealStore(by_name), self.run)).with_output_types(str)
         )
+
+
+def _small(todo: Preparation) -> Preparation:
+    """Without its work orders: they flow through the graph, and need not stand in its description again and again."""
+    return replace(todo, units=())
 
 
 def _named(summary: Any) -> tuple[str, Any]:
@@ -176,4 +181,4 @@ def wire(
     pipeline: Any, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False, run: str | None = None
 ) -> Any:
     """Put the whole graph into a pipeline."""
-    return pipeline | PrepareSources(tuple(todo), run) | Mix(site, recipe, tuple(todo), allow_bad, run)
+    return pipeline | PrepareSources(tuple(todo), run) | Mix(site, recipe, tuple(map(_small, todo)), allow_bad, run)

@@ -94,17 +94,11 @@ def test_dataflow_writes_the_same_bytes(place: Path, cloud: Cloud) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     (job,) = cloud.jobs.values()
     assert job["currentState"] == "JOB_STATE_DONE"
+    assert {name.rsplit("/", 1)[1] for name in cloud.objects} == {"pipeline.pb", "submission_environment_dependencies.txt"}
+    assert sum(map(len, cloud.objects.values())) < 300_000, "work orders only: neither data nor the main session"
     assert verify(place / "out").ok
     build_plainly(read_recipe(place / "mixture.yaml", ["store=store-plain"]), Site(place / "plain"))
     assert sha256_of(place / "out") == sha256_of(place / "plain")
-
-
-def test_only_small_things_are_staged(place: Path, cloud: Cloud) -> None:
-    """The graph with its work orders; neither data nor the main session."""
-    assert submit(place, cloud, f"--dataflow_endpoint={cloud.url}").returncode == 0
-    names = {name.rsplit("/", 1)[1] for name in cloud.objects}
-    assert names == {"pipeline.pb", "submission_environment_dependencies.txt"}
-    assert sum(map(len, cloud.objects.values())) < 300_000
 
 
 def test_a_job_that_fails_is_told(place: Path, cloud: Cloud) -> None:

@@ -81,9 +81,7 @@ def test_a_script_that_may_not_start_workers_ends(tmp_path: Path) -> None:
     """Workers import the main module; one that starts a build without asking whether it is main would start them again."""
     script = tmp_path / "script.py"
     script.write_text(
-        "from rt2data.beam.pool import make_pool\n"
-        "pool = make_pool('processes', 1)\n"
-        "pool.submit(len, 'abc').result(timeout=30)\n"
+        "from rt2data.beam.pool import make_pool\npool = make_pool('processes', 1)\npool.submit(len, 'abc').result(timeout=30)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert done.returncode

@@ -80,7 +80,8 @@ def _describe(version: Path, lengths: list[int]) -> None:
     core = "tensorflow_datasets.core.features."
 
     def tensor(dtype: str, *shape: int, kind: str = "tensor_feature.Tensor") -> dict[str, object]:
-        return {"pythonClassName": core + kind, "tensor": {"shape": {"dimensions": list(map(str, shape))}, "dtype": dtype, "encoding": "none"}}
+        found = {"shape": {"dimensions": list(map(str, shape))}, "dtype": dtype, "encoding": "none"}
+        return {"pythonClassName": core + kind, "tensor": found}
 
     def group(features: dict[str, object]) -> dict[str, object]:
         return {"pythonClassName": core + "features_dict.FeaturesDict", "featuresDict": {"features": features}}

@@ -1,4 +1,4 @@
-"""Read a mixture with webdataset, or the log it came from with tensorflow-datasets; print examples per second. A process of its own."""
+"""Read a mixture with webdataset, or its log with tensorflow-datasets; print examples per second. A process of its own."""
 
 from __future__ import annotations
 

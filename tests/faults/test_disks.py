@@ -64,7 +64,7 @@ def test_full_in_a_shard(prepared: Place, built: Place, warm: Warm, disk: Disk, 
 @pytest.mark.parametrize(
     ("event", "name", "message"),
     [
-        ("os.remove", "/info-000026", "manifest.json"),
+        ("os.remove", "info-000026", "manifest.json"),
         pytest.param("os.rename", "job.json", "shard-000000", marks=slow),
         pytest.param("os.rename", "shard-000026", "info-000026", marks=slow),
         pytest.param("os.rename", "info-000026", "dataset_statistics.json", marks=slow),

@@ -78,7 +78,7 @@ def replace_by_the_same(place: Place) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [edit_comment, add_question, *[pytest.param(each, marks=slow) for each in (edit_question, swap_records, delete_picture)]],
+    [edit_comment, *[pytest.param(each, marks=slow) for each in (add_question, edit_question, swap_records, delete_picture)]],
 )
 def test_before_the_plan(own: Place, warm: Warm, change: Callable[[Place], None]) -> None:
     warm(own.folder, *INLINE, "--out", "first").succeeded()
@@ -90,7 +90,8 @@ def test_before_the_plan(own: Place, warm: Warm, change: Callable[[Place], None]
     warm(own.folder, "verify", "--workers", "0").succeeded()
 
 
-@pytest.mark.parametrize("change", [touch_all, pytest.param(replace_by_the_same, marks=slow)])
+@slow
+@pytest.mark.parametrize("change", [touch_all, replace_by_the_same])
 def test_the_same_bytes_are_the_same_source(own: Place, warm: Warm, built: Place, change: Callable[[Place], None]) -> None:
     warm(own.folder, *INLINE, "--out", "first").succeeded()
     change(own)
@@ -162,6 +163,7 @@ def test_while_it_is_prepared(own: Place, warm: Warm, what: str, where: Callable
     assert not list((own.folder / "store").glob("[a-z]*/source.json")) or what != "edit"
 
 
+@slow
 def test_a_picture_appears_while_it_is_prepared(own: Place, warm: Warm) -> None:
     picture(own).rename(picture(own).with_suffix(".away"))
     back = {"name": "fragment-00001", "what": "come back", "path": str(picture(own))}

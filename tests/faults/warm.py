@@ -113,11 +113,11 @@ def at_change(number: int, act: Callable[[], None]) -> None:
 
 
 def before_name(name: str, what: str, path: str = "", event: str = "os.rename") -> None:
-    """Do something once, before the first file whose path holds `name` gets that name (or loses it: os.remove)."""
+    """Do something once, before the first file whose name begins so gets that name (or loses it: os.remove)."""
     waiting = [True]
 
     def hook(heard: str, arguments: tuple[Any, ...]) -> None:
-        if waiting[0] and heard == event and name in str(arguments[event == "os.rename"]):
+        if waiting[0] and heard == event and Path(arguments[event == "os.rename"]).name.startswith(name):
             waiting[0] = False
             MISCHIEF[what](Path(path))
 
