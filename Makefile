@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
-.PHONY: help demo test test-fast lint types bench schemas check lock clean
+.PHONY: help demo test test-slow lint types bench schemas check lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,11 +25,11 @@ demo: .venv/run ## Make a small demo, mix it half robot, half web, and check it;
 	$(BIN)/rt2data build-mixture --robot-frac 0.5 --overwrite
 	$(BIN)/rt2data verify mixture
 
-test: .venv/dev ## Run every test but the benchmarks
-	$(BIN)/python -m pytest -m "not bench"
-
-test-fast: .venv/dev ## Run the tests that take seconds
+test: .venv/dev ## Run the tests, but those marked slow
 	$(BIN)/python -m pytest -m "not bench and not slow"
+
+test-slow: .venv/dev ## Run the long and heavy tests
+	$(BIN)/python -m pytest -m "slow and not bench"
 
 lint: .venv/dev ## Style and format
 	$(BIN)/ruff check .
@@ -41,7 +41,7 @@ types: .venv/dev ## Types, strictly
 schemas: .venv/dev ## Write schemas/*.schema.json from the types
 	$(BIN)/python -m rt2data.schemagen
 
-check: lint types test ## All that must pass
+check: lint types test test-slow ## All that must pass
 
 bench: .venv/dev ## Measure speed and memory against named baselines
 	$(BIN)/python -m pytest -m bench -s tests/bench
