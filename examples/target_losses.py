@@ -23,6 +23,8 @@ NAMES = {"robot": "action tokens", "web": "VQA tokens"}
 COLORS = {"robot": (31, 90, 180), "web": (200, 80, 20)}
 WINDOW = 20
 """Steps that a printed loss is the mean of."""
+SPARE = 64
+"""Places beyond the longest example: an action that is generated may be longer than any that was read."""
 
 WORD = -1
 """Where a word of an action may be over; no token has this id."""

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from target_losses import KINDS, WINDOW, ActionsOnly, Losses, draw_losses, show_actions, summary, unigram_losses
+from target_losses import KINDS, SPARE, WINDOW, ActionsOnly, Losses, draw_losses, show_actions, summary, unigram_losses
 
 import rt2data
 from rt2data.reading import Mixture
@@ -113,7 +113,8 @@ class Training:
     losses: Losses = field(default_factory=lambda: {kind: [] for kind in KINDS})
 
     def __post_init__(self) -> None:
-        weights = initial(self.mixture.contents.plan.tokenizer["vocab_size"], self.mixture.contents.longest, seed=0)
+        contents = self.mixture.contents
+        weights = initial(contents.plan.tokenizer["vocab_size"], contents.longest + SPARE, seed=0)
         still = jax.tree.map(jnp.zeros_like, weights)
         self.state: Weights = {"weights": weights, "mean": still, "square": jax.tree.map(jnp.copy, still), "count": jnp.zeros(())}
 
@@ -156,7 +157,7 @@ class Training:
 
     def following(self, picture: Any, ids: list[int]) -> list[float]:
         """Scores of each token to follow `ids`; filled up, so that it is compiled once."""
-        filled = np.zeros((1, self.mixture.contents.longest), np.int32)
+        filled = np.zeros((1, self.mixture.contents.longest + SPARE), np.int32)
         filled[0, : len(ids)] = ids
         found: list[float] = _compiled(self.state["weights"], picture[None], filled)[0, len(ids) - 1].tolist()
         return found

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from target_losses import KINDS, WINDOW, ActionsOnly, Losses, draw_losses, show_actions, summary, unigram_losses
+from target_losses import KINDS, SPARE, WINDOW, ActionsOnly, Losses, draw_losses, show_actions, summary, unigram_losses
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -86,7 +86,7 @@ class Training:
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
         self.resume: dict[str, Any] = self.mixture.state_dict()
-        self.model = TinyVLA(self.mixture.contents.plan.tokenizer["vocab_size"], self.mixture.contents.longest)
+        self.model = TinyVLA(self.mixture.contents.plan.tokenizer["vocab_size"], self.mixture.contents.longest + SPARE)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-3, weight_decay=0.01)
 
     def batches(self, workers: int) -> Iterator[dict[str, Any]]:

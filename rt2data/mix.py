@@ -6,6 +6,7 @@ Rows are drawn and rendered a few thousand at a time; pictures are copied by ran
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -118,12 +119,25 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     return info
 
 
-@lru_cache(maxsize=2)
 def open_mixing(folder: str, fingerprint: str) -> Mixing:
-    """The job of a build folder, opened once in each worker."""
+    """The job of a build folder, opened once in each worker, be it a process or a thread."""
+    return _OPENED.mixing(folder, fingerprint)
+
+
+def _open_mixing(folder: str, fingerprint: str) -> Mixing:
     job = read_job(Path(folder))
     assert job.plan.fingerprint == fingerprint
     return Mixing(job)
+
+
+class _Opened(threading.local):
+    """What each thread has open for itself: files and row groups that are let go while another reads them would be the end."""
+
+    def __init__(self) -> None:
+        self.mixing = lru_cache(maxsize=2)(_open_mixing)
+
+
+_OPENED = _Opened()
 
 
 @dataclass
@@ -280,6 +294,8 @@ class OpenFiles:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             raise SourceChangedError(f"a file of source {self.source} is gone", path, "put it back and run again") from None
+        except OSError as error:
+            raise DataError(f"source {self.source} cannot be read: {error.strerror}", path, "see that it can be opened") from error
         if Stamp.of(path, os.fstat(descriptor)) != self.stamps[file]:
             os.close(descriptor)
             require_unchanged(self.source, [path])
@@ -287,6 +303,10 @@ class OpenFiles:
         if len(self._open) > OPEN_FILES:
             os.close(self._open.popitem(last=False)[1])
         return descriptor
+
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
 
     def check(self) -> None:
         """Raises SourceChangedError where an open file is no longer as it was."""

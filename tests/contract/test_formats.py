@@ -56,7 +56,7 @@ def web_record(key: str, **values: Any) -> bytes:
         "text": "what?",
     }
     common |= {"answers": ["a"], "prompt": "Q: what? A:", "target": "a", "input_ids": [81, 300, 70_000], "loss_mask": [0, 0, 1]}
-    return msgspec.json.encode(ExampleRecord(**(dict.fromkeys(ROBOTS_OWN) | common | values)))
+    return msgspec.json.encode(ExampleRecord(**{**dict.fromkeys(ROBOTS_OWN), **common, **values}))
 
 
 def robot_record(key: str, **values: Any) -> bytes:
@@ -73,9 +73,19 @@ texts = st.text(max_size=30)
 ids = st.lists(st.integers(0, 2**31 - 1), max_size=12)
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 vectors = st.lists(floats, min_size=WIDTH, max_size=WIDTH)
-said = {"text": texts, "prompt": texts, "target": texts, "input_ids": ids, "loss_mask": st.lists(st.integers(0, 1), max_size=12)}
+said: dict[str, st.SearchStrategy[Any]] = {
+    "text": texts,
+    "prompt": texts,
+    "target": texts,
+    "input_ids": ids,
+    "loss_mask": st.lists(st.integers(0, 1), max_size=12),
+}
 said |= {"group": texts, "epoch": st.integers(0, 2**60), "answers": st.lists(texts, max_size=4)}
-done = {"action": vectors, "action_mask": st.lists(st.booleans(), min_size=WIDTH, max_size=WIDTH), "terminate": st.booleans()}
+done: dict[str, st.SearchStrategy[Any]] = {
+    "action": vectors,
+    "action_mask": st.lists(st.booleans(), min_size=WIDTH, max_size=WIDTH),
+    "terminate": st.booleans(),
+}
 done |= {"action_bins": st.lists(st.integers(0, 255), max_size=9), "step": st.integers(0, 2**31 - 1), "episode": texts}
 done |= {"state": st.none() | st.lists(floats, min_size=1, max_size=9)}
 

@@ -180,8 +180,8 @@ class Warm:
         out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
         asked = {"argv": arguments, "cwd": str(folder), "env": environment(env), "out": str(out), "err": str(err)}
         answer = self._ask(asked | {"die_at": die_at, "before": before})
-        texts = (path.read_text(errors="replace") for path in (out, err))
-        return Ended(answer["code"], *texts, answer["seconds"], answer["rss"])
+        told, complained = (path.read_text(errors="replace") for path in (out, err))
+        return Ended(answer["code"], told, complained, answer["seconds"], answer["rss"])
 
     def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
         assert self._server.stdin is not None and self._server.stdout is not None

@@ -24,7 +24,7 @@ def questions(place: Place) -> Path:
     return place.data / WEB / "questions.json"
 
 
-def annotations(place: Place) -> Path:
+def answers(place: Place) -> Path:
     return place.data / WEB / "annotations.json"
 
 
@@ -49,7 +49,7 @@ def edit_question(place: Place) -> None:
 
 
 def add_question(place: Place) -> None:
-    for path, key in ((questions(place), "questions"), (annotations(place), "annotations")):
+    for path, key in ((questions(place), "questions"), (answers(place), "annotations")):
         tree = json.loads(path.read_text())
         tree[key].append({**tree[key][0], "question_id": 4711})
         path.write_text(json.dumps(tree))
@@ -108,7 +108,7 @@ def test_the_same_bytes_are_the_same_source(own: Place, warm: Warm, built: Place
         pytest.param("delete", picture, marks=slow),
         *[pytest.param(what, records, marks=slow) for what in ("append", "replace", "delete", "touch")],
         *[pytest.param(what, picture, marks=slow) for what in ("append", "replace", "touch")],
-        *[pytest.param(what, annotations, marks=slow) for what in ("edit", "delete")],
+        *[pytest.param(what, answers, marks=slow) for what in ("edit", "delete")],
     ],
 )
 def test_while_shards_are_written(own: Place, warm: Warm, what: str, where: Callable[[Place], Path]) -> None:
@@ -147,12 +147,12 @@ def test_on_going_on_after_a_touch(own: Place, warm: Warm, built: Place) -> None
     ("what", "where"),
     [
         ("delete", records),
-        ("edit", annotations),
+        ("edit", answers),
         pytest.param("edit", records, marks=slow),
         *[pytest.param(what, records, marks=slow) for what in ("append", "replace", "touch")],
         *[pytest.param(what, picture, marks=slow) for what in ("edit", "delete")],
         *[pytest.param(what, questions, marks=slow) for what in ("edit", "append")],
-        pytest.param("delete", annotations, marks=slow),
+        pytest.param("delete", answers, marks=slow),
     ],
 )
 def test_while_it_is_prepared(own: Place, warm: Warm, what: str, where: Callable[[Place], Path]) -> None:
