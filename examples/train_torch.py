@@ -113,7 +113,7 @@ class Training:
         each = F.cross_entropy(scores.transpose(1, 2), ids[:, 1:], reduction="none")
         learned = batch["loss_mask"][:, 1:].float()
         self.optimizer.zero_grad()
-        ((each * learned).sum() / learned.sum()).backward()  # type: ignore[no-untyped-call]
+        ((each * learned).sum() / learned.sum()).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self._note(batch["kind"], each.detach() * learned, learned)

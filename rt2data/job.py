@@ -61,6 +61,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return make_labels(self.plan, source)
 
 
+_decode_job = msgspec.json.Decoder(Job).decode  # made at import: two threads that make a type's first one crash
+
+
 def make_labels(plan: Plan, source: SourcePlan) -> Labels:
     """What all records of one source have in common."""
     codec = f"{source.codec['name']}/{source.codec['version']}" if source.codec else None
@@ -84,7 +87,7 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
 
 def read_job(folder: Path) -> Job:
     """The job of a build folder."""
-    return msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
+    return _decode_job((folder / "job.json").read_bytes())
 
 
 def adopt(folder: Path, job: Job) -> None:

@@ -6,11 +6,10 @@ Rows are drawn and rendered a few thousand at a time; pictures are copied by ran
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -23,6 +22,7 @@ from rt2data.formats.base import Format, ShardWriter, make_format
 from rt2data.formats.record import Labels, encode_records
 from rt2data.job import Job, read_job
 from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
+from rt2data.per_thread import PerThread
 from rt2data.plan import Plan, SourcePlan
 from rt2data.publish import whole_file, write_whole
 from rt2data.records import Rendered, Rows
@@ -80,6 +80,9 @@ class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = True  # False where an earlier run had written it
 
 
+_decode_info = msgspec.json.Decoder(ShardInfo).decode  # made at import: two threads that make a type's first one crash
+
+
 def shard_layout(plan: Plan) -> tuple[I64, I64]:
     """First draw of each source in each shard, int64[shards, sources], and one row past the last; and the shards' ends."""
     ends = boundaries(plan.num_examples, plan.shards)
@@ -100,7 +103,7 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     done = folder / f"info-{order.index:06d}.json"
     path = folder / mixing.shard_name(order.index)
     if done.is_file() and path.is_file():
-        return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=ShardInfo), fresh=False)
+        return msgspec.structs.replace(_decode_info(done.read_bytes()), fresh=False)
     with whole_file(path, direct=True) as file:
         writer = mixing.format.open(file, mixing.job.plan.action_dim)
         totals = mixing.fill(writer, order.index)
@@ -119,25 +122,12 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     return info
 
 
+@PerThread
 def open_mixing(folder: str, fingerprint: str) -> Mixing:
-    """The job of a build folder, opened once in each worker, be it a process or a thread."""
-    return _OPENED.mixing(folder, fingerprint)
-
-
-def _open_mixing(folder: str, fingerprint: str) -> Mixing:
+    """The job of a build folder, opened once in each worker."""
     job = read_job(Path(folder))
     assert job.plan.fingerprint == fingerprint
     return Mixing(job)
-
-
-class _Opened(threading.local):
-    """What each thread has open for itself: files and row groups that are let go while another reads them would be the end."""
-
-    def __init__(self) -> None:
-        self.mixing = lru_cache(maxsize=2)(_open_mixing)
-
-
-_OPENED = _Opened()
 
 
 @dataclass
@@ -304,9 +294,9 @@ class OpenFiles:
             os.close(self._open.popitem(last=False)[1])
         return descriptor
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         for descriptor in self._open.values():
-            os.close(descriptor)
+            close(descriptor)
 
     def check(self) -> None:
         """Raises SourceChangedError where an open file is no longer as it was."""

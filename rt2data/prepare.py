@@ -82,6 +82,9 @@ class UnitSummary(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = True  # False where an earlier run had done it
 
 
+_decode_summary = msgspec.json.Decoder(UnitSummary).decode  # made at import: two threads that make a type's first one crash
+
+
 def store_folder(root: Path, name: str, source: Source) -> Path:
     """The folder of a source's store: its name and a fingerprint of its settings and of the names and sizes of its files."""
     listing = [(stamp.path, stamp.size) for stamp in _stamps_of(name, source)]
@@ -150,7 +153,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
     folder, index = Path(order.folder), order.unit.index
     done = folder / f"unit-{index:05d}.json"
     if done.is_file():
-        return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=UnitSummary), fresh=False)
+        return msgspec.structs.replace(_decode_summary(done.read_bytes()), fresh=False)
     stamps = _stamps(order.folder, (folder / "files.parquet").stat().st_mtime_ns)
     with whole_file(folder / blob_name(index)) as blob:
         laying = Laying(order, dict(stamps.index), len(stamps.stamps) - stamps.blobs + index, blob)

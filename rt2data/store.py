@@ -101,6 +101,9 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     bytes_read: int
 
 
+_decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What the file system says of a file: enough to trust that it is unchanged, or else to look again."""
@@ -161,7 +164,7 @@ class Store:
     def info(self) -> StoreInfo:
         """Raises UsageError where there is no complete store of this version."""
         try:
-            found = msgspec.json.decode((self.path / "source.json").read_bytes(), type=StoreInfo)
+            found = _decode_info((self.path / "source.json").read_bytes())
         except (FileNotFoundError, msgspec.MsgspecError) as error:
             raise UsageError("not a complete prepared store", str(self.path), "build again: it will be prepared") from error
         if found.version != STORE_VERSION:

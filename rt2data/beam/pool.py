@@ -187,10 +187,12 @@ class _Seat:
                 self._carry_out(task)
 
     def _carry_out(self, task: _Task) -> None:
+        lost: Exception = EOFError()
         for _ in range(ATTEMPTS):
             try:
                 ok, value = self._ask(task)
-            except (EOFError, OSError):
+            except (EOFError, OSError) as error:
+                lost = error
                 self._dismiss()
                 if self.closing.is_set():
                     break
@@ -200,9 +202,7 @@ class _Seat:
                 return
             task.future.set_result(value) if ok else task.future.set_exception(value)
             return
-        label = getattr(task.order, "label", repr(task.order))
-        lost = InternalError(f"the worker died {ATTEMPTS} times on one work order", label, "is the machine out of memory?")
-        task.future.set_exception(lost)
+        task.future.set_exception(_lost(task.order, lost))
 
     def _ask(self, task: _Task) -> tuple[bool, Any]:
         connection = self._hire()
@@ -232,6 +232,16 @@ class _Seat:
         """Kill the worker, at work or not."""
         with suppress(OSError, ValueError):
             self._dismiss()
+
+
+def _lost(order: Any, error: Exception) -> InternalError:
+    """What is told of an order that no worker could carry out."""
+    label = getattr(order, "label", repr(order))
+    if isinstance(error, EOFError | ConnectionError):
+        return InternalError(f"the worker died {ATTEMPTS} times on one work order", label, "is the machine out of memory?")
+    return InternalError(
+        f"no worker can be started: {error}", label, "look at `ulimit -a`, or work in one process with --workers 0"
+    )
 
 
 def serve(connection: Connection) -> None:

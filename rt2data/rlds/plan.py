@@ -152,6 +152,9 @@ class RldsJob(msgspec.Struct, frozen=True, kw_only=True):
     mixture: Job | None  # renders the tokens
 
 
+_decode_job = msgspec.json.Decoder(RldsJob).decode  # made at import: two threads that make a type's first one crash
+
+
 def fingerprinted(plan: RldsPlan) -> RldsPlan:
     """The plan with the hash of everything that decides the output's bytes."""
     bare = msgspec.structs.replace(plan, fingerprint="")
@@ -166,6 +169,6 @@ def write_job(folder: Path, job: RldsJob) -> None:
 def read_job(folder: Path) -> RldsJob:
     """The job of a staging folder. Raises SourceChangedError where it went away."""
     try:
-        return msgspec.json.decode((folder / JOB).read_bytes(), type=RldsJob)
+        return _decode_job((folder / JOB).read_bytes())
     except FileNotFoundError:
         raise SourceChangedError("the staging folder went away", str(folder), "run the same command again") from None

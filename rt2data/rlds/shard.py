@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ import xxhash
 from rt2data.errors import DataError, InternalError
 from rt2data.mix import OpenFiles
 from rt2data.order import I64
+from rt2data.per_thread import PerThread
 from rt2data.publish import whole_file, write_all, write_whole
 from rt2data.render import Renderer
 from rt2data.rlds.episode import Batch, episode_features, shots
@@ -60,6 +61,9 @@ class RldsShard(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = True  # False where an earlier run had written it
 
 
+_decode_shard = msgspec.json.Decoder(RldsShard).decode  # made at import: two threads that make a type's first one crash
+
+
 def done_path(folder: Path, dataset: str, split: str, index: int) -> Path:
     """The file that says that a shard is done."""
     return folder / "done" / f"{dataset}-{split}-{index:05d}.json"
@@ -72,7 +76,7 @@ def write_rlds_shard(order: RldsOrder) -> RldsShard:
     done = done_path(folder, order.dataset, order.split, order.index)
     path = folder / plan.folder / plan.shard_name(order.split, order.index)
     if done.is_file() and path.is_file():
-        return msgspec.structs.replace(msgspec.json.decode(done.read_bytes(), type=RldsShard), fresh=False)
+        return msgspec.structs.replace(_decode_shard(done.read_bytes()), fresh=False)
     with whole_file(path) as file:
         filling = Filling(file)
         writing.source(order.dataset).fill(filling, order.split, order.index)
@@ -117,7 +121,7 @@ class Filling:
         )
 
 
-@lru_cache(maxsize=2)
+@PerThread
 def open_writing(folder: str, fingerprint: str) -> Writing:
     """The job of a staging folder, opened once in each worker."""
     job = read_job(Path(folder))

@@ -28,6 +28,10 @@ class AnnotationRow(msgspec.Struct):
     answers: msgspec.Raw = _NULL
 
 
+for _row in (QuestionRow, AnnotationRow):
+    msgspec.json.Decoder(_row)  # looks at the type once, at import: two threads that do so at once crash
+
+
 class RowFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
     """A row that cannot be used. `reason` is a short snake_case word for the Reject."""
 

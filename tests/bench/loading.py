@@ -24,8 +24,8 @@ def load(out: str) -> Iterable[Any]:
     return rt2data.load(out, epochs=None, resize=(SIDE, SIDE)).batches(BATCH)
 
 
-def load_whole(out: str) -> Iterable[Any]:
-    """rt2data with a full decode of every picture and no resize."""
+def load_small(out: str) -> Iterable[Any]:
+    """rt2data alone, where the build has resized the pictures."""
     import rt2data
 
     return rt2data.load(out, epochs=None).batches(BATCH)
@@ -86,7 +86,7 @@ def tfds(log: str) -> Iterable[Any]:
     return steps.map(ready, num_parallel_calls=1).batch(BATCH).prefetch(1).as_numpy_iterator()
 
 
-WAYS = {way.__name__: way for way in (load, load_whole, load_records, torch, webdataset, tfds)}
+WAYS = {way.__name__: way for way in (load, load_small, load_records, torch, webdataset, tfds)}
 
 
 def main() -> None:
