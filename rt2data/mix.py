@@ -5,6 +5,7 @@ Rows are drawn and rendered a few thousand at a time; pictures are copied by ran
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -285,6 +286,9 @@ class OpenFiles:
         except FileNotFoundError:
             raise SourceChangedError(f"a file of source {self.source} is gone", path, "put it back and run again") from None
         except OSError as error:
+            if error.errno == errno.EMFILE and self._open:
+                os.close(self._open.popitem(last=False)[1])
+                return self._opened(file)
             raise DataError(f"source {self.source} cannot be read: {error.strerror}", path, "see that it can be opened") from error
         if Stamp.of(path, os.fstat(descriptor)) != self.stamps[file]:
             os.close(descriptor)

@@ -41,6 +41,7 @@ _ADVICE = {
     errno.ELOOP: "the path leads in a circle: choose another place",
     errno.EFBIG: "the file system allows no file of this size: use smaller shards",
     errno.EIO: "the disk reports an error",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
 }
 
 

@@ -239,9 +239,7 @@ def _lost(order: Any, error: Exception) -> InternalError:
     label = getattr(order, "label", repr(order))
     if isinstance(error, EOFError | ConnectionError):
         return InternalError(f"the worker died {ATTEMPTS} times on one work order", label, "is the machine out of memory?")
-    return InternalError(
-        f"no worker can be started: {error}", label, "look at `ulimit -a`, or work in one process with --workers 0"
-    )
+    return InternalError(f"no worker can be started: {error}", label, "look at `ulimit -a`, or run with --workers 0")
 
 
 def serve(connection: Connection) -> None:

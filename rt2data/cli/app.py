@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import sys
 import threading
@@ -263,6 +264,7 @@ def root(
     """Options of all commands."""
 
 
+OPEN_FILES = 1 << 16
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -292,9 +294,18 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
+def _allow_open_files() -> None:
+    """As many as the system lets us have: each worker keeps some hundred files of each source open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     """Run a command; its failure becomes one line and an exit code."""
     _open_streams()
+    _allow_open_files()
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job is to ignore Ctrl-C
             signal.signal(number, _stop)

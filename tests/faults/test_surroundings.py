@@ -85,6 +85,13 @@ def test_a_name_that_is_too_long(place: Place, warm: Warm) -> None:
     warm(place.folder, *INLINE, "--out", "x" * 300).failed(5, "name too long", "choose another place")
 
 
+@slow
+def test_few_open_files(prepared: Place, built: Place) -> None:
+    """Eight threads keep all pictures open, each for itself; the limit is raised as far as it may be."""
+    assert shell(prepared, "ulimit -Sn 200; $RT2DATA build-mixture --workers 8 --pool threads") == 0
+    assert prepared.bytes_built == built.bytes_built
+
+
 # Who listens
 
 
