@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any
@@ -89,7 +89,8 @@ class LocalRun:
     def stop(self, grace_s: float) -> None:
         """End the pool's work, and the graph with it: nothing is written afterwards."""
         if grace_s:
-            self.on_result(Stopping(grace_s))
+            with suppress(OSError):  # nobody may be listening any more
+                self.on_result(Stopping(grace_s))
         self.pool.close(grace_s)
         if self._graph is not None:
             self._graph.join(GRACE_S)

@@ -253,8 +253,8 @@ def test_a_question_of_100_megabytes(own: Place, warm: Warm) -> None:
     ("setting", "side"),
     [
         ("robot.log.filters.instruction=no such words", "robot"),
-        ("robot.log.filters.min_steps=1000", "robot"),
-        ("split=val", "robot"),
+        pytest.param("robot.log.filters.min_steps=1000", "robot", marks=pytest.mark.slow),
+        pytest.param("split=val", "robot", marks=pytest.mark.slow),
     ],
 )
 def test_an_empty_side(place: Place, warm: Warm, setting: str, side: str) -> None:

@@ -28,9 +28,8 @@ NAMES = (
     "shard-000007",
     "info-000026",
     "manifest.json",
-    "/mixture",
 )
-AT_ONCE = ("source.json", "shard-000007", "manifest.json")
+AT_ONCE = ("source.json", "shard-000007")
 slow = pytest.mark.slow
 
 
