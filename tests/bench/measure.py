@@ -67,7 +67,7 @@ def copy_and_sync(source: Path, target: Path) -> float:
     shutil.rmtree(target, ignore_errors=True)
     started = time.monotonic()
     subprocess.run(["cp", "-r", str(source), str(target)], check=True)
-    for path in target.iterdir():
+    for path in filter(Path.is_file, target.rglob("*")):
         with path.open("rb") as file:
             os.fsync(file.fileno())
     seconds = time.monotonic() - started
