@@ -105,8 +105,11 @@ def _begun(staging: Path) -> Job | None:
 
 def _changed_files(job: Job | None) -> list[str]:
     """Files of a job's sources that changed since they were prepared, as far as it can still be told."""
-    stores = [Store(Path(folder)) for folder in job.stores.values()] if job else []
-    return [path for store in stores if (store.path / "files.parquet").is_file() for path in store.changed_files()]
+    found: list[str] = []
+    for folder in job.stores.values() if job else ():
+        with suppress(DataError):
+            found += Store(Path(folder)).changed_files()
+    return found
 
 
 @dataclass(frozen=True)

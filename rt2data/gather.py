@@ -90,10 +90,7 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
     folder = Path(order.folder)
     table = pa.concat_tables(_slices(order)).sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
-    target = rows_file(folder, order.split, order.number)
-    produce_whole(
-        target, lambda path: pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False)
-    )
+    produce_whole(rows_file(folder, order.split, order.number), lambda path: _write_rows(path, table))
     first = pc.list_element(table["images"], 0)
     formats = pc.value_counts(pc.struct_field(first, "format")).to_pylist()
     return RowsSummary(
@@ -106,6 +103,10 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
         formats={entry["values"]: entry["counts"] for entry in formats},
         digest=xxhash.xxh3_128_hexdigest(table["digest"].to_numpy().tobytes()),
     )
+
+
+def _write_rows(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False, write_page_checksum=True)
 
 
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:

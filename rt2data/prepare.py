@@ -98,9 +98,9 @@ def ready_store(folder: Path) -> Store | None:
     store = Store(folder)
     try:
         _ = store.info
-    except UsageError:
+        return None if store.changed_files() else store
+    except (UsageError, DataError):
         return None
-    return None if store.changed_files() else store
 
 
 def staging_folder(folder: Path) -> Path:
@@ -139,7 +139,7 @@ def _stamps_of(name: str, source: Source) -> list[Stamp]:
 def _same_files(staging: Path, stamps: list[Stamp]) -> bool:
     try:
         return read_stamps(staging / "files.parquet")[: len(stamps)] == stamps
-    except (OSError, pa.ArrowException):
+    except DataError:
         return False
 
 

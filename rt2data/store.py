@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rt2data.errors import SourceChangedError, UsageError
+from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.order import I64, U64, WINDOW
 from rt2data.records import Kind, Rows
+from rt2data.text.clean import one_line
 
 STORE_VERSION = 1
 """Raise when the rows change their meaning or order: older stores are then prepared anew."""
@@ -124,15 +126,26 @@ NO_FILE = Stamp("", 0, 0, 0, 0)
 """Stands for a blob that was not needed."""
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raises DataError where a part of a store is damaged, or was removed meanwhile."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        what = f"a prepared store is damaged: {one_line(str(error))}"
+        raise DataError(what, str(path), "remove this store's folder and build again") from error
+
+
 def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
     """files.parquet: the files that images lie in, in the order in which rows number them."""
     columns = {name: [getattr(s, name) for s in stamps] for name in FILES.names}
-    pq.write_table(pa.table(columns, schema=FILES), path)
+    pq.write_table(pa.table(columns, schema=FILES), path, write_page_checksum=True)
 
 
 def read_stamps(path: Path) -> list[Stamp]:
-    """The stamps of files.parquet, in order."""
-    table = pq.read_table(path, schema=FILES)
+    """The stamps of files.parquet, in order. Raises DataError where it cannot be read."""
+    with _readable(path):
+        table = pq.read_table(path, schema=FILES, page_checksum_verification=True)
     return [Stamp(**row) for row in table.to_pylist()]
 
 
@@ -197,7 +210,8 @@ class Store:
         """A row group, from the few kept last."""
         place = (split, number, chunk)
         if place not in self._groups:
-            with pq.ParquetFile(rows_file(self.path, split, number)) as file:
+            path = rows_file(self.path, split, number)
+            with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
                 self._groups[place] = file.read_row_group(chunk, use_threads=False).combine_chunks()
             while len(self._groups) > self.cached_groups:
                 self._groups.popitem(last=False)
@@ -206,9 +220,13 @@ class Store:
 
     def column(self, split: str, name: str) -> pa.ChunkedArray:
         """One whole column of a split."""
-        files = range(len(self.info.splits[split].files))
-        tables = [pq.read_table(rows_file(self.path, split, n), columns=[name], use_threads=False) for n in files]
-        return pa.concat_tables(tables).column(name)
+        paths = [rows_file(self.path, split, number) for number in range(len(self.info.splits[split].files))]
+        return pa.concat_tables([_read_column(path, name) for path in paths]).column(name)
+
+
+def _read_column(path: Path, name: str) -> pa.Table:
+    with _readable(path):
+        return pq.read_table(path, columns=[name], use_threads=False, page_checksum_verification=True)
 
 
 def unchanged(stamp: Stamp) -> bool:

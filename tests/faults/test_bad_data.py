@@ -260,3 +260,22 @@ def test_a_question_of_100_megabytes(own: Place, warm: Warm) -> None:
 def test_an_empty_side(place: Place, warm: Warm, setting: str, side: str) -> None:
     warm(place.folder, *INLINE, "--set", setting).failed(3, f"the {side} side", "without rows")
     assert not place.out.exists()
+
+
+# The prepared store
+
+
+def test_a_damaged_store(prepared: Place, built: Place, warm: Warm) -> None:
+    """A flipped bit in rows is noticed before a shard is made of it; a list of files that is cut is made anew."""
+    rows, files = (next((prepared.folder / "store").glob(f"log-*/{name}.parquet")) for name in ("rows-train-00000", "files"))
+    _truncate(files, files.stat().st_size // 2)
+    flip(rows, rows.stat().st_size // 3)
+    warm(prepared.folder, *INLINE).succeeded()  # prepared anew, as the files cannot be compared
+    assert prepared.bytes_built == built.bytes_built
+    shutil.rmtree(prepared.out)
+    flip(rows, rows.stat().st_size // 3)
+    warm(prepared.folder, *INLINE).failed(3, "damaged", rows.name, "build again")
+    assert not prepared.out.exists()
+    shutil.rmtree(rows.parent)
+    warm(prepared.folder, *INLINE).succeeded()
+    assert prepared.bytes_built == built.bytes_built

@@ -66,7 +66,7 @@ def test_full_in_a_shard(prepared: Place, built: Place, warm: Warm, disk: Disk, 
     [
         ("os.remove", "info-000026", "manifest.json"),
         pytest.param("os.rename", "job.json", "shard-000000", marks=slow),
-        pytest.param("os.rename", "shard-000026", "info-000026", marks=slow),
+        pytest.param("os.rename", "shard-000026", "-000026", marks=slow),
         pytest.param("os.rename", "info-000026", "dataset_statistics.json", marks=slow),
     ],
 )
@@ -126,6 +126,7 @@ def test_a_read_only_disk(place: Place, warm: Warm, disk: Disk, which: str) -> N
     assert not place.litter()
 
 
+@slow
 def test_a_shared_store_may_be_read_only(built: Place, place: Place, warm: Warm, disk: Disk) -> None:
     shelf = disk("size=20m")
     shutil.copytree(built.folder / "store", shelf, dirs_exist_ok=True)

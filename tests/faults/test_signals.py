@@ -46,7 +46,7 @@ def stopped(place: Place, ended: Ended, code: int) -> None:
     ("number", "options"),
     [
         (signal.SIGINT, ("--workers", "2")),
-        (signal.SIGTERM, ("--workers", "2", "--pool", "threads")),
+        pytest.param(signal.SIGTERM, ("--workers", "2", "--pool", "threads"), marks=slow),
         pytest.param(signal.SIGTERM, ("--workers", "2"), marks=slow),
         pytest.param(signal.SIGINT, ("--workers", "2", "--pool", "threads"), marks=slow),
         pytest.param(signal.SIGINT, ("--workers", "0"), marks=slow),
@@ -109,7 +109,7 @@ def test_twice_is_at_once(prepared: Place, built: Place, warm: Warm, number: int
 
 
 @slow
-@pytest.mark.parametrize("seconds", [0.6, 1.2, 1.8, 2.4])
+@pytest.mark.parametrize("seconds", [0.6, 1.8])
 def test_the_terminal_sends_it_to_all(place: Place, seconds: float) -> None:
     with running(place.folder, "build-mixture", "--workers", "2", *MANY) as run:
         while not (place.folder / "store").exists() and run.process.poll() is None:

@@ -102,9 +102,9 @@ def test_the_same_bytes_are_the_same_source(own: Place, warm: Warm, built: Place
 @pytest.mark.parametrize(
     ("what", "where"),
     [
-        ("edit", picture),
         ("edit", records),
         ("append", questions),
+        pytest.param("edit", picture, marks=slow),
         pytest.param("delete", picture, marks=slow),
         *[pytest.param(what, records, marks=slow) for what in ("append", "replace", "delete", "touch")],
         *[pytest.param(what, picture, marks=slow) for what in ("append", "replace", "touch")],

@@ -34,7 +34,7 @@ def test_workers_of_a_file_system_without_direct_io(place: Place, built: Place) 
     assert place.bytes_built == built.bytes_built
 
 
-@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("turn", range(2))
 def test_threads_that_take_turns_at_every_step(tmp_path: Path, data: Path, turn: int) -> None:
     """Of more files than are kept open: what one thread closes must not be what another reads."""
     shutil.copytree(data / "log", tmp_path / "data" / "log")

@@ -21,7 +21,7 @@ def test_fractions_are_exact(built: Place, warm: Warm, asked: str, robot: int) -
     assert (plan["robot_examples"], plan["num_examples"]) == (robot, 300)
 
 
-@pytest.mark.parametrize("asked", ["0", "1"])
+@pytest.mark.parametrize("asked", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_one_side_only(prepared: Place, warm: Warm, asked: str) -> None:
     warm(prepared.folder, *INLINE, "--robot-frac", asked, "--set", "size.num_examples=60").succeeded()
     manifest = json.loads((prepared.out / "manifest.json").read_text())
