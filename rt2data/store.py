@@ -127,7 +127,7 @@ NO_FILE = Stamp("", 0, 0, 0, 0)
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Raises DataError where a part of a store is damaged, or was removed meanwhile."""
     try:
         yield
@@ -144,7 +144,7 @@ def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
 
 def read_stamps(path: Path) -> list[Stamp]:
     """The stamps of files.parquet, in order. Raises DataError where it cannot be read."""
-    with _readable(path):
+    with readable(path):
         table = pq.read_table(path, schema=FILES, page_checksum_verification=True)
     return [Stamp(**row) for row in table.to_pylist()]
 
@@ -211,7 +211,7 @@ class Store:
         place = (split, number, chunk)
         if place not in self._groups:
             path = rows_file(self.path, split, number)
-            with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
                 self._groups[place] = file.read_row_group(chunk, use_threads=False).combine_chunks()
             while len(self._groups) > self.cached_groups:
                 self._groups.popitem(last=False)
@@ -225,7 +225,7 @@ class Store:
 
 
 def _read_column(path: Path, name: str) -> pa.Table:
-    with _readable(path):
+    with readable(path):
         return pq.read_table(path, columns=[name], use_threads=False, page_checksum_verification=True)
 
 

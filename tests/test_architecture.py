@@ -22,7 +22,8 @@ LAYERS = {
     "raw and laid down": {"formats", "sources", "standardize", "store"},
     "asked and decided": {"job", "plan", "recipe", "render"},
     "work": {"cards", "gather", "manifest", "mix", "prepare", "work"},
-    "whole": {"build", "demo", "inspection", "reading", "report", "rlds", "schemagen", "shelf", "stats", "verify"},
+    "whole": {"build", "compare", "demo", "inspection", "reading", "report", "rlds", "schemagen", "shelf", "stats", "verify"}
+    | {"viewing"},
     "graph": {"beam"},
     "talk": {"__main__", "cli", "pipelines"},
 }

@@ -189,6 +189,36 @@ def inspect(
     show(path, png, tiles, suggest, json)
 
 
+@app.command(epilog="Example: rt2data view mixture --at 1000")
+def view(
+    path: Annotated[Path, typer.Argument(help="A mixture, a prepared store or a raw source.")],
+    at: Annotated[int, typer.Option(min=0, help="The first example to show, counted from 0.")] = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="Print so many and end, also on a terminal.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the pictures of what is printed into this folder.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Show them in a browser on this machine.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes one that is free.")] = 0,
+    json: Json = False,
+) -> None:
+    """Look at examples one by one: picture, prompt, target, action, tokens. Pages with keys on a terminal, else prints."""
+    from rt2data.cli.view import view as show
+
+    show(path, at, count, save, port if serve else None, json)
+
+
+@app.command(epilog="Example: rt2data diff mixture m2 --exit-code")
+def diff(
+    before: Annotated[Path, typer.Argument(help="A recipe, a prepared store or a mixture.")],
+    after: Annotated[Path, typer.Argument(help="Another; a recipe goes with a mixture too.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Compare what is written about them; read no rows and no shards.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 where they differ.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what changed between two: settings, rows, statistics, shares, examples, bytes. Exit code 0, or with --exit-code 3."""
+    from rt2data.cli.diff import diff as show
+
+    raise typer.Exit(show(before, after, quick, exit_code, json))
+
+
 StoreRoot = Annotated[Path | None, typer.Option("--store", help="Folder of prepared stores. Default: $RT2DATA_STORE or the cache.")]
 
 

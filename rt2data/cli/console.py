@@ -26,13 +26,16 @@ def say_json(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> None:
-    """An aligned table on stdout; the first `left` columns are words, the others numbers. Never cut where there is no terminal."""
+    """An aligned table on stdout; the first `left` columns are words, the others numbers. Never cut where there is no terminal.
+
+    A cell that is a Text keeps its style, which shows on a terminal.
+    """
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):
         drawn.add_column(name, justify="left" if number < left else "right", no_wrap=number >= left)
     for row in rows:
-        drawn.add_row(*(Text(plain(value)) for value in row))
+        drawn.add_row(*(value if isinstance(value, Text) else Text(plain(value)) for value in row))
     console.print(drawn)
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from rt2data.formats.base import Member, make_format
 from rt2data.formats.record import ExampleRecord, decode_record
+from rt2data.inspection.mixed import MixtureExamples
 from rt2data.inspection.sight import Sight
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.mix import SideTotals
@@ -78,6 +79,10 @@ class MixtureSight(Sight):
             "image_bytes": total.image_bytes,
             "action_space": source.action_space,
         }
+
+    def examples(self) -> MixtureExamples:
+        """All of them, in the order in which a trainer meets them."""
+        return MixtureExamples(self.path, self.manifest)
 
     def tiles(self, count: int) -> list[Tile]:
         """Examples of all sources in turn, spread over the first shards; no row twice."""

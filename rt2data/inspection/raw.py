@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any
+from functools import partial
+from itertools import islice, takewhile
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rt2data.actions.space import load_space, space_names
 from rt2data.errors import UsageError
+from rt2data.inspection.examples import Examples, Film, Seen, Stretches, counted, dimensions
 from rt2data.inspection.sight import Sight
-from rt2data.records import Example, Image, Step
+from rt2data.records import Example, Image, Kind, Reject, Step, Unit
 from rt2data.report.contact_sheet import Tile
 from rt2data.sources.base import Source
 
 SCANNED = 200
 """Records looked at for enough pictures."""
 GENERIC = "generic_nd"
+MAX_FILM = 48
+"""Neighbours of a step that are looked at."""
+Record = TypeVar("Record", bound=Step | Example)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,11 @@ class RawSight(Sight):
             for record in islice(self.source.read(unit), SCANNED * 50):
                 if isinstance(record, Example) and record.group not in seen and record.images:
                     seen.add(record.group)
-                    yield Tile(_copy(record.images[0]), self.name, "web", record.question, _counted(record.answers), record.group)
+                    yield Tile(_copy(record.images[0]), self.name, "web", record.question, counted(record.answers), record.group)
+
+    def examples(self) -> RawExamples:
+        """Steps or questions, in the order in which they lie."""
+        return RawExamples(self.name, self.source)
 
     def suggestion(self) -> str:
         lines = [f"{self.source.role}:", f"  {self.name}:"]
@@ -86,6 +94,85 @@ class RawSight(Sight):
             yield from _space_lines(self.name, facts)
             yield from _camera_lines(facts)
         yield "weight: 1"
+
+
+class RawExamples(Examples):
+    """What a source reads, without what it rejects. Its length is known when all of it was read."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        self._name, self._source = name, source
+        self._stretches = Stretches([partial(self._read, unit) for unit in source.units()])
+
+    def _read(self, unit: Unit) -> Iterator[Step | Example]:
+        """The records of a unit, with pictures that outlive them."""
+        for record in self._source.read(unit):
+            if not isinstance(record, Reject):
+                yield _kept(record)
+
+    @property
+    def total(self) -> int | None:
+        return self._stretches.total
+
+    @property
+    def sources(self) -> Mapping[str, Kind]:
+        return {self._name: self._source.role}
+
+    def at(self, number: int, picture: bool = True) -> Seen:
+        record = self._stretches.at(number)
+        seen = self._step(number, record) if isinstance(record, Step) else self._question(number, record)
+        return seen if record.images else replace(seen, picture=None, fault="it has no picture")
+
+    def _step(self, number: int, step: Step) -> Seen:
+        return Seen(
+            number=number,
+            key=f"{step.episode}-{step.step:06d}",
+            kind="robot",
+            source=self._name,
+            split=step.split,
+            group=step.episode,
+            prompt=step.instruction,
+            target=_numbers(step.action),
+            picture=_first(step.images).data,
+            camera=_first(step.images).camera,
+            step=step.step,
+            steps=step.steps,
+            terminate=step.is_terminal,
+            action=dimensions((), step.action.tolist()),
+        )
+
+    def _question(self, number: int, example: Example) -> Seen:
+        return Seen(
+            number=number,
+            key=example.key,
+            kind="web",
+            source=self._name,
+            split=example.split,
+            group=example.group,
+            prompt=example.question,
+            target=counted(example.answers),
+            picture=_first(example.images).data,
+            answers=example.answers,
+        )
+
+    def film(self, seen: Seen) -> Film | None:
+        """Neighbours in the log that are of the same episode."""
+        if seen.step is None:
+            return None
+        before = takewhile(lambda number: self._same(number, seen), range(seen.number - 1, seen.number - MAX_FILM, -1))
+        after = takewhile(lambda number: self._same(number, seen), range(seen.number + 1, seen.number + MAX_FILM))
+        earlier = sorted(before)
+        return Film(self, [*earlier, seen.number, *after], len(earlier))
+
+    def _same(self, number: int, seen: Seen) -> bool:
+        try:
+            return self.at(number).place == seen.place
+        except IndexError:
+            return False
+
+
+def _first(images: Sequence[Image]) -> Image:
+    """The picture that a mixture takes where nobody says which: of the first camera by name."""
+    return min(images, key=lambda image: image.camera, default=Image("", b""))
 
 
 def recipe_name(text: str) -> str:
@@ -129,9 +216,9 @@ def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
                 yield Tile(picture, name, "robot", step.instruction, _numbers(step.action), note)
 
 
-def _kept(step: Step) -> Step:
-    """The step with pictures of its own."""
-    return replace(step, images=tuple(Image(image.camera, _copy(image)) for image in step.images))
+def _kept(record: Record) -> Record:
+    """The record with pictures of its own."""
+    return replace(record, images=tuple(Image(image.camera, _copy(image)) for image in record.images))
 
 
 def _copy(image: Image) -> Any:
@@ -141,8 +228,3 @@ def _copy(image: Image) -> Any:
 
 def _numbers(action: np.ndarray[Any, np.dtype[np.float32]]) -> str:
     return " ".join(f"{value:.3g}" for value in action.tolist())
-
-
-def _counted(answers: tuple[str, ...]) -> str:
-    """Answers, the commonest first, with how often each was given."""
-    return ", ".join(answer if count == 1 else f"{answer} x{count}" for answer, count in Counter(answers).most_common())

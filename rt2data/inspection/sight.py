@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rt2data.errors import UsageError
 
 if TYPE_CHECKING:
+    from rt2data.inspection.examples import Examples
     from rt2data.report.contact_sheet import Tile
 
 KINDS: dict[str, tuple[str, str]] = {
@@ -38,6 +39,12 @@ class Sight(ABC):
     def tiles(self, count: int) -> list[Tile]:
         """About `count` pictures with their words, for a contact sheet. Raises UsageError where there are none."""
         raise UsageError(f"a {self.kind} has no pictures of its own", str(self.path), "name a dataset or a mixture")
+
+    def examples(self) -> Examples:
+        """All its examples, by number. Raises UsageError where it has none."""
+        raise UsageError(
+            f"a {self.kind} has no examples of its own", str(self.path), "name a dataset, a prepared store or a mixture"
+        )
 
     def suggestion(self) -> str:
         """A fragment of a recipe, in YAML, that names this source. Raises UsageError where it is none."""

@@ -1,0 +1,124 @@
+"""`rt2data view`: examples one by one, on a terminal, in a browser, or printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rt2data.cli.console import say_json, talk
+from rt2data.errors import OutputError, UsageError
+from rt2data.images import ImageFault
+from rt2data.inspection import recognise
+from rt2data.inspection.examples import Examples, Seen
+from rt2data.publish import write_whole
+from rt2data.text.clean import one_line
+from rt2data.viewing.cells import Depth, speaks_kitty
+from rt2data.viewing.words import as_plain, lines
+
+
+def view(path: Path, at: int, count: int | None, save: Path | None, port: int | None, as_json: bool) -> None:
+    """Show examples from `at` on; on a terminal until somebody leaves. Raises UsageError where there is none."""
+    seen = recognise(path)
+    examples = seen.examples()
+    if port is not None:
+        _serve(examples, f"{seen.kind} {path}", port)
+    elif as_json:
+        shown = [as_plain(each) | _saved(each, save) for each in _chosen(examples, at, count or 1)]
+        say_json({"path": str(path), "kind": seen.kind, "total": examples.total, "examples": shown})
+    elif count is None and save is None and _on_terminal():
+        _page(examples, at)
+    else:
+        _print(examples, at, count or 1, save)
+
+
+def _chosen(examples: Examples, at: int, count: int) -> Iterator[Seen]:
+    """So many, or as many as there are. Raises UsageError where there is none."""
+    for number in range(at, at + count):
+        try:
+            yield examples.at(number)
+        except IndexError:
+            if number == at:
+                raise UsageError(f"there is no example {at:,}", do=f"there are {examples.total or 0:,}, counted from 0") from None
+            return
+
+
+def _print(examples: Examples, at: int, count: int, save: Path | None) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    colored = console.color_system is not None and not console.no_color
+    for seen in _chosen(examples, at, count):
+        print(f"example {seen.number:,}" + ("" if examples.total is None else f" of {examples.total:,}"))
+        for line in lines(seen, colored):
+            console.print(line)
+        for place in _saved(seen, save).values():
+            print(f"{'picture':<9} {one_line(str(place), 1000)}")
+        print()
+
+
+def _saved(seen: Seen, folder: Path | None) -> dict[str, Any]:
+    """Where the picture was written; nothing where it was not to be, or there is none. Raises OutputError."""
+    if folder is None or seen.picture is None:
+        return {}
+    from rt2data.viewing.pictures import encoded
+
+    try:
+        extension, content = encoded(seen.picture)
+    except ImageFault as fault:
+        talk(f"note: the picture of example {seen.number:,} cannot be used: {one_line(str(fault.reason))}")
+        return {}
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", seen.key)[:90]
+    path = folder / f"{seen.number:06d}-{name}.{extension}"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"there can be no such folder: {error.strerror}", str(folder), "name another") from None
+    write_whole(path, content)
+    return {"picture": str(path)}
+
+
+# On a terminal
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+def _page(examples: Examples, at: int) -> None:
+    """Hand the terminal over until somebody leaves."""
+    from rt2data.viewing.pager import State
+    from rt2data.viewing.screen import Look
+    from rt2data.viewing.terminal import Terminal, Viewer
+
+    look = Look(depth(Console()), speaks_kitty(os.environ))
+    descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        Viewer(examples, Terminal(descriptor), look, State(at)).run()
+    finally:
+        os.close(descriptor)
+
+
+def depth(console: Console) -> Depth:
+    """The colours that a terminal has and its user wants."""
+    found: dict[str | None, Depth] = {"truecolor": "true", "256": "256"}
+    return "none" if console.no_color else found.get(console.color_system, "none")
+
+
+# In a browser
+
+
+def _serve(examples: Examples, title: str, port: int) -> None:
+    """Until Ctrl-C."""
+    from rt2data.viewing.server import Server, Site
+
+    server = Server(Site(examples, title), port)
+    try:
+        print(server.url, flush=True)
+        talk("Ctrl-C ends it")
+        server.serve_forever()
+    finally:
+        server.server_close()
