@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from rich.text import Text
@@ -57,17 +58,19 @@ def given(seen: Seen) -> str:
 
 
 def _row(label: str, value: str, style: str = "") -> Text:
-    return Text(f"{label:<{LABEL}}", "dim").append(one_line(value, SHOWN_CHARS), style or "not dim")
+    return _labelled(label).append(one_line(value, SHOWN_CHARS), style)
+
+
+def _labelled(label: str) -> Text:
+    return Text().append(f"{label:<{LABEL}}", "dim")
 
 
 def _action(seen: Seen) -> Iterator[Text]:
     wide = max((len(dim.name) for dim in seen.action), default=0)
     for number, dim in enumerate(seen.action):
-        line = Text("action" if not number else "", "dim")
-        line.pad_right(LABEL - len(line))
-        line.append(f"{one_line(dim.name):<{wide}} ", "not dim").append(f"{dim.value:>+10.4f} ", "bold not dim")
-        line.append(bar(dim), "cyan not dim").append(f" {one_line(dim.unit)}")
-        yield line.append(f"  {dim.bin:>3}") if dim.bin is not None else line
+        line = _labelled("" if number else "action").append(f"{one_line(dim.name):<{wide}} ")
+        line.append(f"{dim.value:>+10.4f} ", "bold").append(f"{bar(dim)} ", "cyan")
+        yield line.append(f"{one_line(dim.unit):<4}" + ("" if dim.bin is None else f"{dim.bin:>4}"), "dim")
 
 
 def span(dim: Dimension) -> tuple[float, float, float] | None:
@@ -88,12 +91,12 @@ def bar(dim: Dimension) -> str:
 
 
 def _tokens(seen: Seen, colored: bool) -> Text:
-    line = Text(f"{'tokens':<{LABEL}}", "dim")
-    words = all(token.word for token in seen.tokens)
-    for token in seen.tokens[:SHOWN_TOKENS]:
-        said = one_line(token.word, 60) if words else str(token.id)
-        said = f"[{said}]" if token.learned and not colored else said
-        line.append(said, LEARNED if token.learned else "not dim").append("" if words else " ")
+    """What is learned is marked, run by run: by colour, or in brackets."""
+    line, shown = _labelled("tokens"), seen.tokens[:SHOWN_TOKENS]
+    gap = "" if all(token.word for token in shown) else " "
+    for learned, run in groupby(shown, key=lambda token: token.learned):
+        said = gap.join(str(token.id) if gap else one_line(token.word, 60) for token in run)
+        line.append(f"[{said}]" if learned and not colored else said, LEARNED if learned else "").append(gap)
     more = len(seen.tokens) - SHOWN_TOKENS
     return line.append(f" and {more:,} more" if more > 0 else "")
 
