@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, StrictUndefined, Template
 
 from rt2data.inspection.examples import Examples, Film, Seen
-from rt2data.text.clean import one_line
+from rt2data.text.clean import clean_text, one_line
 from rt2data.viewing.search import Wanted, look_through
 from rt2data.viewing.words import facts, given, span
 
@@ -128,7 +128,12 @@ def _frames(film: Film, seen: Seen) -> list[dict[str, Any]]:
     return found
 
 
+def _clean(value: Any) -> Any:
+    """Words without control characters and what turns the direction of writing; what the template made itself is left alone."""
+    return clean_text(value) if type(value) is str else value
+
+
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_clean)
     return environment.from_string(Path(__file__).with_name("page.html").read_text("utf-8"))

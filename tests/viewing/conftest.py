@@ -1,19 +1,33 @@
-"""A small mixture of toys, and its stores."""
+"""A small mixture of toys, and its stores; built once, not to be changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rt2data.build import Site, build_plainly
-from rt2data.recipe import Recipe
+from rt2data.recipe import read_recipe
+from rt2data.sources.base import SOURCES
+from tests.contract import toy
+
+RECIPE = """
+robot_frac: 0.5
+shards: {bytes: 20kB}
+store: store
+robot: {arm: {kind: toy_robot, path: robot, action_space: widowx_bridge}}
+web: {qa: {kind: toy_web, path: web}}
+"""
 
 
-@pytest.fixture
-def mixture(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
-    """96 examples in about ten shards; its stores lie in `store` beside it."""
-    out = tmp_path / "mixture"
-    build_plainly(toy_recipe(), Site(out))
-    return out
+@pytest.fixture(scope="session")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 examples in several shards; its recipe lies beside it, and its stores in `store`."""
+    folder = tmp_path_factory.mktemp("viewing")
+    toy.write_robot(folder / "robot"), toy.write_web(folder / "web")
+    (folder / "mixture.yaml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, place in toy.TABLE.items():
+            patch.setitem(SOURCES, name, place)
+        build_plainly(read_recipe(folder / "mixture.yaml"), Site(folder / "mixture"))
+    return folder / "mixture"

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -136,12 +137,13 @@ def test_a_signal_gives_the_terminal_back(mixture: Path, number: int, code: int)
         assert screen.flags() == before and screen.seen.endswith(LEFT)
 
 
-def test_a_damaged_shard_gives_the_terminal_back(mixture: Path) -> None:
-    shard = mixture / "shard-000000.tar"
+def test_a_damaged_shard_gives_the_terminal_back(mixture: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(mixture, tmp_path / "damaged"))
+    shard = copy / "shard-000000.tar"
     content = bytearray(shard.read_bytes())
     content[0:512] = bytes(512)
     shard.write_bytes(content)
-    with terminal(mixture) as screen:
+    with terminal(copy) as screen:
         before = screen.flags()
         assert screen.end() == 3
         assert screen.flags() == before
