@@ -12,7 +12,7 @@ from rich.text import Text
 
 from rt2data.cli.console import number, say_json, size, table, talk
 from rt2data.compare import Difference, compare
-from rt2data.compare.model import Change, Common, Keys, Shift
+from rt2data.compare.model import Change, Common, Keys, Moved, Shift
 from rt2data.errors import DataError
 from rt2data.text.clean import one_line
 
@@ -46,6 +46,7 @@ def show(found: Difference) -> None:
     _keys(found)
     _examples(found.examples)
     _shifts(found.shifts)
+    _moves(found.moves)
     for note in found.notes:
         talk(f"note: {one_line(note, 1000)}")
 
@@ -130,6 +131,15 @@ def _shift(shift: Shift) -> tuple[str | Text, ...]:
     moves = [_move(move) for move in (shift.mean_moved, shift.q01_moved, shift.q99_moved)]
     name = one_line(f"{shift.source} {shift.split} {shift.of} {shift.dimension}", 60)
     return name, *(f"{figure:.4g}" for figure in figures), *moves
+
+
+def _moves(found: Sequence[Moved]) -> None:
+    if found:
+        print()
+        rows = [(one_line(m.path, 90), f"{m.before:.6g}", f"{m.after:.6g}", f"{m.share:.1%}") for m in found[:SHOWN]]
+        table("", ("number", "before", "after", "moved by"), rows)
+        if len(found) > SHOWN:
+            print(f"and {len(found) - SHOWN:,} more numbers: --json gives all")
 
 
 def _move(by: float | None) -> Text:

@@ -50,6 +50,15 @@ class Shift(msgspec.Struct, frozen=True, kw_only=True):
         return max(float("inf") if move is None else abs(move) for move in moves)
 
 
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of a summary that moved, and how far, as a share of the larger of the two."""
+
+    path: str
+    before: float
+    after: float
+    share: float
+
+
 class Common(msgspec.Struct, frozen=True, kw_only=True):
     """Examples of two mixtures by key. Of those in both: how many differ in what, and where the first of each lies."""
 
@@ -72,7 +81,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
-    what: Literal["recipes", "stores", "mixtures", "recipe and mixture"]
+    what: Literal["recipes", "stores", "mixtures", "recipe and mixture", "statistics"]
     before: str
     after: str
     equal: bool
@@ -87,6 +96,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     groups: dict[str, Keys] = {}  # episodes or pictures, by split
     files: Keys | None = None
     shifts: tuple[Shift, ...] = ()  # the largest first
+    moves: tuple[Moved, ...] = ()  # the largest first
     shards_equal: int | None = None
     shards: tuple[int, int] | None = None
     examples: Common | None = None

@@ -8,16 +8,21 @@ from rt2data.compare.mixtures import compare_mixtures
 from rt2data.compare.model import Difference
 from rt2data.compare.recipes import compare_recipes, compare_with_mixture
 from rt2data.compare.stores import compare_stores
+from rt2data.compare.summaries import compare_summaries, read_summary
 from rt2data.errors import UsageError
 from rt2data.inspection import recognise
 from rt2data.store import Store
 
 
 def compare(before: Path, after: Path, quick: bool = False) -> Difference:
-    """What changed from `before` to `after`: two recipes, two stores, two mixtures, or a recipe and a mixture in either order.
+    """What changed from `before` to `after`: two recipes, two stores, two mixtures, a recipe and a mixture in either order,
+    or two files of `rt2data stats --json`.
 
     `quick` reads no rows and no shards. Raises UsageError where the two do not go together.
     """
+    old, new = read_summary(before), read_summary(after)
+    if old is not None and new is not None:
+        return compare_summaries(before, old, after, new)
     seen = [recognise(path) for path in (before, after)]
     kinds = tuple(each.kind for each in seen)
     if kinds == ("recipe", "recipe"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from math import isclose, sqrt
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import typer
@@ -26,11 +28,12 @@ from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe, read_recipe
-from rt2data.sources.base import SOURCES
+from rt2data.stats.model import STATS_VERSION, Share, Stats, Warn
+from rt2data.stats.model import MixtureStats as Mixed
 from rt2data.store import Store
 from tests.contract import toy
 from tests.test_inspect import HOSTILE, is_inert
-from tests.viewing.conftest import RECIPE
+from tests.viewing.conftest import toys_in
 
 Recipes = Callable[..., Recipe]
 trees = st.recursive(
@@ -183,15 +186,10 @@ def test_the_same_bytes_are_said_first(toy_recipe: Recipes, tmp_path: Path, caps
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """The second has more robots, another prompt, and one picture changed."""
     folder = tmp_path_factory.mktemp("two")
-    toy.write_robot(folder / "robot"), toy.write_web(folder / "web")
-    (folder / "mixture.yaml").write_text(RECIPE)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, place in toy.TABLE.items():
-            patch.setitem(SOURCES, name, place)
-        build_plainly(read_recipe(folder / "mixture.yaml"), Site(folder / "a"))
+    with toys_in(folder) as recipe:
+        build_plainly(read_recipe(recipe), Site(folder / "a"))
         (folder / "web" / "0003.jpg").write_bytes(toy.jpeg(5))
-        changed = read_recipe(folder / "mixture.yaml", ["robot_frac=2/3", "template=openvla"])
-        build_plainly(changed, Site(folder / "b"))
+        build_plainly(read_recipe(recipe, ["robot_frac=2/3", "template=openvla"]), Site(folder / "b"))
     yield folder / "a", folder / "b"
 
 
@@ -238,6 +236,38 @@ def test_what_does_not_go_together(two: tuple[Path, Path]) -> None:
     (store,) = two[0].parent.glob("store/arm-*")
     with pytest.raises(UsageError, match="a mixture and a store cannot be compared"):
         compare(two[0], store)
+
+
+# Summaries
+
+
+def summary(tokens: int, warnings: tuple[Warn, ...] = ()) -> Stats:
+    share = {"kind": "robot", "asked": 0.5, "learned_tokens": 7, "image_bytes": 8, "epochs": 1.0, "unseen": 0, "unique": 9}
+    shares = [Share(source=name, examples=9, tokens=n, **share) for name, n in (("a", tokens), ("b", 5))]  # type: ignore[arg-type]
+    told = {"asked_robot": 0.5, "windows": (), "shard_worst": 0.0, "running": (), "format": "tfds", "template": "rt2"}
+    names = {"codec": "rt2", "tokenizer": "byte", "seed": 0, "fingerprint": ""}
+    mixed = Mixed(examples=18, shards=1, bytes=tokens * 1000, shares=tuple(shares), **told, **names)  # type: ignore[arg-type]
+    about = {"tool_version": "1", "what": "mixture", "path": str(tokens), "sources": (), "leaks": ()}
+    return Stats(version=STATS_VERSION, mixture=mixed, warnings=warnings, **about)  # type: ignore[arg-type]
+
+
+def test_summaries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    warn = Warn(code="dead_dimension", level="warning", source="a", what="x never moves", do="look")
+    for name, stats in {"a": summary(100), "b": summary(100), "c": summary(80, (warn,)), "d": summary(1001)}.items():
+        (tmp_path / f"{name}.json").write_bytes(msgspec.json.encode(stats))
+    a, b, c, d = (tmp_path / f"{name}.json" for name in "abcd")
+    assert compare(a, b).equal
+    found = compare(a, c)
+    moves = [(move.path, move.before, move.after, move.share) for move in found.moves]
+    assert moves == [("mixture.bytes", 100_000, 80_000, 0.2), ("mixture.shares.a.tokens", 100, 80, 0.2)]
+    assert [change.path for change in found.figures] == ["warnings.a/dead_dimension"]
+    (d.parent / "e.json").write_bytes(msgspec.json.encode(summary(1000)))
+    assert compare(d, d.parent / "e.json").moves == () and not compare(d, d.parent / "e.json").equal
+    assert diff(a, c, quick=False, exit_code=True, as_json=False) == 3
+    assert re.search(r"mixture.shares.a.tokens +100 +80 +20.0%", capsys.readouterr().out)
+    d.write_text(a.read_text().replace('"asked_robot":0.5', '"asked_robot":"half"'))
+    with pytest.raises(DataError, match="not statistics of this release"):
+        compare(a, d)
 
 
 # The command

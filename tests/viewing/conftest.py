@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,14 +22,21 @@ web: {qa: {kind: toy_web, path: web}}
 """
 
 
-@pytest.fixture(scope="session")
-def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """96 examples in several shards; its recipe lies beside it, and its stores in `store`."""
-    folder = tmp_path_factory.mktemp("viewing")
+@contextmanager
+def toys_in(folder: Path) -> Iterator[Path]:
+    """Toys and a recipe of them in a folder; meanwhile their kinds are known."""
     toy.write_robot(folder / "robot"), toy.write_web(folder / "web")
     (folder / "mixture.yaml").write_text(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
         for name, place in toy.TABLE.items():
             patch.setitem(SOURCES, name, place)
-        build_plainly(read_recipe(folder / "mixture.yaml"), Site(folder / "mixture"))
+        yield folder / "mixture.yaml"
+
+
+@pytest.fixture(scope="session")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 examples in several shards; its recipe lies beside it, and its stores in `store`."""
+    folder = tmp_path_factory.mktemp("viewing")
+    with toys_in(folder) as recipe:
+        build_plainly(read_recipe(recipe), Site(folder / "mixture"))
     return folder / "mixture"
