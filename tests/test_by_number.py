@@ -81,7 +81,7 @@ def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:  # noqa:
         assert [(token.id, token.learned) for token in seen.tokens] == list(
             zip(record.input_ids, map(bool, record.loss_mask), strict=True)
         )
-        assert found.at(number, picture=False).picture is None
+        assert found.at(number, whole=False).picture is None
         if record.action_bins is not None:
             values = codec.decode(np.array([record.action_bins], np.int32))[0][0].tolist()
             assert [dim.value for dim in seen.action] == values

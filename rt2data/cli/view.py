@@ -95,7 +95,11 @@ def _page(examples: Examples, at: int) -> None:
     from rt2data.viewing.terminal import Terminal, Viewer
 
     look = Look(depth(Console()), speaks_kitty(os.environ))
-    descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # a terminal that is not this session's own
+        _print(examples, at, 1, None)
+        return
     try:
         Viewer(examples, Terminal(descriptor), look, State(at)).run()
     finally:

@@ -93,8 +93,11 @@ class Examples(ABC):
         """Sources that examples come from."""
 
     @abstractmethod
-    def at(self, number: int, picture: bool = True) -> Seen:
-        """One example, without its picture where that is not asked for. Raises IndexError past the end, DataError for damage."""
+    def at(self, number: int, whole: bool = True) -> Seen:
+        """One example; where not the `whole` is asked for, perhaps without picture, action and tokens.
+
+        Raises IndexError past the end, DataError for damage.
+        """
 
     def source_of(self, number: int) -> str | None:
         """The source of an example, where it can be told without reading it."""

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
@@ -62,23 +63,23 @@ class MixtureExamples(Examples):
     def sources(self) -> Mapping[str, Kind]:
         return {source.name: source.kind for source in self._manifest.plan.sources if source.draws}
 
-    def at(self, number: int, picture: bool = True) -> Seen:
+    def at(self, number: int, whole: bool = True) -> Seen:
         if not 0 <= number < self.total:
             raise IndexError(number)
-        lain = self._read(number, picture)
+        lain = self._read(number, whole)
         try:
             record = decode_record(lain.record)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"a damaged record: {error}", f"{self._folder} example {number}", "rt2data verify") from None
-        return self._seen(number, record, lain.picture if picture else None)
+        return self._whole(self._seen(number, record), record, lain.picture) if whole else self._seen(number, record)
 
     def _by_index(self) -> Callable[[int, bool], Lain]:
         """Tar shards have an index of where examples begin."""
         shards = Shards(self._folder, [ShardFacts(s.name, s.examples, s.bytes) for s in self._manifest.shards])
 
-        def read(number: int, picture: bool) -> Lain:
+        def read(number: int, whole: bool) -> Lain:
             shard, place = self.locate(number)
-            (stored,) = shards.read(Run(shard, place, place + 1), picture)
+            (stored,) = shards.read(Run(shard, place, place + 1), whole)
             return Lain(stored.picture, stored.record)
 
         return read
@@ -87,7 +88,7 @@ class MixtureExamples(Examples):
         """Shards of the other formats are read forwards."""
         openers = [partial(self._lain, self._folder / shard.name) for shard in self._manifest.shards]
         stretches = Stretches(openers, list(self._starts))
-        return lambda number, picture: stretches.at(number)
+        return lambda number, whole: stretches.at(number)
 
     def _lain(self, path: Path) -> Iterator[Lain]:
         return (Lain(member.image, member.record) for member in make_format(self._manifest.plan.format).read(path))
@@ -107,7 +108,7 @@ class MixtureExamples(Examples):
         layout = self._expected.layout
         return np.empty(0, np.int32) if layout is None else shard_sources(self._manifest.plan, shard, layout)
 
-    def _seen(self, number: int, record: ExampleRecord, picture: Picture | None) -> Seen:
+    def _seen(self, number: int, record: ExampleRecord) -> Seen:
         return Seen(
             number=number,
             key=record.key,
@@ -117,14 +118,16 @@ class MixtureExamples(Examples):
             group=record.group,
             prompt=record.prompt,
             target=record.target,
-            picture=picture,
             step=record.step,
             epoch=record.epoch,
             answers=record.answers,
             terminate=record.terminate,
-            action=self._decoded(record),
-            tokens=[Token(i, bool(m), self._spell(i)) for i, m in zip(record.input_ids, record.loss_mask, strict=False)],
         )
+
+    def _whole(self, seen: Seen, record: ExampleRecord, picture: Picture) -> Seen:
+        """With what takes time to make: picture, action, tokens."""
+        tokens = [Token(i, bool(m), self._spell(i)) for i, m in zip(record.input_ids, record.loss_mask, strict=False)]
+        return replace(seen, picture=picture, action=self._decoded(record), tokens=tokens)
 
     def _decoded(self, record: ExampleRecord) -> list[Dimension]:
         """What the bins mean to a robot, by the codec of the source; nothing where they mean nothing."""
@@ -158,13 +161,13 @@ class MixtureExamples(Examples):
     def stores(self) -> Mapping[str, StoreExamples]:
         """The prepared stores that this was drawn from, by source; those that are gone are not there."""
         root = Path(self._manifest.recipe.get("store") or default_store_root())
+        digests = {source.digest: source.name for source in self._manifest.plan.sources}
         found = {}
-        for source in self._manifest.plan.sources:
-            for path in sorted(root.glob(f"{source.name}-*")):
-                with suppress(RtError, OSError):
-                    store = Store(path)
-                    if store.info.digest == source.digest:
-                        found[source.name] = StoreExamples(store)
+        for path in sorted(root.iterdir()) if root.is_dir() else ():
+            with suppress(RtError, OSError):
+                store = Store(path)
+                if digests.get(store.info.digest) == store.info.name:
+                    found[store.info.name] = StoreExamples(store)
         return found
 
 

@@ -88,12 +88,12 @@ class StoreExamples(Examples):
     def sources(self) -> Mapping[str, Kind]:
         return {self.store.info.name: self.store.info.kind}
 
-    def at(self, number: int, picture: bool = True) -> Seen:
+    def at(self, number: int, whole: bool = True) -> Seen:
         split, row = self.locate(number)
         table = self.store.take(split, np.array([row], np.int64))
         rows = as_rows(table, self.store.info, np.zeros(1, np.int64))
         robot = rows.kind == "robot"
-        content, fault = self._picture(pictures(table)) if picture else (None, "")
+        content, fault = self._picture(pictures(table)) if whole else (None, "")
         return Seen(
             number=number,
             key=rows.keys[0],

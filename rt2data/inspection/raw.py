@@ -117,7 +117,7 @@ class RawExamples(Examples):
     def sources(self) -> Mapping[str, Kind]:
         return {self._name: self._source.role}
 
-    def at(self, number: int, picture: bool = True) -> Seen:
+    def at(self, number: int, whole: bool = True) -> Seen:
         record = self._stretches.at(number)
         seen = self._step(number, record) if isinstance(record, Step) else self._question(number, record)
         return seen if record.images else replace(seen, picture=None, fault="it has no picture")

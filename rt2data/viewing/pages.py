@@ -67,7 +67,7 @@ def find(examples: Examples, asked: Asked) -> Grid:
     at = asked.start - 1
     for at, fits in look_through(examples, asked.wanted, range(asked.start, asked.start + MOST)):
         if fits:
-            found.append(replace(examples.at(at, picture=False), picture=None))
+            found.append(replace(examples.at(at, whole=False), picture=None))
         if len(found) == GRID:
             break
     ended = len(found) < GRID and at + 1 < asked.start + MOST
@@ -121,7 +121,7 @@ def _frames(film: Film, seen: Seen) -> list[dict[str, Any]]:
     own = not film.examples.sources.keys() ^ {seen.source} and film.numbers[film.here] == seen.number
     found = []
     for i in sorted(chosen):
-        frame = film.examples.at(film.numbers[i], picture=False)
+        frame = film.examples.at(film.numbers[i], whole=False)
         label = frame.key if frame.step is None else str(frame.step)
         link = f"/example/{frame.number}" if own else ""
         found.append({"address": f"/frame/{seen.number}/{i}", "label": label, "here": i == film.here, "link": link})

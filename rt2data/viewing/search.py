@@ -53,4 +53,4 @@ def _fits(examples: Examples, wanted: Wanted, number: int) -> bool:
     source = examples.source_of(number)
     if source is not None and not wanted.by_source(examples, source):
         return False
-    return wanted.fits(examples.at(number, picture=False))
+    return wanted.fits(examples.at(number, whole=False))

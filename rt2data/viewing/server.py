@@ -52,7 +52,7 @@ class Site:
 
     def __init__(self, examples: Examples, title: str) -> None:
         self._examples, self._title, self._lock = examples, title, threading.Lock()
-        self._film = lru_cache(maxsize=8)(lambda number: examples.film(examples.at(number, picture=False)))
+        self._film = lru_cache(maxsize=8)(lambda number: examples.film(examples.at(number, whole=False)))
 
     def answer(self, target: str, nonce: str) -> Answer:
         """The answer to a GET of this address."""

@@ -134,7 +134,7 @@ class Viewer:
         return seen
 
     def _seek(self, asked: Seek) -> Seen | None:
-        here = self.examples.at(self.state.at, picture=False)
+        here = self.examples.at(self.state.at, whole=False)
         found = self._found(self._wanted(asked, here))
         if found is None and not self.state.say:
             self.state = replace(self.state, say=f"no other {asked.what}" if asked.what != "text" else "nowhere else")

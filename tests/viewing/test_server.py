@@ -70,7 +70,7 @@ class Hostile(Examples):
     total = 3
     sources: Mapping[str, Kind] = {HOSTILE: "web"}  # type: ignore[assignment]
 
-    def at(self, number: int, picture: bool = True) -> Seen:
+    def at(self, number: int, whole: bool = True) -> Seen:
         if not 0 <= number < self.total:
             raise IndexError(number)
         return Seen(
