@@ -21,7 +21,7 @@ from rt2data.compare.values import changes, largest_first, shifts
 from rt2data.errors import RtError
 from rt2data.inspection.prepared import read_statistics
 from rt2data.order import U64
-from rt2data.store import Store, StoreInfo, readable, rows_file
+from rt2data.store import Store, StoreInfo, read_columns, readable, rows_file
 
 NAMED = 5
 """Keys named of those that were added, removed or changed."""
@@ -153,9 +153,7 @@ def _group_hashes(store: Store, split: str) -> Iterator[U64]:
 
 def _group_names(store: Store, split: str) -> Iterator[list[str]]:
     for path in _row_files(store, split):
-        with readable(path):
-            table = pq.read_table(path, columns=["group"], use_threads=False, page_checksum_verification=True)
-        yield pc.unique(table["group"]).to_pylist()
+        yield pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
 
 
 def _called(store: Store, split: str, hashes: U64) -> tuple[str, ...]:
