@@ -274,7 +274,9 @@ def demo(
 
 @app.command(epilog="Example: rt2data schema example > example.schema.json")
 def schema(
-    name: Annotated[str, typer.Argument(help="example, manifest, recipe; or an action space such as widowx_bridge.")] = "example",
+    name: Annotated[
+        str, typer.Argument(help="example, manifest, recipe, stats; or an action space such as widowx_bridge.")
+    ] = "example",
 ) -> None:
     """Print a schema or an action space this version ships."""
     from rt2data.cli.schema import schema as show

@@ -24,6 +24,8 @@ FEW_BINS = 16
 JITTER = 0.25
 CHATTER = 20  # changes of the gripper in an episode
 SURE = 4.0  # standard errors of a correlation
+OF_EPISODES = frozenset({"short_episodes", "gripper_never_moves"})
+"""What can only be said of whole episodes: a mixture may draw a few steps of each."""
 RANK = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -41,7 +43,8 @@ def warnings_of(stats: Stats, notes: Mapping[str, str] | None = None) -> tuple[W
     found += list(_rates(stats))
     if stats.mixture is not None:
         found += [_warn(name, each) for name, each in _mixture(stats.mixture)]
-    once = {(warn.code, warn.source, warn.what): warn for warn in found}
+    torn = {share.source for share in stats.mixture.shares if share.unseen} if stats.mixture else set()
+    once = {(warn.code, warn.source, warn.what): warn for warn in found if not (warn.source in torn and warn.code in OF_EPISODES)}
     return tuple(sorted(once.values(), key=lambda warn: RANK[warn.level]))
 
 
@@ -253,7 +256,7 @@ def _leak(leak: Leak) -> Found:
     apart = leak.here.split("/")[1] != leak.there.split("/")[1]
     level: Level = "warning" if apart else "note"
     things = {"group": "episodes or pictures", "picture": "pictures", "text_and_picture": "pairs of text and picture"}[leak.what]
-    what = f"{leak.here} and {leak.there} have {leak.count:,} {things} in common, such as {leak.example}"
+    what = f"{leak.here} and {leak.there} have {things} in common: {leak.count:,}, such as {leak.example}"
     yield "leak", level, what, "keep them out of one split" if apart else "they count twice"
 
 

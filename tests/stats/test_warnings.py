@@ -271,6 +271,18 @@ def test_shares_of_a_mixture(values: dict[str, Any], code: str, level: str, mixt
     assert found[code] == level
 
 
+def test_episodes_of_which_a_mixture_draws_parts_are_not_short(mixture: Stats) -> None:
+    assert mixture.mixture is not None
+    arm = mixture.sources[0]
+    assert arm.name == "arm" and arm.episodes is not None
+    short = msgspec.structs.replace(arm, episodes=msgspec.structs.replace(arm.episodes, short=3))
+    for unseen, wanted in ((0, True), (9, False)):
+        shares = (msgspec.structs.replace(mixture.mixture.shares[0], unseen=unseen), *mixture.mixture.shares[1:])
+        here = msgspec.structs.replace(mixture.mixture, shares=shares)
+        found = warnings_of(msgspec.structs.replace(mixture, sources=(short,), mixture=here))
+        assert ("short_episodes" in {warn.code for warn in found}) is wanted
+
+
 def test_a_share_that_strays(mixture: Stats) -> None:
     assert mixture.mixture is not None
     here = msgspec.structs.replace(mixture.mixture, shard_worst=0.3)
