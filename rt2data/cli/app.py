@@ -247,8 +247,10 @@ def stats(
     """Say what it looks like in numbers: actions, episodes, text, pictures, tokens, shares; and what to look at before paying."""
     from rt2data.cli.stats import Asked
     from rt2data.cli.stats import stats as show
+    from rt2data.stats.find import Question
 
-    show(Asked(path, split, codec, recipe, store, shape.value if shape else None, workers, pool.value, json, quiet))
+    question = Question(path, split, codec, recipe, store)
+    show(Asked(question, shape.value if shape else None, workers, pool.value, json, quiet))
 
 
 @store_app.command("list", epilog="Example: rt2data store list")
@@ -302,7 +304,9 @@ def demo(
 
 @app.command(epilog="Example: rt2data schema example > example.schema.json")
 def schema(
-    name: Annotated[str, typer.Argument(help="example, manifest, recipe; or an action space such as widowx_bridge.")] = "example",
+    name: Annotated[
+        str, typer.Argument(help="example, manifest, recipe, stats; or an action space such as widowx_bridge.")
+    ] = "example",
 ) -> None:
     """Print a schema or an action space this version ships."""
     from rt2data.cli.schema import schema as show
