@@ -49,6 +49,13 @@ def manifest_schema() -> Schema:
     return _of_struct(Manifest)
 
 
+def plan_schema() -> Schema:
+    """`rt2data plan --json`: what would be written, how sure that is, how long it takes. For whoever decides by program."""
+    from rt2data.foresight.outlook import Outlook
+
+    return _of_struct(Outlook)
+
+
 def _of_struct(struct: type) -> Schema:
     """The schema of a msgspec struct, with the struct itself at the top."""
     import msgspec
@@ -61,6 +68,7 @@ def _of_struct(struct: type) -> Schema:
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "example.schema.json": example_schema,
     "manifest.schema.json": manifest_schema,
+    "plan.schema.json": plan_schema,
     "recipe.schema.json": recipe_schema,
 }
 

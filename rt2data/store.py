@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rt2data.actions.statistics import DimStats
 from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.order import I64, U64, WINDOW
 from rt2data.records import Kind, Rows
@@ -165,6 +166,24 @@ class Pictures:
     format: Sequence[str]
 
 
+class Known(Protocol):
+    """What a plan needs to know of a source: a prepared store knows it exactly, an estimate about."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder, which may not be there yet."""
+
+    @property
+    def info(self) -> StoreInfo:
+        """Counts and provenance."""
+
+    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+        """The rows of these numbers, as the renderer takes them."""
+
+    def action_stats(self, split: str) -> DimStats | None:
+        """Statistics of the actions of a split; None where there are no actions."""
+
+
 @dataclass
 class Store:
     """A complete prepared store, for reading."""
@@ -205,6 +224,15 @@ class Store:
             places.append(here)
         back = np.argsort(np.concatenate(places))
         return pa.concat_tables(parts).take(pa.array(back)).combine_chunks()
+
+    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+        """The rows of these numbers, as the renderer takes them."""
+        return as_rows(self.take(split, numbers), self.info, epochs)
+
+    def action_stats(self, split: str) -> DimStats | None:
+        """Statistics of the actions of a split; None where there are no actions."""
+        found = msgspec.json.decode((self.path / "stats.json").read_bytes())[split]["action"]
+        return None if found is None else DimStats.from_json(found)
 
     def _group(self, split: str, number: int, chunk: int) -> pa.Table:
         """A row group, from the few kept last."""

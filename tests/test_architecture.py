@@ -20,11 +20,11 @@ LAYERS = {
     "ground": {"__init__", "errors", "exact", "order", "paths", "per_thread", "records", "resources"},
     "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "text", "tfrecord"},
     "raw and laid down": {"formats", "sources", "standardize", "store"},
-    "asked and decided": {"job", "plan", "recipe", "render"},
+    "asked and decided": {"job", "limits", "plan", "recipe", "render"},
     "work": {"cards", "gather", "manifest", "mix", "prepare", "work"},
-    "whole": {"build", "demo", "inspection", "reading", "report", "rlds", "schemagen", "shelf", "stats", "verify"},
-    "graph": {"beam"},
-    "talk": {"__main__", "cli", "pipelines"},
+    "whole": {"build", "demo", "inspection", "reading", "report", "rlds", "shelf", "stats", "verify"},
+    "graph": {"beam", "foresight"},
+    "talk": {"__main__", "cli", "pipelines", "schemagen"},
 }
 RANK = {room: rank for rank, rooms in enumerate(LAYERS.values()) for room in rooms}
 AT_RUN_TIME = ("tensorflow", "tensorflow_datasets", "torch", "jax", "yaml", "dill", "cloudpickle")
