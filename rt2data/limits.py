@@ -29,7 +29,7 @@ def _found(form: str, shards: int, size: int) -> Iterator[str]:
         fit = -(-size // (ENERGON_SHARDS - 1))
         yield f"{shards:,} shards: Energon wants fewer than {ENERGON_SHARDS:,}; set shards.bytes to {_bytes(fit)} or more"
     if size / shards > FILE_BYTES:
-        yield f"shards of about {size / shards / 1e9:.1f} GB: hubs take files of 5 GB; set shards.bytes to 4GB or less"
+        yield f"shards of about {size / shards / 1e9:.1f} GB: hubs take files of 5 GB; set shards.bytes to 3GB or less"
 
 
 def _bytes(count: int) -> str:

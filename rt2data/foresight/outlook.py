@@ -93,9 +93,16 @@ def _doubts(recipe: Recipe, sketches: Mapping[str, Sketch], allow_bad: bool) -> 
 
 
 def _totals(plan: Plan, recipe: Recipe, known: Mapping[str, Known]) -> Totals:
-    """The plan's arithmetic at both ends of the ranges."""
-    ends = [_plan_at(recipe, known, end) for end in ("low", "high")]
+    """The plan's arithmetic at both ends of the ranges, which may be no ranges at all."""
+    ends = [plan if _is_sure(known) else _plan_at(recipe, known, end) for end in ("low", "high")]
     return Totals(*(_range(getattr(plan, name), [end and getattr(end, name) for end in ends]) for name in Totals.__struct_fields__))
+
+
+def _is_sure(known: Mapping[str, Known]) -> bool:
+    guesses = [
+        guess for each in known.values() if isinstance(each, Sketch) for guess in (each.estimate.rows, each.estimate.image_bytes)
+    ]
+    return all(guess.low == guess.value == guess.high for guess in guesses)
 
 
 def _plan_at(recipe: Recipe, known: Mapping[str, Known], end: str) -> Plan | None:

@@ -121,7 +121,7 @@ class RLDS(RobotSource):
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
-        return survey_shards(splits, {name for name in splits if self.may_feed(name, split)}, seed, self.read)
+        return survey_shards(directory.path, splits, {name for name in splits if self.may_feed(name, split)}, seed, self.read)
 
     def pieces(self, unit: Unit, size: int) -> list[Unit]:
         """Ranges of whole records; a compressed file is not cut."""

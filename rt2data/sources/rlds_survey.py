@@ -21,15 +21,19 @@ RECORDS = 128
 
 
 def survey_shards(
+    path: str,
     splits: Mapping[str, tuple[Shard, ...]],
     wanted: Collection[str],
     seed: int,
     read: Callable[[Unit], Iterable[Step | Example | Reject]],
 ) -> Survey:
-    """A survey of the wanted splits. Raises DataError where there are no episodes, or a file that is looked at is not whole."""
+    """A survey of the wanted splits of a directory.
+
+    Raises DataError where there are no episodes, or a file that is looked at is not whole.
+    """
     sizes = [Path(shard.path).stat().st_size for shards in splits.values() for shard in shards]
     if not sum(sizes):
-        raise DataError("there are no episodes", ", ".join(splits))
+        raise DataError("there are no episodes", path)
     shards = [(split, shard) for split in sorted(wanted) for shard in splits[split] if shard.records]
     looked_at = shuffled(shards, key64("survey", seed))[:FILES]
     chosen = [_records(split, shard, seed, -(-RECORDS // len(looked_at))) for split, shard in looked_at]
