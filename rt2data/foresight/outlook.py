@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from rt2data.errors import DataError
+from rt2data.errors import UsageError
 from rt2data.foresight.canary import Canary
 from rt2data.foresight.cost import CloudCost
 from rt2data.foresight.sampling import Range
 from rt2data.foresight.sketch import Sketch, SourceEstimate, seed_of, sketch
+from rt2data.formats.base import make_format
 from rt2data.job import decide
-from rt2data.plan import Plan, needed_sources, require_few_rejects
+from rt2data.plan import Plan, draws, needed_sources, require_few_rejects, shard_count
 from rt2data.prepare import ready_store, store_folder
 from rt2data.recipe import Recipe
 from rt2data.sources.base import Source
@@ -93,35 +94,32 @@ def _doubts(recipe: Recipe, sketches: Mapping[str, Sketch], allow_bad: bool) -> 
 
 
 def _totals(plan: Plan, recipe: Recipe, known: Mapping[str, Known]) -> Totals:
-    """The plan's arithmetic at both ends of the ranges, which may be no ranges at all."""
-    ends = [plan if _is_sure(known) else _plan_at(recipe, known, end) for end in ("low", "high")]
-    return Totals(*(_range(getattr(plan, name), [end and getattr(end, name) for end in ends]) for name in Totals.__struct_fields__))
+    """The plan's arithmetic at both ends of the ranges."""
+    ends = [_end_of(plan, recipe, known, end) for end in ("low", "high")]
+    values = (plan.num_examples, plan.bytes, plan.shards)
+    return Totals(*(_range(value, [end and end[i] for end in ends]) for i, value in enumerate(values)))
 
 
-def _is_sure(known: Mapping[str, Known]) -> bool:
-    guesses = [
-        guess for each in known.values() if isinstance(each, Sketch) for guess in (each.estimate.rows, each.estimate.image_bytes)
-    ]
-    return all(guess.low == guess.value == guess.high for guess in guesses)
-
-
-def _plan_at(recipe: Recipe, known: Mapping[str, Known], end: str) -> Plan | None:
-    """None where an end is not known, or where there would be nothing to draw."""
-    here: dict[str, Known] = {}
-    for name, each in known.items():
-        moved = _at(each, end) if isinstance(each, Sketch) else each
-        if moved is None:
-            return None
-        here[name] = moved
-    try:
-        return decide(recipe.model_copy(update={"max_epochs": None}), here, allow_bad=True).plan
-    except DataError:
+def _end_of(plan: Plan, recipe: Recipe, known: Mapping[str, Known], end: str) -> tuple[int, int, int] | None:
+    """Examples, bytes and shards at one end; None where it is not known, or where there would be nothing to draw."""
+    rows = {s.name: _at(known[s.name], "rows", end, s.rows) for s in plan.sources}
+    pictures = {s.name: _at(known[s.name], "image_bytes", end, s.image_bytes) for s in plan.sources}
+    if None in rows.values() or None in pictures.values():
         return None
+    try:
+        counts = draws(recipe, {name: max(round(count or 0), 1) for name, count in rows.items()})
+    except UsageError:  # more than a mixture can have: only at this end
+        return None
+    form = make_format(plan.format)
+    size = sum(counts[s.name] * form.example_bytes(round(pictures[s.name] or 0), s.record_bytes) for s in plan.sources)
+    total = sum(counts.values())
+    return total, size, shard_count(total, size, recipe.shards.bytes)
 
 
-def _at(each: Sketch, end: str) -> Sketch | None:
-    rows, picture = getattr(each.estimate.rows, end), getattr(each.estimate.image_bytes, end)
-    return None if rows is None or picture is None else each.at(rows, picture)
+def _at(known: Known, figure: str, end: str, exact: int) -> float | None:
+    """A figure at one end of its range; a prepared source has no range."""
+    found: float | None = getattr(getattr(known.estimate, figure), end) if isinstance(known, Sketch) else exact
+    return found
 
 
 def _range(value: float, ends: list[Any]) -> Range:

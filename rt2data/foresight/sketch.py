@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -82,16 +82,6 @@ class Sketch:
     def _stats(self) -> DimStats | None:
         action = vectors(self.table["action"], self.info.action_dim)
         return None if action is None else summarize(action)
-
-    def at(self, rows: float, image_bytes: float) -> Sketch:
-        """The same with other counts: an end of the range."""
-        splits = {name: _scaled(split, rows, image_bytes) for name, split in self.info.splits.items()}
-        return replace(self, info=msgspec.structs.replace(self.info, splits=splits))
-
-
-def _scaled(split: SplitInfo, rows: float, image_bytes: float) -> SplitInfo:
-    count = max(round(rows), 1)
-    return msgspec.structs.replace(split, rows=count, image_bytes=round(count * image_bytes))
 
 
 @dataclass(frozen=True)
