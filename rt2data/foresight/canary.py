@@ -7,6 +7,7 @@ the graph itself.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,17 +124,18 @@ def fly(
     Raises what a build raises, and UsageError where the part has no row of the split.
     """
     began = time.perf_counter()
-    _wait_for(pool, workers)
+    idle = _wait_for(pool, workers)
     workers_s = time.perf_counter() - clock.pool if workers else 0.0
     with output_errors(near), TemporaryDirectory(prefix=".canary-", dir=near) as folder:
         trial = Trial(recipe, plan, known, pool, max(workers, 1), amount, Path(folder))
         rates = trial.rates(clock.startup_s, workers_s)
-        return trial.told(rates, workers, time.perf_counter() - began)
+        return trial.told(rates, workers, idle, time.perf_counter() - began)
 
 
-def _wait_for(pool: Pool, workers: int) -> None:
-    for future in [pool.submit(timed, Timed(nothing, number)) for number in range(workers)]:
-        future.result()
+def _wait_for(pool: Pool, workers: int) -> int:
+    """Memory of a worker that has done nothing yet: about that of the server that makes them."""
+    ready = [pool.submit(timed, Timed(nothing, number)) for number in range(workers)]
+    return max((future.result().peak_bytes for future in ready), default=0)
 
 
 @dataclass
@@ -148,7 +150,7 @@ class Trial:
     amount: Amount
     folder: Path
     units: dict[str, list[Unit]] = field(default_factory=dict)  # of the sources that are not prepared
-    peaks: list[int] = field(default_factory=list)
+    peaks: list[tuple[float, int]] = field(default_factory=list)  # mean size of the pieces prepared so far, and a worker's memory
     scatter: list[float] = field(default_factory=list)  # what orders took, as a share of what was to be expected
     bytes_read: int = 0
     bytes_written: int = 0
@@ -194,7 +196,7 @@ class Trial:
     def _carry_out(self, work: Callable[[Any], Any], orders: Sequence[Any]) -> list[Took]:
         """All orders at once, as a build hands them out."""
         took = [future.result() for future in [self.pool.submit(timed, Timed(work, order)) for order in orders]]
-        self.peaks += [each.peak_bytes for each in took]
+        self.peaks.append((0.0, max((each.peak_bytes for each in took), default=0)))
         return took
 
     def _prepared(self, kind: str, count: int) -> _Prepared:
@@ -203,6 +205,8 @@ class Trial:
         todo = [Preparation(name, source, self.folder / kind / name, ()) for name, source in self._sources().items()]
         orders = {p.name: begin(p.name, p.source, p.folder, self._pieces(p.name, p.source, count)) for p in todo}
         took = self._carry_out(prepare_unit, list(chain.from_iterable(orders.values())))
+        pieces = [order.unit.bytes for each in orders.values() for order in each]
+        self.peaks[-1] = (sum(pieces) / max(len(pieces), 1), self.peaks[-1][1])
         for p in todo:
             mine = [each for each in took if each.result.name == p.name]
             sizes = [order.unit.bytes for order in orders[p.name]]
@@ -264,10 +268,18 @@ class Trial:
             folder = self.known[name].path if name not in self.units else self.folder / "smallest" / name
             pieces = self._pieces(name, source, SMALL)[:1] if name in self.units else []
             todo.append(Preparation(name, source, folder, tuple(begin(name, source, folder, pieces)) if pieces else ()))
-        first, size = self._built(todo, 0)
-        again, _ = self._built([replace(p, units=()) for p in todo], 1)
+        cold, size = self._built(todo, 0)  # what a process does once is in it
+        warm, _ = self._built([replace(p, units=()) for p in todo], 1)
         work = makespan([prepare[p.name](order.unit.bytes) for p in todo for order in p.units], self.workers)
-        return max(first - work - write(size), 0.0), max(again - write(size), 0.0)
+        return max(cold - work - write(size), 0.0), max(warm - write(size), 0.0) + self._once(cold, todo)
+
+    def _once(self, cold: float, todo: list[Preparation]) -> float:
+        """What only the first build of a process takes: the first one, less the same done again."""
+        for p in todo:
+            if p.units:
+                shutil.rmtree(p.folder)
+                begin(p.name, p.source, p.folder, [order.unit for order in p.units])
+        return max(cold - self._built(todo, 2)[0], 0.0)
 
     def _built(self, todo: list[Preparation], seed: int) -> tuple[float, int]:
         """Seconds that a whole build took, and its bytes. Raises UsageError where its one piece has no row to draw."""
@@ -286,7 +298,15 @@ class Trial:
         for line, points in found:
             self.scatter += [point.seconds / line(point.amount) for point in points if line(point.amount)]
 
-    def told(self, rates: Rates, workers: int, seconds: float) -> Canary:
+    def _worker_peak(self) -> int:
+        """Memory of a worker at units of full size: what it grew by with the size of pieces, it goes on to grow by."""
+        sized = [peak for peak in self.peaks if peak[0]]
+        grown = _slope(*sized) if len(sized) == 2 else 0.0
+        largest = max((unit.bytes for units in self.units.values() for unit in units), default=0)
+        beyond = grown * max(largest - sized[-1][0], 0.0) if sized else 0.0
+        return round(max(peak for _, peak in self.peaks) + beyond)
+
+    def told(self, rates: Rates, workers: int, idle: int, seconds: float) -> Canary:
         """What follows for the whole build."""
         extent = Extent(
             units={name: tuple(unit.bytes for unit in units) for name, units in self.units.items()},
@@ -306,7 +326,7 @@ class Trial:
             seconds=seconds,
             build=_forecast(first_build(rates, extent) if extent.units else remix(rates, extent), rates),
             remix=_forecast(remix(rates, extent), rates),
-            peak_bytes=peak_bytes() + max(self.peaks, default=0) * workers,
+            peak_bytes=peak_bytes() + (idle + self._worker_peak() * workers if workers else 0),
             cpu_s=cpu_seconds(rates, extent),
             rates=rates,
             notes=tuple(self._notes(whole)),
