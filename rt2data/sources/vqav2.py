@@ -127,7 +127,7 @@ class VQAv2(WebSource):
             measure="questions",
             whole=whole,
             units=-(-counted.blocks // _blocks_per_unit(counted.blocks)),
-            bytes=counted.size,
+            bytes=counted.stop - counted.starts[0] if counted.complete else counted.size,
             parts=[Part(len(block), 0, Unit(i, self.questions, self.split)) for i, block in enumerate(known)],
             read=lambda part: self._read_asked(known[part.place.index], given, pictures),
             picture_bytes=tuple(size for size in sizes if size),
