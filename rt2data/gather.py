@@ -160,12 +160,7 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
     cameras = sorted({camera for unit in units for camera in unit.cameras})
     camera = (source.camera if isinstance(source, RobotSource) else None) or (cameras[0] if cameras else "")
     return StoreInfo(
-        version=STORE_VERSION,
-        tool_version=__version__,
-        name=name,
-        kind=source.role,
-        source=str(getattr(source, "kind", type(source).__name__)),
-        settings=source.prepare_settings(),
+        **identity(name, source),
         digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
         camera=camera,
         cameras=tuple(cameras),
@@ -178,6 +173,18 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
         conversions=dict(sorted(sum((Counter(u.conversions) for u in units), Counter()).items())),
         bytes_read=sum(u.bytes_read for u in units),
     )
+
+
+def identity(name: str, source: Source) -> dict[str, Any]:
+    """What a store says of its source before anything is read."""
+    return {
+        "version": STORE_VERSION,
+        "tool_version": __version__,
+        "name": name,
+        "kind": source.role,
+        "source": str(getattr(source, "kind", type(source).__name__)),
+        "settings": source.prepare_settings(),
+    }
 
 
 def one_dim(name: str, what: str, dims: list[int]) -> int:

@@ -15,16 +15,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from rt2data import __version__
 from rt2data.actions.statistics import DimStats, summarize
 from rt2data.foresight.sampling import Guess, Range, mean_guess, total_guess
-from rt2data.gather import one_dim
+from rt2data.gather import identity, one_dim
 from rt2data.order import I64, key64
 from rt2data.prepare import Laying, UnitOrder, require_something, rows_table, unreadable
 from rt2data.records import Rows, Unit
 from rt2data.sources.base import Source
 from rt2data.sources.survey import Part, Survey
-from rt2data.store import STORE_VERSION, SplitInfo, StoreInfo, as_rows, vectors
+from rt2data.store import SplitInfo, StoreInfo, as_rows, vectors
 
 SAMPLE_BYTES = 32 << 20
 SAMPLE_S = 1.0
@@ -193,12 +192,7 @@ def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) 
     laying = tasted.laying
     cameras = tuple(sorted(laying.cameras))
     return StoreInfo(
-        version=STORE_VERSION,
-        tool_version=__version__,
-        name=name,
-        kind=source.role,
-        source=str(getattr(source, "kind", type(source).__name__)),
-        settings=source.prepare_settings(),
+        **identity(name, source),
         digest="",
         camera=cameras[0] if cameras else "",
         cameras=cameras,

@@ -12,7 +12,7 @@ import pytest
 
 from rt2data.cli.outlook import seconds
 from rt2data.resources import schemas
-from tests.bench.generate import STEPS, write_corpus, write_log
+from tests.cli.places import lay_out
 from tests.faults.command import Warm
 from tests.foresight.test_sketch import tree
 
@@ -27,18 +27,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with data that nobody has prepared."""
-    write_log(tmp_path / "log", 6 * STEPS * 1500, 1500)
-    write_corpus(tmp_path / "web", 30, 1500)
-    (tmp_path / "mixture.yaml").write_text(
-        """
-robot_frac: 0.5
-store: store
-shards: {bytes: 300kB}
-robot: {arm: {kind: rlds, path: log/bench_log, action_space: widowx_bridge, filters: {drop_first: 1}}}
-web: {qa: {kind: vqav2, questions: web/questions.json, annotations: web/annotations.json, image_dirs: web/images}}
-"""
-    )
-    return tmp_path
+    return lay_out(tmp_path, episodes=6, pictures=30)
 
 
 def valid(text: str) -> dict[str, Any]:

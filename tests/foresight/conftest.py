@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rt2data.recipe import Recipe, read_recipe
-from rt2data.sources.base import SOURCES
 from tests.contract import toy
 
 Read = Callable[..., Recipe]
-
-
-@pytest.fixture(scope="module")
-def toys() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, place in toy.TABLE.items():
-            patch.setitem(SOURCES, name, place)
-        yield
 
 
 @pytest.fixture(scope="module")
