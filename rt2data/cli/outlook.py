@@ -90,7 +90,7 @@ def _sample(estimate: SourceEstimate) -> str:
 
 def _time(canary: Canary) -> Iterator[str]:
     workers = f"{canary.workers} worker{'s' * (canary.workers != 1)}" if canary.workers else "this process alone"
-    took = f"canary of {size(canary.bytes_read + canary.bytes_written)}, {canary.share:.2g} of the whole, in {canary.seconds:.0f} s"
+    took = f"canary of {canary.share:.1%}, in {canary.seconds:.0f} s"
     yield f"about {_about(canary.build)} on {workers} ({took}); a re-mix about {_about(canary.remix)}"
     phases = canary.build.phases
     parts = ", ".join(f"{name} {seconds(getattr(phases, name))}" for name in phases.__struct_fields__)
@@ -115,14 +115,14 @@ def seconds(count: float) -> str:
 
 def _cost(cost: CloudCost) -> Iterator[str]:
     low, high = cost.low, cost.high
+    workers = f"{low.workers} to {high.workers} workers" if high.workers > 1 else "1 worker"
     yield (
-        f"Dataflow, {cost.machine} in {cost.region}: {low.workers} to {high.workers} workers for "
-        f"{seconds(low.hours * 3600)} to {seconds(high.hours * 3600)}; {cost.cpu_hours:.3g} hours of work ({cost.cpu_from})"
+        f"Dataflow, {cost.machine} in {cost.region}: {workers} for {seconds(low.hours * 3600)} to {seconds(high.hours * 3600)}; "
+        f"{seconds(cost.cpu_hours * 3600)} of one processor's work ({cost.cpu_from})"
     )
     uses = (("vcpu_hours", "vCPU-hours"), ("memory_gb_hours", "GB-hours of memory"), ("disk_gb_hours", "GB-hours of disk"))
     told = [f"{getattr(low, name):.3g} to {getattr(high, name):.3g} {what}" for name, what in uses]
     yield ", ".join([*told, f"{high.shuffle_gb:.2g} GB or less shuffled"])
-    yield f"${low.usd:.2f} to ${high.usd:.2f}, by prices of {cost.prices_as_of}: {cost.prices_from}"
-    if cost.unverified_prices:
-        yield f"unverified price: {', '.join(cost.unverified_prices)}"
-    yield from (f"note: {note}" for note in cost.notes)
+    unsure = f" (unverified price: {', '.join(cost.unverified_prices)})" if cost.unverified_prices else ""
+    yield f"${low.usd:.2f} to ${high.usd:.2f} by prices of {cost.prices_as_of}{unsure}"
+    yield from (f"note: {note}" for note in (f"prices are from {cost.prices_from}", *cost.notes))

@@ -44,7 +44,7 @@ from rt2data.sources.base import Source
 from rt2data.sources.survey import shuffled
 from rt2data.store import Known, Store
 
-LEAST_BYTES = 64 << 20
+LEAST_READ, LEAST_WRITTEN = 128 << 20, 256 << 20
 """Less than this takes too little time to be timed: a canary reads and writes as much, where there is as much."""
 LARGE, SMALL = 2, 8
 """Orders of each size for each worker."""
@@ -88,10 +88,10 @@ class Amount:
     share: Fraction | None = None
     bytes: int | None = None
 
-    def of(self, whole: int) -> int:
-        """Bytes of a whole of so many, enough to be timed."""
+    def of(self, whole: int, least: int) -> int:
+        """Bytes of a whole of so many, `least` or more where there are as many."""
         wanted = int(whole * self.share) if self.share is not None else self.bytes or 0
-        return min(max(wanted, LEAST_BYTES), whole)
+        return min(max(wanted, least), whole)
 
 
 def parse_amount(text: str) -> Amount:
@@ -230,7 +230,7 @@ class Trial:
         units = [unit for unit in self.units[name] if source.may_feed(unit.split, self.recipe.split)] or self.units[name]
         number = count * self.workers
         share = LARGE_SHARE if count == LARGE else 1 - LARGE_SHARE
-        size = max(int(self.amount.of(sum(unit.bytes for unit in units)) * share / number), 1)
+        size = max(int(self.amount.of(sum(unit.bytes for unit in units), LEAST_READ) * share / number), 1)
         chosen = shuffled(units, key64("canary", self.recipe.seed, name))[:number]
         turns = zip_longest(*(source.pieces(unit, size) for unit in chosen))
         pieces = [piece for piece in chain.from_iterable(turns) if piece is not None]
@@ -244,7 +244,7 @@ class Trial:
 
     def _written(self, kind: str, stores: Mapping[str, Store], part: int) -> _Written:
         """A mixture of a part of what a canary writes, its shards timed one by one, and its sealing."""
-        shards, wanted = LARGE * self.workers, self.amount.of(self.plan.bytes)
+        shards, wanted = LARGE * self.workers, self.amount.of(self.plan.bytes, LEAST_WRITTEN)
         examples = max(self.plan.num_examples * wanted // max(self.plan.bytes, 1) // part, shards)
         site = Site(self.folder / kind)
         with site.held():
@@ -319,7 +319,7 @@ class Trial:
         whole = sum(map(sum, extent.units.values()))
         return Canary(
             asked=self.amount.asked,
-            share=self.bytes_read / whole if whole else self.bytes_written / max(self.plan.bytes, 1),
+            share=min(self.bytes_read / whole if whole else self.bytes_written / max(self.plan.bytes, 1), 1.0),
             bytes_read=self.bytes_read,
             bytes_written=self.bytes_written,
             workers=workers,

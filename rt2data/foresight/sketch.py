@@ -161,7 +161,7 @@ def _estimate(tasted: _Tasted, rows: Guess, picture: Guess) -> SourceEstimate:
     left_out = sum(each.count for each in lost)
     return SourceEstimate(
         rows=rows.range(),
-        groups=tasted.guess(_first_of_group(laying.columns["group"])).range(),
+        groups=_groups(tasted, rows).range(),
         image_bytes=picture.range(),
         bad=sum(each.count for each in lost if each.fault) / max(laid + left_out, 1),
         left_out=left_out / max(laid + left_out, 1),
@@ -173,6 +173,14 @@ def _estimate(tasted: _Tasted, rows: Guess, picture: Guess) -> SourceEstimate:
         reads=max(survey.bytes, round(rows.value * picture.value)),
         not_checked=_not_checked(tasted),
     )
+
+
+def _groups(tasted: _Tasted, rows: Guess) -> Guess:
+    """Episodes or pictures: those that begin in the parts, or as the survey counts them where it cuts them."""
+    rate = mean_guess(tasted.survey.group_rates)
+    if not tasted.survey.group_rates:
+        return tasted.guess(_first_of_group(tasted.laying.columns["group"]))
+    return Guess(rate.value * rows.value, None if rate.error is None else rate.error * rows.value)
 
 
 def _first_of_group(groups: Sequence[str]) -> list[float]:

@@ -35,6 +35,7 @@ class Survey:
     parts: Sequence[Part]
     read: Callable[[Part], Iterable[Step | Example | Reject]]
     picture_bytes: tuple[int, ...] = ()  # of more pictures than the parts hold, where sizes can be had without reading
+    group_rates: tuple[float, ...] = ()  # groups begun for each of `measure`, where parts are cut without regard to groups
     unchecked: tuple[str, ...] = ()  # what a scan cannot know
 
 

@@ -45,7 +45,7 @@ _BLOCKS_PER_UNIT = 8
 _HEADER = 1 << 20  # room in a picture file beside its pixels
 
 _LOOK = 64 << 20  # bytes of each JSON file that a survey streams through
-_TOGETHER, _LOOKED_AT, _READ = 8, 64, 24  # questions of a block, blocks whose pictures are sized, blocks that are read
+_TOGETHER, _LOOKED_AT, _READ = 7, 72, 28  # questions of a block, blocks whose pictures are sized, blocks that are read
 
 Given = dict[int, msgspec.Raw]  # question_id -> answers, not decoded yet
 Asked = tuple[Question | Reject, str]  # a question, or why it cannot be asked; and where it lies
@@ -131,6 +131,7 @@ class VQAv2(WebSource):
             parts=[Part(len(block), 0, Unit(i, self.questions, self.split)) for i, block in enumerate(known)],
             read=lambda part: self._read_asked(known[part.place.index], given, pictures),
             picture_bytes=tuple(size for size in sizes if size),
+            group_rates=tuple(_changes(block) for block in blocks if len(block) > 1),
             unchecked=unread + (() if counted.complete else ("questions beyond the first 64 MB",)),
         )
 
@@ -272,6 +273,13 @@ class VQAv2(WebSource):
         if twice.size:
             raise DataError(f"question_id {twice[0]} is given twice", self.questions, "remove one, or make it two sources")
         return known
+
+
+def _changes(block: list[Asked]) -> float:
+    """How often the picture changes from one question to the next. A prime number of questions falls on all phases alike."""
+    pictures = [getattr(asked, "image", None) for asked, _ in block]
+    changes = sum(1 for one, other in pairwise(pictures) if one != other)
+    return changes / (len(block) - 1)
 
 
 def _blocks_per_unit(blocks: int) -> int:

@@ -12,7 +12,7 @@ import pytest
 from rt2data.beam.pool import Inline, make_pool
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
-from rt2data.foresight.canary import LEAST_BYTES, Amount, Canary, Clock, fly, parse_amount
+from rt2data.foresight.canary import LEAST_READ, Amount, Canary, Clock, fly, parse_amount
 from rt2data.foresight.forecast import Extent, cpu_seconds, first_build, remix
 from rt2data.foresight.outlook import Outlook, known_sources, outlook
 from rt2data.recipe import Recipe
@@ -54,10 +54,10 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_a_canary_takes_enough_to_be_timed_and_never_more_than_there_is() -> None:
     share = Amount("1%", share=Fraction(1, 100))
-    assert share.of(10**12) == 10**10
-    assert share.of(10**9) == LEAST_BYTES
-    assert share.of(1000) == 1000
-    assert Amount("1GB", bytes=10**9).of(10**12) == 10**9
+    assert share.of(10**12, LEAST_READ) == 10**10
+    assert share.of(10**9, LEAST_READ) == LEAST_READ
+    assert share.of(1000, LEAST_READ) == 1000
+    assert Amount("1GB", bytes=10**9).of(10**12, LEAST_READ) == 10**9
 
 
 @pytest.fixture(scope="module")

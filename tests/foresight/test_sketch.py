@@ -148,6 +148,8 @@ def corpus(tmp_path: Path, pictures: int = 300) -> Source:
 def test_questions_are_counted_and_pictures_sized(tmp_path: Path) -> None:
     found = estimated(corpus(tmp_path)).estimate
     assert (found.rows.value, found.whole, found.measure) == (600, 600, "questions")
+    assert found.groups.low is not None and found.groups.high is not None
+    assert found.groups.low <= 300 <= found.groups.high and found.groups.value == pytest.approx(300, rel=0.2)
     sizes = [path.stat().st_size for path in (tmp_path / "web" / "images").iterdir()]
     assert found.image_bytes.value == pytest.approx(np.mean(sizes), rel=0.02)
     assert found.sampled < 600
