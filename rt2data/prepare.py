@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -40,6 +39,7 @@ from rt2data.store import (
     Store,
     read_stamps,
     require_unchanged,
+    rows_table,
     unchanged,
     write_stamps,
 )
@@ -394,23 +394,6 @@ def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
     pq.write_table(
         rows_table(columns), path, row_group_size=1024, compression="lz4", use_dictionary=["split"], write_statistics=["order"]
     )
-
-
-def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
-    """Rows that were laid down, in keyed order."""
-    arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
-    return pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
-
-
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
-    if kind != pa.list_(pa.float32()):
-        return pa.array(values, type=kind)
-    lengths = [0 if value is None else len(value) for value in values]
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
-    missing = pa.array([value is None for value in values], type=pa.bool_())
-    return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
 
 
 def _write_rejects(path: Path, rejects: list[Reject]) -> None:

@@ -282,6 +282,23 @@ def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float3
     return np.asarray(flat.flatten(), dtype=np.float32).reshape(-1, width)
 
 
+def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
+    """Rows that were laid down, in keyed order."""
+    arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
+    return pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
+    if kind != pa.list_(pa.float32()):
+        return pa.array(values, type=kind)
+    lengths = [0 if value is None else len(value) for value in values]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
+    missing = pa.array([value is None for value in values], type=pa.bool_())
+    return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
+
+
 def as_rows(table: pa.Table, info: StoreInfo, epochs: I64) -> Rows:
     """A table of rows as the renderer takes it."""
     return Rows(

@@ -19,11 +19,11 @@ from rt2data.actions.statistics import DimStats, summarize
 from rt2data.foresight.sampling import Guess, Range, mean_guess, total_guess
 from rt2data.gather import identity, one_dim
 from rt2data.order import I64, key64
-from rt2data.prepare import Laying, UnitOrder, require_something, rows_table, unreadable
+from rt2data.prepare import Laying, UnitOrder, require_something, unreadable
 from rt2data.records import Rows, Unit
 from rt2data.sources.base import Source
 from rt2data.sources.survey import Part, Survey
-from rt2data.store import SplitInfo, StoreInfo, as_rows, vectors
+from rt2data.store import SplitInfo, StoreInfo, as_rows, rows_table, vectors
 
 SAMPLE_BYTES = 32 << 20
 SAMPLE_S = 1.0
