@@ -48,7 +48,6 @@ KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 """With the source's name, the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-
 AS_IS = ImageRule(keep_png=True)
 """For pictures that the mixture does not take: they are only pointed at."""
 
