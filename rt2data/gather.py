@@ -160,17 +160,12 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
     cameras = sorted({camera for unit in units for camera in unit.cameras})
     camera = (source.camera if isinstance(source, RobotSource) else None) or (cameras[0] if cameras else "")
     return StoreInfo(
-        version=STORE_VERSION,
-        tool_version=__version__,
-        name=name,
-        kind=source.role,
-        source=str(getattr(source, "kind", type(source).__name__)),
-        settings=source.prepare_settings(),
+        **identity(name, source),
         digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
         camera=camera,
         cameras=tuple(cameras),
-        action_dim=_one_dim(name, "action", [d for u in units for d in u.action_dims]),
-        state_dim=_one_dim(name, "state", [d for u in units for d in u.state_dims]),
+        action_dim=one_dim(name, "action", [d for u in units for d in u.action_dims]),
+        state_dim=one_dim(name, "state", [d for u in units for d in u.state_dims]),
         splits={
             split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})
         },
@@ -180,7 +175,20 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
     )
 
 
-def _one_dim(name: str, what: str, dims: list[int]) -> int:
+def identity(name: str, source: Source) -> dict[str, Any]:
+    """What a store says of its source before anything is read."""
+    return {
+        "version": STORE_VERSION,
+        "tool_version": __version__,
+        "name": name,
+        "kind": source.role,
+        "source": str(getattr(source, "kind", type(source).__name__)),
+        "settings": source.prepare_settings(),
+    }
+
+
+def one_dim(name: str, what: str, dims: list[int]) -> int:
+    """The number of dimensions that all have, 0 where there are none. Raises DataError where they differ."""
     if len(set(dims)) > 1:
         raise DataError(
             f"source {name} has {what}s of different lengths", ", ".join(map(str, sorted(set(dims)))), "split the source"

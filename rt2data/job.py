@@ -11,10 +11,10 @@ import numpy as np
 
 from rt2data.actions.codecs import Codec, codec_from_json, make_codec
 from rt2data.actions.space import load_space
-from rt2data.actions.statistics import DimStats
 from rt2data.errors import SourceChangedError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.formats.record import Labels, encode_records
+from rt2data.limits import layout_warnings
 from rt2data.order import EpochOrder
 from rt2data.plan import (
     Plan,
@@ -35,7 +35,7 @@ from rt2data.recipe import Recipe, canonical
 from rt2data.records import Rows
 from rt2data.render import Renderer
 from rt2data.sources.base import RobotSource, Source, WebSource
-from rt2data.store import Store, as_rows
+from rt2data.store import Known
 from rt2data.text.prompts import find_template
 from rt2data.text.tokenizers import Tokenizer, load_tokenizer
 from rt2data.text.words import ActionWords, check_action_words
@@ -116,8 +116,11 @@ def _digests(job: Job) -> dict[str, str]:
     return {s.name: s.digest for s in job.plan.sources}
 
 
-def decide(recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False) -> Job:
-    """Plan a mixture from prepared stores. Raises UsageError, DataError or RejectLimitError where it cannot be built."""
+def decide(recipe: Recipe, stores: Mapping[str, Known], allow_bad: bool = False) -> Job:
+    """Plan a mixture from what is known of its sources.
+
+    Raises UsageError, DataError or RejectLimitError where it cannot be built.
+    """
     if not allow_bad:
         require_few_rejects(recipe, {name: store.info for name, store in stores.items()})
     rows = split_rows(stores, recipe.split)
@@ -142,7 +145,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     return found
 
 
-def _with_codec(drawn: SourcePlan, source: Source, store: Store, recipe: Recipe, tokenizer: Tokenizer) -> SourcePlan:
+def _with_codec(drawn: SourcePlan, source: Source, store: Known, recipe: Recipe, tokenizer: Tokenizer) -> SourcePlan:
     """The source with its codec, whose every action word has been checked against the tokenizer."""
     if not isinstance(source, RobotSource):
         return drawn
@@ -152,11 +155,10 @@ def _with_codec(drawn: SourcePlan, source: Source, store: Store, recipe: Recipe,
     return msgspec.structs.replace(drawn, codec=codec.to_json())
 
 
-def source_codec(source: RobotSource, store: Store, name: str, split: str) -> Codec:
+def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Codec:
     """The codec of a robot source, its bounds resolved with the statistics of the split that is drawn."""
-    found = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]["action"]
     space = load_space(source.action_space).sized(store.info.action_dim)
-    return make_codec(name, space, None if found is None else DimStats.from_json(found))
+    return make_codec(name, space, store.action_stats(split))
 
 
 def _draft(recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePlan, ...], tokenizer: Tokenizer) -> Plan:
@@ -181,19 +183,19 @@ def _draft(recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePl
     )
 
 
-def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Store], tokenizer: Tokenizer) -> Plan:
+def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: Tokenizer) -> Plan:
     """The plan with sizes: records are measured on a sample, so the number of shards follows."""
     measured, total = [], 0
     form = make_format(draft.format)
     for source in draft.sources:
-        store = stores[source.name]
         numbers, epochs = EpochOrder(source.rows, draft.seed, source.name).draw(0, min(SAMPLE, source.rows))
-        rows = as_rows(store.take(draft.split, numbers), store.info, epochs)
+        rows = stores[source.name].rows(draft.split, numbers, epochs)
         record = _mean_record(draft, source, rows, tokenizer)
         measured.append(msgspec.structs.replace(source, record_bytes=record))
         total += source.draws * form.example_bytes(source.image_bytes, record)
     shards = shard_count(draft.num_examples, total, recipe.shards.bytes)
-    return fingerprinted(msgspec.structs.replace(draft, sources=tuple(measured), shards=shards, bytes=total))
+    warnings = (*draft.warnings, *layout_warnings(draft.format, shards, total))
+    return fingerprinted(msgspec.structs.replace(draft, sources=tuple(measured), shards=shards, bytes=total, warnings=warnings))
 
 
 def _mean_record(plan: Plan, source: SourcePlan, rows: Rows, tokenizer: Tokenizer) -> int:

@@ -16,7 +16,7 @@ from rt2data.order import MAX_EXAMPLES, apportion
 from rt2data.recipe import Recipe
 from rt2data.records import Kind
 from rt2data.sources.base import Source
-from rt2data.store import Store, StoreInfo
+from rt2data.store import Known, StoreInfo
 
 PLAN_VERSION = 1
 """Raise when the same recipe and rows would give other bytes."""
@@ -203,7 +203,7 @@ def empty_split(info: StoreInfo, split: str) -> bool:
     return split not in info.splits or not info.splits[split].rows
 
 
-def split_rows(stores: Mapping[str, Store], split: str) -> dict[str, int]:
+def split_rows(stores: Mapping[str, Known], split: str) -> dict[str, int]:
     """Rows of this split in each store."""
     return {name: 0 if empty_split(s.info, split) else s.info.splits[split].rows for name, s in stores.items()}
 

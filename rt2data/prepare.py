@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import FileIO
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -27,7 +27,7 @@ from rt2data.errors import DataError, InternalError, RtError, SourceChangedError
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.order import key64
 from rt2data.publish import output_errors, produce_whole, remove_temporaries, whole_file, write_all, write_whole
-from rt2data.records import Image, Reject, Row, Unit
+from rt2data.records import Example, Image, Reject, Row, Step, Unit
 from rt2data.sources.base import RobotSource, Source
 from rt2data.standardize import standardize
 from rt2data.store import (
@@ -39,6 +39,7 @@ from rt2data.store import (
     Store,
     read_stamps,
     require_unchanged,
+    rows_table,
     unchanged,
     write_stamps,
 )
@@ -46,7 +47,6 @@ from rt2data.store import (
 KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 """With the source's name, the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
 
 AS_IS = ImageRule(keep_png=True)
 """For pictures that the mixture does not take: they are only pointed at."""
@@ -108,15 +108,14 @@ def staging_folder(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.partial")
 
 
-def begin(name: str, source: Source, folder: Path) -> list[UnitOrder]:
-    """Lay out the staging folder and the work orders. What an interrupted run did on the same files is kept.
+def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None = None) -> list[UnitOrder]:
+    """Lay out the staging folder and the work orders: of all units, or of these, numbered from 0 on.
 
-    Raises UsageError or DataError where the source cannot be read.
+    What an interrupted run did on the same files is kept. Raises UsageError or DataError where the source cannot be read.
     """
     staging = staging_folder(folder)
-    units = source.units()
-    if not units:
-        raise DataError(f"source {name} has nothing to read", do="look at its path")
+    units = source.units() if units is None else units
+    require_something(name, units)
     stamps = [replace(stamp, path=str(Path(stamp.path).absolute())) for stamp in _stamps_of(name, source)]
     blobs = [Stamp(str((folder / blob_name(unit.index)).absolute()), 0, 0, 0, 0) for unit in units]
     with output_errors(folder):
@@ -126,6 +125,12 @@ def begin(name: str, source: Source, folder: Path) -> list[UnitOrder]:
         remove_temporaries(staging)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*stamps, *blobs]))
     return [UnitOrder(name, source, unit, str(staging)) for unit in units]
+
+
+def require_something(name: str, parts: Sequence[object]) -> None:
+    """Raises DataError where a source has nothing to read."""
+    if not parts:
+        raise DataError(f"source {name} has nothing to read", do="look at its path")
 
 
 def _stamps_of(name: str, source: Source) -> list[Stamp]:
@@ -193,9 +198,13 @@ def _lay_unchanged(order: UnitOrder, laying: Laying, files: _Files) -> None:
         raise
     except OSError as error:
         files.require_unchanged(order.name)
-        place = str(error.filename or order.unit.path)
-        raise DataError(f"source {order.name} cannot be read: {error.strerror}", place, "see that the disk is well") from error
+        raise unreadable(order.name, order.unit.path, error) from error
     _require_unit_unchanged(order, files, laying)
+
+
+def unreadable(name: str, path: str, error: OSError) -> DataError:
+    """What is told of a source that the system does not let us read."""
+    return DataError(f"source {name} cannot be read: {error.strerror}", str(error.filename or path), "see that the disk is well")
 
 
 def _require_unit_unchanged(order: UnitOrder, files: _Files, laying: Laying) -> None:
@@ -214,7 +223,7 @@ class Laying:
     order: UnitOrder
     file_index: dict[str, int]
     blob_index: int
-    blob: FileIO
+    blob: FileIO | None  # where pictures go that have to be made
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in ROWS.names})
     rejects: list[Reject] = field(default_factory=list)
     conversions: Counter[str] = field(default_factory=Counter)
@@ -225,8 +234,12 @@ class Laying:
 
     def lay(self) -> None:
         """Take every record of the unit."""
+        self.take(self.order.source.read(self.order.unit))
+
+    def take(self, records: Iterable[Step | Example | Reject]) -> None:
+        """Lay down the rows of some records."""
         source, decode = self.order.source, _decodes(self.order.source)
-        for found in standardize(source, source.read(self.order.unit)):
+        for found in standardize(source, records):
             if isinstance(found, Reject):
                 self.rejects.append(found)
             elif KEY.fullmatch(found.key) and SPLIT.fullmatch(found.split):
@@ -305,20 +318,25 @@ class Laying:
 
     def _append(self, content: bytes) -> int:
         offset = self.blob_bytes
+        assert self.blob is not None
         write_all(self.blob, content)
         self.blob_bytes += len(content)
         return offset
 
-    def summary(self) -> UnitSummary:
-        """Counts of what was laid down and left out."""
+    def lost(self) -> tuple[Lost, ...]:
+        """What was left out, by reason."""
         lost: Counter[tuple[str, bool]] = Counter()
         for reject in self.rejects:
             lost[reject.reason, reject.fault] += reject.count
+        return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+
+    def summary(self) -> UnitSummary:
+        """Counts of what was laid down and left out."""
         return UnitSummary(
             name=self.order.name,
             unit=self.order.unit.index,
             rows=dict(Counter(self.columns["split"])),
-            rejects=tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items())),
+            rejects=self.lost(),
             conversions=dict(sorted(self.conversions.items())),
             action_dims=_dims(self.columns["action"]),
             state_dims=_dims(self.columns["state"]),
@@ -372,20 +390,9 @@ def _digest(row: Row, image: dict[str, Any]) -> int:
 
 
 def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
-    arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
-    table = pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
-    pq.write_table(table, path, row_group_size=1024, compression="lz4", use_dictionary=["split"], write_statistics=["order"])
-
-
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
-    if kind != pa.list_(pa.float32()):
-        return pa.array(values, type=kind)
-    lengths = [0 if value is None else len(value) for value in values]
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
-    missing = pa.array([value is None for value in values], type=pa.bool_())
-    return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
+    pq.write_table(
+        rows_table(columns), path, row_group_size=1024, compression="lz4", use_dictionary=["split"], write_statistics=["order"]
+    )
 
 
 def _write_rejects(path: Path, rejects: list[Reject]) -> None:

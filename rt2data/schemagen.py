@@ -49,6 +49,13 @@ def manifest_schema() -> Schema:
     return _of_struct(Manifest)
 
 
+def plan_schema() -> Schema:
+    """`rt2data plan --json`: what would be written, how sure that is, how long it takes. For whoever decides by program."""
+    from rt2data.foresight.outlook import Outlook
+
+    return _of_struct(Outlook)
+
+
 def stats_schema() -> Schema:
     """What `rt2data stats --json` prints. For reports, and for whoever watches data by program."""
     from rt2data.stats.model import Stats
@@ -68,6 +75,7 @@ def _of_struct(struct: type) -> Schema:
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "example.schema.json": example_schema,
     "manifest.schema.json": manifest_schema,
+    "plan.schema.json": plan_schema,
     "recipe.schema.json": recipe_schema,
     "stats.schema.json": stats_schema,
 }

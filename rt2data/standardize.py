@@ -13,7 +13,7 @@ from rt2data.actions.space import ActionSpace, load_space, to_polarity
 from rt2data.errors import DataError
 from rt2data.order import key64
 from rt2data.records import F32, Example, Reject, Row, Step
-from rt2data.sources.base import RobotSource, Source, WebSource
+from rt2data.sources.base import HELD_OUT, RobotSource, Source, WebSource
 from rt2data.text.answers import distinct_answers
 
 
@@ -58,7 +58,7 @@ def _as_reject(record: Step | Example | Reject) -> Iterator[Reject]:
 def held_out(row: Row, source: Source) -> Row:
     """Move a fraction of the groups to split `val`, by hash of the group: stable when data grows, and never tearing a group."""
     if source.holdout and key64("holdout", row.group) < source.holdout * 2**64:
-        return replace(row, split="val")
+        return replace(row, split=HELD_OUT)
     return row
 
 

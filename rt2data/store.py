@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rt2data.actions.statistics import DimStats
 from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.order import I64, U64, WINDOW
 from rt2data.records import Kind, Rows
@@ -165,6 +166,24 @@ class Pictures:
     format: Sequence[str]
 
 
+class Known(Protocol):
+    """What a plan needs to know of a source: a prepared store knows it exactly, an estimate about."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder, which may not be there yet."""
+
+    @property
+    def info(self) -> StoreInfo:
+        """Counts and provenance."""
+
+    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+        """The rows of these numbers, as the renderer takes them."""
+
+    def action_stats(self, split: str) -> DimStats | None:
+        """Statistics of the actions of a split; None where there are no actions."""
+
+
 @dataclass
 class Store:
     """A complete prepared store, for reading."""
@@ -205,6 +224,15 @@ class Store:
             places.append(here)
         back = np.argsort(np.concatenate(places))
         return pa.concat_tables(parts).take(pa.array(back)).combine_chunks()
+
+    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+        """The rows of these numbers, as the renderer takes them."""
+        return as_rows(self.take(split, numbers), self.info, epochs)
+
+    def action_stats(self, split: str) -> DimStats | None:
+        """Statistics of the actions of a split; None where there are no actions."""
+        found = msgspec.json.decode((self.path / "stats.json").read_bytes())[split]["action"]
+        return None if found is None else DimStats.from_json(found)
 
     def _group(self, split: str, number: int, chunk: int) -> pa.Table:
         """A row group, from the few kept last."""
@@ -253,6 +281,23 @@ def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float3
         return None
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return np.asarray(flat.flatten(), dtype=np.float32).reshape(-1, width)
+
+
+def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
+    """Rows that were laid down, in keyed order."""
+    arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
+    return pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
+    if kind != pa.list_(pa.float32()):
+        return pa.array(values, type=kind)
+    lengths = [0 if value is None else len(value) for value in values]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
+    missing = pa.array([value is None for value in values], type=pa.bool_())
+    return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
 
 
 class Shape(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,15 @@ def toy_sources(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(SOURCES, name)
     for name, place in toy.TABLE.items():
         monkeypatch.setitem(SOURCES, name, place)
+
+
+@pytest.fixture(scope="module")
+def toys() -> Iterator[None]:
+    """The toys stand in the table of sources beside what ships."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, place in toy.TABLE.items():
+            patch.setitem(SOURCES, name, place)
+        yield
 
 
 @pytest.fixture

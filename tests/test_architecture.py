@@ -20,12 +20,11 @@ LAYERS = {
     "ground": {"__init__", "digest", "errors", "exact", "order", "paths", "per_thread", "records", "resources"},
     "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "text", "tfrecord"},
     "raw and laid down": {"formats", "sources", "standardize", "store"},
-    "asked and decided": {"job", "plan", "recipe", "render"},
+    "asked and decided": {"job", "limits", "plan", "recipe", "render"},
     "work": {"cards", "gather", "manifest", "mix", "prepare", "work"},
-    "whole": {"build", "compare", "demo", "inspection", "reading", "report", "rlds", "schemagen", "shelf", "stats", "verify"}
-    | {"viewing"},
-    "graph": {"beam"},
-    "talk": {"__main__", "cli", "pipelines"},
+    "whole": {"build", "compare", "demo", "inspection", "reading", "report", "rlds", "shelf", "stats", "verify", "viewing"},
+    "graph": {"beam", "foresight"},
+    "talk": {"__main__", "cli", "pipelines", "schemagen"},
 }
 RANK = {room: rank for rank, rooms in enumerate(LAYERS.values()) for room in rooms}
 AT_RUN_TIME = ("tensorflow", "tensorflow_datasets", "torch", "jax", "yaml", "dill", "cloudpickle")

@@ -26,19 +26,10 @@ from rt2data.order import apportion
 from rt2data.plan import draws
 from rt2data.recipe import Recipe, read_recipe
 from rt2data.recipe.model import Size
-from rt2data.sources.base import SOURCES
 from tests.contract import toy
 from tests.text.tiny import byte_level_bpe
 
 STEPS, QUESTIONS, PICTURES = 48, 9, 5  # of the toys; two questions share a picture
-
-
-@pytest.fixture(scope="module")
-def toys() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, place in toy.TABLE.items():
-            patch.setitem(SOURCES, name, place)
-        yield
 
 
 @pytest.fixture(scope="module")

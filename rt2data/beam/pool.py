@@ -49,10 +49,15 @@ def make_pool(kind: PoolKind, workers: int) -> Pool:
     return Processes(workers) if kind == "processes" else Threads(workers)
 
 
+def workers_wanted(asked: int | None) -> int:
+    """One for each core, unless something else is asked for."""
+    return os.cpu_count() or 1 if asked is None else asked
+
+
 @contextmanager
 def pool_at_work(kind: PoolKind, workers: int | None) -> Iterator[Pool]:
-    """A pool, ended at the end; by default with a worker for each core."""
-    pool = make_pool(kind, os.cpu_count() or 1 if workers is None else workers)
+    """A pool, ended at the end."""
+    pool = make_pool(kind, workers_wanted(workers))
     try:
         yield pool
     finally:

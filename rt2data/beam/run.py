@@ -30,14 +30,19 @@ def build_locally(recipe: Recipe, site: Site, pool: Pool, on_result: Listener = 
     """Build a mixture on this machine. Raises the errors of rt2data.errors as they were raised."""
     prepared = preparations(recipe, recipe.store_folder.absolute(), on_result)
     with site.held(), prepared as todo, local_run(pool, on_result) as run:
-        _head_start(run, todo)
-        if all(p.ready for p in todo):
-            stores = {p.name: p.store for p in todo}
-            run.ahead(write_shard, run.decide(lambda: begin_mix(site, recipe, stores, allow_bad)))
-        from rt2data.beam.graph import wire
-
-        _run_here(run, lambda pipeline: wire(pipeline, recipe, site, todo, allow_bad, run.name))
+        build_of(run, recipe, site, todo, allow_bad)
     return read_manifest(site.out)
+
+
+def build_of(run: LocalRun, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False) -> None:
+    """Build from these preparations, which the caller holds as it holds the site."""
+    _head_start(run, todo)
+    if all(p.ready for p in todo):
+        stores = {p.name: p.store for p in todo}
+        run.ahead(write_shard, run.decide(lambda: begin_mix(site, recipe, stores, allow_bad)))
+    from rt2data.beam.graph import wire
+
+    _run_here(run, lambda pipeline: wire(pipeline, recipe, site, todo, allow_bad, run.name))
 
 
 def plan_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Job:
@@ -62,6 +67,13 @@ def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[
 
             _run_here(run, lambda pipeline: pipeline | PrepareSources(tuple(todo), run.name))
         yield {p.name: p.store for p in todo}
+
+
+def import_beam() -> None:
+    """What a run imports late, for whoever wants to know how long that takes."""
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: F401
+
+    import rt2data.beam.graph  # noqa: F401
 
 
 def _head_start(run: LocalRun, todo: list[Preparation]) -> None:

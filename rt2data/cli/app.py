@@ -78,22 +78,41 @@ def init(
     write(path, force)
 
 
-@app.command(epilog="Example: rt2data plan --robot-frac 2/3")
+class RunnerChoice(StrEnum):
+    """Where the build is to run."""
+
+    local = "local"
+    dataflow = "dataflow"
+
+
+@app.command(epilog="Example: rt2data plan --robot-frac 2/3 --canary 1%")
 def plan(
     recipe: RecipePath = Path("mixture.yaml"),
     robot_frac: RobotFrac = None,
     overrides: Overrides = None,
     seed: Seed = None,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Prepare what is not prepared yet: then all figures are exact.")
+    ] = False,
+    canary: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Try a part, 1% or 64MB, for real, and tell how long the whole takes.")
+    ] = None,
+    runner: Annotated[RunnerChoice, typer.Option(help="Tell the cost of a job on Dataflow, too.")] = RunnerChoice.local,
+    machine: Annotated[str, typer.Option(help="Dataflow's machine type.")] = "n2-standard-4",
+    region: Annotated[str, typer.Option(help="Dataflow's region.")] = "us-central1",
+    prices: Annotated[Path | None, typer.Option(help="A table of prices of your own, like schemas/prices/dataflow.toml.")] = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
     allow_bad: AllowBad = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a build would write: draws, epochs, bytes, shards. Prepares sources not yet prepared; writes no shard."""
-    from rt2data.cli.build import plan as show
+    """Show what a build would write and cost: draws, epochs, bytes, shards, time. Scans what is not prepared; writes nothing."""
+    from rt2data.cli.plan import Foresee
+    from rt2data.cli.plan import plan as show
 
-    show(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), allow_bad)
+    wanted = Foresee(prepare, canary, runner is RunnerChoice.dataflow, machine, region, prices)
+    show(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), wanted, allow_bad)
 
 
 @app.command(epilog="Example: rt2data build-mixture --robot-frac 0.5")
@@ -305,7 +324,7 @@ def demo(
 @app.command(epilog="Example: rt2data schema example > example.schema.json")
 def schema(
     name: Annotated[
-        str, typer.Argument(help="example, manifest, recipe, stats; or an action space such as widowx_bridge.")
+        str, typer.Argument(help="example, manifest, plan, recipe, stats; or an action space such as widowx_bridge.")
     ] = "example",
 ) -> None:
     """Print a schema or an action space this version ships."""

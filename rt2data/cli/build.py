@@ -1,4 +1,4 @@
-"""`rt2data build-mixture` and `rt2data plan`."""
+"""`rt2data build-mixture`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from rt2data.beam.pool import Pool, PoolKind, pool_at_work
+from rt2data.beam.pool import Pool, PoolKind, pool_at_work, workers_wanted
 from rt2data.build import Site
-from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.console import say_json, size, talk
+from rt2data.cli.outlook import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
-from rt2data.plan import Plan
 from rt2data.recipe import Recipe, read_recipe
 
 
@@ -34,6 +34,11 @@ class Asked:
     def read(self) -> Recipe:
         """The recipe with the command line's overrides."""
         return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac)
+
+    @property
+    def worker_count(self) -> int:
+        """One for each core, unless something else is asked for."""
+        return workers_wanted(self.workers)
 
     def workers_at_work(self) -> AbstractContextManager[Pool]:
         """The pool, ended at the end."""
@@ -86,58 +91,3 @@ def _tell(manifest: Manifest, out: Path, built: bool) -> None:
     reading = make_format(manifest.plan.format).reading(out, manifest)
     print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
     print(f"check it:  rt2data verify {out}\nread it:   {reading.call}")
-
-
-def plan(asked: Asked, allow_bad: bool) -> None:
-    """Prepare what is not prepared yet, decide, show, and write no shard."""
-    recipe, progress = asked.read(), Progress(asked.quiet)
-    with asked.workers_at_work() as pool, quiet_libraries():
-        from rt2data.beam.run import plan_locally
-
-        job = plan_locally(recipe, pool, progress, allow_bad)
-    if asked.as_json:
-        say_json(msgspec.to_builtins(job.plan))
-    else:
-        show_plan(job.plan)
-
-
-def show_plan(plan: Plan) -> None:
-    """The plan as a table: source, size, weight, share, draws, epochs, unseen, bytes."""
-    columns = (
-        "source",
-        "side",
-        "rows",
-        "episodes/images",
-        "weight",
-        "share",
-        "draws",
-        "epochs",
-        "repeats",
-        "unseen",
-        "image",
-        "record",
-    )
-    rows = [
-        (
-            s.name,
-            s.kind,
-            number(s.rows),
-            number(s.groups),
-            s.weight,
-            f"{s.draws / plan.num_examples:.2%}",
-            number(s.draws),
-            number(s.epochs),
-            f"{s.repeats_min}-{s.repeats_max}",
-            number(s.unseen),
-            size(s.image_bytes),
-            size(s.record_bytes),
-        )
-        for s in plan.sources
-    ]
-    table("", columns, rows, left=2)
-    per_shard = plan.num_examples // plan.shards
-    robot = f"{plan.robot_examples:,} robot = {plan.robot_examples / plan.num_examples:.4%} (asked {plan.robot_frac})"
-    shards = f"{plan.shards} shards of about {per_shard:,} examples"
-    print(f"{plan.num_examples:,} examples ({robot}), about {size(plan.bytes)} in {shards}")
-    for warning in plan.warnings:
-        talk(f"warning: {warning}")

@@ -13,11 +13,16 @@ from rt2data.exact import Share, Weight
 from rt2data.images import ImageRule
 from rt2data.paths import NameOrPath
 from rt2data.records import Example, Kind, Reject, Step, Unit
+from rt2data.sources.survey import Part, Survey, shuffled
 
 SOURCES: dict[str, str] = {
     "rlds": "rt2data.sources.rlds:RLDS",
     "vqav2": "rt2data.sources.vqav2:VQAv2",
 }
+
+
+HELD_OUT = "val"
+"""The split of what a source holds out."""
 
 
 class Settings(BaseModel):
@@ -40,7 +45,8 @@ class Source(Settings):
     """A raw dataset: its settings are the fields, and it reads itself.
 
     `units` lists the work orders (looking at sizes and headers only, and refusing files that are cut); `read` turns one of them
-    into Steps or Examples and Rejects. `files` names every raw file that matters, so that a change is noticed.
+    into Steps or Examples and Rejects. `files` names every raw file that matters, so that a change is noticed. `survey` gives a
+    sample for a quick estimate, `pieces` cuts a unit smaller for a trial run: both work for any source, some do it better.
     """
 
     role: ClassVar[Kind]
@@ -73,6 +79,32 @@ class Source(Settings):
     @abstractmethod
     def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
         """Read one unit. Steps of an episode come together and in order."""
+
+    def survey(self, split: str, seed: int = 0) -> Survey:
+        """How much there is of a split, and a sample of it: whole units in an order by seed.
+
+        Raises UsageError or DataError where the source cannot be read, as `units` does.
+        """
+        units = self.units()
+        wanted = [unit for unit in units if self.may_feed(unit.split, split)]
+        by_bytes = all(unit.bytes for unit in wanted)
+        parts = [Part(unit.bytes if by_bytes else 1, unit.bytes, unit) for unit in shuffled(wanted, seed)]
+        return Survey(
+            measure="bytes" if by_bytes else "work orders",
+            whole=sum(part.measure for part in parts),
+            units=len(units),
+            bytes=sum(unit.bytes for unit in units),
+            parts=parts,
+            read=lambda part: self.read(part.place),
+        )
+
+    def may_feed(self, recorded: str, split: str) -> bool:
+        """Whether rows of a recorded split can end up in `split`: their own, or `val` where some are held out."""
+        return recorded == split or (split == HELD_OUT and bool(self.holdout))
+
+    def pieces(self, unit: Unit, size: int) -> list[Unit]:
+        """A unit in pieces of about `size` bytes, each of whole records; all of it where it cannot be cut."""
+        return [unit]
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -58,6 +58,13 @@ class Pictures:
             self._last = number, self._open(number)
         return self._last[1]
 
+    def size(self, number: int) -> int:
+        """Bytes of a picture's file, 0 where there is none."""
+        try:
+            return Path(self._paths[number]).stat().st_size
+        except (KeyError, OSError):
+            return 0
+
     def _open(self, number: int) -> Image:
         if number not in self._paths:
             raise ImageFault("missing_image", f"picture {number}")

@@ -25,7 +25,9 @@ from rt2data.sources.rlds_layout import (
     guess_state,
     name_cameras,
 )
-from rt2data.sources.rlds_units import Raw, shard_units, unit_records
+from rt2data.sources.rlds_survey import survey_shards
+from rt2data.sources.rlds_units import Raw, shard_units, unit_pieces, unit_records
+from rt2data.sources.survey import Survey
 from rt2data.tfrecord.directory import Directory, Shard, open_directory
 from rt2data.tfrecord.example import Feature, decode_example
 from rt2data.tfrecord.features import Leaf
@@ -109,6 +111,21 @@ class RLDS(RobotSource):
             else:
                 episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
                 yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
+
+    def survey(self, split: str, seed: int = 0) -> Survey:
+        """Episodes as dataset_info.json counts them, and a sample of them spread over the files of the split.
+
+        Raises what `units` raises, but looks at a few of the files only.
+        """
+        directory = open_directory(self.path)
+        self._layout(directory)
+        splits = self._splits(directory)
+        _require_files([shard.path for shards in splits.values() for shard in shards])
+        return survey_shards(directory.path, splits, {name for name in splits if self.may_feed(name, split)}, seed, self.read)
+
+    def pieces(self, unit: Unit, size: int) -> list[Unit]:
+        """Ranges of whole records; a compressed file is not cut."""
+        return unit_pieces(unit, size)
 
     def describe(self) -> dict[str, Any]:
         """Splits, features and the guesses made of them, and a look at the first episode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from rt2data.errors import DataError
 from rt2data.records import Reject, Unit
 from rt2data.tfrecord.directory import Shard
-from rt2data.tfrecord.framing import Fault, Index, scan
+from rt2data.tfrecord.framing import Fault, Index, Span, scan
 from rt2data.tfrecord.gzipped import is_gzipped, read_gzipped, scan_gzipped
 from rt2data.tfrecord.reading import read_records
 
@@ -33,27 +34,37 @@ def shard_units(shard: Shard, split: str, index: int) -> list[Unit]:
     header records cannot be told from outside: one unit has all that follows, and `unit_records` does the counting.
     """
     if is_gzipped(shard.path):
-        _require_count(scan_gzipped(shard.path), shard)
+        require_count(scan_gzipped(shard.path), shard)
         return [Unit(index, shard.path, split, bytes=Path(shard.path).stat().st_size)]
     file = scan(shard.path)
     if file.broken is None:
-        _require_count(file, shard)
+        require_count(file, shard)
     return [
         Unit(index + k, shard.path, split, start, stop, first, stop - start)
-        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file)))
+        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file.spans, 0, file.size)))
     ]
 
 
-def _edges(file: Index) -> list[tuple[int, int]]:
-    """Where units begin and the last one ends: byte, and number of the record there."""
-    edges = [(0, 0)]
-    for number, span in enumerate(file.spans, start=1):
-        if span.stop - edges[-1][0] >= UNIT_BYTES and span.stop < file.size:
+def _edges(spans: list[Span], start: int, stop: int, limit: int = UNIT_BYTES) -> list[tuple[int, int]]:
+    """Where units of [start, stop) begin and the last one ends: byte, and number of the record there."""
+    edges = [(start, 0)]
+    for number, span in enumerate(spans, start=1):
+        if span.stop - edges[-1][0] >= limit and span.stop < stop:
             edges.append((span.stop, number))
-    return [*edges, (file.size, len(file.spans))] if file.size else []
+    return [*edges, (stop, len(spans))] if stop > start else []
 
 
-def _require_count(file: Index, shard: Shard) -> None:
+def unit_pieces(unit: Unit, size: int) -> list[Unit]:
+    """A unit in pieces of whole records, each ending with the record that brings it to `size` bytes; a compressed file is one."""
+    if not unit.stop:
+        return [unit]
+    spans = [span for span in scan(unit.path).spans if unit.start <= span.offset < unit.stop]
+    edges = [(at, unit.first + number) for at, number in _edges(spans, unit.start, unit.stop, size)]
+    return [replace(unit, start=start, stop=stop, first=first, bytes=stop - start) for (start, first), (stop, _) in pairwise(edges)]
+
+
+def require_count(file: Index, shard: Shard) -> None:
+    """Raises DataError where a file holds another number of records than declared."""
     if len(file.spans) != shard.records:
         what = f"expected {shard.records} records, found {len(file.spans)}"
         raise DataError(what, shard.path, "the file is not whole, or dataset_info.json belongs to another")

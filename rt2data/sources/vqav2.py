@@ -10,6 +10,7 @@ import os
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,10 +23,12 @@ from pydantic import BeforeValidator, Field
 from rt2data.errors import DataError, UsageError
 from rt2data.images import ImageFault
 from rt2data.jsonstream import Fault, JsonArray
+from rt2data.order import key64
 from rt2data.paths import PathStr
 from rt2data.records import Example, Reject, Step, Unit
 from rt2data.sources.base import WebSource
 from rt2data.sources.picture_folders import Pictures, find_pictures
+from rt2data.sources.survey import Part, Survey, shuffled
 from rt2data.sources.vqa_rows import (
     AnnotationRow,
     Question,
@@ -41,7 +44,11 @@ _UNITS = 16  # units of a corpus, if they can be had with 1 to 8 blocks each: ea
 _BLOCKS_PER_UNIT = 8
 _HEADER = 1 << 20  # room in a picture file beside its pixels
 
+_LOOK = 64 << 20  # bytes of each JSON file that a survey streams through
+_TOGETHER, _LOOKED_AT, _READ = 7, 72, 28  # questions of a block, blocks whose pictures are sized, blocks that are read
+
 Given = dict[int, msgspec.Raw]  # question_id -> answers, not decoded yet
+Asked = tuple[Question | Reject, str]  # a question, or why it cannot be asked; and where it lies
 
 
 def _as_tuple(value: Any) -> Any:
@@ -83,7 +90,7 @@ class VQAv2(WebSource):
             count, end = count + 1, stop
         if not count:
             raise DataError("there are no questions", self.questions)
-        blocks = min(_BLOCKS_PER_UNIT, -(-len(starts) // _UNITS))
+        blocks = _blocks_per_unit(len(starts))
         bounds = [*starts[::blocks], end]
         return [
             Unit(i, self.questions, self.split, start, stop, first=i * blocks * _BLOCK, bytes=stop - start)
@@ -100,9 +107,61 @@ class VQAv2(WebSource):
         asked = list(self._asked(unit))
         given: Given = {}
         yield from self._gather(given, {question.key for question, _ in asked if isinstance(question, Question)})
+        yield from self._read_asked(asked, given, Pictures(self.image_dirs, max_bytes=4 * self.images.max_pixels + _HEADER))
+
+    def survey(self, split: str, seed: int = 0) -> Survey:
+        """Questions counted by streaming, or by size where the file is large; blocks of them, and pictures' sizes, as a sample.
+
+        Raises UsageError where something is missing, DataError where the questions are cut or there are none.
+        """
+        self._require_files()
+        counted = _count(self._questions, Path(self.questions).stat().st_size)
+        if not counted.starts:
+            raise DataError("there are no questions", self.questions)
+        whole = counted.total if self.may_feed(self.split, split) else 0.0
+        blocks = self._sampled(counted, seed) if whole else []
         pictures = Pictures(self.image_dirs, max_bytes=4 * self.images.max_pixels + _HEADER)
-        for question, where in asked:
+        sizes = [pictures.size(question.image) for block in blocks for question, _ in block if isinstance(question, Question)]
+        known, given, unread = self._answered(blocks[:_READ])
+        return Survey(
+            measure="questions",
+            whole=whole,
+            units=-(-counted.blocks // _blocks_per_unit(counted.blocks)),
+            bytes=counted.stop - counted.starts[0] if counted.complete else counted.size,
+            parts=[Part(len(block), 0, Unit(i, self.questions, self.split)) for i, block in enumerate(known)],
+            read=lambda part: self._read_asked(known[part.place.index], given, pictures),
+            picture_bytes=tuple(size for size in sizes if size),
+            group_rates=tuple(_changes(block) for block in blocks if len(block) > 1),
+            unchecked=unread + (() if counted.complete else ("questions beyond the first 64 MB",)),
+        )
+
+    def _sampled(self, counted: _Counted, seed: int) -> list[list[Asked]]:
+        """Blocks of questions that follow each other, from all over the file."""
+        edges = [*counted.starts[::_TOGETHER], counted.stop]
+        spans = shuffled(list(pairwise(edges)), key64("survey", seed))[:_LOOKED_AT]
+        return [list(self._asked(Unit(0, self.questions, self.split, start, stop))) for start, stop in spans]
+
+    def _answered(self, blocks: list[list[Asked]]) -> tuple[list[list[Asked]], Given, tuple[str, ...]]:
+        """The questions whose answers are known, their answers, and what was not looked at: annotations beyond the first 64 MB."""
+        wanted = {question.key for block in blocks for question, _ in block if isinstance(question, Question)}
+        given: Given = {}
+        for offset, row in self._annotations.objects():
+            if offset > _LOOK:
+                found = [[asked for asked in block if isinstance(asked[0], Reject) or asked[0].key in given] for block in blocks]
+                return [block for block in found if block], given, ("annotations beyond the first 64 MB",)
+            if isinstance(row, AnnotationRow) and type(row.question_id) is int and row.question_id in wanted:
+                given.setdefault(row.question_id, row.answers)
+        return blocks, given, ()
+
+    def _read_asked(self, block: list[Asked], given: Given, pictures: Pictures) -> Iterator[Example | Reject]:
+        for question, where in block:
             yield question if isinstance(question, Reject) else self._example(question, where, given, pictures)
+
+    def pieces(self, unit: Unit, size: int) -> list[Unit]:
+        """Ranges of questions."""
+        starts = [start for start, _, _ in self._questions.slices((unit.start, unit.stop))]
+        edges = [at for k, at in enumerate(starts) if not k or at // size > starts[k - 1] // size]
+        return [replace(unit, start=start, stop=stop, bytes=stop - start) for start, stop in pairwise([*edges, unit.stop])]
 
     def describe(self) -> dict[str, Any]:
         """Counts of questions, annotations and pictures, and the first question with its answers. Raises DataError, UsageError."""
@@ -151,7 +210,7 @@ class VQAv2(WebSource):
             if not os.access(path, os.R_OK):
                 raise UsageError(f"the file of {name} may not be read", path, "give yourself permission")
 
-    def _asked(self, unit: Unit | None = None) -> Iterator[tuple[Question | Reject, str]]:
+    def _asked(self, unit: Unit | None = None) -> Iterator[Asked]:
         """The questions of a unit, or all; a Reject for each that cannot be asked; and where each lies."""
         for offset, row in self._questions.objects((unit.start, unit.stop) if unit else None):
             where = f"{self.questions}: byte {offset}"
@@ -214,3 +273,45 @@ class VQAv2(WebSource):
         if twice.size:
             raise DataError(f"question_id {twice[0]} is given twice", self.questions, "remove one, or make it two sources")
         return known
+
+
+def _changes(block: list[Asked]) -> float:
+    """How often the picture changes from one question to the next. A prime number of questions falls on all phases alike."""
+    pictures = [getattr(asked, "image", None) for asked, _ in block]
+    changes = sum(1 for one, other in pairwise(pictures) if one != other)
+    return changes / (len(block) - 1)
+
+
+def _blocks_per_unit(blocks: int) -> int:
+    """A unit is of so many blocks of questions."""
+    return min(_BLOCKS_PER_UNIT, -(-blocks // _UNITS))
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Where questions begin, as far as a file was looked at."""
+
+    starts: array[int]
+    stop: int  # end of what was looked at
+    size: int  # of the file
+    complete: bool
+
+    @property
+    def total(self) -> float:
+        """Questions of the whole file."""
+        return len(self.starts) * (1 if self.complete else self.size / self.stop)
+
+    @property
+    def blocks(self) -> int:
+        return -(-round(self.total) // _BLOCK)
+
+
+def _count(questions: JsonArray[QuestionRow], size: int) -> _Counted:
+    """Count by streaming, at most the first part of the file. Raises DataError where it is cut."""
+    starts, end = array("q"), 0
+    for start, stop, _ in questions.slices():
+        if start > _LOOK:
+            return _Counted(starts, start, size, complete=False)
+        starts.append(start)
+        end = stop
+    return _Counted(starts, end, size, complete=True)

@@ -20,7 +20,8 @@ import typer
 from rt2data import __version__
 from rt2data.cli.app import app
 from rt2data.resources import schemas
-from tests.bench.generate import STEPS, write_corpus, write_log
+from tests.bench.generate import STEPS
+from tests.cli.places import lay_out
 from tests.faults.command import Ended, Warm, environment
 
 HEAVY = ("apache_beam", "pyarrow", "tensorflow", "torch", "numpy", "pydantic", "msgspec", "PIL", "tokenizers", "rich", "ruamel")
@@ -40,18 +41,7 @@ def command(*arguments: str, folder: Path | None = None, **changes: str | None) 
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data and a recipe."""
     folder = tmp_path_factory.mktemp("place")
-    write_log(folder / "log", EPISODES * STEPS * 1500, 1500)
-    write_corpus(folder / "web", PICTURES, 1500)
-    (folder / "mixture.yaml").write_text(
-        """
-robot_frac: 0.5
-store: store
-shards: {bytes: 300kB}
-robot: {arm: {kind: rlds, path: log/bench_log, action_space: widowx_bridge, filters: {drop_first: 1}}}
-web: {qa: {kind: vqav2, questions: web/questions.json, annotations: web/annotations.json, image_dirs: web/images}}
-"""
-    )
-    return folder
+    return lay_out(folder, EPISODES, PICTURES)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +224,9 @@ def test_a_plan_is_the_manifests(warm: Warm, place: Path, built: Ended) -> None:
     said = warm(place, "plan", "--json", "--workers", "0")
     said.succeeded()
     found = json.loads(said.out)
-    assert found == json.loads((place / "mixture" / "manifest.json").read_text())["plan"]
+    planned = json.loads((place / "mixture" / "manifest.json").read_text())["plan"]
+    assert {name: found[name] for name in planned} == planned
+    assert found["estimated"] is False
     assert found["robot_examples"] * 2 == found["num_examples"]
 
 

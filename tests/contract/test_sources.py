@@ -229,6 +229,39 @@ def test_units_of_any_size_read_in_any_order(source: Source, monkeypatch: pytest
     assert sorted(map(repr, backwards)) == sorted(map(repr, whole))
 
 
+def test_a_survey_holds_what_units_hold(source: Source) -> None:
+    """All parts of a survey, read, are the records of its split; what is wrong beside them only the units tell."""
+    for split in {unit.split for unit in source.units()}:
+        survey = source.survey(split)
+        found = [_plain(record) for part in survey.parts for record in survey.read(part)]
+        whole = [_plain(record) for unit in source.units() if unit.split == split for record in source.read(unit)]
+        assert sorted(map(repr, found)) == sorted(repr(each) for each in whole if each[0] is not Reject or each in found)
+        assert sum(part.measure for part in survey.parts) == survey.whole > 0
+        assert survey.bytes == pytest.approx(sum(unit.bytes for unit in source.units()), rel=0.1)
+        assert survey.units == len(source.units())
+
+
+def test_a_survey_of_another_split_is_empty(source: Source) -> None:
+    survey = source.survey("no_such_split")
+    assert survey.whole == 0 and not survey.parts and survey.units > 0
+
+
+def test_surveys_go_by_their_seed(source: Source) -> None:
+    split = source.units()[0].split
+    assert source.survey(split, 1).parts == source.survey(split, 1).parts
+    one, other = ([_plain(r) for part in s.parts for r in s.read(part)] for s in (source.survey(split, 1), source.survey(split, 2)))
+    assert sorted(map(repr, one)) == sorted(map(repr, other))
+
+
+@pytest.mark.parametrize("size", [1, 5000, 10**12])
+def test_a_unit_in_pieces_is_the_unit(source: Source, size: int) -> None:
+    for unit in source.units():
+        pieces = source.pieces(unit, size)
+        assert pieces and sum(piece.bytes for piece in pieces) == unit.bytes
+        if unit.index:  # the first unit of a corpus also looks at what belongs to no unit
+            assert [_plain(r) for piece in pieces for r in source.read(piece)] == [_plain(r) for r in source.read(unit)]
+
+
 def test_rejects_say_what_and_where(source: Source) -> None:
     for unit in source.units():
         for found in source.read(unit):

@@ -1,0 +1,130 @@
+"""`rt2data plan` as people and programs meet it: before anything is prepared, and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from rt2data.cli.outlook import seconds
+from rt2data.resources import schemas
+from tests.cli.places import lay_out
+from tests.faults.command import Warm
+from tests.foresight.test_sketch import tree
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    server = Warm(tmp_path_factory.mktemp("said"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with data that nobody has prepared."""
+    return lay_out(tmp_path, episodes=6, pictures=30)
+
+
+def valid(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    jsonschema.validate(found, json.loads((schemas() / "plan.schema.json").read_text("utf-8")))
+    return found
+
+
+def test_a_plan_of_nothing_prepared_is_an_estimate_and_writes_nothing(warm: Warm, place: Path) -> None:
+    before = tree(place)
+    said = warm(place, "plan")
+    said.succeeded()
+    assert tree(place) == before
+    row = next(line.split() for line in said.out.splitlines() if line.startswith("arm "))
+    assert row[:4] == ["arm", "robot", "~234", "~6"]
+    assert "~468 examples (~234 robot = 50.0000% (asked 1/2)), about " in said.out
+    assert "~234 rows, 234 to 234 (234 rows of 6 of 6 episodes read, 2.5% of them left out)" in said.err
+    assert "not checked: keys given twice" in said.err
+    assert "rt2data plan --prepare" in said.err and "--canary 1%" in said.err
+
+
+def test_for_programs_it_is_marked_and_typed(warm: Warm, place: Path) -> None:
+    said = warm(place, "plan", "--json")
+    said.succeeded()
+    found = valid(said.out)
+    assert said.err == ""
+    assert found["estimated"] is True and found["fingerprint"] == ""
+    assert found["estimates"]["arm"]["rows"] == {"value": 234, "low": 234, "high": 234}
+    assert found["totals"]["num_examples"]["value"] == 468
+
+
+def test_prepared_first_it_is_exact(warm: Warm, place: Path) -> None:
+    said = warm(place, "plan", "--prepare", "--json", "--quiet", "--workers", "0")
+    said.succeeded()
+    found = valid(said.out)
+    assert found["estimated"] is False and found["estimates"] == {} and found["totals"] is None
+    again = warm(place, "plan", "--json")
+    assert json.loads(again.out) == found, "what is prepared is exact without asking"
+    shown = warm(place, "plan")
+    assert "~" not in shown.out + shown.err
+    warm(place, "build-mixture", "--quiet", "--workers", "0").succeeded()
+    manifest = json.loads((place / "mixture" / "manifest.json").read_text())
+    assert {name: found[name] for name in manifest["plan"]} == manifest["plan"]
+
+
+def test_what_is_unseen_is_said_as_a_share(warm: Warm, place: Path) -> None:
+    said = warm(place, "plan", "--set", "size.num_examples=100")
+    assert "~184 (79%)" in said.out
+
+
+def test_a_canary_says_how_long_it_takes(warm: Warm, place: Path) -> None:
+    before = tree(place)
+    said = warm(place, "plan", "--canary", "1%", "--workers", "0", "--runner", "dataflow", "--json")
+    said.succeeded()
+    after = [entry for entry in tree(place) if entry[0] != str(place)]
+    assert after == [entry for entry in before if entry[0] != str(place)]
+    found = valid(said.out)
+    assert found["canary"]["build"]["seconds"]["value"] > found["canary"]["remix"]["seconds"]["value"] > 0
+    assert found["dataflow"]["cpu_from"] == "canary of 1%"
+
+
+def test_a_price_is_a_range_with_its_date(warm: Warm, place: Path) -> None:
+    said = warm(place, "plan", "--runner", "dataflow", "--machine", "n1-standard-2")
+    said.succeeded()
+    assert "Dataflow, n1-standard-2 in us-central1: 1 worker for " in said.out
+    assert "by prices of 2023-09-05" in said.out
+    assert "unverified price: vcpu_hour, memory_gb_hour, disk_gb_hour, shuffle_gb" in said.out
+    assert "pictures never do" in said.out
+    assert "built-in rates of one core, from docs/measurements.md" in said.out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--canary", "20s"], "give a share such as 1% or a size such as 64MB"),
+        (["--runner", "dataflow", "--region", "mars"], "the table has us-central1"),
+        (["--runner", "dataflow", "--machine", "abacus"], "no machine 'abacus'"),
+        (["--runner", "dataflow", "--prices", "gone.toml"], "gone.toml"),
+        (["--set", "robot.arm.path=gone"], "there is no such directory"),
+    ],
+)
+def test_wrong_questions_are_one_line_and_a_code(warm: Warm, place: Path, options: list[str], words: str) -> None:
+    said = warm(place, "plan", *options, "--workers", "0")
+    said.failed(2, words)
+    assert said.out == "" and not (place / "store").exists()
+
+
+def test_a_layout_that_homes_refuse_is_a_warning(warm: Warm, place: Path) -> None:
+    said = warm(place, "plan", "--set", "size.num_examples=60000", "--set", "shards.bytes=10kB")
+    said.succeeded()
+    assert "hubs take 10,000; set shards.bytes to " in said.err
+    assert "Energon wants fewer than 10,000" in said.err
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0.42, "0.4 s"), (9.97, "10 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_times_are_said_as_people_say_them(count: float, words: str) -> None:
+    assert seconds(count) == words
