@@ -174,9 +174,12 @@ def test_the_library_prints_nothing() -> None:
 
 
 def test_the_command_imports_little_at_its_top() -> None:
-    tops = {each.name.split(".")[0] for each in imports() if each.importer == "rt2data.cli.app" and each.at_top}
+    first = ("rt2data.cli.app", "rt2data.cli.running")
+    tops = {each.name.split(".")[0] for each in imports() if each.importer in first and each.at_top}
     assert tops - sys.stdlib_module_names <= {"typer", "rt2data"}
-    assert {room(each.name) for each in ours() if each.importer == "rt2data.cli.app" and each.at_top} == {"__init__", "errors"}
+    inside = {each.name for each in ours() if each.importer in first and each.at_top}
+    assert {room(name) for name in inside} == {"__init__", "cli", "errors"}
+    assert {name for name in inside if room(name) == "cli"} == {"rt2data.cli.running.run"}
 
 
 def test_workers_import_neither_beam_nor_tensorflow() -> None:

@@ -1,0 +1,110 @@
+"""Running a command: signals, standard streams, and failures as one line and an exit code. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+from rt2data.errors import OutputError, RtError
+
+Command = Callable[..., Any]
+OPEN_FILES = 1 << 16
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(SystemExit):
+    """SIGINT or SIGTERM, as an exception, so that everything is let go in order."""
+
+
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    """The first signal stops in order, the next one at once: workers end with this process."""
+    for number in SIGNALS:
+        signal.signal(number, _end)
+    raise Stopped(128 + signum)
+
+
+def _end(signum: int, frame: FrameType | None) -> NoReturn:
+    os._exit(128 + signum)
+
+
+def _open_streams() -> None:
+    """Nothing else may take the number of a standard stream that was closed: a library's warning would end up in a shard."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets us have: each worker keeps some hundred files of each source open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def run(app: Command) -> NoReturn:
+    """Run a command of the application; its failure becomes one line and an exit code."""
+    _open_streams()
+    _allow_open_files()
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job is to ignore Ctrl-C
+            signal.signal(number, _stop)
+    code = _run(app)
+    code = _flush() or code
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        os._exit(code)  # an interrupted run may have left threads that wait for work
+    sys.exit(code)
+
+
+def _run(app: Command) -> int:
+    try:
+        return app(standalone_mode=False) or 0  # a command gives nothing, or has left with an exit code
+    except RtError as error:
+        return _failed(error)
+    except SystemExit as stop:
+        unheard = isinstance(stop.__context__, BrokenPipeError)  # of which typer makes an exit
+        return 0 if unheard else int(stop.code or 0)
+    except Exception as error:
+        return _other(error)
+
+
+def _failed(error: RtError) -> int:
+    """Say what failed, if anybody listens."""
+    from rt2data.cli.console import report_failure
+
+    with suppress(OSError):
+        report_failure(error, "--json" in sys.argv)
+    return error.code
+
+
+def _flush() -> int:
+    """Say what is still to be said. Whoever reads may have gone, as `head` does."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return 0 if isinstance(error, BrokenPipeError) else _other(error)
+    return 0
+
+
+def _other(error: Exception) -> int:
+    """Wrong usage is the command line library's to tell; anything else but a full disk is a bug, told with its trace."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        return int(error.exit_code)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _failed(OutputError(f"cannot write: {error.strerror}", str(error.filename or "standard output"), "free some space"))
+    raise error
