@@ -12,7 +12,7 @@ import msgspec
 
 from rt2data.actions.codecs import CODECS
 from rt2data.actions.space import did_you_mean
-from rt2data.errors import RtError, UsageError
+from rt2data.errors import DataError, RtError, UsageError
 from rt2data.job import Job, decide
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.plan import Plan, SourcePlan, new_plan
@@ -26,6 +26,7 @@ from rt2data.store import Lost as StoreLost
 from rt2data.store import Store
 from rt2data.text.clean import one_line
 from rt2data.text.tokenizers import load_tokenizer
+from rt2data.verify.expected import adds_up, readable
 
 What = Literal["source", "store", "recipe", "mixture"]
 DEFAULT_CODEC = "rt2"
@@ -75,8 +76,10 @@ def _rendered(recipe: Recipe, rows: RowSet) -> RowSet:
 
 
 def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subject:
-    """A finished mixture. Raises DataError where it is not complete, UsageError for a split that it is not of."""
+    """A finished mixture. Raises DataError where it is not complete or damaged, UsageError for a split that it is not of."""
     manifest = read_manifest(out)
+    if not readable(manifest) or not adds_up(manifest):
+        raise DataError("a damaged manifest: its plan does not add up", str(out), "rt2data verify names every fault")
     if split not in (None, manifest.plan.split):
         raise UsageError(f"a mixture of split {manifest.plan.split}, not {split}", str(out), "leave --split out")
     rows = tuple(mixture_rowsets(manifest, scratch))

@@ -210,6 +210,15 @@ def test_a_store_with_a_recipe(toy_recipe: Recipes, tmp_path: Path) -> None:
     assert found.what == bare.what == "store" and found.mixture is None
 
 
+@pytest.mark.parametrize(("old", "new"), [('"draws": 48', '"draws": 47'), ('"format": "webdataset"', '"format": "zip"')])
+def test_a_damaged_manifest_is_refused(out: Path, tmp_path: Path, old: str, new: str) -> None:
+    content = (out / "manifest.json").read_text()
+    assert old in content
+    (tmp_path / "manifest.json").write_text(content.replace(old, new, 1))
+    with pytest.raises(DataError, match="does not add up"):
+        mixture_subject(tmp_path, tmp_path / "scratch")
+
+
 def test_a_mixture_has_its_own_codec(out: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave --codec"):
         find_subject(Question(out, codec="rt2"), tmp_path, prepare)
