@@ -107,7 +107,7 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
     """The picture, whole, centred in its box."""
     box = Image.new("RGB", (SIDE, SIDE), BOX)
     try:
-        found = _decoded(picture)
+        found = decoded(picture)
     except ImageFault as fault:
         _write(
             ImageDraw.Draw(box),
@@ -124,15 +124,15 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
     return box
 
 
-def _decoded(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
-    """RGB, no larger than needed. Raises ImageFault."""
+def decoded(picture: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
+    """RGB, no smaller than `side` square where the picture is not, and hardly larger. Raises ImageFault."""
     ready = make_ready(picture, ImageRule(), decode=False)
     encoded = ready.data
     if encoded is None:
         assert not isinstance(picture, np.ndarray)  # pixels are always made a JPEG
         encoded = bytes(picture)
     try:
-        return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=SIDE, min_width=SIDE))
+        return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=side, min_width=side))
     except ValueError as error:
         raise ImageFault("corrupt_image", str(error)) from None
 
