@@ -51,9 +51,9 @@ def amount(count: float | None) -> str:
         return NOTHING
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+            return _signed(f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}")
         count /= 1000
-    return f"{count:.1f} TB"
+    return _signed(f"{count:.1f} TB")
 
 
 def _none(value: float | None) -> bool:

@@ -79,7 +79,8 @@ def coded(name: str, values: np.ndarray) -> Coded:
     share = bins[bins > 0] / bins.sum()
     return Coded(
         name=name, lo=-1.0, hi=1.0, bins=tuple(bins.tolist()), entropy=float(-(share * np.log2(share)).sum()),
-        clipped_low=float((values < -1).mean()), clipped_high=float((values > 1).mean()), edge=float((bins[0] + bins[-1]) / bins.sum()),
+        clipped_low=float((values < -1).mean()), clipped_high=float((values > 1).mean()),
+        edge=float((bins[0] + bins[-1]) / bins.sum()),
         rmse=0.0023, worst=0.0078, zero_offset=-0.0039,
     )  # fmt: skip
 
@@ -128,9 +129,11 @@ def robot(**changes: Any) -> SourceStats:
     found = SourceStats(
         name="bridge", kind="robot", source="rlds", split="train", rows=2000, groups=24, image_bytes=4_000_000, digest="c0ffee" * 5,
         camera="image_0", actions=actions(), state=(numbers("x", np.linspace(0, 1, 50)),),
-        episodes=Episodes(count=24, steps=spread((30, 38, 45)), lengths=lengths, short=0, incomplete=1, fps=5.0, jitter=0.02, backwards=0, gaps=3),
+        episodes=Episodes(count=24, steps=spread((30, 38, 45)), lengths=lengths, short=0, incomplete=1, fps=5.0, jitter=0.02,
+                          backwards=0, gaps=3),
         text=text(), answers=None, answers_each=None, tokens=tokens(), cameras=(camera(), camera("image_3", used=False)),
-        lost=(Lost(reason="nan_action", count=4, fault=True, example="train.tfrecord, record 3"), Lost(reason="first_step", count=24, fault=False)),
+        lost=(Lost(reason="nan_action", count=4, fault=True, example="train.tfrecord, record 3"),
+              Lost(reason="first_step", count=24, fault=False)),
         conversions={},
     )  # fmt: skip
     return msgspec.structs.replace(found, **changes)
@@ -139,26 +142,32 @@ def robot(**changes: Any) -> SourceStats:
 def web(**changes: Any) -> SourceStats:
     asked = (("What colour is the cup?", 12), ("How many dogs are there?", 3))
     found = SourceStats(
-        name="coco", kind="web", source="vqav2", split="train", rows=900, groups=300, image_bytes=45_000_000, digest="beef" * 8, camera="",
-        actions=None, state=(), episodes=None, text=text(900, asked), answers=text(900, (("red", 20), ("2", 10))), answers_each=spread((10, 10)),
-        tokens=tokens(), cameras=(camera(""),), lost=(), conversions={"png_to_jpeg": 2},
+        name="coco", kind="web", source="vqav2", split="train", rows=900, groups=300, image_bytes=45_000_000, digest="beef" * 8,
+        camera="", actions=None, state=(), episodes=None, text=text(900, asked), answers=text(900, (("red", 20), ("2", 10))),
+        answers_each=spread((10, 10)), tokens=tokens(), cameras=(camera(""),), lost=(), conversions={"png_to_jpeg": 2},
     )  # fmt: skip
     return msgspec.structs.replace(found, **changes)
 
 
 def share(name: str, kind: Any, asked: float, **changes: Any) -> Share:
-    found = Share(source=name, kind=kind, asked=asked, examples=round(4000 * asked), tokens=round(400_000 * asked), learned_tokens=100_000,
-                  image_bytes=9_000_000, epochs=1.5, unseen=0, unique=1800)  # fmt: skip
+    found = Share(source=name, kind=kind, asked=asked, examples=round(4000 * asked), tokens=round(400_000 * asked),
+                  learned_tokens=100_000, image_bytes=9_000_000, epochs=1.5, unseen=0, unique=1800)  # fmt: skip
     return msgspec.structs.replace(found, **changes)
 
 
 def mixture(**changes: Any) -> MixtureStats:
     points = tuple((n, 0.5 + 3 / n * (-1) ** (n // 40)) for n in range(40, 4001, 40))
     found = MixtureStats(
-        examples=4000, shards=4, bytes=60_000_000, asked_robot=0.5, shares=(share("bridge", "robot", 0.5), share("coco", "web", 0.5)),
+        examples=4000, shards=4, bytes=60_000_000, asked_robot=0.5,
+        shares=(share("bridge", "robot", 0.5), share("coco", "web", 0.5)),
         windows=tuple(Window(examples=n, worst=1 / n, mean=0.3 / n) for n in (64, 256, 1024)), shard_worst=0.0004, running=points,
         format="webdataset", template="rt2", codec="rt2", tokenizer="byte", seed=0, fingerprint="9f" * 16,
     )  # fmt: skip
+    return msgspec.structs.replace(found, **changes)
+
+
+def warn(**changes: Any) -> Warn:
+    found = Warn(code="dead_dimension", level="warning", source="bridge", what="Dimension roll never moves.", do="See why.")
     return msgspec.structs.replace(found, **changes)
 
 
@@ -166,7 +175,7 @@ def stats(**changes: Any) -> Stats:
     found = Stats(
         version=1, tool_version="0.0", what="mixture", path="mixture", sources=(robot(), web()), mixture=mixture(),
         leaks=(Leak(what="picture", here="coco/train", there="coco/val", count=3, example="000000000139.jpg"),),
-        warnings=(Warn(code="dead_dimension", level="warning", source="bridge", what="Dimension roll never moves.", do="See whether it is recorded."),),
+        warnings=(warn(),),
     )  # fmt: skip
     return msgspec.structs.replace(found, **changes)
 
