@@ -72,8 +72,8 @@ def bins(coded: Coded, unit: str, side: str = "robot") -> Markup:
 def _bounds(coded: Coded, unit: str) -> list[Tick]:
     """Lowest, zero where it lies well inside, highest."""
     zero = -coded.lo / (coded.hi - coded.lo) if coded.hi > coded.lo else -1.0
-    middle = [Tick(zero, "0")] if 0.25 < zero < 0.75 else []
-    return [Tick(0, real(coded.lo)), *middle, Tick(1, f"{real(coded.hi)} {plain(unit, 20)}".rstrip())]
+    middle = [Tick(zero, "0")] if 0.35 < zero < 0.65 else []
+    return [Tick(0, real(coded.lo, 3)), *middle, Tick(1, f"{real(coded.hi, 3)} {plain(unit, 20)}".rstrip())]
 
 
 def _clipped(coded: Coded, wide: int) -> Markup:
@@ -141,28 +141,36 @@ def running(points: Sequence[tuple[int, float]], asked: float) -> Markup:
     shown = [(n, share) for n, share in points if isfinite(share) and n > 0]
     if not shown:
         return NONE
-    end = shown[-1][0]
-    reach = max(0.01, max(abs(share - asked) for _, share in shown) * 1.25, min(0.1, 16 / end * 8))
-    line = "M" + "L".join(f"{short(WIDE * n / end)} {short(_level(share, asked, reach))}" for n, share in shown)
-    marks = [rungs((0, 0.5, 1), WIDE, HIGH), path(_funnel(asked, reach, end), "funnel"), path(line, "line robot")]
-    worst = max(abs(share - asked) for _, share in shown)
+    end, worst = shown[-1][0], max(abs(share - asked) for _, share in shown)
+    reach = max(0.01, worst * 1.25, min(0.1, 128 / end))
+    view = View(max(0.0, asked - reach), min(1.0, asked + reach), end)
+    line = "M" + "L".join(view.point(n, share) for n, share in shown)
+    marks = [rungs((0, 0.5, 1), WIDE, HIGH), path(_funnel(asked, view), "funnel"), path(line, "line robot")]
     said = f"Asked {percent(asked)}; after {whole(end)} examples {percent(shown[-1][1])}; at most {percent(worst)} away."
     area = drawing(join(marks), "Robot share of the examples read so far", said, WIDE, HIGH, stretch=True, look="area")
-    levels = [Tick(at, percent(asked + reach * (2 * at - 1), 1)) for at in (0, 0.5, 1)]
-    x = [Tick(0, "0"), Tick(0.5, whole(end / 2)), Tick(1, f"{whole(end)} examples")]
-    return plot(area, x, levels, "running")
+    levels = [Tick(at, percent(view.lo + (view.hi - view.lo) * at, 1)) for at in (0, 0.5, 1)]
+    return plot(area, [Tick(0, "0"), Tick(0.5, whole(end / 2)), Tick(1, f"{whole(end)} examples")], levels, "running")
 
 
-def _level(share: float, asked: float, reach: float) -> float:
-    return HIGH * (0.5 - max(-1.0, min(1.0, (share - asked) / reach)) / 2)
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a chart of shares shows: from `lo` to `hi`, and so many examples."""
+
+    lo: float
+    hi: float
+    end: int
+
+    def point(self, n: float, share: float) -> str:
+        """Where a share stands; at the edge where it lies outside."""
+        at = (share - self.lo) / (self.hi - self.lo)
+        return f"{short(WIDE * n / self.end)} {short(HIGH * (1 - max(0.0, min(1.0, at))))}"
 
 
-def _funnel(asked: float, reach: float, end: int) -> str:
+def _funnel(asked: float, view: View) -> str:
     """asked + 16/n and back along asked - 16/n."""
-    places = [end * (k / 60) ** 2 for k in range(1, 61)]
-    edge = [(short(WIDE * n / end), 16 / n) for n in places]
-    up = [f"{x} {short(_level(asked + off, asked, reach))}" for x, off in edge]
-    down = [f"{x} {short(_level(asked - off, asked, reach))}" for x, off in reversed(edge)]
+    places = [view.end * (k / 60) ** 2 for k in range(1, 61)]
+    up = [view.point(n, asked + 16 / n) for n in places]
+    down = [view.point(n, asked - 16 / n) for n in reversed(places)]
     return "M0 0L" + "L".join(up + down) + f"L0 {HIGH}z"
 
 

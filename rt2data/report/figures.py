@@ -18,18 +18,24 @@ def plain(text: object, limit: int = MAX_CHARS) -> str:
     return kept + "…" if len(whole) > limit else kept
 
 
+def sentence(text: str) -> str:
+    """Words from outside as a sentence that ends."""
+    found = plain(text).strip()
+    return found if not found or found[-1] in ".!?…:" else found + "."
+
+
 def whole(value: float | None) -> str:
     """12,345."""
     return NOTHING if _none(value) else _signed(f"{value:,.0f}")
 
 
-def real(value: float | None) -> str:
-    """Four digits that count: 12.35, 0.001235, 1.2e-07."""
+def real(value: float | None, digits: int = 4) -> str:
+    """The digits that count: 12.35, 0.001235, 1.2e-07."""
     if value is None or _none(value):
         return NOTHING
     if value == int(value) and abs(value) < 1e6:
         return _signed(f"{value:,.0f}")
-    return _signed(f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}")
+    return _signed(f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.{digits}g}")
 
 
 def percent(value: float | None, digits: int = 2) -> str:

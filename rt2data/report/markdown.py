@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rt2data.report import views
-from rt2data.report.figures import amount, percent, plain, whole
+from rt2data.report.figures import amount, percent, plain, sentence, whole
 from rt2data.stats.model import MixtureStats, Stats
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$^=-])")
@@ -41,7 +41,7 @@ def _section(stats: Stats) -> Iterator[str]:
 def _warnings(stats: Stats) -> Iterator[str]:
     for warn in views.ordered(stats.warnings):
         of = f"{words(warn.source)}: " if warn.source else ""
-        yield f"- **{warn.level}** {of}{words(warn.what)} {words(warn.do)}"
+        yield f"- **{warn.level}** {of}{words(sentence(warn.what))} {words(sentence(warn.do))}"
     yield "" if stats.warnings else "Nothing to warn of.\n"
 
 

@@ -124,4 +124,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "percent": figures.percent,
     "amount": figures.amount,
     "plain": figures.plain,
+    "sentence": figures.sentence,
 }

@@ -80,7 +80,7 @@ def _tile(store: Store, row: dict[str, Any], camera: str) -> Iterator[Tile]:
 def said(row: dict[str, Any]) -> str:
     """Answers, or the action's numbers."""
     action = row["action"]
-    return " ".join(f"{value:.3g}" for value in action) if action else ", ".join(dict.fromkeys(row["answers"] or ()))
+    return " ".join(f"{value:.2g}" for value in action) if action else ", ".join(dict.fromkeys(row["answers"] or ()))
 
 
 def read_place(store: Store, image: dict[str, Any]) -> bytes:
