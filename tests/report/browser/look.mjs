@@ -56,7 +56,8 @@ async function view(theme, width) {
   await page.setViewportSize({ width, height: width < 600 ? 844 : 900 });
   await page.goto(address);
   const found = { theme, width, ...(await page.evaluate(facts)) };
-  await page.screenshot({ path: join(folder, `${name}-${width}-${theme}.png`), fullPage: true });
+  const tall = Math.min(16000, await page.evaluate(() => document.documentElement.scrollHeight)); // higher ones cannot be taken
+  await page.screenshot({ path: join(folder, `${name}-${width}-${theme}.png`), fullPage: true, clip: { x: 0, y: 0, width, height: tall } });
   // The tester is put into a world of its own: the page's policy forbids scripts that are not its own, in the page's own world.
   const debug = await context.newCDPSession(page);
   const { frameTree } = await debug.send("Page.getFrameTree");
@@ -86,8 +87,32 @@ async function view(theme, width) {
   await page.close();
 }
 
+// Printed: light, whole, nothing that sticks. Sent to paper too, so that somebody can look at it.
+async function print() {
+  const page = await context.newPage();
+  await page.emulateMedia({ media: "print", colorScheme: "dark" });
+  await page.goto(address);
+  met.print = await page.evaluate(() => ({
+    ground: getComputedStyle(document.documentElement).getPropertyValue("--paper").trim(),
+    sticky: [...document.querySelectorAll("*")].filter((e) => e.getClientRects().length && ["sticky", "fixed"].includes(getComputedStyle(e).position)).length,
+  }));
+  await page.pdf({ path: join(folder, `${name}.pdf`), format: "A4", printBackground: true, margin: { top: "15mm", bottom: "15mm", left: "14mm", right: "14mm" } });
+  await page.close();
+}
+
+async function withoutScript() {
+  const page = await context.newPage();
+  const debug = await context.newCDPSession(page);
+  await debug.send("Emulation.setScriptExecutionDisabled", { value: true });
+  await page.goto(address);
+  met.still = { tables: await page.locator("table tbody tr").count(), buttons: await page.locator("thead button").count() };
+  await page.close();
+}
+
 try {
   for (const theme of themes.split(",")) for (const width of widths.split(",").map(Number)) await view(theme, width);
+  await print();
+  await withoutScript();
   met.requests = met.requests.filter((url) => url !== address);
 } finally {
   await context.close();
