@@ -8,17 +8,15 @@ Everything that is not listed by --help goes to Beam. Recipe, sources, store and
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
-from rt2data.errors import RtError
+from rt2data.beam import deployed
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our own options, and the rest, which are Beam's."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = deployed.our_parser(__doc__)
     parser.add_argument("--recipe", type=Path, default=Path("mixture.yaml"), help="the recipe (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="output folder (default: the recipe's name without its ending)")
     parser.add_argument("--robot-frac", help="share of examples that are robot steps: 0.5, 2/3 or 50%%")
@@ -26,17 +24,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--overwrite", action="store_true", help="replace another complete mixture at the output")
     parser.add_argument("--restart", action="store_true", help="throw away an unfinished build at the output")
     parser.add_argument("--allow-bad", action="store_true", help="build even where more rows are faulty than max_bad allows")
-    ours, beams = parser.parse_known_args(arguments)
-    _refuse_typos(parser, beams)
-    return ours, beams
-
-
-def _refuse_typos(parser: argparse.ArgumentParser, beams: Sequence[str]) -> None:
-    """Beam passes over options that it does not know: a slip in one of ours would build another mixture than was asked for."""
-    known = [option for action in parser._actions for option in action.option_strings]
-    for name in (each.split("=")[0] for each in beams if each.startswith("--")):
-        for near in get_close_matches(name, known, n=1, cutoff=0.8):
-            parser.error(f"unknown option {name}: did you mean {near}?")
+    return deployed.parse_ours(parser, arguments)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -51,18 +39,5 @@ def run(arguments: Sequence[str]) -> None:
     build_anywhere(recipe, site, beam_options, asked.allow_bad)
 
 
-def main() -> None:
-    """The command line."""
-    try:
-        run(sys.argv[1:])
-    except RtError as error:
-        sys.exit(_failed(error))
-
-
-def _failed(error: RtError) -> int:
-    sys.stderr.write(f"build_mixture: {error}\n")
-    return error.code
-
-
 if __name__ == "__main__":
-    main()
+    deployed.main("build_mixture", run)

@@ -12,9 +12,9 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
@@ -47,6 +47,16 @@ def make_pool(kind: PoolKind, workers: int) -> Pool:
     if workers == 0:
         return Inline()
     return Processes(workers) if kind == "processes" else Threads(workers)
+
+
+@contextmanager
+def pool_at_work(kind: PoolKind, workers: int | None) -> Iterator[Pool]:
+    """A pool, ended at the end; by default with a worker for each core."""
+    pool = make_pool(kind, os.cpu_count() or 1 if workers is None else workers)
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 class Inline:

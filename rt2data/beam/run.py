@@ -85,15 +85,34 @@ def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_b
 
     What fails here is raised as it was raised, as in `build_locally`; what fails elsewhere as that runner tells it.
     """
+    from rt2data.beam.graph import wire
+
+    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo:
+        run_anywhere(arguments, lambda pipeline, name: wire(pipeline, recipe, site, todo, allow_bad, name))
+
+
+def prepare_anywhere(recipe: Recipe, arguments: Sequence[str]) -> dict[str, Store]:
+    """Prepare what is not prepared yet with the runner that Beam's own options name; the stores of all sources needed, by name."""
+    from rt2data.beam.graph import PrepareSources
+
+    with preparations(recipe, recipe.store_folder.absolute()) as todo:
+        if not all(p.ready for p in todo):
+            run_anywhere(arguments, lambda pipeline, name: pipeline | PrepareSources(tuple(todo), name))
+        return {p.name: p.store for p in todo}
+
+
+def run_anywhere(arguments: Sequence[str], wire: Callable[[Any, str], Any]) -> None:
+    """Run a graph, which `wire` puts into the pipeline, and wait for it: by default in memory, here.
+
+    `wire` is given the name of this run, by which what fails here is raised as it was raised.
+    """
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-    from rt2data.beam.graph import wire
-
     options = PipelineOptions(list(arguments))
     runner = options.view_as(StandardOptions).runner or FnApiRunner()
-    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo, local_run(Inline(), _deaf) as run:
+    with local_run(Inline(), _deaf) as run:
         pipeline = beam.Pipeline(runner=runner, options=options)
-        wire(pipeline, recipe, site, todo, allow_bad, run.name)
+        wire(pipeline, run.name)
         run.carry_out(lambda: pipeline.run().wait_until_finish())

@@ -217,8 +217,10 @@ def stats(
     """Say what it looks like in numbers: actions, episodes, text, pictures, tokens, shares; and what to look at before paying."""
     from rt2data.cli.stats import Asked
     from rt2data.cli.stats import stats as show
+    from rt2data.stats.find import Question
 
-    show(Asked(path, split, codec, recipe, store, shape.value if shape else None, workers, pool.value, json, quiet))
+    question = Question(path, split, codec, recipe, store)
+    show(Asked(question, shape.value if shape else None, workers, pool.value, json, quiet))
 
 
 @app.command(epilog="Example: rt2data report mixture -o report.html")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from rt2data.beam.pool import Pool, PoolKind, make_pool
+from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.build import Site
 from rt2data.cli.console import number, say_json, size, table, talk
 from rt2data.cli.progress import Progress, quiet_libraries
@@ -37,14 +35,9 @@ class Asked:
         """The recipe with the command line's overrides."""
         return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac)
 
-    @contextmanager
-    def workers_at_work(self) -> Iterator[Pool]:
+    def workers_at_work(self) -> AbstractContextManager[Pool]:
         """The pool, ended at the end."""
-        pool = make_pool(self.pool, os.cpu_count() or 1 if self.workers is None else self.workers)
-        try:
-            yield pool
-        finally:
-            pool.close()
+        return pool_at_work(self.pool, self.workers)
 
 
 def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rt2data.beam.pool import PoolKind, make_pool
+from rt2data.beam.pool import PoolKind, pool_at_work
 from rt2data.cli.build import Asked
 from rt2data.cli.console import number, say_json, size, table, talk
 from rt2data.cli.progress import Progress
@@ -94,11 +93,8 @@ def _tell(manifest: RldsManifest, out: Path) -> None:
 
 def verify_rlds(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool) -> int:
     """Check a finished output of episodes, say what was found; the exit code: 0, or 3 where there are faults."""
-    pool = make_pool(pool_kind, os.cpu_count() or 1 if workers is None else workers)
-    try:
+    with pool_at_work(pool_kind, workers) as pool:
         found = check(out, pool)
-    finally:
-        pool.close()
     if as_json:
         say_json({"ok": found.ok, **msgspec.to_builtins(found)})
         return 0 if found.ok else DataError.code

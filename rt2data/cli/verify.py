@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rt2data.beam.pool import PoolKind, make_pool
+from rt2data.beam.pool import PoolKind, pool_at_work
 from rt2data.cli.console import number, say_json, size, table, talk
 from rt2data.cli.progress import Progress
 from rt2data.errors import DataError
@@ -33,11 +32,8 @@ class Checking(Progress):
 def verify(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool, quiet: bool) -> int:
     """Check everything, say what was found; the exit code: 0, or 3 where there are faults. Raises UsageError for no folder."""
     progress = Checking(quiet)
-    pool = make_pool(pool_kind, os.cpu_count() or 1 if workers is None else workers)
-    try:
+    with pool_at_work(pool_kind, workers) as pool:
         found = check(out, pool, lambda seen, count: progress((seen, count)))
-    finally:
-        pool.close()
     if as_json:
         say_json(as_plain(found))
     else:

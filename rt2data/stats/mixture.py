@@ -29,7 +29,7 @@ def mixture_stats(manifest: Manifest) -> MixtureStats:
         asked_robot=asked,
         shares=tuple(_share(manifest, source) for source in plan.sources),
         windows=tuple(_windows(robots, asked)),
-        shard_worst=max((abs(float(robot[-1]) / (len(robot) - 1) - asked) for robot in robots if len(robot) > 1), default=0.0),
+        shard_worst=max((abs(int(robot[-1]) / (len(robot) - 1) - asked) for robot in robots if len(robot) > 1), default=0.0),
         running=tuple(_running(robots, manifest.examples)),
         format=plan.format,
         template=plan.template,

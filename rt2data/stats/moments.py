@@ -60,25 +60,30 @@ class Moments(Sum, frozen=True, eq=False):
 
 
 def moments(values: NDArray[Any]) -> Moments:
-    """Moments of the columns of [N, D]. Columns are taken one after another: each fits a cache."""
-    if not values.shape[1]:
-        return Moments()
-    columns = [_column(values[:, i]) for i in range(values.shape[1])]
-    whole, real = (np.array([c[part] for c in columns]) for part in (0, 1))
-    return Moments(*whole.astype(np.int64).T, *real.T)
-
-
-def _column(column: NDArray[Any]) -> tuple[tuple[int, int, int], tuple[float, float, float, float]]:
-    values = column.astype(np.float64)
-    finite = np.isfinite(values)
-    lost = int(len(values) - finite.sum())
-    values = values[finite] if lost else values
+    """Moments of the columns of [N, D]."""
     if not len(values):
-        return (0, lost, 0), (0.0, 0.0, np.inf, -np.inf)
-    mean, low, high = float(values.mean()), float(values.min()), float(values.max())
-    zeros = int(len(values) - np.count_nonzero(values)) if low <= 0 <= high else 0
-    values -= mean
-    return (len(values), lost, zeros), (mean, float(np.dot(values, values)), low, high)
+        return Moments()
+    if not np.isfinite(values).all():
+        return _side_by_side([_finite(column[np.isfinite(column)][None], len(column)) for column in values.T])
+    return _finite(values.T, len(values))
+
+
+def _finite(columns: NDArray[Any], rows: int) -> Moments:
+    """Of finite columns [D, n]; the others of so many rows are not finite. Sums are numpy's own: no library's with threads."""
+    size, n = columns.shape
+    if not n:
+        none, nothing = np.zeros(size), np.zeros(size, np.int64)
+        return Moments(nothing, nothing + rows, nothing, none, none, none + np.inf, none - np.inf)
+    exact = np.array(columns, np.float64, order="C")
+    low, high, zeros = exact.min(axis=1), exact.max(axis=1), n - np.count_nonzero(exact, axis=1)
+    mean = exact.mean(axis=1)
+    exact -= mean[:, None]
+    squares = np.square(exact, out=exact).sum(axis=1)
+    return Moments(np.full(size, n), np.full(size, rows - n), zeros.astype(np.int64), mean, squares, low, high)
+
+
+def _side_by_side(parts: list[Moments]) -> Moments:
+    return Moments(*(np.concatenate([getattr(part, name) for part in parts]) for name in Moments.__struct_fields__))
 
 
 class Together(Sum, frozen=True, eq=False):
@@ -120,10 +125,8 @@ def together(x: NDArray[Any], y: NDArray[Any]) -> Together:
     good = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
     if not good.any():
         return Together()
-    a, b = x[good].astype(np.float64), y[good].astype(np.float64)
-    x_mean, y_mean = a.mean(axis=0), b.mean(axis=0)
-    a, b = a - x_mean, b - y_mean
-    return Together(len(a), x_mean, y_mean, *(np.einsum("np,np->p", p, q) for p, q in ((a, a), (b, b), (a, b))))
+    (a, a_mean), (b, b_mean) = _centred(x, good), _centred(y, good)
+    return Together(a.shape[1], a_mean, b_mean, *(np.einsum("pn,pn->p", p, q) for p, q in ((a, a), (b, b), (a, b))))
 
 
 def all_together(values: NDArray[Any]) -> Together:
@@ -131,9 +134,16 @@ def all_together(values: NDArray[Any]) -> Together:
     good = np.isfinite(values).all(axis=1)
     if not good.any():
         return Together()
-    a = values[good].astype(np.float64)
-    mean, size = a.mean(axis=0), a.shape[1]
-    a -= mean
-    products = a.T @ a
+    a, mean = _centred(values, good)
+    size, products = len(a), np.einsum("in,jn->ij", a, a)
     own = np.diag(products)
-    return Together(len(a), np.repeat(mean, size), np.tile(mean, size), np.repeat(own, size), np.tile(own, size), products.ravel())
+    means, squares = (np.repeat(mean, size), np.tile(mean, size)), (np.repeat(own, size), np.tile(own, size))
+    return Together(a.shape[1], *means, *squares, products.ravel())
+
+
+def _centred(values: NDArray[Any], good: NDArray[np.bool_]) -> tuple[F64, F64]:
+    """The good rows' columns, float64[D, n], less their means, float64[D]. Columns lie end to end, which sums them quickly."""
+    columns = np.array((values if good.all() else values[good]).T, np.float64, order="C")
+    mean = columns.mean(axis=1)
+    columns -= mean[:, None]
+    return columns, mean

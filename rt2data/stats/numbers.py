@@ -10,19 +10,17 @@ import numpy as np
 from rt2data.actions.dims import too_narrow
 from rt2data.order import U64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, runs
+from rt2data.stats.counts import Counts, count
 from rt2data.stats.model import Numbers
 from rt2data.stats.moments import Moments, moments
 from rt2data.stats.quantiles import (
+    HIGH,
     WHOLE,
     count_bins,
-    count_these,
     count_values,
-    gathered,
+    dimension_keys,
     one_dimension,
     quantiles,
-    rising_keys,
-    to_keys,
     to_values,
     wanted_bins,
 )
@@ -51,19 +49,16 @@ class NumberSums(Sum, frozen=True, eq=False):
 
     def wanted(self) -> Wanted:
         """What the second pass is to count."""
-        candidates = [np.empty(0, np.uint64)]
-        for i in range(self.dims):
-            mine = one_dimension(self.common, i, WHOLE).commonest(CANDIDATES)
-            candidates.append(np.sort(np.array([key for key, _ in mine], np.uint64)) + np.uint64(i << WHOLE))
-        ends = tuple(zip(self.moments.min.tolist(), self.moments.max.tolist(), strict=True))
-        return Wanted(wanted_bins(self.bins, self.dims), np.concatenate(candidates), ends)
+        common = [one_dimension(self.common, i, WHOLE).commonest(CANDIDATES) for i in range(self.dims)]
+        candidates = [(i << WHOLE | key) >> HIGH for i, found in enumerate(common) for key, _ in found]
+        bins = np.union1d(wanted_bins(self.bins, self.dims), np.array(candidates, np.uint64))
+        return Wanted(bins, tuple(zip(self.moments.min.tolist(), self.moments.max.tolist(), strict=True)))
 
 
 class Wanted(msgspec.Struct, frozen=True, eq=False):
     """What the second pass is to count."""
 
-    bins: U64
-    common: U64
+    bins: U64  # dimension and bin
     ends: tuple[tuple[float, float], ...]  # least and most of each dimension
 
 
@@ -71,38 +66,26 @@ class ValueSums(Sum, frozen=True, eq=False):
     """Second pass over float32[N, D]."""
 
     values: Counts = msgspec.field(default_factory=Counts)  # inside the wanted bins
-    common: Counts = msgspec.field(default_factory=Counts)  # of the candidates
     at_ends: Counts = msgspec.field(default_factory=Counts)  # dimension -> values near its least or its most
 
 
 def sum_numbers(values: F32) -> NumberSums:
     """First pass over the rows of f32[N, D]."""
-    columns = rising_keys(values)
-    found = [runs(keys) for keys in columns]
-    often = []
-    for keys, times in found:
-        most = int(times.max(initial=0))
-        kept = times >= min(max(len(values) // COMMON, 1), most)
-        kept &= np.cumsum(kept) <= CANDIDATES  # of a single file of different values
-        often.append((keys[kept], times[kept]))
-    return NumberSums(moments(values), count_bins(columns), gathered(often, WHOLE))
+    keys = dimension_keys(values)
+    bins = count_bins(keys)
+    enough = max(len(values) // COMMON, 2)
+    inside = count_values(keys, bins.keys[bins.counts >= enough])
+    often = inside.counts >= enough
+    return NumberSums(moments(values), bins, Counts(inside.keys[often], inside.counts[often]))
 
 
 def sum_values(values: F32, wanted: Wanted) -> ValueSums:
     """Second pass over the rows of f32[N, D]."""
-    columns = rising_keys(values)
-    near = [len(keys) - _between_ends(keys, *ends) for keys, ends in zip(columns, wanted.ends, strict=True)]
-    at = np.flatnonzero(near)
-    at_ends = Counts(at.astype(np.uint64), np.array(near, np.int64)[at])
-    return ValueSums(count_values(columns, wanted.bins), count_these(columns, wanted.common), at_ends)
-
-
-def _between_ends(keys: np.ndarray[tuple[int], np.dtype[np.uint32]], low: float, high: float) -> int:
-    """How many values are near neither end."""
-    if not low < high:
-        return 0
-    first, last = to_keys(np.array([low + NEAR * (high - low), high - NEAR * (high - low)], np.float32))
-    return int(max(np.searchsorted(keys, last) - np.searchsorted(keys, first, side="right"), 0))
+    low, high = np.array(wanted.ends, np.float64).reshape(-1, 2).T
+    reach = NEAR * (high - low)
+    near = (values <= (low + reach).astype(np.float32)) | (values >= (high - reach).astype(np.float32))
+    times = (near & np.isfinite(values)).sum(axis=0)
+    return ValueSums(count_values(dimension_keys(values), wanted.bins), count(np.arange(len(times)), times))
 
 
 def numbers(first: NumberSums, second: ValueSums, names: Sequence[str], units: Sequence[str]) -> tuple[Numbers, ...]:
@@ -115,7 +98,7 @@ def _numbers(first: NumberSums, second: ValueSums, i: int, name: str, unit: str)
     count, empty = int(m.count[i]), not m.count[i]
     low, high = (0.0, 0.0) if empty else (float(m.min[i]), float(m.max[i]))
     q01, q05, q10, q50, q90, q95, q99 = quantiles(first.bins, second.values, i)
-    common = one_dimension(second.common, i, WHOLE).counts.max(initial=0)
+    common = int(one_dimension(second.values, i, WHOLE).counts.max(initial=0))
     return Numbers(
         name=name,
         unit=unit,
@@ -132,7 +115,7 @@ def _numbers(first: NumberSums, second: ValueSums, i: int, name: str, unit: str)
         q90=q90,
         q95=q95,
         q99=q99,
-        zeros=m.zeros[i] / max(count, 1),
+        zeros=float(m.zeros[i]) / max(count, 1),
         top=common / max(count, 1),
         dead=low == high,
         sparse=low != high and too_narrow(q01, q99),
@@ -141,5 +124,5 @@ def _numbers(first: NumberSums, second: ValueSums, i: int, name: str, unit: str)
 
 def commonest_values(second: ValueSums, i: int, most: int) -> dict[str, int]:
     """The commonest values of a dimension as text, and how often they occur."""
-    found = one_dimension(second.common, i, WHOLE).commonest(most)
+    found = one_dimension(second.values, i, WHOLE).commonest(most)
     return {f"{float(to_values(np.array([key]))[0]):.6g}": times for key, times in found}

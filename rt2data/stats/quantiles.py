@@ -18,38 +18,36 @@ from numpy.typing import NDArray
 
 from rt2data.order import U64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, between, quantiles_of, rank, runs
+from rt2data.stats.counts import Counts, between, count, rank
 
 U32 = NDArray[np.uint32]
 QUANTILES = (0.01, 0.05, 0.1, 0.5, 0.9, 0.95, 0.99)
 HIGH, WHOLE = 16, 32
 """Bits of a bin's number, and of a value's: the number of the dimension stands before them."""
+_DENSE = 64 << HIGH
+"""Bins that are counted in an array rather than by sorting."""
 _SIGN = np.uint32(1 << 31)
 
 
 def to_keys(values: F32) -> U32:
     """uint32 of float32, that rises with it; -0.0 counts as 0.0. Not for NaN."""
-    bits = (values + np.float32(0)).view(np.uint32)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    bits = (values + np.float32(0)).view(np.int32)
+    found: U32 = (bits ^ (bits >> 31 | np.int32(-(1 << 31)))).view(np.uint32)  # the sign turned; of negative ones all bits
+    return found
 
 
 def to_values(keys: NDArray[Any]) -> F32:
     """float32 of the numbers that `to_keys` gives."""
     bits = keys.astype(np.uint32)
-    return np.where(bits & _SIGN, bits & ~_SIGN, ~bits).astype(np.uint32).view(np.float32)
+    return np.where(bits & _SIGN, bits & ~_SIGN, ~bits).view(np.float32)
 
 
-def rising_keys(values: F32) -> list[U32]:
-    """For each column of [N, D] the keys of its finite values, rising."""
-    columns = (np.ascontiguousarray(values[:, i]) for i in range(values.shape[1]))
-    return [np.sort(to_keys(column[np.isfinite(column)])) for column in columns]
-
-
-def gathered(columns: Sequence[tuple[NDArray[Any], NDArray[np.int64]]], bits: int) -> Counts:
-    """Numbers and counts of each dimension as one Counts: the dimension's number stands before the `bits` of each."""
-    keys = [np.uint64(i << bits) + numbers.astype(np.uint64) for i, (numbers, _) in enumerate(columns)]
-    counts = [times for _, times in columns]
-    return Counts(np.concatenate(keys), np.concatenate(counts)) if columns else Counts()
+def dimension_keys(values: F32) -> U64:
+    """The keys of the finite values of [N, D], in any order, with the number of the dimension before each."""
+    keys = to_keys(values).astype(np.uint64) | (np.arange(values.shape[1], dtype=np.uint64) << np.uint64(WHOLE))
+    finite = np.isfinite(values)
+    found: U64 = keys.ravel() if finite.all() else keys[finite]
+    return found
 
 
 def one_dimension(found: Counts, i: int, bits: int) -> Counts:
@@ -58,9 +56,14 @@ def one_dimension(found: Counts, i: int, bits: int) -> Counts:
     return Counts(inside.keys - np.uint64(i << bits), inside.counts)
 
 
-def count_bins(columns: Sequence[U32]) -> Counts:
-    """First pass: how many values of each dimension lie in each bin. `columns` are rising keys."""
-    return gathered([runs(keys >> np.uint32(HIGH)) for keys in columns], HIGH)
+def count_bins(keys: U64) -> Counts:
+    """First pass: how many values of each dimension lie in each bin, with the number of the dimension before it."""
+    bins = (keys >> np.uint64(HIGH)).view(np.int64)
+    if not len(bins) or bins.max() >= _DENSE:
+        return count(bins)
+    times = np.bincount(bins)
+    kept = np.flatnonzero(times)
+    return Counts(kept.astype(np.uint64), times[kept])
 
 
 def wanted_bins(bins: Counts, dims: int, wanted: Sequence[float] = QUANTILES) -> U64:
@@ -78,31 +81,13 @@ def _ranks(count: int, wanted: Sequence[float]) -> list[int]:
     return sorted({place for q in wanted for place in rank(count, q)[:2]})
 
 
-def count_values(columns: Sequence[U32], bins: U64) -> Counts:
-    """Second pass: how often each value in these bins occurs. `columns` are rising keys."""
-    return gathered([_inside(keys, _of_dimension(bins, i, HIGH)) for i, keys in enumerate(columns)], WHOLE)
-
-
-def _of_dimension(keys: U64, i: int, bits: int) -> U64:
-    first, end = np.searchsorted(keys, np.array([i << bits, (i + 1) << bits], np.uint64))
-    return keys[first:end] - np.uint64(i << bits)
-
-
-def _inside(keys: U32, bins: U64) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    starts = np.searchsorted(keys, (bins << np.uint64(HIGH)).astype(np.uint32))
-    ends = np.searchsorted(keys, ((bins << np.uint64(HIGH)) | np.uint64(0xFFFF)).astype(np.uint32), side="right")
-    parts = [keys[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return runs(np.concatenate(parts) if parts else keys[:0])
-
-
-def count_these(columns: Sequence[U32], values: U64) -> Counts:
-    """How often each of these values occurs, with the dimension's number before each. `columns` are rising keys."""
-    found = []
-    for i, keys in enumerate(columns):
-        mine = _of_dimension(values, i, WHOLE).astype(np.uint32)
-        times = np.searchsorted(keys, mine, side="right") - np.searchsorted(keys, mine)
-        found.append((mine[times > 0], times[times > 0]))
-    return gathered(found, WHOLE)
+def count_values(keys: U64, bins: U64) -> Counts:
+    """Second pass: how often each value in these bins occurs, with the number of the dimension before it."""
+    if not len(bins):
+        return Counts()
+    inside = np.zeros(int(bins[-1]) + 1, np.bool_)
+    inside[bins] = True
+    return count(keys[inside.take(keys >> np.uint64(HIGH), mode="clip") & (keys >> np.uint64(HIGH) <= bins[-1])])
 
 
 def quantiles(bins: Counts, values: Counts, i: int, wanted: Sequence[float] = QUANTILES) -> list[float]:
@@ -124,9 +109,3 @@ def _statistic(bins: Counts, values: Counts, place: int) -> float:
         raise LookupError(f"bin {int(bins.keys[at])} was not counted: read the rows again")
     before = int(ends[at] - bins.counts[at])
     return float(to_values(here.keys[np.searchsorted(np.cumsum(here.counts), [place - before], side="right")])[0])
-
-
-def exact_quantiles(values: F32, wanted: Sequence[float] = QUANTILES) -> list[list[float]]:
-    """Quantiles of the columns of [N, D] that are at hand, the same numbers as by two passes."""
-    found = [runs(keys) for keys in rising_keys(values)]
-    return [quantiles_of(to_values(keys).astype(np.float64), times, wanted) for keys, times in found]

@@ -1,0 +1,114 @@
+"""Files of rows of any size, as a prepared store has them, written directly: no picture is ever made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rt2data.actions.statistics import summarize
+from rt2data.gather import ROWS_PER_FILE
+from rt2data.order import WINDOW
+from rt2data.store import ROWS, STORE_VERSION, SplitInfo, Stamp, StoreInfo, rows_file, write_stamps
+
+STEPS = 100
+"""Steps of an episode."""
+
+
+def write_store(folder: Path, rows: int, dims: int, cameras: int = 1, state: bool = True, seed: int = 0) -> Path:
+    """A complete store of one robot source with so many rows, in whole episodes of 100 steps."""
+    folder.mkdir(parents=True)
+    files = [min(ROWS_PER_FILE, rows - start) for start in range(0, rows, ROWS_PER_FILE)]
+    order = np.random.default_rng(seed).permutation(rows)
+    actions, at = [], 0
+    for number, count in enumerate(files):
+        table = _table(order[at : at + count], dims, cameras, state, np.random.default_rng((seed, number)))
+        pq.write_table(
+            table, rows_file(folder, "train", number), row_group_size=WINDOW, compression="zstd", write_page_checksum=True
+        )
+        actions.append(np.asarray(table["action"].combine_chunks().flatten()).reshape(-1, dims))
+        at += count
+    write_stamps(folder / "files.parquet", [Stamp.of(__file__)])
+    found = {"action": summarize(np.concatenate(actions)).to_json(), "state": None}
+    (folder / "stats.json").write_text(json.dumps({"train": found}))
+    (folder / "source.json").write_bytes(msgspec.json.encode(_info(rows, files, dims, dims if state else 0, cameras)))
+    return folder
+
+
+def _table(which: np.ndarray, dims: int, cameras: int, state: bool, rng: np.random.Generator) -> pa.Table:
+    n, episode, step = len(which), which // STEPS, which % STEPS
+    action = rng.normal(0, 0.05, (n, dims)).astype(np.float32)
+    action[:, -1] = step >= STEPS // 2
+    columns = {
+        "key": [f"e{e:06d}-{s:06d}" for e, s in zip(episode.tolist(), step.tolist(), strict=True)],
+        "order": np.sort(rng.integers(0, 2**63, n)).astype(np.uint64),
+        "group": [f"e{e:06d}" for e in episode.tolist()],
+        "split": pa.array(["train"] * n).dictionary_encode().cast(ROWS.field("split").type),
+        "step": step.astype(np.int32),
+        "steps": np.full(n, STEPS, np.int32),
+        "text": [f"put object {e % 997} on plate {e % 13}" for e in episode.tolist()],
+        "answers": pa.array([[]] * n, ROWS.field("answers").type),
+        "pick": np.full(n, -1, np.int32),
+        "action": _lists(action),
+        "state": _lists(rng.normal(0, 1, (n, dims)).astype(np.float32)) if state else pa.nulls(n, ROWS.field("state").type),
+        "terminate": step == STEPS - 1,
+        "timestamp": step * 0.2,
+        "images": _images(n, cameras, rng),
+        "digest": rng.integers(0, 2**63, n).astype(np.uint64),
+    }
+    return pa.table([columns[name] for name in ROWS.names], schema=ROWS)
+
+
+def _lists(values: np.ndarray) -> pa.ListArray:
+    offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()))
+
+
+def _images(n: int, cameras: int, rng: np.random.Generator) -> pa.ListArray:
+    size = n * cameras
+    columns = {
+        "camera": pa.array([f"image_{c}" for _ in range(n) for c in range(cameras)]),
+        "file": np.zeros(size, np.int32),
+        "offset": rng.integers(0, 2**40, size),
+        "length": rng.integers(40_000, 60_000, size).astype(np.int32),
+        "width": np.full(size, 256, np.int32),
+        "height": np.full(size, 256, np.int32),
+        "format": pa.array(["jpeg"] * size),
+        "xxh3": rng.integers(0, 2**63, size).astype(np.uint64),
+    }
+    kind = ROWS.field("images").type.value_type
+    struct = pa.StructArray.from_arrays([pa.array(columns[f.name], f.type) for f in kind], fields=list(kind))
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, size + 1, cameras, dtype=np.int32)), struct)
+
+
+def _info(rows: int, files: list[int], dims: int, state: int, cameras: int) -> StoreInfo:
+    split = SplitInfo(rows, rows // STEPS, 50_000 * rows, 30 * rows, tuple(files), {"jpeg": rows})
+    return StoreInfo(
+        version=STORE_VERSION,
+        tool_version="bench",
+        name="arm",
+        kind="robot",
+        source="bench",
+        settings={"action_space": "generic_nd"},
+        digest="0" * 32,
+        camera="image_0",
+        cameras=tuple(f"image_{c}" for c in range(cameras)),
+        action_dim=dims,
+        state_dim=state,
+        splits={"train": split},
+        rejects=(),
+        conversions={},
+        bytes_read=0,
+    )
+
+
+def tables(folder: Path, column: str) -> Iterator[np.ndarray]:
+    """A column of vectors, file by file."""
+    for path in sorted(folder.glob("rows-train-*.parquet")):
+        lists = pq.read_table(path, columns=[column], use_threads=False)[column].combine_chunks()
+        yield np.asarray(lists.flatten()).reshape(len(lists), -1)
