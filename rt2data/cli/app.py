@@ -240,10 +240,10 @@ def report(
     """Write one HTML page that shows it all: warnings, mixture, actions, episodes, words, tokens, pictures, cost. Works offline."""
     from rt2data.cli.report import Wanted
     from rt2data.cli.report import report as write
-    from rt2data.cli.stats import Asked
+    from rt2data.stats.find import Question
 
-    asked = Asked(paths[0], split, None, recipe, store, None, workers, pool.value, json, quiet)
-    write(paths, asked, Wanted(out, markdown, tiles))
+    questions = [Question(path, split, None, recipe, store) for path in paths]
+    write(questions, Wanted(out, markdown, tiles, workers, pool.value, json, quiet))
 
 
 @store_app.command("list", epilog="Example: rt2data store list")

@@ -62,6 +62,16 @@ def amount(count: float | None) -> str:
     return _signed(f"{count:.1f} TB")
 
 
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None or _none(seconds):
+        return NOTHING
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _none(value: float | None) -> bool:
     return value is None or not math.isfinite(value)
 

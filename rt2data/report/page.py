@@ -123,6 +123,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "real": figures.real,
     "percent": figures.percent,
     "amount": figures.amount,
+    "duration": figures.duration,
     "plain": figures.plain,
     "sentence": figures.sentence,
 }

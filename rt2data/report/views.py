@@ -297,8 +297,8 @@ class Cost:
         return self._per_step(self.batch)
 
     @property
-    def hours(self) -> float:
-        return self.examples / (self.gpus * self.rate) / 3600
+    def seconds(self) -> float:
+        return self.examples / (self.gpus * self.rate)
 
     @property
     def reading(self) -> float | None:

@@ -68,6 +68,13 @@ def test_bytes(value: float | None, shown: str) -> None:
     assert figures.amount(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, "0.0 s"), (90, "90.0 s"), (150, "2.5 min"), (9000, "2.5 h"), (9e5, "10.4 days"), (None, "–")]
+)
+def test_durations(value: float | None, shown: str) -> None:
+    assert figures.duration(value) == shown
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_number_can_be_shown(value: float) -> None:
     for show in (figures.whole, figures.real, figures.percent, figures.amount):

@@ -32,7 +32,12 @@
   }
 
   const whole = (number) => Math.round(number).toLocaleString("en-US");
-  const real = (number) => String(Number(number.toPrecision(4)));
+  const duration = (seconds) => {
+    for (const [unit, size] of [["days", 86400], ["h", 3600], ["min", 60]]) {
+      if (seconds >= 2 * size) return `${(seconds / size).toFixed(1)} ${unit}`;
+    }
+    return `${seconds.toFixed(1)} s`;
+  };
   const amount = (bytes) => {
     for (const unit of ["B", "kB", "MB", "GB"]) {
       if (bytes < 1000) return `${unit === "B" ? bytes.toFixed(0) : bytes.toFixed(1)} ${unit}`;
@@ -49,7 +54,7 @@
       const show = (name, text, known = true) => { field[name].textContent = right && known ? text : "–"; };
       show("steps", whole(Math.ceil(examples / batch)));
       show("per_step", whole((tokens / examples) * batch), tokens > 0 && examples > 0);
-      show("hours", real(examples / (gpus * rate) / 3600));
+      show("time", duration(examples / (gpus * rate)));
       show("reading", amount((bytes / examples) * gpus * rate), examples > 0);
     };
     form.addEventListener("submit", (event) => event.preventDefault());
