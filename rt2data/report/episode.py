@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from rt2data.records import F32
 from rt2data.report.contact_sheet import Tile
 from rt2data.report.pictures import read_place
 from rt2data.report.shots import Shot, shoot
-from rt2data.store import Store
+from rt2data.store import Store, read_columns, rows_file, vectors
 
 FRAMES, SIDE = 10, 128
 LOOKED = 64
@@ -36,26 +37,38 @@ class Film:
 
 
 def store_film(store: Store, split: str) -> Film | None:
-    """An episode of usual length; None where the store has no episodes."""
-    if store.info.kind != "robot" or not store.info.splits[split].rows:
+    """An episode of usual length; None where the store has no episodes. Rows are looked through file by file."""
+    info = store.info
+    if info.kind != "robot" or not info.splits[split].rows:
         return None
-    near = store.take(split, np.arange(min(LOOKED, store.info.splits[split].rows), dtype=np.int64))
+    near = store.take(split, np.arange(min(LOOKED, info.splits[split].rows), dtype=np.int64))
     lengths = sorted(zip(near["steps"].to_pylist(), near["group"].to_pylist(), strict=True))
-    episode = lengths[len(lengths) // 2][1]
-    numbers = np.flatnonzero(pc.equal(store.column(split, "group"), episode).to_numpy()).astype(np.int64)
-    return film(store, split, store.take(split, numbers).sort_by("step"))
+    length, episode = lengths[len(lengths) // 2]
+    rows = episode_rows(store, split, episode).sort_by("step")
+    steps, actions = rows["step"].to_numpy(), vectors(rows["action"], info.action_dim)
+    seen = store.take(split, rows["number"].to_numpy()[spread(len(rows), FRAMES)]).to_pylist()
+    return Film(
+        source=info.name,
+        split=split,
+        episode=episode,
+        camera=info.camera,
+        instruction=seen[0]["text"],
+        steps=max(length, int(steps[-1]) + 1),
+        kept=len(rows),
+        frames=tuple(_frame(store, row) for row in seen),
+        curves=() if actions is None else tuple(_placed(steps, column, max(length, int(steps[-1]) + 1)) for column in actions.T),
+    )
 
 
-def film(store: Store, split: str, rows: pa.Table) -> Film:
-    """The film of one episode's rows, in order of their steps."""
-    steps = rows["step"].to_numpy()
-    last = rows.slice(len(rows) - 1).to_pylist()[0]
-    chosen = rows.take(pa.array(spread(len(rows), FRAMES)))
-    frames = [_frame(store, row) for row in chosen.to_pylist()]
-    actions = np.array(rows["action"].to_pylist(), np.float64).reshape(len(rows), -1)
-    length = int(max(last["steps"], steps[-1] + 1))
-    curves = tuple(_placed(steps, column, length) for column in actions.T)
-    return Film(store.info.name, split, last["group"], store.info.camera, last["text"], length, len(rows), tuple(frames), curves)
+def episode_rows(store: Store, split: str, episode: str) -> pa.Table:
+    """Number, step and action of the rows of one episode, as they lie."""
+    found, before = [], 0
+    for file, count in enumerate(store.info.splits[split].files):
+        here = read_columns(rows_file(store.path, split, file), ["group", "step", "action"])
+        here = here.append_column("number", pa.array(np.arange(before, before + count)))
+        found.append(here.filter(pc.equal(here["group"], episode)))
+        before += count
+    return pa.concat_tables(found)
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -70,7 +83,7 @@ def _frame(store: Store, row: dict[str, object]) -> Shot:
     return shoot(tile, SIDE)
 
 
-def _placed(steps: NDArray[np.int32], values: NDArray[np.float64], length: int) -> tuple[float, ...]:
+def _placed(steps: NDArray[np.int32], values: F32, length: int) -> tuple[float, ...]:
     """Values at their steps, NaN elsewhere."""
     curve = np.full(length, np.nan)
     curve[steps] = values

@@ -40,7 +40,7 @@ def lost_rows(store: Store) -> list[LostRow]:
     """The first few for each reason, in the order in which they were met."""
     shown: Counter[str] = Counter()
     found = []
-    for row in read_rejects(store.path):
+    for row in read_rejects(store.path) if store.info.rejects else ():
         shown[row["reason"]] += 1
         if shown[row["reason"]] <= EACH:
             found.append(LostRow(store.info.name, **row, shot=_shot(store, row)))

@@ -36,10 +36,11 @@ class Album:
 
 
 def album(source: str, split: str, kind: Kind, camera: str, used: bool, tiles: Sequence[Tile], count: int) -> Album:
-    """Show the first `count` tiles, measure up to MEASURED."""
+    """Show the first `count` tiles, half of them where the mixture does not take this camera; measure up to MEASURED."""
+    shown = count if used else -(-count // 2)
     shots = [shoot(tile) for tile in tiles[: max(count, MEASURED)]]
     warnings = tuple(picture_warnings(source, camera, used, shots))
-    return Album(source, split, kind, camera, used, tuple(shots[:count]), mean_tint(shots), warnings)
+    return Album(source, split, kind, camera, used, tuple(shots[:shown]), mean_tint(shots), warnings)
 
 
 def store_albums(store: Store, splits: Sequence[str], count: int) -> list[Album]:

@@ -26,7 +26,7 @@ COOL, ENOUGH = 0.8, 0.05
 
 GONE = "See that the source lies where it was prepared, and run rt2data verify."
 OTHER = "Choose another camera in the recipe."
-SWAP = "Look at the contact sheet: where wood and skin are blue, swap the channels where the log is written."
+SWAP = "Look at the contact sheet: unless it sees a sky or another blue thing, swap the channels where the log is written."
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +112,5 @@ def picture_warnings(source: str, camera: str, used: bool, shots: Sequence[Shot]
         told.append(("flat_camera", level, f"Camera {named} shows one flat colour in all {many}", OTHER))
     elif mean.vivid >= ENOUGH and mean.cool >= COOL:
         cool = f"Camera {named} is more blue than red in {mean.cool:.0%} of its coloured pixels: the two may be swapped (BGR)"
-        told.append(("bgr_camera", "warning", cool, SWAP))
+        told.append(("bgr_camera", "note", cool, SWAP))
     return [Warn(code=code, level=how, source=source, what=what + ".", do=do) for code, how, what, do in told]  # type: ignore[arg-type]
