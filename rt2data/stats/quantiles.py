@@ -5,7 +5,7 @@ few of 65,536 bins the wanted order statistics lie; the second counts the values
 of np.quantile, to the last bit: no sketch (KLL, t-digest) with an error to explain, nothing random, and merging is the addition of
 integers, so that neither order nor number of workers can matter. It costs a second reading of small columns. A sum that was kept
 can take in new rows without reading the old ones again as long as the wanted order statistics stay in the bins that were counted,
-and says so where they do not.
+which have some room, and says so where they do not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.order import U64
+from rt2data.order import I64, U64
 from rt2data.records import F32
 from rt2data.stats.counts import Counts, between, count, rank
 
@@ -24,6 +24,8 @@ U32 = NDArray[np.uint32]
 QUANTILES = (0.01, 0.05, 0.1, 0.5, 0.9, 0.95, 0.99)
 HIGH, WHOLE = 16, 32
 """Bits of a bin's number, and of a value's: the number of the dimension stands before them."""
+ROOM = 1024
+"""This part of the rows to each side of an order statistic is counted too."""
 _DENSE = 64 << HIGH
 """Bins that are counted in an array rather than by sorting."""
 _SIGN = np.uint32(1 << 31)
@@ -67,18 +69,26 @@ def count_bins(keys: U64) -> Counts:
 
 
 def wanted_bins(bins: Counts, dims: int, wanted: Sequence[float] = QUANTILES) -> U64:
-    """The bins that hold the order statistics of these quantiles, with the dimension's number before them, rising."""
+    """The bins that hold the order statistics of these quantiles, with the dimension's number before them, rising.
+
+    And those around that hold one row in a thousand to each side: so sums that are kept can take in new rows.
+    """
     found = [np.empty(0, np.uint64)]
     for i in range(dims):
         inside = one_dimension(bins, i, HIGH)
         if len(inside):
-            at = np.searchsorted(np.cumsum(inside.counts), _ranks(inside.total, wanted), side="right")
-            found.append(inside.keys[np.unique(at)] + np.uint64(i << HIGH))
+            found.append(inside.keys[_around(np.cumsum(inside.counts), wanted)] + np.uint64(i << HIGH))
     return np.concatenate(found)
 
 
-def _ranks(count: int, wanted: Sequence[float]) -> list[int]:
-    return sorted({place for q in wanted for place in rank(count, q)[:2]})
+def _around(ends: I64, wanted: Sequence[float]) -> NDArray[np.bool_]:
+    """Which bins, of those that end at these ranks."""
+    count, kept = int(ends[-1]), np.zeros(len(ends), np.bool_)
+    for low, high, _ in (rank(count, q) for q in wanted):
+        nearest = [max(low - count // ROOM, 0), min(high + count // ROOM, count - 1)]
+        first, last = np.searchsorted(ends, nearest, side="right")
+        kept[first : last + 1] = True
+    return kept
 
 
 def count_values(keys: U64, bins: U64) -> Counts:

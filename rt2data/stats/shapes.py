@@ -46,7 +46,8 @@ def _shaped(source: SourceStats, shape: Shape) -> dict[str, Any]:
 
 
 def _openvla(source: SourceStats, action: DimStats, state: DimStats | None) -> dict[str, Any]:
-    """The mask leaves out what OpenVLA does not scale: the gripper."""
+    """For OpenVLA's own training: the mask leaves out the gripper, which it does not scale. (dataset_statistics.json of a mixture
+    is for whoever undoes what that mixture's codec did.)"""
     assert source.actions is not None
     grip = source.actions.gripper.name if source.actions.gripper else None
     mask = [dim.name != grip for dim in source.actions.dims]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
+from typing import Literal
 
 from rt2data.plan import WARN_EPOCHS
 from rt2data.stats.model import Actions, Leak, MixtureStats, Motion, SourceStats, Stats, Warn
 from rt2data.stats.summary import follow_the_state
 
-Level = str
+Level = Literal["error", "warning", "note"]
 Found = Iterator[tuple[str, Level, str, str]]
 """code, level, what, what to do."""
 MANY_EPOCHS = 10
@@ -28,7 +29,13 @@ RANK = {"error": 0, "warning": 1, "note": 2}
 
 def warnings_of(stats: Stats, notes: Mapping[str, str] | None = None) -> tuple[Warn, ...]:
     """Everything there is to look at, the worst first. `notes` say why a row set (source/split) has no codec."""
-    found = [_warn(source.name, each) for source in stats.sources for look in LOOKS for each in look(source)]
+    names = [source.name for source in stats.sources]
+    found = [
+        _warn(source.name, each, source.split if names.count(source.name) > 1 else "")
+        for source in stats.sources
+        for look in LOOKS
+        for each in look(source)
+    ]
     found += [_warn("", each) for leak in stats.leaks for each in _leak(leak)]
     found += [_warn(place.split("/")[0], _refused(note)) for place, note in (notes or {}).items()]
     found += list(_rates(stats))
@@ -38,9 +45,10 @@ def warnings_of(stats: Stats, notes: Mapping[str, str] | None = None) -> tuple[W
     return tuple(sorted(once.values(), key=lambda warn: RANK[warn.level]))
 
 
-def _warn(source: str, found: tuple[str, Level, str, str]) -> Warn:
+def _warn(source: str, found: tuple[str, Level, str, str], split: str = "") -> Warn:
     code, level, what, do = found
-    return Warn(code=code, level=level, source=source, what=what, do=do)  # type: ignore[arg-type]
+    said = f"{what} (split {split})" if split else what
+    return Warn(code=code, level=level, source=source, what=said, do=do)
 
 
 def _refused(note: str) -> tuple[str, Level, str, str]:
@@ -180,7 +188,7 @@ def words(source: SourceStats) -> Found:
     text, what = source.text, "instruction" if source.kind == "robot" else "question"
     if text.blank:
         share = text.blank / max(text.rows, 1)
-        level = "warning" if share > BLANK else "note"
+        level: Level = "warning" if share > BLANK else "note"
         yield "blank_text", level, f"{share:.1%} of the rows have a blank {what}", "leave them out, or give them words"
     if text.unique == 1 and not text.blank and source.rows > 1 and (source.kind == "web" or source.groups > 1):
         said = "one question" if source.kind == "web" else "one instruction"
@@ -199,7 +207,7 @@ def pictures(source: SourceStats) -> Found:
     """Cameras that show nothing, and pictures that come again and again."""
     for camera in source.cameras:
         if camera.pictures > 1 and camera.unique == 1:
-            level = "error" if camera.used else "note"
+            level: Level = "error" if camera.used else "note"
             what = f"all {camera.pictures:,} pictures of camera {camera.name} are byte for byte the same"
             yield "same_picture", level, what, "choose another camera" if camera.used else "do not choose it: it shows nothing"
         elif source.kind == "robot" and camera.used and camera.pictures - camera.unique > 0.2 * camera.pictures:
@@ -243,7 +251,7 @@ LOOKS: tuple[Callable[[SourceStats], Found], ...] = (
 
 def _leak(leak: Leak) -> Found:
     apart = leak.here.split("/")[1] != leak.there.split("/")[1]
-    level = "warning" if apart else "note"
+    level: Level = "warning" if apart else "note"
     things = {"group": "episodes or pictures", "picture": "pictures", "text_and_picture": "pairs of text and picture"}[leak.what]
     what = f"{leak.here} and {leak.there} have {leak.count:,} {things} in common, such as {leak.example}"
     yield "leak", level, what, "keep them out of one split" if apart else "they count twice"
@@ -262,7 +270,7 @@ def _mixture(mixture: MixtureStats) -> Iterator[tuple[str, tuple[str, Level, str
     """Sources that come too often or hardly at all, and a share that strays."""
     for share in mixture.shares:
         if share.epochs > WARN_EPOCHS:
-            level = "error" if share.epochs > MANY_EPOCHS else "warning"
+            level: Level = "error" if share.epochs > MANY_EPOCHS else "warning"
             what = f"every row is repeated {share.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
             yield share.source, ("repeated_epochs", level, what, "draw less of it, or find more of its kind")
         if share.unseen:

@@ -22,13 +22,18 @@ Recipes = Callable[..., Recipe]
 MAIN = pipelines() / "build_mixture.py"
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> ModuleType:
-    spec = spec_from_file_location("build_mixture_pipeline", MAIN)
+def load_main(path: Path) -> ModuleType:
+    """A main of a pipeline, as a module."""
+    spec = spec_from_file_location(f"{path.stem}_pipeline", path)
     assert spec and spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> ModuleType:
+    return load_main(MAIN)
 
 
 @pytest.fixture

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.actions.statistics import summarize
 from rt2data.gather import ROWS_PER_FILE
-from rt2data.order import WINDOW
-from rt2data.store import ROWS, STORE_VERSION, SplitInfo, Stamp, StoreInfo, rows_file, write_stamps
+from rt2data.store import ROWS
+from tests.stats.stores import lay
 
 STEPS = 100
 """Steps of an episode."""
@@ -22,22 +19,10 @@ STEPS = 100
 
 def write_store(folder: Path, rows: int, dims: int, cameras: int = 1, state: bool = True, seed: int = 0) -> Path:
     """A complete store of one robot source with so many rows, in whole episodes of 100 steps."""
-    folder.mkdir(parents=True)
-    files = [min(ROWS_PER_FILE, rows - start) for start in range(0, rows, ROWS_PER_FILE)]
     order = np.random.default_rng(seed).permutation(rows)
-    actions, at = [], 0
-    for number, count in enumerate(files):
-        table = _table(order[at : at + count], dims, cameras, state, np.random.default_rng((seed, number)))
-        pq.write_table(
-            table, rows_file(folder, "train", number), row_group_size=WINDOW, compression="zstd", write_page_checksum=True
-        )
-        actions.append(np.asarray(table["action"].combine_chunks().flatten()).reshape(-1, dims))
-        at += count
-    write_stamps(folder / "files.parquet", [Stamp.of(__file__)])
-    found = {"action": summarize(np.concatenate(actions)).to_json(), "state": None}
-    (folder / "stats.json").write_text(json.dumps({"train": found}))
-    (folder / "source.json").write_bytes(msgspec.json.encode(_info(rows, files, dims, dims if state else 0, cameras)))
-    return folder
+    parts = np.split(order, range(ROWS_PER_FILE, rows, ROWS_PER_FILE))
+    tables = (_table(which, dims, cameras, state, np.random.default_rng((seed, at))) for at, which in enumerate(parts))
+    return lay(folder, (("train", table) for table in tables), camera="image_0").path
 
 
 def _table(which: np.ndarray, dims: int, cameras: int, state: bool, rng: np.random.Generator) -> pa.Table:
@@ -84,27 +69,6 @@ def _images(n: int, cameras: int, rng: np.random.Generator) -> pa.ListArray:
     kind = ROWS.field("images").type.value_type
     struct = pa.StructArray.from_arrays([pa.array(columns[f.name], f.type) for f in kind], fields=list(kind))
     return pa.ListArray.from_arrays(pa.array(np.arange(0, size + 1, cameras, dtype=np.int32)), struct)
-
-
-def _info(rows: int, files: list[int], dims: int, state: int, cameras: int) -> StoreInfo:
-    split = SplitInfo(rows, rows // STEPS, 50_000 * rows, 30 * rows, tuple(files), {"jpeg": rows})
-    return StoreInfo(
-        version=STORE_VERSION,
-        tool_version="bench",
-        name="arm",
-        kind="robot",
-        source="bench",
-        settings={"action_space": "generic_nd"},
-        digest="0" * 32,
-        camera="image_0",
-        cameras=tuple(f"image_{c}" for c in range(cameras)),
-        action_dim=dims,
-        state_dim=state,
-        splits={"train": split},
-        rejects=(),
-        conversions={},
-        bytes_read=0,
-    )
 
 
 def tables(folder: Path, column: str) -> Iterator[np.ndarray]:

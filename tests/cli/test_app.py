@@ -37,14 +37,6 @@ def command(*arguments: str, folder: Path | None = None, **changes: str | None) 
 
 
 @pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """The command without the time its imports take."""
-    server = Warm(tmp_path_factory.mktemp("said"))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data and a recipe."""
     folder = tmp_path_factory.mktemp("place")
