@@ -18,9 +18,11 @@ def plain(text: object, limit: int = MAX_CHARS) -> str:
     return kept + "…" if len(whole) > limit else kept
 
 
-def sentence(text: str) -> str:
-    """Words from outside as a sentence that ends."""
+def sentence(text: str, upper: bool = False) -> str:
+    """Words from outside as a sentence that ends, and with `upper` begins as one does."""
     found = plain(text).strip()
+    if upper and found.split(" ")[0].isalpha():
+        found = found[0].upper() + found[1:]
     return found if not found or found[-1] in ".!?…:" else found + "."
 
 

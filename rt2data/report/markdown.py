@@ -41,7 +41,7 @@ def _section(stats: Stats) -> Iterator[str]:
 def _warnings(stats: Stats) -> Iterator[str]:
     for warn in views.ordered(stats.warnings):
         of = f"{words(warn.source)}: " if warn.source else ""
-        yield f"- **{warn.level}** {of}{words(sentence(warn.what))} {words(sentence(warn.do))}"
+        yield f"- **{warn.level}** {of}{words(sentence(warn.what))} {words(sentence(warn.do, upper=True))}"
     yield "" if stats.warnings else "Nothing to warn of.\n"
 
 

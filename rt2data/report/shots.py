@@ -62,6 +62,8 @@ class Shot:
 
 def shoot(tile: Tile, side: int = SIDE) -> Shot:
     """Scale the picture of a tile to at most `side` square. One that cannot be decoded keeps its words and says why."""
+    if not len(tile.picture):
+        return Shot(Markup(), side, side, tile, None, "nothing lies there")
     try:
         found = decoded(tile.picture, side)
     except ImageFault as fault:

@@ -41,6 +41,14 @@ def ordered(warnings: Sequence[Warn]) -> list[Warn]:
     return sorted(warnings, key=lambda warn: LEVELS[warn.level])
 
 
+def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
+    """The worst first; those of one kind about one source, with the same advice, together."""
+    found: dict[tuple[str, ...], list[Warn]] = {}
+    for warn in ordered(warnings):
+        found.setdefault((warn.level, warn.code, warn.source, warn.do), []).append(warn)
+    return list(found.values())
+
+
 def counted(warnings: Sequence[Warn]) -> str:
     """2 errors, 1 warning, 3 notes."""
     counts = [(sum(warn.level == level for warn in warnings), level) for level in LEVELS]

@@ -77,7 +77,7 @@ def test_a_store_shows_every_camera_and_says_what_is_gone(toy_recipe: Callable[.
     shutil.rmtree(tmp_path / "robot")
     gone = stores_report(take_stats(store_subject(tmp_path / "store", stores)), stores, 4)
     assert [warn.code for warn in gone.stats.warnings if warn.code == "unreadable_picture"] == ["unreadable_picture"]
-    assert b"cannot be shown: empty_image" in page([gone])
+    assert b"cannot be shown: nothing lies there" in page([gone])
 
 
 def test_what_was_left_out_is_shown_where_its_picture_can_be_read(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

@@ -236,3 +236,10 @@ def test_cost_is_reckoned_without_a_script_too() -> None:
     words = " ".join(" ".join(usual().text).split())
     assert "steps 16 tokens a step 25,600" in words  # 4,000 examples in batches of 256; 100 tokens each
     assert "2,048 2 204,800" in words
+
+
+def test_warnings_of_one_kind_stand_together() -> None:
+    warnings = [made.warn(what=f"dimension {n} never moves") for n in range(7)] + [made.warn(code="other", what="something else")]
+    words = " ".join(" ".join(seen(made.report(made.stats(warnings=tuple(warnings)))).text).split())
+    assert "6 more like it" in words and words.count("See why.") == 2
+    assert all(f"dimension {n} never moves." in words for n in range(7))

@@ -31,6 +31,17 @@
     });
   }
 
+  // Only what can be scrolled is a stop for the keyboard and a place of its own.
+  const stops = () => {
+    for (const box of document.querySelectorAll(".scroll")) {
+      const over = box.scrollWidth > box.clientWidth;
+      over ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
+      box.setAttribute("role", over ? "region" : "group");
+    }
+  };
+  stops();
+  addEventListener("resize", stops);
+
   const whole = (number) => Math.round(number).toLocaleString("en-US");
   const duration = (seconds) => {
     for (const [unit, size] of [["days", 86400], ["h", 3600], ["min", 60]]) {
