@@ -15,9 +15,9 @@ from rt2data.cli.console import say_json, size, talk
 from rt2data.cli.stats import Passing, prepared
 from rt2data.errors import UsageError
 from rt2data.publish import write_whole
-from rt2data.report.gather import ROOM, mixture_report, stores_report
+from rt2data.report.gather import mixture_report, stores_report
 from rt2data.report.markdown import summary
-from rt2data.report.page import Report, page
+from rt2data.report.page import Report, page_within
 from rt2data.report.views import counted
 from rt2data.stats.find import Question, find_subject
 from rt2data.stats.run import take_stats
@@ -45,20 +45,20 @@ def report(questions: Sequence[Question], wanted: Wanted) -> None:
             raise UsageError("there is no such folder for the report", str(file), "make it first")
     progress = Passing(wanted.quiet)
     with pool_at_work(wanted.pool, wanted.workers) as pool:
-        reports = [_make(question, wanted.tiles, ROOM // len(questions), pool, progress) for question in questions]
-    write_whole(wanted.out, made := page(reports))
+        reports = [_make(question, wanted.tiles, pool, progress) for question in questions]
+    write_whole(wanted.out, made := page_within(reports))
     if wanted.markdown:
         write_whole(wanted.markdown, summary([each.stats for each in reports]).encode())
     _tell(reports, wanted, len(made))
 
 
-def _make(question: Question, tiles: int, room: int, pool: Pool, progress: Passing) -> Report:
+def _make(question: Question, tiles: int, pool: Pool, progress: Passing) -> Report:
     with TemporaryDirectory(prefix="rt2data-report-") as scratch:
         subject = find_subject(question, Path(scratch), lambda recipe: prepared(recipe, pool, progress))
         found = take_stats(subject, pool, progress)
     if subject.manifest:
-        return mixture_report(found, Path(subject.path), question.store, tiles, room)
-    return stores_report(found, _stores(subject), tiles, room)
+        return mixture_report(found, Path(subject.path), question.store, tiles)
+    return stores_report(found, _stores(subject), tiles)
 
 
 def _stores(subject: Subject) -> list[Store]:

@@ -16,27 +16,22 @@ from rt2data.report.contact_sheet import Tile
 from rt2data.report.episode import store_film
 from rt2data.report.lost import lost_rows
 from rt2data.report.page import Origin, Report
-from rt2data.report.pictures import MEASURED, Album, album, store_albums, within
+from rt2data.report.pictures import MEASURED, Album, album, store_albums
 from rt2data.shelf import kept_stores
 from rt2data.stats.model import SourceStats, Stats
 from rt2data.store import Store
 
-ROOM = 6_000_000
-"""Bytes of a page that contact sheets may take, so that all of it stays below 10 MB."""
 
-
-def stores_report(stats: Stats, stores: Sequence[Store], count: int, room: int = ROOM) -> Report:
+def stores_report(stats: Stats, stores: Sequence[Store], count: int) -> Report:
     """Of prepared stores. `count` is how many pictures of each camera are shown."""
     places = {(source.name, source.split) for source in stats.sources}
     each = [(store, [split for split in store.info.splits if (store.info.name, split) in places]) for store in stores]
     albums = [found for store, splits in each for found in store_albums(store, splits, count)]
     films = [film for store, splits in each for split in splits if (film := store_film(store, split))]
-    return _report(
-        stats, albums, films, [row for store in stores for row in lost_rows(store)], _origin_of_stores(stats, stores), room
-    )
+    return _report(stats, albums, films, [row for store in stores for row in lost_rows(store)], _origin_of_stores(stats, stores))
 
 
-def mixture_report(stats: Stats, out: Path, root: Path | None, count: int, room: int = ROOM) -> Report:
+def mixture_report(stats: Stats, out: Path, root: Path | None, count: int) -> Report:
     """Of a finished mixture: pictures with what is trained on; other cameras and whole episodes from the stores it came from.
 
     Stores are looked for in `root`, or where the mixture's recipe says.
@@ -47,16 +42,16 @@ def mixture_report(stats: Stats, out: Path, root: Path | None, count: int, room:
     albums += [found for store in stores for found in store_albums(store, [split], count) if not found.used]
     films = [film for store in stores if (film := store_film(store, split))]
     lost = [row for store in stores for row in lost_rows(store)]
-    return _report(stats, albums, films, lost, _origin_of_mixture(sight.manifest, out), room)
+    return _report(stats, albums, films, lost, _origin_of_mixture(sight.manifest, out))
 
 
-def _report(stats: Stats, albums: list[Album], films: Any, lost: Any, origin: Origin, room: int) -> Report:
+def _report(stats: Stats, albums: list[Album], films: Any, lost: Any, origin: Origin) -> Report:
     """With the warnings that pictures gave reason for among the others."""
     seen = [warn for each in albums for warn in each.warnings]
     order = {(source.name, source.split): number for number, source in enumerate(stats.sources)}
     albums.sort(key=lambda each: (order.get((each.source, each.split), 0), not each.used, each.camera))
     told = msgspec.structs.replace(stats, warnings=(*stats.warnings, *dict.fromkeys(seen)))
-    return Report(told, tuple(within(albums, room)), tuple(films), tuple(lost), origin)
+    return Report(told, tuple(albums), tuple(films), tuple(lost), origin)
 
 
 def mixture_albums(stats: Stats, tiles: Iterable[Tile], count: int) -> list[Album]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from markupsafe import Markup
 from rt2data.report import charts, figures, maps, views
 from rt2data.report.episode import Film
 from rt2data.report.lost import LostRow
-from rt2data.report.pictures import Album
+from rt2data.report.pictures import Album, fewer
 from rt2data.report.shots import Shot, Tint
 from rt2data.stats.model import SourceStats, Stats
 
@@ -48,6 +48,7 @@ class Report:
     films: tuple[Film, ...] = ()
     lost: tuple[LostRow, ...] = ()
     origin: Origin = Origin()
+    trimmed: bool = False  # pictures were left out for the page to stay small
 
     @property
     def seen(self) -> list[Shot]:
@@ -59,10 +60,17 @@ class Report:
         found = [a.tint for a in self.albums if (a.source, a.split, a.camera) == (source.name, source.split, camera)]
         return found[0] if found else None
 
-    @property
-    def trimmed(self) -> bool:
-        """Whether pictures had to be left out for the page to stay small."""
-        return any(not album.shots for album in self.albums)
+
+def page_within(reports: Sequence[Report], limit: int = MAX_BYTES) -> bytes:
+    """The page with as many pictures as it has room for: half of them are left out until it is no longer than `limit`.
+
+    Without any it is as long as it is. Raises ValueError where there is nothing to report.
+    """
+    made = page(reports)
+    while len(made) > limit and any(album.shots for report in reports for album in report.albums):
+        reports = [replace(report, albums=tuple(fewer(report.albums)), trimmed=True) for report in reports]
+        made = page(reports)
+    return made
 
 
 def page(reports: Sequence[Report]) -> bytes:

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from rt2data.report.figures import plain
-from rt2data.report.page import Report, embedded, page
+from rt2data.report.page import Report, embedded, page, page_within
 from rt2data.stats.model import Frozen, Stats
 from tests.report import made
 
@@ -243,3 +243,13 @@ def test_warnings_of_one_kind_stand_together() -> None:
     words = " ".join(" ".join(seen(made.report(made.stats(warnings=tuple(warnings)))).text).split())
     assert "6 more like it" in words and words.count("See why.") == 2
     assert all(f"dimension {n} never moves." in words for n in range(7))
+
+
+def test_a_page_has_as_many_pictures_as_it_has_room_for() -> None:
+    reports = [made.report(), made.report(made.stats(path="other"))]
+    whole = page(reports)
+    assert page_within(reports, len(whole)) == whole
+    smaller = page_within(reports, len(whole) - 1)
+    assert len(smaller) < len(whole) and b"to keep the page small" in smaller and b"to keep the page small" not in whole
+    least = page_within(reports, 1)
+    assert 0 < least.count(b"data:image/jpeg") < smaller.count(b"data:image/jpeg") < whole.count(b"data:image/jpeg")
