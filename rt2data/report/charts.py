@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite, sqrt
@@ -152,6 +152,16 @@ def running(points: Sequence[tuple[int, float]], asked: float) -> Markup:
     return plot(area, [Tick(0, "0"), Tick(0.5, whole(end / 2)), Tick(1, f"{whole(end)} examples")], levels, "running")
 
 
+def _joints(values: Sequence[float]) -> Iterator[tuple[int, float, bool, bool]]:
+    """Each number with its place, and whether there is one just before and just after it."""
+    here = [False, *map(isfinite, values), False]
+    return ((at, value, here[at], here[at + 2]) for at, value in enumerate(values) if here[at + 1])
+
+
+def _high(value: float, lo: float, reach: float) -> float:
+    return HIGH * (0.96 - 0.92 * min(max((value - lo) / reach, 0.0), 1.0))
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What a chart of shares shows: from `lo` to `hi`, and so many examples."""
@@ -175,14 +185,12 @@ def _funnel(asked: float, view: View) -> str:
 
 
 def curve(values: Sequence[float], lo: float, hi: float, title: str, side: str = "robot") -> Markup:
-    """One dimension over the steps of an episode, between lo and hi; values that are no numbers leave a gap."""
+    """One dimension over the steps of an episode, between lo and hi; values that are no numbers leave a gap, lone ones are dots."""
     reach = hi - lo if hi > lo else 1.0
-    shape, pen = [], "M"
-    for step, value in enumerate(values):
-        if isfinite(value):
-            high = HIGH * (0.96 - 0.92 * min(max((value - lo) / reach, 0.0), 1.0))
-            shape.append(f"{pen}{short(WIDE * (step + 0.5) / len(values))} {short(high)}")
-        pen = "L" if isfinite(value) else "M"
+    shape = []
+    for step, value, joined, goes_on in _joints(values):
+        at = f"{short(WIDE * (step + 0.5) / len(values))} {short(_high(value, lo, reach))}"
+        shape.append(f"L{at}" if joined else f"M{at}" if goes_on else f"M{at}h0")
     finite = [value for value in values if isfinite(value)]
     said = f"{len(values)} steps, from {real(min(finite))} to {real(max(finite))}" if finite else "no numbers"
     zero = rungs(((-lo / reach) * 0.92 + 0.04,), WIDE, HIGH) if lo < 0 < hi else NONE

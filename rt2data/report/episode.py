@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from rt2data.formats.record import ExampleRecord
+from rt2data.inspection.mixture import SHARDS, MixtureSight
 from rt2data.records import F32
 from rt2data.report.contact_sheet import Tile
 from rt2data.report.pictures import read_place
@@ -58,6 +60,29 @@ def store_film(store: Store, split: str) -> Film | None:
         frames=tuple(_frame(store, row) for row in seen),
         curves=() if actions is None else tuple(_placed(steps, column, max(length, int(steps[-1]) + 1)) for column in actions.T),
     )
+
+
+def mixture_films(sight: MixtureSight) -> list[Film]:
+    """Of each robot source the episode of which the first shards hold the most steps: not all, where they are not all drawn."""
+    found: dict[str, dict[str, dict[int, tuple[bytes, ExampleRecord]]]] = {}
+    for shard in sight.manifest.shards[:SHARDS]:
+        for member, record in sight.examples(shard.name):
+            if record.episode is not None and record.step is not None:
+                found.setdefault(record.source, {}).setdefault(record.episode, {})[record.step] = bytes(member.image), record
+    return [_longest(episodes) for _, episodes in sorted(found.items())]
+
+
+def _longest(episodes: Mapping[str, Mapping[int, tuple[bytes, ExampleRecord]]]) -> Film:
+    episode = max(sorted(episodes), key=lambda name: len(episodes[name]))
+    steps = sorted(episodes[episode])
+    records = [episodes[episode][step] for step in steps]
+    _, first = records[0]
+    size = sum(first.action_mask or ())
+    actions = np.array([(record.action or ())[:size] for _, record in records], np.float32).reshape(len(steps), -1)
+    chosen = [(step, records[at][0]) for at in spread(len(steps), FRAMES) for step in (steps[at],)]
+    frames = [shoot(Tile(data, first.source, "robot", first.text, "", f"step {step}"), SIDE) for step, data in chosen]
+    placed = [_placed(np.array(steps, np.int32), column, steps[-1] + 1) for column in actions.T]
+    return Film(first.source, first.split, episode, "", first.text, steps[-1] + 1, len(steps), tuple(frames), tuple(placed))
 
 
 def episode_rows(store: Store, split: str, episode: str) -> pa.Table:

@@ -13,7 +13,7 @@ from rt2data.inspection.mixture import MixtureSight
 from rt2data.manifest import Manifest
 from rt2data.paths import default_store_root
 from rt2data.report.contact_sheet import Tile
-from rt2data.report.episode import store_film
+from rt2data.report.episode import mixture_films, store_film
 from rt2data.report.lost import lost_rows
 from rt2data.report.page import Origin, Report
 from rt2data.report.pictures import MEASURED, Album, album, store_albums
@@ -40,7 +40,9 @@ def mixture_report(stats: Stats, out: Path, root: Path | None, count: int) -> Re
     split, stores = sight.manifest.plan.split, mixture_stores(sight.manifest, root)
     albums = mixture_albums(stats, sight.tiles(max(count, MEASURED) * len(stats.sources)), count)
     albums += [found for store in stores for found in store_albums(store, [split], count) if not found.used]
-    films = [film for store in stores if (film := store_film(store, split))]
+    whole = [film for store in stores if (film := store_film(store, split))]
+    told = {film.source for film in whole}
+    films = [*whole, *(film for film in mixture_films(sight) if film.source not in told)]
     lost = [row for store in stores for row in lost_rows(store)]
     return _report(stats, albums, films, lost, _origin_of_mixture(sight.manifest, out))
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rt2data.report import charts, figures, maps, views
+from rt2data.report.cost import cost
 from rt2data.report.episode import Film
 from rt2data.report.lost import LostRow
 from rt2data.report.pictures import Album, fewer
@@ -118,7 +119,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= FILTERS
-    made.globals |= {"charts": charts, "maps": maps, "views": views}
+    made.globals |= {"charts": charts, "maps": maps, "views": views, "cost_of": cost}
     return made
 
 

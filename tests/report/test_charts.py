@@ -161,7 +161,7 @@ def test_curves_leave_gaps_where_there_is_no_number(values: list[float], lo: flo
 
 def test_a_gap_is_a_gap() -> None:
     (line,) = paths(charts.curve([0, 1, math.nan, 1], 0, 1, "x"), "line")
-    assert re.sub(r"[\d. ]", "", line) == "MLM"
+    assert re.sub(r"[\d. ]", "", line) == "MLMh"
 
 
 @quick

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,15 @@ def test_stores_are_shown_where_they_hold_the_very_rows(mixture: Path) -> None:
     shelf, manifest = mixture.parent / "store", mixture / "manifest.json"
     shelf.rename(mixture.parent / "elsewhere")
     alone = seen(mixture)
-    assert [len(album.shots) for album in alone.albums] == [6, 6] and not alone.films and not alone.lost
-    assert b"Film of episode" not in page([alone])
-    assert seen(mixture, mixture.parent / "elsewhere").films
+    assert [len(album.shots) for album in alone.albums] == [6, 6] and not alone.lost
+    (film,) = alone.films
+    assert film.camera == "" and 0 < film.kept == len(film.frames) < 8, "the first shards do not hold all of it"
+    placed = {step: value for step, value in enumerate(film.curves[6]) if isfinite(value)}
+    assert len(placed) == film.kept and all(value == step % 2 for step, value in placed.items())
+    assert seen(mixture, mixture.parent / "elsewhere").films[0].camera == "front"
     (mixture.parent / "elsewhere").rename(shelf)
     manifest.write_text(manifest.read_text().replace(Store(next(shelf.glob("arm-*"))).info.digest, "0" * 32))
-    assert not seen(mixture).films
+    assert [(each.episode, each.kept, each.camera) for each in seen(mixture).films] == [(film.episode, film.kept, "")]
 
 
 def test_a_store_shows_every_camera_and_says_what_is_gone(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
