@@ -1,6 +1,8 @@
 """Statistics as a graph: the work orders and the additions of `rt2data.stats.run`, in the same order, so the same numbers.
 
 read shards (of a mixture) -> sum rows and episodes -> look again -> stats.json
+
+Beam is imported late: what cannot be answered is told at once.
 """
 
 from __future__ import annotations
@@ -8,24 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
-from rt2data.beam.graph import CarryOut, Here
 from rt2data.beam.run import prepare_anywhere, run_anywhere
 from rt2data.publish import output_errors, write_whole
 from rt2data.stats.find import Question, find_subject
-from rt2data.stats.run import (
-    Order,
-    all_second_orders,
-    carry_out,
-    conclude,
-    first_orders,
-    gather_first,
-    gather_laid,
-    gather_second,
-)
+from rt2data.stats.orders import Order, carry_out
+from rt2data.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_laid, gather_second
 from rt2data.stats.subject import Subject
 from rt2data.stats.sums import Sum
 
@@ -91,6 +85,8 @@ def wire_stats(pipeline: Any, subject: Subject, out: Path, run: str | None = Non
     """Put the whole graph into a pipeline."""
     import apache_beam as beam
 
+    from rt2data.beam.graph import CarryOut, Here
+
     def done(name: str, orders: Any) -> Any:
         spread = orders | f"Spread{name}" >> beam.Reshuffle()
         return spread | name >> beam.ParDo(CarryOut(carry_placed, run)).with_output_types(Placed)
@@ -110,8 +106,6 @@ def stats_anywhere(question: Question, out: Path, arguments: Sequence[str]) -> N
 
     The rows of a mixture lie in a folder beside the output meanwhile, where every worker sees them.
     """
-    from tempfile import TemporaryDirectory
-
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)

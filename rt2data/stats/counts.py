@@ -34,7 +34,7 @@ class Counts(Sum, frozen=True, eq=False):
     def __add__(self, other: Counts) -> Counts:
         if not len(self.keys) or not len(other.keys):
             return self if len(self.keys) else other
-        return _added(np.concatenate([self.keys, other.keys]), np.concatenate([self.counts, other.counts]))
+        return _merged(self, other) if len(self.keys) >= len(other.keys) else _merged(other, self)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -83,8 +83,18 @@ def _starts(rising: NDArray[Any]) -> I64:
     return np.concatenate([[0], np.flatnonzero(rising[1:] != rising[:-1]) + 1])
 
 
+def _merged(many: Counts, few: Counts) -> Counts:
+    """Both together; the few are let in where they belong, so that little is copied."""
+    at = np.searchsorted(many.keys, few.keys)
+    known = many.keys[np.minimum(at, len(many.keys) - 1)] == few.keys
+    counts = many.counts.copy()
+    counts[at[known]] += few.counts[known]
+    at, fresh = at[~known], ~known
+    return Counts(np.insert(many.keys, at, few.keys[fresh]), np.insert(counts, at, few.counts[fresh]))
+
+
 def _added(keys: U64, times: I64) -> Counts:
-    """Counts of keys in any order; two that rise are merged in linear time."""
+    """Counts of keys in any order."""
     order = np.argsort(keys, kind="stable")
     rising = keys[order]
     starts = _starts(rising)

@@ -21,7 +21,7 @@ from rt2data.stats.sums import Sum, add_up
 from rt2data.stats.texts import hash_groups
 from rt2data.store import vectors
 
-MOST_ROWS, MOST_BYTES = 2_000_000, 96 << 20
+MOST_ROWS, MOST_BYTES = 2_000_000, 64 << 20
 """What one work order holds of rows, and of their numbers, whichever is less."""
 BATCH = 1 << 16
 """Rows of whole episodes that are summed up together."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from rt2data.order import U64
 from rt2data.stats.model import Leak
-from rt2data.stats.pictures import first_hashes
+from rt2data.stats.pictures import CameraSums, first_hashes
 from rt2data.stats.rows import RowSums, pair_hashes
 from rt2data.stats.rowset import RowSet
 from rt2data.stats.texts import hash_groups
@@ -27,8 +27,14 @@ def find_leaks(parts: Sequence[Part]) -> Iterator[Leak]:
     for here, there in combinations(parts, 2):
         if here[0].name == there[0].name:
             yield from _leak("group", here, there, here[1].groups.keys, there[1].groups.keys)
-        yield from _leak("picture", here, there, here[1].pictures.keys, there[1].pictures.keys)
+        yield from _leak("picture", here, there, _pictures(here), _pictures(there))
         yield from _leak("text_and_picture", here, there, here[1].pairs.keys, there[1].pairs.keys)
+
+
+def _pictures(part: Part) -> U64:
+    """Hashes of the mixture's pictures."""
+    rows, sums = part
+    return sums.cameras.get(rows.camera, CameraSums()).hashes.keys
 
 
 def _leak(what: What, here: Part, there: Part, ours: U64, theirs: U64) -> Iterator[Leak]:

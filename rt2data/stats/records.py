@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.actions.codecs import codec_from_json
-from rt2data.actions.space import SPACE
 from rt2data.errors import DataError
 from rt2data.formats.base import Member, make_format
 from rt2data.formats.record import ExampleRecord, decode_record
@@ -23,7 +22,7 @@ from rt2data.per_thread import PerThread
 from rt2data.plan import SourcePlan
 from rt2data.publish import produce_whole
 from rt2data.stats.lengths import LengthSums, sum_lengths
-from rt2data.stats.rowset import RowSet
+from rt2data.stats.rowset import RowSet, written
 from rt2data.stats.sums import Sum
 from rt2data.store import ROWS, rows_file
 
@@ -85,8 +84,7 @@ def _rowset(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
     )
     if codec is None:
         return bare
-    space = SPACE.dump_json(codec.space, by_alias=True, exclude_none=True).decode()
-    return replace(bare, space=space, codec=msgspec.json.encode(source.codec).decode())
+    return replace(bare, space=written(codec.space), codec=msgspec.json.encode(source.codec).decode())
 
 
 def camera_of(manifest: Manifest, name: str) -> str:

@@ -47,8 +47,7 @@ class RowSums(Sum, frozen=True, eq=False):
     correlation: Together = msgspec.field(default_factory=Together)
     lengths: LengthSums = msgspec.field(default_factory=LengthSums)
     cameras: dict[str, CameraSums] = msgspec.field(default_factory=dict)
-    pictures: Counts = msgspec.field(default_factory=Counts)  # hash of the mixture's picture -> rows
-    pairs: Counts = msgspec.field(default_factory=Counts)  # hash of text and picture -> rows
+    pairs: Counts = msgspec.field(default_factory=Counts)  # hash of text and the mixture's picture -> rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,6 @@ def sum_table(rows: RowSet, table: pa.Table) -> RowSums:
         return RowSums()
     columns = {name: _whole(table[name]) for name in table.column_names}
     text, hashes = sum_texts(columns["text"])
-    pictures = first_hashes(columns["images"])
     first_lengths = _first_lengths(columns["images"])
     terminate = columns["terminate"].to_numpy(zero_copy_only=False).astype(np.bool_)
     answers = columns["answers"].flatten()
@@ -93,8 +91,7 @@ def sum_table(rows: RowSet, table: pa.Table) -> RowSums:
         correlation=_matrix(action),
         lengths=_rendered(rows, table) if rows.job else LengthSums(),
         cameras=sum_cameras(columns["images"]),
-        pictures=count(pictures),
-        pairs=count(pair_hashes(hashes, pictures)),
+        pairs=count(pair_hashes(hashes, first_hashes(columns["images"]))),
     )
 
 

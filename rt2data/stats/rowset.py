@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,32 +59,37 @@ def rowsets(store: Store, codec: str, splits: Sequence[str] = (), bounds: str | 
     `codec` is the name of the codec for actions; its bounds are those of the split `bounds`, or of each split by itself. Raises
     UsageError where the store is not complete or its action space cannot be read.
     """
+    info, space = store.info, _space_of(store.info)
+    bounds = bounds if bounds in info.splits else None
+    here = [split for split in info.splits if info.splits[split].rows and (not splits or split in splits)]
+    bare = [_bare(store, split, space, _codec_of(store, bounds or split, codec, space)) for split in here]
+    conversions = tuple(sorted(info.conversions.items()))
+    return [*(replace(each, lost=info.rejects, conversions=conversions) for each in bare[:1]), *bare[1:]]
+
+
+def _bare(store: Store, split: str, space: ActionSpace | None, codec: tuple[str, str]) -> RowSet:
     info = store.info
-    found: list[RowSet] = []
-    for split in (name for name in info.splits if info.splits[name].rows and (not splits or name in splits)):
-        space = _space_of(info)
-        written, note = _codec_of(store, bounds if bounds in info.splits else split, codec, space) if space else ("", "")
-        found.append(
-            RowSet(
-                name=info.name,
-                kind=info.kind,
-                source=info.source,
-                split=split,
-                folder=str(store.path),
-                files=len(info.splits[split].files),
-                rows=info.splits[split].rows,
-                digest=info.digest,
-                camera=info.camera,
-                action_dim=info.action_dim,
-                state_dim=info.state_dim,
-                space=SPACE.dump_json(space, by_alias=True, exclude_none=True).decode() if space else "",
-                codec=written,
-                note=note,
-                lost=() if found else info.rejects,
-                conversions=() if found else tuple(sorted(info.conversions.items())),
-            )
-        )
-    return found
+    return RowSet(
+        name=info.name,
+        kind=info.kind,
+        source=info.source,
+        split=split,
+        folder=str(store.path),
+        files=len(info.splits[split].files),
+        rows=info.splits[split].rows,
+        digest=info.digest,
+        camera=info.camera,
+        action_dim=info.action_dim,
+        state_dim=info.state_dim,
+        space=written(space) if space else "",
+        codec=codec[0],
+        note=codec[1],
+    )
+
+
+def written(space: ActionSpace) -> str:
+    """An action space as JSON."""
+    return SPACE.dump_json(space, by_alias=True, exclude_none=True).decode()
 
 
 def _space_of(info: StoreInfo) -> ActionSpace | None:
@@ -93,8 +98,10 @@ def _space_of(info: StoreInfo) -> ActionSpace | None:
     return load_space(str(info.settings.get("action_space", GENERIC))).sized(info.action_dim)
 
 
-def _codec_of(store: Store, split: str, name: str, space: ActionSpace) -> tuple[str, str]:
-    """The codec with bounds of this split's own statistics; or why there is none."""
+def _codec_of(store: Store, split: str, name: str, space: ActionSpace | None) -> tuple[str, str]:
+    """The codec with bounds by the statistics of a split; or why there is none."""
+    if space is None:
+        return "", ""
     found = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]["action"]
     try:
         return json.dumps(make_codec(name, space, DimStats.from_json(found)).to_json()), ""

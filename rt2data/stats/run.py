@@ -14,22 +14,22 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from rt2data import __version__
-from rt2data.stats.episodes import EpisodesOrder, EpisodeSums, episode_orders, sum_episodes
+from rt2data.stats.episodes import EpisodeSums, episode_orders
 from rt2data.stats.leaks import find_leaks
 from rt2data.stats.lengths import LengthSums
 from rt2data.stats.mixture import mixture_stats
 from rt2data.stats.model import STATS_VERSION, Stats
-from rt2data.stats.records import LaidSums, LayOrder, lay_shard
-from rt2data.stats.rows import RowsOrder, RowSums, sum_rows
-from rt2data.stats.second import SecondSums, ValuesOrder, look_again, second_orders
+from rt2data.stats.orders import Order, carry_out
+from rt2data.stats.records import LaidSums
+from rt2data.stats.rows import RowsOrder, RowSums
+from rt2data.stats.second import SecondSums, second_orders
 from rt2data.stats.subject import Subject, losses
 from rt2data.stats.summary import Summed, source_stats
 from rt2data.stats.sums import Sum, add_up
 from rt2data.stats.warnings import warnings_of
 
-AT_ONCE = 16
+AT_ONCE = 8
 """Work orders handed to the pool before the first result is waited for."""
-Order = LayOrder | RowsOrder | EpisodesOrder | ValuesOrder
 
 
 class Workers(Protocol):
@@ -56,19 +56,6 @@ class First:
 
     rows: RowSums
     episodes: EpisodeSums
-
-
-def carry_out(order: Order) -> Sum:
-    """Do what an order asks for. Raises DataError where what it names cannot be read."""
-    match order:
-        case LayOrder():
-            return lay_shard(order)
-        case RowsOrder():
-            return sum_rows(order)
-        case EpisodesOrder():
-            return sum_episodes(order)
-        case ValuesOrder():
-            return look_again(order)
 
 
 def take_stats(subject: Subject, pool: Workers | None = None, hear: Hear = lambda _: None) -> Stats:
