@@ -5,7 +5,7 @@ JOBS ?= auto
 LOCK := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
-.PHONY: help demo test test-slow lint types bench schemas check lock clean
+.PHONY: help demo test test-slow browser lint types bench schemas check lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test: .venv/dev ## Run the tests, but those marked slow
 
 test-slow: .venv/dev ## Run the long and heavy tests
 	$(BIN)/python -m pytest -m "slow and not bench"
+
+browser: ## Fetch what the report's browser tests need, but Chromium itself, which needs root
+	tests/report/browser/install.sh
 
 lint: .venv/dev ## Style and format
 	$(BIN)/ruff check .

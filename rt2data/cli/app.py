@@ -264,6 +264,29 @@ def stats(
     show(Asked(question, shape.value if shape else None, workers, pool.value, json, quiet))
 
 
+@app.command(epilog="Example: rt2data report mixture -o report.html")
+def report(
+    paths: Annotated[list[Path], typer.Argument(help="Sources, prepared stores, recipes or mixtures: one page for all.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary into this file, to paste in a pull request.")] = None,
+    tiles: Annotated[int, typer.Option(min=0, max=400, help="Pictures of each camera.")] = 12,
+    split: Annotated[str | None, typer.Option(help="Only this split. Default: all.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe that says how the rows of a store become tokens.")] = None,
+    store: StoreRoot = None,
+    workers: Workers = None,
+    pool: Pool = PoolChoice.processes,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write one HTML page that shows it all: warnings, mixture, actions, episodes, words, tokens, pictures, cost. Works offline."""
+    from rt2data.cli.report import Wanted
+    from rt2data.cli.report import report as write
+    from rt2data.stats.find import Question
+
+    questions = [Question(path, split, None, recipe, store) for path in paths]
+    write(questions, Wanted(out, markdown, tiles, workers, pool.value, json, quiet))
+
+
 @store_app.command("list", epilog="Example: rt2data store list")
 def store_list(store: StoreRoot = None, json: Json = False) -> None:
     """List the prepared stores, with their size and whether a build can still use them."""

@@ -61,11 +61,12 @@ def take(asked: Asked) -> Stats:
     """Statistics of what is asked for. Raises UsageError where nothing known is there."""
     progress = Passing(asked.quiet)
     with pool_at_work(asked.pool, asked.workers) as pool, TemporaryDirectory(prefix="rt2data-stats-") as scratch:
-        subject = find_subject(asked.question, Path(scratch), lambda recipe: _prepared(recipe, pool, progress))
+        subject = find_subject(asked.question, Path(scratch), lambda recipe: prepared(recipe, pool, progress))
         return take_stats(subject, pool, progress)
 
 
-def _prepared(recipe: Recipe, pool: Pool, progress: Progress) -> dict[str, Store]:
+def prepared(recipe: Recipe, pool: Pool, progress: Progress) -> dict[str, Store]:
+    """The stores of a recipe; those that are not prepared yet are prepared."""
     with quiet_libraries():
         from rt2data.beam.run import prepare_locally
 

@@ -125,7 +125,7 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
 
 
 def decoded(picture: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
-    """RGB, no larger than a box of this side needs. Raises ImageFault."""
+    """RGB, no smaller than `side` square where the picture is not, and hardly larger. Raises ImageFault."""
     ready = make_ready(picture, ImageRule(), decode=False)
     encoded = ready.data
     if encoded is None:

@@ -1,0 +1,76 @@
+"""`rt2data report`: one page for eyes of everything worth knowing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from rt2data.beam.pool import Pool, PoolKind, pool_at_work
+from rt2data.cli.console import say_json, size, talk
+from rt2data.cli.stats import Passing, prepared
+from rt2data.errors import UsageError
+from rt2data.publish import write_whole
+from rt2data.report.gather import mixture_report, stores_report
+from rt2data.report.markdown import summary
+from rt2data.report.page import Report, page_within
+from rt2data.report.views import counted
+from rt2data.stats.find import Question, find_subject
+from rt2data.stats.run import take_stats
+from rt2data.stats.subject import Subject
+from rt2data.store import Store
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write, and where."""
+
+    out: Path
+    markdown: Path | None = None
+    tiles: int = 12
+    workers: int | None = None
+    pool: PoolKind = "processes"
+    as_json: bool = False
+    quiet: bool = False
+
+
+def report(questions: Sequence[Question], wanted: Wanted) -> None:
+    """Look at each path, write the page and say where it is."""
+    for file in filter(None, (wanted.out, wanted.markdown)):
+        if not file.absolute().parent.is_dir():
+            raise UsageError("there is no such folder for the report", str(file), "make it first")
+    progress = Passing(wanted.quiet)
+    with pool_at_work(wanted.pool, wanted.workers) as pool:
+        reports = [_make(question, wanted.tiles, pool, progress) for question in questions]
+    write_whole(wanted.out, made := page_within(reports))
+    if wanted.markdown:
+        write_whole(wanted.markdown, summary([each.stats for each in reports]).encode())
+    _tell(reports, wanted, len(made))
+
+
+def _make(question: Question, tiles: int, pool: Pool, progress: Passing) -> Report:
+    with TemporaryDirectory(prefix="rt2data-report-") as scratch:
+        subject = find_subject(question, Path(scratch), lambda recipe: prepared(recipe, pool, progress))
+        found = take_stats(subject, pool, progress)
+    if subject.manifest:
+        return mixture_report(found, Path(subject.path), question.store, tiles)
+    return stores_report(found, _stores(subject), tiles)
+
+
+def _stores(subject: Subject) -> list[Store]:
+    """Those that the statistics were taken of, each once."""
+    return [Store(Path(folder)) for folder in dict.fromkeys(rows.folder for rows in subject.rows)]
+
+
+def _tell(reports: Sequence[Report], wanted: Wanted, weight: int) -> None:
+    if wanted.as_json:
+        stats = json.loads(msgspec.json.encode([each.stats for each in reports]))
+        say_json({"out": str(wanted.out), "stats": stats})
+        return
+    warnings = [warn for each in reports for warn in each.stats.warnings]
+    talk(f"{size(weight)}; {f'warnings: {counted(warnings)}' if warnings else 'nothing to warn of'}")
+    print(wanted.out)

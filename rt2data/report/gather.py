@@ -1,0 +1,94 @@
+"""Everything a page shows of one path besides its statistics: pictures, episodes, what was left out, how it came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import msgspec
+
+from rt2data.inspection.mixture import MixtureSight
+from rt2data.manifest import Manifest
+from rt2data.paths import default_store_root
+from rt2data.report.contact_sheet import Tile
+from rt2data.report.episode import mixture_films, store_film
+from rt2data.report.lost import lost_rows
+from rt2data.report.page import Origin, Report
+from rt2data.report.pictures import MEASURED, Album, album, store_albums
+from rt2data.shelf import kept_stores
+from rt2data.stats.model import SourceStats, Stats
+from rt2data.store import Store
+
+
+def stores_report(stats: Stats, stores: Sequence[Store], count: int) -> Report:
+    """Of prepared stores. `count` is how many pictures of each camera are shown."""
+    places = {(source.name, source.split) for source in stats.sources}
+    each = [(store, [split for split in store.info.splits if (store.info.name, split) in places]) for store in stores]
+    albums = [found for store, splits in each for found in store_albums(store, splits, count)]
+    films = [film for store, splits in each for split in splits if (film := store_film(store, split))]
+    return _report(stats, albums, films, [row for store in stores for row in lost_rows(store)], _origin_of_stores(stats, stores))
+
+
+def mixture_report(stats: Stats, out: Path, root: Path | None, count: int) -> Report:
+    """Of a finished mixture: pictures with what is trained on; other cameras and whole episodes from the stores it came from.
+
+    Stores are looked for in `root`, or where the mixture's recipe says.
+    """
+    sight = MixtureSight(out)
+    split, stores = sight.manifest.plan.split, mixture_stores(sight.manifest, root)
+    albums = mixture_albums(stats, sight.tiles(max(count, MEASURED) * len(stats.sources)), count)
+    albums += [found for store in stores for found in store_albums(store, [split], count) if not found.used]
+    whole = [film for store in stores if (film := store_film(store, split))]
+    told = {film.source for film in whole}
+    films = [*whole, *(film for film in mixture_films(sight) if film.source not in told)]
+    lost = [row for store in stores for row in lost_rows(store)]
+    return _report(stats, albums, films, lost, _origin_of_mixture(sight.manifest, out))
+
+
+def _report(stats: Stats, albums: list[Album], films: Any, lost: Any, origin: Origin) -> Report:
+    """With the warnings that pictures gave reason for among the others."""
+    seen = [warn for each in albums for warn in each.warnings]
+    order = {(source.name, source.split): number for number, source in enumerate(stats.sources)}
+    albums.sort(key=lambda each: (order.get((each.source, each.split), 0), not each.used, each.camera))
+    told = msgspec.structs.replace(stats, warnings=(*stats.warnings, *dict.fromkeys(seen)))
+    return Report(told, tuple(albums), tuple(films), tuple(lost), origin)
+
+
+def mixture_albums(stats: Stats, tiles: Iterable[Tile], count: int) -> list[Album]:
+    """The pictures that are trained on, by source."""
+    found: dict[str, list[Tile]] = {}
+    for tile in tiles:
+        found.setdefault(tile.source, []).append(tile)
+    named: dict[str, SourceStats] = {source.name: source for source in stats.sources}
+    return [album(name, named[name].split, named[name].kind, named[name].camera, True, found[name], count) for name in found]
+
+
+def mixture_stores(manifest: Manifest, root: Path | None) -> list[Store]:
+    """The stores that hold the very rows that a mixture was made of, as far as they are still there."""
+    digests = {source.name: source.digest for source in manifest.plan.sources}
+    kept = kept_stores(root or Path(manifest.recipe.get("store") or default_store_root()))
+    whole = [Store(each.path) for each in kept if each.state in ("complete", "stale") and each.name in digests]
+    same = [store for store in whole if store.info.digest == digests[store.info.name]]
+    return list({store.info.name: store for store in same}.values())
+
+
+def _origin_of_mixture(manifest: Manifest, out: Path) -> Origin:
+    place = quote(str(out))
+    return Origin(
+        commands=(f"rt2data build-mixture recipe.yaml -o {place}", f"rt2data verify {place}"),
+        facts=(("made with", f"rt2data {manifest.tool_version}"), ("split", manifest.plan.split)),
+        hashes=tuple((shard.name, shard.xxh3_128) for shard in manifest.shards),
+        recipe=_pretty(manifest.recipe),
+    )
+
+
+def _origin_of_stores(stats: Stats, stores: Sequence[Store]) -> Origin:
+    settings = {store.info.name: store.info.settings for store in stores}
+    facts = [(f"prepared with, {store.info.name}", f"rt2data {store.info.tool_version}") for store in stores]
+    return Origin((f"rt2data report {quote(stats.path)}",), tuple(facts), (), _pretty(settings))
+
+
+def _pretty(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2).decode()
