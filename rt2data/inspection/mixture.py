@@ -92,7 +92,7 @@ class MixtureSight(Sight):
         seen: set[tuple[str, str, str]] = set()
         for number, shard in enumerate(self.manifest.shards[:SHARDS], start=1):
             room = -(-each * number // min(SHARDS, len(self.manifest.shards)))
-            for member, record in self.examples(shard.name):
+            for member, record in self.of_shard(shard.name):
                 row = record.source, record.group, f"{record.step}{record.text}"
                 if row not in seen and len(found.get(record.source, ())) < room and record.source in found:
                     seen.add(row)
@@ -100,7 +100,7 @@ class MixtureSight(Sight):
         columns = [found[name][:each] for name in names]
         return [column[at] for at in range(each) for column in columns if at < len(column)][:count]
 
-    def examples(self, name: str) -> Iterator[tuple[Member, ExampleRecord]]:
+    def of_shard(self, name: str) -> Iterator[tuple[Member, ExampleRecord]]:
         """Examples of a shard; one whose record cannot be read is for `verify` to name."""
         for member in islice(make_format(self.manifest.plan.format).read(self.path / name), EXAMPLES):
             try:

@@ -66,7 +66,7 @@ def mixture_films(sight: MixtureSight) -> list[Film]:
     """Of each robot source the episode of which the first shards hold the most steps: not all, where they are not all drawn."""
     found: dict[str, dict[str, dict[int, tuple[bytes, ExampleRecord]]]] = {}
     for shard in sight.manifest.shards[:SHARDS]:
-        for member, record in sight.examples(shard.name):
+        for member, record in sight.of_shard(shard.name):
             if record.episode is not None and record.step is not None:
                 found.setdefault(record.source, {}).setdefault(record.episode, {})[record.step] = bytes(member.image), record
     return [_longest(episodes) for _, episodes in sorted(found.items())]
