@@ -19,7 +19,11 @@ FORMATS: dict[str, str] = {
     "tfds": "rt2data.formats.tfds:Tfds",
     "parquet": "rt2data.formats.parquet:Parquet",
     "arrayrecord": "rt2data.formats.arrayrecord:ArrayRecord",
+    "mds": "rt2data.formats.mds:Mds",
 }
+
+LARGEST = {"mds": 2 << 30}
+"""Bytes that may be asked of a shard, where a format's own numbers end: half of that, for shards come out larger or smaller."""
 
 
 @dataclass(frozen=True, slots=True)

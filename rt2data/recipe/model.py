@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, crea
 from pydantic_core import PydanticCustomError
 
 from rt2data.exact import Positive, Share
-from rt2data.formats.base import FORMATS
+from rt2data.formats.base import FORMATS, LARGEST
 from rt2data.order import MAX_EXAMPLES
 from rt2data.paths import PathStr, default_store_root
 from rt2data.records import Kind
@@ -84,6 +84,13 @@ class Shards(Settings):
     """About how large a shard is: bytes, or 256MB, 1GB, 64MiB."""
     format: FormatName = "webdataset"
     """The file format of a shard."""
+
+    @model_validator(mode="after")
+    def _bytes_fit_format(self) -> Shards:
+        largest = LARGEST.get(self.format, self.bytes)
+        if self.bytes > largest:
+            raise ValueError(f"{self.format} shards may have at most {largest >> 30}GiB, got {self.bytes:,} bytes")
+        return self
 
 
 def _named_tokenizer(value: Any) -> Any:
