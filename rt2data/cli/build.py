@@ -17,6 +17,7 @@ from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
+from rt2data.once import how_to_read
 from rt2data.plan import Plan
 from rt2data.recipe import Recipe, read_recipe
 
@@ -90,7 +91,7 @@ def _tell(manifest: Manifest, out: Path, built: bool) -> None:
         for entry in lost:
             talk(f"left out of {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
     shape = f"{len(manifest.shards)} shards of {size(manifest.bytes / len(manifest.shards))}"
-    reading = make_format(manifest.plan.format).reading(out, manifest)
+    reading = how_to_read(make_format(manifest.plan.format), out, manifest)
     print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
     print(f"check it:  rt2data verify {out}\nread it:   {reading.call}")
 
@@ -142,9 +143,13 @@ def show_plan(plan: Plan) -> None:
         for s in plan.sources
     ]
     table("", columns, rows, left=2)
-    per_shard = plan.num_examples // plan.shards
+    written = sum(map(plan.written, plan.sources))
+    per_shard = written // plan.shards
     robot = f"{plan.robot_examples:,} robot = {plan.robot_examples / plan.num_examples:.4%} (asked {plan.robot_frac})"
     shards = f"{plan.shards} shards of about {per_shard:,} examples"
     print(f"{plan.num_examples:,} examples ({robot}), about {size(plan.bytes)} in {shards}")
+    if plan.parts:
+        weights = ", ".join(f"{part.source} {part.weight}" for part in plan.parts)
+        print(f"each row is written once, {written:,} in all; repeats are weights: {weights}")
     for warning in plan.warnings:
         talk(f"warning: {warning}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from io import FileIO
@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.base import Format, Member, Reading, ShardWriter
+from rt2data.formats.base import Blended, Format, Member, Reading, ShardWriter, one_a_line
 from rt2data.formats.chunks import CHUNK, ChunkWriter, aligned
 from rt2data.formats.flat import COLUMNS, Column, flatten, unflatten
 from rt2data.order import I64
@@ -245,6 +245,12 @@ class Mds(Format):
     def reading(self, out: Path, manifest: Manifest) -> Reading:
         """With the streaming package, in the order of the shards."""
         return Reading("import streaming", f"streaming.StreamingDataset(local={str(out)!r}, batch_size=1)", _USE)
+
+    def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
+        """A stream for each dataset."""
+        streams = one_a_line(f"streaming.Stream(local={str(part.out)!r}, proportion={part.weight})" for part in parts)
+        call = f"streaming.StreamingDataset(streams=[{streams}], epoch_size={examples}, batch_size=1, shuffle=True)"
+        return Reading("import streaming", call, _USE)
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples in order. Offsets, sizes and columns are checked, and that they fill the file."""

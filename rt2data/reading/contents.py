@@ -39,6 +39,7 @@ class PlanFacts(msgspec.Struct, frozen=True):
     tokenizer: dict[str, Any]
     action_dim: int
     sources: tuple[SourceFacts, ...]
+    materialize: str = "repeats"
 
 
 class Longest(msgspec.Struct, frozen=True):
@@ -85,6 +86,9 @@ def read_contents(folder: Path) -> Contents:
     found = _decoded(folder / "manifest.json")
     if found.plan.format != FORMAT:
         raise UsageError(f"shards of format {found.plan.format} are not read here", str(folder), f"build with format {FORMAT}")
+    if found.plan.materialize != "repeats":
+        what = "each row was written once here, to be mixed by a reader that takes weights"
+        raise UsageError(what, str(folder), "read it as its README.md shows, or build with shards.materialize repeats")
     if found.examples != sum(shard.examples for shard in found.shards):
         raise DataError("a damaged manifest: examples do not add up", str(folder / "manifest.json"), "build it again")
     for shard in found.shards:
