@@ -129,7 +129,8 @@ def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
 
 def _source_table(manifest: Manifest) -> Iterator[str]:
     given = licences(manifest)
-    yield "| source | side | raw format | examples | share | rows | epochs | licence |"
+    counted = "draws" if manifest.plan.parts else "examples"
+    yield f"| source | side | raw format | {counted} | share | rows | epochs | licence |"
     yield "|---|---|---|---:|---:|---:|---:|---|"
     for source in manifest.plan.sources:
         share, licence = source.draws / manifest.plan.num_examples, given.get(source.name, "not given")

@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -286,10 +286,34 @@ def test_a_source_must_not_have_the_name_of_another_folder() -> None:
 # Reading and looking
 
 
-def test_load_refuses_in_one_line(read: Read, tmp_path: Path) -> None:
+def test_load_mixes_as_a_build_with_repeats_does(read: Read, repeats: Path, tmp_path: Path) -> None:
+    """The same number of each source in every block of 16, and each row as often, give or take one."""
     build_plainly(read(*ONCE), Site(tmp_path / "out"))
-    with pytest.raises(UsageError, match="each row was written once here"):
-        rt2data.load(tmp_path / "out")
+    here = [example["key"] for example in rt2data.load(tmp_path / "out", decode=None, shuffle=False)]
+    assert len(here) == 500
+    robot = np.array([key.startswith("arm-") for key in here])
+    exact = np.minimum(np.arange(16, 516, 16), 500) * 333 / 500
+    assert (np.abs(np.cumsum(robot)[np.minimum(np.arange(15, 515, 16), 499)] - exact) < 1).all()
+    seen, there = Counter(here), Counter(record.key.partition("-r")[0] for _, record in examples(repeats))
+    assert seen.keys() == there.keys()
+    assert {key[:3]: sorted({seen[k] for k in seen if k[:3] == key[:3]}) for key in seen} == {"arm": [6, 7], "qa-": [18, 19]}
+    assert [key for key in here if key.startswith("qa-")][:9] == [r.key for _, r in examples(tmp_path / "out") if r.source == "qa"]
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_load_goes_on_where_it_was_for_any_number_of_ranks(read: Read, tmp_path: Path, world: int) -> None:
+    build_plainly(read(*ONCE), Site(tmp_path / "out"))
+
+    def keys(**options: Any) -> list[str]:
+        return [example["key"] for example in rt2data.load(tmp_path / "out", decode=None, seed=5, **options)]
+
+    whole = Counter(keys(epochs=2))
+    ranks = [keys(rank=rank, world=world, epochs=2, remainder="keep") for rank in range(world)]
+    assert sum(map(Counter, ranks), Counter[str]()) == whole
+    mixture = rt2data.load(tmp_path / "out", decode=None, seed=5, epochs=2, world=world, remainder="keep")
+    assert [example["key"] for example in islice(mixture, 100)] == ranks[0][:100]
+    rest = rt2data.load(tmp_path / "out", decode=None, seed=5, epochs=2, world=world, remainder="keep", state=mixture.state_dict())
+    assert [example["key"] for example in rest] == ranks[0][100:]
 
 
 def test_inspect_shows_weights_and_pictures_of_every_source(out: Path) -> None:
