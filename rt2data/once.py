@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from rt2data.formats.base import Blended, Format, Reading
+from rt2data.formats.base import Blended, BlendFormat, Format, Reading
 from rt2data.plan import Plan
 
 if TYPE_CHECKING:
@@ -43,16 +43,16 @@ def alone(manifest: Manifest) -> Iterator[Alone]:
 
 def how_to_read(form: Format, out: Path, manifest: Manifest) -> Reading:
     """In Python: the shards, or the parts by their weights."""
-    if not manifest.plan.parts:
-        return form.reading(out, manifest)
-    return form.blend(_blended(out, manifest), manifest.plan.num_examples)
+    if manifest.plan.parts and isinstance(form, BlendFormat):
+        return form.blend(_blended(out, manifest), manifest.plan.num_examples)
+    return form.reading(out, manifest)
 
 
 def once_files(form: Format, manifest: Manifest) -> dict[str, bytes]:
     """Content by name; empty where all shards are of one mixture."""
-    if not manifest.plan.parts:
-        return {}
-    return {WEIGHTS: weights_json(manifest.plan)} | form.blend_files(_blended(Path(), manifest))
+    if manifest.plan.parts and isinstance(form, BlendFormat):
+        return {WEIGHTS: weights_json(manifest.plan)} | form.blend_files(_blended(Path(), manifest))
+    return {}
 
 
 def _blended(out: Path, manifest: Manifest) -> list[Blended]:

@@ -26,7 +26,7 @@ from rt2data.beam.run import build_locally
 from rt2data.build import Site, begin_mix, build_plainly, preparations, prepare_plainly
 from rt2data.cli.build import show_plan
 from rt2data.errors import UsageError
-from rt2data.formats.base import BLENDED, FORMATS, make_format
+from rt2data.formats.base import BLENDED, FORMATS, BlendFormat, make_format
 from rt2data.formats.record import decode_record
 from rt2data.inspection.mixture import MixtureSight
 from rt2data.manifest import Manifest, read_manifest
@@ -108,6 +108,9 @@ def test_it_checks_out(out: Path) -> None:
     assert found.faults == ()
     assert (found.examples, found.epochs) == (57, {"arm": (48,), "qa": (9,)})
     assert found.robot_frac == 333 / 500
+    assert found.notes == (
+        "each row was written once: the robot share is that of the weights, all other figures are of the rows as they lie",
+    )
 
 
 def test_what_is_never_drawn_is_not_written(name: str, read: Read, tmp_path: Path) -> None:
@@ -248,6 +251,7 @@ def test_weights_that_are_not_the_plans_are_named_even_when_sealed(copy: Path) -
         lambda plan: plan["parts"][1].update(shards=0),
         lambda plan: plan["parts"].reverse(),
         lambda plan: plan["parts"].pop(),
+        lambda plan: plan.update(format="tfds"),
         lambda plan: plan["sources"][0].update(share="1/0"),
         lambda plan: plan["sources"][0].update(draws=0),
         lambda plan: plan.pop("parts"),
@@ -281,6 +285,10 @@ def test_a_source_must_not_have_the_name_of_another_folder() -> None:
     text = "robot_frac: 0\nweb: {statistics: {kind: toy_web, path: x}}\nshards: {materialize: %s}\n"
     found = [[each.message for each in nonsense(parse(text % how, "here").value)] for how in ("repeats", "once")]
     assert found == [[], ["the name must not be statistics with materialize once: every output has a folder of that name"]]
+
+
+def test_formats_that_can_are_those_of_the_table() -> None:
+    assert tuple(name for name in FORMATS if name != "arrayrecord" and isinstance(make_format(name), BlendFormat)) == BLENDED
 
 
 # Reading and looking

@@ -25,7 +25,7 @@ FORMATS: dict[str, str] = {
 LARGEST = {"mds": 2 << 30}
 """Bytes that may be asked of a shard, where a format's own numbers end: half of that, for shards come out larger or smaller."""
 BLENDED = ("webdataset", "mds")
-"""Formats whose readers mix several datasets by weight, as their `blend` tells."""
+"""Formats whose readers mix several datasets by weight: each is a `BlendFormat`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,17 @@ class Format(ABC):
     def reading(self, out: Path, manifest: Manifest) -> Reading:
         """How to read the output in Python."""
 
-    def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
-        """How several datasets are read as one, by weight, so many examples long. Only formats of `BLENDED` can."""
-        raise NotImplementedError
 
+class BlendFormat(Format):
+    """A format of `BLENDED`."""
+
+    @abstractmethod
+    def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
+        """How several datasets are read as one in Python, by weight, so many examples long."""
+
+    @abstractmethod
     def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
         """Files beside the folders of several datasets that readers find them by, with the weights."""
-        return {}
 
 
 def one_a_line(elements: Iterable[str]) -> str:

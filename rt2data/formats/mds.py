@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.base import Blended, Format, Member, Reading, ShardWriter, one_a_line
+from rt2data.formats.base import Blended, BlendFormat, Member, Reading, ShardWriter, one_a_line
 from rt2data.formats.chunks import CHUNK, ChunkWriter, aligned
 from rt2data.formats.flat import COLUMNS, Column, flatten, unflatten
 from rt2data.order import I64
@@ -216,7 +216,7 @@ def _head_bytes(samples: int, fields: Fields) -> int:
     return U32.size * (samples + 2) + len(fields.config)
 
 
-class Mds(Format):
+class Mds(BlendFormat):
     """`shard.00000.mds`, `index.json`."""
 
     extension: ClassVar[str] = "mds"
@@ -251,6 +251,10 @@ class Mds(Format):
         streams = one_a_line(f"streaming.Stream(local={str(part.out)!r}, proportion={part.weight})" for part in parts)
         call = f"streaming.StreamingDataset(streams=[{streams}], epoch_size={examples}, batch_size=1, shuffle=True)"
         return Reading("import streaming", call, _USE)
+
+    def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
+        """None: streams are named in Python."""
+        return {}
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples in order. Offsets, sizes and columns are checked, and that they fill the file."""

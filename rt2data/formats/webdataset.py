@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rt2data.errors import DataError
-from rt2data.formats.base import Blended, Format, Member, Reading, ShardWriter, one_a_line
+from rt2data.formats.base import Blended, BlendFormat, Member, Reading, ShardWriter, one_a_line
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
 
@@ -81,7 +81,7 @@ class TarWriter(ShardWriter):
         return encode_notes(self._placed)
 
 
-class WebDataset(Format):
+class WebDataset(BlendFormat):
     """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order."""
 
     extension: ClassVar[str] = "tar"

@@ -15,7 +15,7 @@ from rt2data.actions.base import F64
 from rt2data.actions.codecs import Codec, codec_from_json
 from rt2data.actions.statistics import DimStats
 from rt2data.errors import DataError, RtError, UsageError
-from rt2data.formats.base import FORMATS, Format, make_format
+from rt2data.formats.base import BLENDED, FORMATS, Format, make_format
 from rt2data.formats.record import ExampleRecord
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.mix import shard_layout
@@ -187,7 +187,8 @@ def parts_add_up(plan: Plan) -> bool:
         return not plan.parts
     shards = [part.shards for part in plan.parts or ()]
     try:
-        return plan.parts == make_parts(plan.sources, shards) and sum(shards) == plan.shards and min(shards) > 0
+        follow = plan.parts == make_parts(plan.sources, shards)
+        return follow and sum(shards) == plan.shards and min(shards) > 0 and plan.format in BLENDED
     except (ValueError, ZeroDivisionError, UsageError):
         return False
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.reading import blending
 from rt2data.reading.blending import Blend, make_layout
 from rt2data.reading.sampling import Layout
 
+quick = settings(deadline=None, max_examples=40)
 sources = st.lists(st.tuples(st.integers(1, 300), st.lists(st.integers(1, 40), min_size=1, max_size=4)), min_size=1, max_size=4)
 
 
@@ -37,6 +38,7 @@ def owners(layout: Blend) -> Any:
     return np.repeat(np.arange(len(layout.shards)), layout.shards)
 
 
+@quick
 @given(robot=sources, web=sources, shuffle=st.booleans(), epoch=st.integers(0, 3))
 def test_every_block_of_sixteen_has_its_share_and_an_epoch_all_draws(robot: Any, web: Any, shuffle: bool, epoch: int) -> None:
     layout = blend(robot, web, shuffle=shuffle)
@@ -49,6 +51,7 @@ def test_every_block_of_sixteen_has_its_share_and_an_epoch_all_draws(robot: Any,
     assert (np.abs(robots - ends * sum(d for d, _ in robot) / layout.total) < 2).all()
 
 
+@quick
 @given(robot=sources, web=sources, shuffle=st.booleans())
 def test_each_source_is_read_through_again_and_again(robot: Any, web: Any, shuffle: bool) -> None:
     """Over epochs: every example of a source before any comes a second time; shard by shard, from its start."""
@@ -64,6 +67,7 @@ def test_each_source_is_read_through_again_and_again(robot: Any, web: Any, shuff
             assert all(b[1] == 0 for a, b in pairwise(turn) if a[0] != b[0])
 
 
+@quick
 @given(robot=sources, web=sources, data=st.data())
 def test_any_part_is_computed_by_itself(robot: Any, web: Any, data: st.DataObject) -> None:
     layout = blend(robot, web, seed=9)
