@@ -37,6 +37,7 @@ from rt2data.recipe import Recipe, RecipeError, read_recipe
 from rt2data.recipe.document import parse
 from rt2data.recipe.sense import nonsense
 from rt2data.sources.base import SOURCES
+from rt2data.stats.mixture import mixture_stats
 from rt2data.verify import verify
 from rt2data.verify.sealed import manifest_faults
 from tests.contract import toy
@@ -367,3 +368,13 @@ def test_random_mix_reads_the_shares_as_the_card_says(read: Read, tmp_path: Path
     exec(code(tmp_path / "out") + "    seen.append(record['source'])\n", {"seen": seen})
     assert len(seen) == 900
     assert abs(seen.count("arm") / 900 - 2 / 3) < 5 * (2 / 9 / 900) ** 0.5
+
+
+def test_statistics_are_of_what_is_read(out: Path) -> None:
+    """Shares and tokens by weight; no order is told, which is the readers'."""
+    found = mixture_stats(read_manifest(out))
+    assert (found.examples, [share.examples for share in found.shares]) == (500, [333, 167])
+    assert [share.unique for share in found.shares] == [48, 9]
+    assert (found.windows, found.running, found.shard_worst) == ((), (), 0.0)
+    tokens = [share.tokens for share in found.shares]
+    assert tokens[0] / sum(tokens) == pytest.approx(read_manifest(out).token_frac, abs=1e-4)

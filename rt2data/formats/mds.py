@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import numpy as np
 
+from rt2data.digest import Digest
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import Blended, BlendFormat, Member, Reading, ShardWriter, one_a_line
 from rt2data.formats.chunks import CHUNK, ChunkWriter, aligned
@@ -200,7 +201,7 @@ class MdsShard(ShardWriter):
         self._parts.append(room)
         return room
 
-    def close(self) -> tuple[int, str]:
+    def close(self) -> Digest:
         """Everything, from the number of samples on."""
         out = ChunkWriter(self._file)
         first = _head_bytes(len(self._sizes), self._fields)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Set
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from rt2data.digest import sized_hash
 from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
 from rt2data.once import once_files
-from rt2data.sidecars import sized_hash
 from rt2data.verify.expected import parts_add_up
 from rt2data.verify.findings import MANIFEST, STATISTICS, Fault
 
