@@ -86,12 +86,14 @@ class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
 _decode_info = msgspec.json.Decoder(ShardInfo).decode  # made at import: two threads that make a type's first one crash
 
 
-def shard_layout(plan: Plan) -> I64:
-    """First draw of each source in each shard, int64[shards, sources], and one row past the last."""
+def shard_layout(plan: Plan) -> tuple[I64, I64]:
+    """First draw of each source in each shard, int64[shards, sources], and one row past the last; and the shards' ends."""
     if plan.parts:
-        return parts_layout(plan, plan.parts)
-    placed = sided_quotas(plan.sides(), boundaries(plan.num_examples, plan.shards))
-    return np.concatenate([np.zeros((1, placed.shape[1]), np.int64), placed])
+        placed = parts_layout(plan, plan.parts)
+        return placed, placed[1:].sum(axis=1)
+    ends = boundaries(plan.num_examples, plan.shards)
+    placed = sided_quotas(plan.sides(), ends)
+    return np.concatenate([np.zeros((1, placed.shape[1]), np.int64), placed]), ends
 
 
 def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
@@ -156,7 +158,7 @@ class Mixing:
 
     @cached_property
     def layout(self) -> I64:
-        return shard_layout(self.job.plan)
+        return shard_layout(self.job.plan)[0]
 
     def fill(self, writer: ShardWriter, index: int) -> dict[str, SideTotals]:
         """Write all examples of a shard in order; what each source gave."""

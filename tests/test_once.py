@@ -157,7 +157,9 @@ def test_shards_of_the_parts_hold_every_draw_once(found: list[tuple[int, int, in
     sources: Any = [SimpleNamespace(name=f"s{n}", draws=d, rows=r, share="1") for n, (d, r, _) in enumerate(found)]
     parts = make_parts(sources, [min(shards, draws, rows) for draws, rows, shards in found])
     plan: Any = SimpleNamespace(parts=parts, shards=sum(part.shards for part in parts))
-    held = np.diff(shard_layout(plan), axis=0)
+    layout, ends = shard_layout(plan)
+    held = np.diff(layout, axis=0)
+    assert held.sum(1).cumsum().tolist() == ends.tolist()
     assert held.sum(0).tolist() == [min(draws, rows) for draws, rows, _ in found]
     assert ((held > 0).sum(1) == 1).all()
     assert (np.diff(held.argmax(1)) >= 0).all()

@@ -62,7 +62,7 @@ def _robots(manifest: Manifest) -> Iterator[I64]:
     plan = manifest.plan
     if plan.parts:
         return
-    layout, robots = shard_layout(plan), sum(s.kind == "robot" for s in plan.sources)
+    layout, robots = shard_layout(plan)[0], sum(s.kind == "robot" for s in plan.sources)
     for index in range(plan.shards):
         yield np.concatenate([[0], np.cumsum(shard_sources(plan, index, layout) < robots)])
 

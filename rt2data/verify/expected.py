@@ -102,7 +102,7 @@ class Expected:
     @cached_property
     def layout(self) -> I64 | None:
         """First draw of each source in each shard, int64[shards + 1, sources]; None where the plan does not add up."""
-        return shard_layout(self.plan) if adds_up(self.manifest) else None
+        return shard_layout(self.plan)[0] if adds_up(self.manifest) else None
 
     @cached_property
     def sources(self) -> dict[str, ExpectedSource]:

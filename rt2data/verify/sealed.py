@@ -121,7 +121,7 @@ def _layout_faults(manifest: Manifest) -> Iterator[Fault]:
     if not adds_up(manifest):
         yield Fault(MANIFEST, "plan", "its sources, draws and shards do not add up: the order of examples was not compared")
         return
-    layout = shard_layout(manifest.plan)
+    layout = shard_layout(manifest.plan)[0]
     for at, shard in enumerate(manifest.shards):
         quotas = dict(zip((s.name for s in manifest.plan.sources), (layout[at + 1] - layout[at]).tolist(), strict=True))
         held = {name: part.examples for name, part in shard.sources.items()}
