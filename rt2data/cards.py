@@ -17,6 +17,7 @@ from rt2data.actions.shapes import lerobot_stats, octo_statistics, openpi_norm_s
 from rt2data.actions.statistics import DimStats
 from rt2data.formats.base import Format
 from rt2data.formats.flat import COLUMNS, Column
+from rt2data.once import alone, how_to_read
 from rt2data.sidecars import Sidecars
 
 if TYPE_CHECKING:
@@ -60,18 +61,31 @@ def statistics(manifest: Manifest) -> dict[str, dict[str, Any]]:
 
 def card(manifest: Manifest, form: Format) -> str:
     """README.md: front matter as Hugging Face reads it, then what is here, how to read it and what was changed."""
-    reading = form.reading(Path(), manifest)
+    reading = how_to_read(form, Path(), manifest)
     parts = (
         "\n".join(_front_matter(manifest, form)),
         f"# {title(manifest)}",
         f"{manifest.examples:,} examples in {len(manifest.shards):,} shards ({manifest.plan.format}, {manifest.bytes:,} bytes); "
-        f"{manifest.robot_frac:.4%} are robot steps, their actions written as text. Each is a picture, a prompt and a target.",
+        f"{_of_which(manifest)} are robot steps, their actions written as text. Each is a picture, a prompt and a target.",
         "\n".join(_source_table(manifest)),
-        f"## Reading it\n\nThe examples are shuffled and mixed already.\n\n```python\n{reading}```",
+        f"## Reading it\n\n{_order(manifest)}\n\n```python\n{reading}```",
         "## What was changed\n\n" + "\n".join(_changes(manifest)),
         f"## How it was made\n\n{_making(manifest)}",
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _of_which(manifest: Manifest) -> str:
+    return f"{manifest.robot_frac:.4%}" + (" of what is read by weight" if manifest.plan.parts else "")
+
+
+def _order(manifest: Manifest) -> str:
+    if not manifest.plan.parts:
+        return "The examples are shuffled and mixed already."
+    return (
+        "Every source lies in a folder of its own, shuffled, each row once: a reader mixes them by the weights of `weights.json`, "
+        "whose shares are exact. How often a row is read is told by the epochs of its source."
+    )
 
 
 def _making(manifest: Manifest) -> str:
@@ -115,10 +129,11 @@ def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
 
 def _source_table(manifest: Manifest) -> Iterator[str]:
     given = licences(manifest)
-    yield "| source | side | raw format | examples | share | rows | epochs | licence |"
+    counted = "draws" if manifest.plan.parts else "examples"
+    yield f"| source | side | raw format | {counted} | share | rows | epochs | licence |"
     yield "|---|---|---|---:|---:|---:|---:|---|"
     for source in manifest.plan.sources:
-        share, licence = source.draws / manifest.examples, given.get(source.name, "not given")
+        share, licence = source.draws / manifest.plan.num_examples, given.get(source.name, "not given")
         numbers = f"{source.draws:,} | {share:.4%} | {source.rows:,} | {source.epochs:.4g}"
         yield f"| {source.name} | {source.kind} | {source.source} | {numbers} | {licence} |"
 
@@ -137,15 +152,23 @@ def _changes(manifest: Manifest) -> Iterator[str]:
 
 def croissant(manifest: Manifest, form: Format) -> dict[str, Any]:
     """Croissant 1.0 metadata: the shards as one set of files, and their columns where a file has columns."""
-    shards = {"@type": "cr:FileSet", "@id": "shards", "name": "shards", "encodingFormat": form.media_type}
     found: dict[str, Any] = {"@context": _CONTEXT, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0"}
     found |= {"name": "mixture", "description": title(manifest), "version": "1.0.0"}
     if given := licences(manifest):
         found["license"] = sorted(set(given.values()))
-    found["distribution"] = [shards | {"includes": shard_glob(manifest)}]
+    found["distribution"] = [
+        {"@type": "cr:FileSet", "@id": name, "name": name, "encodingFormat": form.media_type, "includes": pattern}
+        for name, pattern in _file_sets(manifest).items()
+    ]
     if form.media_type == PARQUET:
         found["recordSet"] = [_record_set()]
     return found
+
+
+def _file_sets(manifest: Manifest) -> dict[str, str]:
+    """Patterns by name: all shards, or those of each part."""
+    parts = {f"{each.folder}-shards": f"{each.folder}/{shard_glob(each.manifest)}" for each in alone(manifest)}
+    return parts or {"shards": shard_glob(manifest)}
 
 
 PARQUET = "application/vnd.apache.parquet"

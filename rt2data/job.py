@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rt2data.formats.base import make_format
 from rt2data.formats.record import Labels, encode_records
 from rt2data.limits import layout_warnings
 from rt2data.order import EpochOrder
+from rt2data.parts import make_parts
 from rt2data.plan import (
     Plan,
     SourcePlan,
@@ -180,22 +181,32 @@ def _draft(recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePl
         sources=sources,
         answers={name: s.answers for name, s in needed.items() if isinstance(s, WebSource)},
         warnings=warnings_of(recipe, sources),
+        materialize=msgspec.UNSET if recipe.shards.materialize == "repeats" else "once",
     )
 
 
 def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: Tokenizer) -> Plan:
     """The plan with sizes: records are measured on a sample, so the number of shards follows."""
-    measured, total = [], 0
+    measured, sizes = [], []
     form = make_format(draft.format)
     for source in draft.sources:
         numbers, epochs = EpochOrder(source.rows, draft.seed, source.name).draw(0, min(SAMPLE, source.rows))
         rows = stores[source.name].rows(draft.split, numbers, epochs)
         record = _mean_record(draft, source, rows, tokenizer)
         measured.append(msgspec.structs.replace(source, record_bytes=record))
-        total += source.draws * form.example_bytes(source.image_bytes, record)
-    shards = shard_count(draft.num_examples, total, recipe.shards.bytes)
-    warnings = (*draft.warnings, *layout_warnings(draft.format, shards, total))
-    return fingerprinted(msgspec.structs.replace(draft, sources=tuple(measured), shards=shards, bytes=total, warnings=warnings))
+        sizes.append(draft.written(source) * form.example_bytes(source.image_bytes, record))
+    cut = _cut(msgspec.structs.replace(draft, sources=tuple(measured), bytes=sum(sizes)), sizes, recipe)
+    warnings = (*cut.warnings, *layout_warnings(cut.format, cut.shards, cut.bytes))
+    return fingerprinted(msgspec.structs.replace(cut, warnings=warnings))
+
+
+def _cut(plan: Plan, sizes: Sequence[int], recipe: Recipe) -> Plan:
+    """The plan with its shards, of the whole or of each source by itself; `sizes` are bytes of each source."""
+    if not plan.materialize:
+        return msgspec.structs.replace(plan, shards=shard_count(plan.num_examples, plan.bytes, recipe.shards.bytes))
+    each = zip(plan.sources, sizes, strict=True)
+    shards = [shard_count(plan.written(source), size, recipe.shards.bytes) for source, size in each]
+    return msgspec.structs.replace(plan, shards=sum(shards), parts=make_parts(plan.sources, shards))
 
 
 def _mean_record(plan: Plan, source: SourcePlan, rows: Rows, tokenizer: Tokenizer) -> int:

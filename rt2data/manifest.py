@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rt2data.errors import DataError
 from rt2data.formats.base import make_format
 from rt2data.job import Job
 from rt2data.mix import ShardInfo, SideTotals, add_totals
+from rt2data.once import alone, once_files
 from rt2data.plan import Plan
 from rt2data.publish import write_whole
 from rt2data.sidecars import Sidecars, SideFile, note_name
@@ -32,9 +34,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     tool_version: str
     examples: int
     bytes: int
-    robot_frac: float  # realized share of examples
-    token_frac: float  # realized robot share of all tokens
-    loss_token_frac: float  # realized robot share of the tokens that are learned
+    robot_frac: float  # realized share of examples; where each row is written once, as the weights make it
+    token_frac: float  # robot share of all tokens, likewise
+    loss_token_frac: float  # robot share of the tokens that are learned
     totals: dict[str, SideTotals]
     epochs: dict[str, float]
     statistics: dict[str, Any]  # per robot source: action and state, per dimension
@@ -62,17 +64,16 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     ordered = tuple(msgspec.structs.replace(s, fresh=True) for s in sorted(shards, key=lambda s: s.index))
     totals = add_totals(ordered)
     stores = {name: Store(Path(path)) for name, path in job.stores.items()}
-    whole = sum(totals.values(), SideTotals())
-    robot = sum((totals[s.name] for s in job.plan.sources if s.kind == "robot" and s.name in totals), SideTotals())
+    robot_frac, token_frac, loss_token_frac = robot_fractions(job.plan, totals)
     return Manifest(
         version=MANIFEST_VERSION,
         tool="rt2data",
         tool_version=__version__,
-        examples=whole.examples,
+        examples=sum(total.examples for total in totals.values()),
         bytes=sum(s.bytes for s in ordered),
-        robot_frac=robot.examples / whole.examples,
-        token_frac=(robot.prompt_tokens + robot.target_tokens) / (whole.prompt_tokens + whole.target_tokens),
-        loss_token_frac=robot.target_tokens / whole.target_tokens,
+        robot_frac=robot_frac,
+        token_frac=token_frac,
+        loss_token_frac=loss_token_frac,
         totals=totals,
         epochs={s.name: s.epochs for s in job.plan.sources},
         statistics={s.name: _statistics(stores[s.name], job.plan.split) for s in job.plan.sources if s.kind == "robot"},
@@ -82,6 +83,20 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
         recipe=job.recipe,
         shards=ordered,
     )
+
+
+def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float, float, float]:
+    """Robot share of examples, of tokens and of learned tokens; an example that is written once counts as often as it is read."""
+    sums = {kind: [Fraction(0)] * 3 for kind in ("robot", "web")}
+    for source in plan.sources:
+        total = totals.get(source.name, SideTotals())
+        times = Fraction(source.draws, max(plan.written(source), 1)) if plan.materialize else Fraction(1)
+        counts = (total.examples, total.prompt_tokens + total.target_tokens, total.target_tokens)
+        sums[source.kind] = [before + times * count for before, count in zip(sums[source.kind], counts, strict=True)]
+    examples, tokens, learned = (
+        float(robot / (robot + web)) if robot + web else 0.0 for robot, web in zip(sums["robot"], sums["web"], strict=True)
+    )
+    return examples, tokens, learned
 
 
 def _statistics(store: Store, split: str) -> dict[str, Any]:
@@ -106,7 +121,13 @@ def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
     beside = Sidecars(folder)
     form = make_format(manifest.plan.format)
     beside.write("dataset_statistics.json", _pretty(dataset_statistics(manifest.plan, manifest.statistics)))
-    form.sidecars(beside, manifest)
+    for each in alone(manifest):
+        with beside.within(each.folder, each.first) as inner:
+            form.sidecars(inner, each.manifest)
+    if not manifest.plan.parts:
+        form.sidecars(beside, manifest)
+    for name, content in once_files(form, manifest).items():
+        beside.write(name, content)
     write_cards(beside, manifest, form)
     beside.write("SHA256SUMS", checksums({shard.name: shard.sha256 for shard in manifest.shards}, beside.files))
     return msgspec.structs.replace(manifest, files=dict(sorted(beside.files.items())))

@@ -23,9 +23,10 @@ from rt2data.formats.base import Format, ShardWriter, make_format
 from rt2data.formats.record import Labels, encode_records
 from rt2data.job import Job, read_job
 from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
+from rt2data.parts import parts_layout, shard_file
 from rt2data.per_thread import PerThread
 from rt2data.plan import Plan, SourcePlan
-from rt2data.publish import whole_file, write_whole
+from rt2data.publish import output_errors, whole_file, write_whole
 from rt2data.records import Rendered, Rows
 from rt2data.render import Renderer
 from rt2data.sidecars import note_name
@@ -87,6 +88,9 @@ _decode_info = msgspec.json.Decoder(ShardInfo).decode  # made at import: two thr
 
 def shard_layout(plan: Plan) -> tuple[I64, I64]:
     """First draw of each source in each shard, int64[shards, sources], and one row past the last; and the shards' ends."""
+    if plan.parts:
+        placed = parts_layout(plan, plan.parts)
+        return placed, placed[1:].sum(axis=1)
     ends = boundaries(plan.num_examples, plan.shards)
     placed = sided_quotas(plan.sides(), ends)
     return np.concatenate([np.zeros((1, placed.shape[1]), np.int64), placed]), ends
@@ -103,9 +107,12 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     """Write one shard, whole or not at all. Idempotent. Raises SourceChangedError, OutputError, UsageError."""
     folder, mixing = Path(order.folder), open_mixing(order.folder, order.fingerprint)
     done = folder / f"info-{order.index:06d}.json"
-    path = folder / mixing.shard_name(order.index)
+    name = mixing.shard_name(order.index)
+    path = folder / name
     if done.is_file() and path.is_file():
         return msgspec.structs.replace(_decode_info(done.read_bytes()), fresh=False)
+    with output_errors(path):
+        path.parent.mkdir(exist_ok=True)
     with whole_file(path, direct=True) as file:
         writer = mixing.format.open(file, mixing.job.plan.action_dim)
         totals = mixing.fill(writer, order.index)
@@ -113,7 +120,7 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     if notes := writer.notes():
         write_whole(folder / note_name(order.index), notes)
     info = ShardInfo(
-        name=path.name,
+        name=name,
         index=order.index,
         examples=sum(t.examples for t in totals.values()),
         **digest._asdict(),
@@ -142,8 +149,8 @@ class Mixing:
         return make_format(self.job.plan.format)
 
     def shard_name(self, index: int) -> str:
-        """File name of a shard."""
-        return self.format.shard_name(index, self.job.plan.shards, self.job.plan.split)
+        """Path of a shard, from the output's folder."""
+        return shard_file(self.job.plan, self.format, index, self.job.plan.shards)
 
     @cached_property
     def drawers(self) -> list[Drawer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import xxhash
@@ -13,6 +13,7 @@ import xxhash
 from rt2data import __version__
 from rt2data.errors import DataError, RejectLimitError, UsageError
 from rt2data.order import MAX_EXAMPLES, apportion
+from rt2data.parts import Part
 from rt2data.recipe import Recipe
 from rt2data.records import Kind
 from rt2data.sources.base import Source
@@ -68,6 +69,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[SourcePlan, ...]
     answers: dict[str, str]  # answer rule of each web source
     warnings: tuple[str, ...]
+    materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: each draw is written, repeats and all
+    parts: tuple[Part, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
+
+    def written(self, source: SourcePlan) -> int:
+        """How many examples of a source there are in the shards."""
+        return min(source.draws, source.rows) if self.materialize else source.draws
 
     def sides(self) -> list[list[int]]:
         """Draws of the robot sources and of the web sources, in the order of `sources`."""

@@ -149,7 +149,7 @@ def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
 
 def remove_temporaries(folder: Path) -> None:
     """Throw away what a killed run left half written. Only for a folder this process holds the lock of."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
@@ -169,7 +169,8 @@ def refuse_foreign(folder: Path) -> None:
 def publish_folder(finished: Path, out: Path) -> None:
     """Give a finished folder its name. An older complete output of ours makes way; a reader sees the old one or the new one."""
     with output_errors(out):
-        sync(finished)
+        for folder in (*finished.rglob("*/"), finished):
+            sync(folder)
         if not (is_complete(out) and _exchange(finished, out)):
             _move_in(finished, out)
         sync(out.parent)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,15 @@ class Sidecars:
 
     folder: Path
     files: dict[str, SideFile] = field(default_factory=dict)
+    outer: Path | None = None  # the build folder, where this is a folder in it
+    first: int = 0  # number in the build of the folder's first shard
+
+    @contextmanager
+    def within(self, name: str, first: int) -> Iterator[Sidecars]:
+        """Those of a folder in this one, whose shards are a part of the build's, from number `first` on."""
+        inner = Sidecars(self.folder / name, outer=self.folder, first=first)
+        yield inner
+        self.files.update({f"{name}/{file}": written for file, written in inner.files.items()})
 
     def write(self, name: str, content: bytes) -> None:
         """A file whose content is at hand. Raises OutputError."""
@@ -44,7 +54,7 @@ class Sidecars:
 
     def notes(self, index: int) -> bytes:
         """What the writer of a shard noted."""
-        return (self.folder / note_name(index)).read_bytes()
+        return ((self.outer or self.folder) / note_name(self.first + index)).read_bytes()
 
     def _place(self, name: str) -> Path:
         """Where a file goes. What a killed run left half written in a folder of its own is thrown away."""

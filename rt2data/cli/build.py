@@ -16,6 +16,7 @@ from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
+from rt2data.once import how_to_read
 from rt2data.recipe import Recipe, read_recipe
 
 
@@ -88,6 +89,6 @@ def _tell(manifest: Manifest, out: Path, built: bool) -> None:
         for entry in lost:
             talk(f"left out of {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
     shape = f"{len(manifest.shards)} shards of {size(manifest.bytes / len(manifest.shards))}"
-    reading = make_format(manifest.plan.format).reading(out, manifest)
+    reading = how_to_read(make_format(manifest.plan.format), out, manifest)
     print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
     print(f"check it:  rt2data verify {out}\nread it:   {reading.call}")

@@ -28,6 +28,7 @@ codec: rt2                # how actions become words: rt2 or openvla
 max_tokens: null          # refuse longer examples (nothing is ever cut); null: no limit
 
 shards: {{bytes: 256MB, format: webdataset}}
+                          # materialize: once writes each row once, by source, and repeats as weights (webdataset, mds)
 store: null               # folder of prepared sources; null: $RT2DATA_STORE or ~/.cache/rt2data/store
 max_bad: 2%               # faulty rows allowed in a source; with more of them nothing is published
 max_epochs: null          # refuse to repeat any source more often than this

@@ -37,6 +37,8 @@ def show_outlook(found: Outlook) -> None:
     """The plan as a table: source, size, weight, share, draws, epochs, unseen, bytes; then all of it together."""
     table("", COLUMNS, [_row(found, source) for source in found.sources], left=2)
     print(_sum(found))
+    if found.parts:
+        print(_once(found))
     for line in (*(_time(found.canary) if found.canary else ()), *(_cost(found.dataflow) if found.dataflow else ())):
         print(line)
     for name, estimate in found.estimates.items():
@@ -68,9 +70,15 @@ def _row(found: Outlook, source: SourcePlan) -> tuple[str, ...]:
 def _sum(found: Outlook) -> str:
     mark = "~" if found.estimated else ""
     robot = f"{mark}{found.robot_examples:,} robot = {found.robot_examples / found.num_examples:.4%} (asked {found.robot_frac})"
-    shards = f"{mark}{found.shards} shards of about {found.num_examples // found.shards:,} examples"
+    written = sum(map(found.written, found.sources))
+    shards = f"{mark}{found.shards} shards of about {written // found.shards:,} examples"
     spread = f" ({_between(found.totals.bytes)})" if found.totals else ""
     return f"{mark}{found.num_examples:,} examples ({robot}), about {size(found.bytes)}{spread} in {shards}"
+
+
+def _once(found: Outlook) -> str:
+    weights = ", ".join(f"{part.source} {part.weight}" for part in found.parts or ())
+    return f"each row is written once, {sum(map(found.written, found.sources)):,} in all; repeats are weights: {weights}"
 
 
 def _between(found: Range) -> str:

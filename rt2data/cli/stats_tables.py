@@ -172,5 +172,7 @@ def _mixture(mixture: MixtureStats) -> None:
     _section("", columns, rows, left=2)
     shape = f"{mixture.examples:,} examples in {mixture.shards:,} shards, {size(mixture.bytes)}"
     print(f"\n{shape}; robot share {mixture.asked_robot:.2%} asked")
+    if not mixture.running:  # the order is its readers'
+        return
     strayed = [f"{window.worst:.2%} in {window.examples}" for window in mixture.windows]
     print(f"it strays by at most {', '.join([*strayed, f'{mixture.shard_worst:.2%} in a shard'])}")

@@ -31,5 +31,5 @@ def _cpu(found: Outlook, rows: int, read: int) -> tuple[tuple[float, float], str
     if found.canary is not None:
         cpu, spread = found.canary.cpu_s, min(found.canary.rates.scatter, 0.9)
         return (cpu * (1 - spread), cpu * (1 + spread)), f"canary of {found.canary.asked}"
-    cpu = builtin_cpu_s(rows, read, found.num_examples, found.bytes)
+    cpu = builtin_cpu_s(rows, read, sum(map(found.written, found.sources)), found.bytes)
     return (cpu * SPREAD[0], cpu * SPREAD[1]), f"{RATES}; pictures that are decoded or resized take more: give --canary"

@@ -111,9 +111,10 @@ def _end_of(plan: Plan, recipe: Recipe, known: Mapping[str, Known], end: str) ->
     except UsageError:  # more than a mixture can have: only at this end
         return None
     form = make_format(plan.format)
-    size = sum(counts[s.name] * form.example_bytes(round(pictures[s.name] or 0), s.record_bytes) for s in plan.sources)
-    total = sum(counts.values())
-    return total, size, shard_count(total, size, recipe.shards.bytes)
+    written = {name: min(n, round(rows[name] or 0)) if plan.materialize else n for name, n in counts.items()}
+    sizes = {s.name: written[s.name] * form.example_bytes(round(pictures[s.name] or 0), s.record_bytes) for s in plan.sources}
+    parts = [(written[name], sizes[name]) for name in sizes] if plan.materialize else [(sum(counts.values()), sum(sizes.values()))]
+    return sum(counts.values()), sum(sizes.values()), sum(shard_count(*part, recipe.shards.bytes) for part in parts)
 
 
 def _at(known: Known, figure: str, end: str, exact: int) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from io import FileIO
@@ -21,7 +21,13 @@ FORMATS: dict[str, str] = {
     "tfds": "rt2data.formats.tfds:Tfds",
     "parquet": "rt2data.formats.parquet:Parquet",
     "arrayrecord": "rt2data.formats.arrayrecord:ArrayRecord",
+    "mds": "rt2data.formats.mds:Mds",
 }
+
+LARGEST = {"mds": 2 << 30}
+"""Bytes that may be asked of a shard, where a format's own numbers end: half of that, for shards come out larger or smaller."""
+BLENDED = ("webdataset", "mds")
+"""Formats whose readers mix several datasets by weight: each is a `BlendFormat`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,15 @@ class Reading:
     def __str__(self) -> str:
         body = "\n".join("    " + line for line in self.use.splitlines())
         return f"{self.imports}\n\nfor example in {self.call}:\n{body}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """One of several datasets of a format that are read as one."""
+
+    out: Path
+    manifest: Manifest
+    weight: int  # against the others
 
 
 class ShardWriter(ABC):
@@ -92,6 +107,23 @@ class Format(ABC):
     @abstractmethod
     def reading(self, out: Path, manifest: Manifest) -> Reading:
         """How to read the output in Python."""
+
+
+class BlendFormat(Format):
+    """A format of `BLENDED`."""
+
+    @abstractmethod
+    def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
+        """How several datasets are read as one in Python, by weight, so many examples long."""
+
+    @abstractmethod
+    def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
+        """Files beside the folders of several datasets that readers find them by, with the weights."""
+
+
+def one_a_line(elements: Iterable[str]) -> str:
+    """What stands between the brackets of a list in Python, for people to read."""
+    return "".join(f"\n    {element}," for element in elements) + "\n"
 
 
 def make_format(name: str) -> Format:

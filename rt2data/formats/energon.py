@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rt2data.sidecars import Sidecars
 
 BLOCK = 512
-META = ".nv-meta"
+META, METADATASET = ".nv-meta", "metadataset.yaml"
 VERSION = "7.4.1"
 """The release whose layout this is."""
 
@@ -53,6 +53,13 @@ def write_energon(beside: Sidecars, manifest: Manifest) -> None:
     beside.write(f"{META}/dataset.yaml", _DATASET)
     beside.write(f"{META}/index.uuid", str(uuid.uuid5(_NAMESPACE, manifest.plan.fingerprint)).encode())
     beside.produce(f"{META}/index.sqlite", lambda path: _write_index(path, beside, len(names)))
+
+
+def metadataset(split: str, parts: Sequence[tuple[int, str]]) -> bytes:
+    """Datasets (weight, path) read as one, each in its weight's proportion."""
+    head = ("__module__: megatron.energon", "__class__: MetadatasetV2", "splits:", f"  {split}:", "    blend:")
+    blend = (line for weight, path in parts for line in (f"    - weight: {weight}", f"      path: ./{path}"))
+    return ("\n".join((*head, *blend)) + "\n").encode()
 
 
 def encode_notes(samples: list[Sample]) -> bytes:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import mmap
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rt2data.digest import Digest
 from rt2data.errors import DataError
-from rt2data.formats.base import Format, Member, Reading, ShardWriter
+from rt2data.formats.base import Blended, BlendFormat, Member, Reading, ShardWriter, one_a_line
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.energon import Sample, encode_notes, write_energon
+from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
 
 if TYPE_CHECKING:
     from rt2data.manifest import Manifest
@@ -82,7 +82,7 @@ class TarWriter(ShardWriter):
         return encode_notes(self._placed)
 
 
-class WebDataset(Format):
+class WebDataset(BlendFormat):
     """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order."""
 
     extension: ClassVar[str] = "tar"
@@ -105,6 +105,17 @@ class WebDataset(Format):
         last = len(manifest.shards) - 1
         names = out / f"shard-{{000000..{last:06d}}}.tar" if last else out / self.shard_name(0, 1, "")
         return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _USE)
+
+    def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
+        """With webdataset's RandomMix, by Python's own random numbers."""
+        each = one_a_line(f"{self.reading(part.out, part.manifest).call}.repeat()" for part in parts)
+        mix = f"webdataset.RandomMix([{each}], {[part.weight for part in parts]})"
+        return Reading("import itertools, json, webdataset", f"itertools.islice({mix}, {examples})", _USE)
+
+    def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
+        """Energon's metadataset."""
+        split = parts[0].manifest.plan.split
+        return {METADATASET: metadataset(split, [(part.weight, str(part.out)) for part in parts])}
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples by pairs of members; the picture comes first. Pads, checksums and the end mark are checked."""

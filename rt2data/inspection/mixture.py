@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -16,7 +16,8 @@ from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.inspection.mixed import MixtureExamples
 from rt2data.inspection.sight import Sight
 from rt2data.manifest import Manifest, read_manifest
-from rt2data.mix import SideTotals
+from rt2data.mix import ShardInfo, SideTotals
+from rt2data.once import alone
 from rt2data.plan import SourcePlan
 from rt2data.report.contact_sheet import Tile
 
@@ -61,6 +62,7 @@ class MixtureSight(Sight):
                 for lost in entries
             ],
             "pictures_made": {name: made for name, made in m.conversions.items() if made},
+            **({"weights": {part.source: part.weight for part in plan.parts}} if plan.parts else {}),
             "warnings": list(plan.warnings),
             "fingerprint": plan.fingerprint,
         }
@@ -70,7 +72,7 @@ class MixtureSight(Sight):
         return {
             "kind": source.kind,
             "examples": total.examples,
-            "share": total.examples / self.manifest.examples,
+            "share": source.draws / self.manifest.plan.num_examples,
             "rows": source.rows,
             "epochs": source.epochs,
             "prompt_tokens": total.prompt_tokens,
@@ -90,8 +92,9 @@ class MixtureSight(Sight):
         each = -(-count // max(len(names), 1))
         found: dict[str, list[Tile]] = {name: [] for name in names}
         seen: set[tuple[str, str, str]] = set()
-        for number, shard in enumerate(self.manifest.shards[:SHARDS], start=1):
-            room = -(-each * number // min(SHARDS, len(self.manifest.shards)))
+        shards = self.first_shards()
+        for number, shard in enumerate(shards, start=1):
+            room = each if self.manifest.plan.parts else -(-each * number // len(shards))
             for member, record in self.of_shard(shard.name):
                 row = record.source, record.group, f"{record.step}{record.text}"
                 if row not in seen and len(found.get(record.source, ())) < room and record.source in found:
@@ -99,6 +102,11 @@ class MixtureSight(Sight):
                     found[record.source].append(_tile(member, record))
         columns = [found[name][:each] for name in names]
         return [column[at] for at in range(each) for column in columns if at < len(column)][:count]
+
+    def first_shards(self) -> Sequence[ShardInfo]:
+        """A few, of every source."""
+        parts = list(alone(self.manifest))
+        return [self.manifest.shards[part.first] for part in parts] if parts else self.manifest.shards[:SHARDS]
 
     def of_shard(self, name: str) -> Iterator[tuple[Member, ExampleRecord]]:
         """Examples of a shard; one whose record cannot be read is for `verify` to name."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import UsageError
+from rt2data.reading.blending import make_layout
 from rt2data.reading.contents import read_contents
 from rt2data.reading.decode import Decode, View, chosen
 from rt2data.reading.mixture import Mixture, require_rank
-from rt2data.reading.sampling import Cursor, Layout, Remainder, Share, cut_at
+from rt2data.reading.sampling import Cursor, Remainder, Share, cut_at
 from rt2data.reading.shards import Shards
 
 __all__ = ["Mixture", "load"]
@@ -42,16 +43,20 @@ def load(
     `world` examples, is left out, or with `remainder="pad"` made even by repeating some, or with "keep" given to some ranks,
     which then have one example more.
 
+    Where each row was written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
+    as exactly; each source is read through as often as its share needs, and a record's `epoch` is always 0.
+
     `start` begins behind so many examples of all ranks together; `state` where a `state_dict` was taken, by any number of ranks.
 
     Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
     arguments that make no sense.
     """
     contents = read_contents(Path(path))
-    require_rank(rank, world, contents.examples)
+    plan, shards = contents.plan, contents.shards
+    layout = make_layout([shard.examples for shard in shards], plan.sides(), [p.shards for p in plan.parts], seed, shuffle)
+    require_rank(rank, world, layout.total)
     if (epochs is not None and epochs < 1) or start < 0 or remainder not in ("drop", "pad", "keep"):
         raise UsageError(f"epochs={epochs}, start={start}, remainder={remainder!r}", do="see the docstring of load")
-    layout = Layout(tuple(shard.examples for shard in contents.shards), seed, shuffle)
     share = Share(layout, rank, world, epochs, remainder)
     view = View(decode, resize and (resize[0], resize[1]), chosen(columns))
     mixture = Mixture(contents, share, Shards(Path(path), contents.shards), view, Cursor(cut_at(start, layout.total)))

@@ -27,7 +27,14 @@ class SourceFacts(msgspec.Struct, frozen=True):
 
     name: str
     kind: str
+    draws: int
     codec: dict[str, Any] | None = None
+
+
+class PartFacts(msgspec.Struct, frozen=True):
+    """One source that lies by itself."""
+
+    shards: int
 
 
 class PlanFacts(msgspec.Struct, frozen=True):
@@ -39,6 +46,16 @@ class PlanFacts(msgspec.Struct, frozen=True):
     tokenizer: dict[str, Any]
     action_dim: int
     sources: tuple[SourceFacts, ...]
+    parts: tuple[PartFacts, ...] = ()  # where each row was written once, by source
+
+    def sides(self) -> list[list[int]]:
+        """Draws of the robot sources and of the web sources."""
+        return [[source.draws for source in self.sources if source.kind == kind] for kind in ("robot", "web")]
+
+    def parts_add_up(self, shards: int) -> bool:
+        """Whether there is a part to each source, and together they are the shards; or there are none."""
+        counts = [part.shards for part in self.parts]
+        return not counts or (len(counts) == len(self.sources) and sum(counts) == shards and min(counts) > 0)
 
 
 class Longest(msgspec.Struct, frozen=True):
@@ -85,7 +102,7 @@ def read_contents(folder: Path) -> Contents:
     found = _decoded(folder / "manifest.json")
     if found.plan.format != FORMAT:
         raise UsageError(f"shards of format {found.plan.format} are not read here", str(folder), f"build with format {FORMAT}")
-    if found.examples != sum(shard.examples for shard in found.shards):
+    if found.examples != sum(shard.examples for shard in found.shards) or not found.plan.parts_add_up(len(found.shards)):
         raise DataError("a damaged manifest: examples do not add up", str(folder / "manifest.json"), "build it again")
     for shard in found.shards:
         require_size(folder / shard.name, shard.bytes)

@@ -96,7 +96,7 @@ class Shards:
 
     def _indexed(self, shard: int) -> array[int] | None:
         """The offsets that `shard.tar.idx` holds, if it is there."""
-        path = self.path(shard).with_name(self.facts[shard].name + ".idx")
+        path = self.folder / f"{self.facts[shard].name}.idx"
         if not path.is_file():
             return None
         content = path.read_bytes() if path.stat().st_size == 8 * (self.facts[shard].examples + 1) else b""

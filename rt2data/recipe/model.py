@@ -9,11 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Never, Union
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, create_model, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    create_model,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from rt2data.exact import Positive, Share
-from rt2data.formats.base import FORMATS
+from rt2data.formats.base import BLENDED, FORMATS, LARGEST
 from rt2data.order import MAX_EXAMPLES
 from rt2data.paths import PathStr, default_store_root
 from rt2data.records import Kind
@@ -84,6 +93,28 @@ class Shards(Settings):
     """About how large a shard is: bytes, or 256MB, 1GB, 64MiB."""
     format: FormatName = "webdataset"
     """The file format of a shard."""
+    materialize: Literal["repeats", "once"] = "repeats"
+    """`repeats`: a row that is drawn again is written again, to be read straight through; `once`: each source by itself, each row
+    once, with weights for a reader that mixes."""
+
+    @model_validator(mode="after")
+    def _bytes_fit_format(self) -> Shards:
+        largest = LARGEST.get(self.format, self.bytes)
+        if self.bytes > largest:
+            raise ValueError(f"{self.format} shards may have at most {largest >> 30}GiB, got {self.bytes:,} bytes")
+        return self
+
+    @model_validator(mode="after")
+    def _readers_mix(self) -> Shards:
+        if self.materialize == "once" and self.format not in BLENDED:
+            raise ValueError(f"materialize once is for {' and '.join(BLENDED)}, whose readers mix by weight, not for {self.format}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is new and not asked for: recipes are written down in outputs, whose bytes stay the same."""
+        found: dict[str, Any] = write(self)
+        return {name: value for name, value in found.items() if name != "materialize" or value != "repeats"}
 
 
 def _named_tokenizer(value: Any) -> Any:

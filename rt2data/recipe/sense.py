@@ -16,6 +16,8 @@ from rt2data.recipe.mistakes import closest
 from rt2data.recipe.wording import Finding, shown
 
 _RULES = ("longest", "shortest")
+TAKEN = "statistics"
+"""A folder of every output."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def nonsense(tree: Any) -> Iterator[Finding]:
     """Every mistake in how the settings fit together."""
     if isinstance(tree, dict):
         outline = _outline(tree)
-        for rule in (_empty_sides, _zero_sides, _shared_names, _size):
+        for rule in (_empty_sides, _zero_sides, _shared_names, _folder_names, _size):
             yield from rule(outline)
 
 
@@ -65,6 +67,17 @@ def _shared_names(outline: Outline) -> Iterator[Finding]:
         for name in names:
             if name in _RULES:
                 yield Finding((side, name), f"the name must not be {name}: it is a rule of size.of", at_key=True)
+
+
+def _folder_names(outline: Outline) -> Iterator[Finding]:
+    """With `once` a source's name is that of a folder, beside others."""
+    shards = outline.tree.get("shards")
+    if not isinstance(shards, dict) or shards.get("materialize") != "once":
+        return
+    for side, names in outline.weights.items():
+        if TAKEN in names:
+            message = f"the name must not be {TAKEN} with materialize once: every output has a folder of that name"
+            yield Finding((side, TAKEN), message, at_key=True)
 
 
 def _size(outline: Outline) -> Iterator[Finding]:

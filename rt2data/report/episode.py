@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rt2data.formats.record import ExampleRecord
-from rt2data.inspection.mixture import SHARDS, MixtureSight
+from rt2data.inspection.mixture import MixtureSight
 from rt2data.records import F32
 from rt2data.report.contact_sheet import Tile
 from rt2data.report.pictures import read_place
@@ -65,7 +65,7 @@ def store_film(store: Store, split: str) -> Film | None:
 def mixture_films(sight: MixtureSight) -> list[Film]:
     """Of each robot source the episode of which the first shards hold the most steps: not all, where they are not all drawn."""
     found: dict[str, dict[str, dict[int, tuple[bytes, ExampleRecord]]]] = {}
-    for shard in sight.manifest.shards[:SHARDS]:
+    for shard in sight.first_shards():
         for member, record in sight.of_shard(shard.name):
             if record.episode is not None and record.step is not None:
                 found.setdefault(record.source, {}).setdefault(record.episode, {})[record.step] = bytes(member.image), record

@@ -23,7 +23,7 @@ def mixture_stats(manifest: Manifest) -> MixtureStats:
     plan, asked = manifest.plan, float(Fraction(manifest.plan.robot_frac))
     robots = list(_robots(manifest))
     return MixtureStats(
-        examples=manifest.examples,
+        examples=plan.num_examples if plan.parts else manifest.examples,
         shards=len(manifest.shards),
         bytes=manifest.bytes,
         asked_robot=asked,
@@ -42,13 +42,14 @@ def mixture_stats(manifest: Manifest) -> MixtureStats:
 
 def _share(manifest: Manifest, source: SourcePlan) -> Share:
     total = manifest.totals.get(source.name, SideTotals())
+    times = Fraction(source.draws, max(manifest.plan.written(source), 1))  # how often an example is read that was written once
     return Share(
         source=source.name,
         kind=source.kind,
         asked=float(Fraction(source.share)),
-        examples=total.examples,
-        tokens=total.prompt_tokens + total.target_tokens,
-        learned_tokens=total.target_tokens,
+        examples=round(times * total.examples),
+        tokens=round(times * (total.prompt_tokens + total.target_tokens)),
+        learned_tokens=round(times * total.target_tokens),
         image_bytes=total.image_bytes,
         epochs=source.epochs,
         unseen=max(source.rows - source.draws, 0),
@@ -57,8 +58,10 @@ def _share(manifest: Manifest, source: SourcePlan) -> Share:
 
 
 def _robots(manifest: Manifest) -> Iterator[I64]:
-    """For each shard the running count of robot examples, int64[examples + 1], by the plan's order."""
+    """For each shard the running count of robot examples, int64[examples + 1], by the plan's order; none where readers mix."""
     plan = manifest.plan
+    if plan.parts:
+        return
     layout, robots = shard_layout(plan)[0], sum(s.kind == "robot" for s in plan.sources)
     for index in range(plan.shards):
         yield np.concatenate([[0], np.cumsum(shard_sources(plan, index, layout) < robots)])
@@ -67,7 +70,7 @@ def _robots(manifest: Manifest) -> Iterator[I64]:
 def _windows(robots: list[I64], asked: float) -> Iterator[Window]:
     """Runs that start at a multiple of 16 inside a shard; none of a length that no shard has."""
     for length in WINDOWS:
-        strayed = np.concatenate([_strayed(robot, length, asked) for robot in robots])
+        strayed = np.concatenate([_strayed(robot, length, asked) for robot in robots] or [np.empty(0)])
         if len(strayed):
             yield Window(examples=length, worst=float(strayed.max()), mean=float(strayed.mean()))
 
@@ -83,6 +86,6 @@ def _running(robots: list[I64], examples: int) -> Iterator[tuple[int, float]]:
     """After so many examples, the robot share so far."""
     ends = np.cumsum([0, *(len(robot) - 1 for robot in robots)])
     before = np.cumsum([0, *(int(robot[-1]) for robot in robots)])
-    for end in np.unique(boundaries(examples, min(POINTS, examples))).tolist() if examples else ():
+    for end in np.unique(boundaries(examples, min(POINTS, examples))).tolist() if examples and robots else ():
         shard = int(np.searchsorted(ends, end)) - 1
         yield end, float((before[shard] + robots[shard][end - ends[shard]]) / end)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from rt2data.digest import sized_hash
+from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
+from rt2data.once import once_files
+from rt2data.verify.expected import parts_add_up
 from rt2data.verify.findings import MANIFEST, STATISTICS, Fault
 
 CARD = "README.md"
@@ -28,6 +32,18 @@ def sidecar_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
             continue
         if (size, digest) != (said.bytes, said.xxh3_128):
             yield Fault(name, "", f"is not as it was written: {size:,} bytes with xxh3-128 {digest}")
+
+
+def once_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
+    """Weights, and what readers mix by, against the plan."""
+    if not parts_add_up(manifest.plan):
+        return  # the manifest's own check says so
+    for name, wanted in once_files(make_format(manifest.plan.format), manifest).items():
+        if name not in manifest.files:
+            yield Fault(MANIFEST, "files", f"do not list {name}")
+        with suppress(OSError):  # missing files are named already
+            if (out / name).read_bytes() != wanted:
+                yield Fault(name, "", "does not say what the plan does")
 
 
 def unknown_files(out: Path, names: Set[str]) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -13,12 +14,13 @@ import numpy as np
 from rt2data.actions.base import F64
 from rt2data.actions.codecs import Codec, codec_from_json
 from rt2data.actions.statistics import DimStats
-from rt2data.errors import DataError, RtError
-from rt2data.formats.base import FORMATS, Format, make_format
+from rt2data.errors import DataError, RtError, UsageError
+from rt2data.formats.base import BLENDED, FORMATS, Format, make_format
 from rt2data.formats.record import ExampleRecord
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.mix import shard_layout
 from rt2data.order import I64, MAX_EXAMPLES
+from rt2data.parts import make_parts, shard_file
 from rt2data.plan import Plan, SourcePlan
 from rt2data.render import Memo
 from rt2data.text.prompts import TEMPLATES, find_template
@@ -73,6 +75,8 @@ class ExpectedSource:
         return self.plan.kind == "robot"
 
 
+SAFE = re.compile(r"[a-z][a-z0-9_]*")
+"""What a part's folder may be called."""
 CONSTANTS = ("kind", "split", "action_space", "codec")
 
 
@@ -92,8 +96,8 @@ class Expected:
         return make_format(self.plan.format)
 
     def shard_name(self, index: int) -> str:
-        """File name of a shard."""
-        return self.format.shard_name(index, len(self.manifest.shards), self.plan.split)
+        """Path of a shard, from the output's folder."""
+        return shard_file(self.plan, self.format, index, len(self.manifest.shards))
 
     @cached_property
     def layout(self) -> I64 | None:
@@ -173,7 +177,20 @@ def adds_up(manifest: Manifest) -> bool:
         and 0 < plan.num_examples == sum(counts) <= MAX_EXAMPLES
         and min(counts) >= 0
         and all(s.rows > 0 for s in plan.sources)
+        and parts_add_up(plan)
     )
+
+
+def parts_add_up(plan: Plan) -> bool:
+    """Whether there are parts just where there should be, one for each source, with the examples and the weight that follow."""
+    if not plan.materialize:
+        return not plan.parts
+    shards = [part.shards for part in plan.parts or ()]
+    try:
+        follow = plan.parts == make_parts(plan.sources, shards)
+        return follow and sum(shards) == plan.shards and min(shards) > 0 and plan.format in BLENDED
+    except (ValueError, ZeroDivisionError, UsageError):
+        return False
 
 
 def _state_dim(statistics: Mapping[str, Any], name: str) -> int | None:
@@ -194,8 +211,8 @@ def _reach(statistics: Mapping[str, Any], source: SourcePlan) -> tuple[F64, F64]
 
 
 def readable(manifest: Manifest) -> bool:
-    """Whether this release can read the shards."""
-    return manifest.plan.format in FORMATS
+    """Whether this release can read the shards, and they lie in the output's folder."""
+    return manifest.plan.format in FORMATS and all(SAFE.fullmatch(part.source) for part in manifest.plan.parts or ())
 
 
 def shard_names(expected: Expected) -> list[str]:

@@ -57,7 +57,7 @@ class Findings:
 
     out: str
     faults: tuple[Fault, ...]
-    notes: tuple[str, ...]  # what could not be checked, and why
+    notes: tuple[str, ...]  # what could not be checked, and why; what figures mean
     shards: int
     bytes: int
     examples: int

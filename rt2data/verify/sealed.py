@@ -14,12 +14,12 @@ from rt2data.actions.statistics import DimStats
 from rt2data.errors import DataError, RtError
 from rt2data.exact import parse_fraction
 from rt2data.formats.base import FORMATS
-from rt2data.manifest import MANIFEST_VERSION, Manifest, dataset_statistics
+from rt2data.manifest import MANIFEST_VERSION, Manifest, dataset_statistics, robot_fractions
 from rt2data.mix import SideTotals, add_totals, shard_layout
 from rt2data.order import apportion
 from rt2data.plan import PLAN_VERSION, Plan, fingerprinted
 from rt2data.text.prompts import TEMPLATES
-from rt2data.verify.expected import adds_up
+from rt2data.verify.expected import adds_up, parts_add_up
 from rt2data.verify.findings import MANIFEST, STATISTICS, Fault
 
 MAX_DIFFERENCES = 20
@@ -36,6 +36,8 @@ def manifest_faults(manifest: Manifest) -> Iterator[Fault]:
         if seen != wanted:
             yield Fault(MANIFEST, where, f"is {seen}, should be {wanted}")
     yield from _unknown(manifest.plan)
+    if not parts_add_up(manifest.plan):
+        yield Fault(MANIFEST, "plan.parts", "they are not those of its sources, shares and draws")
     yield from _source_faults(manifest)
     yield from _layout_faults(manifest)
 
@@ -61,6 +63,7 @@ def _plan_pairs(plan: Plan) -> Iterator[Pair]:
 def _recipe_pairs(manifest: Manifest) -> Iterator[Pair]:
     """What was asked and decided alike."""
     recipe, plan = manifest.recipe, manifest.plan
+    yield "recipe.shards.materialize", (recipe.get("shards") or {}).get("materialize", "repeats"), plan.materialize or "repeats"
     yield "recipe.robot_frac", _fraction(recipe.get("robot_frac")), _fraction(plan.robot_frac)
     for name in ("seed", "split", "template", "codec", "max_tokens"):
         yield f"recipe.{name}", recipe.get(name), getattr(plan, name)
@@ -68,15 +71,11 @@ def _recipe_pairs(manifest: Manifest) -> Iterator[Pair]:
 
 def _sum_pairs(manifest: Manifest) -> Iterator[Pair]:
     totals = add_totals(manifest.shards)
-    whole = sum(totals.values(), SideTotals())
-    robot = sum((totals[s.name] for s in manifest.plan.sources if s.kind == "robot" and s.name in totals), SideTotals())
     yield "version", manifest.version, MANIFEST_VERSION
-    yield "examples", manifest.examples, whole.examples
+    yield "examples", manifest.examples, sum(total.examples for total in totals.values())
     yield "bytes", manifest.bytes, sum(s.bytes for s in manifest.shards)
-    yield "robot_frac", manifest.robot_frac, _ratio(robot.examples, whole.examples)
-    tokens, robots_tokens = (side.prompt_tokens + side.target_tokens for side in (whole, robot))
-    yield "token_frac", manifest.token_frac, _ratio(robots_tokens, tokens)
-    yield "loss_token_frac", manifest.loss_token_frac, _ratio(robot.target_tokens, whole.target_tokens)
+    for name, wanted in zip(("robot_frac", "token_frac", "loss_token_frac"), robot_fractions(manifest.plan, totals), strict=True):
+        yield name, getattr(manifest, name), wanted
     yield "epochs", manifest.epochs, {s.name: s.epochs for s in manifest.plan.sources}
     for name in sorted(manifest.totals.keys() | totals.keys()):
         for field in SideTotals.__struct_fields__:
@@ -170,10 +169,6 @@ def _fraction(text: Any) -> Fraction | None:
         return parse_fraction(text)
     except ValueError:
         return None
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
 
 
 def _short(value: Any) -> str:

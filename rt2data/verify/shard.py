@@ -128,8 +128,10 @@ class ShardVerifier:
             self._check_epochs(source.name, int(first[self.expected.sources[source.name].number]), source.rows, seen)
 
     def _check_robot_share(self, seen: I64) -> None:
-        """Robot examples are within one of the shard's exact share."""
+        """Robot examples are within one of the shard's exact share, where shards are mixed."""
         plan = self.expected.plan
+        if plan.parts:
+            return
         share = len(seen) * plan.robot_examples / plan.num_examples
         if abs(self._robot(seen) - share) >= 1:
             self.blame("", f"holds {self._robot(seen):,} robot examples, its share is {share:,.2f}")

@@ -11,9 +11,9 @@ import numpy as np
 import xxhash
 
 from rt2data.errors import DataError, UsageError
-from rt2data.manifest import Manifest, read_manifest
+from rt2data.manifest import Manifest, read_manifest, robot_fractions
 from rt2data.mix import SideTotals
-from rt2data.verify.beside import sidecar_faults, unknown_files
+from rt2data.verify.beside import once_faults, sidecar_faults, unknown_files
 from rt2data.verify.expected import Expected, readable, shard_names
 from rt2data.verify.findings import MANIFEST, NO_KEYS, EpochSeen, Fault, Findings, ShardSeen
 from rt2data.verify.sealed import manifest_faults, statistics_faults
@@ -44,7 +44,7 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
     faults = list(manifest_faults(manifest))
     if not readable(manifest):
         return _only(out, *faults)
-    faults += [*statistics_faults(out, manifest), *sidecar_faults(out, manifest)]
+    faults += [*statistics_faults(out, manifest), *sidecar_faults(out, manifest), *once_faults(out, manifest)]
     faults += unknown_files(out, {*shard_names(Expected(out, manifest)), *manifest.files})
     seen = check_shards(out, manifest, pool, on_shard)
     for shard in seen:
@@ -81,7 +81,7 @@ def epoch_faults(manifest: Manifest, seen: Sequence[ShardSeen]) -> Iterator[Faul
     """Examples of each epoch against the plan, and every full epoch against the first: the same rows, each once."""
     found = add_epochs(seen)
     for source in manifest.plan.sources:
-        full, rest = divmod(source.draws, max(source.rows, 1))
+        full, rest = divmod(manifest.plan.written(source), max(source.rows, 1))
         wanted = [source.rows] * full + [rest] * bool(rest)
         here = {epoch: each for (name, epoch), each in found.items() if name == source.name}
         for epoch in sorted(here.keys() | set(range(len(wanted)))):
@@ -151,13 +151,15 @@ def _findings(out: Path, manifest: Manifest, seen: Sequence[ShardSeen], faults: 
         examples=examples,
         totals={name: totals.get(name, SideTotals()) for name in names},
         epochs={name: tuple(each.examples for (of, _), each in sorted(epochs.items()) if of == name) for name in names},
-        robot_frac=sum(shard.robot for shard in seen) / examples if examples else 0.0,
+        robot_frac=robot_fractions(manifest.plan, totals)[0],
         robot_frac_shards=(min(fractions), max(fractions)),
     )
 
 
 def _notes(expected: Expected) -> Iterator[str]:
-    """What could not be checked."""
+    """What could not be checked, and what figures mean."""
+    if expected.plan.parts:
+        yield "each row was written once: the robot share is that of the weights, all other figures are of the rows as they lie"
     if expected.tokenizer_note:
         yield f"ids were not compared with their texts: {expected.tokenizer_note}"
     elif expected.texts is None:

@@ -30,15 +30,15 @@ web:
 
 
 @pytest.fixture(scope="session")
-def mixture(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of the mixture in a format."""
+def mixture(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of the mixture in a format; overrides give other mixtures of the same rows."""
     folder = tmp_path_factory.mktemp("formats")
     (folder / "mixture.yaml").write_text(RECIPE.format(data=shared_data))
 
-    def build(name: str) -> Path:
-        out = folder / name
+    def build(name: str, *overrides: str) -> Path:
+        out = folder / "-".join((name, *overrides)).replace("/", "_")
         if not out.exists():
-            recipe = read_recipe(folder / "mixture.yaml", overrides=[f"shards.format={name}"])
+            recipe = read_recipe(folder / "mixture.yaml", overrides=[f"shards.format={name}", *overrides])
             build_plainly(recipe, Site(out))
         return out
 
