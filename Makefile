@@ -4,10 +4,13 @@ BIN := .venv/bin
 LOCK := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
-.PHONY: help demo test test-slow lint types bench schemas check lock clean
+# Outside the locks: wheels of one release differ from machine to machine (CPU, CUDA), and so do their hashes.
+TORCH ?= torch==2.13.0
+
+.PHONY: help demo test test-slow trainers test-trainers lint types bench schemas check lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .venv/run: requirements.lock pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv
@@ -20,6 +23,11 @@ help: ## Show this list
 	$(SELF)
 	@touch $@
 
+.venv/trainers: requirements-trainers.lock .venv/dev
+	$(LOCK) requirements-trainers.lock --no-deps
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@touch $@
+
 demo: .venv/run ## Make a small demo, mix it half robot, half web, and check it; offline
 	$(BIN)/rt2data demo demo --force
 	$(BIN)/rt2data build-mixture --robot-frac 0.5 --overwrite
@@ -30,6 +38,11 @@ test: .venv/dev ## Run the tests, but those marked slow
 
 test-slow: .venv/dev ## Run the long and heavy tests
 	$(BIN)/python -m pytest -m "slow and not bench"
+
+trainers: .venv/trainers ## Add torch, jax, Energon, grain, Hugging Face datasets and others to .venv
+
+test-trainers: .venv/trainers ## Read and train with them; a package that is missing fails
+	RT2DATA_TRAINERS=1 $(BIN)/python -m pytest -m "trainers and not bench"
 
 lint: .venv/dev ## Style and format
 	$(BIN)/ruff check .
@@ -49,6 +62,7 @@ bench: .venv/dev ## Measure speed and memory against named baselines
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
+	echo torch | uv pip compile pyproject.toml --group trainers --excludes /dev/stdin --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements-dev.lock -o requirements-trainers.lock
 
 clean: ## Remove what was made here
 	rm -rf .venv demo mixture dist bench-out
