@@ -1,6 +1,7 @@
 # Everything a newcomer or a machine runs. `make demo` and `make test` set up what they need in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= auto
 LOCK := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
@@ -34,7 +35,7 @@ demo: .venv/run ## Make a small demo, mix it half robot, half web, and check it;
 	$(BIN)/rt2data verify mixture
 
 test: .venv/dev ## Run the tests, but those marked slow
-	$(BIN)/python -m pytest -m "not bench and not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench and not slow"
 
 test-slow: .venv/dev ## Run the long and heavy tests
 	$(BIN)/python -m pytest -m "slow and not bench"

@@ -92,7 +92,6 @@ def _statistics(store: Store, split: str) -> dict[str, Any]:
 def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     """Write statistics and manifest into the staging folder and remove what was only needed while building."""
     manifest = make_manifest(job, shards)
-    write_whole(folder / "dataset_statistics.json", _pretty(dataset_statistics(job.plan, manifest.statistics)))
     manifest = _with_sidecars(folder, manifest)
     for shard in shards:
         (folder / f"info-{shard.index:06d}.json").unlink()
@@ -106,9 +105,17 @@ def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
     """Write what the format's readers need beside the shards, and the cards; the manifest that lists it all."""
     beside = Sidecars(folder)
     form = make_format(manifest.plan.format)
+    beside.write("dataset_statistics.json", _pretty(dataset_statistics(manifest.plan, manifest.statistics)))
     form.sidecars(beside, manifest)
     write_cards(beside, manifest, form)
+    beside.write("SHA256SUMS", checksums({shard.name: shard.sha256 for shard in manifest.shards}, beside.files))
     return msgspec.structs.replace(manifest, files=dict(sorted(beside.files.items())))
+
+
+def checksums(shards: Mapping[str, str], files: Mapping[str, SideFile]) -> bytes:
+    """What `sha256sum --check` reads: every file but the manifest, which comes last, and the card, which its owner may edit."""
+    found = {**shards, **{name: file.sha256 for name, file in files.items()}}
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())).encode()
 
 
 def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, Any]:

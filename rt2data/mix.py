@@ -77,6 +77,7 @@ class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     bytes: int
     xxh3_128: str
+    sha256: str
     sources: dict[str, SideTotals]
     fresh: bool = True  # False where an earlier run had written it
 
@@ -108,15 +109,14 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     with whole_file(path, direct=True) as file:
         writer = mixing.format.open(file, mixing.job.plan.action_dim)
         totals = mixing.fill(writer, order.index)
-        size, digest = writer.close()
+        digest = writer.close()
     if notes := writer.notes():
         write_whole(folder / note_name(order.index), notes)
     info = ShardInfo(
         name=path.name,
         index=order.index,
         examples=sum(t.examples for t in totals.values()),
-        bytes=size,
-        xxh3_128=digest,
+        **digest._asdict(),
         sources=totals,
     )
     write_whole(done, msgspec.json.encode(info))

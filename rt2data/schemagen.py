@@ -49,6 +49,13 @@ def manifest_schema() -> Schema:
     return _of_struct(Manifest)
 
 
+def stats_schema() -> Schema:
+    """What `rt2data stats --json` prints. For reports, and for whoever watches data by program."""
+    from rt2data.stats.model import Stats
+
+    return _of_struct(Stats)
+
+
 def _of_struct(struct: type) -> Schema:
     """The schema of a msgspec struct, with the struct itself at the top."""
     import msgspec
@@ -62,6 +69,7 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "example.schema.json": example_schema,
     "manifest.schema.json": manifest_schema,
     "recipe.schema.json": recipe_schema,
+    "stats.schema.json": stats_schema,
 }
 
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import xxhash
 
+from rt2data.digest import digest_file, digest_of
 from rt2data.publish import output_errors, produce_whole, write_whole
-
-CHUNK = 1 << 20
 
 
 class SideFile(msgspec.Struct, frozen=True):
@@ -20,6 +18,7 @@ class SideFile(msgspec.Struct, frozen=True):
 
     bytes: int
     xxh3_128: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Sidecars:
     def write(self, name: str, content: bytes) -> None:
         """A file whose content is at hand. Raises OutputError."""
         write_whole(self._place(name), content)
-        self.files[name] = SideFile(len(content), xxhash.xxh3_128_hexdigest(content))
+        self.files[name] = SideFile(*digest_of(content))
 
     def produce(self, name: str, produce: Callable[[Path], None]) -> None:
         """A file that a library writes under a name it is given. Raises OutputError."""
         produce_whole(self._place(name), produce)
-        self.files[name] = SideFile(*sized_hash(self.folder / name))
+        self.files[name] = SideFile(*digest_file(self.folder / name))
 
     def write_editable(self, name: str, content: bytes) -> None:
         """A file that its owner may edit or remove later: it is not listed. Raises OutputError."""
@@ -60,14 +59,3 @@ class Sidecars:
 def note_name(index: int) -> str:
     """File name of a shard's notes, which are there only while the output is built."""
     return f"note-{index:06d}"
-
-
-def sized_hash(path: Path) -> tuple[int, str]:
-    """Size and xxh3-128 of a file's bytes. Raises OSError."""
-    digest, size = xxhash.xxh3_128(), 0
-    buffer = memoryview(bytearray(CHUNK))
-    with path.open("rb", buffering=0) as file:
-        while got := file.readinto(buffer):
-            digest.update(buffer[:got])
-            size += got
-    return size, digest.hexdigest()

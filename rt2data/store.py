@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -221,12 +221,13 @@ class Store:
     def column(self, split: str, name: str) -> pa.ChunkedArray:
         """One whole column of a split."""
         paths = [rows_file(self.path, split, number) for number in range(len(self.info.splits[split].files))]
-        return pa.concat_tables([_read_column(path, name) for path in paths]).column(name)
+        return pa.concat_tables([read_columns(path, [name]) for path in paths]).column(name)
 
 
-def _read_column(path: Path, name: str) -> pa.Table:
+def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """Some columns of a file of rows, in the order of the file. Raises DataError where it cannot be read."""
     with _readable(path):
-        return pq.read_table(path, columns=[name], use_threads=False, page_checksum_verification=True)
+        return pq.read_table(path, columns=list(names), use_threads=False, page_checksum_verification=True)
 
 
 def unchanged(stamp: Stamp) -> bool:
@@ -254,7 +255,23 @@ def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float3
     return np.asarray(flat.flatten(), dtype=np.float32).reshape(-1, width)
 
 
-def as_rows(table: pa.Table, info: StoreInfo, epochs: I64) -> Rows:
+class Shape(Protocol):
+    """What is known of all rows of a source."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def action_dim(self) -> int: ...
+
+    @property
+    def state_dim(self) -> int: ...
+
+
+def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
     """A table of rows as the renderer takes it."""
     return Rows(
         source=info.name,

@@ -90,12 +90,12 @@ def rewrite(out: Path, edit: Edit, name: str = SHARD) -> None:
                 record if isinstance(record, bytes) else json.dumps(record).encode(),
             )
             room[:] = each["image"]
-        size, digest = writer.close()
+        digest = writer.close()
 
     def reseal(manifest: dict[str, Any]) -> None:
         entry = next(s for s in manifest["shards"] if s["name"] == name)
-        manifest["bytes"] += size - entry["bytes"]
-        entry |= {"bytes": size, "xxh3_128": digest}
+        manifest["bytes"] += digest.bytes - entry["bytes"]
+        entry |= digest._asdict()
 
     edit_manifest(out, reseal)
 

@@ -5,7 +5,8 @@ Beam is imported late: its import takes seconds, in which the pool is already at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rt2data.beam.local import LocalRun, local_run
@@ -16,6 +17,7 @@ from rt2data.manifest import Manifest, read_manifest
 from rt2data.mix import write_shard
 from rt2data.prepare import prepare_unit
 from rt2data.recipe import Recipe
+from rt2data.store import Store
 
 Listener = Callable[[Any], None]
 
@@ -40,13 +42,26 @@ def build_locally(recipe: Recipe, site: Site, pool: Pool, on_result: Listener = 
 
 def plan_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Job:
     """Prepare what is not prepared yet and decide; write nothing else."""
+    with _prepared(recipe, pool, on_result) as stores:
+        return decide(recipe, stores, allow_bad)
+
+
+def prepare_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf) -> dict[str, Store]:
+    """Prepare what is not prepared yet; the stores of all sources that are needed, by name."""
+    with _prepared(recipe, pool, on_result) as stores:
+        return stores
+
+
+@contextmanager
+def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[str, Store]]:
+    """The stores, ready; those that were written just now are held meanwhile."""
     with preparations(recipe, recipe.store_folder.absolute(), on_result) as todo, local_run(pool, on_result) as run:
         _head_start(run, todo)
         if not all(p.ready for p in todo):
             from rt2data.beam.graph import PrepareSources
 
             _run_here(run, lambda pipeline: pipeline | PrepareSources(tuple(todo), run.name))
-        return decide(recipe, {p.name: p.store for p in todo}, allow_bad)
+        yield {p.name: p.store for p in todo}
 
 
 def _head_start(run: LocalRun, todo: list[Preparation]) -> None:

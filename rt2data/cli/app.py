@@ -192,6 +192,35 @@ def inspect(
 StoreRoot = Annotated[Path | None, typer.Option("--store", help="Folder of prepared stores. Default: $RT2DATA_STORE or the cache.")]
 
 
+class ShapeChoice(StrEnum):
+    """Whose statistics."""
+
+    openvla = "openvla"
+    octo = "octo"
+    openpi = "openpi"
+    lerobot = "lerobot"
+
+
+@app.command(epilog="Example: rt2data stats mixture")
+def stats(
+    path: Annotated[Path, typer.Argument(help="A source, a prepared store, a recipe or a mixture.")] = Path("mixture.yaml"),
+    split: Annotated[str | None, typer.Option(help="Only this split. Default: all.")] = None,
+    codec: Annotated[str | None, typer.Option(help="Codec for actions. Default: the recipe's, or rt2.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe that says how the rows of a store become tokens.")] = None,
+    shape: Annotated[ShapeChoice | None, typer.Option("--as", help="Print statistics as this trainer reads them.")] = None,
+    store: StoreRoot = None,
+    workers: Workers = None,
+    pool: Pool = PoolChoice.processes,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what it looks like in numbers: actions, episodes, text, pictures, tokens, shares; and what to look at before paying."""
+    from rt2data.cli.stats import Asked
+    from rt2data.cli.stats import stats as show
+
+    show(Asked(path, split, codec, recipe, store, shape.value if shape else None, workers, pool.value, json, quiet))
+
+
 @store_app.command("list", epilog="Example: rt2data store list")
 def store_list(store: StoreRoot = None, json: Json = False) -> None:
     """List the prepared stores, with their size and whether a build can still use them."""

@@ -40,7 +40,10 @@ class Count:
         spent = max(time.monotonic() - self.started, 1e-3)
         fresh = self.done - self.kept
         left = spent / fresh * (self.total - self.done) if fresh else 0.0
-        parts = [f"{self.done}/{self.total}", f"{self.examples / spent:,.0f} examples/s", f"{size(self.bytes / spent)}/s"]
+        parts = [f"{self.done}/{self.total}"]
+        parts += (
+            [f"{self.examples / spent:,.0f} examples/s", f"{size(self.bytes / spent)}/s"] if self.examples or self.bytes else []
+        )
         parts += [f"{self.rejects:,} rejects"] if self.rejects else []
         parts += [f"{self.kept} done before"] if self.kept else []
         parts += [f"{left:.0f} s left"] if self.done < self.total else [f"{spent:.1f} s"]

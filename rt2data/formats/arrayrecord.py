@@ -13,11 +13,11 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rt2data.digest import Digest, digest_file
 from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.formats.base import Format, Member, Reading, ShardWriter
 from rt2data.formats.flat import flatten
 from rt2data.formats.tfds import decode_columns, decode_payload, encode_head
-from rt2data.sidecars import sized_hash
 
 if TYPE_CHECKING:
     from rt2data.manifest import Manifest
@@ -72,12 +72,12 @@ class ArrayRecordShard(ShardWriter):
         except (RuntimeError, ValueError) as error:
             raise OutputError(f"cannot write: {error}", self._name, "free some space and run the same command again") from error
 
-    def close(self) -> tuple[int, str]:
+    def close(self) -> Digest:
         """The last record and the index; the bytes are the library's, so they are read again to be hashed."""
         self._flush()
         with self._writing():
             self._writer.close()
-        return sized_hash(Path(self._name))
+        return digest_file(Path(self._name))
 
 
 class ArrayRecord(Format):

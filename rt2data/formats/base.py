@@ -10,6 +10,8 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rt2data.digest import Digest
+
 if TYPE_CHECKING:
     from rt2data.manifest import Manifest
     from rt2data.sidecars import Sidecars
@@ -53,8 +55,8 @@ class ShardWriter(ABC):
         """Add an example; gives the room, exactly `image_bytes` long, that its picture is to be read into before the next call."""
 
     @abstractmethod
-    def close(self) -> tuple[int, str]:
-        """Finish the shard: its size in bytes and its xxh3-128."""
+    def close(self) -> Digest:
+        """Finish the shard: its size in bytes and its hashes."""
 
     def notes(self) -> bytes:
         """What the format's sidecars need to know of this shard, so that it is not read again; kept until the output is sealed."""

@@ -12,7 +12,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 
-import xxhash
+from rt2data.digest import Digest, Digester
 
 CHUNK = 8 << 20
 BLOCK = 4096
@@ -28,7 +28,7 @@ class ChunkWriter:
     """Hands out rooms to fill, one after another; a room is valid until the next is asked for."""
 
     def __init__(self, file: FileIO, chunk: int = CHUNK) -> None:
-        self._file, self._hash = file, xxhash.xxh3_128()
+        self._file, self._seen = file, Digester()
         self._filling, self._resting = aligned(chunk), aligned(chunk)
         self._used = self._written = 0
         self._writer = ThreadPoolExecutor(1)
@@ -59,7 +59,7 @@ class ChunkWriter:
         self._writing = self._writer.submit(self._write, full[:whole])
 
     def _write(self, part: memoryview) -> None:
-        self._hash.update(part)
+        self._seen.update(part)
         while part:
             part = part[self._file.write(part) :]
 
@@ -68,15 +68,15 @@ class ChunkWriter:
         if self._writing is not None:
             self._writing.result()
 
-    def close(self) -> tuple[int, str]:
-        """Size and xxh3-128 of all that was written."""
+    def close(self) -> Digest:
+        """Of all that was written."""
         self._wait()
         whole = self._used // BLOCK * BLOCK
         self._write(self._filling[:whole])
         _leave_direct(self._file)
         self._write(self._filling[whole : self._used])
         self._writer.shutdown()
-        return self.size, self._hash.hexdigest()
+        return self._seen.digest()
 
 
 def _leave_direct(file: FileIO) -> None:

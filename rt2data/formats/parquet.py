@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rt2data.digest import Digest
 from rt2data.errors import DataError
 from rt2data.formats.base import Format, Member, Reading, ShardWriter
 from rt2data.formats.chunks import ChunkWriter, aligned
@@ -131,7 +132,7 @@ class ParquetShard(ShardWriter):
         pictures = pa.Array.from_buffers(pa.binary(), len(ends), [None, offsets, pa.py_buffer(self._pictures)])
         return pa.StructArray.from_arrays([pictures, pa.array(paths)], ["bytes", "path"])
 
-    def close(self) -> tuple[int, str]:
+    def close(self) -> Digest:
         """The last row group and the footer."""
         if self._rows:
             self._flush()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from rt2data.digest import Digest
 from rt2data.errors import DataError
 from rt2data.formats.base import Format, Member, Reading, ShardWriter
 from rt2data.formats.chunks import ChunkWriter
@@ -104,7 +105,7 @@ class TfrecordWriter(ShardWriter):
         if self._last is not None:
             self._last[-FOOTER:] = _CRC.pack(masked_crc(bytes(self._last[HEADER:-FOOTER])))
 
-    def close(self) -> tuple[int, str]:
+    def close(self) -> Digest:
         """The last checksum; the format has no end mark."""
         self._finish()
         return self._out.close()

@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rt2data.digest import Digest
 from rt2data.errors import DataError
 from rt2data.formats.base import Format, Member, Reading, ShardWriter
 from rt2data.formats.chunks import ChunkWriter
@@ -69,7 +70,7 @@ class TarWriter(ShardWriter):
         room[start + len(record) :] = bytes(len(room) - start - len(record))
         return room[HEADER : HEADER + image_bytes]
 
-    def close(self) -> tuple[int, str]:
+    def close(self) -> Digest:
         """End of archive: two empty blocks, then padding to a whole tar record."""
         end = 2 * HEADER
         end += -(self._out.size + end) % tarfile.RECORDSIZE

@@ -18,7 +18,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """All of these are values."""
 
 
-class Spread(Frozen):
+class Spread(Frozen, frozen=True):
     """How some whole or real numbers lie: lengths of episodes, of texts, of token lists, sizes of pictures."""
 
     count: int = 0
@@ -32,7 +32,7 @@ class Spread(Frozen):
     max: float = 0.0
 
 
-class Numbers(Frozen):
+class Numbers(Frozen, frozen=True):
     """One dimension of actions or states. NaN and Inf are counted apart and in no other figure."""
 
     name: str
@@ -49,12 +49,14 @@ class Numbers(Frozen):
     q95: float
     q99: float
     zeros: float  # share of values that are exactly 0
-    top: float  # share of the commonest value
+    top: float  # share of the commonest value; exact from 1/64 up, below that it is at least this
     dead: bool  # all values are the same
-    sparse: bool  # not dead, but q01 == q99: scaling by quantiles would blow it up
+    sparse: bool  # not dead, but q01 is (almost) q99: scaling by quantiles would blow it up
+    q10: float = 0.0
+    q90: float = 0.0
 
 
-class Coded(Frozen):
+class Coded(Frozen, frozen=True):
     """One dimension of actions as a codec writes it."""
 
     name: str
@@ -70,7 +72,7 @@ class Coded(Frozen):
     zero_offset: float  # what an action of exactly 0 comes back as
 
 
-class Gripper(Frozen):
+class Gripper(Frozen, frozen=True):
     """What the gripper's dimension does."""
 
     name: str
@@ -81,7 +83,7 @@ class Gripper(Frozen):
     measured: str | None  # the state dimension that is taken for the opening
 
 
-class Motion(Frozen):
+class Motion(Frozen, frozen=True):
     """How commands and states go together, per dimension that both have: evidence of delta, absolute, lag and wrapping."""
 
     action: str
@@ -90,17 +92,20 @@ class Motion(Frozen):
     absolute: float  # correlation of a[t] with s[t+1]
     lag: int  # shift in -3..3 at which |correlation with the delta| is largest; 0 is right
     wraps: int  # steps at which the state jumps by more than pi
+    best: float = 0.0  # correlation with the delta at that shift
+    steps: int = 0  # pairs of neighbouring steps that `delta` is of
 
 
-class Actions(Frozen):
+class Actions(Frozen, frozen=True):
     """What the actions of one source look like."""
 
     space: str
     codec: str  # name/version
     dims: tuple[Numbers, ...]
     coded: tuple[Coded, ...]  # without the codec's own word for terminate
-    noop: float  # share of steps that move nothing: every dimension but the gripper's within 1e-4 of 0, gripper unchanged
-    absolute: bool  # the space says that actions are positions: then `noop` compares with the step before
+    noop: float  # share of steps that move nothing: norm of all dimensions but the gripper's below 1e-4, gripper unchanged
+    absolute: bool  # actions are positions: then `noop` is of the difference from the step before. The space says so in its
+    # title or frame ("absolute"); for a space of any size, that has no words for it, the correlations with the state say it
     terminate: int  # steps that end a task
     repeated: float  # share of steps whose action equals the one before
     gripper: Gripper | None
@@ -108,7 +113,7 @@ class Actions(Frozen):
     correlation: tuple[tuple[float, ...], ...]  # of the dimensions with each other
 
 
-class Episodes(Frozen):
+class Episodes(Frozen, frozen=True):
     """Episodes of a robot source."""
 
     count: int
@@ -122,7 +127,7 @@ class Episodes(Frozen):
     gaps: int  # intervals of more than 1.5 medians
 
 
-class Text(Frozen):
+class Text(Frozen, frozen=True):
     """Instructions or questions, or answers."""
 
     rows: int
@@ -134,7 +139,7 @@ class Text(Frozen):
     top: tuple[tuple[str, int], ...]  # the 20 commonest
 
 
-class Tokens(Frozen):
+class Tokens(Frozen, frozen=True):
     """Lengths in tokens, as trained on."""
 
     prompt: Spread
@@ -146,7 +151,7 @@ class Tokens(Frozen):
     whole_lengths: tuple[tuple[int, int], ...]
 
 
-class Camera(Frozen):
+class Camera(Frozen, frozen=True):
     """Pictures of one camera, from their headers and hashes."""
 
     name: str
@@ -159,7 +164,7 @@ class Camera(Frozen):
     bytes: Spread
 
 
-class Lost(Frozen):
+class Lost(Frozen, frozen=True):
     """What was left out for one reason."""
 
     reason: str
@@ -168,7 +173,7 @@ class Lost(Frozen):
     example: str = ""  # where one of them lies
 
 
-class Warn(Frozen):
+class Warn(Frozen, frozen=True):
     """Something to look at before paying."""
 
     code: str  # snake_case, stable: dead_dimension, inverted_gripper, blank_text, black_camera, ...
@@ -178,8 +183,8 @@ class Warn(Frozen):
     do: str
 
 
-class SourceStats(Frozen):
-    """One split of one source."""
+class SourceStats(Frozen, frozen=True):
+    """One split of one source. Of a mixture: its rows that were drawn, each once; tokens are of all examples."""
 
     name: str
     kind: Kind
@@ -198,11 +203,11 @@ class SourceStats(Frozen):
     answers_each: Spread | None  # answers to each question
     tokens: Tokens | None  # None where no recipe says how text becomes tokens
     cameras: tuple[Camera, ...]
-    lost: tuple[Lost, ...]
-    conversions: dict[str, int]  # pictures that had to be made, by rule
+    lost: tuple[Lost, ...]  # of the whole source, told with its first split
+    conversions: dict[str, int]  # pictures that had to be made, by rule; told with its first split
 
 
-class Share(Frozen):
+class Share(Frozen, frozen=True):
     """What one source is of a mixture."""
 
     source: str
@@ -217,7 +222,7 @@ class Share(Frozen):
     unique: int  # rows that are drawn at least once
 
 
-class Window(Frozen):
+class Window(Frozen, frozen=True):
     """How far the robot share strays in runs of so many examples."""
 
     examples: int
@@ -225,7 +230,7 @@ class Window(Frozen):
     mean: float
 
 
-class MixtureStats(Frozen):
+class MixtureStats(Frozen, frozen=True):
     """What a mixture is made of."""
 
     examples: int
@@ -244,7 +249,7 @@ class MixtureStats(Frozen):
     fingerprint: str
 
 
-class Leak(Frozen):
+class Leak(Frozen, frozen=True):
     """What two splits, or two sources, have in common."""
 
     what: Literal["group", "picture", "text_and_picture"]
@@ -254,7 +259,7 @@ class Leak(Frozen):
     example: str
 
 
-class Stats(Frozen):
+class Stats(Frozen, frozen=True):
     """All of it."""
 
     version: int

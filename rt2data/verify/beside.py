@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
+from rt2data.digest import sized_hash
 from rt2data.manifest import Manifest
-from rt2data.sidecars import sized_hash
 from rt2data.verify.findings import MANIFEST, STATISTICS, Fault
 
 CARD = "README.md"

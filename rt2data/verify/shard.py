@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rt2data.digest import sized_hash
 from rt2data.errors import DataError
 from rt2data.formats.base import Member
 from rt2data.mix import ShardInfo, SideTotals, shard_sources
 from rt2data.order import I64
-from rt2data.sidecars import sized_hash
 from rt2data.verify.expected import Expected, open_expected
 from rt2data.verify.findings import Fault, ShardSeen
 from rt2data.verify.records import UNKNOWN, Reading

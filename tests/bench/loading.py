@@ -66,6 +66,15 @@ def webdataset(out: str) -> Iterable[Any]:
 
 def tfds(log: str) -> Iterable[Any]:
     """The log itself as VLA trainers read it: steps flattened, shuffled while still encoded, decoded and resized, in batches."""
+    return _tfds(log, "bilinear")
+
+
+def tfds_lanczos(log: str) -> Iterable[Any]:
+    """The same with the filter of OpenVLA's and Octo's loaders."""
+    return _tfds(log, "lanczos3")
+
+
+def _tfds(log: str, method: str) -> Iterable[Any]:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
     import tensorflow_datasets
@@ -75,7 +84,7 @@ def tfds(log: str) -> Iterable[Any]:
 
     def ready(step: Any) -> Any:
         picture = tf.io.decode_jpeg(step["observation"]["image_0"], channels=3)
-        picture = tf.image.resize(picture, (SIDE, SIDE), antialias=True)
+        picture = tf.image.resize(picture, (SIDE, SIDE), method, antialias=True)
         kept = {name: step[name] for name in ("action", "language_instruction", "is_first", "is_last", "is_terminal")}
         return kept | {
             "picture": tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8),
@@ -86,7 +95,7 @@ def tfds(log: str) -> Iterable[Any]:
     return steps.map(ready, num_parallel_calls=1).batch(BATCH).prefetch(1).as_numpy_iterator()
 
 
-WAYS = {way.__name__: way for way in (load, load_small, load_records, torch, webdataset, tfds)}
+WAYS = {way.__name__: way for way in (load, load_small, load_records, torch, webdataset, tfds, tfds_lanczos)}
 
 
 def main() -> None:

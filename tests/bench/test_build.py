@@ -117,7 +117,7 @@ def test_memory_does_not_grow(bench_folder: Path) -> None:
 
 
 def test_remix_needs_no_pictures_made_again(bench_folder: Path) -> None:
-    place = recipe(bench_folder / "resize", log_of(bench_folder, 0.5, 50_000))
+    place = recipe(bench_folder / "resize", log_of(bench_folder, GIGABYTES, 50_000))
     text = (place / "mixture.yaml").read_text()
     (place / "mixture.yaml").write_text(text.replace("kind: rlds", "kind: rlds, images: {resize: 224}"))
     first, again = build(place), build(place, "--robot-frac", "1", "--seed", "1")

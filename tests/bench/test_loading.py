@@ -20,19 +20,22 @@ pytestmark = pytest.mark.bench
 SECONDS = 8
 
 
-def test_loading_speed(bench_folder: Path) -> None:
-    log = log_of(bench_folder, GIGABYTES, 50_000)
-    paths = dict.fromkeys(WAYS, _built(bench_folder / "loading", log)) | {"tfds": log}
-    paths["load_small"] = _built(bench_folder / "loading-small", log, f", images: {{resize: {SIDE}}}")
+@pytest.mark.parametrize("picture", [50_000, 20_000])
+def test_loading_speed(bench_folder: Path, picture: int) -> None:
+    """Pictures of 50 KB are 384 pixels wide, those of 20 KB 256."""
+    log = log_of(bench_folder, GIGABYTES, picture)
+    paths = dict.fromkeys(WAYS, _built(bench_folder / f"loading-{picture}", log)) | {"tfds": log, "tfds_lanczos": log}
+    paths["load_small"] = _built(bench_folder / f"loading-small-{picture}", log, f", images: {{resize: {SIDE}}}")
     ways = [way for way in WAYS if way != "torch" or find_spec("torch")]
     found = {way: [_fed(way, paths[way], bench_folder) for _ in range(ROUNDS)] for way in ways}
     rates = {way: middle([rate for rate, _ in runs]) for way, runs in found.items()}
     memory = {way: middle([taken.peak_pss / 1e6 for _, taken in runs]) for way, runs in found.items()}
-    print(f"\n50 KB pictures to {SIDE} x {SIDE} on one core; tfds shuffles {BUFFER:,} encoded steps:")
+    print(f"\n{picture // 1000} KB pictures to {SIDE} x {SIDE} on one core; tfds shuffles {BUFFER:,} encoded steps:")
     for way in ways:
         times = f"{rates[way] / rates['tfds']:5.1f} x tfds, memory {memory[way] / memory['tfds']:.2f} of it"
         print(f"  {way:14} {rates[way]:8,.0f} examples/s {memory[way]:8,.0f} MB   {times}   {WAYS[way].__doc__}")
-    _keep(bench_folder, "loading", {f"{way}_per_s": rates[way] for way in ways} | {f"{way}_mb": memory[way] for way in ways})
+    figures = {f"{way}_per_s": rates[way] for way in ways} | {f"{way}_mb": memory[way] for way in ways}
+    _keep(bench_folder, f"loading-{picture}", figures)
 
 
 def _built(place: Path, log: Path, more: str = "") -> Path:

@@ -17,6 +17,7 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rt2data.digest import Digest
 from rt2data.errors import DataError, OutputError
 from rt2data.formats import chunks
 from rt2data.formats.base import FORMATS, Format, make_format
@@ -117,7 +118,7 @@ def form(request: pytest.FixtureRequest) -> Format:
     return make_format(request.param)
 
 
-def lay(form: Format, file: FileIO, examples: tuple[Placed, ...]) -> tuple[int, str]:
+def lay(form: Format, file: FileIO, examples: tuple[Placed, ...]) -> Digest:
     """Write all examples; the picture comes after its room, as it is read from a file."""
     writer = form.open(file, WIDTH)
     for each in examples:
@@ -139,8 +140,8 @@ def write(form: Format, folder: Path, examples: tuple[Placed, ...]) -> tuple[Pat
     """A new shard: its path, and the size and hash that its writer gave."""
     path = folder / f"{next(_number)}.{form.extension}"
     with FileIO(path, "wb") as file:
-        size, digest = lay(form, file, examples)
-    return path, size, digest
+        seen = lay(form, file, examples)
+    return path, seen.bytes, seen.xxh3_128
 
 
 def read(form: Format, path: Path) -> list[Placed]:

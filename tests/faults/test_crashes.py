@@ -170,9 +170,9 @@ def killed_inside(place: Place, seconds: float, victims: Callable[[Running], lis
     ("victims", "seconds"),
     [
         (first_worker, 0.3),
-        *[pytest.param(first_worker, random.Random(f"worker/{n}").uniform(0, 2), marks=slow) for n in range(4)],
-        *[pytest.param(workers, random.Random(f"both/{n}").uniform(0, 2), marks=slow) for n in range(2)],
-        *[pytest.param(fork_server, random.Random(f"server/{n}").uniform(0, 2), marks=slow) for n in range(2)],
+        *[pytest.param(first_worker, random.Random(f"worker/{n}").uniform(0, 2), marks=slow) for n in range(12)],
+        *[pytest.param(workers, random.Random(f"both/{n}").uniform(0, 2), marks=slow) for n in range(4)],
+        *[pytest.param(fork_server, random.Random(f"server/{n}").uniform(0, 2), marks=slow) for n in range(4)],
     ],
 )
 def test_workers_are_killed(place: Place, many: Place, victims: Callable[[Running], list[int]], seconds: float) -> None:

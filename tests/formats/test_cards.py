@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +54,19 @@ def test_a_card_tells_licences_shares_and_how_to_read(out: Path) -> None:
 def test_a_card_may_be_edited(out: Path) -> None:
     (out / "README.md").write_text("ours now")
     assert verify(out).ok
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="there is no sha256sum command")
+def test_sha256sum_checks_every_file(out: Path) -> None:
+    """But the manifest, which is written last, and the card."""
+    run = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=out, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    checked = {line.removesuffix(": OK") for line in run.stdout.splitlines()}
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert there - checked == {"SHA256SUMS", "manifest.json", "README.md"}
+    with (out / read_manifest(out).shards[0].name).open("r+b") as shard:
+        shard.write(b"?")
+    assert subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=out, capture_output=True).returncode == 1
 
 
 def test_the_pattern_matches_all_shards_and_nothing_else(out: Path) -> None:

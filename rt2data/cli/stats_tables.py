@@ -1,0 +1,176 @@
+"""Statistics as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rt2data.cli.console import number, size, table
+from rt2data.stats.model import Actions, MixtureStats, SourceStats, Spread, Stats, Text
+from rt2data.text.clean import one_line
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+WIDE = 16
+"""Columns of a small histogram."""
+
+
+def show(stats: Stats) -> None:
+    """Warnings on top, then sources, dimensions, episodes, text, cameras, tokens, the mixture."""
+    print(f"{stats.what} {one_line(stats.path, 1000)}")
+    _warnings(stats)
+    _sources(stats.sources)
+    for source in stats.sources:
+        if source.actions is not None:
+            _dimensions(source, source.actions)
+    _episodes([source for source in stats.sources if source.episodes is not None])
+    _texts(stats.sources)
+    _cameras(stats.sources)
+    _tokens([source for source in stats.sources if source.tokens is not None])
+    if stats.mixture is not None:
+        _mixture(stats.mixture)
+
+
+def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> None:
+    if rows:
+        print()
+        table(title, columns, rows, left)
+
+
+def _warnings(stats: Stats) -> None:
+    for warn in stats.warnings:
+        about = f"{warn.source}: " if warn.source else ""
+        print(one_line(f"{warn.level}: {about}{warn.what} -> {warn.do} [{warn.code}]", 600))
+
+
+def _name(source: SourceStats) -> str:
+    return f"{source.name}/{source.split}"
+
+
+def _sources(sources: Sequence[SourceStats]) -> None:
+    rows = []
+    for s in sources:
+        lost = sum(lost.count for lost in s.lost)
+        rows.append((_name(s), s.kind, s.source, number(s.rows), number(s.groups), size(s.image_bytes), number(lost)))
+    _section("sources", ("source", "side", "kind", "rows", "episodes/images", "pictures", "left out"), rows, left=3)
+
+
+def _dimensions(source: SourceStats, actions: Actions) -> None:
+    coded = {each.name: each for each in actions.coded}
+    rows = []
+    for dim in actions.dims:
+        figures = [f"{value:.4g}" for value in (dim.mean, dim.std, dim.min, dim.q01, dim.q50, dim.q99, dim.max)]
+        zeros, each = f"{dim.zeros:.1%}", coded.get(dim.name)
+        if each is None:
+            rows.append((dim.name, dim.unit, *figures, zeros, "", "", ""))
+        else:
+            clipped = f"{each.clipped_low + each.clipped_high:.1%}"
+            rows.append((dim.name, dim.unit, *figures, zeros, clipped, f"{each.entropy:.2f}", histogram(each.bins)))
+    columns = ("action", "unit", "mean", "std", "min", "q01", "median", "q99", "max", "zero", "clipped", "bits", "bins")
+    how = f", {actions.codec}" if actions.codec else ""
+    _section(f"{_name(source)}: {actions.space}{how}", columns, rows, left=2)
+    state = [
+        (dim.name, *(f"{v:.4g}" for v in (dim.mean, dim.std, dim.min, dim.q01, dim.q50, dim.q99, dim.max)), f"{dim.zeros:.1%}")
+        for dim in source.state
+    ]
+    _section(f"{_name(source)}: state", ("state", "mean", "std", "min", "q01", "median", "q99", "max", "zero"), state)
+    _motion(source, actions)
+
+
+def _motion(source: SourceStats, actions: Actions) -> None:
+    rows = [
+        (m.action, m.state, f"{m.delta:.2f}", f"{m.absolute:.2f}", f"{m.lag:+d}" if m.lag else "0", number(m.wraps))
+        for m in actions.motion
+    ]
+    _section(f"{_name(source)}: actions with states", ("action", "state", "delta", "absolute", "lag", "wraps"), rows, left=2)
+    still, again = f"{actions.noop:.1%} of the steps move nothing", f"{actions.repeated:.1%} repeat the action before"
+    print(f"\n{one_line(_name(source))}: {still}, {again}, {actions.terminate:,} end a task")
+    if actions.gripper is not None:
+        g = actions.gripper
+        agrees = "" if g.agrees is None else f", correlation with the change of {g.measured} {g.agrees:.2f}"
+        print(f"{g.name}: {g.transitions.mean:.3g} changes an episode, {g.binary:.0%} at an end{agrees}")
+
+
+def histogram(bins: Sequence[int]) -> str:
+    """Counts as little blocks; a column that has any is never blank."""
+    step = -(-len(bins) // WIDE)
+    heights = [sum(bins[at : at + step]) for at in range(0, len(bins), step)]
+    top = max(heights, default=0)
+    return "".join(BLOCKS[-(-height * (len(BLOCKS) - 1) // top)] if height else BLOCKS[0] for height in heights)
+
+
+def _spread(found: Spread) -> tuple[str, ...]:
+    return tuple(
+        number(round(v, 2) if v % 1 else int(v)) for v in (found.min, found.p05, found.p50, found.p95, found.p99, found.max)
+    )
+
+
+def _episodes(sources: Sequence[SourceStats]) -> None:
+    rows = []
+    for s in sources:
+        e = s.episodes
+        assert e is not None
+        rate = "" if e.fps is None else f"{e.fps:.3g}"
+        rows.append((_name(s), number(e.count), *_spread(e.steps), number(e.short), number(e.incomplete), rate, number(e.gaps)))
+    columns = ("episodes", "count", "least", "p05", "median", "p95", "p99", "most", "short", "torn", "Hz", "gaps")
+    _section("", columns, rows)
+
+
+def _texts(sources: Sequence[SourceStats]) -> None:
+    found = [(_name(s), "instructions" if s.kind == "robot" else "questions", s.text) for s in sources]
+    found += [(_name(s), "answers", s.answers) for s in sources if s.answers is not None]
+    rows = [(name, what, *_text(text)) for name, what, text in found]
+    columns = ("text", "", "rows", "different", "blank", "not ASCII", "words", "most", "the commonest")
+    _section("", columns, rows, left=2)
+
+
+def _text(text: Text) -> tuple[str, ...]:
+    top = ", ".join(f"{one_line(said, 40)} ({times:,})" for said, times in text.top[:2])
+    figures = (number(text.rows), number(text.unique), number(text.blank), number(text.non_ascii))
+    return (*figures, number(round(text.words.mean, 2)), number(int(text.words.max)), top)
+
+
+def _cameras(sources: Sequence[SourceStats]) -> None:
+    rows = []
+    for s in sources:
+        for c in s.cameras:
+            kinds, shapes = ", ".join(c.kinds), ", ".join(f"{width}x{height}" for width, height, _ in c.sizes[:3])
+            counts = (number(c.pictures), number(c.unique), number(c.commonest))
+            rows.append((_name(s), c.name, "used" if c.used else "", kinds, shapes, *counts, size(c.bytes.mean)))
+    _section("", ("pictures", "camera", "", "kind", "size", "pictures", "different", "commonest", "mean"), rows, left=5)
+
+
+def _tokens(sources: Sequence[SourceStats]) -> None:
+    rows = []
+    for s in sources:
+        assert s.tokens is not None
+        limit = "none" if s.tokens.limit is None else number(s.tokens.limit)
+        for what in ("prompt", "target", "whole"):
+            over = number(s.tokens.over) if what == "whole" else ""
+            rows.append((_name(s), what, *_spread(getattr(s.tokens, what)), limit if what == "whole" else "", over))
+    columns = ("tokens", "", "least", "p05", "median", "p95", "p99", "most", "limit", "above")
+    _section("", columns, rows, left=2)
+
+
+def _mixture(mixture: MixtureStats) -> None:
+    tokens = max(sum(share.tokens for share in mixture.shares), 1)
+    learned = max(sum(share.learned_tokens for share in mixture.shares), 1)
+    rows = [
+        (
+            share.source,
+            share.kind,
+            f"{share.asked:.2%}",
+            f"{share.examples / max(mixture.examples, 1):.2%}",
+            f"{share.tokens / tokens:.2%}",
+            f"{share.learned_tokens / learned:.2%}",
+            number(share.epochs),
+            number(share.unique),
+            number(share.unseen),
+            size(share.image_bytes),
+        )
+        for share in mixture.shares
+    ]
+    columns = ("mixture", "side", "asked", "examples", "tokens", "learned", "epochs", "unique", "unseen", "pictures")
+    _section("", columns, rows, left=2)
+    shape = f"{mixture.examples:,} examples in {mixture.shards:,} shards, {size(mixture.bytes)}"
+    print(f"\n{shape}; robot share {mixture.asked_robot:.2%} asked")
+    strayed = [f"{window.worst:.2%} in {window.examples}" for window in mixture.windows]
+    print(f"it strays by at most {', '.join([*strayed, f'{mixture.shard_worst:.2%} in a shard'])}")

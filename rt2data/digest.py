@@ -1,0 +1,64 @@
+"""What is known of a file's bytes: how many, xxh3-128 to check them quickly, sha256 for tools that know only that."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import xxhash
+
+CHUNK = 1 << 20
+
+
+class Digest(NamedTuple):
+    """Size and hashes of some bytes."""
+
+    bytes: int
+    xxh3_128: str
+    sha256: str
+
+
+class Digester:
+    """Bytes that are seen part by part."""
+
+    def __init__(self) -> None:
+        self._bytes, self._xxh3, self._sha256 = 0, xxhash.xxh3_128(), hashlib.sha256()
+
+    def update(self, part: bytes | memoryview) -> None:
+        """The next bytes."""
+        self._bytes += len(part)
+        self._xxh3.update(part)
+        self._sha256.update(part)
+
+    def digest(self) -> Digest:
+        """Of all bytes so far."""
+        return Digest(self._bytes, self._xxh3.hexdigest(), self._sha256.hexdigest())
+
+
+def digest_of(content: bytes) -> Digest:
+    """Of bytes that are at hand."""
+    seen = Digester()
+    seen.update(content)
+    return seen.digest()
+
+
+def digest_file(path: Path) -> Digest:
+    """Of a file. Raises OSError."""
+    seen = Digester()
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(CHUNK))
+        while got := file.readinto(buffer):
+            seen.update(buffer[:got])
+    return seen.digest()
+
+
+def sized_hash(path: Path) -> tuple[int, str]:
+    """Size and xxh3-128 of a file's bytes, which is all that checking needs. Raises OSError."""
+    seen, size = xxhash.xxh3_128(), 0
+    buffer = memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while got := file.readinto(buffer):
+            seen.update(buffer[:got])
+            size += got
+    return size, seen.hexdigest()
