@@ -38,12 +38,12 @@ test: .venv/dev ## Run the tests, but those marked slow
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench and not slow"
 
 test-slow: .venv/dev ## Run the long and heavy tests
-	$(BIN)/python -m pytest -m "slow and not bench"
+	$(BIN)/python -m pytest -m "slow and not bench and not trainers"
 
 trainers: .venv/trainers ## Add torch, jax, Energon, grain, Hugging Face datasets and others to .venv
 
 test-trainers: .venv/trainers ## Read and train with them; a package that is missing fails
-	RT2DATA_TRAINERS=1 $(BIN)/python -m pytest -m "trainers and not bench"
+	RT2DATA_TRAINERS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "trainers and not bench"
 
 lint: .venv/dev ## Style and format
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ types: .venv/dev ## Types, strictly
 schemas: .venv/dev ## Write schemas/*.schema.json from the types
 	$(BIN)/python -m rt2data.schemagen
 
-check: lint types test test-slow ## All that must pass
+check: lint types test test-slow test-trainers ## All that must pass
 
 bench: .venv/dev ## Measure speed and memory against named baselines
 	$(BIN)/python -m pytest -m bench -s tests/bench
