@@ -24,6 +24,7 @@ from PIL import Image
 
 import rt2data
 from rt2data.beam.pool import Inline
+from rt2data.build import Site, build_plainly
 from rt2data.formats.energon import META
 from rt2data.formats.flat import COLUMNS
 from rt2data.manifest import read_manifest
@@ -129,10 +130,12 @@ def _energon(out: Path, loader: str, workers: int, **options: Any) -> Any:
 
 
 def datasets_over_tar(out: Path, scratch: Path) -> Iterator[Seen]:
+    """The folder itself: its README.md says what is where."""
     library = need("datasets")
-    found = library.load_dataset("webdataset", data_files=shards(out), split="train", cache_dir=str(scratch))
+    found = library.load_dataset(str(out), split="train", cache_dir=str(scratch))
     for row in found.cast_column("jpg", library.Image(decode=False)):
-        yield Seen(row["__key__"], row["json"], row["jpg"]["bytes"])
+        assert row["png"] is None
+        yield Seen(row["json"]["key"], row["json"], row["jpg"]["bytes"])
 
 
 # Columns
@@ -236,6 +239,17 @@ def test_it_shows_what_was_written(mixture: Callable[[str], Path], reader: Reade
         assert set(example.fields) == reader.shows
         _require_same(example.fields, as_record(record) if reader.null else as_columns(record))
         _require_same_picture(example.picture, picture)
+
+
+@pytest.mark.trainers
+@pytest.mark.parametrize("share", ["1/16", "15/16"])
+def test_datasets_need_not_guess(real_recipe: Callable[..., Recipe], tmp_path: Path, share: str) -> None:
+    """Without the types in README.md it would take those of the first five examples, here of one side only."""
+    build_plainly(real_recipe(f"robot_frac={share}"), Site(tmp_path / "out"))
+    written = [record for _, record in examples(tmp_path / "out")]
+    assert len({record.kind for record in written[:5]}) == 1
+    seen = list(datasets_over_tar(tmp_path / "out", tmp_path / "cache"))
+    assert [example.key for example in seen] == [record.key for record in written]
 
 
 # Episodes
