@@ -5,10 +5,13 @@ JOBS ?= auto
 LOCK := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
-.PHONY: help demo test test-slow browser lint types bench schemas check lock clean
+# Outside the locks: wheels of one release differ from machine to machine (CPU, CUDA), and so do their hashes.
+TORCH ?= torch==2.13.0
+
+.PHONY: help demo test test-slow trainers test-trainers browser lint types bench schemas check lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .venv/run: requirements.lock pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv
@@ -21,16 +24,26 @@ help: ## Show this list
 	$(SELF)
 	@touch $@
 
+.venv/trainers: requirements-trainers.lock .venv/dev
+	$(LOCK) requirements-trainers.lock --no-deps
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@touch $@
+
 demo: .venv/run ## Make a small demo, mix it half robot, half web, and check it; offline
 	$(BIN)/rt2data demo demo --force
 	$(BIN)/rt2data build-mixture --robot-frac 0.5 --overwrite
 	$(BIN)/rt2data verify mixture
 
 test: .venv/dev ## Run the tests, but those marked slow
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench and not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench and not slow and not trainers"
 
 test-slow: .venv/dev ## Run the long and heavy tests
-	$(BIN)/python -m pytest -m "slow and not bench"
+	$(BIN)/python -m pytest -m "slow and not bench and not trainers"
+
+trainers: .venv/trainers ## Add torch, jax, Energon, grain, Hugging Face datasets and others to .venv
+
+test-trainers: .venv/trainers ## Read and train with them; a package that is missing fails
+	RT2DATA_TRAINERS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "trainers and not bench"
 
 browser: ## Fetch what the report's browser tests need, but Chromium itself, which needs root
 	tests/report/browser/install.sh
@@ -45,7 +58,7 @@ types: .venv/dev ## Types, strictly
 schemas: .venv/dev ## Write schemas/*.schema.json from the types
 	$(BIN)/python -m rt2data.schemagen
 
-check: lint types test test-slow ## All that must pass
+check: lint types test test-slow test-trainers ## All that must pass
 
 bench: .venv/dev ## Measure speed and memory against named baselines
 	$(BIN)/python -m pytest -m bench -s tests/bench
@@ -53,6 +66,7 @@ bench: .venv/dev ## Measure speed and memory against named baselines
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
+	echo torch | uv pip compile pyproject.toml --group trainers --excludes /dev/stdin --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements-dev.lock -o requirements-trainers.lock
 
 clean: ## Remove what was made here
 	rm -rf .venv demo mixture dist bench-out

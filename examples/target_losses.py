@@ -1,4 +1,4 @@
-"""What the training examples share: losses by kind of target, what they are measured against, their picture, and actions only.
+"""What the training examples share: losses by kind of target, what they are measured against, and actions only.
 
 No framework is imported here; both trainers use it.
 """
@@ -6,12 +6,11 @@ No framework is imported here; both trainers use it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from loss_curves import NAMES, Losses
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from rt2data.actions.codecs import codec_from_json
 from rt2data.reading import Mixture
@@ -19,8 +18,6 @@ from rt2data.text.tokenizers import Tokenizer, load_tokenizer
 from rt2data.text.words import ActionWords
 
 KINDS = ("robot", "web")
-NAMES = {"robot": "action tokens", "web": "VQA tokens"}
-COLORS = {"robot": (31, 90, 180), "web": (200, 80, 20)}
 WINDOW = 20
 """Steps that a printed loss is the mean of."""
 SPARE = 64
@@ -29,7 +26,6 @@ SPARE = 64
 WORD = -1
 """Where a word of an action may be over; no token has this id."""
 
-Losses = dict[str, list[float]]
 Following = Callable[[Any, list[int]], Sequence[float]]
 """Picture and ids to scores of the token that follows."""
 
@@ -54,38 +50,6 @@ def summary(losses: Losses, unigram: Mapping[str, float]) -> str:
         for kind, found in losses.items()
         if kind in unigram
     )
-
-
-def draw_losses(losses: Losses, unigram: Mapping[str, float], path: Path, size: tuple[int, int] = (720, 420)) -> None:
-    """A PNG of both losses over steps; each unigram baseline is a dashed line."""
-    picture = Image.new("RGB", size, "white")
-    pen, top = ImageDraw.Draw(picture), max(max(found) for found in losses.values())
-    left, right, upper, lower = 50, size[0] - 20, 20, size[1] - 40
-    steps = max(map(len, losses.values()))
-
-    def at(step: float, loss: float) -> tuple[float, float]:
-        return left + (right - left) * step / max(steps - 1, 1), lower - (lower - upper) * loss / top
-
-    _axes(pen, at, steps, top)
-    for row, kind in enumerate(unigram):
-        pen.line([at(step, loss) for step, loss in enumerate(_smooth(losses[kind]))], fill=COLORS[kind], width=2)
-        for step in range(0, steps, max(steps // 40, 2)):
-            pen.line([at(step, unigram[kind]), at(step + max(steps // 80, 1), unigram[kind])], fill=COLORS[kind])
-        pen.text((right - 260, upper + 16 * row), f"{NAMES[kind]} (dashed: unigram {unigram[kind]:.2f})", fill=COLORS[kind])
-    picture.save(path)
-
-
-def _axes(pen: ImageDraw.ImageDraw, at: Callable[[float, float], tuple[float, float]], steps: int, top: float) -> None:
-    pen.line([at(0, top), at(0, 0), at(steps - 1, 0)], fill="black")
-    for loss in range(int(top) + 1):
-        pen.text((at(0, loss)[0] - 20, at(0, loss)[1] - 6), str(loss), fill="black")
-    for step in range(0, steps, max(steps // 5, 1)):
-        pen.text((at(step, 0)[0], at(step, 0)[1] + 6), str(step), fill="black")
-    pen.text((at(0, 0)[0], at(0, 0)[1] + 22), "steps; loss in nats per learned token", fill="black")
-
-
-def _smooth(losses: Sequence[float]) -> list[float]:
-    return [float(np.mean(losses[max(i - 4, 0) : i + 1])) for i in range(len(losses))]
 
 
 class ActionsOnly:

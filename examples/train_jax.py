@@ -21,7 +21,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from target_losses import KINDS, SPARE, WINDOW, ActionsOnly, Losses, draw_losses, show_actions, summary, unigram_losses
+from loss_curves import Losses, draw_losses
+from target_losses import KINDS, SPARE, WINDOW, ActionsOnly, show_actions, summary, unigram_losses
 
 import rt2data
 from rt2data.reading import Mixture

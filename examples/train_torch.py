@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from target_losses import KINDS, SPARE, WINDOW, ActionsOnly, Losses, draw_losses, show_actions, summary, unigram_losses
+from loss_curves import Losses, draw_losses
+from target_losses import KINDS, SPARE, WINDOW, ActionsOnly, show_actions, summary, unigram_losses
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -158,7 +159,7 @@ def main() -> None:
     asked.add_argument("--resume", action="store_true")
     asked.add_argument("--batch", type=int, default=16)
     asked.add_argument("--workers", type=int, default=1)
-    asked.add_argument("--threads", type=int, default=2)
+    asked.add_argument("--threads", type=int, default=1)
     told = asked.parse_args()
     torch.set_num_threads(told.threads)
     torch.use_deterministic_algorithms(True)

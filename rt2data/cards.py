@@ -120,11 +120,27 @@ def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
     yield from (f"- {task}" for kind, task in (("robot", "robotics"), ("web", "visual-question-answering")) if kind in kinds)
     yield "tags:"
     yield from (f"- {tag}" for tag in _TAGS)
-    if form.media_type == PARQUET:
+    if form.media_type in (PARQUET, TAR):
         yield from ("configs:", "- config_name: default", "  data_files:")
         yield f"  - split: {manifest.plan.split.replace('-', '_')}"
         yield f'    path: "{shard_glob(manifest)}"'
+    if form.media_type == TAR:
+        yield from _FEATURES
     yield "---"
+
+
+def _feature(column: Column) -> Iterator[str]:
+    yield f"    - name: {column.name}"
+    yield f"      {'dtype' if column.shape == 'one' else 'list'}: {column.type}"
+
+
+_FEATURES = (
+    "dataset_info:",
+    "  features:",
+    *(line for kind in ("jpg", "png") for line in (f"  - name: {kind}", "    dtype: image")),
+    *("  - name: json", "    struct:", *(line for column in COLUMNS for line in _feature(column))),
+)
+"""Hugging Face's datasets would guess them from the first five examples, where actions or answers may be missing."""
 
 
 def _source_table(manifest: Manifest) -> Iterator[str]:
@@ -171,7 +187,7 @@ def _file_sets(manifest: Manifest) -> dict[str, str]:
     return parts or {"shards": shard_glob(manifest)}
 
 
-PARQUET = "application/vnd.apache.parquet"
+PARQUET, TAR = "application/vnd.apache.parquet", "application/x-tar"
 
 
 def shard_glob(manifest: Manifest) -> str:

@@ -183,8 +183,8 @@ def test_the_command_imports_little_at_its_top() -> None:
 
 
 def test_workers_import_neither_beam_nor_tensorflow() -> None:
-    """What a worker process imports, in a process of its own."""
+    """What a worker process imports, in a process of its own. (pyarrow takes cloudpickle wherever it finds it.)"""
     script = "import sys, rt2data.work; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert "rt2data" in loaded
-    assert not {"apache_beam", "typer", "rich", "grpc", "google", "pandas", *AT_RUN_TIME} & set(loaded)
+    assert not {"apache_beam", "typer", "rich", "grpc", "google", "pandas", *AT_RUN_TIME} & set(loaded) - {"cloudpickle"}

@@ -188,15 +188,6 @@ def test_records_and_manifest_are_as_their_schemas_say(built: Built) -> None:
 # Read with webdataset
 
 
-def test_webdataset_reads_every_example(built: Built) -> None:
-    wds = pytest.importorskip("webdataset")
-    last = len(built.manifest.shards) - 1
-    pattern = str(built.out / f"shard-{{000000..{last:06d}}}.tar")
-    found = list(wds.WebDataset(pattern, shardshuffle=False))
-    assert [(s["__key__"], s["jpg"], json.loads(s["json"])["key"]) for s in found] == [(k, p, k) for k, _, p, _ in built.members]
-    assert {extension for _, extension, _, _ in built.members} == {"jpg"}
-
-
 def test_webdataset_decodes_every_picture(built: Built) -> None:
     wds = pytest.importorskip("webdataset")
     shapes: Counter[tuple[str, int]] = Counter()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from rt2data.build import Site, build_plainly
 from rt2data.formats.base import make_format
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.manifest import read_manifest
-from rt2data.recipe import read_recipe
+from rt2data.recipe import Recipe, read_recipe
 
 RECIPE = """
 robot_frac: 1/2
@@ -30,16 +32,22 @@ web:
 
 
 @pytest.fixture(scope="session")
-def mixture(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def real_recipe(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
+    """The recipe with some of its values overridden; one store for all."""
+    path = tmp_path_factory.mktemp("real") / "mixture.yaml"
+    path.write_text(RECIPE.format(data=shared_data))
+    return lambda *overrides: read_recipe(path, overrides=overrides)
+
+
+@pytest.fixture(scope="session")
+def mixture(real_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """The folder of the mixture in a format; overrides give other mixtures of the same rows."""
     folder = tmp_path_factory.mktemp("formats")
-    (folder / "mixture.yaml").write_text(RECIPE.format(data=shared_data))
 
     def build(name: str, *overrides: str) -> Path:
         out = folder / "-".join((name, *overrides)).replace("/", "_")
         if not out.exists():
-            recipe = read_recipe(folder / "mixture.yaml", overrides=[f"shards.format={name}", *overrides])
-            build_plainly(recipe, Site(out))
+            build_plainly(real_recipe(f"shards.format={name}", *overrides), Site(out))
         return out
 
     return build
@@ -50,3 +58,15 @@ def examples(out: Path) -> list[tuple[bytes, ExampleRecord]]:
     manifest = read_manifest(out)
     form = make_format(manifest.plan.format)
     return [(bytes(m.image), decode_record(m.record)) for shard in manifest.shards for m in form.read(out / shard.name)]
+
+
+def as_record(record: ExampleRecord) -> dict[str, Any]:
+    """What a trainer should get of an example where there is null."""
+    return msgspec.structs.asdict(record)
+
+
+def as_columns(record: ExampleRecord, dim: int = 7) -> dict[str, Any]:
+    """What a trainer should get of an example where there is none: actions padded, zeros and no mask for web."""
+    web = {"action": [0.0] * dim, "action_mask": [False] * dim, "action_bins": [], "terminate": False, "step": -1, "state": []}
+    web |= {"episode": "", "action_space": "", "codec": ""}
+    return {name: web[name] if value is None else value for name, value in as_record(record).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ from rt2data.manifest import read_manifest
 from rt2data.once import how_to_read
 from rt2data.verify import verify
 from tests.formats.conftest import examples
-from tests.formats.readers import READERS
 from tests.formats.test_mds import by_streaming
+from tests.packages import need
 
 ASKED, DRAWS = 0.9, 2000
 ONCE = ("shards.materialize=once", "robot_frac=9/10", f"size.num_examples={DRAWS}")
@@ -66,11 +67,10 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.trainers
 def test_energon_reads_the_metadataset(out: Path) -> None:
-    have = subprocess.run([READERS, "-c", "import megatron.energon"], capture_output=True)
-    if have.returncode:
-        pytest.skip("megatron-energon is not installed; $RT2DATA_READERS_PYTHON may name a Python that has it")
-    run = subprocess.run([READERS, "-c", SCRIPT, out / "metadataset.yaml", str(DRAWS)], capture_output=True, text=True)
+    need("megatron.energon")
+    run = subprocess.run([sys.executable, "-c", SCRIPT, out / "metadataset.yaml", str(DRAWS)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     wanted = {record.key: record for _, record in examples(out)}

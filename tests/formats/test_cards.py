@@ -22,7 +22,7 @@ from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe
 from rt2data.verify import verify
 from tests.formats.conftest import examples
-from tests.formats.readers import READERS
+from tests.packages import need
 
 Recipes = Callable[..., Recipe]
 
@@ -84,12 +84,10 @@ def test_a_pattern_has_no_digit_of_a_number_that_changes(name: str, total: int) 
     assert fnmatch.filter(names, shard_glob(manifest)) == names
 
 
+@pytest.mark.trainers
 def test_mlcroissant_validates_it(out: Path) -> None:
-    if subprocess.run([READERS, "-c", "import mlcroissant"], capture_output=True).returncode:
-        pytest.skip("mlcroissant is not installed; $RT2DATA_READERS_PYTHON may name a Python that has it")
-    script = "import sys, mlcroissant; print(*mlcroissant.Dataset(sys.argv[1]).metadata.ctx.issues.errors)"
-    run = subprocess.run([READERS, "-c", script, out / "croissant.json"], capture_output=True, text=True)
-    assert (run.returncode, run.stdout.strip()) == (0, ""), run.stderr
+    issues = need("mlcroissant").Dataset(str(out / "croissant.json")).metadata.ctx.issues
+    assert list(issues.errors) == []
 
 
 def test_statistics_are_those_of_the_emitted_actions(toy_recipe: Recipes, tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""Megatron-Energon's metadata: what its own `prepare` would write, and its loader takes our outputs as they are."""
+"""Megatron-Energon's metadata: what its own `prepare` would write, and `test_every_reader` has its loader take our outputs."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import struct
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,6 @@ import pytest
 from rt2data.build import Site, build_plainly
 from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe
-from tests.formats.conftest import examples
-from tests.formats.readers import READERS
 
 
 @pytest.fixture
@@ -51,30 +48,3 @@ def test_the_database_holds_every_part(out: Path) -> None:
 def test_shards_are_counted(out: Path) -> None:
     info = json.loads((out / ".nv-meta" / ".info.json").read_text())
     assert info["shard_counts"] == {shard.name: shard.examples for shard in read_manifest(out).shards}
-
-
-SCRIPT = """
-import json, sys
-from megatron.energon import WorkerConfig, get_savable_loader, get_train_dataset
-dataset = get_train_dataset(
-    sys.argv[1], worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0), batch_size=1,
-    shuffle_buffer_size=None, max_samples_per_sequence=None, repeat=False,
-)
-found = []
-for batch in get_savable_loader(dataset):
-    found.append([batch.__key__[0], batch.context[0], batch.answers[0], list(batch.image.shape)])
-print(json.dumps(found))
-"""
-
-
-def test_energon_loads_it_unprepared(mixture: Callable[[str], Path]) -> None:
-    have = subprocess.run([READERS, "-c", "import megatron.energon"], capture_output=True)
-    if have.returncode:
-        pytest.skip("megatron-energon is not installed; $RT2DATA_READERS_PYTHON may name a Python that has it")
-    out = mixture("webdataset")
-    run = subprocess.run([READERS, "-c", SCRIPT, out], capture_output=True, text=True, check=True)
-    found = {key.rpartition("/")[2]: rest for key, *rest in json.loads(run.stdout.splitlines()[-1])}
-    assert len(found) == 90
-    for _, record in examples(out):
-        context, answers, shape = found[record.key]
-        assert (context, answers, shape[1]) == (record.prompt, record.target, 3)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe, RecipeError
 from tests.contract.test_formats import LETTERS, Placed, content, robot_record, web_record, write
 from tests.formats.conftest import examples
-from tests.formats.readers import READERS
 
+PYTHON = os.environ.get("RT2DATA_STREAMING_PYTHON", sys.executable)
+"""mosaicml-streaming wants an older xxhash than ours (below 4): it may have a Python of its own."""
 IMPORT = """
 import sys, types
 sys.modules["streaming.vision"] = types.ModuleType("vision")  # CIFAR and the like, which alone need torchvision
@@ -61,9 +64,9 @@ with MDSWriter(out=sys.argv[1], columns=columns, hashes=["xxh3_128"], size_limit
 
 
 def by_streaming(script: str, *args: Any, given: str = "") -> str:
-    if subprocess.run([READERS, "-c", IMPORT], capture_output=True).returncode:
-        pytest.skip("mosaicml-streaming is not installed; $RT2DATA_READERS_PYTHON may name a Python that has it")
-    run = subprocess.run([READERS, "-c", IMPORT + script, *map(str, args)], input=given, capture_output=True, text=True)
+    if subprocess.run([PYTHON, "-c", IMPORT], capture_output=True).returncode:
+        pytest.skip("mosaicml-streaming is not installed; $RT2DATA_STREAMING_PYTHON may name a Python that has it")
+    run = subprocess.run([PYTHON, "-c", IMPORT + script, *map(str, args)], input=given, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -1,13 +1,12 @@
-"""Hugging Face's datasets opens our Parquet files by itself and gives the examples that the tar shards hold."""
+"""Our Parquet files as Hugging Face's datasets sees them, and how they are laid out."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -16,39 +15,18 @@ from rt2data.formats import parquet
 from rt2data.formats.parquet import Parquet
 from tests.contract.test_formats import Placed, content, read, web_record, write
 from tests.formats.conftest import examples
-from tests.formats.test_tfds import expected
+from tests.packages import need
 
 
 @pytest.fixture(scope="module")
 def loaded(mixture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """`load_dataset` of the folder's files."""
-    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    datasets = need("datasets")
     files = str(mixture("parquet") / "train-*.parquet")
     return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path_factory.mktemp("cache")))
 
 
-def test_datasets_gives_the_examples_of_the_tar_shards(mixture: Callable[[str], Path], loaded: Any) -> None:
-    from datasets import Image as Picture
-
-    wanted = {record.key: (image, record) for image, record in examples(mixture("webdataset"))}
-    assert len(loaded) == 90
-    for example in loaded.cast_column("image", Picture(decode=False)):
-        image, record = wanted[example["key"]]
-        assert example["image"] == {"bytes": image, "path": f"{record.key}.jpg"}
-        _same(example, {name: _text(value) for name, value in expected(record, 7).items()})
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_text(each) for each in value]
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _same(example: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for name, value in wanted.items():
-        np.testing.assert_array_equal(example[name], value, err_msg=name)
-
-
+@pytest.mark.trainers
 def test_datasets_knows_pictures_and_shapes(mixture: Callable[[str], Path], loaded: Any) -> None:
     example, (image, _) = loaded[0], examples(mixture("parquet"))[0]
     assert example["image"].size == Image.open(io.BytesIO(image)).size

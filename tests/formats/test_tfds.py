@@ -1,4 +1,4 @@
-"""TFDS opens our directory by itself and gives the examples that the tar shards hold."""
+"""Our directories as TFDS sees them, and our records as protobuf does."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from rt2data.formats.flat import COLUMNS
-from rt2data.formats.record import ExampleRecord
 from rt2data.formats.tfds import encode_head
 from tests.contract.test_formats import robot_record, web_record
 from tests.formats.conftest import examples
+from tests.packages import need
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
 def tfds() -> Any:
-    return pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed")
+    return need("tensorflow_datasets")
 
 
 @pytest.fixture(scope="module")
@@ -32,26 +31,6 @@ def loaded(mixture: Callable[[str], Path], tfds: Any) -> list[Mapping[str, Any]]
     builder = tfds.builder_from_directory(mixture("tfds"))
     assert builder.info.splits["train"].num_examples == 90
     return list(tfds.as_numpy(builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})))
-
-
-def test_tfds_gives_the_examples_of_the_tar_shards(mixture: Callable[[str], Path], loaded: list[Mapping[str, Any]]) -> None:
-    wanted = {record.key: (image, record) for image, record in examples(mixture("webdataset"))}
-    assert len(loaded) == len(wanted) == 90
-    for example in loaded:
-        image, record = wanted[example["key"].decode()]
-        assert example["image"] == image
-        for name, value in expected(record, 7).items():
-            np.testing.assert_array_equal(example[name], value, err_msg=name)
-
-
-def expected(record: ExampleRecord, dim: int) -> dict[str, Any]:
-    """What a trainer should get: actions padded, zeros and no mask for web."""
-    web = {"action": [0.0] * dim, "action_mask": [False] * dim, "action_bins": [], "terminate": False, "step": -1, "state": []}
-    web |= {"episode": "", "action_space": "", "codec": ""}
-    values = {name: web[name] if value is None else value for name, value in msgspec.structs.asdict(record).items()}
-    floats = {name: np.array(values[name], np.float32) for name in ("action", "state")}
-    texts = {name: value.encode() for name, value in values.items() if isinstance(value, str)}
-    return values | floats | texts | {"answers": [answer.encode() for answer in record.answers]}
 
 
 def test_shapes_and_types(mixture: Callable[[str], Path], tfds: Any, loaded: list[Mapping[str, Any]]) -> None:
@@ -73,7 +52,7 @@ def test_pictures_are_decoded(mixture: Callable[[str], Path], tfds: Any) -> None
 
 @pytest.mark.parametrize("record", [robot_record("a", step=300, input_ids=[0, 127, 128, 2**31 - 1]), web_record("b", answers=[])])
 def test_protobuf_reads_the_same_example(record: bytes) -> None:
-    example_pb2 = pytest.importorskip("tensorflow.core.example.example_pb2", reason="TensorFlow is not installed")
+    example_pb2 = need("tensorflow.core.example.example_pb2")
     from rt2data.formats.flat import flatten
 
     columns, image = flatten(record, 7), bytes(range(200))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,30 @@ from rt2data.recipe import read_recipe
 from rt2data.sources.base import SOURCES
 from tests.contract import toy
 
-EXAMPLES = 1000
+EXAMPLES, MANY = 1000, 16_000
+ROBOTS = 17 / 32
 
 
 @pytest.fixture(scope="session")
-def mixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A thousand examples in shards of about 70, 17/32 of them robot: blocks of 16 take turns at 8 and 9."""
-    folder = tmp_path_factory.mktemp("reading")
+    return _built(tmp_path_factory.mktemp("reading"), EXAMPLES, "300kB")
+
+
+@pytest.fixture(scope="session")
+def large_mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with thousands for each of eight ranks."""
+    return _built(tmp_path_factory.mktemp("reading-large"), MANY, "2MB")
+
+
+def _built(folder: Path, examples: int, shard: str) -> Path:
     toy.write_robot(folder / "robot")
     toy.write_web(folder / "web")
     (folder / "mixture.yaml").write_text(
         f"""
 robot_frac: 17/32
-size: {{num_examples: {EXAMPLES}}}
-shards: {{bytes: 300kB}}
+size: {{num_examples: {examples}}}
+shards: {{bytes: {shard}}}
 store: store
 robot: {{arm: {{kind: toy_robot, path: robot, action_space: widowx_bridge}}}}
 web: {{qa: {{kind: toy_web, path: web}}}}
@@ -36,4 +45,4 @@ web: {{qa: {{kind: toy_web, path: web}}}}
             patch.setitem(SOURCES, name, place)
         recipe = read_recipe(folder / "mixture.yaml")
         build_plainly(recipe, Site(folder / "mixture"))
-    yield folder / "mixture"
+    return folder / "mixture"

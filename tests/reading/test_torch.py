@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 
 import rt2data
-from tests.reading.conftest import EXAMPLES
+from tests.packages import need
+from tests.reading.conftest import EXAMPLES, MANY, ROBOTS
+from tests.reading.test_load import left
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:'set_vital' is deprecated")
-torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'rt2data[torch]')")
+pytestmark = [
+    pytest.mark.trainers,
+    pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:'set_vital' is deprecated"),
+]
+torch = need("torch")
 
 from torch.utils.data import DataLoader  # noqa: E402
 
@@ -49,6 +55,39 @@ def test_batches_are_the_same_for_any_number_of_workers(mixture: Path, world: in
             assert names(batches_of(TorchMixture(opened, 24), workers)) == names(plain)
         found += [key for batch in plain for key in batch["key"]]
     assert len(found) == len(set(found)) == EXAMPLES
+
+
+@pytest.mark.parametrize("workers", [0, 2, 4])
+@pytest.mark.parametrize("world", [1, 2, 4, 8])
+def test_an_epoch_over_ranks_and_workers(large_mixture: Path, world: int, workers: int) -> None:
+    """Every example exactly once; the share of robots within 1 % on each rank."""
+    found = Counter[str]()
+    for rank in range(world):
+        opened = rt2data.load(large_mixture, rank=rank, world=world, remainder="keep", **LIGHT)
+        batches = batches_of(TorchMixture(opened, 64), workers)
+        found.update(key for batch in batches for key in batch["key"])
+        kinds = Counter(kind for batch in batches for kind in batch["kind"])
+        assert abs(kinds["robot"] / kinds.total() - ROBOTS) < 0.01
+    assert len(found) == found.total() == MANY
+
+
+@pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
+def test_resume_at_each_of_a_thousand_steps(mixture: Path, rank: int, world: int) -> None:
+    """From before the first to before the last: where the whole rest lies, the next batch read; every hundredth time all of it
+    read, by workers too.
+    """
+    options: dict[str, Any] = {"rank": rank, "world": world, "epochs": world, **LIGHT}
+    whole, places = batches_of(TorchMixture(rt2data.load(mixture, **options), 1), 0), left(rt2data.load(mixture, **options))
+    assert len(whole) == len(places) == EXAMPLES
+    again = TorchMixture(rt2data.load(mixture, **options), 1)
+    states = [again.mixture.state_dict(), *(batch["resume"] for batch in whole[:-1])]
+    for step, state in enumerate(states):
+        again.load_state_dict(state)
+        assert left(again.mixture) == places[step:]
+        assert next(iter(again))["key"] == whole[step]["key"]
+        if step % 100 == 50:
+            again.load_state_dict(state)
+            assert names(batches_of(again, step // 100 % 3)) == names(whole[step:])
 
 
 @pytest.mark.parametrize("workers", [0, 2, 4])
@@ -91,7 +130,7 @@ def test_drop_last(mixture: Path) -> None:
 
 @pytest.mark.parametrize(("workers", "batch_size"), [(0, 24), (0, None), (2, 25), (2, None), (4, 24)])
 def test_stateful_dataloader(mixture: Path, workers: int, batch_size: int | None) -> None:
-    torchdata = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
+    torchdata = need("torchdata.stateful_dataloader")
 
     def opened() -> Any:
         dataset = TorchMixture(rt2data.load(mixture, **LIGHT), batch_size)
