@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rt2data.build import Site, build_plainly
 from rt2data.recipe import Recipe, read_recipe
 from rt2data.sources.base import SOURCES
 from tests.contract import toy
@@ -22,6 +23,45 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real data not found at {SHARED}")
     return SHARED
+
+
+RECIPE = """
+robot_frac: 1/2
+size: {{num_examples: 90}}
+store: store
+shards: {{bytes: 2MB}}
+robot:
+  bridge: {{kind: rlds, path: {data}/rlds_bridge/bridge_dataset/1.0.0, action_space: widowx_bridge}}
+web:
+  coco:
+    kind: vqav2
+    questions: {data}/coco_web/annotations/v2_OpenEnded_mscoco_trainval2014_questions.json
+    annotations: {data}/coco_web/annotations/v2_mscoco_trainval2014_annotations.json
+    image_dirs: [{data}/coco_web/train2017, {data}/coco_web/val2017]
+"""
+"""A real mixture, Bridge and COCO."""
+
+
+@pytest.fixture(scope="session")
+def real_recipe(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
+    """The recipe with some of its values overridden; one store for all."""
+    path = tmp_path_factory.mktemp("real") / "mixture.yaml"
+    path.write_text(RECIPE.format(data=shared_data))
+    return lambda *overrides: read_recipe(path, overrides=overrides)
+
+
+@pytest.fixture(scope="session")
+def mixture(real_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of the mixture in a format; overrides give other mixtures of the same rows."""
+    folder = tmp_path_factory.mktemp("formats")
+
+    def build(name: str, *overrides: str) -> Path:
+        out = folder / "-".join((name, *overrides)).replace("/", "_")
+        if not out.exists():
+            build_plainly(real_recipe(f"shards.format={name}", *overrides), Site(out))
+        return out
+
+    return build
 
 
 @pytest.fixture

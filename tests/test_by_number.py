@@ -20,7 +20,6 @@ from rt2data.inspection.mixed import spelled
 from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe
 from tests.formats.conftest import examples as straight_through
-from tests.formats.conftest import mixture  # noqa: F401 (a fixture)
 
 Mixtures = Callable[[str], Path]
 
@@ -63,7 +62,7 @@ def test_going_on_reads_each_stretch_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["webdataset", "tfds", "parquet"])
-def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:  # noqa: F811
+def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:
     out = mixture(name)
     manifest = read_manifest(out)
     codec = codec_from_json(manifest.plan.sources[0].codec)
@@ -92,13 +91,13 @@ def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:  # noqa:
             found.at(number)
 
 
-def test_tokens_are_spelled(mixture: Mixtures) -> None:  # noqa: F811
+def test_tokens_are_spelled(mixture: Mixtures) -> None:
     seen = recognise(mixture("webdataset")).examples().at(0)
     assert "".join(token.word for token in seen.tokens) == f"{seen.prompt} {seen.target}</s>"
     assert [spelled(token) for token in ("<0x41>", "<0x0A>", "<0xC3>", "▁the", "<0x20>")] == ["A", "<0x0A>", "<0xC3>", "▁the", " "]
 
 
-def test_the_episode_is_found_in_the_store(mixture: Mixtures) -> None:  # noqa: F811
+def test_the_episode_is_found_in_the_store(mixture: Mixtures) -> None:
     examples = recognise(mixture("webdataset")).examples()
     seen = next(seen for seen in map(examples.at, range(90)) if seen.kind == "robot" and seen.step == 5)
     film = examples.film(seen)
@@ -109,7 +108,7 @@ def test_the_episode_is_found_in_the_store(mixture: Mixtures) -> None:  # noqa: 
     assert steps[film.here].picture == bytes(seen.picture or b"")
 
 
-def test_without_its_index_a_shard_is_walked_through(mixture: Mixtures, tmp_path: Path) -> None:  # noqa: F811
+def test_without_its_index_a_shard_is_walked_through(mixture: Mixtures, tmp_path: Path) -> None:
     out = Path(shutil.copytree(mixture("webdataset"), tmp_path / "bare"))
     for index in out.glob("*.idx"):
         index.unlink()
@@ -117,7 +116,7 @@ def test_without_its_index_a_shard_is_walked_through(mixture: Mixtures, tmp_path
     assert recognise(out).examples().film(recognise(out).examples().at(0)) is not None
 
 
-def test_a_damaged_record_is_named(mixture: Mixtures, tmp_path: Path) -> None:  # noqa: F811
+def test_a_damaged_record_is_named(mixture: Mixtures, tmp_path: Path) -> None:
     out = Path(shutil.copytree(mixture("webdataset"), tmp_path / "damaged"))
     shard = out / "shard-000000.tar"
     shard.write_bytes(shard.read_bytes().replace(b'{"key"', b'{"KEY"', 1))

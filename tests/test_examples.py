@@ -18,8 +18,7 @@ from PIL import Image
 
 from rt2data.build import Site, build_plainly
 from rt2data.recipe import read_recipe
-from tests.conftest import ROOT
-from tests.formats.conftest import RECIPE
+from tests.conftest import RECIPE, ROOT
 from tests.packages import need
 
 pytestmark = [pytest.mark.slow, pytest.mark.trainers]

@@ -100,6 +100,7 @@ def test_it_tries_and_leaves_nothing(read: Read, log_and_corpus: Path, tmp_path:
     assert canary.remix.seconds.value < canary.build.seconds.value
 
 
+@pytest.mark.slow
 def test_of_prepared_sources_only_the_writing_is_tried(read: Read, tmp_path: Path) -> None:
     recipe = read(store=tmp_path / "store")
     build_plainly(recipe, Site(tmp_path / "out"))

@@ -20,7 +20,6 @@ from rt2data.report.gather import mixture_report
 from rt2data.report.page import MAX_BYTES, Report, page
 from rt2data.stats.run import take_stats
 from rt2data.stats.subject import mixture_subject
-from tests.formats.conftest import mixture as real_mixtures
 from tests.report import made
 from tests.report.test_page import texts
 
@@ -43,10 +42,6 @@ def missing() -> str:
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
-
-
-real = real_mixtures
-"""A fixture: the real mixture in any format."""
 
 
 def look(html: bytes, name: str, themes: tuple[str, ...] = THEMES, widths: tuple[int, ...] = WIDTHS) -> dict[str, Any]:
@@ -90,7 +85,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pages(
     demo: Path,
-    real: Callable[[str], Path],
+    mixture: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], dict[str, Any]]:
     """What was met on a page, each opened once."""
@@ -101,7 +96,7 @@ def pages(
             case "demo":
                 return page([reported(demo, scratch)])
             case "real":
-                return page([reported(real("webdataset"), scratch)])
+                return page([reported(mixture("webdataset"), scratch)])
             case "pair":
                 return page([made.report(), made.report(made.stats(path="store", what="store", mixture=None, warnings=()))])
         return page([made.report(texts(made.stats(), words), words) for words in made.HOSTILE])

@@ -25,8 +25,7 @@ from rt2data.stats.find import Question
 from rt2data.stats.run import take_stats
 from rt2data.stats.subject import mixture_subject, store_subject
 from rt2data.store import REJECTS, Store
-from tests.conftest import SHARED
-from tests.formats.conftest import RECIPE
+from tests.conftest import RECIPE, SHARED
 
 
 def prepared(recipe: Recipe) -> list[Store]:
