@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from rt2data.sources.base import Source
 from rt2data.sources.survey import Part, Survey
 from rt2data.store import SplitInfo, StoreInfo, as_rows, rows_table, vectors
 
-SAMPLE_BYTES = 32 << 20
-SAMPLE_S = 1.0
-"""A sample of a source ends with the part that brings it to this size, or to this time; two parts are read in any case."""
+SAMPLE_BYTES = 16 << 20
+"""A sample of a source ends with the part that brings it to this size; two parts are read in any case. Time is not looked at: the
+same seed gives the same estimate on any machine.
+"""
 LEAST_PARTS = 2
 
 
@@ -125,9 +125,8 @@ def _taste(name: str, source: Source, survey: Survey, split: str) -> _Tasted:
     laying = Tasting(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
     parts: list[Part] = []
     ends: list[int] = []
-    until = time.monotonic() + SAMPLE_S
     for part in survey.parts:
-        if len(parts) >= LEAST_PARTS and (time.monotonic() > until or _size(laying, parts) > SAMPLE_BYTES):
+        if len(parts) >= LEAST_PARTS and _size(laying, parts) > SAMPLE_BYTES:
             break
         try:
             laying.take(survey.read(part))

@@ -101,15 +101,14 @@ def test_only_a_sample_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert "rows that were not sampled" in found.not_checked[-1]
 
 
-def test_time_ends_a_sample_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toys: None) -> None:
+def test_two_parts_are_read_in_any_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toys: None) -> None:
     source = toy_log(tmp_path / "log", [5] * 20)
-    monkeypatch.setattr(sketching, "SAMPLE_S", 0.0)
+    monkeypatch.setattr(sketching, "SAMPLE_BYTES", 0)
     assert estimated(source).estimate.sampled_rows == 2 * 5
 
 
 def test_a_seed_gives_its_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toys: None) -> None:
     monkeypatch.setattr(sketching, "SAMPLE_BYTES", 50_000)
-    monkeypatch.setattr(sketching, "SAMPLE_S", 60.0)
     source = toy_log(tmp_path / "log", list(range(3, 33)))
     one, same, other = (estimated(source, seed=seed).estimate for seed in (1, 1, 2))
     assert one == same != other
