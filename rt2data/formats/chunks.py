@@ -1,4 +1,4 @@
-"""Files written a few megabytes at a time, hashed on the way: laid out in memory, and written while the next part is laid out.
+"""Files written a few megabytes at a time, hashed on the way: laid out in memory, and hashed and written while the next part is.
 
 The file may have been opened for direct I/O (O_DIRECT): then chunks start at whole blocks and go from our memory to the disk. The
 system's cache, which would copy each byte once more and need as much memory as the output has bytes, is left to the readers.
@@ -31,8 +31,8 @@ class ChunkWriter:
         self._file, self._seen = file, Digester()
         self._filling, self._resting = aligned(chunk), aligned(chunk)
         self._used = self._written = 0
-        self._writer = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
+        self._threads = ThreadPoolExecutor(2)  # the disk is waited for while hashing goes on
+        self._under_way: list[Future[None]] = []
 
     @property
     def size(self) -> int:
@@ -56,26 +56,26 @@ class ChunkWriter:
             self._filling = aligned(rest + size)
         self._filling[:rest] = full[whole : self._used]
         self._resting, self._used, self._written = full, rest, self._written + whole
-        self._writing = self._writer.submit(self._write, full[:whole])
+        self._under_way = [self._threads.submit(work, full[:whole]) for work in (self._write, self._seen.update)]
 
     def _write(self, part: memoryview) -> None:
-        self._seen.update(part)
         while part:
             part = part[self._file.write(part) :]
 
     def _wait(self) -> None:
         """Raises OSError where the chunk before could not be written."""
-        if self._writing is not None:
-            self._writing.result()
+        for each in self._under_way:
+            each.result()
 
     def close(self) -> Digest:
         """Of all that was written."""
         self._wait()
         whole = self._used // BLOCK * BLOCK
+        self._seen.update(self._filling[: self._used])
         self._write(self._filling[:whole])
         _leave_direct(self._file)
         self._write(self._filling[whole : self._used])
-        self._writer.shutdown()
+        self._threads.shutdown()
         return self._seen.digest()
 
 
