@@ -121,6 +121,14 @@ def produce_whole(path: Path, produce: Callable[[Path], None]) -> None:
         sync(temporary)
 
 
+def require_writable(path: Path) -> None:
+    """Raises OutputError where a file could not be written: asked before long work, not after it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with output_errors(path):
+        os.close(_open_new(temporary, direct=False))
+        temporary.unlink()
+
+
 def sync(path: Path) -> None:
     """Force a file, or a folder's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)

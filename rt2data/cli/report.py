@@ -14,7 +14,7 @@ from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, size, talk
 from rt2data.cli.stats import Passing, prepared
 from rt2data.errors import UsageError
-from rt2data.publish import write_whole
+from rt2data.publish import require_writable, write_whole
 from rt2data.report.gather import mixture_report, stores_report
 from rt2data.report.markdown import summary
 from rt2data.report.page import Report, page_within
@@ -43,6 +43,7 @@ def report(questions: Sequence[Question], wanted: Wanted) -> None:
     for file in filter(None, (wanted.out, wanted.markdown)):
         if not file.absolute().parent.is_dir():
             raise UsageError("there is no such folder for the report", str(file), "make it first")
+        require_writable(file)
     progress = Passing(wanted.quiet)
     with pool_at_work(wanted.pool, wanted.workers) as pool:
         reports = [_make(question, wanted.tiles, pool, progress) for question in questions]

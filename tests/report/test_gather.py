@@ -14,7 +14,7 @@ import pytest
 
 from rt2data.build import Site, build_plainly, preparations, prepare_plainly
 from rt2data.cli.report import Wanted, report
-from rt2data.errors import DataError, UsageError
+from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe, read_recipe
 from rt2data.report.episode import spread
@@ -159,6 +159,9 @@ def test_the_command_looks_before_it_reads(tmp_path: Path) -> None:
         report([Question(tmp_path / "nothing")], Wanted(tmp_path / "no" / "report.html", workers=0, quiet=True))
     with pytest.raises(UsageError, match="nothing is there"):
         report([Question(tmp_path / "nothing")], Wanted(tmp_path / "report.html", workers=0, quiet=True))
+    if Path("/proc/self").is_dir():  # where nobody can write
+        with pytest.raises(OutputError, match="cannot write"):
+            report([Question(tmp_path / "nothing")], Wanted(Path("/proc/report.html"), workers=0, quiet=True))
     assert not list(tmp_path.iterdir())
 
 
