@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def mixture(real_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPat
         return out
 
     return build
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """A command started where SIGINT is ignored, as in a shell's background, ignores it too: see that it does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,14 +14,7 @@ from tests.faults.conftest import INLINE, Place
 MANY = ("--set", "size.num_examples=20000")
 """Far from done when the signal comes."""
 slow = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def listening() -> Iterator[None]:
-    """A command started where SIGINT is ignored, as in a shell's background, ignores it too: see that it does not."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("listening")
 
 
 def shards_appear(run: Running, place: Place, count: int = 3) -> None:

@@ -96,6 +96,7 @@ def test_a_recipe_has_no_examples(mixture: Path) -> None:
         view(mixture.parent / "mixture.yaml", 0, None, None, None, as_json=False)
 
 
+@pytest.mark.usefixtures("listening")
 def test_serving_says_where_and_ends_with_ctrl_c(mixture: Path) -> None:
     with running(mixture.parent, "view", "mixture", "--serve") as run:
         assert run.process.stdout is not None

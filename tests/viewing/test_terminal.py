@@ -124,6 +124,7 @@ def test_a_walk_with_keys(mixture: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("listening")
 def test_a_signal_gives_the_terminal_back(mixture: Path, number: int, code: int) -> None:
     with terminal(mixture, NO_COLOR="1") as screen:
         before = screen.flags()
