@@ -11,7 +11,7 @@ import numpy as np
 
 from rt2data.actions.codecs import Codec, codec_from_json, make_codec
 from rt2data.actions.space import load_space
-from rt2data.errors import SourceChangedError, UsageError
+from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.formats.record import Labels, encode_records
 from rt2data.limits import layout_warnings
@@ -157,9 +157,15 @@ def _with_codec(drawn: SourcePlan, source: Source, store: Known, recipe: Recipe,
 
 
 def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Codec:
-    """The codec of a robot source, its bounds resolved with the statistics of the split that is drawn."""
+    """The codec of a robot source, its bounds resolved with the statistics of the split that is drawn.
+
+    Raises DataError, naming the source, where they give no bounds.
+    """
     space = load_space(source.action_space).sized(store.info.action_dim)
-    return make_codec(name, space, store.action_stats(split))
+    try:
+        return make_codec(name, space, store.action_stats(split))
+    except DataError as error:
+        raise DataError(error.what, f"source {store.info.name}", error.do) from None
 
 
 def _draft(recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePlan, ...], tokenizer: Tokenizer) -> Plan:

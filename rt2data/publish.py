@@ -29,7 +29,7 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 _ADVICE = {
-    errno.ENOSPC: "free some space and run the same command again: it goes on where it stopped",
+    errno.ENOSPC: "free some space and run the same command again; a build goes on where it stopped",
     errno.EDQUOT: "your quota is used up: free some space and run the same command again",
     errno.EROFS: "the file system is read-only: choose another place",
     errno.EACCES: "no permission: choose another place",
@@ -121,8 +121,19 @@ def produce_whole(path: Path, produce: Callable[[Path], None]) -> None:
         sync(temporary)
 
 
-def require_writable(path: Path) -> None:
-    """Raises OutputError where a file could not be written: asked before long work, not after it."""
+def require_writable(path: Path, *inputs: Path) -> None:
+    """Asked before long work, not after it: can a file be written here, and is it none of the inputs, nor inside of one?
+
+    Raises OutputError where it cannot be written, UsageError where it must not.
+    """
+    whole = path.resolve()
+    if not whole.parent.is_dir():
+        raise UsageError("there is no such folder", str(path.parent), "make it first")
+    if whole.is_dir():
+        raise UsageError("a folder is there", str(path), "give the name of a file")
+    for each in inputs:
+        if each.resolve() in (whole, *whole.parents):
+            raise UsageError("a file would be written over what is looked at, or into it", str(path), "choose another place")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with output_errors(path):
         os.close(_open_new(temporary, direct=False))

@@ -15,6 +15,7 @@ from rt2data.order import key64
 from rt2data.records import F32, Example, Reject, Row, Step
 from rt2data.sources.base import HELD_OUT, RobotSource, Source, WebSource
 from rt2data.text.answers import distinct_answers
+from rt2data.text.clean import clean_text
 
 
 def standardize(source: Source, records: Iterable[Step | Example | Reject]) -> Iterator[Row | Reject]:
@@ -174,7 +175,7 @@ class EpisodeStandard:
             key=f"{step.episode}-{step.step:06d}",
             group=step.episode,
             split=step.split,
-            text=step.instruction,
+            text=clean_text(step.instruction),
             images=step.images,
             step=step.step,
             steps=step.steps,

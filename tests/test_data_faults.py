@@ -14,6 +14,8 @@ import pytest
 
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, RejectLimitError, RtError, UsageError
+from rt2data.formats.base import make_format
+from rt2data.formats.record import decode_record
 from rt2data.manifest import Manifest
 from rt2data.recipe import Recipe, read_recipe
 from rt2data.tfrecord.example import decode_example, encode_example
@@ -177,6 +179,19 @@ def test_blank_instructions_are_rejects(place: Path) -> None:
     assert lost(manifest, "log") == {"blank_instruction": 2 * STEPS}
     kept = build_plainly(recipe(place, "robot.log.blank_instruction=keep"), Site(place / "kept"))
     assert not lost(kept, "log")
+
+
+def test_instructions_are_cleaned_as_questions_are(place: Path) -> None:
+    """What moves a cursor or turns the direction of writing is no word to learn."""
+
+    def change(number: int, values: dict[str, Any]) -> None:
+        values["steps/language_instruction"] = ["lift \x1b[2J the\ncup\u202e e\u0301".encode()] * STEPS
+
+    rewrite(place, change)
+    manifest = build(place, "robot_frac=1")
+    (shard, *_) = manifest.shards
+    first = next(make_format("webdataset").read(place / "out" / shard.name))
+    assert decode_record(first.record).prompt == "Q: what action should the robot take to lift [2J the cup \xe9? A:"
 
 
 def picture(place: Path, number: int) -> Path:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.cli.console import say_json, size, table, talk
-from rt2data.errors import UsageError
 from rt2data.inspection import Sight, recognise
-from rt2data.publish import write_whole
+from rt2data.publish import require_writable, write_whole
 from rt2data.text.clean import one_line
 
 WIDE = 100
@@ -34,8 +33,7 @@ def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bo
 def _draw(seen: Sight, png: Path, tiles: int) -> None:
     from rt2data.report.contact_sheet import contact_sheet
 
-    if not png.absolute().parent.is_dir():
-        raise UsageError("there is no such folder for the picture", str(png), "make it first")
+    require_writable(png, seen.path)
     found = seen.tiles(tiles)
     write_whole(png, contact_sheet(found, title=f"{seen.kind}  {seen.path}"))
     talk(f"{len(found)} pictures in {png}")

@@ -41,9 +41,9 @@ class Wanted:
 def report(questions: Sequence[Question], wanted: Wanted) -> None:
     """Look at each path, write the page and say where it is."""
     for file in filter(None, (wanted.out, wanted.markdown)):
-        if not file.absolute().parent.is_dir():
-            raise UsageError("there is no such folder for the report", str(file), "make it first")
-        require_writable(file)
+        require_writable(file, *(question.path for question in questions))
+    if wanted.markdown and wanted.markdown.resolve() == wanted.out.resolve():
+        raise UsageError("page and summary would be one file", str(wanted.out), "give them two names")
     progress = Passing(wanted.quiet)
     with pool_at_work(wanted.pool, wanted.workers) as pool:
         reports = [_make(question, wanted.tiles, pool, progress) for question in questions]

@@ -96,11 +96,15 @@ def _policy(script: str) -> str:
 
 
 def embedded(stats: Sequence[Stats]) -> Markup:
-    """JSON that can stand inside a script element: no `<` in it, and nothing that ends a line but a space."""
+    """JSON that can stand inside a script element, and that a terminal may show: no `<` in it, and nothing that is not seen."""
     text = msgspec.json.encode(stats).decode()
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)
+    return Markup("".join(char if char.isprintable() and char not in "<>&" else _escaped(char) for char in text))
+
+
+def _escaped(char: str) -> str:
+    """As JSON writes a character by number: two numbers beyond the 65,536 first."""
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _text(name: str) -> str:

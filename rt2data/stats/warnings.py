@@ -209,7 +209,8 @@ def words(source: SourceStats) -> Found:
 def pictures(source: SourceStats) -> Found:
     """Cameras that show nothing, and pictures that come again and again."""
     for camera in source.cameras:
-        if camera.pictures > 1 and camera.unique == 1:
+        several = camera.pictures > 1 and (source.kind == "robot" or source.groups > 1)  # questions may share a picture
+        if several and camera.unique == 1:
             level: Level = "error" if camera.used else "note"
             what = f"all {camera.pictures:,} pictures of camera {camera.name} are byte for byte the same"
             yield "same_picture", level, what, "choose another camera" if camera.used else "do not choose it: it shows nothing"

@@ -125,6 +125,12 @@ def test_a_failure_that_nobody_hears_keeps_its_code(place: Place) -> None:
     assert shell(place, "$RT2DATA build-mixture --robot-frac 2 2>&1 | head -0; exit ${PIPESTATUS[0]}") == 2
 
 
+def test_letters_that_a_terminal_does_not_know(built: Place) -> None:
+    """They are written by number, and nothing fails."""
+    ended = rt2data(built.folder, "stats", str(built.out), "--workers", "0", "--quiet", env={"PYTHONIOENCODING": "ascii"})
+    assert (ended.code, ended.err) == (0, "") and "\\u2581" in ended.out
+
+
 def test_stdout_is_data(prepared: Place, warm: Warm) -> None:
     """With --json nothing else is on it, and progress is not a live line where there is no terminal."""
     said = warm(prepared.folder, *INLINE, "--json")

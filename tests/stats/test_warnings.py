@@ -250,6 +250,14 @@ def test_blank_questions_and_answers(tmp_path: Path) -> None:
     assert found.sources[0].answers is not None and found.sources[0].answers.rows == 31
 
 
+def test_questions_may_share_a_picture(tmp_path: Path) -> None:
+    """One picture with three questions shows something; three pictures that are the same do not."""
+    for groups, codes in ((("g", "g", "g"), []), (("a", "b", "c"), ["same_picture"])):
+        rows = [web_row(f"q{i}", f"{i}?", ["yes"], 7) | {"group": group} for i, group in enumerate(groups)]
+        found = take_stats(store_subject(tmp_path, [lay(tmp_path / "".join(groups), files_of(rows))]))
+        assert [warn.code for warn in found.warnings if warn.code == "same_picture"] == codes
+
+
 def share(**values: Any) -> Share:
     bare = Share("arm", "robot", 0.5, 100, 100, 50, 1000, 1.0, 0, 100)
     return msgspec.structs.replace(bare, **values)
