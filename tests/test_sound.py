@@ -29,12 +29,15 @@ DAMAGE: dict[str, tuple[str, Any]] = {
     "statistics that are a list": ("statistics.arm", []),
     "sources that are text": ("recipe.robot", "x"),
     "sources that are a number": ("recipe.robot", 1.5),
+    "sources that are nothing": ("recipe.robot", None),
     "a source that is a number": ("recipe.web.qa", 1),
     "a dimension that is a list": ("plan.sources.0.codec.dims.1", []),
     "a share in words": ("plan.sources.1.share", "x"),
     "a share of many digits": ("plan.sources.1.share", "9" * 400),
     "a share of very many digits": ("plan.sources.1.share", "9" * 9000),
     "a share whose exponent would never end": ("plan.sources.1.share", "1e999999999"),
+    "a count that no float has": ("totals.arm.examples", 10**400),
+    "a name that leads out of its folder": ("plan.sources.0.name", "../out"),
     "a robot share above 1": ("plan.robot_frac", "3/2"),
 }
 

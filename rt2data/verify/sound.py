@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from rt2data.actions.codecs import codec_from_json
@@ -17,6 +18,7 @@ from rt2data.errors import DataError, RtError
 from rt2data.manifest import Manifest, read_manifest
 from rt2data.verify.findings import MANIFEST
 
+_NAME = re.compile("[a-z][a-z0-9_]{0,31}")  # as recipes have it
 _SHARE = re.compile("[0-9]{1,400}(/[1-9][0-9]{0,399})?")
 _LARGEST = float(np.finfo(np.float32).max)
 """Actions and states are float32: no mean or quantile of them is larger."""
@@ -40,6 +42,9 @@ def sound_manifest(out: Path) -> Manifest:
 def _require_sound(manifest: Manifest) -> None:
     with _within("examples"):
         _require(min(manifest.examples, manifest.plan.num_examples) > 0, "there are none")
+    for name in ("examples", "bytes", "totals", "rejects", "conversions", "plan", "recipe", "statistics"):
+        with _within(name):
+            _require_counts(msgspec.to_builtins(getattr(manifest, name)))
     with _within("recipe"):
         _require_recipe(manifest.recipe)
     with _within("plan.robot_frac"):
@@ -48,6 +53,8 @@ def _require_sound(manifest: Manifest) -> None:
         with _within(f"statistics.{name}"):
             _require_statistics(found)
     for source in manifest.plan.sources:
+        with _within("plan.sources"):
+            _require(_NAME.fullmatch(source.name) is not None, "a name that no source has")
         with _within(f"plan.sources.{source.name}.share"):
             _require_share(source.share)
         with _within(f"plan.sources.{source.name}.codec"):
@@ -68,9 +75,17 @@ def _require(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
+def _require_counts(tree: Any) -> None:
+    """No integer is longer than 64 bits."""
+    if isinstance(tree, dict | list | tuple):
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            _require_counts(each)
+    _require(not isinstance(tree, int) or abs(tree) < 1 << 64, "a number that is too large")
+
+
 def _require_recipe(recipe: Mapping[str, Any]) -> None:
     for side in ("robot", "web"):
-        sources = recipe.get(side) or {}
+        sources = recipe.get(side, {})
         _require(isinstance(sources, dict) and all(isinstance(each, dict) for each in sources.values()), f"{side} is no sources")
 
 
