@@ -147,6 +147,7 @@ def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
 def find_store(root: Path, name: str) -> Path:
     """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
     if (Path(name) / "rejects.parquet").is_file():
+        _ = Store(Path(name)).info  # else what is told of an unfinished store would pass for all of it
         return Path(name)
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
     current = [kept for kept in found if kept.state == "complete"] or found

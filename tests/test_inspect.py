@@ -300,3 +300,5 @@ def test_findings_are_inert(hostile: str, capsys: pytest.CaptureFixture[str]) ->
     assert len(printed.out.splitlines()) == 51
     show_findings(replace(found, faults=()))
     assert "faults" not in capsys.readouterr().err
+    show_findings(replace(found, faults=(fault,)))
+    assert "1 fault in out" in capsys.readouterr().err

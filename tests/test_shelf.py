@@ -178,6 +178,13 @@ def test_rejects_are_inert_and_bounded(shelf: Path, capsys: pytest.CaptureFixtur
         read_rejects(arm)
 
 
+def test_rejects_of_an_unfinished_store_are_not_told(shelf: Path, toy_recipe: Recipes) -> None:
+    (arm,) = [kept.path for kept in kept_stores(shelf) if kept.name == "arm"][:1]
+    (arm / "source.json").write_text("{junk")
+    with pytest.raises(UsageError, match="not a complete prepared store"):
+        rejects(shelf, str(arm), as_json=False)
+
+
 def test_the_shelf_is_where_builds_put_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RT2DATA_STORE", str(tmp_path))
     assert default_store_root() == tmp_path

@@ -57,7 +57,7 @@ def verdict(found: Difference) -> str:
         said = {True: "a build would write the same bytes", False: "a build would write other bytes", None: ""}[found.same_bytes]
         return said or ("the same recipe" if found.equal else "different recipes")
     if found.what == "mixtures" and found.same_bytes:
-        return "the same bytes" + ("" if found.equal else ", of different plans")
+        return "the same bytes, by the hashes in their manifests" + ("" if found.equal else ", of different plans")
     if found.shards is not None:
         return f"different bytes: {found.shards_equal:,} of {found.shards[0]:,} and {found.shards[1]:,} shards are equal"
     return "the same" if found.equal else f"different {found.what}"

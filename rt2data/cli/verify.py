@@ -58,7 +58,7 @@ def show(found: Findings) -> None:
     for note in found.notes:
         talk(f"note: {one_line(note)}")
     if found.faults:
-        talk(f"rt2data: {len(found.faults):,} faults in {one_line(found.out)} -> build it again")
+        talk(f"rt2data: {_counted(found)} in {one_line(found.out)} -> build it again")
 
 
 def _show_figures(found: Findings) -> None:
@@ -79,8 +79,12 @@ def _show_figures(found: Findings) -> None:
     table("", columns, rows)
     least, most = found.robot_frac_shards
     spread = f"{found.robot_frac:.4%} robot, {least:.2%} to {most:.2%} by shard"
-    verdict = "no faults" if found.ok else f"{len(found.faults):,} faults"
+    verdict = "no faults" if found.ok else _counted(found)
     print(f"{found.shards} shards, {size(found.bytes)}, {found.examples:,} examples, {spread}: {verdict}")
+
+
+def _counted(found: Findings) -> str:
+    return f"{len(found.faults):,} fault{'' if len(found.faults) == 1 else 's'}"
 
 
 def _epochs(counts: tuple[int, ...]) -> str:

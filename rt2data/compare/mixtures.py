@@ -14,16 +14,18 @@ from rt2data.compare.model import Common, Difference, Shift
 from rt2data.compare.recipes import compare_settings, plan_facts
 from rt2data.compare.values import changes, largest_first, shifts
 from rt2data.errors import DataError
-from rt2data.formats.base import make_format
-from rt2data.manifest import Manifest, read_manifest
+from rt2data.formats.base import make_format, members_of
+from rt2data.manifest import Manifest
 from rt2data.order import I64, U64
+from rt2data.reading.contents import require_size
+from rt2data.verify.sound import sound_manifest
 
 PARTS = ("target", "prompt", "ids", "picture")
 
 
 def compare_mixtures(before: Path, after: Path, quick: bool) -> Difference:
     """What changed from one to the other; with `quick` no shard is read. Raises DataError where one cannot be read."""
-    old, new = read_manifest(before), read_manifest(after)
+    old, new = whole_mixture(before), whole_mixture(after)
     hashes = [[shard.xxh3_128 for shard in manifest.shards] for manifest in (old, new)]
     same = hashes[0] == hashes[1]
     settings, added, removed = compare_settings(old.recipe, new.recipe)
@@ -45,6 +47,14 @@ def compare_mixtures(before: Path, after: Path, quick: bool) -> Difference:
         examples=None if same or quick else common(before, old, after, new),
         notes=("examples were not compared: --quick",) if quick and not same else (),
     )
+
+
+def whole_mixture(out: Path) -> Manifest:
+    """A sound manifest, whose shards are all there and have the size that it says: else its hashes say nothing of them."""
+    manifest = sound_manifest(out)
+    for shard in manifest.shards:
+        require_size(out / shard.name, shard.bytes)
+    return manifest
 
 
 def _figures(manifest: Manifest) -> dict[str, Any]:
@@ -108,7 +118,7 @@ def hashed(folder: Path, manifest: Manifest) -> U64:
 def _hashes(folder: Path, manifest: Manifest) -> Iterator[tuple[int, ...]]:
     form, decode, digest = make_format(manifest.plan.format), msgspec.json.Decoder(Parts).decode, xxhash.xxh3_64_intdigest
     for shard in manifest.shards:
-        for member in form.read(folder / shard.name):
+        for member in members_of(form, folder / shard.name):
             try:
                 parts = decode(member.record)
             except msgspec.MsgspecError as error:

@@ -12,11 +12,11 @@ from rt2data.compare.model import Change, Difference
 from rt2data.compare.values import changes
 from rt2data.errors import RtError
 from rt2data.job import decide
-from rt2data.manifest import read_manifest
 from rt2data.plan import Plan, needed_sources
 from rt2data.prepare import ready_store, store_folder
 from rt2data.recipe import Recipe, canonical, read_recipe
 from rt2data.store import Store
+from rt2data.verify.sound import sound_manifest
 
 SIDES = ("robot", "web")
 
@@ -67,7 +67,7 @@ def compare_with_mixture(recipe_path: Path, mixture: Path, recipe_first: bool) -
 
     Where every source it needs is prepared, the plan is made too, and tells whether a build would write the same bytes.
     """
-    recipe, manifest = read_recipe(recipe_path), read_manifest(mixture)
+    recipe, manifest = read_recipe(recipe_path), sound_manifest(mixture)
     sides = [_settings(recipe), manifest.recipe][:: 1 if recipe_first else -1]
     settings, added, removed = compare_settings(*sides)
     plan, note = _planned(recipe)

@@ -40,14 +40,15 @@ def compare_stores(before: Store, after: Store, quick: bool) -> Difference:
     """What changed from one to the other; with `quick` no row is read. Raises DataError, UsageError where one cannot be read."""
     same = before.info.digest == after.info.digest
     splits = sorted({*before.info.splits, *after.info.splits})
-    rows, groups = ({}, {}) if same or quick else _in_rows(before, after, splits)
+    _require_rows(before, after)
+    rows, groups = ({}, {}) if quick else _in_rows(before, after, splits)
     settings = tuple(changes(before.info.settings, after.info.settings))
     rejects = tuple(changes(_lost(before.info), _lost(after.info)))
     return Difference(
         what="stores",
         before=str(before.path),
         after=str(after.path),
-        equal=same and not settings and not rejects,
+        equal=same and not settings and not rejects and all(keys.equal for keys in rows.values()),
         settings=settings,
         figures=tuple(changes(_figures(before.info), _figures(after.info))),
         rejects=rejects,
@@ -55,7 +56,7 @@ def compare_stores(before: Store, after: Store, quick: bool) -> Difference:
         groups=groups,
         files=_files(before, after),
         shifts=largest_first(_shifts(before, after)),
-        notes=("rows were not compared: --quick",) if quick and not same else (),
+        notes=("rows were not compared: --quick",) if quick else (),
     )
 
 
@@ -91,6 +92,14 @@ def _in_rows(before: Store, after: Store, splits: Iterable[str]) -> tuple[dict[s
         rows[split] = merged(_rows(before, split), _rows(after, split))
         groups[split] = _groups(before, after, split)
     return rows, groups
+
+
+def _require_rows(*stores: Store) -> None:
+    """Raises DataError where a file of rows is gone: what is said of the store would be said of nothing."""
+    for store in stores:
+        for path in (path for split in store.info.splits for path in _row_files(store, split)):
+            with readable(path):
+                path.stat()
 
 
 def _row_files(store: Store, split: str) -> list[Path]:

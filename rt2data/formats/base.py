@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rt2data.digest import Digest
+from rt2data.errors import DataError
 
 if TYPE_CHECKING:
     from rt2data.manifest import Manifest
@@ -119,6 +120,15 @@ class BlendFormat(Format):
     @abstractmethod
     def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
         """Files beside the folders of several datasets that readers find them by, with the weights."""
+
+
+def members_of(form: Format, path: Path) -> Iterator[Member]:
+    """The examples of one shard, as `Format.read` gives them. Raises DataError also where it is missing or cannot be read."""
+    try:
+        yield from form.read(path)
+    except OSError as error:
+        what = "a shard is missing" if isinstance(error, FileNotFoundError) else f"a shard cannot be read: {error.strerror}"
+        raise DataError(what, str(path), "build it again, or bring the whole folder here") from error
 
 
 def one_a_line(elements: Iterable[str]) -> str:

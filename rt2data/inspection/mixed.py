@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError, RtError
-from rt2data.formats.base import make_format
+from rt2data.formats.base import make_format, members_of
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.inspection.examples import Dimension, Examples, Film, Picture, Seen, Stretches, Token
 from rt2data.inspection.prepared import StoreExamples
@@ -91,7 +91,7 @@ class MixtureExamples(Examples):
         return lambda number, whole: stretches.at(number)
 
     def _lain(self, path: Path) -> Iterator[Lain]:
-        return (Lain(member.image, member.record) for member in make_format(self._manifest.plan.format).read(path))
+        return (Lain(member.image, member.record) for member in members_of(make_format(self._manifest.plan.format), path))
 
     def locate(self, number: int) -> tuple[int, int]:
         """Shard of an example, and its place there."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rt2data.formats.base import Member, make_format
+from rt2data.formats.base import Member, make_format, members_of
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.inspection.mixed import MixtureExamples
 from rt2data.inspection.sight import Sight
@@ -110,7 +110,7 @@ class MixtureSight(Sight):
 
     def of_shard(self, name: str) -> Iterator[tuple[Member, ExampleRecord]]:
         """Examples of a shard; one whose record cannot be read is for `verify` to name."""
-        for member in islice(make_format(self.manifest.plan.format).read(self.path / name), EXAMPLES):
+        for member in islice(members_of(make_format(self.manifest.plan.format), self.path / name), EXAMPLES):
             try:
                 yield member, decode_record(member.record)
             except msgspec.MsgspecError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import xxhash
 
 from rt2data.actions.codecs import codec_from_json
 from rt2data.errors import DataError
-from rt2data.formats.base import Member, make_format
+from rt2data.formats.base import Member, make_format, members_of
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.image_headers import ImageFault, look
 from rt2data.manifest import Manifest, read_manifest
@@ -122,7 +122,7 @@ def read_shard(order: LayOrder, manifest: Manifest) -> Iterator[tuple[Member, Ex
     """The examples of one shard. Raises DataError naming the shard where one cannot be read."""
     path = Path(order.out) / manifest.shards[order.index].name
     names = {source.name for source in manifest.plan.sources}
-    for member in _members(path, make_format(manifest.plan.format).read(path)):
+    for member in members_of(make_format(manifest.plan.format), path):
         try:
             record = decode_record(member.record)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -132,13 +132,6 @@ def read_shard(order: LayOrder, manifest: Manifest) -> Iterator[tuple[Member, Ex
         if record.source not in names:
             raise DataError(f"source {record.source!r} is not in the plan", f"{path} key {member.key}", "rt2data verify names all")
         yield member, record
-
-
-def _members(path: Path, members: Iterable[Member]) -> Iterator[Member]:
-    try:
-        yield from members
-    except OSError as error:
-        raise DataError(f"a shard cannot be read: {error.strerror}", str(path), "see that it is there and whole") from error
 
 
 def _row(member: Member, record: ExampleRecord, size: int, camera: str) -> dict[str, Any]:

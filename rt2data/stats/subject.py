@@ -14,7 +14,7 @@ from rt2data.actions.codecs import CODECS
 from rt2data.actions.space import did_you_mean
 from rt2data.errors import DataError, RtError, UsageError
 from rt2data.job import Job, decide
-from rt2data.manifest import Manifest, read_manifest
+from rt2data.manifest import Manifest
 from rt2data.plan import Plan, SourcePlan, new_plan
 from rt2data.recipe import Recipe
 from rt2data.shelf import read_rejects
@@ -27,6 +27,7 @@ from rt2data.store import Store
 from rt2data.text.clean import one_line
 from rt2data.text.tokenizers import load_tokenizer
 from rt2data.verify.expected import adds_up, readable
+from rt2data.verify.sound import sound_manifest
 
 What = Literal["source", "store", "recipe", "mixture"]
 DEFAULT_CODEC = "rt2"
@@ -77,7 +78,7 @@ def _rendered(recipe: Recipe, rows: RowSet) -> RowSet:
 
 def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subject:
     """A finished mixture. Raises DataError where it is not complete or damaged, UsageError for a split that it is not of."""
-    manifest = read_manifest(out)
+    manifest = sound_manifest(out)
     if not readable(manifest) or not adds_up(manifest):
         raise DataError("a damaged manifest: its plan does not add up", str(out), "rt2data verify names every fault")
     if split not in (None, manifest.plan.split):

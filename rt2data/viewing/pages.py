@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from rt2data.inspection.examples import Examples, Film, Seen
 from rt2data.text.clean import clean_text, one_line
 from rt2data.viewing.search import Wanted, look_through
-from rt2data.viewing.words import facts, given, span
+from rt2data.viewing.words import facts, figure, given, span
 
 GRID = 24
 """Pictures on a page."""
@@ -106,6 +106,7 @@ def example_page(examples: Examples, title: str, seen: Seen, film: Film | None, 
         facts=facts(seen),
         tokens=[(token.word or f"{token.id} ", token.id, token.learned) for token in seen.tokens[:SHOWN]],
         bars=[(dim, span(dim)) for dim in seen.action],
+        figure=figure,
         frames=_frames(film, seen) if film else [],
         total=examples.total,
         earlier=f"/example/{number - 1}" if number else "",

@@ -14,6 +14,7 @@ from rt2data.text.clean import one_line
 LABEL = 10
 """Cells of the names at the left."""
 BAR = 21
+LARGE = 1e5
 SHOWN_TOKENS, SHOWN_CHARS = 600, 4000
 SIDE_STYLE = {"robot": "bold blue", "web": "bold yellow"}
 LEARNED = "bold reverse green"
@@ -69,8 +70,13 @@ def _action(seen: Seen) -> Iterator[Text]:
     wide = max((len(dim.name) for dim in seen.action), default=0)
     for number, dim in enumerate(seen.action):
         line = _labelled("" if number else "action").append(f"{one_line(dim.name):<{wide}} ")
-        line.append(f"{dim.value:>+10.4f} ", "bold").append(f"{bar(dim)} ", "cyan")
+        line.append(f"{figure(dim.value):>10} ", "bold").append(f"{bar(dim)} ", "cyan")
         yield line.append(f"{one_line(dim.unit):<4}" + ("" if dim.bin is None else f"{dim.bin:>4}"), "dim")
+
+
+def figure(value: float) -> str:
+    """With its sign and four decimals; four digits where it is too large for a column."""
+    return f"{value:+.4f}" if abs(value) < LARGE else f"{value:+.4g}"
 
 
 def span(dim: Dimension) -> tuple[float, float, float] | None:

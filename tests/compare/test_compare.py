@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import typer
 from hypothesis import given
@@ -179,7 +180,7 @@ def test_the_same_bytes_are_said_first(toy_recipe: Recipes, tmp_path: Path, caps
     build_plainly(toy_recipe(), Site(tmp_path / "a"))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert diff(tmp_path / "a", tmp_path / "b", quick=False, exit_code=True, as_json=False) == 0
-    assert capsys.readouterr().out.splitlines()[1] == "the same bytes"
+    assert capsys.readouterr().out.splitlines()[1] == "the same bytes, by the hashes in their manifests"
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +231,38 @@ def test_a_damaged_shard_is_named(two: tuple[Path, Path], tmp_path: Path) -> Non
     shard.write_bytes(shard.read_bytes()[:-512])
     with pytest.raises(DataError, match="shard-000000"):
         compare(damaged, two[1])
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_shards_must_be_there_before_they_are_the_same(two: tuple[Path, Path], tmp_path: Path, quick: bool) -> None:
+    damaged = Path(shutil.copytree(two[0], tmp_path / "damaged"))
+    assert compare(damaged, two[0], quick).same_bytes
+    shard = damaged / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:-512])
+    with pytest.raises(DataError, match=r"bytes where the manifest says .*shard-000000"):
+        compare(damaged, two[0], quick)
+    shard.unlink()
+    with pytest.raises(DataError, match=r"a shard is missing .*shard-000000"):
+        compare(two[0], damaged, quick)
+
+
+def test_rows_are_read_before_stores_are_the_same(two: tuple[Path, Path], tmp_path: Path) -> None:
+    (folder,) = two[0].parent.glob("store/arm-*")
+    damaged = Path(shutil.copytree(folder, tmp_path / folder.name))
+    found = compare(folder, damaged)
+    assert found.equal and found.rows["train"].same > 0 and not found.notes
+    rows = damaged / "rows-train-00000.parquet"
+    table = pq.read_table(rows)
+    pq.write_table(table.slice(1), rows)
+    found = compare(folder, damaged)
+    assert not found.equal and (found.rows["train"].removed, found.rows["train"].same) == (1, table.num_rows - 1)
+    assert compare(folder, damaged, quick=True).notes == ("rows were not compared: --quick",)
+    rows.write_bytes(b"junk" * 99)
+    with pytest.raises(DataError, match="a prepared store is damaged"):
+        compare(folder, damaged)
+    rows.unlink()
+    with pytest.raises(DataError, match="a prepared store is damaged"):
+        compare(folder, damaged, quick=True)
 
 
 def test_what_does_not_go_together(two: tuple[Path, Path]) -> None:

@@ -16,7 +16,7 @@ from rt2data.errors import UsageError
 from rt2data.inspection import recognise
 from rt2data.inspection.examples import Dimension, Seen, Token
 from rt2data.viewing.screen import WIDE, Look, boxes, frame
-from rt2data.viewing.words import bar, lines
+from rt2data.viewing.words import bar, figure, lines
 from tests.contract.toy import jpeg
 from tests.faults.command import running
 from tests.test_inspect import HOSTILE
@@ -45,6 +45,13 @@ def test_what_is_learned_is_marked() -> None:
     assert colored.plain[span.start : span.end] == "bc"
     unknown = replace(seen, tokens=[Token(5, False), Token(6, True), Token(7, True)])
     assert lines(unknown, colored=False)[-2].plain.split() == ["tokens", "5", "[6", "7]"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.25, "+0.2500"), (-99_999.5, "-99999.5000"), (1e30, "+1e+30"), (-123_456.0, "-1.235e+05")]
+)
+def test_numbers_are_no_wider_than_their_column(value: float, said: str) -> None:
+    assert figure(value) == said
 
 
 @pytest.mark.parametrize(
