@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,19 +47,23 @@ def digest_of(content: bytes) -> Digest:
 def digest_file(path: Path) -> Digest:
     """Of a file. Raises OSError."""
     seen = Digester()
-    with path.open("rb", buffering=0) as file:
-        buffer = memoryview(bytearray(CHUNK))
-        while got := file.readinto(buffer):
-            seen.update(buffer[:got])
+    for part in _parts(path):
+        seen.update(part)
     return seen.digest()
 
 
 def sized_hash(path: Path) -> tuple[int, str]:
     """Size and xxh3-128 of a file's bytes, which is all that checking needs. Raises OSError."""
     seen, size = xxhash.xxh3_128(), 0
+    for part in _parts(path):
+        seen.update(part)
+        size += len(part)
+    return size, seen.hexdigest()
+
+
+def _parts(path: Path) -> Iterator[memoryview]:
+    """A file's bytes; each part is valid until the next is asked for."""
     buffer = memoryview(bytearray(CHUNK))
     with path.open("rb", buffering=0) as file:
         while got := file.readinto(buffer):
-            seen.update(buffer[:got])
-            size += got
-    return size, seen.hexdigest()
+            yield buffer[:got]

@@ -23,7 +23,7 @@ from rt2data.order import I64, U64, WINDOW
 from rt2data.records import Kind, Rows
 from rt2data.text.clean import one_line
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Raise when the rows change their meaning or order: older stores are then prepared anew."""
 
 IMAGE = pa.struct(

@@ -99,7 +99,7 @@ def plan(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a build would write and cost: draws, epochs, bytes, shards, time. Scans what is not prepared; writes nothing."""
+    """Show what a build would write and cost: draws, epochs, bytes, shards, time. Scans what is not prepared; writes no shard."""
     from rt2data.cli.plan import Foresee
     from rt2data.cli.plan import plan as show
 
