@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,8 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
             split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})
         },
         rejects=_lost(units),
-        conversions=dict(sorted(sum((Counter(u.conversions) for u in units), Counter()).items())),
+        conversions=_added(u.conversions for u in units),
+        facts=_added(u.facts for u in units),
         bytes_read=sum(u.bytes_read for u in units),
     )
 
@@ -207,8 +208,13 @@ def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
         image_bytes=sum(f.image_bytes for f in files),
         text_bytes=sum(f.text_bytes for f in files),
         files=tuple(f.rows for f in files),
-        formats=dict(sorted(sum((Counter(f.formats) for f in files), Counter()).items())),
+        formats=_added(f.formats for f in files),
     )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Counts by name, added up; in the order of their names."""
+    return dict(sorted(sum(map(Counter, counts), Counter[str]()).items()))
 
 
 def _lost(units: list[UnitSummary]) -> tuple[Lost, ...]:

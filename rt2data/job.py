@@ -35,11 +35,13 @@ from rt2data.publish import write_whole
 from rt2data.recipe import Recipe, canonical
 from rt2data.records import Rows
 from rt2data.render import Renderer
+from rt2data.source_notes import source_notes
 from rt2data.sources.base import RobotSource, Source, WebSource
 from rt2data.store import Known
 from rt2data.text.prompts import find_template
 from rt2data.text.tokenizers import Tokenizer, load_tokenizer
 from rt2data.text.words import ActionWords, check_action_words
+from rt2data.warn import Warn, worst_first
 
 SAMPLE = 64
 """Rows of each source rendered to estimate how long a record is."""
@@ -132,7 +134,8 @@ def decide(recipe: Recipe, stores: Mapping[str, Known], allow_bad: bool = False)
     for name, source in needed.items():
         drawn = plan_source(name, source, stores[name].info, recipe.split, shares[name], counts[name])
         sources.append(_with_codec(drawn, source, stores[name], recipe, tokenizer))
-    draft = _draft(recipe, needed, tuple(sources), tokenizer)
+    notes = [note for s in sources for note in source_notes(needed[s.name], stores[s.name].info, s)]
+    draft = _draft(recipe, needed, tuple(sources), tokenizer, notes)
     return Job(
         plan=_sized(draft, recipe, stores, tokenizer),
         recipe=_plain(recipe),
@@ -168,7 +171,9 @@ def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Co
         raise DataError(error.what, f"source {store.info.name}", error.do) from None
 
 
-def _draft(recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePlan, ...], tokenizer: Tokenizer) -> Plan:
+def _draft(
+    recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePlan, ...], tokenizer: Tokenizer, notes: Sequence[Warn]
+) -> Plan:
     """The plan before its records have been measured."""
     return new_plan(
         robot_frac=str(recipe.robot_frac),
@@ -186,7 +191,7 @@ def _draft(recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePl
         action_dim=max((s.action_dim for s in sources), default=0),
         sources=sources,
         answers={name: s.answers for name, s in needed.items() if isinstance(s, WebSource)},
-        warnings=warnings_of(recipe, sources),
+        warnings=(*warnings_of(recipe, sources), *notes),
         materialize=msgspec.UNSET if recipe.shards.materialize == "repeats" else "once",
     )
 
@@ -202,7 +207,7 @@ def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: 
         measured.append(msgspec.structs.replace(source, record_bytes=record))
         sizes.append(draft.written(source) * form.example_bytes(source.image_bytes, record))
     cut = _cut(msgspec.structs.replace(draft, sources=tuple(measured), bytes=sum(sizes)), sizes, recipe)
-    warnings = (*cut.warnings, *layout_warnings(cut.format, cut.shards, cut.bytes))
+    warnings = worst_first((*cut.warnings, *layout_warnings(cut.format, cut.shards, cut.bytes)))
     return fingerprinted(msgspec.structs.replace(cut, warnings=warnings))
 
 

@@ -18,8 +18,9 @@ from rt2data.recipe import Recipe
 from rt2data.records import Kind
 from rt2data.sources.base import Source
 from rt2data.store import Known, StoreInfo
+from rt2data.warn import Warn
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 """Raise when the same recipe and rows would give other bytes."""
 WARN_EPOCHS = 4
 
@@ -68,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     action_dim: int  # actions are padded to it
     sources: tuple[SourcePlan, ...]
     answers: dict[str, str]  # answer rule of each web source
-    warnings: tuple[str, ...]
+    warnings: tuple[Warn, ...]
     materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: each draw is written, repeats and all
     parts: tuple[Part, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
 
@@ -183,7 +184,7 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
     )
 
 
-def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[str, ...]:
+def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ...]:
     """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
     found = []
     for s in sources:
@@ -194,9 +195,11 @@ def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[str, ...
                 "draw less of it",
             )
         if s.epochs > WARN_EPOCHS:
-            found.append(f"{s.name}: every row is repeated {s.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}")
+            what = f"every row is repeated {s.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
+            found.append(Warn("repeated_epochs", "warning", s.name, what, "draw less of it, or find more of its kind"))
         if s.unseen:
-            found.append(f"{s.name}: {s.unseen:,} of {s.rows:,} rows are never drawn")
+            what = f"{s.unseen:,} of {s.rows:,} rows are never drawn"
+            found.append(Warn("unseen", "note", s.name, what, "draw more if they matter"))
     return tuple(found)
 
 

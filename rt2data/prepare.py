@@ -27,7 +27,7 @@ from rt2data.errors import DataError, InternalError, RtError, SourceChangedError
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.order import key64
 from rt2data.publish import output_errors, produce_whole, remove_temporaries, whole_file, write_all, write_whole
-from rt2data.records import Example, Image, Reject, Row, Step, Unit
+from rt2data.records import Fact, Image, Reject, Row, SourceRecord, Unit
 from rt2data.sources.base import RobotSource, Source
 from rt2data.standardize import standardize
 from rt2data.store import (
@@ -79,6 +79,7 @@ class UnitSummary(msgspec.Struct, frozen=True, kw_only=True):
     cameras: tuple[str, ...]
     bytes_read: int
     blob_bytes: int
+    facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
     fresh: bool = True  # False where an earlier run had done it
 
 
@@ -227,6 +228,7 @@ class Laying:
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in ROWS.names})
     rejects: list[Reject] = field(default_factory=list)
     conversions: Counter[str] = field(default_factory=Counter)
+    facts: Counter[str] = field(default_factory=Counter)
     cameras: set[str] = field(default_factory=set)
     files_used: set[int] = field(default_factory=set)
     blob_bytes: int = 0
@@ -236,12 +238,14 @@ class Laying:
         """Take every record of the unit."""
         self.take(self.order.source.read(self.order.unit))
 
-    def take(self, records: Iterable[Step | Example | Reject]) -> None:
+    def take(self, records: Iterable[SourceRecord]) -> None:
         """Lay down the rows of some records."""
         source, decode = self.order.source, _decodes(self.order.source)
         for found in standardize(source, records):
             if isinstance(found, Reject):
                 self.rejects.append(found)
+            elif isinstance(found, Fact):
+                self.facts[found.name] += found.count
             elif KEY.fullmatch(found.key) and SPLIT.fullmatch(found.split):
                 self._row(found, source.images, decode)
             else:
@@ -338,6 +342,7 @@ class Laying:
             rows=dict(Counter(self.columns["split"])),
             rejects=self.lost(),
             conversions=dict(sorted(self.conversions.items())),
+            facts=dict(sorted(self.facts.items())),
             action_dims=_dims(self.columns["action"]),
             state_dims=_dims(self.columns["state"]),
             cameras=tuple(sorted(self.cameras)),

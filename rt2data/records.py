@@ -100,6 +100,21 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Something worth counting that is not lost: how a row was joined, what an episode's end rests on.
+
+    Counts of one name are added up over a source and stand in its store as `facts`; `source_notes` puts them into words.
+    """
+
+    name: str  # dotted: join.same_bytes, ends.success, ...
+    count: int = 1
+
+
+SourceRecord = Step | Example | Fact | Reject
+"""What a source reads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """A work order to read: one raw file, or a range of it. Small; the same for the same files.
 

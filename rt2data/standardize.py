@@ -12,32 +12,32 @@ import numpy as np
 from rt2data.actions.space import ActionSpace, load_space, to_polarity
 from rt2data.errors import DataError
 from rt2data.order import key64
-from rt2data.records import F32, Example, Reject, Row, Step
+from rt2data.records import F32, Example, Fact, Reject, Row, SourceRecord, Step
 from rt2data.sources.base import HELD_OUT, RobotSource, Source, WebSource
 from rt2data.text.answers import distinct_answers
 from rt2data.text.clean import clean_text
 
 
-def standardize(source: Source, records: Iterable[Step | Example | Reject]) -> Iterator[Row | Reject]:
-    """Rows and rejects of a stream of raw records of one source. Steps of an episode come together."""
+def standardize(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
+    """Rows, facts and rejects of a stream of raw records of one source. Steps of an episode come together."""
     for found in _rows(source, records):
         yield held_out(found, source) if isinstance(found, Row) else found
 
 
-def _rows(source: Source, records: Iterable[Step | Example | Reject]) -> Iterator[Row | Reject]:
+def _rows(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
     if isinstance(source, RobotSource):
         yield from _robot_rows(EpisodeStandard(source), records)
     elif isinstance(source, WebSource):
         for record in records:
-            yield from _example(record, source) if isinstance(record, Example) else _as_reject(record)
+            yield from _example(record, source) if isinstance(record, Example) else _passed_on(record)
 
 
-def _robot_rows(standard: EpisodeStandard, records: Iterable[Step | Example | Reject]) -> Iterator[Row | Reject]:
+def _robot_rows(standard: EpisodeStandard, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
     """Rows episode by episode; each is let go at its last step, before the next is read: its pictures may be views that die."""
     episode: list[Step] = []
     for record in records:
         if not isinstance(record, Step):
-            yield from _as_reject(record)
+            yield from _passed_on(record)
             continue
         if episode and episode[-1].episode != record.episode:
             yield from standard.rows(episode)
@@ -50,8 +50,8 @@ def _robot_rows(standard: EpisodeStandard, records: Iterable[Step | Example | Re
         yield from standard.rows(episode)
 
 
-def _as_reject(record: Step | Example | Reject) -> Iterator[Reject]:
-    if not isinstance(record, Reject):
+def _passed_on(record: SourceRecord) -> Iterator[Fact | Reject]:
+    if not isinstance(record, Fact | Reject):
         raise TypeError(f"{type(record).__name__} from a source of the other side")
     yield record
 

@@ -23,7 +23,7 @@ from rt2data.order import I64, U64, WINDOW
 from rt2data.records import Kind, Rows
 from rt2data.text.clean import one_line
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 """Raise when the rows change their meaning or order: older stores are then prepared anew."""
 
 IMAGE = pa.struct(
@@ -102,6 +102,7 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     rejects: tuple[Lost, ...]
     conversions: dict[str, int]  # pictures that had to be made, by rule
     bytes_read: int
+    facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
 
 
 _decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rt2data.cli.console import number, size, table, talk
+from rt2data.cli.console import number, plain, size, table, talk
 from rt2data.foresight.canary import Canary, Forecast
 from rt2data.foresight.cost import CloudCost
 from rt2data.foresight.outlook import Outlook, exact
@@ -44,7 +44,7 @@ def show_outlook(found: Outlook) -> None:
     for name, estimate in found.estimates.items():
         talk(f"{name}: {_sample(estimate)}")
     for warning in found.warnings:
-        talk(f"warning: {warning}")
+        talk(plain(warning))
 
 
 def _row(found: Outlook, source: SourcePlan) -> tuple[str, ...]:

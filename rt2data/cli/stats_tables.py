@@ -37,8 +37,7 @@ def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]
 
 def _warnings(stats: Stats) -> None:
     for warn in stats.warnings:
-        about = f"{warn.source}: " if warn.source else ""
-        print(one_line(f"{warn.level}: {about}{warn.what} -> {warn.do} [{warn.code}]", 600))
+        print(one_line(str(warn), 600))
 
 
 def _name(source: SourceStats) -> str:

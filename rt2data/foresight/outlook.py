@@ -21,6 +21,7 @@ from rt2data.recipe import Recipe
 from rt2data.sources.base import Source
 from rt2data.store import Known, Store
 from rt2data.text.tokenizers import load_tokenizer
+from rt2data.warn import Warn, worst_first
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -64,7 +65,7 @@ def outlook(recipe: Recipe, known: Mapping[str, Known], allow_bad: bool = False)
     plan = decide(recipe, known, allow_bad=True).plan
     if not sketches:
         return exact(plan)
-    warnings = (*plan.warnings, *_doubts(recipe, sketches, allow_bad))
+    warnings = worst_first((*plan.warnings, *_doubts(recipe, sketches, allow_bad)))
     return _outlook(
         plan,
         fingerprint="",
@@ -84,10 +85,16 @@ def _outlook(plan: Plan, **changes: Any) -> Outlook:
     return Outlook(**{name: getattr(plan, name) for name in plan.__struct_fields__} | changes)
 
 
-def _doubts(recipe: Recipe, sketches: Mapping[str, Sketch], allow_bad: bool) -> list[str]:
+def _doubts(recipe: Recipe, sketches: Mapping[str, Sketch], allow_bad: bool) -> list[Warn]:
     """Samples with more rejects than the recipe allows in the whole."""
     return [
-        f"{name}: {each.estimate.bad:.1%} of the sampled rows are faulty; above max_bad {float(recipe.max_bad):.3g} a build stops"
+        Warn(
+            "rejects",
+            "warning",
+            name,
+            f"{each.estimate.bad:.1%} of the sampled rows are faulty; above max_bad {float(recipe.max_bad):.3g} a build stops",
+            "mend the source, or raise max_bad",
+        )
         for name, each in sketches.items()
         if not allow_bad and each.estimate.bad > recipe.max_bad
     ]

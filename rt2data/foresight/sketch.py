@@ -208,6 +208,7 @@ def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) 
         splits=_splits(tasted, estimate),
         rejects=laying.lost(),
         conversions=dict(laying.conversions),
+        facts=dict(laying.facts),
         bytes_read=estimate.reads,
     )
 

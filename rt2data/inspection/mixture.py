@@ -63,7 +63,7 @@ class MixtureSight(Sight):
             ],
             "pictures_made": {name: made for name, made in m.conversions.items() if made},
             **({"weights": {part.source: part.weight for part in plan.parts}} if plan.parts else {}),
-            "warnings": list(plan.warnings),
+            "warnings": msgspec.to_builtins(plan.warnings),
             "fingerprint": plan.fingerprint,
         }
 

@@ -16,7 +16,7 @@ from rt2data.actions.space import load_space, space_names
 from rt2data.errors import UsageError
 from rt2data.inspection.examples import Examples, Film, Seen, Stretches, counted, dimensions
 from rt2data.inspection.sight import Sight
-from rt2data.records import Example, Image, Kind, Reject, Step, Unit
+from rt2data.records import Example, Image, Kind, Step, Unit
 from rt2data.report.contact_sheet import Tile
 from rt2data.sources.base import Source
 
@@ -106,7 +106,7 @@ class RawExamples(Examples):
     def _read(self, unit: Unit) -> Iterator[Step | Example]:
         """The records of a unit, with pictures that outlive them."""
         for record in self._source.read(unit):
-            if not isinstance(record, Reject):
+            if isinstance(record, Step | Example):
                 yield _kept(record)
 
     @property

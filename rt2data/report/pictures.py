@@ -12,8 +12,8 @@ import numpy as np
 from rt2data.records import Kind
 from rt2data.report.contact_sheet import Tile
 from rt2data.report.shots import Shot, Tint, mean_tint, picture_warnings, shoot
-from rt2data.stats.model import Warn
 from rt2data.store import Store
+from rt2data.warn import Warn
 
 MEASURED = 48
 """Pictures of each camera whose looks are measured; fewer are shown."""

@@ -14,7 +14,7 @@ from PIL import Image
 from rt2data.images import ImageFault
 from rt2data.report.contact_sheet import Tile, decoded
 from rt2data.report.figures import plain
-from rt2data.stats.model import Warn
+from rt2data.warn import Warn
 
 SIDE, QUALITY = 192, 74
 BLACK, FLAT = 0.04, 0.02

@@ -19,13 +19,12 @@ from rt2data.stats.model import (
     SourceStats,
     Stats,
     Text,
-    Warn,
 )
+from rt2data.warn import RANK, Warn
 
 __all__ = ["real"]
 
 SHADES = 4
-LEVELS = {"error": 0, "warning": 1, "note": 2}
 MEASURES = (
     ("asked", "asked"),
     ("examples", "examples"),
@@ -38,7 +37,7 @@ MEASURES = (
 
 def ordered(warnings: Sequence[Warn]) -> list[Warn]:
     """The worst first."""
-    return sorted(warnings, key=lambda warn: LEVELS[warn.level])
+    return sorted(warnings, key=lambda warn: RANK[warn.level])
 
 
 def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
@@ -51,7 +50,7 @@ def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
 
 def counted(warnings: Sequence[Warn]) -> str:
     """2 errors, 1 warning, 3 notes."""
-    counts = [(sum(warn.level == level for warn in warnings), level) for level in LEVELS]
+    counts = [(sum(warn.level == level for warn in warnings), level) for level in RANK]
     return ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for count, level in counts if count) or "none"
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rt2data.exact import Share, Weight
 from rt2data.images import ImageRule
 from rt2data.paths import NameOrPath
-from rt2data.records import Example, Kind, Reject, Step, Unit
+from rt2data.records import Kind, SourceRecord, Unit
 from rt2data.sources.survey import Part, Survey, shuffled
 
 SOURCES: dict[str, str] = {
@@ -77,7 +77,7 @@ class Source(Settings):
         """Work orders, in order. Raises DataError where a file is cut, UsageError where it is missing."""
 
     @abstractmethod
-    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+    def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Read one unit. Steps of an episode come together and in order."""
 
     def survey(self, split: str, seed: int = 0) -> Survey:

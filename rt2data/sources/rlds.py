@@ -12,7 +12,7 @@ from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
 from rt2data.paths import PathStr
-from rt2data.records import Example, Reject, Step, Unit
+from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.sources.base import RobotSource
 from rt2data.sources.rlds_episode import EpisodeFault, Record, read_steps
 from rt2data.sources.rlds_layout import (
@@ -99,7 +99,7 @@ class RLDS(RobotSource):
             raise DataError("there are no episodes", directory.path)
         return found
 
-    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+    def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
         directory = open_directory(self.path)
         layout = self._layout(directory)

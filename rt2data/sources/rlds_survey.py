@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rt2data.errors import DataError
 from rt2data.order import key64
-from rt2data.records import Example, Reject, Step, Unit
+from rt2data.records import SourceRecord, Step, Unit
 from rt2data.sources.rlds_units import UNIT_BYTES, require_count
 from rt2data.sources.survey import Part, Survey, shuffled
 from rt2data.tfrecord.directory import Shard
@@ -25,7 +25,7 @@ def survey_shards(
     splits: Mapping[str, tuple[Shard, ...]],
     wanted: Collection[str],
     seed: int,
-    read: Callable[[Unit], Iterable[Step | Example | Reject]],
+    read: Callable[[Unit], Iterable[SourceRecord]],
 ) -> Survey:
     """A survey of the wanted splits of a directory.
 
@@ -64,7 +64,7 @@ def _records(split: str, shard: Shard, seed: int, count: int) -> list[Part]:
     ]
 
 
-def _first(records: Iterable[Step | Example | Reject], episodes: int) -> Iterator[Step | Example | Reject]:
+def _first(records: Iterable[SourceRecord], episodes: int) -> Iterator[SourceRecord]:
     """The records of so many episodes; a lost one counts too."""
     seen, last = 0, ""
     for record in records:

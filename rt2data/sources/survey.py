@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from rt2data.order import keyed_permutation
-from rt2data.records import Example, Reject, Step, Unit
+from rt2data.records import SourceRecord, Unit
 
 Each = TypeVar("Each")
 
@@ -33,7 +33,7 @@ class Survey:
     units: int  # work orders of the whole source
     bytes: int  # that preparing the whole source reads
     parts: Sequence[Part]
-    read: Callable[[Part], Iterable[Step | Example | Reject]]
+    read: Callable[[Part], Iterable[SourceRecord]]
     picture_bytes: tuple[int, ...] = ()  # of more pictures than the parts hold, where sizes can be had without reading
     group_rates: tuple[float, ...] = ()  # groups begun for each of `measure`, where parts are cut without regard to groups
     unchecked: tuple[str, ...] = ()  # what a scan cannot know

@@ -25,7 +25,7 @@ from rt2data.images import ImageFault
 from rt2data.jsonstream import Fault, JsonArray
 from rt2data.order import key64
 from rt2data.paths import PathStr
-from rt2data.records import Example, Reject, Step, Unit
+from rt2data.records import Example, Reject, SourceRecord, Unit
 from rt2data.sources.base import WebSource
 from rt2data.sources.picture_folders import Pictures, find_pictures
 from rt2data.sources.survey import Part, Survey, shuffled
@@ -97,7 +97,7 @@ class VQAv2(WebSource):
             for i, (start, stop) in enumerate(pairwise(bounds))
         ]
 
-    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+    def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Examples of a unit's questions in order, and a Reject for each row that is lost.
 
         Raises DataError where a file is no JSON, or a question's id is given twice.

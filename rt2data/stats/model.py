@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from rt2data.warn import Warn
+
 STATS_VERSION = 1
 Kind = Literal["robot", "web"]
 
@@ -171,16 +173,6 @@ class Lost(Frozen, frozen=True):
     count: int
     fault: bool  # something wrong with the data; else the recipe asked for it
     example: str = ""  # where one of them lies
-
-
-class Warn(Frozen, frozen=True):
-    """Something to look at before paying."""
-
-    code: str  # snake_case, stable: dead_dimension, inverted_gripper, blank_text, black_camera, ...
-    level: Literal["error", "warning", "note"]
-    source: str  # empty where it is about the whole
-    what: str  # one plain sentence
-    do: str
 
 
 class SourceStats(Frozen, frozen=True):

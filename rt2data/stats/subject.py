@@ -19,7 +19,7 @@ from rt2data.plan import Plan, SourcePlan, new_plan
 from rt2data.recipe import Recipe
 from rt2data.shelf import read_rejects
 from rt2data.sources.base import WebSource
-from rt2data.stats.model import Lost, Warn
+from rt2data.stats.model import Lost
 from rt2data.stats.records import LayOrder, lay_orders, mixture_rowsets
 from rt2data.stats.rowset import RowSet, rowsets
 from rt2data.store import Lost as StoreLost
@@ -28,6 +28,7 @@ from rt2data.text.clean import one_line
 from rt2data.text.tokenizers import load_tokenizer
 from rt2data.verify.expected import adds_up, readable
 from rt2data.verify.sound import sound_manifest
+from rt2data.warn import Warn
 
 What = Literal["source", "store", "recipe", "mixture"]
 DEFAULT_CODEC = "rt2"
@@ -146,7 +147,7 @@ def _plan_warnings(recipe: Recipe, stores: Mapping[str, Store]) -> list[Warn]:
         plan = decide(recipe, stores, allow_bad=True).plan
     except RtError as error:
         return [Warn(code="plan", level="error", source="", what=error.what, do=error.do or "change the recipe")]
-    return [Warn(code="plan", level="note", source="", what=text, do="see rt2data plan") for text in plan.warnings]
+    return list(plan.warnings)
 
 
 def losses(rows: RowSet) -> tuple[Lost, ...]:

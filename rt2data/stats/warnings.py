@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
-from typing import Literal
 
 from rt2data.plan import WARN_EPOCHS
-from rt2data.stats.model import Actions, Leak, MixtureStats, Motion, SourceStats, Stats, Warn
+from rt2data.stats.model import Actions, Leak, MixtureStats, Motion, SourceStats, Stats
 from rt2data.stats.summary import follow_the_state
+from rt2data.warn import Level, Warn, worst_first
 
-Level = Literal["error", "warning", "note"]
 Found = Iterator[tuple[str, Level, str, str]]
 """code, level, what, what to do."""
 MANY_EPOCHS = 10
@@ -26,7 +25,6 @@ CHATTER = 20  # changes of the gripper in an episode
 SURE = 4.0  # standard errors of a correlation
 OF_EPISODES = frozenset({"short_episodes", "gripper_never_moves"})
 """What can only be said of whole episodes: a mixture may draw a few steps of each."""
-RANK = {"error": 0, "warning": 1, "note": 2}
 
 
 def warnings_of(stats: Stats, notes: Mapping[str, str] | None = None) -> tuple[Warn, ...]:
@@ -44,8 +42,7 @@ def warnings_of(stats: Stats, notes: Mapping[str, str] | None = None) -> tuple[W
     if stats.mixture is not None:
         found += [_warn(name, each) for name, each in _mixture(stats.mixture)]
     torn = {share.source for share in stats.mixture.shares if share.unseen} if stats.mixture else set()
-    once = {(warn.code, warn.source, warn.what): warn for warn in found if not (warn.source in torn and warn.code in OF_EPISODES)}
-    return tuple(sorted(once.values(), key=lambda warn: RANK[warn.level]))
+    return worst_first(warn for warn in found if not (warn.source in torn and warn.code in OF_EPISODES))
 
 
 def _warn(source: str, found: tuple[str, Level, str, str], split: str = "") -> Warn:

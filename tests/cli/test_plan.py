@@ -118,7 +118,7 @@ def test_wrong_questions_are_one_line_and_a_code(warm: Warm, place: Path, option
 def test_a_layout_that_homes_refuse_is_a_warning(warm: Warm, place: Path) -> None:
     said = warm(place, "plan", "--set", "size.num_examples=60000", "--set", "shards.bytes=10kB")
     said.succeeded()
-    assert "hubs take 10,000; set shards.bytes to " in said.err
+    assert "hubs take 10,000 -> set shards.bytes to " in said.err
     assert "Energon wants fewer than 10,000" in said.err
 
 

@@ -180,8 +180,8 @@ def test_too_many_rejects_in_a_sample_are_a_warning(tmp_path: Path, read: Read, 
     recipe = read()
     rotten = recipe.model_copy(update={"web": {"qa": Rotten(path=str(place / "qa"))}})
     known = known_sources(rotten, tmp_path)
-    assert "qa: 44.4% of the sampled rows are faulty" in " ".join(outlook(rotten, known).warnings)
-    assert not any("faulty" in warning for warning in outlook(rotten, known, allow_bad=True).warnings)
+    assert "qa: 44.4% of the sampled rows are faulty" in " ".join(map(str, outlook(rotten, known).warnings))
+    assert not any("faulty" in warning.what for warning in outlook(rotten, known, allow_bad=True).warnings)
 
 
 def test_a_held_out_split_is_estimated(tmp_path: Path, toys: None) -> None:
