@@ -46,6 +46,8 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     action_space: str | None
     action_dim: int
     codec: dict[str, Any] | None
+    camera: str | None = None  # the mixture's; None for web
+    cameras: tuple[str, ...] = ()  # all that the source has; none for web
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +183,8 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
         action_space=getattr(source, "action_space", None),
         action_dim=info.action_dim,
         codec=None,
+        camera=info.camera if info.kind == "robot" else None,
+        cameras=info.cameras if info.kind == "robot" else (),
     )
 
 

@@ -146,6 +146,7 @@ class Rows:
     keys: Sequence[str]  # n row keys, unique in the source
     groups: Sequence[str]  # n episode or image ids
     steps: NDArray[np.int32]  # n step numbers; -1 for web
+    cameras: Sequence[str | None]  # n: the camera of the mixture's image; None for web
     text: Sequence[str]  # n
     answers: Sequence[Sequence[str]]  # n; empty for robot
     picks: NDArray[np.int32]  # n: which distinct answer this row stands for; -1 where the answer rule decides

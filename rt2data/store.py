@@ -325,6 +325,7 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
         keys=table["key"].to_pylist(),
         groups=table["group"].to_pylist(),
         steps=table["step"].to_numpy(),
+        cameras=_first_images(table, "camera")[0].to_pylist() if info.kind == "robot" else (None,) * table.num_rows,
         text=table["text"].to_pylist(),
         answers=table["answers"].to_pylist(),
         picks=table["pick"].to_numpy(),
@@ -337,17 +338,13 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
 
 def pictures(table: pa.Table) -> Pictures:
     """Where the first picture of each row lies."""
+    *numbers, kinds = _first_images(table, "file", "offset", "length", "xxh3", "format")
+    return Pictures(*(column.to_numpy() for column in numbers), format=kinds.to_pylist())
+
+
+def _first_images(table: pa.Table, *names: str) -> list[pa.Array]:
+    """Columns of the first picture of each row, which is the mixture's."""
     images = table["images"].combine_chunks()
-    first = images.flatten().take(images.offsets.slice(0, len(images)).cast(pa.int64()) if images.offset == 0 else _offsets(images))
-    return Pictures(
-        file=first.field("file").to_numpy(),
-        offset=first.field("offset").to_numpy(),
-        length=first.field("length").to_numpy(),
-        xxh3=first.field("xxh3").to_numpy(),
-        format=first.field("format").to_pylist(),
-    )
-
-
-def _offsets(images: pa.ListArray) -> pa.Array:
     offsets = images.offsets.to_numpy()
-    return pa.array(offsets[:-1] - offsets[0])
+    first, every = pa.array(offsets[:-1] - offsets[0]), images.flatten()
+    return [every.field(name).take(first) for name in names]

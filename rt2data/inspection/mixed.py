@@ -116,6 +116,7 @@ class MixtureExamples(Examples):
             source=record.source,
             split=record.split,
             group=record.group,
+            camera=record.camera or "",
             prompt=record.prompt,
             target=record.target,
             step=record.step,

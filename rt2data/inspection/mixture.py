@@ -79,6 +79,8 @@ class MixtureSight(Sight):
             "target_tokens": total.target_tokens,
             "longest": total.longest,
             "image_bytes": total.image_bytes,
+            "camera": source.camera,
+            "cameras": source.cameras,
             "action_space": source.action_space,
         }
 

@@ -44,6 +44,8 @@ def shape_faults(record: ExampleRecord, source: ExpectedSource, expected: Expect
         yield "a robot example without episode, step or terminate"
     if record.answers:
         yield "a robot example has answers"
+    if record.camera not in source.plan.cameras:
+        yield f"camera is {record.camera}, the plan has {', '.join(source.plan.cameras) or 'none'}"
     action = record.action
     if action is None or len(action) != padded or any(action[dim:]):
         yield f"action is not {dim} numbers padded with 0 to {padded}"

@@ -179,7 +179,7 @@ def token_faults(record: ExampleRecord, expected: Expected) -> Iterator[str]:
 
 def web_faults(record: ExampleRecord) -> Iterator[str]:
     """A question has answers and nothing of a robot."""
-    robots_own = ("episode", "step", "action", "action_mask", "action_bins", "terminate", "state")
+    robots_own = ("episode", "step", "camera", "action", "action_mask", "action_bins", "terminate", "state")
     present = [name for name in robots_own if getattr(record, name) is not None]
     if present:
         yield f"a web example has {', '.join(present)}"
