@@ -171,6 +171,8 @@ def _changes(manifest: Manifest) -> Iterator[str]:
         made = {what: count for what, count in sorted(manifest.conversions.get(source.name, {}).items()) if count}
         pictures = ", ".join(f"{count:,} {what}" for what, count in made.items()) or "copied byte for byte"
         yield f"- {source.name}: pictures {pictures}."
+        if source.camera_line:
+            yield f"  - {source.camera_line}"
         for lost in manifest.rejects.get(source.name, ()):
             yield f"  - left out: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
 

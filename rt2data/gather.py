@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,11 +158,10 @@ def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
 def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
     by_place = sorted(rows, key=lambda r: (r.split, r.number))
     cameras = sorted({camera for unit in units for camera in unit.cameras})
-    camera = (source.camera if isinstance(source, RobotSource) else None) or (cameras[0] if cameras else "")
     return StoreInfo(
         **identity(name, source),
         digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
-        camera=camera,
+        camera=mixture_camera(source, cameras),
         cameras=tuple(cameras),
         action_dim=one_dim(name, "action", [d for u in units for d in u.action_dims]),
         state_dim=one_dim(name, "state", [d for u in units for d in u.state_dims]),
@@ -174,6 +173,12 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
         facts=_added(u.facts for u in units),
         bytes_read=sum(u.bytes_read for u in units),
     )
+
+
+def mixture_camera(source: Source, cameras: Sequence[str]) -> str:
+    """The camera that a mixture takes: the recipe's, else the first of `cameras`, which are sorted."""
+    wanted = source.camera if isinstance(source, RobotSource) else None
+    return wanted or next(iter(cameras), "")
 
 
 def identity(name: str, source: Source) -> dict[str, Any]:

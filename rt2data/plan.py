@@ -49,6 +49,12 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     camera: str | None = None  # the mixture's; None for web
     cameras: tuple[str, ...] = ()  # all that the source has; none for web
 
+    @property
+    def camera_line(self) -> str:
+        """Which camera of how many, and the others; empty where there is only one."""
+        dropped = ", ".join(name for name in self.cameras if name != self.camera)
+        return f"camera {self.camera}, 1 of {len(self.cameras)}; dropped: {dropped}" if dropped else ""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What will be written. Robot sources first, each side by name."""

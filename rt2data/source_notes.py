@@ -25,10 +25,8 @@ def source_notes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterat
 
 def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
     """Which of several cameras the mixture takes."""
-    others = [name for name in info.cameras if name != info.camera]
-    if others:
-        what = f"camera {info.camera}, 1 of {len(info.cameras)}; not in the mixture: {', '.join(others)}"
-        yield "cameras", "note", what, "set `camera` to take another"
+    if planned.camera_line:
+        yield "cameras", "note", planned.camera_line, "set `camera` to take another"
 
 
 SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras,)

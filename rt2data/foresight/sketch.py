@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from rt2data.actions.statistics import DimStats, summarize
 from rt2data.foresight.sampling import Guess, Range, mean_guess, total_guess
-from rt2data.gather import identity, one_dim
+from rt2data.gather import identity, mixture_camera, one_dim
 from rt2data.order import I64, key64
 from rt2data.prepare import Laying, UnitOrder, require_something, unreadable
 from rt2data.records import Rows, Unit
@@ -201,7 +201,7 @@ def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) 
     return StoreInfo(
         **identity(name, source),
         digest="",
-        camera=cameras[0] if cameras else "",
+        camera=mixture_camera(source, cameras),
         cameras=cameras,
         action_dim=one_dim(name, "action", list(laying.summary().action_dims)),
         state_dim=one_dim(name, "state", list(laying.summary().state_dims)),

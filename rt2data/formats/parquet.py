@@ -199,5 +199,5 @@ def _members(table: pa.Table) -> Iterator[Member]:
 
 _USE = """\
 picture = example["image"]                              # a PIL image; cast_column("image", Image(decode=False)) for bytes
-ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action (None for web), ...
 """

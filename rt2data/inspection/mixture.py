@@ -80,7 +80,6 @@ class MixtureSight(Sight):
             "longest": total.longest,
             "image_bytes": total.image_bytes,
             "camera": source.camera,
-            "cameras": source.cameras,
             "action_space": source.action_space,
         }
 

@@ -151,7 +151,7 @@ def pandas(out: Path) -> Iterator[Seen]:
     """Which shows null among numbers as NaN."""
     for shard in shards(out):
         for row in need("pandas").read_parquet(shard).to_dict("records"):
-            yield _row({name: None if value != value else value for name, value in row.items()} | {"action": row["action"]})
+            yield _row({name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()})
 
 
 def _row(row: Mapping[str, Any]) -> Seen:

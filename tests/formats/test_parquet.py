@@ -31,7 +31,9 @@ def loaded(mixture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
 def test_datasets_knows_pictures_and_shapes(mixture: Callable[[str], Path], loaded: Any) -> None:
     example, (image, _) = loaded[0], examples(mixture("parquet"))[0]
     assert example["image"].size == Image.open(io.BytesIO(image)).size
-    assert loaded.with_format("numpy")[:3]["action"].shape == (3, 7)
+    robots = [at for at, kind in enumerate(loaded["kind"]) if kind == "robot"]
+    assert loaded.select(robots).with_format("numpy")[:3]["action"].shape == (3, 7)
+    assert {row["action"] is None for row in loaded.remove_columns("image") if row["kind"] == "web"} == {True}
 
 
 def test_null_is_null(tmp_path: Path) -> None:
