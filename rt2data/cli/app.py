@@ -248,7 +248,10 @@ def stats(
     split: Annotated[str | None, typer.Option(help="Only this split. Default: all.")] = None,
     codec: Annotated[str | None, typer.Option(help="Codec for actions. Default: the recipe's, or rt2.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe that says how the rows of a store become tokens.")] = None,
-    shape: Annotated[ShapeChoice | None, typer.Option("--as", help="Print statistics as this trainer reads them.")] = None,
+    shape: Annotated[
+        ShapeChoice | None,
+        typer.Option("--as", help="Print statistics as this trainer reads them: of split train, unless --split says another."),
+    ] = None,
     store: StoreRoot = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
