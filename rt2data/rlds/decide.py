@@ -14,9 +14,10 @@ from rt2data.errors import DataError, UsageError
 from rt2data.job import Job, decide
 from rt2data.plan import needed_sources, require_few_rejects
 from rt2data.recipe import Recipe, canonical
+from rt2data.rlds.encodings import unregistered
 from rt2data.rlds.index import Look, SplitIndex, index_split
 from rt2data.rlds.plan import DatasetPlan, Grip, Picture, RldsJob, RldsPlan, SplitPlan, fingerprinted
-from rt2data.rlds.skins import Skin, find_skin, grip, name_datasets, name_pictures, require_fit
+from rt2data.rlds.skins import Skin, doubts, find_skin, grip, name_datasets, name_pictures, require_fit
 from rt2data.sources.base import RobotSource
 from rt2data.store import Store, StoreInfo
 
@@ -137,6 +138,8 @@ class _Dataset:
 
     def _warnings(self, partial: Sequence[str]) -> Iterator[str]:
         yield from self.skin.says
+        if self.space is not None:
+            yield from doubts(self.skin, self.space) if self.skin.datasets else unregistered(self.space)
         if self.skin.datasets and self.dataset not in self.skin.datasets:
             yield f"{self.dataset} is no name that loaders know: register it beside {self.skin.datasets[0]}"
         if self.skin.state_dim > self.info.state_dim:

@@ -20,6 +20,8 @@ SUFFIX = "_rlds"
 """TFDS has code of its own for names such as bridge and coco, and would run that instead of reading the files."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WIDTH, _GRIPPER = 7, 6
+_MEANT = {"control_mode": ("delta_eef",), "rotation": ("rpy", "axis_angle"), "gripper_mode": ("absolute",)}
+"""What an action is to be in every skin."""
 _WRIST = ("wrist", "hand", "gripper")
 
 
@@ -83,9 +85,23 @@ def require_fit(skin: Skin, info: StoreInfo, space: ActionSpace) -> None:
     if info.action_dim != _WIDTH or space.gripper != _GRIPPER:
         what = f"the {skin.name} skin is for actions of {_WIDTH} numbers, the gripper last"
         raise UsageError(what, f"source {info.name}, action space {space.name} of {info.action_dim}", do)
+    for name, allowed in _MEANT.items():
+        said = getattr(space, name)
+        if said is not None and said not in allowed:
+            what = f"the {skin.name} skin is for actions of {name} {' or '.join(allowed)}"
+            raise UsageError(what, f"source {info.name}, action space {space.name} is {said}", do)
     if skin.relabels and info.state_dim != _WIDTH:
         what = f"the {skin.name} skin needs states of {_WIDTH} numbers, since loaders make actions from them"
         raise UsageError(what, f"source {info.name} has {info.state_dim or 'none'}", do)
+
+
+def doubts(skin: Skin, space: ActionSpace) -> list[str]:
+    """What a skin takes actions for that their space does not say."""
+    return [
+        f"action space {space.name} does not say its {name}: loaders take it for {' or '.join(allowed)}"
+        for name, allowed in _MEANT.items()
+        if getattr(space, name) is None
+    ]
 
 
 def grip(skin: Skin, space: ActionSpace) -> Grip | None:

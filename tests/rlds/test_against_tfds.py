@@ -19,6 +19,7 @@ from rt2data.rlds.decide import Wishes
 from rt2data.rlds.manifest import RldsManifest
 from rt2data.rlds.run import RldsSite, write_rlds
 from rt2data.text.tokenizers import load_tokenizer
+from tests.rlds.test_registration import GOOGLE, text_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")
@@ -137,3 +138,27 @@ def test_the_laws_of_rlds(toy_recipe: Callable[..., Recipe], tmp_path: Path, mon
         assert sum(1 for _ in shifted) == 7
         batched = list(rlds.transformations.batch(steps, size=2, shift=1, drop_remainder=True))
         assert len(batched) == 7
+
+
+def absolute_by_loop(changes: list[float]) -> list[float]:
+    """A gripper's changes, above 0 to close, one after another: 1 open, 0 closed."""
+    moves = [0 if abs(change) <= 0.1 else (-1 if change > 0 else 1) for change in changes]
+    held = -next((move for move in moves if move), -1)
+    found = []
+    for move in moves:
+        held = move or held
+        found.append(float(held == 1))
+    return found
+
+
+@pytest.mark.parametrize("changes", [[0, 0, 1, 0, -1, 0], [0, 0, 0], [-1, 0, 0.05, 1], [0.2], [-0.0, -0.3, 0, 0.09]])
+def test_a_relative_gripper_is_registered_as_an_absolute_one(changes: list[float]) -> None:
+    """The transform of Google's robot: terminate is gone, the six deltas are the same, the gripper is 1 open and 0 closed."""
+    names: dict[str, Any] = {}
+    exec(text_of(GOOGLE) or "", names)
+    actions = np.random.default_rng(0).normal(size=(len(changes), 8)).astype(np.float32)
+    actions[:, 7] = changes
+    found = names["arm_rlds_transform"]({"action": tf.constant(actions), "observation": {"state": tf.zeros((len(changes), 3))}})
+    np.testing.assert_array_equal(found["action"][:, :6], actions[:, 1:7])
+    assert found["action"][:, 6].numpy().tolist() == absolute_by_loop(changes)
+    assert found["action"].dtype == tf.float32
