@@ -188,7 +188,7 @@ class EpisodeStandard:
     def _terminates(self, action: F32, last_kept: bool, recorded_end: Step) -> bool:
         """Whether the task ends here: as the action says where it has a dimension for it, else as the recipe says."""
         if self.ends is not None:
-            return bool(action[self.ends] == self.space.dims[self.ends].terminates)
+            return bool(self.space.ended(action[None])[0])
         ends = {"last_step": last_kept, "is_terminal": last_kept and recorded_end.is_terminal, "never": False}
         return ends[self.source.terminate]
 

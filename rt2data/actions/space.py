@@ -107,6 +107,18 @@ class ActionSpace:
         dims = tuple(replace(self.each, name=f"{self.each.name}_{i}") for i in range(n))
         return replace(self, dims=dims, each=None)
 
+    def ended(self, actions: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """bool[N]: which of the actions [N, D] end the task, by the space's own terminate dimension as codecs round it.
+
+        None, where the space has no such dimension.
+        """
+        own = self.terminate
+        if own is None:
+            return np.zeros(len(actions), np.bool_)
+        dim = self.dims[own]
+        found: NDArray[np.bool_] = np.rint(np.clip(actions[:, own], *(dim.span or (None, None)))) == dim.terminates
+        return found
+
     def check(self, actions: F32) -> NDArray[np.intp]:
         """Positions of the rows of f32[N, D] that hold NaN or Inf. Raises ValueError for another shape."""
         if actions.ndim != 2 or self.size not in (None, actions.shape[1]):

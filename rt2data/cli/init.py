@@ -24,7 +24,7 @@ weighting: rows           # rows: weight x number of rows, as in the Open X mixt
 
 tokenizer: byte           # byte, or the path of a tokenizer.json or .model; never downloaded
 template: rt2             # how instructions and questions become prompts: rt2 or openvla
-codec: rt2                # how actions become words: rt2 or openvla
+codec: rt2                # how actions become words: rt2, openvla, or rt1 (rt2 decoded as RT-1 does)
 max_tokens: null          # refuse longer examples (nothing is ever cut); null: no limit
 
 shards: {{bytes: 256MB, format: webdataset}}

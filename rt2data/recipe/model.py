@@ -151,8 +151,8 @@ class Recipe(Settings):
     """`byte`, or the path of a tokenizer.json or .model."""
     template: Literal["rt2", "openvla"] = "rt2"
     """How instructions and questions become prompts."""
-    codec: Literal["rt2", "openvla"] = "rt2"
-    """How actions become words."""
+    codec: Literal["rt2", "openvla", "rt1"] = "rt2"
+    """How actions become words. `rt1` writes what `rt2` writes and decodes to the left edge of a bin, as RT-1 does."""
     action_words: WordRule = "text"
     """What action words must survive: `text`, the way through text and back, or only `ids`, for trainers that read input_ids."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None

@@ -66,6 +66,9 @@ def test_nan_and_inf_are_refused(bad: float) -> None:
         BRIDGE.to_json() | {"q01": ["a"] * 7},
         BRIDGE.to_json() | {"q01": [float("nan")] * 7},
         BRIDGE.to_json() | {"q01": [0.0]},
+        BRIDGE.to_json() | {"rare": 7},
+        BRIDGE.to_json() | {"rare": [[0.0, 1.0]]},
+        BRIDGE.to_json() | {"rare": [["a"]] * 7},
     ],
 )
 def test_broken_json(broken: object) -> None:
