@@ -1,4 +1,4 @@
-"""Which of the field's JSON layouts a file is, by its first and last bytes. No part of it is parsed: it may be of any size, or cut."""
+"""Which of the field's JSON layouts a file is, by its first and last bytes. Nothing is parsed: it may be of any size, or cut."""
 
 from __future__ import annotations
 

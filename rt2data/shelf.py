@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError, LockedError, RtError, UsageError
+from rt2data.local import local_path
 from rt2data.publish import exclusively, output_errors
 from rt2data.store import REJECTS, Store, StoreInfo
 
@@ -146,9 +147,10 @@ def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
 
 def find_store(root: Path, name: str) -> Path:
     """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
-    if (Path(name) / "rejects.parquet").is_file():
-        _ = Store(Path(name)).info  # else what is told of an unfinished store would pass for all of it
-        return Path(name)
+    given = local_path(name)
+    if (given / "rejects.parquet").is_file():
+        _ = Store(given).info  # else what is told of an unfinished store would pass for all of it
+        return given
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
     current = [kept for kept in found if kept.state == "complete"] or found
     if not current:

@@ -174,7 +174,6 @@ def test_paths(monkeypatch: pytest.MonkeyPatch) -> None:
         "~a": "/recipes/~a",
         "'${HOME}/a'": "/home/me/a",
         "'${RT2DATA_LOGS}/a'": "/big/logs/a",
-        "gs://bucket/a": "gs://bucket/a",
         "$HOME/a": "/recipes/$HOME/a",
     }.items():
         assert read(PLAIN.replace("path: logs", f"path: {written}")).robot["arm"].path == meant  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rt2data import __version__
+from rt2data.cli.local import local_paths_only
 from rt2data.cli.running import run
 
 app = typer.Typer(
@@ -359,6 +360,9 @@ def root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Options of all commands."""
+
+
+local_paths_only(app)
 
 
 def main() -> None:
