@@ -26,6 +26,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--codec", help="codec for actions (default: the recipe's, or rt2)")
     parser.add_argument("--recipe", type=local_path, help="a recipe that says how the rows of a store become tokens")
     parser.add_argument("--store", type=local_path, help="folder of prepared stores (default: the recipe's, or the cache)")
+    parser.add_argument("--force", action="store_true", help="replace a file that holds no statistics")
     return deployed.parse_ours(parser, arguments)
 
 
@@ -36,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     from rt2data.stats.find import Question
 
     question = Question(asked.path, asked.split, asked.codec, asked.recipe, asked.store)
-    stats_anywhere(question, asked.out.absolute(), beam_options)
+    stats_anywhere(question, asked.out.absolute(), beam_options, asked.force)
 
 
 if __name__ == "__main__":
