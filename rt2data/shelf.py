@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 
 from rt2data.errors import DataError, LockedError, RtError, UsageError
 from rt2data.local import local_path
+from rt2data.names import SOURCE
 from rt2data.publish import exclusively, output_errors
 from rt2data.store import REJECTS, Store, StoreInfo
 
 State = Literal["complete", "stale", "partial", "damaged"]
 USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged"})
-_FOLDER = re.compile(r"\.?(?P<name>[a-z][a-z0-9_]{0,31})-(?P<fingerprint>[0-9a-f]{16})(?P<partial>\.partial)?")
+_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(?P<partial>\.partial)?")
 _DAY = 86_400.0
 
 

@@ -23,6 +23,7 @@ LAYERS = {
         "errors",
         "exact",
         "local",
+        "names",
         "order",
         "paths",
         "per_thread",
