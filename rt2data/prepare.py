@@ -45,7 +45,7 @@ from rt2data.store import (
 )
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
-"""With the source's name, the epoch and an ending it fits the 100 bytes that tar has for a name."""
+"""With the source's name (`names.key_name`), the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 AS_IS = ImageRule(keep_png=True)
@@ -91,6 +91,8 @@ def store_folder(root: Path, name: str, source: Source) -> Path:
     listing = [(stamp.path, stamp.size) for stamp in _stamps_of(name, source)]
     space = SPACE.dump_python(load_space(source.action_space), mode="json") if isinstance(source, RobotSource) else None
     content = msgspec.json.encode([STORE_VERSION, source.prepare_settings(), space, listing], order="deterministic")
+    if name != name.lower():  # no other source's folder on a disk that does not tell `A` from `a`
+        content += name.encode()
     return root / f"{name}-{xxhash.xxh3_64_hexdigest(content)}"
 
 

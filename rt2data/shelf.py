@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError, LockedError, RtError, UsageError
+from rt2data.local import local_path
+from rt2data.names import SOURCE
 from rt2data.publish import exclusively, output_errors
 from rt2data.store import REJECTS, Store, StoreInfo
 
 State = Literal["complete", "stale", "partial", "damaged"]
 USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged"})
-_FOLDER = re.compile(r"\.?(?P<name>[a-z][a-z0-9_]{0,31})-(?P<fingerprint>[0-9a-f]{16})(?P<partial>\.partial)?")
+_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(?P<partial>\.partial)?")
 _DAY = 86_400.0
 
 
@@ -146,9 +148,10 @@ def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
 
 def find_store(root: Path, name: str) -> Path:
     """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
-    if (Path(name) / "rejects.parquet").is_file():
-        _ = Store(Path(name)).info  # else what is told of an unfinished store would pass for all of it
-        return Path(name)
+    given = local_path(name)
+    if (given / "rejects.parquet").is_file():
+        _ = Store(given).info  # else what is told of an unfinished store would pass for all of it
+        return given
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
     current = [kept for kept in found if kept.state == "complete"] or found
     if not current:

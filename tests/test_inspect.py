@@ -235,7 +235,8 @@ def test_pairs_are_made_by_name() -> None:
         ("2017", "source_2017"),
         ("longest", "longest_set"),
         ("", "source"),
-        ("x" * 90, "x" * 32),
+        ("x" * 90, "x" * 64),
+        ("nyu_franka_play_dataset_converted_externally_to_rlds",) * 2,
         ("../..", "source"),
     ],
 )

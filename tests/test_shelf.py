@@ -74,7 +74,7 @@ def test_states(shelf: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_of_others_is_touched(shelf: Path) -> None:
-    for name in ("thesis", "arm", "Arm-0123456789abcdef", ".partial"):
+    for name in ("thesis", "arm", "1rm-0123456789abcdef", ".partial"):
         (shelf / name).mkdir()
     (shelf / "real-0123456789abcdef").symlink_to(shelf / "thesis")
     (shelf / "file-0123456789abcdef").write_text("a file")
@@ -83,7 +83,7 @@ def test_nothing_of_others_is_touched(shelf: Path) -> None:
     assert {path.name for path in shelf.iterdir() if path.is_dir()} == {
         "thesis",
         "arm",
-        "Arm-0123456789abcdef",
+        "1rm-0123456789abcdef",
         ".partial",
         "real-0123456789abcdef",
     }

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rt2data import __version__
+from rt2data.cli.local import local_paths_only
 from rt2data.cli.running import run
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ class PoolChoice(StrEnum):
     threads = "threads"
 
 
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that rt2data did not write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data for programs on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 RecipePath = Annotated[Path, typer.Argument(help="The recipe.")]
@@ -192,12 +194,13 @@ def inspect(
     png: Annotated[Path | None, typer.Option(help="Draw a contact sheet into this file.")] = None,
     tiles: Annotated[int, typer.Option(min=1, max=400, help="Pictures on the contact sheet.")] = 12,
     suggest: Annotated[bool, typer.Option(help="Print the fragment of a recipe that would read it.")] = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Say what is there: splits, features, cameras, shares, tokens, rejects."""
     from rt2data.cli.inspect import inspect as show
 
-    show(path, png, tiles, suggest, json)
+    show(path, png, tiles, suggest, json, force)
 
 
 @app.command(epilog="Example: rt2data view mixture --at 1000")
@@ -276,6 +279,7 @@ def report(
     split: Annotated[str | None, typer.Option(help="Only this split. Default: all.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe that says how the rows of a store become tokens.")] = None,
     store: StoreRoot = None,
+    force: Force = False,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
     json: Json = False,
@@ -287,7 +291,7 @@ def report(
     from rt2data.stats.find import Question
 
     questions = [Question(path, split, None, recipe, store) for path in paths]
-    write(questions, Wanted(out, markdown, tiles, workers, pool.value, json, quiet))
+    write(questions, Wanted(out, markdown, tiles, workers, pool.value, json, quiet, force))
 
 
 @store_app.command("list", epilog="Example: rt2data store list")
@@ -362,6 +366,9 @@ def root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Options of all commands."""
+
+
+local_paths_only(app)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from rt2data.cli.console import talk
-from rt2data.errors import OutputError, UsageError
+from rt2data.publish import require_writable, write_whole
 from rt2data.resources import schemas
 
 _STARTER = """\
@@ -77,12 +77,7 @@ def starter(
 
 
 def init(path: Path, force: bool = False) -> None:
-    """Write the starter recipe and say what comes next. Raises UsageError where the file exists and `force` is not given."""
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(starter(name=path.name))
-    except FileExistsError:
-        raise UsageError(f"{path} exists", do="choose another name, or replace it with --force") from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}", do="choose another place") from None
+    """Write the starter recipe and say what comes next. Raises UsageError where a file is there and `force` is not given."""
+    require_writable(path, force=force)
+    write_whole(path, starter(name=path.name).encode())
     talk(f"wrote {path}: put your paths in it, then run rt2data plan {path}")

@@ -15,11 +15,11 @@ WIDE = 100
 """Characters that a list may take on one line."""
 
 
-def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool) -> None:
+def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool, force: bool = False) -> None:
     """Say what is there; draw a contact sheet; or print the fragment of a recipe that would read it."""
     seen = recognise(path)
     if png is not None:
-        _draw(seen, png, tiles)
+        _draw(seen, png, tiles, force)
     if as_json:
         extra = {"suggestion": seen.suggestion()} if suggest else {}
         say_json({"kind": seen.kind, "path": str(path)} | {"facts": seen.facts()} | extra)
@@ -30,10 +30,10 @@ def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bo
         show({key: value for key, value in seen.facts().items() if key != "kind"})
 
 
-def _draw(seen: Sight, png: Path, tiles: int) -> None:
-    from rt2data.report.contact_sheet import contact_sheet
+def _draw(seen: Sight, png: Path, tiles: int, force: bool) -> None:
+    from rt2data.report.contact_sheet import MARK, contact_sheet
 
-    require_writable(png, seen.path)
+    require_writable(png, seen.path, mark=MARK, force=force)
     found = seen.tiles(tiles)
     write_whole(png, contact_sheet(found, title=f"{seen.kind}  {seen.path}"))
     talk(f"{len(found)} pictures in {png}")

@@ -77,6 +77,8 @@ def _saved(seen: Seen, folder: Path | None) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"there can be no such folder: {error.strerror}", str(folder), "name another") from None
+    if path.exists() and path.read_bytes() != content:
+        raise UsageError("another file is there", str(path), "name another folder")
     write_whole(path, content)
     return {"picture": str(path)}
 

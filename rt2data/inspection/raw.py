@@ -176,10 +176,10 @@ def _first(images: Sequence[Image]) -> Image:
 
 
 def recipe_name(text: str) -> str:
-    """A name that a recipe takes: lower case, digits and _, at most 32."""
+    """A name that a recipe takes: lower case, digits and _, at most 64."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     name = name if re.match(r"[a-z]", name) else f"source_{name}".rstrip("_")
-    return f"{name[:28]}_set" if name in ("longest", "shortest") else name[:32].rstrip("_")
+    return f"{name[:28]}_set" if name in ("longest", "shortest") else name[:64].rstrip("_")
 
 
 def _space_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import UsageError
+from rt2data.local import local_path
 from rt2data.reading.blending import make_layout
 from rt2data.reading.contents import read_contents
 from rt2data.reading.decode import Decode, View, chosen
@@ -49,9 +50,10 @@ def load(
     `start` begins behind so many examples of all ranks together; `state` where a `state_dict` was taken, by any number of ranks.
 
     Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
-    arguments that make no sense.
+    arguments that make no sense and for a path with a scheme, such as gs://.
     """
-    contents = read_contents(Path(path))
+    folder = local_path(path)
+    contents = read_contents(folder)
     plan, shards = contents.plan, contents.shards
     layout = make_layout([shard.examples for shard in shards], plan.sides(), [p.shards for p in plan.parts], seed, shuffle)
     require_rank(rank, world, layout.total)
@@ -59,7 +61,7 @@ def load(
         raise UsageError(f"epochs={epochs}, start={start}, remainder={remainder!r}", do="see the docstring of load")
     share = Share(layout, rank, world, epochs, remainder)
     view = View(decode, resize and (resize[0], resize[1]), chosen(columns))
-    mixture = Mixture(contents, share, Shards(Path(path), contents.shards), view, Cursor(cut_at(start, layout.total)))
+    mixture = Mixture(contents, share, Shards(folder, contents.shards), view, Cursor(cut_at(start, layout.total)))
     if state is not None:
         mixture.load_state_dict(state)
     return mixture

@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from rt2data.exact import Positive, Share
 from rt2data.formats.base import BLENDED, FORMATS, LARGEST
+from rt2data.names import SOURCE
 from rt2data.order import MAX_EXAMPLES
 from rt2data.paths import PathStr, default_store_root
 from rt2data.records import Kind
@@ -30,7 +31,7 @@ from rt2data.sources.base import SOURCES, RobotSource, Settings, Source, WebSour
 from rt2data.text.tokenizers import TokenizerKind
 from rt2data.text.words import WordRule
 
-SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+SourceName = Annotated[str, StringConstraints(pattern=f"^{SOURCE}$")]
 if TYPE_CHECKING:
     FormatName = str
 else:

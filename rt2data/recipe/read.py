@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from rt2data.errors import UsageError
+from rt2data.local import local_path
+from rt2data.paths import default_store_root
 from rt2data.recipe.document import MAX_BYTES, Document, parse
 from rt2data.recipe.mistakes import Mistake, RecipeError, Spot, dotted
 from rt2data.recipe.model import Recipe, recipe_model
@@ -25,7 +27,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str
     Relative paths are relative to the file, those of overrides too. Of overrides of one key the last counts. Raises
     UsageError where there is no such file and RecipeError with every mistake, its line and its column.
     """
-    path = Path(path)
+    path = local_path(path)
     return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac)
 
 
@@ -40,6 +42,8 @@ def parse_recipe(text: str, origin: str, folder: Path, overrides: Sequence[str] 
     mistakes = [*document.mistakes, *_placed(document, found)]
     if recipe is None or mistakes:
         raise RecipeError(_limited(mistakes))
+    if recipe.store is None:
+        default_store_root()  # $RT2DATA_STORE is a path that enters, too: told now, not when something is written
     return recipe
 
 

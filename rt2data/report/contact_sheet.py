@@ -11,6 +11,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.records import Kind
@@ -23,6 +24,8 @@ LINE, TAG = 18, 20
 PROMPT_LINES, TARGET_LINES = 4, 3
 MAX_CHARS = 600
 MAX_TILES = 400
+MARK = b"tEXtSoftware\0rt2data"
+"""A chunk near the start of every sheet."""
 COLORS = {"robot": (37, 99, 190), "web": (176, 84, 10)}
 PAPER, BOX, EDGE, INK, FAINT = (255, 255, 255), (238, 239, 242), (216, 218, 223), (40, 42, 48), (130, 134, 142)
 
@@ -183,5 +186,7 @@ def _font(size: int) -> Font:
 
 def _png(sheet: Image.Image) -> bytes:
     out = io.BytesIO()
-    sheet.save(out, "PNG", compress_level=6)
+    about = PngInfo()
+    about.add_text("Software", "rt2data")
+    sheet.save(out, "PNG", compress_level=6, pnginfo=about)
     return out.getvalue()

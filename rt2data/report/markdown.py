@@ -13,11 +13,13 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$^=-])")
 _TALKS = re.compile(r"@|&|(?<=[a-zA-Z]):(?=//)|(?<=www)\.", re.IGNORECASE)
 WORDS = 160
 """Characters of a text from data that are shown."""
+MARK = b"<!-- rt2data report -->"
+"""The first line of every summary; nobody sees it where Markdown is shown."""
 
 
 def summary(stats: Sequence[Stats]) -> str:
     """A section for each: figures, warnings, shares, sources."""
-    return "\n\n".join("\n".join(_section(each)) for each in stats) + "\n"
+    return f"{MARK.decode()}\n" + "\n\n".join("\n".join(_section(each)) for each in stats) + "\n"
 
 
 def words(text: object) -> str:

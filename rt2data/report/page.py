@@ -28,6 +28,8 @@ from rt2data.stats.model import SourceStats, Stats
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 10_000_000
+MARK = b'<meta name="generator" content="rt2data report">'
+"""Stands at the start of every page."""
 
 
 @dataclass(frozen=True, slots=True)

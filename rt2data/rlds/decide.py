@@ -12,6 +12,7 @@ import msgspec
 from rt2data.actions.space import ActionSpace, load_space
 from rt2data.errors import DataError, UsageError
 from rt2data.job import Job, decide
+from rt2data.names import tfds_name
 from rt2data.plan import needed_sources, require_few_rejects
 from rt2data.recipe import Recipe, canonical
 from rt2data.rlds.encodings import unregistered
@@ -137,6 +138,8 @@ class _Dataset:
         return tuple(found), partial
 
     def _warnings(self, partial: Sequence[str]) -> Iterator[str]:
+        if tfds_name(self.info.name) != self.info.name and self.info.name not in self.wishes.names:
+            yield f"the dataset is called {self.dataset}: names in TFDS have lower-case letters, digits and _ only"
         yield from self.skin.says
         if self.space is not None:
             yield from doubts(self.skin, self.space) if self.skin.datasets else unregistered(self.space)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rt2data.actions.space import ActionSpace
 from rt2data.errors import UsageError
+from rt2data.names import tfds_name
 from rt2data.rlds.plan import Grip
 from rt2data.store import StoreInfo
 
@@ -180,7 +181,7 @@ def name_datasets(skin: Skin, robots: Sequence[str], others: Sequence[str], wish
     if skin.datasets and len(named) > len(free):
         what = f"the {skin.name} skin has names for {len(skin.datasets)} datasets"
         raise UsageError(what, f"{len(robots)} robot sources", "name them: --name SOURCE=DATASET")
-    found = {name: wished.get(name, name + SUFFIX) for name in [*robots, *others]} | dict(zip(named, free, strict=False))
+    found = {name: wished.get(name, tfds_name(name) + SUFFIX) for name in [*robots, *others]} | dict(zip(named, free, strict=False))
     _require_names(list(found.values()))
     return found
 

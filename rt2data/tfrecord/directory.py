@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import DataError, UsageError
+from rt2data.local import local_path
 from rt2data.tfrecord.features import Leaf, decode_features
 
 INFO, FEATURES = "dataset_info.json", "features.json"
@@ -73,9 +74,7 @@ def open_directory(path: str) -> Directory:
 
 def find_version(path: str) -> Path:
     """The directory with a dataset_info.json: `path` itself or the only one at most three levels below. Raises UsageError."""
-    if "://" in path:
-        raise UsageError("only local directories are read", path, "copy or mount it")
-    root = Path(path).expanduser().absolute()
+    root = local_path(path).expanduser().absolute()
     if not root.is_dir():
         raise UsageError("there is no such directory", str(root))
     found = [root] if (root / INFO).is_file() else sorted(_below(root, _LEVELS))

@@ -16,6 +16,7 @@ from rt2data.formats.base import Member
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.images import ImageFault, look
 from rt2data.mix import EXTENSIONS, SideTotals
+from rt2data.names import key_name
 from rt2data.order import I64
 from rt2data.verify.actions import action_faults
 from rt2data.verify.expected import CONSTANTS, Example, Expected, ExpectedSource
@@ -124,7 +125,7 @@ class Reading:
 
 def row_key(record: ExampleRecord) -> str:
     """The row's key in the prepared store, which every epoch repeats."""
-    bare = record.key.removeprefix(f"{record.source}-")
+    bare = record.key.removeprefix(f"{key_name(record.source)}-")
     return bare.removesuffix(f"-r{record.epoch}") if record.epoch else bare
 
 
@@ -145,7 +146,7 @@ def record_faults(member: Member, record: ExampleRecord, source: ExpectedSource,
     """What is wrong with one record by itself."""
     if record.key != member.key:
         yield f"its record has key {record.key}"
-    if not record.key.startswith(record.source + "-") or (record.epoch and not record.key.endswith(f"-r{record.epoch}")):
+    if not record.key.startswith(f"{key_name(record.source)}-") or (record.epoch and not record.key.endswith(f"-r{record.epoch}")):
         yield f"its key is not made of source {record.source}, row and epoch {record.epoch}"
     said = (record.kind, record.split, record.action_space, record.codec)
     if said != source.constants:

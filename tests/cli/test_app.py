@@ -155,7 +155,7 @@ def test_wrong_usage_is_told_on_stderr(warm: Warm, place: Path, arguments: list[
         (["inspect", "gone"], "gone"),
         (["store", "rejects", "gone", "--store", "store"], "gone"),
         (["schema", "gone"], "no schema named 'gone'"),
-        (["init", "mixture.yaml"], "mixture.yaml exists"),
+        (["init", "mixture.yaml"], "a file is there already [mixture.yaml]"),
     ],
 )
 def test_failures_are_one_line_and_a_code(warm: Warm, place: Path, arguments: list[str], complaint: str) -> None:
