@@ -19,7 +19,7 @@ from rt2data import __version__
 from rt2data.actions.statistics import summarize
 from rt2data.errors import DataError
 from rt2data.order import WINDOW
-from rt2data.prepare import UnitSummary, blob_name, staging_folder
+from rt2data.prepare import SHARED, UnitSummary, blob_name, staging_folder
 from rt2data.publish import output_errors, produce_whole, sync, write_whole
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
@@ -153,6 +153,7 @@ def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
             (staging / part).unlink()
         if not unit.blob_bytes:
             (staging / blob_name(unit.unit)).unlink()
+    shutil.rmtree(staging / SHARED, ignore_errors=True)
 
 
 def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:

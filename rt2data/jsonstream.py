@@ -9,8 +9,9 @@ it can be trusted. What is wrong with the content of one element (too long, not 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
@@ -72,10 +73,32 @@ class JsonArray(Generic[T]):
 
     def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | Fault]]:
         """(byte offset, element) of every element, or of those that begin in [start, stop). Raises DataError."""
+        for place, found in self.located(within):
+            yield place.start, found
+
+    def located(self, within: tuple[int, int] | None = None) -> Iterator[tuple[Slice, T | Fault]]:
+        """Every element, or those that begin in [start, stop), with its place. Raises DataError."""
+        decode = self.decoder()
+        for place in self.slices(within):
+            yield place, decode(place.text, place.start)
+
+    def decoder(self) -> Callable[[bytes | None, int], T | Fault]:
+        """Decodes the text of one element that begins at a byte. Raises DataError."""
         decode = _Decoder(self.path, self.element)
         too_long = Fault("too_long_text", f"an element of more than {self.max_element} bytes")
-        for start, _, text in self.slices(within):
-            yield start, too_long if text is None else decode(text, start)
+        return lambda text, start: too_long if text is None else decode(text, start)
+
+    def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
+        """Texts of elements whose (byte offset, length) is known, in the order given; None where it is longer than the cap.
+
+        Raises DataError where the file has become shorter.
+        """
+        with Path(self.path).open("rb") as file:
+            for start, length in places:
+                text = None if length > self.max_element else os.pread(file.fileno(), length, start)
+                if text is not None and len(text) < length:
+                    raise self._broken("the file is cut", start + len(text))
+                yield text
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
         """Where the elements lie, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
@@ -100,7 +123,7 @@ class JsonArray(Generic[T]):
                 return root, bracket.offset + 1
             if bracket.depth < 0:
                 break
-        raise self._broken(f"no array named {self.key!r}", 0)
+        raise DataError(f"there is no array named {self.key!r}", self.path, "name a JSON file that has it at its top level")
 
     def _is_label(self, text: bytes) -> bool:
         return re.search(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*\[$', text) is not None

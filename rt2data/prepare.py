@@ -48,6 +48,9 @@ KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 """With the source's name (`names.key_name`), the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+SHARED = "shared"
+"""Folder of what the units of a source have in common, in its staging folder."""
+
 AS_IS = ImageRule(keep_png=True)
 """For pictures that the mixture does not take: they are only pointed at."""
 
@@ -127,7 +130,9 @@ def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None 
         staging.mkdir(parents=True, exist_ok=True)
         remove_temporaries(staging)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*stamps, *blobs]))
-    return [UnitOrder(name, source, unit, str(staging)) for unit in units]
+    shared = staging / SHARED
+    source.share(shared)
+    return [UnitOrder(name, source, replace(unit, shared=str(shared) if shared.is_dir() else ""), str(staging)) for unit in units]
 
 
 def require_something(name: str, parts: Sequence[object]) -> None:

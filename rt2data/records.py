@@ -128,6 +128,7 @@ class Unit:
     stop: int = 0
     first: int = 0
     bytes: int = 0  # how much there is to read, for progress
+    shared: str = ""  # folder of what the source's units have in common; empty where none was written
 
     @property
     def label(self) -> str:

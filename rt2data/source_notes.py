@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from rt2data.plan import SourcePlan
 from rt2data.sources.base import Source
+from rt2data.sources.join_words import join_line, written_line
 from rt2data.store import StoreInfo
 from rt2data.warn import Level, Warn
 
@@ -29,4 +30,17 @@ def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
         yield "cameras", "note", planned.camera_line, "set `camera` to take another"
 
 
-SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras,)
+def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """By what questions, answers and images were put together, and what was read that is written another way."""
+    line = join_line(info.facts)
+    if line:
+        about = "" if info.digest else "in a sample, "
+        chosen = info.facts.get("join.first_folder")
+        do = "look whether these are the images that are meant" if chosen else ""
+        yield "join", "warning" if chosen else "note", f"{about}{line}", do
+    written = written_line(info.facts)
+    if written:
+        yield "read_as", "note", written, ""
+
+
+SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras, join)

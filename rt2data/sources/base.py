@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -75,6 +76,12 @@ class Source(Settings):
     @abstractmethod
     def units(self) -> list[Unit]:
         """Work orders, in order. Raises DataError where a file is cut, UsageError where it is missing."""
+
+    def share(self, folder: Path) -> None:
+        """Write what all units need into a folder, once, before any is read; each unit then has its path in `shared`.
+
+        Raises UsageError or DataError where the source cannot be read.
+        """
 
     @abstractmethod
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
