@@ -64,4 +64,9 @@ def unregistered(space: ActionSpace) -> list[str]:
     found = {loader: find_encoding(space, table).why for loader, table in (("OpenVLA", OPENVLA), ("Octo", OCTO))}
     if len(set(found.values())) == 1:
         found = {" and ".join(found): next(iter(found.values()))}
-    return [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
+    told = [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
+    if find_encoding(space, OPENVLA).why:
+        told.append(
+            "no dataset_statistics.json, which is of what OpenVLA makes of actions; `rt2data stats --as` has them as they are"
+        )
+    return told
