@@ -19,9 +19,10 @@ def octo_statistics(action: DimStats, state: DimStats | None, trajectories: int)
 
 
 OPENPI_ABOUT = (
-    "Statistics of single steps, as the actions are written. openpi takes its own over action chunks, after its transforms, so these"
-    " fit only where no transform changes a number (no delta actions, no other gripper, no other order). Even then openpi counts the"
-    " steps that pad the ends of episodes, and its figures differ a little. Otherwise run openpi's scripts/compute_norm_stats.py."
+    "Statistics of single steps, as the actions are written. openpi takes its own over action chunks, after its transforms, so"
+    " these fit only where no transform changes a number (no delta actions, no other gripper, no other order). Even then openpi"
+    " counts the steps that pad the ends of episodes, and its figures differ a little. Otherwise run openpi's"
+    " scripts/compute_norm_stats.py."
 )
 
 
