@@ -33,15 +33,17 @@ OCTO = {"EEF_POS": EEF_POS, "JOINT_POS": Known("delta_joint", None, 7)}
 GRIPPERS = ("absolute", "relative")
 """What a transform can make a loader's gripper of, 1 open and 0 closed."""
 
+_SAY = "name a .toml of yours that does, as those in schemas/actions"
+
 
 def find_encoding(space: ActionSpace, table: dict[str, Known]) -> Encoding:
     """The encoding of a sized space in a loader's table."""
     if space.control_mode is None:
-        return Encoding("", f"action space {space.name} does not say its control_mode")
+        return Encoding("", f"action space {space.name} does not say its control_mode; {_SAY}")
     if space.gripper is None:
         return Encoding("", f"action space {space.name} has no gripper")
     if space.gripper_mode not in GRIPPERS:
-        said = "does not say its gripper_mode" if space.gripper_mode is None else f"has a gripper of {space.gripper_mode}"
+        said = f"does not say its gripper_mode; {_SAY}" if space.gripper_mode is None else f"has a gripper of {space.gripper_mode}"
         return Encoding("", f"action space {space.name} {said}")
     kept = kept_dims(space)
     says = Known(space.control_mode, space.rotation, len(kept) - 1)
