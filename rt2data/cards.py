@@ -97,7 +97,9 @@ def _making(manifest: Manifest) -> str:
     return (
         f"rt2data {manifest.tool_version}: seed {plan.seed}, split {plan.split}, template {plan.template}, codec {plan.codec}, "
         f"{plan.tokenizer.get('kind')} tokenizer. `manifest.json` holds the recipe, the plan, the action codec with its bounds, "
-        f"and a hash of every shard; `statistics/` holds those of actions and states. Fingerprint `{plan.fingerprint}`."
+        f"and a hash of every shard. `statistics/` holds those of actions and states, step by step as they are written: "
+        f"`openpi_*.json` fits openpi only where its transforms change no number, as its `about` says. "
+        f"Fingerprint `{plan.fingerprint}`."
     )
 
 

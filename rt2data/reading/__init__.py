@@ -38,11 +38,11 @@ def load(
     Each holds the fields of the record (`columns`; lists as numpy arrays, None where a web row has none) and `picture` by
     `decode` and `resize` (see `View`). One iteration is a pass of `epochs` epochs; None never ends.
 
-    Every example comes exactly once in an epoch over all ranks. Examples already lie in mixed random order and are read in it,
-    without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`. Ranks get blocks of 16
-    examples in turn, the unit in which a build is exact. What cannot be shared out evenly at the end of an epoch, fewer than
-    `world` examples, is left out, or with `remainder="pad"` made even by repeating some, or with "keep" given to some ranks,
-    which then have one example more.
+    No example comes twice in an epoch over all ranks, and all come but the `remainder`: fewer than `world` examples that cannot be
+    shared out evenly at its end. "drop" leaves them out, so that all ranks get equally many; "keep" gives them to some ranks, which
+    then have one more: every example exactly once; "pad" makes the ranks even by repeating some. Examples already lie in mixed
+    random order and are read in it, without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by
+    `seed`. Ranks get blocks of 16 examples in turn, the unit in which a build is exact.
 
     Where each row was written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
     as exactly; each source is read through as often as its share needs, and a record's `epoch` is always 0.

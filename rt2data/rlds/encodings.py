@@ -33,15 +33,17 @@ OCTO = {"EEF_POS": EEF_POS, "JOINT_POS": Known("delta_joint", None, 7)}
 GRIPPERS = ("absolute", "relative")
 """What a transform can make a loader's gripper of, 1 open and 0 closed."""
 
+_SAY = "name a .toml of yours that does, as those in schemas/actions"
+
 
 def find_encoding(space: ActionSpace, table: dict[str, Known]) -> Encoding:
     """The encoding of a sized space in a loader's table."""
     if space.control_mode is None:
-        return Encoding("", f"action space {space.name} does not say its control_mode")
+        return Encoding("", f"action space {space.name} does not say its control_mode; {_SAY}")
     if space.gripper is None:
         return Encoding("", f"action space {space.name} has no gripper")
     if space.gripper_mode not in GRIPPERS:
-        said = "does not say its gripper_mode" if space.gripper_mode is None else f"has a gripper of {space.gripper_mode}"
+        said = f"does not say its gripper_mode; {_SAY}" if space.gripper_mode is None else f"has a gripper of {space.gripper_mode}"
         return Encoding("", f"action space {space.name} {said}")
     kept = kept_dims(space)
     says = Known(space.control_mode, space.rotation, len(kept) - 1)
@@ -64,4 +66,9 @@ def unregistered(space: ActionSpace) -> list[str]:
     found = {loader: find_encoding(space, table).why for loader, table in (("OpenVLA", OPENVLA), ("Octo", OCTO))}
     if len(set(found.values())) == 1:
         found = {" and ".join(found): next(iter(found.values()))}
-    return [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
+    told = [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
+    if find_encoding(space, OPENVLA).why:
+        told.append(
+            "no dataset_statistics.json, which is of what OpenVLA makes of actions; `rt2data stats --as` has them as they are"
+        )
+    return told

@@ -52,6 +52,7 @@ SKINS = {
             " one, with no wrap of angles at pi",
             "they drop the last step of each episode, and OpenVLA the first as well",
             "they make the gripper 0 or 1: above 0.95 is open, below 0.05 closed, between is what it reaches afterwards",
+            "dataset_statistics.json is of what OpenVLA makes of all this; Octo takes statistics of its own",
             "Octo knows the name bridge_dataset only; OpenVLA both",
         ),
     ),
@@ -65,6 +66,7 @@ SKINS = {
             "OpenVLA cuts the gripper to 0..1 and turns it round: -1 to 0 becomes open (1), 1 becomes closed (0); a gripper"
             " between half open and open counts as open",
             "state is read as six numbers of pose and, from its end, two of the gripper",
+            "dataset_statistics.json is of what OpenVLA makes of all this",
             "Octo does not know these names",
         ),
     ),

@@ -150,6 +150,15 @@ def test_statistics_are_those_of_the_emitted_actions(toy_recipe: Recipes, tmp_pa
     np.testing.assert_array_equal(lerobot["action"]["max"], actions.max(0))
 
 
+def test_statistics_for_openpi_say_what_they_fit(toy_recipe: Recipes, tmp_path: Path) -> None:
+    """openpi's own are over chunks, after its transforms; its loader takes `norm_stats` and passes over other keys."""
+    build_plainly(toy_recipe(), Site(tmp_path / "out"))
+    found = json.loads((tmp_path / "out/statistics/openpi_arm.json").read_text())
+    assert found.keys() == {"about", "norm_stats"}
+    assert "single steps" in found["about"] and "compute_norm_stats" in found["about"]
+    assert "fits openpi only where its transforms change no number" in (tmp_path / "out/README.md").read_text()
+
+
 def test_no_robot_no_statistics(toy_recipe: Recipes, tmp_path: Path) -> None:
     build_plainly(toy_recipe(robot_frac=0), Site(tmp_path / "out"))
     assert not (tmp_path / "out" / "statistics").exists()

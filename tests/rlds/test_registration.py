@@ -108,7 +108,9 @@ def test_terminate_first_is_no_joint(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numbers_that_nobody_named_are_not_claimed(size: int) -> None:
     space = GENERIC.sized(size)
     assert encodings_of(space) == ("", "")
-    assert unregistered(space) == ["not registered with OpenVLA and Octo: action space generic_nd does not say its control_mode"]
+    reason, statistics = unregistered(space)
+    assert reason.startswith("not registered with OpenVLA and Octo: action space generic_nd does not say its control_mode; name a")
+    assert statistics.startswith("no dataset_statistics.json")
     assert text_of(space) is None
 
 
@@ -120,7 +122,7 @@ def test_joints_only_where_they_are_declared(monkeypatch: pytest.MonkeyPatch) ->
     assert text is not None
     assert registered(text, monkeypatch).keys() == {"octo"}
     assert "action[:, -1:] * -1.0 + 1.0" in text
-    (told,) = unregistered(space)
+    told, _ = unregistered(space)
     assert "OpenVLA: action space joints is delta_joint, 7 numbers and a gripper, which is last: there is no such encoding" in told
     for other in (joints("absolute_joint"), joints("delta_joint", 6), joints("delta_joint", gripper_mode=None)):
         assert encodings_of(other) == ("", "")

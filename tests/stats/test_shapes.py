@@ -49,6 +49,7 @@ def test_octo_and_openpi(stats: Stats) -> None:
     octo = as_shape(stats, "octo")["arm"]["action"]
     assert {"mean", "std", "min", "max", "p01", "p99", "mask"} == octo.keys()
     openpi = as_shape(stats, "openpi")
+    assert openpi.keys() == {"about", "norm_stats"}
     assert openpi["norm_stats"].keys() == {"actions", "state"}
     assert openpi["norm_stats"]["actions"]["q01"] == octo["p01"]
 
@@ -68,6 +69,8 @@ def compare(found: object, wanted: object) -> None:
         assert isinstance(found, dict)
         for key, value in wanted.items():
             compare(found[key], value)
+    elif isinstance(wanted, str):
+        assert found == wanted
     else:
         assert found == pytest.approx(wanted, rel=1e-12, abs=1e-15)
 
