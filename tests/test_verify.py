@@ -303,7 +303,7 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         ({"state": None}, "state has None numbers, its statistics 7"),
         ({"target": "1 2 3 4 5 6 7 8"}, "its target '1 2 3 4 5 6 7 8' is not its action_bins"),
         ({"prompt": "Q: something else A:"}, "its input_ids are not those of its prompt"),
-        ({"codec": "rt2/9"}, "codec is rt2/9, the plan says rt2/1"),
+        ({"codec": "rt2/9"}, "codec is rt2/9, the plan says rt2/2"),
         ({"split": "val"}, "split is val, the plan says train"),
         ({"kind": "web"}, "kind is web, the plan says robot"),
         ({"source": "nobody"}, "its source 'nobody' is not in the plan"),

@@ -20,7 +20,7 @@ MARGIN = 0.3
 """By so much the correlation with a state must exceed the one with its change to be evidence of a position: both drift slowly,
 and by chance together."""
 CLEAR, CLEAR_IN_PLACE = 0.3, 0.1
-SURE, SURE_IN_PLACE = 4.0, 2.0
+SURE, SURE_IN_PLACE = 4.0, 3.0
 """Standard errors of a correlation: of the best of many pairs, and of one."""
 DRAW = 0.1
 

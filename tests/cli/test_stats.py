@@ -31,7 +31,7 @@ def test_tables_with_warnings_on_top(warm: Warm, store: Path) -> None:
     lines = done.out.splitlines()
     assert lines[0] == f"store {store}"
     assert lines[1].startswith("warning: arm: action z is 0 in every step -> ")
-    for words in ("arm/train: widowx_bridge, rt2/1", "yaw", "episodes", "instructions", "front", "used"):
+    for words in ("arm/train: widowx_bridge, rt2/2", "yaw", "episodes", "instructions", "front", "used"):
         assert words in done.out
     assert re.search(r"^z +m .* ▁*█|^z +m ", done.out, re.MULTILINE)
     assert "\x1b" not in done.out and "\u202e" not in done.out and "[red]" in done.out
