@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any, Literal
@@ -210,7 +210,16 @@ def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ..
         if s.unseen:
             what = f"{s.unseen:,} of {s.rows:,} rows are never drawn"
             found.append(Warn("unseen", "note", s.name, what, "draw more if they matter"))
-    return tuple(found)
+    return (*found, *_opposite_terminates(sources))
+
+
+def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:
+    """One word that ends the task in one source and continues it in another: no model can learn when to stop."""
+    ends = {s.name: s.codec["terminate"] for s in sources if s.codec and s.codec["terminate"]}
+    low = [name for name, bins in ends.items() if bins["terminates"] < bins["continues"]]
+    if 0 < len(low) < len(ends):
+        what = f"terminate is the lower bin in {', '.join(low)} and the higher one in {', '.join(ends.keys() - low)}"
+        yield Warn("terminate_polarity", "error", "", what, "use one codec, with one `terminates`, for all sources")
 
 
 def shard_count(total: int, bytes_total: int, shard_bytes: int) -> int:

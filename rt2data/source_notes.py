@@ -15,6 +15,8 @@ from rt2data.warn import Level, Warn
 
 Note = tuple[str, Level, str, str]
 """code, level, what, what to do."""
+NAMED = 8
+"""Dimensions that a note names."""
 
 
 def source_notes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Warn]:
@@ -43,4 +45,14 @@ def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
         yield "read_as", "note", written, ""
 
 
-SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras, join)
+def held(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Dimensions that the codec writes as one value, whatever the robot did."""
+    dims = planned.codec["dims"] if planned.codec else []
+    still = [f"{dim['name']} at {dim['lo']:g}" for dim in dims if dim["lo"] == dim["hi"]]
+    if still:
+        listed = ", ".join(still[:NAMED]) + (f" and {len(still) - NAMED} more" if len(still) > NAMED else "")
+        what = f"{len(still)} of {len(dims)} action dimensions are held, as they hardly ever move: {listed}"
+        yield "held", "warning", what, "if one matters, give it bounds = [lo, hi] in the action space"
+
+
+SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras, join, held)

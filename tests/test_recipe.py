@@ -396,7 +396,7 @@ def test_odd_values_cannot_steer_a_terminal(value: str) -> None:
 
 def test_long_values_are_shown_shortly() -> None:
     (line,) = mistakes(with_line(2, f"codec: {'x' * 10_000}"))
-    assert line == f"mixture.yaml:2:8 codec: must be 'rt2' or 'openvla', got '{'x' * 36}..."
+    assert line == f"mixture.yaml:2:8 codec: must be 'rt2', 'openvla' or 'rt1', got '{'x' * 36}..."
 
 
 @settings(max_examples=150, deadline=None)

@@ -74,7 +74,8 @@ def summarize(actions: F32) -> DimStats:
         raise DataError("no rows are left to take statistics of")
     columns = [_column(actions[:, i]) for i in range(actions.shape[1])]
     figures, rare = zip(*columns, strict=True)
-    return DimStats(len(actions), *(tuple(row) for row in zip(*figures, strict=True)), rare=rare if any(rare) else ())
+    vectors = dict(zip(VECTORS, zip(*figures, strict=True), strict=True))
+    return DimStats(count=len(actions), **vectors, rare=rare if any(rare) else ())
 
 
 def _column(column: F32) -> tuple[Vector, Vector]:

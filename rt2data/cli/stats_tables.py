@@ -79,9 +79,13 @@ def _motion(source: SourceStats, actions: Actions) -> None:
         (m.action, m.state, f"{m.delta:.2f}", f"{m.absolute:.2f}", f"{m.lag:+d}" if m.lag else "0", number(m.wraps))
         for m in actions.motion
     ]
+    rows += [(name, "not paired", "", "", "", "") for name in actions.unpaired]
     _section(f"{_name(source)}: actions with states", ("action", "state", "delta", "absolute", "lag", "wraps"), rows, left=2)
     still, again = f"{actions.noop:.1%} of the steps move nothing", f"{actions.repeated:.1%} repeat the action before"
     print(f"\n{one_line(_name(source))}: {still}, {again}, {actions.terminate:,} end a task")
+    drifts = [f"{each.name} {each.drift:+.2g} {each.drift_unit}" for each in actions.coded if each.drift]
+    if drifts:
+        print(f"told to stand still it drifts: {one_line(', '.join(drifts), 1000)}")
     if actions.gripper is not None:
         g = actions.gripper
         agrees = "" if g.agrees is None else f", correlation with the change of {g.measured} {g.agrees:.2f}"

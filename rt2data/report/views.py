@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rt2data.report.charts import Part
 from rt2data.report.figures import amount, percent, real, whole
@@ -267,7 +268,7 @@ def coded(actions: Actions) -> list[Dim]:
 
 
 def _unknown(of: Coded) -> Numbers:
-    zero = dict.fromkeys(("mean", "std", "min", "max", "q01", "q05", "q50", "q95", "q99", "zeros", "top"), 0.0)
+    zero: dict[str, Any] = dict.fromkeys(("mean", "std", "min", "max", "q01", "q05", "q50", "q95", "q99", "zeros", "top"), 0.0)
     return Numbers(name=of.name, unit="", count=sum(of.bins), not_finite=0, dead=False, sparse=False, **zero)
 
 

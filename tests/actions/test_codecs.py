@@ -170,9 +170,8 @@ def test_a_flag_in_between_ends_where_its_bin_says() -> None:
     actions = np.array([[0, value] for value in (-3, 0.2, 0.7, 1, 9)], np.float32)
     for codec in CODECS:
         made = make_codec(codec, space)
-        assert (
-            made.decode(made.encode(actions, go_on(5)))[1].tolist() == space.ended(actions).tolist() == [False, False, *[True] * 3]
-        )
+        ended = made.decode(made.encode(actions, go_on(5)))[1]
+        assert ended.tolist() == space.ended(actions).tolist() == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("codec", CODECS)
