@@ -27,6 +27,7 @@ from rt2data.order import key64
 from rt2data.paths import PathStr
 from rt2data.records import Example, Reject, SourceRecord, Unit
 from rt2data.sources.base import WebSource
+from rt2data.sources.misfits import Misfit, absent_folder, json_misfits
 from rt2data.sources.picture_folders import Pictures, find_pictures
 from rt2data.sources.survey import Part, Survey, shuffled
 from rt2data.sources.vqa_rows import (
@@ -74,6 +75,17 @@ class VQAv2(WebSource):
     """Folder or folders of pictures, searched two levels deep. A picture's id is the number that ends its name."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
     """The name given to all rows' split."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Files and folders that are not there, and files that plainly hold something else."""
+        yield from json_misfits(("questions",), self.questions)
+        yield from json_misfits(("annotations",), self.annotations)
+        for number, folder in enumerate(self.image_dirs):
+            yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
+
+    def split_names(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.split,)
 
     def files(self) -> list[str]:
         """Both JSON files and every picture that has an id. Raises UsageError where one of them, or all pictures, are missing."""
