@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rt2data.recognize_json import KNOWN, recognize_json
+from rt2data.recognize_json import KNOWN, OTHERS, recognize_json
 
 _HEAD = 4096
 _NAMES = 400
@@ -102,7 +102,7 @@ def _file(path: Path) -> Recognized | None:
         if head[offset : offset + len(sign)] == sign:
             return _tar(path) if what == "a tar archive" else Recognized(what, do)
     layout = recognize_json(path)
-    return Recognized(f"a JSON file: {layout}", _WEB) if layout else None
+    return Recognized(f"a JSON file: {layout}", _json_advice(layout)) if layout else None
 
 
 def _tar(path: Path) -> Recognized:
@@ -192,7 +192,13 @@ def _by_json(files: list[Path]) -> Recognized | None:
     """The known layout of the first JSON files."""
     layouts = map(recognize_json, [path for path in files if path.suffix in (".json", ".jsonl")][:8])
     found = next((layout for layout in layouts if layout in KNOWN), None)
-    return Recognized(f"a folder of JSON files: {found}", _WEB) if found else None
+    return Recognized(f"a folder of JSON files: {found}", _json_advice(found)) if found else None
+
+
+def _json_advice(layout: str) -> str:
+    if layout in KNOWN - OTHERS:
+        return "it goes into a source of kind vqav2: name `questions`, `annotations` and `image_dirs`"
+    return _WEB
 
 
 def _lerobot_version(root: Path) -> str:
