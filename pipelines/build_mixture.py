@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     from rt2data.build import Site
     from rt2data.recipe import read_recipe
 
-    recipe = read_recipe(asked.recipe, overrides=tuple(asked.set), robot_frac=asked.robot_frac)
+    recipe = read_recipe(asked.recipe, overrides=tuple(asked.set), robot_frac=asked.robot_frac, check=True)
     site = Site((asked.out or asked.recipe.with_suffix("")).absolute(), asked.overwrite, asked.restart)
     build_anywhere(recipe, site, beam_options, asked.allow_bad)
 

@@ -14,11 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rt2data.recognize_json import recognize_json
+from rt2data.recognize_json import KNOWN, OTHERS, recognize_json
 
 _HEAD = 4096
 _NAMES = 400
-"""Names of a folder that are looked at."""
+"""Names of a folder that are looked at, and folders below it."""
+_LEVELS = 7
 
 _ROBOT = "rt2data reads robot logs as RLDS: convert it with a TFDS builder that yields one record of steps per episode"
 _WEB = "rt2data reads questions and answers as VQAv2 has them: write a JSON file of questions and one of annotations"
@@ -91,13 +92,17 @@ def _file(path: Path) -> Recognized | None:
         return Recognized("an empty file", "fetch it again")
     if (path.parent / "manifest.json").is_file() and path.name.startswith("shard-"):
         return Recognized("a shard of a mixture", "name its folder")
+    if path.name in ("dataset_info.json", "features.json"):
+        return Recognized("a file of a TFDS dataset", "name its folder")
+    if path.name == "info.json" and path.parent.name == "meta":
+        return _by_marks(path.parent.parent)
     if ".tfrecord" in path.name:
         return Recognized("one shard of a TFDS dataset", _TFDS)
     for offset, sign, what, do in _MAGIC:
         if head[offset : offset + len(sign)] == sign:
             return _tar(path) if what == "a tar archive" else Recognized(what, do)
     layout = recognize_json(path)
-    return Recognized(f"a JSON file: {layout}", _WEB) if layout else None
+    return Recognized(f"a JSON file: {layout}", _json_advice(layout)) if layout else None
 
 
 def _tar(path: Path) -> Recognized:
@@ -135,7 +140,8 @@ def _folder(path: Path) -> Recognized | None:
     names = _names(path)
     if not names:
         return Recognized("an empty folder", "look at the path, or fetch the data")
-    return _by_marks(path) or _by_endings([*names, *_names_below(path)]) or _by_json(path, names)
+    files = [path / name for name in names] + list(_files_below(path))
+    return _by_marks(path) or _by_json(files) or _by_endings([file.name for file in files])
 
 
 def _by_marks(path: Path) -> Recognized | None:
@@ -149,14 +155,28 @@ def _by_marks(path: Path) -> Recognized | None:
         return Recognized("a ROS 2 bag", _ROBOT)
     if (path / "state.json").is_file() and any(path.glob("*.arrow")):
         return Recognized("a dataset saved by Hugging Face datasets (save_to_disk)", _EITHER)
-    if (path / "dataset_info.json").is_file() or any(path.glob("*/dataset_info.json")):
-        return Recognized("a TFDS dataset", "it is a source of kind rlds, if its features have `steps`")
+    if dataset := _dataset_below(path):
+        what = "a TFDS dataset" if dataset == path else "a folder above TFDS datasets"
+        return Recognized(what, f"name {dataset} as a source of kind rlds")
     if (path / "manifest.json").is_file():
         return Recognized("a mixture that rt2data built", "look at it: rt2data inspect")
     if (path / "source.json").is_file() and (path / "files.parquet").is_file():
         return Recognized("a prepared store of rt2data", "look at it: rt2data inspect")
     if any(".tfrecord" in name for name in _names(path)):
         return Recognized("TFRecord files without dataset_info.json", _TFDS)
+    return None
+
+
+def _dataset_below(folder: Path) -> Path | None:
+    """The first folder with a dataset_info.json here or below, the nearest first."""
+    level, looked = [folder], 0
+    for _ in range(_LEVELS):
+        for each in level:
+            if (each / "dataset_info.json").is_file():
+                return each
+        looked += len(level)
+        below = (child for each in level for child in sorted(each.iterdir()) if child.is_dir() and not child.name.startswith("."))
+        level = list(islice(below, max(_NAMES - looked, 0)))
     return None
 
 
@@ -168,11 +188,17 @@ def _by_endings(names: list[str]) -> Recognized | None:
     return Recognized(what, do) if most else None
 
 
-def _by_json(path: Path, names: list[str]) -> Recognized | None:
-    """Layouts of the first JSON files."""
-    files = [path / name for name in names if name.endswith((".json", ".jsonl"))]
-    layouts = [layout for layout in map(recognize_json, files[:8]) if layout]
-    return Recognized(f"a folder of JSON files: {layouts[0]}", _WEB) if layouts else None
+def _by_json(files: list[Path]) -> Recognized | None:
+    """The known layout of the first JSON files."""
+    layouts = map(recognize_json, [path for path in files if path.suffix in (".json", ".jsonl")][:8])
+    found = next((layout for layout in layouts if layout in KNOWN), None)
+    return Recognized(f"a folder of JSON files: {found}", _json_advice(found)) if found else None
+
+
+def _json_advice(layout: str) -> str:
+    if layout in KNOWN - OTHERS:
+        return "it goes into a source of kind vqav2: name `questions`, `annotations` and `image_dirs`"
+    return _WEB
 
 
 def _lerobot_version(root: Path) -> str:
@@ -189,12 +215,12 @@ def _starts(path: Path, sign: bytes) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    """Names in a folder, without hidden ones but for those that mark a layout."""
+    """Names in a folder, but for what macOS leaves beside files."""
     return sorted(entry.name for entry in islice(folder.iterdir(), _NAMES) if not entry.name.startswith("._"))
 
 
-def _names_below(folder: Path) -> Iterator[str]:
-    """Names one level below."""
+def _files_below(folder: Path) -> Iterator[Path]:
+    """What lies one level below."""
     for child in islice(folder.iterdir(), 40):
         if child.is_dir() and not child.is_symlink():
-            yield from _names(child)
+            yield from (child / name for name in _names(child))

@@ -18,6 +18,7 @@ LAYOUTS: tuple[_Layout, ...] = (
     ("VQAv2 annotations", _OBJECT, ("annotations", "question_id", "answers")),
     ("VQAv2 annotations", _OBJECT, ("annotations", "question_id", "multiple_choice_answer")),
     ("TextVQA", _OBJECT, ("data", "question_id", "image_id", "question")),
+    ("VQA questions or annotations", _OBJECT, ("question_id",)),
     ("COCO captions split by Karpathy", _OBJECT, ("images", "sentences", "sentids")),
     ("COCO captions", _OBJECT, ("images", "annotations", "caption")),
     ("COCO instances, keypoints or panoptic masks", _OBJECT, ("images", "annotations", "category_id")),
@@ -31,6 +32,7 @@ LAYOUTS: tuple[_Layout, ...] = (
     ("VizWiz questions", _LIST, ("image", "question", "answerable")),
     ("Visual Genome questions", _LIST, ("qas", "qa_id", "question")),
     ("Visual Genome region descriptions", _LIST, ("regions", "phrase", "image_id")),
+    ("VQA questions or annotations", _LIST, ("question_id",)),
     ("GVT questions", _LIST, ("image_id", "text_in", "text_out")),
     ("POPE questions", _LINES, ("question_id", "image", "text", "label")),
     ("LLaVA-Bench questions", _LINES, ("question_id", "image", "text")),
@@ -40,6 +42,11 @@ LAYOUTS: tuple[_Layout, ...] = (
     ("ShareGPT messages", _LINES, ("messages", "role", "content")),
 )
 """Name, form, and the keys that all stand near the start or the end of such a file. The first that fits counts."""
+
+
+KNOWN = frozenset(name for name, _, _ in LAYOUTS)
+OTHERS = KNOWN - {"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations", "A-OKVQA"}
+"""Those that are plainly not of VQAv2's kind."""
 
 
 def recognize_json(path: str | Path) -> str | None:

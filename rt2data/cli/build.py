@@ -33,8 +33,8 @@ class Asked:
     quiet: bool
 
     def read(self) -> Recipe:
-        """The recipe with the command line's overrides."""
-        return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac)
+        """The recipe with the command line's overrides, checked against the data it names."""
+        return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac, check=True)
 
     @property
     def worker_count(self) -> int:

@@ -118,7 +118,7 @@ class Shards(Settings):
         return {name: value for name, value in found.items() if name != "materialize" or value != "repeats"}
 
 
-def _named_tokenizer(value: Any) -> Any:
+def named_tokenizer(value: Any) -> Any:
     """`byte`, or a path that says by its ending what it is."""
     if not isinstance(value, str):
         return value
@@ -130,7 +130,7 @@ def _named_tokenizer(value: Any) -> Any:
     raise ValueError(f"must be byte or a path that ends in .json or .model, got {value!r}")
 
 
-_by_name = BeforeValidator(_named_tokenizer, json_schema_input_type=str | TokenizerFile)
+_by_name = BeforeValidator(named_tokenizer, json_schema_input_type=str | TokenizerFile)
 
 
 class Recipe(Settings):

@@ -16,22 +16,26 @@ from rt2data.recipe.mistakes import Mistake, RecipeError, Spot, dotted
 from rt2data.recipe.model import Recipe, recipe_model
 from rt2data.recipe.overrides import override, put
 from rt2data.recipe.sense import nonsense
+from rt2data.recipe.there import absences
 from rt2data.recipe.wording import Finding, findings, shown
 
 MAX_MISTAKES = 100
 
 
-def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str | None = None) -> Recipe:
+def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str | None = None, check: bool = False) -> Recipe:
     """The recipe of a YAML file, changed by `overrides` (each `a.b=value`, the value in YAML) and by `robot_frac`.
 
-    Relative paths are relative to the file, those of overrides too. Of overrides of one key the last counts. Raises
-    UsageError where there is no such file and RecipeError with every mistake, its line and its column.
+    Relative paths are relative to the file, those of overrides too. Of overrides of one key the last counts. With
+    `check` the files, splits and features that it names are looked for too. Raises UsageError where there is no such file and
+    RecipeError with every mistake, its line and its column.
     """
     path = local_path(path)
-    return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac)
+    return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac, check)
 
 
-def parse_recipe(text: str, origin: str, folder: Path, overrides: Sequence[str] = (), robot_frac: str | None = None) -> Recipe:
+def parse_recipe(
+    text: str, origin: str, folder: Path, overrides: Sequence[str] = (), robot_frac: str | None = None, check: bool = False
+) -> Recipe:
     """The same from text: `origin` names it in mistakes, relative paths are relative to `folder`."""
     document = parse(text, origin)
     for each in overrides:
@@ -39,7 +43,8 @@ def parse_recipe(text: str, origin: str, folder: Path, overrides: Sequence[str] 
     if robot_frac is not None:
         put(document, ("robot_frac",), robot_frac, Spot(f"--robot-frac {robot_frac}"))
     recipe, found = _validated(document.value, folder)
-    mistakes = [*document.mistakes, *_placed(document, found)]
+    there = absences(document.value, folder.absolute()) if check else ()
+    mistakes = [*document.mistakes, *_placed(document, (*found, *there))]
     if recipe is None or mistakes:
         raise RecipeError(_limited(mistakes))
     if recipe.store is None:

@@ -36,6 +36,14 @@ class Outline:
         return {} if self.robot_frac is None else {"robot": self.robot_frac, "web": 1 - self.robot_frac}
 
 
+def needed(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Side and name of the sources that will be read: not those of weight 0, nor those of a side that has no share."""
+    outline = _outline(tree)
+    for side, weights in outline.weights.items():
+        if outline.shares.get(side) != 0:
+            yield from ((side, name) for name, weight in weights.items() if weight != 0)
+
+
 def nonsense(tree: Any) -> Iterator[Finding]:
     """Every mistake in how the settings fit together."""
     if isinstance(tree, dict):

@@ -10,10 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rt2data.actions.space import load_space, space_names
+from rt2data.errors import UsageError
 from rt2data.exact import Share, Weight
 from rt2data.images import ImageRule
 from rt2data.paths import NameOrPath
 from rt2data.records import Kind, SourceRecord, Unit
+from rt2data.sources.misfits import Misfit, absent_file, nearest
 from rt2data.sources.survey import Part, Survey, shuffled
 
 SOURCES: dict[str, str] = {
@@ -68,6 +71,16 @@ class Source(Settings):
     def prepare_settings(self) -> dict[str, Any]:
         """The settings that decide what the prepared store holds, as plain JSON values."""
         return self.model_dump(mode="json", exclude=set(self.mix_only))
+
+    def misfits(self) -> Iterator[Misfit]:
+        """What the settings name that is not there: paths, splits, features. Asked when a recipe is read, so that all are told at
+        once; looks at names and metadata alone. May raise RtError where that cannot be done: `units` tells it again.
+        """
+        yield from ()
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits its rows are recorded under, as far as metadata says; none where it does not. Raises as `misfits` does."""
+        return ()
 
     @abstractmethod
     def files(self) -> list[str]:
@@ -154,6 +167,17 @@ class RobotSource(Source):
     """A step with NaN or Inf in its action: reject the step, or its whole episode."""
     filters: Filters = Filters()
     """Which episodes and steps to keep."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """An action space that is not there, or is none."""
+        key, name = ("action_space",), self.action_space
+        found = list(absent_file(key, name)) if name.endswith(".toml") else []
+        try:
+            _ = found or load_space(name)
+        except UsageError as error:
+            near = "" if name.endswith(".toml") else nearest(name, space_names())
+            found = [Misfit(key, error.what if near else str(error), near)]
+        yield from found
 
 
 class WebSource(Source):

@@ -14,6 +14,8 @@ from rt2data.errors import DataError, RtError, UsageError
 from rt2data.paths import PathStr
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.sources.base import RobotSource
+from rt2data.sources.misfits import Misfit, absent_folder
+from rt2data.sources.rlds_check import feature_misfits, split_misfits, width_misfits
 from rt2data.sources.rlds_episode import EpisodeFault, Record, read_steps
 from rt2data.sources.rlds_layout import (
     Layout,
@@ -73,6 +75,31 @@ class RLDS(RobotSource):
     """Feature that holds the words; by default `language_instruction` or another of the usual places."""
     cameras: dict[str, FeaturePath] | None = None
     """Names of cameras and their features; by default every picture under `observation`, by its last name."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """What is named and not there: the dataset, its splits, its features. Reads its two JSON files; for images that are stored
+        as strings, the first record too.
+        """
+        yield from super().misfits()
+        found = [] if Path(self.path).exists() else list(absent_folder(("path",), self.path))
+        yield from found
+        if not found:
+            yield from self._dataset_misfits()
+
+    def _dataset_misfits(self) -> Iterator[Misfit]:
+        try:
+            directory = open_directory(self.path)
+        except UsageError as error:
+            yield Misfit(("path",), str(error))
+            return
+        yield from split_misfits(self.splits or (), tuple(directory.splits))
+        seen = {} if self.cameras else _seen_cameras(directory)
+        yield from feature_misfits(directory.leaves, self._wanted, seen, self.camera)
+        yield from width_misfits(directory.leaves, self.action, self.action_space)
+
+    def split_names(self) -> tuple[str, ...]:
+        """Those that are read."""
+        return tuple(self._splits(open_directory(self.path)))
 
     def files(self) -> list[str]:
         """Both JSON files and the shards of the splits that are read. Raises UsageError, DataError where one is missing."""
@@ -154,7 +181,11 @@ class RLDS(RobotSource):
 
     def _layout(self, directory: Directory) -> Layout:
         seen = {} if self.cameras else _seen_cameras(directory)
-        return choose_layout(directory.leaves, Wanted(self.action, self.state, self.instruction, self.cameras or None), seen)
+        return choose_layout(directory.leaves, self._wanted, seen)
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted(self.action, self.state, self.instruction, self.cameras or None)
 
     def _describe_first(self) -> dict[str, Any]:
         """Length, words and sizes of the first episode, or why it cannot be read."""

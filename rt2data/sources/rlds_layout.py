@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rt2data.errors import UsageError
+from rt2data.sources.misfits import nearest
 from rt2data.tfrecord.columns import number_type
 from rt2data.tfrecord.features import STEPS, Leaf
 
@@ -53,10 +53,10 @@ def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Lea
     Raises UsageError, with what is there, where something named is not, or is of the wrong kind, or nothing can be guessed.
     """
     if not any(leaf.per_step for leaf in leaves):
-        raise UsageError("not an RLDS dataset: it has no `steps`", _listed(leaves))
+        raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
     cameras = seen if wanted.cameras is None else _named_cameras(leaves, wanted.cameras)
     if not cameras:
-        raise UsageError("there are no pictures under steps/observation", _listed(leaves), "name them as `cameras`")
+        raise UsageError("there are no pictures under steps/observation", listed(leaves), "name them as `cameras`")
     return Layout(
         action=tuple(_numbers(leaves, path) for path in wanted.action or ("action",)),
         state=tuple(_numbers(leaves, path) for path in (guess_state(leaves) if wanted.state is None else wanted.state)),
@@ -175,12 +175,18 @@ def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
         return found
     parts = [leaf for leaf in leaves if leaf.key.startswith((f"{STEPS}/{path}/", f"{path}/"))]
     if parts:
-        raise UsageError(f"`{path}` is a group of features", _listed(parts), "name its parts, in order")
-    near = difflib.get_close_matches(path, [leaf.path for leaf in leaves], n=1)
-    raise UsageError(f"there is no feature `{path}`", _listed(leaves), f"did you mean {near[0]}?" if near else "")
+        raise UsageError(f"`{path}` is a group of features", listed(parts), "name its parts, in order")
+    near = nearest_leaf(leaves, path)
+    raise UsageError(f"there is no feature `{path}`", listed(leaves), f"did you mean {near}?" if near else "")
 
 
-def _listed(leaves: Sequence[Leaf]) -> str:
+def nearest_leaf(leaves: Sequence[Leaf], path: str) -> str:
+    """The path of a feature that is near to this one, or whose last name is; empty where there is none."""
+    by_name = {leaf.name: leaf.path for leaf in leaves}
+    return nearest(path, [leaf.path for leaf in leaves]) or by_name.get(nearest(path.rpartition("/")[2], list(by_name)), "")
+
+
+def listed(leaves: Sequence[Leaf]) -> str:
     """Names of what is there, bounded."""
     more = f" and {len(leaves) - _LISTED} more" if len(leaves) > _LISTED else ""
     return "there is " + ", ".join(leaf.path for leaf in leaves[:_LISTED]) + more

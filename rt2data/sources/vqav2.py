@@ -25,6 +25,7 @@ from rt2data.sources.image_folders import ImageReader, list_images
 from rt2data.sources.image_join import Candidates, Conflict
 from rt2data.sources.image_names import NamePattern, checked_pattern
 from rt2data.sources.join_words import join_line, written_line
+from rt2data.sources.misfits import Misfit, absent_folder, json_misfits
 from rt2data.sources.survey import Survey
 from rt2data.sources.vqa_index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
 from rt2data.sources.vqa_layouts import Role, require_layout
@@ -66,6 +67,17 @@ class VQAv2(WebSource):
     """Where a question's image can be several files that differ: `refuse` to build, or take the `first` of `image_dirs`."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
     """The name given to all rows' split."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Files and folders that are not there, and files that plainly hold something else."""
+        yield from json_misfits(("questions",), self.questions)
+        yield from json_misfits(("annotations",), self.annotations)
+        for number, folder in enumerate(self.image_dirs):
+            yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
+
+    def split_names(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.split,)
 
     def files(self) -> list[str]:
         """Both JSON files and every image that may be meant. Raises UsageError where one of them, or all images, are missing."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from rt2data.errors import DataError, UsageError
 from rt2data.local import local_path
+from rt2data.recognize import recognize
 from rt2data.tfrecord.features import Leaf, decode_features
 
 INFO, FEATURES = "dataset_info.json", "features.json"
@@ -75,19 +76,25 @@ def open_directory(path: str) -> Directory:
 def find_version(path: str) -> Path:
     """The directory with a dataset_info.json: `path` itself or the only one at most three levels below. Raises UsageError."""
     root = local_path(path).expanduser().absolute()
-    if not root.is_dir():
+    if not root.exists():
         raise UsageError("there is no such directory", str(root))
+    if not root.is_dir():
+        raise _no_dataset(root, "a file, not the directory of a TFDS version")
     found = [root] if (root / INFO).is_file() else sorted(_below(root, _LEVELS))
     if not found:
-        raise UsageError(
-            f"no {INFO} here or up to {_LEVELS} levels below",
-            str(root),
-            "name the directory of a TFDS version, such as my_robot/1.0.0",
-        )
+        raise _no_dataset(root, f"no {INFO} here or up to {_LEVELS} levels below")
     if len(found) > 1:
         names = ", ".join(str(one.relative_to(root)) for one in found[:8])
         raise UsageError(f"{len(found)} TFDS versions lie below: {names}", str(root), "name one of them")
     return found[0]
+
+
+def _no_dataset(root: Path, otherwise: str) -> UsageError:
+    """Says what lies there instead, where that is known."""
+    found = recognize(root)
+    if found is not None:
+        return UsageError(f"not an RLDS dataset: this is {found.what}", str(root), found.do)
+    return UsageError(otherwise, str(root), "name the directory of a TFDS version, such as my_robot/1.0.0")
 
 
 def _below(root: Path, levels: int) -> list[Path]:

@@ -13,6 +13,7 @@ import xxhash
 from rt2data.errors import DataError, UsageError
 from rt2data.manifest import Manifest, read_manifest, robot_fractions
 from rt2data.mix import SideTotals
+from rt2data.recognize import recognize
 from rt2data.verify.beside import once_faults, sidecar_faults, unknown_files
 from rt2data.verify.expected import Expected, readable, shard_names
 from rt2data.verify.findings import MANIFEST, NO_KEYS, EpochSeen, Fault, Findings, ShardSeen
@@ -40,6 +41,7 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
     try:
         manifest = read_manifest(out)
     except DataError as error:
+        _refuse_other(out)
         return _only(out, Fault(MANIFEST, "", error.what))
     faults = list(manifest_faults(manifest))
     if not readable(manifest):
@@ -51,6 +53,13 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
         faults += shard.faults
     faults += [*epoch_faults(manifest, seen), *duplicate_faults(out, manifest, seen)]
     return _findings(out, manifest, seen, faults)
+
+
+def _refuse_other(out: Path) -> None:
+    """Raises UsageError where a folder without a manifest plainly never was a mixture."""
+    other = None if any((out / name).exists() for name in (MANIFEST, "SHA256SUMS")) or any(out.rglob("shard-*")) else recognize(out)
+    if other:
+        raise UsageError(f"not a mixture: this is {other.what}", str(out), "name the folder that was built")
 
 
 def check_shards(out: Path, manifest: Manifest, pool: Workers | None, on_shard: OnShard | None) -> list[ShardSeen]:

@@ -106,7 +106,7 @@ def test_a_price_is_a_range_with_its_date(warm: Warm, place: Path) -> None:
         (["--runner", "dataflow", "--region", "mars"], "the table has us-central1"),
         (["--runner", "dataflow", "--machine", "abacus"], "no machine 'abacus'"),
         (["--runner", "dataflow", "--prices", "gone.toml"], "gone.toml"),
-        (["--set", "robot.arm.path=gone"], "there is no such directory"),
+        (["--set", "robot.arm.path=gone"], "robot.arm.path: there is no such folder"),
     ],
 )
 def test_wrong_questions_are_one_line_and_a_code(warm: Warm, place: Path, options: list[str], words: str) -> None:

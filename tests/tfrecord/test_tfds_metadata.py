@@ -275,6 +275,9 @@ def test_no_directory_and_no_dataset(tmp_path: Path) -> None:
         find_version("gs://bucket/robot/1.0.0")
     with pytest.raises(UsageError, match="no such directory"):
         find_version(str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="this is an empty folder"):
+        find_version(str(tmp_path))
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(UsageError, match=r"no dataset_info\.json"):
         find_version(str(tmp_path))
 
