@@ -40,6 +40,10 @@ class Fault:
     detail: str = ""
 
 
+Decode = Callable[[bytes | None, int], T | Fault]
+"""Decodes the text of an element, None where it is too long, that begins at a byte."""
+
+
 class Slice(NamedTuple):
     """One element: its first byte, the byte after its last, and its text; None where it is longer than the cap."""
 
@@ -82,23 +86,29 @@ class JsonArray(Generic[T]):
         for place in self.slices(within):
             yield place, decode(place.text, place.start)
 
-    def decoder(self) -> Callable[[bytes | None, int], T | Fault]:
-        """Decodes the text of one element that begins at a byte. Raises DataError."""
-        decode = _Decoder(self.path, self.element)
+    def decoder(self, seen: bool = False) -> Decode[T]:
+        """Decodes elements. Raises DataError where one is no JSON; `seen`: each was decoded before, so none has a key twice."""
+        decode = _Decoder(self.path, self.element, () if seen else None)
         too_long = Fault("too_long_text", f"an element of more than {self.max_element} bytes")
         return lambda text, start: too_long if text is None else decode(text, start)
 
     def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
         """Texts of elements whose (byte offset, length) is known, in the order given; None where it is longer than the cap.
 
-        Raises DataError where the file has become shorter.
+        What follows is read ahead, what does not is read alone. Raises DataError where the file has become shorter.
         """
-        with Path(self.path).open("rb") as file:
+        at, ahead = 0, b""
+        with Path(self.path).open("rb", buffering=0) as file:
             for start, length in places:
-                text = None if length > self.max_element else os.pread(file.fileno(), length, start)
-                if text is not None and len(text) < length:
-                    raise self._broken("the file is cut", start + len(text))
-                yield text
+                if not length or length > self.max_element:
+                    yield None if length else b""
+                    continue
+                if not at <= start <= start + length <= at + len(ahead):
+                    follows = at <= start <= at + len(ahead) + self.chunk
+                    at, ahead = start, os.pread(file.fileno(), max(length, self.chunk if follows else 0), start)
+                    if len(ahead) < length:
+                        raise self._broken("the file is cut", start + len(ahead))
+                yield ahead[start - at : start - at + length]
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
         """Where the elements lie, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
@@ -205,10 +215,12 @@ class JsonArray(Generic[T]):
 class _Decoder(Generic[T]):
     """Decodes one element; where msgspec refuses it, the standard library says why."""
 
-    def __init__(self, path: str, element: type[T]) -> None:
+    def __init__(self, path: str, element: type[T], names: tuple[str, ...] | None = None) -> None:
+        """`names`: of keys that must not come twice; by default all fields."""
         self._path = path
         self._decode = msgspec.json.Decoder(element).decode
-        self._names = [f'"{name}"'.encode() for name in getattr(element, "__struct_fields__", ())]
+        fields = getattr(element, "__struct_fields__", ()) if names is None else names
+        self._names = [f'"{name}"'.encode() for name in fields]
 
     def __call__(self, text: bytes, start: int) -> T | Fault:
         try:

@@ -1,7 +1,7 @@
 """An index of a VQA corpus: where each question and its annotation lie, and which file its image is.
 
-Both JSON files are streamed once and the image folders listed once; what is found is written beside a store that is prepared, so that
-its units read only what belongs to them. It takes 28 bytes a question, and as much as the paths of the images that are needed.
+Both JSON files are streamed once and the image folders listed once; what is found is written beside a store that is prepared, so
+that its units read only what belongs to them. It takes 29 bytes a question, and as much as the paths of the images that are needed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def index_questions(rows: Iterable[tuple[Slice, QuestionRow | Fault]], path: str
         slot.append(_NONE if key is None else keys.setdefault(key, len(keys)))
     if not start:
         raise DataError("there are no questions", path)
-    found = Questions(*(np.asarray(each) for each in (start, length, ids, slot)), list(keys))
+    found = Questions(np.asarray(start), np.asarray(length), np.asarray(ids), np.asarray(slot), list(keys))
     _refuse_twice(found.ids, path)
     return found
 

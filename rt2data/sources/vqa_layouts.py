@@ -39,9 +39,9 @@ def require_layout(path: str, role: Role) -> None:
     """Raises UsageError where a file plainly has another layout. What is no JSON, or cut, is left to whoever reads it."""
     with Path(path).open("rb") as file:
         shape = shape_of(file.read(HEAD))
-    if (role in shape.arrays and "question_id" in shape.arrays[role]) or "question_id" in shape.element:
-        return
     name = next((name for name, fits in LAYOUTS if fits(shape)), None)
+    if name == f"VQA {role}":
+        return
     if name:
         raise UsageError(f"the file of {role} looks like {name}", path, f"convert it to {WANTED[role]}, or name another file")
 
@@ -95,12 +95,12 @@ LAYOUTS: tuple[tuple[str, Callable[[Shape], bool]], ...] = (
     ("JSON Lines (one object on each line)", lambda shape: shape.lines),
     ("GQA (an object of questions by id)", lambda shape: {"imageId", "question"} <= shape.entry),
     ("LLaVA conversations", _in_list("conversations", "messages")),
-    ("A-OKVQA", _in_list("direct_answers", "choices", "correct_choice_idx")),
+    ("A-OKVQA, whose question ids are text", _in_list("direct_answers", "correct_choice_idx")),
     ("Visual Genome questions", _in_list("qas")),
-    ("image captions", _in_list("caption", "captions")),
-    ("VizWiz", lambda shape: {"image", "question"} <= shape.element),
+    ("a list of image captions", _in_list("caption", "captions")),
+    ("VizWiz", lambda shape: {"image", "question"} <= shape.element and "question_id" not in shape.element),
     ("TextVQA", _in_array("question", within="data")),
-    ("VQA questions", _in_array("question", within="questions")),
+    ("VQA questions", lambda shape: "questions" in shape.arrays),
     ("VQA annotations", _in_array("question_id", within="annotations")),
     ("COCO captions", _in_array("caption")),
     ("COCO object annotations", _in_array("segmentation", "bbox", "segments_info")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +77,9 @@ def read_question(row: QuestionRow, max_bytes: int) -> Question:
 
 def read_image_key(row: QuestionRow) -> ImageKey:
     """The image that a question names, by a file's name, by image_id, or both. Raises RowFault: bad_image_id."""
-    names = (name for name in (row.image, row.file_name, row.image_file) if isinstance(name, str) and name.strip())
-    name = next(names, "").strip()
+    given = (row.image, row.file_name, row.image_file)
+    name = "" if given == (None, None, None) else next((each for each in given if isinstance(each, str) and each.strip()), "")
+    name = name.strip()
     if not name:
         return ImageKey(read_id(row.image_id, "bad_image_id"))
     if len(name) > _MAX_NAME or "\0" in name:
@@ -101,19 +101,13 @@ def read_id(value: Any, reason: str) -> int:
 
 def id_or_none(value: Any) -> int:
     """The number that `read_id` gives, -1 where it raises."""
+    if type(value) is int:
+        return value if 0 <= value < _MAX_ID else -1
     if type(value) is str:
         value = int(value) if value.isascii() and value.isdigit() and len(value.lstrip("0")) <= 18 else -1
     elif type(value) is float:
         value = int(value) if value.is_integer() and abs(value) < _EXACT else -1
-    return value if type(value) is int and 0 <= value < _MAX_ID else -1
-
-
-def id_facts(*values: Any) -> Iterator[str]:
-    """What there is to count of how ids are written."""
-    if any(type(value) is str for value in values):
-        yield "ids.text"
-    if any(type(value) is float for value in values):
-        yield "ids.float"
+    return value if type(value) is int and value < _MAX_ID else -1
 
 
 def read_answers(raw: msgspec.Raw, max_bytes: int) -> tuple[tuple[str, ...], str]:

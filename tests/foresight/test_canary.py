@@ -154,8 +154,8 @@ def test_pieces_are_the_unit_cut(read: Read, log_and_corpus: Path, tmp_path: Pat
         assert [pieces[0].start, *(piece.stop for piece in pieces)] == [unit.start, *(p.start for p in pieces[1:]), unit.stop]
         assert sum(piece.bytes for piece in pieces) == unit.bytes
         assert len(pieces) == 1 or size < unit.bytes
-        whole = [named(found) for found in source.read(unit)]
-        assert [named(found) for piece in pieces for found in source.read(piece)] == whole
+        whole = [named(found) for found in source.read(unit) if not isinstance(found, Fact)]
+        assert [named(found) for piece in pieces for found in source.read(piece) if not isinstance(found, Fact)] == whole
 
 
 def named(found: Step | Example | Reject) -> str:
