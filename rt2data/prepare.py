@@ -165,7 +165,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
         laying = Laying(order, dict(stamps.index), len(stamps.stamps) - stamps.blobs + index, blob)
         _lay_unchanged(order, laying, stamps)
     produce_whole(folder / f"fragment-{index:05d}.parquet", lambda path: _write_fragment(path, laying.columns))
-    produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: _write_rejects(path, laying.rejects))
+    produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: pq.write_table(rejects_table(laying.rejects), path))
     summary = laying.summary()
     write_whole(done, msgspec.json.encode(summary))
     return summary
@@ -270,6 +270,7 @@ class Laying:
             "action": row.action,
             "state": row.state,
             "terminate": row.terminate,
+            "marks": int(row.marks),
             "timestamp": row.timestamp,
             "images": images,
             "digest": _digest(row, images[0]),
@@ -329,10 +330,7 @@ class Laying:
 
     def lost(self) -> tuple[Lost, ...]:
         """What was left out, by reason."""
-        lost: Counter[tuple[str, bool]] = Counter()
-        for reject in self.rejects:
-            lost[reject.reason, reject.fault] += reject.count
-        return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+        return count_lost(self.rejects)
 
     def summary(self) -> UnitSummary:
         """Counts of what was laid down and left out."""
@@ -349,6 +347,14 @@ class Laying:
             bytes_read=self.order.unit.bytes,
             blob_bytes=self.blob_bytes,
         )
+
+
+def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
+    """What was dropped, by reason."""
+    lost: Counter[tuple[str, bool]] = Counter()
+    for reject in rejects:
+        lost[reject.reason, reject.fault] += reject.count
+    return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
 
 
 def _decodes(source: Source) -> bool:
@@ -376,7 +382,7 @@ def _dims(values: list[Any]) -> tuple[int, ...]:
 
 
 def _digest(row: Row, image: dict[str, Any]) -> int:
-    """Hash of all that a mixture takes from a row, and of nothing that depends on where the source lies."""
+    """Hash of what a mixture takes from a row, and of nothing that depends on where the source lies; `gather` adds `terminate`."""
     taken = [
         row.key,
         row.group,
@@ -387,7 +393,6 @@ def _digest(row: Row, image: dict[str, Any]) -> int:
         row.pick,
         None if row.action is None else row.action.tobytes(),
         None if row.state is None else row.state.tobytes(),
-        row.terminate,
         image["format"],
         image["xxh3"],
     ]
@@ -400,6 +405,7 @@ def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
     )
 
 
-def _write_rejects(path: Path, rejects: list[Reject]) -> None:
+def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+    """Rejects as rows."""
     rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
-    pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), path)
+    return pa.Table.from_pylist(rows, schema=REJECTS)

@@ -52,6 +52,7 @@ ROWS = pa.schema(
         ("action", pa.list_(pa.float32())),
         ("state", pa.list_(pa.float32())),
         ("terminate", pa.bool_()),
+        ("marks", pa.uint8()),  # ends.End: what the source says of the end of the row's episode
         ("timestamp", pa.float64()),
         ("images", pa.list_(IMAGE)),  # the one for the mixture first
         ("digest", pa.uint64()),  # of all that a mixture takes from this row

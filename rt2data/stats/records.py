@@ -149,6 +149,7 @@ def _row(member: Member, record: ExampleRecord, size: int, camera: str) -> dict[
         "action": None if record.action is None else list(record.action[:size]),
         "state": None if record.state is None else list(record.state),
         "terminate": bool(record.terminate),
+        "marks": 0,
         "timestamp": None,
         "images": [_picture(member.image, camera)],
         "digest": 0,
