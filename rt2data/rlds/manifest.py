@@ -10,15 +10,16 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from rt2data import __version__
 from rt2data.actions.statistics import DimStats, openvla_statistics, summarize
 from rt2data.errors import DataError
-from rt2data.plan import empty_split
 from rt2data.publish import write_whole
 from rt2data.recipe.model import from_canonical
 from rt2data.rlds.decide import space_of
 from rt2data.rlds.episode import turn, widen
+from rt2data.rlds.index import GapRule, index_split
 from rt2data.rlds.plan import JOB, DatasetPlan, RldsJob, RldsPlan
 from rt2data.rlds.registration import FILE, registration
 from rt2data.rlds.shard import RldsShard
@@ -134,27 +135,31 @@ def dataset_statistics(dataset: DatasetPlan, job: RldsJob) -> dict[str, Any] | N
     store = Store(Path(job.stores[dataset.source]))
     if store.info.kind != "robot":
         return None
-    wanted = job.recipe["split"]
-    split = sorted(store.info.splits)[0] if empty_split(store.info, wanted) else wanted
-    action, state = _written(dataset, store, split)
-    space = space_of(from_canonical(msgspec.json.encode(job.recipe)).sources[dataset.source], store.info)
+    splits = {each.name: each for each in dataset.splits}
+    planned = splits.get(job.recipe["split"]) or dataset.splits[0]
+    split = planned.name
+    source = from_canonical(msgspec.json.encode(job.recipe)).sources[dataset.source]
+    space = space_of(source, store.info)
+    kept = None if planned.rows == store.info.splits[split].rows else index_split(store, split, set(), GapRule.of(source)).kept
+    action, state = _written(dataset, store, split, kept)
     assert space is not None
     mask = [number != space.gripper for number in range(action.size)]
-    return openvla_statistics(dataset.dataset, action, mask, store.info.splits[split].groups, state)
+    return openvla_statistics(dataset.dataset, action, mask, planned.episodes, state)
 
 
-def _written(dataset: DatasetPlan, store: Store, split: str) -> tuple[DimStats, DimStats | None]:
-    """Statistics of actions and states: the store's, or summed up anew where a skin changed them."""
+def _written(dataset: DatasetPlan, store: Store, split: str, kept: NDArray[np.bool_] | None) -> tuple[DimStats, DimStats | None]:
+    """Statistics of actions and states: the store's, or new ones where a skin changes them or only `kept` rows are written."""
     known = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
+    some = slice(None) if kept is None else kept
     state = DimStats.from_json(known["state"]) if known["state"] else None
-    if dataset.state_dim != store.info.state_dim:
-        kept = vectors(store.column(split, "state"), store.info.state_dim)
-        state = summarize(widen(kept, store.info.splits[split].rows, dataset.state_dim))
-    if dataset.grip is None:
+    if dataset.state_dim != store.info.state_dim or (kept is not None and dataset.state_dim):
+        states = vectors(store.column(split, "state"), store.info.state_dim)
+        state = summarize(widen(states, store.info.splits[split].rows, dataset.state_dim)[some])
+    if dataset.grip is None and kept is None:
         return DimStats.from_json(known["action"]), state
     actions = vectors(store.column(split, "action"), store.info.action_dim)
     assert actions is not None
-    return summarize(turn(np.asarray(actions), dataset.grip)), state
+    return summarize(turn(np.asarray(actions[some]), dataset.grip)), state
 
 
 def registration_of(job: RldsJob) -> str | None:
