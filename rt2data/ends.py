@@ -29,6 +29,9 @@ OPPOSITES = {End.SUCCESS: End.FAILURE, End.REWARDED: End.UNREWARDED, End.TERMINA
 REQUIRED = "ends.required"
 """Fact: episodes of a recipe that must know which of them are successes."""
 
+DROPPED = "ends.dropped"
+"""Fact: episodes that lost the step that ends the task."""
+
 
 def fact_name(mark: End) -> str:
     """The fact that counts episodes with this mark."""

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.actions.space import SPACE, load_space
+from rt2data.ends import DROPPED
 from rt2data.errors import DataError, InternalError, RtError, SourceChangedError, UsageError
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.order import key64
@@ -256,6 +257,7 @@ class Laying:
             images = self._pictures(row, rule, decode)
         except ImageFault as fault:
             self.rejects.append(Reject(fault.reason, f"row {row.key}{_picture_place(row)}", fault.detail))
+            self.facts[DROPPED] += row.terminate
             return
         values = {
             "key": row.key,
@@ -340,7 +342,7 @@ class Laying:
             rows=dict(Counter(self.columns["split"])),
             rejects=self.lost(),
             conversions=dict(sorted(self.conversions.items())),
-            facts=dict(sorted(self.facts.items())),
+            facts={name: count for name, count in sorted(self.facts.items()) if count},
             action_dims=_dims(self.columns["action"]),
             state_dims=_dims(self.columns["state"]),
             cameras=tuple(sorted(self.cameras)),

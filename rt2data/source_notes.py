@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from rt2data.ends import End, fact_name, refuted, tells_success
+from rt2data.ends import DROPPED, End, fact_name, refuted, tells_success
 from rt2data.plan import SourcePlan
 from rt2data.sources.base import RobotSource, Source
 from rt2data.standardize.words import PLACEHOLDERS
@@ -48,8 +48,8 @@ def ends(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
         yield "ends_not_believed", "warning", what, "set terminate: auto"
     elif against:
         yield "ends", "note", f"of {count:,} episodes {against}: they carry no terminate token", ""
-    if facts.get("ends.dropped"):
-        what = f"{facts['ends.dropped']:,} episodes lost the step that ends the task"
+    if facts.get(DROPPED):
+        what = f"{facts[DROPPED]:,} episodes lost the step that ends the task"
         yield "ends_dropped", "warning", what, "look at drop_last and at the steps that were rejected"
 
 

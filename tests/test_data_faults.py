@@ -21,6 +21,7 @@ from rt2data.recipe import Recipe, read_recipe
 from rt2data.tfrecord.example import decode_example, encode_example
 from rt2data.tfrecord.framing import frame, scan
 from rt2data.tfrecord.reading import read_records
+from rt2data.verify import verify
 from tests.bench.generate import STEPS, write_corpus, write_log
 
 EPISODES, PICTURES = 10, 30
@@ -182,6 +183,10 @@ def test_blank_instructions_are_dropped_and_no_fault(place: Path) -> None:
         build(place, "robot.log.blank_instruction=reject")
     kept = build_plainly(recipe(place, "robot.log.blank_instruction=keep"), Site(place / "kept"))
     assert not lost(kept, "log")
+    found = verify(place / "kept")
+    empty = sum(s.draws for s in kept.plan.sources if s.name == "log") * 2 // EPISODES
+    assert found.ok
+    assert f"{empty} examples of source log have an empty place in their prompt, where words belong" in found.notes
 
 
 def test_a_source_that_is_nearly_all_blank_is_refused(place: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rt2data.exact import Share, Weight
 from rt2data.images import ImageRule
@@ -129,6 +130,15 @@ class Filters(Settings):
     ends the task."""
     noop: Annotated[float, Field(ge=0)] | None = None
     """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper stays."""
+
+    @field_validator("instruction")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"must be a regular expression: {error}") from None
+        return pattern
 
 
 class RobotSource(Source):

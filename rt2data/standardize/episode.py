@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from rt2data.actions.space import ActionSpace, load_space, to_polarity
-from rt2data.ends import NO_MARKS, OPPOSITES, REQUIRED, End, fact_name
+from rt2data.ends import DROPPED, NO_MARKS, OPPOSITES, REQUIRED, End, fact_name
 from rt2data.errors import DataError
 from rt2data.records import F32, Fact, Reject, Row, Step
 from rt2data.sources.base import RobotSource
@@ -161,7 +161,7 @@ class EpisodeStandard:
             marks = marks_of(episode)
             yield from (Fact(fact_name(mark)) for mark in (*OPPOSITES, *OPPOSITES.values()) if mark in marks)
         elif (said := {number for number, step in enumerate(episode) if self._ends_task(step.action)}) and not said & {*kept}:
-            yield Fact("ends.dropped")
+            yield Fact(DROPPED)
 
     # Rows
 

@@ -13,6 +13,7 @@ from rt2data.errors import DataError
 from rt2data.recipe import Recipe
 from rt2data.records import Step
 from rt2data.rlds.verify import verify_rlds
+from rt2data.store import Store
 from tests.rlds.test_write import EPISODES, STEPS, digest, read, write
 
 Read = Callable[..., Recipe]
@@ -44,7 +45,9 @@ def written(out: Path) -> list[tuple[str, list[Step], list[int]]]:
 def test_an_episode_is_cut_where_steps_are_missing(toy_recipe: Read, tmp_path: Path) -> None:
     recipe = toy_recipe(max_bad="50%")
     spoil(tmp_path, 2, 3)
+    spoil(tmp_path, 5, 7)  # the end of an episode: no gap, but its terminate token is gone
     manifest = write(recipe, tmp_path / "out")
+    assert next(Store(path).info for path in (tmp_path / "store").glob("arm-*")).facts["ends.dropped"] == 1
     assert verify_rlds(tmp_path / "out").ok
     found = {name: (steps, numbers) for name, steps, numbers in written(tmp_path / "out")}
     assert {name: numbers for name, (_, numbers) in found.items() if name.startswith("e002")} == {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rt2data.standardize.words import placeholder
 from rt2data.text.clean import clean_text, is_blank
 from rt2data.text.prompts import TEMPLATES
-from tests.standardize.steps import episode, facts, found, lost, rows
+from tests.standardize.steps import episode, facts, found, lost, rows, source
 
 BLANKS = ["", " ", "...", "_", "_ _", "?!", "\u200b", "\u3000", "--", "\x07"]
 
@@ -54,6 +54,11 @@ def test_the_filter_keeps_the_steps_that_match_and_comes_before_faults() -> None
     settings = {"filters": {"instruction": "lift"}, "blank_instruction": "reject"}
     assert [row.step for row in rows(steps, **settings)] == [0, 4]
     assert lost(steps, **settings) == {("instruction_filter", False): 3}
+
+
+def test_a_filter_that_is_no_expression_is_refused_with_the_recipe() -> None:
+    with pytest.raises(ValueError, match="must be a regular expression: unterminated"):
+        source(filters={"instruction": "(lift"})
 
 
 def test_an_episode_is_not_over_where_its_words_change() -> None:
