@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,24 +18,26 @@ import xxhash
 
 from rt2data import __version__
 from rt2data.actions.statistics import summarize
-from rt2data.ends import NO_MARKS, REQUIRED, End, refuted, succeeded, tells_success, wanted
+from rt2data.ends import NO_MARKS, End, refuted
 from rt2data.errors import DataError
-from rt2data.order import WINDOW, key64, mix64
-from rt2data.prepare import UnitSummary, blob_name, count_lost, rejects_table, staging_folder
+from rt2data.order import WINDOW
+from rt2data.outcomes import failed_episodes, judge_ends, marks_against
+from rt2data.prepare import UnitSummary, blob_name, staging_folder
 from rt2data.publish import output_errors, produce_whole, sync, write_whole
 from rt2data.records import Reject
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
     NO_FILE,
     REJECTS,
-    ROWS,
     STORE_VERSION,
     Lost,
     SplitInfo,
     Stamp,
     Store,
     StoreInfo,
+    count_lost,
     read_stamps,
+    rejects_table,
     require_unchanged,
     rows_file,
     unchanged,
@@ -86,36 +87,13 @@ def gather_orders(name: str, folder: Path, units: list[UnitSummary]) -> list[Gat
     rows: Counter[str] = Counter()
     for unit in units:
         rows.update(unit.rows)
-    against = _against(name, _added(unit.facts for unit in units))
+    against = marks_against(name, _added(unit.facts for unit in units))
     orders = []
     for split, count in sorted(rows.items()):
         files = -(-count // ROWS_PER_FILE)
         edges = [i * 2**64 // files for i in range(files + 1)]
         orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units), against) for i in range(files)]
     return orders
-
-
-def _against(name: str, facts: Mapping[str, int]) -> End:
-    """The marks that speak against success in a source."""
-    if facts.get(REQUIRED) and not tells_success(facts):
-        what = f"source {name} does not say which episodes are successes"
-        where = "no success or reward is set, and is_terminal is the same everywhere"
-        raise DataError(what, where, "remove `success` from its settings")
-    return refuted(facts)
-
-
-def judge_ends(table: pa.Table, against: End) -> pa.Table:
-    """Rows with their ends decided: failed episodes are dropped if the recipe wants successes, and end with no terminate token."""
-    marks = table["marks"].to_numpy()
-    kept = wanted(marks, against)
-    if not kept.all():
-        table, marks = table.filter(pa.array(kept)), marks[kept]
-    terminate = table["terminate"].to_numpy() & succeeded(marks, against)
-    digest = table["digest"].to_numpy()
-    digest = np.where(terminate, mix64(digest, key64("terminate")), digest)
-    for column, values in (("terminate", terminate), ("digest", digest)):
-        table = table.set_column(ROWS.get_field_index(column), ROWS.field(column), pa.array(values))
-    return table
 
 
 def gather_rows(order: GatherOrder) -> RowsSummary:
@@ -164,7 +142,7 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
     """
     staging = staging_folder(folder)
-    failed = _failed_episodes(source, staging, units)
+    failed = _failed(source, staging, units)
     info = _info(name, source, staging, units, rows, count_lost(failed))
     _stamp_blobs(name, staging, folder, units)
     read = [pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units]
@@ -182,16 +160,12 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     return info
 
 
-def _failed_episodes(source: Source, staging: Path, units: list[UnitSummary]) -> list[Reject]:
+def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Reject]:
     """The episodes that gathering dropped because the recipe wants successes only."""
     if not isinstance(source, RobotSource) or not source.filters.success:
         return []
-    against = refuted(_added(unit.facts for unit in units))
-    lost: Counter[str] = Counter()
-    for unit in units:
-        table = pq.read_table(staging / f"fragment-{unit.unit:05d}.parquet", columns=["group", "marks"])
-        lost.update(table["group"].filter(pa.array(~wanted(table["marks"].to_numpy(), against))).to_pylist())
-    return [Reject("failed_episode", f"episode {group}", fault=False, count=count) for group, count in sorted(lost.items())]
+    fragments = (staging / f"fragment-{unit.unit:05d}.parquet" for unit in units)
+    return failed_episodes(fragments, refuted(_added(unit.facts for unit in units)))
 
 
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
@@ -32,13 +31,14 @@ from rt2data.records import Fact, Image, Reject, Row, SourceRecord, Unit
 from rt2data.sources.base import RobotSource, Source
 from rt2data.standardize import standardize
 from rt2data.store import (
-    REJECTS,
     ROWS,
     STORE_VERSION,
     Lost,
     Stamp,
     Store,
+    count_lost,
     read_stamps,
+    rejects_table,
     require_unchanged,
     rows_table,
     unchanged,
@@ -351,14 +351,6 @@ class Laying:
         )
 
 
-def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
-    """What was dropped, by reason."""
-    lost: Counter[tuple[str, bool]] = Counter()
-    for reject in rejects:
-        lost[reject.reason, reject.fault] += reject.count
-    return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
-
-
 def _decodes(source: Source) -> bool:
     """Web pictures come from anywhere: they are decoded once, unless the recipe says otherwise."""
     check = source.images.check
@@ -405,9 +397,3 @@ def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
     pq.write_table(
         rows_table(columns), path, row_group_size=1024, compression="lz4", use_dictionary=["split"], write_statistics=["order"]
     )
-
-
-def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
-    """Rejects as rows."""
-    rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
-    return pa.Table.from_pylist(rows, schema=REJECTS)

@@ -17,8 +17,9 @@ import pyarrow as pa
 from rt2data.actions.statistics import DimStats, summarize
 from rt2data.ends import End, refuted, wanted
 from rt2data.foresight.sampling import Guess, Range, mean_guess, total_guess
-from rt2data.gather import identity, judge_ends, one_dim
+from rt2data.gather import identity, one_dim
 from rt2data.order import I64, key64
+from rt2data.outcomes import judge_ends
 from rt2data.prepare import Laying, UnitOrder, require_something, unreadable
 from rt2data.records import Rows, Unit
 from rt2data.sources.base import Source
