@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import xxhash
 
 from rt2data import __version__
 from rt2data.actions.statistics import summarize
+from rt2data.ends import NO_MARKS, End, refuted
 from rt2data.errors import DataError
 from rt2data.order import WINDOW
+from rt2data.outcomes import failed_episodes, judge_ends, marks_against
 from rt2data.prepare import SHARED, UnitSummary, blob_name, staging_folder
 from rt2data.publish import output_errors, produce_whole, sync, write_whole
+from rt2data.records import Reject
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
     NO_FILE,
@@ -31,7 +35,9 @@ from rt2data.store import (
     Stamp,
     Store,
     StoreInfo,
+    count_lost,
     read_stamps,
+    rejects_table,
     require_unchanged,
     rows_file,
     unchanged,
@@ -53,6 +59,7 @@ class GatherOrder:
     low: int
     high: int
     units: int
+    against: End = NO_MARKS  # the marks that speak against success, as all units together show
 
     @property
     def label(self) -> str:
@@ -73,22 +80,27 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gather_orders(name: str, folder: Path, units: list[UnitSummary]) -> list[GatherOrder]:
-    """One work order for each file of rows: equal ranges of the hash, as many as the rows need."""
+    """One work order for each file of rows: equal ranges of the hash, as many as the rows need.
+
+    Raises DataError where the recipe asks for successes and the source marks none.
+    """
     rows: Counter[str] = Counter()
     for unit in units:
         rows.update(unit.rows)
+    against = marks_against(name, _added(unit.facts for unit in units))
     orders = []
     for split, count in sorted(rows.items()):
         files = -(-count // ROWS_PER_FILE)
         edges = [i * 2**64 // files for i in range(files + 1)]
-        orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units)) for i in range(files)]
+        orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units), against) for i in range(files)]
     return orders
 
 
 def gather_rows(order: GatherOrder) -> RowsSummary:
     """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
     folder = Path(order.folder)
-    table = pa.concat_tables(_slices(order)).sort_by([("order", "ascending"), ("key", "ascending")])
+    table = judge_ends(pa.concat_tables(_slices(order)), order.against)
+    table = table.sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
     produce_whole(rows_file(folder, order.split, order.number), lambda path: _write_rows(path, table))
     first = pc.list_element(table["images"], 0)
@@ -130,9 +142,11 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
     """
     staging = staging_folder(folder)
-    info = _info(name, source, staging, units, rows)
+    failed = _failed(source, staging, units)
+    info = _info(name, source, staging, units, rows, count_lost(failed))
     _stamp_blobs(name, staging, folder, units)
-    rejects = pa.concat_tables([pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units])
+    read = [pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units]
+    rejects = pa.concat_tables([*read, rejects_table(failed)])
     produce_whole(staging / "rejects.parquet", lambda path: pq.write_table(rejects, path))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
     _remove_parts(staging, units)
@@ -146,6 +160,14 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     return info
 
 
+def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Reject]:
+    """The episodes that gathering dropped because the recipe wants successes only."""
+    if not isinstance(source, RobotSource) or not source.filters.success:
+        return []
+    fragments = (staging / f"fragment-{unit.unit:05d}.parquet" for unit in units)
+    return failed_episodes(fragments, refuted(_added(unit.facts for unit in units)))
+
+
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
     for unit in units:
@@ -156,7 +178,9 @@ def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     shutil.rmtree(staging / SHARED, ignore_errors=True)
 
 
-def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
+def _info(
+    name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary], failed: tuple[Lost, ...]
+) -> StoreInfo:
     by_place = sorted(rows, key=lambda r: (r.split, r.number))
     cameras = sorted({camera for unit in units for camera in unit.cameras})
     return StoreInfo(
@@ -169,7 +193,7 @@ def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], ro
         splits={
             split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})
         },
-        rejects=_lost(units),
+        rejects=_lost(units, failed),
         conversions=_added(u.conversions for u in units),
         facts=_added(u.facts for u in units),
         bytes_read=sum(u.bytes_read for u in units),
@@ -223,11 +247,10 @@ def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(sum(map(Counter, counts), Counter[str]()).items()))
 
 
-def _lost(units: list[UnitSummary]) -> tuple[Lost, ...]:
+def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...]:
     lost: Counter[tuple[str, bool]] = Counter()
-    for unit in units:
-        for entry in unit.rejects:
-            lost[entry.reason, entry.fault] += entry.count
+    for entry in chain(failed, *(unit.rejects for unit in units)):
+        lost[entry.reason, entry.fault] += entry.count
     return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
 
 

@@ -97,7 +97,8 @@ def needed_sources(recipe: Recipe) -> dict[str, Source]:
 
 
 def require_few_rejects(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
-    """Raises RejectLimitError where more of a source is faulty than the recipe allows."""
+    """Raises RejectLimitError where more of a source is faulty, or without words, than the recipe allows."""
+    _require_words(recipe, infos)
     for name, info in infos.items():
         faults = {lost.reason: lost.count for lost in info.rejects if lost.fault}
         bad, rows = sum(faults.values()), sum(split.rows for split in info.splits.values())
@@ -107,6 +108,20 @@ def require_few_rejects(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
                 f"{bad} of {bad + rows} rows of source {name} are faulty, more than max_bad {float(recipe.max_bad):.3g} allows",
                 reasons,
                 "look at them with `rt2data store rejects`, then mend the source, raise max_bad or build with --allow-bad",
+            )
+
+
+def _require_words(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
+    """Raises RejectLimitError where nearly all steps of a robot source were dropped because they have no words."""
+    for name, info in infos.items():
+        limit = getattr(recipe.sources[name], "max_blank", 1)
+        blank = sum(lost.count for lost in info.rejects if lost.reason == "blank_instruction" and not lost.fault)
+        rows = sum(split.rows for split in info.splits.values())
+        if blank > limit * (blank + rows):
+            raise RejectLimitError(
+                f"{blank} of {blank + rows} steps of source {name} have no words, more than max_blank {float(limit):.3g} allows",
+                "blank_instruction",
+                "name the feature with the words as `instruction`, raise max_blank, or set blank_instruction: keep",
             )
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.actions.space import SPACE, load_space
+from rt2data.ends import DROPPED
 from rt2data.errors import DataError, InternalError, RtError, SourceChangedError, UsageError
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.order import key64
@@ -31,13 +31,14 @@ from rt2data.records import Fact, Image, Reject, Row, SourceRecord, Unit
 from rt2data.sources.base import RobotSource, Source
 from rt2data.standardize import standardize
 from rt2data.store import (
-    REJECTS,
     ROWS,
     STORE_VERSION,
     Lost,
     Stamp,
     Store,
+    count_lost,
     read_stamps,
+    rejects_table,
     require_unchanged,
     rows_table,
     unchanged,
@@ -172,7 +173,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
         laying = Laying(order, dict(stamps.index), len(stamps.stamps) - stamps.blobs + index, blob)
         _lay_unchanged(order, laying, stamps)
     produce_whole(folder / f"fragment-{index:05d}.parquet", lambda path: _write_fragment(path, laying.columns))
-    produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: _write_rejects(path, laying.rejects))
+    produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: pq.write_table(rejects_table(laying.rejects), path))
     summary = laying.summary()
     write_whole(done, msgspec.json.encode(summary))
     return summary
@@ -263,6 +264,7 @@ class Laying:
             images = self._pictures(row, rule, decode)
         except ImageFault as fault:
             self.rejects.append(Reject(fault.reason, f"row {row.key}{_picture_place(row)}", fault.detail))
+            self.facts[DROPPED] += row.terminate
             return
         values = {
             "key": row.key,
@@ -277,6 +279,7 @@ class Laying:
             "action": row.action,
             "state": row.state,
             "terminate": row.terminate,
+            "marks": int(row.marks),
             "timestamp": row.timestamp,
             "images": images,
             "digest": _digest(row, images[0]),
@@ -336,10 +339,7 @@ class Laying:
 
     def lost(self) -> tuple[Lost, ...]:
         """What was left out, by reason."""
-        lost: Counter[tuple[str, bool]] = Counter()
-        for reject in self.rejects:
-            lost[reject.reason, reject.fault] += reject.count
-        return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+        return count_lost(self.rejects)
 
     def summary(self) -> UnitSummary:
         """Counts of what was laid down and left out."""
@@ -349,7 +349,7 @@ class Laying:
             rows=dict(Counter(self.columns["split"])),
             rejects=self.lost(),
             conversions=dict(sorted(self.conversions.items())),
-            facts=dict(sorted(self.facts.items())),
+            facts={name: count for name, count in sorted(self.facts.items()) if count},
             action_dims=_dims(self.columns["action"]),
             state_dims=_dims(self.columns["state"]),
             cameras=tuple(sorted(self.cameras)),
@@ -383,7 +383,7 @@ def _dims(values: list[Any]) -> tuple[int, ...]:
 
 
 def _digest(row: Row, image: dict[str, Any]) -> int:
-    """Hash of all that a mixture takes from a row, and of nothing that depends on where the source lies."""
+    """Hash of what a mixture takes from a row, and of nothing that depends on where the source lies; `gather` adds `terminate`."""
     taken = [
         row.key,
         row.group,
@@ -394,7 +394,6 @@ def _digest(row: Row, image: dict[str, Any]) -> int:
         row.pick,
         None if row.action is None else row.action.tobytes(),
         None if row.state is None else row.state.tobytes(),
-        row.terminate,
         image["format"],
         image["xxh3"],
     ]
@@ -405,8 +404,3 @@ def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
     pq.write_table(
         rows_table(columns), path, row_group_size=1024, compression="lz4", use_dictionary=["split"], write_statistics=["order"]
     )
-
-
-def _write_rejects(path: Path, rejects: list[Reject]) -> None:
-    rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
-    pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), path)

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rt2data.ends import NO_MARKS, End
+
 Kind = Literal["robot", "web"]
 F32 = NDArray[np.float32]
 
@@ -50,6 +52,8 @@ class Step:
     is_first: bool = False
     is_last: bool = False
     is_terminal: bool = False
+    success: bool | None = None  # whether the source marks the episode that ends here as a success; None where it says nothing
+    reward: float | None = None
     timestamp: float | None = None  # seconds
 
 
@@ -80,7 +84,8 @@ class Row:
     pick: int = -1  # which distinct answer this row stands for; -1 where the answer rule decides
     action: F32 | None = None  # [D] in the action space's units and polarity
     state: F32 | None = None  # [S]
-    terminate: bool = False
+    terminate: bool = False  # the task ends here, unless the marks of the episode speak against it
+    marks: End = NO_MARKS
     timestamp: float | None = None
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from rt2data.ends import DROPPED, End, fact_name, refuted, tells_success
 from rt2data.plan import SourcePlan
-from rt2data.sources.base import Source
+from rt2data.sources.base import RobotSource, Source
 from rt2data.sources.join_words import join_line, written_line
+from rt2data.standardize.words import PLACEHOLDERS
 from rt2data.store import StoreInfo
 from rt2data.warn import Level, Warn
 
@@ -55,4 +57,51 @@ def held(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
         yield "held", "warning", what, "if one matters, give it bounds = [lo, hi] in the action space"
 
 
-SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras, join, held)
+def ends(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """What the terminate tokens rest on, and ends that were cut out of episodes."""
+    if not isinstance(source, RobotSource):
+        return
+    facts, count = info.facts, sum(info.facts.get(fact_name(mark), 0) for mark in (End.TERMINAL, End.TRUNCATED))
+    believed = {said: facts.get(fact_name(mark), 0) for mark, said in AGAINST.items() if mark in refuted(facts)}
+    against = ", ".join(f"{number:,} {said}" for said, number in believed.items() if number)
+    if source.terminate == "auto" and count and not tells_success(facts):
+        what = f"no end of the {count:,} episodes is marked a success or a failure: all are taken for successes"
+        yield "ends_assumed", "warning", what, "if that is so set terminate: last_step, else never"
+    elif source.terminate == "last_step" and against:
+        what = f"the last step of every episode ends the task, but of {count:,} episodes {against}"
+        yield "ends_not_believed", "warning", what, "set terminate: auto"
+    elif against:
+        yield "ends", "note", f"of {count:,} episodes {against}: they carry no terminate token", ""
+    if facts.get(DROPPED):
+        what = f"{facts[DROPPED]:,} episodes lost the step that ends the task"
+        yield "ends_dropped", "warning", what, "look at drop_last and at the steps that were rejected"
+
+
+def episodes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Records that hold several episodes, and episodes with steps missing in the middle."""
+    cuts, gaps = info.facts.get("episodes.cut_at_is_first", 0), info.facts.get("episodes.with_gaps", 0)
+    if cuts:
+        what = f"is_first is set {cuts:,} times inside a record: each begins an episode of its own"
+        yield "cut_at_is_first", "warning", what, "look whether is_first marks episodes in this source"
+    if gaps:
+        what = f"{gaps:,} episodes have lost steps in the middle"
+        yield "gaps", "note", what, "a mixture of single steps is not touched by it; write-rlds follows `gaps`"
+
+
+def words(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Texts that stand where words should, and steps without words."""
+    found = {kind: info.facts.get(f"placeholder.{kind}", 0) for kind in PLACEHOLDERS}
+    if any(found.values()):
+        said = ", ".join(f"{count:,} like {PLACEHOLDERS[kind]}" for kind, count in found.items() if count)
+        what = f"{sum(found.values()):,} steps have a placeholder for an instruction: {said}"
+        yield "placeholders", "warning", what, "leave them out with filters.instruction, or mend the source"
+    blank = sum(lost.count for lost in info.rejects if lost.reason == "blank_instruction" and not lost.fault)
+    if blank:
+        share = blank / (blank + sum(split.rows for split in info.splits.values()))
+        level: Level = "warning" if share > 0.5 else "note"
+        yield "blank_dropped", level, f"{blank:,} steps without words were dropped", "set blank_instruction: keep to keep them"
+
+
+AGAINST = {End.FAILURE: "are marked as failures", End.UNREWARDED: "end without a reward", End.TRUNCATED: "are truncated"}
+"""Marks that speak against success, in words."""
+SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras, join, held, ends, episodes, words)

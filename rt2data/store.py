@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rt2data.actions.statistics import DimStats
 from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.order import I64, U64, WINDOW
-from rt2data.records import Kind, Rows
+from rt2data.records import Kind, Reject, Rows
 from rt2data.text.clean import one_line
 
 STORE_VERSION = 3
@@ -52,6 +52,7 @@ ROWS = pa.schema(
         ("action", pa.list_(pa.float32())),
         ("state", pa.list_(pa.float32())),
         ("terminate", pa.bool_()),
+        ("marks", pa.uint8()),  # ends.End: what the source says of the end of the row's episode
         ("timestamp", pa.float64()),
         ("images", pa.list_(IMAGE)),  # the one for the mixture first
         ("digest", pa.uint64()),  # of all that a mixture takes from this row
@@ -299,6 +300,20 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
     missing = pa.array([value is None for value in values], type=pa.bool_())
     return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
+
+
+def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
+    """What was dropped, by reason."""
+    lost: Counter[tuple[str, bool]] = Counter()
+    for reject in rejects:
+        lost[reject.reason, reject.fault] += reject.count
+    return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+
+
+def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+    """Rejects as rows."""
+    rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
+    return pa.Table.from_pylist(rows, schema=REJECTS)
 
 
 class Shape(Protocol):

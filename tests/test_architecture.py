@@ -20,6 +20,7 @@ LAYERS = {
     "ground": {
         "__init__",
         "digest",
+        "ends",
         "errors",
         "exact",
         "local",
@@ -36,7 +37,7 @@ LAYERS = {
     "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "text", "tfrecord"},
     "raw and laid down": {"formats", "sources", "standardize", "store"},
     "asked and decided": {"job", "limits", "parts", "plan", "recipe", "render", "source_notes"},
-    "work": {"cards", "gather", "manifest", "mix", "once", "prepare", "work"},
+    "work": {"cards", "gather", "manifest", "mix", "once", "outcomes", "prepare", "work"},
     "whole": {"build", "compare", "demo", "inspection", "reading", "report", "rlds", "shelf", "stats", "verify", "viewing"},
     "graph": {"beam", "foresight"},
     "talk": {"__main__", "cli", "pipelines", "schemagen"},

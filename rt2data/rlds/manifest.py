@@ -20,7 +20,7 @@ from rt2data.recipe.model import from_canonical
 from rt2data.records import F32
 from rt2data.rlds.decide import space_of
 from rt2data.rlds.episode import turn, widen
-from rt2data.rlds.index import index_split
+from rt2data.rlds.index import GapRule, index_split
 from rt2data.rlds.loaded import as_loaded
 from rt2data.rlds.plan import JOB, DatasetPlan, RldsJob, RldsPlan
 from rt2data.rlds.registration import FILE, registration
@@ -140,9 +140,10 @@ def dataset_statistics(dataset: DatasetPlan, job: RldsJob) -> dict[str, Any] | N
         return None
     splits = {each.name: each for each in dataset.splits}
     split = splits.get(job.recipe["split"], dataset.splits[0])
-    space = space_of(from_canonical(msgspec.json.encode(job.recipe)).sources[dataset.source], store.info)
+    source = from_canonical(msgspec.json.encode(job.recipe)).sources[dataset.source]
+    space = space_of(source, store.info)
     assert space is not None
-    loaded = as_loaded(dataset.skin, space, *_written(dataset, store, split.name))
+    loaded = as_loaded(dataset.skin, space, *_written(dataset, store, split.name, GapRule.of(source)))
     if loaded is None or not len(loaded.action):
         return None
     proprio = None if loaded.proprio is None else summarize(loaded.proprio)
@@ -151,9 +152,9 @@ def dataset_statistics(dataset: DatasetPlan, job: RldsJob) -> dict[str, Any] | N
     return openvla_statistics(dataset.dataset, action, mask, split.episodes, proprio)
 
 
-def _written(dataset: DatasetPlan, store: Store, split: str) -> tuple[F32, F32 | None, I64]:
+def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> tuple[F32, F32 | None, I64]:
     """Actions and states of a split as they were written, f32[n, D] and f32[n, S], and the first row of each episode."""
-    index = index_split(store, split, set())
+    index = index_split(store, split, set(), rule)
     order = np.argsort(index.places)[: index.rows]
     action = vectors(store.column(split, "action"), store.info.action_dim)
     state = vectors(store.column(split, "state"), store.info.state_dim)

@@ -73,6 +73,8 @@ class RLDS(RobotSource):
     """Feature or features under `steps` that are the robot's state; by default `observation/state` where there is one."""
     instruction: FeaturePath | None = None
     """Feature that holds the words; by default `language_instruction` or another of the usual places."""
+    success: FeaturePath | None = None
+    """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
     cameras: dict[str, FeaturePath] | None = None
     """Names of cameras and their features; by default every picture under `observation`, by its last name."""
 
@@ -185,7 +187,7 @@ class RLDS(RobotSource):
 
     @property
     def _wanted(self) -> Wanted:
-        return Wanted(self.action, self.state, self.instruction, self.cameras or None)
+        return Wanted(self.action, self.state, self.instruction, self.cameras or None, self.success)
 
     def _describe_first(self) -> dict[str, Any]:
         """Length, words and sizes of the first episode, or why it cannot be read."""

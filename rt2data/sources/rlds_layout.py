@@ -20,6 +20,15 @@ INSTRUCTIONS = (
 )
 """Where instructions are looked for, in this order."""
 FLAGS = ("is_first", "is_last", "is_terminal")
+SUCCESS = (
+    f"{STEPS}/success",
+    f"{STEPS}/is_success",
+    "episode_metadata/success",
+    "success",  # Kuka
+    "aspects/success",  # Google Robot, where aspects/has_aspects says so
+)
+"""Where marks of success are looked for, in this order."""
+REWARD = f"{STEPS}/reward"
 
 _LISTED = 24
 _SMALLEST = 16
@@ -35,6 +44,9 @@ class Layout:
     instruction: Leaf | None
     cameras: Mapping[str, Leaf]
     flags: Mapping[str, Leaf]  # of is_first, is_last, is_terminal those that are there
+    success: Leaf | None = None
+    labelled: Leaf | None = None  # a flag without which `success` says nothing
+    reward: Leaf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class Wanted:
     state: tuple[str, ...] | None = None
     instruction: str | None = None
     cameras: Mapping[str, str] | None = None
+    success: str | None = None
 
 
 def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf]) -> Layout:
@@ -63,6 +76,9 @@ def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Lea
         instruction=_words(leaves, wanted.instruction) if wanted.instruction else guess_instruction(leaves),
         cameras=cameras,
         flags=_flags(leaves),
+        success=_success(leaves, wanted.success),
+        labelled=_number_leaf(leaves, "aspects/has_aspects"),
+        reward=_number_leaf(leaves, REWARD),
     )
 
 
@@ -158,8 +174,30 @@ def _words(leaves: Sequence[Leaf], path: str) -> Leaf:
 
 
 def _flags(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
-    by_key = {leaf.key: leaf for leaf in leaves if holds_numbers(leaf) and leaf.width == 1}
-    return {name: by_key[f"{STEPS}/{name}"] for name in FLAGS if f"{STEPS}/{name}" in by_key}
+    found = {name: _number_leaf(leaves, f"{STEPS}/{name}") for name in FLAGS}
+    return {name: leaf for name, leaf in found.items() if leaf is not None}
+
+
+def _success(leaves: Sequence[Leaf], path: str | None) -> Leaf | None:
+    """The mark of success that is named, or one of the usual places."""
+    if path is None:
+        return next((leaf for key in SUCCESS if (leaf := _number_leaf(leaves, key)) is not None), None)
+    leaf = find_leaf(leaves, path)
+    _require(_is_number(leaf), leaf, "one flag for each step or episode")
+    return leaf
+
+
+def _number_leaf(leaves: Sequence[Leaf], key: str) -> Leaf | None:
+    return next((leaf for leaf in leaves if leaf.key == key and _is_number(leaf)), None)
+
+
+def _is_number(leaf: Leaf) -> bool:
+    """Whether a leaf is one number, of each step or of the episode."""
+    try:
+        number_type(leaf)
+    except TypeError:
+        return False
+    return leaf.width == 1
 
 
 def _require(fits: bool, leaf: Leaf, what: str) -> None:

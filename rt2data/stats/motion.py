@@ -79,13 +79,13 @@ def sum_motion(steps: Steps, space: ActionSpace) -> MotionSums:
     before = np.roll(steps.action, 1, axis=0)
     moves = [i for i in range(steps.action.shape[1]) if i not in (space.gripper, space.terminate)]
     grip = space.gripper
-    holds = ~steps.follows if grip is None else ~steps.follows | (steps.action[:, grip] == before[:, grip])
+    holds = ~steps.next_to if grip is None else ~steps.next_to | (steps.action[:, grip] == before[:, grip])
     holds = np.ones(len(steps), np.bool_) if grip is None else holds
-    same = steps.follows & _quiet(steps.action[:, moves].astype(np.float64) - before[:, moves])
+    same = steps.next_to & _quiet(steps.action[:, moves].astype(np.float64) - before[:, moves])
     return MotionSums(
         int((holds & _quiet(steps.action[:, moves])).sum()),
         int((holds & same).sum()),
-        int((steps.follows & (steps.action == before).all(axis=1)).sum()),
+        int((steps.next_to & (steps.action == before).all(axis=1)).sum()),
         count(_transitions(steps, space)),
         *_compared(steps),
     )

@@ -143,6 +143,7 @@ def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
         "action": None if record.action is None else list(record.action[:size]),
         "state": None if record.state is None else list(record.state),
         "terminate": bool(record.terminate),
+        "marks": 0,
         "timestamp": None,
         "images": [_picture(member.image, record.camera or IMAGE)],
         "digest": 0,

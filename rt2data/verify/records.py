@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,6 +19,7 @@ from rt2data.images import ImageFault, look
 from rt2data.mix import EXTENSIONS, SideTotals
 from rt2data.names import key_name
 from rt2data.order import I64
+from rt2data.text.clean import is_blank
 from rt2data.verify.actions import action_faults
 from rt2data.verify.expected import CONSTANTS, Example, Expected, ExpectedSource
 from rt2data.verify.findings import EpochSeen
@@ -39,6 +41,7 @@ class Reading:
     blame: Callable[[str, str], None]
     names: list[str] = field(default_factory=list)  # keys
     columns: dict[str, array[int]] = field(default_factory=lambda: {name: array(code) for name, code in COLUMNS.items()})
+    empty: Counter[str] = field(default_factory=Counter)  # source -> examples whose prompt has no words in it
     _waiting: dict[str, list[Example]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -64,6 +67,7 @@ class Reading:
         self._note(member, record, source, learned)
         if record is None or source is None:
             return
+        self.empty[record.source] += self._no_words(record, source)
         for what in record_faults(member, record, source, self.expected):
             self.blame(self.where(at), what)
         waiting = self._waiting.setdefault(record.source, [])
@@ -90,6 +94,11 @@ class Reading:
         values = (number, epoch, tokens - learned, learned, len(member.image), row, xxhash.xxh3_64_intdigest(member.key.encode()))
         for column, value in zip(self.columns.values(), values, strict=True):
             column.append(value)
+
+    def _no_words(self, record: ExampleRecord, source: ExpectedSource) -> bool:
+        template = self.expected.template
+        slot = template.slot(record.prompt, source.robot) if template else None
+        return slot is not None and is_blank(slot)
 
     def flush(self) -> None:
         """Check what still waits for its batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -154,7 +155,7 @@ def _findings(out: Path, manifest: Manifest, seen: Sequence[ShardSeen], faults: 
     return Findings(
         out=str(out),
         faults=tuple(faults),
-        notes=tuple(_notes(Expected(out, manifest))),
+        notes=(*_notes(Expected(out, manifest)), *_empty(seen)),
         shards=sum(1 for shard in seen if shard.bytes),
         bytes=sum(shard.bytes for shard in seen),
         examples=examples,
@@ -173,6 +174,13 @@ def _notes(expected: Expected) -> Iterator[str]:
         yield f"ids were not compared with their texts: {expected.tokenizer_note}"
     elif expected.texts is None:
         yield "ids were not compared with their texts: the prompt template is not known here"
+
+
+def _empty(seen: Sequence[ShardSeen]) -> Iterator[str]:
+    """Examples that ask for nothing, such as `take to ?`."""
+    found = sum((Counter(shard.empty) for shard in seen), Counter[str]())
+    for name, count in sorted(found.items()):
+        yield f"{count:,} examples of source {name} have an empty place in their prompt, where words belong"
 
 
 def _only(out: Path, *faults: Fault) -> Findings:

@@ -87,7 +87,7 @@ def test_a_whole_episode_goes_with_its_bad_step(dirty: Place, warm: Warm, tmp_pa
 def test_too_many(dirty: Place, warm: Warm, tmp_path: Path) -> None:
     place = make_place(tmp_path / "here", dirty.data)
     shutil.copytree(dirty.folder / "store", place.folder / "store")
-    warm(place.folder, *INLINE).failed(4, "of source log are faulty", "max_bad 0.02", "10 blank_instruction", "--allow-bad")
+    warm(place.folder, *INLINE).failed(4, "of source log are faulty", "max_bad 0.02", "10 ragged_episode", "--allow-bad")
     assert not place.out.exists()
     assert not place.litter()
     warm(place.folder, *INLINE, "--allow-bad").succeeded()
