@@ -24,7 +24,7 @@ import xxhash
 
 from rt2data.actions.space import SPACE, load_space
 from rt2data.errors import DataError, InternalError, RtError, SourceChangedError, UsageError
-from rt2data.images import ImageFault, ImageRule, make_ready
+from rt2data.images import ImageFault, ImageRule, Ready, make_ready, only_point
 from rt2data.order import key64
 from rt2data.publish import output_errors, produce_whole, remove_temporaries, whole_file, write_all, write_whole
 from rt2data.records import Fact, Image, Reject, Row, SourceRecord, Unit
@@ -47,9 +47,6 @@ from rt2data.store import (
 KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 """With the source's name, the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-AS_IS = ImageRule(keep_png=True)
-"""For pictures that the mixture does not take: they are only pointed at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +279,12 @@ class Laying:
         if not row.images:
             raise ImageFault("no_image")
         chosen, *others = _chosen_first(row.images, self.order.source)
-        entries = [self._picture(chosen, rule, decode)]
-        return entries + [self._picture(other, AS_IS, decode) for other in others if other.place]
+        if self.last is None or self.last[0] is not chosen:
+            self.last = chosen, self._entry(chosen, make_ready(chosen.data, rule, decode))
+        return [self.last[1]] + [self._entry(other, only_point(other.data, decode)) for other in others if other.place]
 
-    def _picture(self, image: Image, rule: ImageRule, decode: bool) -> dict[str, Any]:
-        if self.last is not None and self.last[0] is image:
-            return self.last[1]
-        ready = make_ready(image.data, rule, decode)
+    def _entry(self, image: Image, ready: Ready) -> dict[str, Any]:
+        """One image as a row has it; one that had to be made goes to the blob."""
         self.cameras.add(image.camera)
         if ready.conversion:
             self.conversions[ready.conversion] += 1
@@ -298,7 +294,7 @@ class Laying:
             self.files_used.add(file)
         else:
             file, offset = self.blob_index, self._append(bytes(content))
-        entry = {
+        return {
             "camera": image.camera,
             "file": file,
             "offset": offset,
@@ -308,8 +304,6 @@ class Laying:
             "format": ready.look.format,
             "xxh3": xxhash.xxh3_64_intdigest(content),
         }
-        self.last = image, entry
-        return entry
 
     def _file(self, path: str) -> int:
         """Number of a source file, by its path as the source says it."""

@@ -31,4 +31,16 @@ def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
         yield "cameras", "note", what, "set `camera` to take another"
 
 
-SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras,)
+def reencoded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Which images are not the source's own bytes."""
+    count = sum(info.conversions.values())
+    if count:
+        rules = ", ".join(
+            f"{rule} {times:,}" for rule, times in sorted(info.conversions.items(), key=lambda rule: (-rule[1], rule[0]))
+        )
+        of = "images are" if info.digest else "sampled images are"  # a quick scan's counts are those of its sample
+        what = f"{count:,} {of} re-encoded as JPEG, quality {source.images.quality}: {rules}"
+        yield "reencoded_images", "note", what, "see `images` in the recipe: `quality`, `resize`, `png`"
+
+
+SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras, reencoded)

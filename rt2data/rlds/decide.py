@@ -111,7 +111,7 @@ class _Dataset:
             grip=turned,
             splits=tuple(self._split(name, index) for name, index in self.index.items()),
             changes=tuple(changes(self.info, self.skin, turned)),
-            warnings=tuple(self._warnings(partial)),
+            warnings=tuple(self._warnings(pictures, partial)),
         )
 
     def _split(self, name: str, index: SplitIndex) -> SplitPlan:
@@ -135,8 +135,11 @@ class _Dataset:
             raise DataError(f"no camera of source {self.info.name} has a picture in every row", ", ".join(partial))
         return tuple(found), partial
 
-    def _warnings(self, partial: Sequence[str]) -> Iterator[str]:
+    def _warnings(self, pictures: Sequence[Picture], partial: Sequence[str]) -> Iterator[str]:
         yield from self.skin.says
+        for picture in pictures:
+            if not picture.format:
+                yield f"camera {picture.camera} has JPEG and PNG images: features.json names no encoding; for one set images.png: jpeg"
         if self.skin.datasets and self.dataset not in self.skin.datasets:
             yield f"{self.dataset} is no name that loaders know: register it beside {self.skin.datasets[0]}"
         if self.skin.state_dim > self.info.state_dim:
