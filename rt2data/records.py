@@ -116,7 +116,7 @@ SourceRecord = Step | Example | Fact | Reject
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A work order to read: one raw file, or a range of it. Small; the same for the same files.
+    """A work order to read: one raw file, a range of it, or several small ones. Small; the same for the same files.
 
     `start`, `stop` and `first` mean what the source wants them to mean (byte range and number of the first record for RLDS).
     """
@@ -128,10 +128,17 @@ class Unit:
     stop: int = 0
     first: int = 0
     bytes: int = 0  # how much there is to read, for progress
+    parts: tuple[Unit, ...] = ()  # small files that are read together, in order: units of one part each
+
+    @property
+    def each(self) -> tuple[Unit, ...]:
+        """Its parts, or itself where it has none."""
+        return self.parts or (self,)
 
     @property
     def label(self) -> str:
-        return f"{self.path}[{self.start}:{self.stop}]"
+        more = f" and {len(self.parts) - 1} more" if self.parts else ""
+        return f"{self.path}[{self.start}:{self.stop}]{more}"
 
 
 @dataclass(frozen=True, slots=True)
