@@ -29,6 +29,7 @@ from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
     NO_FILE,
     REJECTS,
+    ROWS,
     STORE_VERSION,
     Lost,
     SplitInfo,
@@ -46,6 +47,7 @@ from rt2data.store import (
 )
 
 ROWS_PER_FILE = 4 * WINDOW
+ORDER = ROWS.get_field_index("order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +124,18 @@ def _write_rows(path: Path, table: pa.Table) -> None:
 
 
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:
+    """What each unit has for one file of rows. Only row groups that can hold some of it are read: a fragment is in keyed order."""
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
     for unit in range(order.units):
-        yield pq.read_table(Path(order.folder) / f"fragment-{unit:05d}.parquet", filters=wanted, use_threads=False)
+        with pq.ParquetFile(Path(order.folder) / f"fragment-{unit:05d}.parquet") as file:
+            yield file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
+
+
+def _groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
+    """Row groups whose range of hashes meets that of the order."""
+    ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
+    return [i for i, found in enumerate(ranges) if found.min < order.high and found.max >= order.low]
 
 
 def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:

@@ -28,7 +28,7 @@ class Image:
     """One picture of one camera, as the source holds it.
 
     `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
-    no encoded bytes, pixels uint8[height, width, 3] in RGB. `place` says where the encoded bytes lie, if they lie in a file as they
+    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes lie, if they lie in a file as they
     are; then nothing needs to be copied.
     """
 
@@ -121,7 +121,7 @@ SourceRecord = Step | Example | Fact | Reject
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A work order to read: one raw file, or a range of it. Small; the same for the same files.
+    """A work order to read: one raw file, a range of it, or several small ones. Small; the same for the same files.
 
     `start`, `stop` and `first` mean what the source wants them to mean (byte range and number of the first record for RLDS).
     """
@@ -134,10 +134,17 @@ class Unit:
     first: int = 0
     bytes: int = 0  # how much there is to read, for progress
     shared: str = ""  # folder of what the source's units have in common; empty where none was written
+    parts: tuple[Unit, ...] = ()  # small files that are read together, in order: units of one part each
+
+    @property
+    def each(self) -> tuple[Unit, ...]:
+        """Its parts, or itself where it has none."""
+        return self.parts or (self,)
 
     @property
     def label(self) -> str:
-        return f"{self.path}[{self.start}:{self.stop}]"
+        more = f" and {len(self.parts) - 1} more" if self.parts else ""
+        return f"{self.path}[{self.start}:{self.stop}]{more}"
 
 
 @dataclass(frozen=True, slots=True)

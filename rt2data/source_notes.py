@@ -102,6 +102,26 @@ def words(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note
         yield "blank_dropped", level, f"{blank:,} steps without words were dropped", "set blank_instruction: keep to keep them"
 
 
+def reencoded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Which images are not the source's own bytes."""
+    count = sum(info.conversions.values())
+    if count:
+        rules = ", ".join(
+            f"{rule} {times:,}" for rule, times in sorted(info.conversions.items(), key=lambda rule: (-rule[1], rule[0]))
+        )
+        of = "images are" if info.digest else "sampled images are"  # a quick scan's counts are those of its sample
+        what = f"{count:,} {of} re-encoded as JPEG, quality {source.images.quality}: {rules}"
+        yield "reencoded_images", "note", what, "see `images` in the recipe: `quality`, `resize`, `png`"
+
+
 AGAINST = {End.FAILURE: "are marked as failures", End.UNREWARDED: "end without a reward", End.TRUNCATED: "are truncated"}
 """Marks that speak against success, in words."""
-SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (cameras, join, held, ends, episodes, words)
+SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (
+    cameras,
+    join,
+    held,
+    ends,
+    episodes,
+    words,
+    reencoded,
+)

@@ -265,7 +265,11 @@ ONE_MISTAKE = {
     "012": (with_line(2, "seed: 012"), "2:7 seed: must be a whole number, got '012'"),
     "0x10": (with_line(2, "seed: 0x10"), "2:7 seed: must be a whole number, got '0x10'"),
     "1:30": (with_line(2, "seed: 1:30"), "2:7 seed: must be a whole number, got '1:30'"),
-    "no": (with_line(7, "    images: {keep_png: no}"), "7:24 robot.arm.images.keep_png: must be true or false, got 'no'"),
+    "no": (with_line(7, "    images: {png: no}"), "7:19 robot.arm.images.png: must be 'keep' or 'jpeg', got 'no'"),
+    "keep_png": (
+        with_line(7, "    images: {keep_png: false}"),
+        "7:13 robot.arm.images: keep_png is now png: write `png: jpeg` (PNG is kept by default)",
+    ),
     "true as a number": (with_line(2, "seed: true"), "2:7 seed: must be a whole number, got true"),
     # weights and shares
     "weight negative": (with_line(7, "    weight: -1"), "7:13 robot.arm.weight: must not be negative, got -1"),

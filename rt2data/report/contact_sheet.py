@@ -22,6 +22,7 @@ GAP = 16
 FONT, SMALL = 14, 12  # pixels
 LINE, TAG = 18, 20
 PROMPT_LINES, TARGET_LINES = 4, 3
+AS_JPEG = ImageRule(png="jpeg")
 MAX_CHARS = 600
 MAX_TILES = 400
 MARK = b"tEXtSoftware\0rt2data"
@@ -129,10 +130,10 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
 
 def decoded(picture: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
     """RGB, no smaller than `side` square where the picture is not, and hardly larger. Raises ImageFault."""
-    ready = make_ready(picture, ImageRule(), decode=False)
+    ready = make_ready(picture, AS_JPEG, decode=False)
     encoded = ready.data
     if encoded is None:
-        assert not isinstance(picture, np.ndarray)  # pixels are always made a JPEG
+        assert not isinstance(picture, np.ndarray)  # pixels have no bytes of their own
         encoded = bytes(picture)
     try:
         return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=side, min_width=side))

@@ -122,7 +122,7 @@ class _Dataset:
             grip=turned,
             splits=tuple(self._split(name, index) for name, index in self.index.items()),
             changes=tuple(changes(self.info, self.skin, turned)),
-            warnings=tuple(self._warnings(partial)),
+            warnings=tuple(self._warnings(pictures, partial)),
         )
 
     def _split(self, name: str, index: SplitIndex) -> SplitPlan:
@@ -146,7 +146,7 @@ class _Dataset:
             raise DataError(f"no camera of source {self.info.name} has a picture in every row", ", ".join(partial))
         return tuple(found), partial
 
-    def _warnings(self, partial: Sequence[str]) -> Iterator[str]:
+    def _warnings(self, pictures: Sequence[Picture], partial: Sequence[str]) -> Iterator[str]:
         if tfds_name(self.info.name) != self.info.name and self.info.name not in self.wishes.names:
             yield f"the dataset is called {self.dataset}: names in TFDS have lower-case letters, digits and _ only"
         yield from self.skin.says
@@ -154,6 +154,10 @@ class _Dataset:
             yield from doubts(self.skin, self.space) if self.skin.datasets else unregistered(self.space)
         if self.torn:
             yield self._gaps()
+        for picture in pictures:
+            if not picture.format:
+                mixed = f"camera {picture.camera} has JPEG and PNG images: features.json names no encoding"
+                yield f"{mixed}; for one set images.png: jpeg"
         if self.skin.datasets and self.dataset not in self.skin.datasets:
             yield f"{self.dataset} is no name that loaders know: register it beside {self.skin.datasets[0]}"
         if self.skin.state_dim > self.info.state_dim:

@@ -28,7 +28,7 @@ from rt2data.sources.rlds_layout import (
     name_cameras,
 )
 from rt2data.sources.rlds_survey import survey_shards
-from rt2data.sources.rlds_units import Raw, shard_units, unit_pieces, unit_records
+from rt2data.sources.rlds_units import Raw, all_units, unit_pieces, unit_records
 from rt2data.sources.survey import Survey
 from rt2data.tfrecord.directory import Directory, Shard, open_directory
 from rt2data.tfrecord.example import Feature, decode_example
@@ -111,7 +111,7 @@ class RLDS(RobotSource):
         return sorted([*directory.json_paths, *shards])
 
     def units(self) -> list[Unit]:
-        """Ranges of whole records, about 64 MB each. Reads headers only, and first sees that all is there.
+        """Ranges of whole records, or small files read together, about 64 MB each. Reads headers only; first sees that all is there.
 
         Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
         number of records than dataset_info.json says.
@@ -120,10 +120,7 @@ class RLDS(RobotSource):
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
-        found: list[Unit] = []
-        for split, shards in splits.items():
-            for shard in shards:
-                found += shard_units(shard, split, len(found))
+        found = all_units(splits)
         if not found:
             raise DataError("there are no episodes", directory.path)
         return found
@@ -132,14 +129,12 @@ class RLDS(RobotSource):
         """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
         directory = open_directory(self.path)
         layout = self._layout(directory)
-        shards = directory.splits[unit.split]
-        number = [shard.path for shard in shards].index(unit.path)
-        for found in unit_records(unit, shards[number]):
-            if isinstance(found, Reject):
-                yield found
-            else:
-                episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
-                yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
+        for part in unit.each:
+            try:
+                yield from _read_part(part, directory, layout)
+            except OSError as error:
+                error.filename = error.filename or part.path  # a failed read does not know it
+                raise
 
     def survey(self, split: str, seed: int = 0) -> Survey:
         """Episodes as dataset_info.json counts them, and a sample of them spread over the files of the split.
@@ -205,6 +200,17 @@ class RLDS(RobotSource):
             "state": 0 if found.state is None else len(found.state),
             "cameras": [image.camera for image in found.images],
         }
+
+
+def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[SourceRecord]:
+    """The records of one file, or of a range of it."""
+    number = directory.number(unit.split, unit.path)
+    for found in unit_records(unit, directory.splits[unit.split][number]):
+        if isinstance(found, Reject):
+            yield found
+        else:
+            episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
+            yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
 
 
 def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | Reject]:

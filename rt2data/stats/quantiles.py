@@ -95,9 +95,9 @@ def count_values(keys: U64, bins: U64) -> Counts:
     """Second pass: how often each value in these bins occurs, with the number of the dimension before it."""
     if not len(bins):
         return Counts()
-    inside = np.zeros(int(bins[-1]) + 1, np.bool_)
+    inside = np.zeros(int(bins[-1]) + 2, np.bool_)  # and one that no bin has, for all beyond
     inside[bins] = True
-    return count(keys[inside.take(keys >> np.uint64(HIGH), mode="clip") & (keys >> np.uint64(HIGH) <= bins[-1])])
+    return count(keys[inside.take((keys >> np.uint64(HIGH)).view(np.int64), mode="clip")])
 
 
 def quantiles(bins: Counts, values: Counts, i: int, wanted: Sequence[float] = QUANTILES) -> list[float]:

@@ -66,9 +66,9 @@ def texts(leaf: Leaf, feature: Feature) -> list[str]:
 
 
 def frames(leaf: Leaf, feature: Feature) -> NDArray[np.uint8]:
-    """Raw pictures uint8[n, height, width, 3]: grey is repeated, alpha dropped. Raises ColumnError, MalformedError."""
+    """Raw pictures uint8[n, height, width, 3 or 4]: grey is repeated. Raises ColumnError, MalformedError."""
     pixels = numbers(leaf, feature).astype(np.uint8, copy=False)
-    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels[..., :3]
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
 def _flat(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:

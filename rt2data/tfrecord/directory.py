@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Shard:
     records: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Directory:
     """What the two JSON files of a version directory say."""
 
@@ -49,16 +50,38 @@ class Directory:
         """The two JSON files."""
         return [str(Path(self.path) / name) for name in (INFO, FEATURES)]
 
+    def number(self, split: str, path: str) -> int:
+        """Which shard of a split a file is. Raises KeyError where it is none."""
+        return self._numbers[split, path]
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[str, str], int]:
+        return {(name, shard.path): number for name, shards in self.splits.items() for number, shard in enumerate(shards)}
+
 
 # Decode
 
 
 def open_directory(path: str) -> Directory:
-    """The version directory at `path`, or the only one below it.
+    """The version directory at `path`, or the only one below it; parsed once in each process as long as its files stay the same.
 
     Raises UsageError where there is none, more than one, or one of another file format; DataError where its JSON is damaged.
     """
     root = find_version(path)
+    return _parsed(root, _version_of(root / INFO), _version_of(root / FEATURES))
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    """Changes when the file does."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+@lru_cache(maxsize=8)
+def _parsed(root: Path, *versions: tuple[int, ...]) -> Directory:
     info = _read_json(root / INFO)
     if not isinstance(info, dict) or not isinstance(info.get("name"), str):
         raise DataError("not a TFDS dataset_info: it has no name", str(root / INFO))

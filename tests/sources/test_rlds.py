@@ -24,6 +24,7 @@ from rt2data.errors import DataError, UsageError
 from rt2data.records import Reject, Step
 from rt2data.sources import rlds_units
 from rt2data.sources.rlds import RLDS
+from rt2data.tfrecord import directory
 from rt2data.tfrecord.columns import pack
 from rt2data.tfrecord.example import encode_example
 from rt2data.tfrecord.features import Leaf
@@ -186,6 +187,58 @@ def test_units_are_ranges_of_whole_records(make: Make, monkeypatch: pytest.Monke
         found = [(s.episode, s.step, s.action.tobytes()) for unit in units for s in source.read(unit) if isinstance(s, Step)]
         assert found == expected
     assert len(units) == 1
+
+
+def many_files(root: Path, files: int) -> RLDS:
+    path = write_dataset(root, "many", LEAVES, {"train": [[episode(n)] for n in range(files)]})
+    return RLDS(path=str(path), action_space="widowx_bridge")
+
+
+def test_small_files_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = many_files(tmp_path, 12)
+    shards = [path for path in source.files() if "tfrecord" in path]
+    whole, *rest = source.units()
+    assert not rest
+    assert [part.path for part in whole.each] == shards
+    alone = [found for part in whole.each for found in source.read(part)]
+    assert list(map(_plain, source.read(whole))) == list(map(_plain, alone))
+    monkeypatch.setattr(rlds_units, "UNIT_BYTES", 3 * Path(shards[0]).stat().st_size + 200)
+    few = source.units()
+    assert 3 <= len(few) <= 6
+    assert [unit.index for unit in few] == list(range(len(few)))
+    assert [part.path for unit in few for part in unit.each] == shards
+    pieces = source.pieces(whole, 1)
+    assert [piece.path for piece in pieces] == shards
+
+
+def test_a_damaged_file_among_small_ones_loses_its_own_records_only(tmp_path: Path) -> None:
+    source = many_files(tmp_path, 4)
+    shards = [path for path in source.files() if "tfrecord" in path]
+    content = bytearray(Path(shards[2]).read_bytes())
+    content[40] ^= 1
+    Path(shards[2]).write_bytes(content)
+    (unit,) = source.units()
+    found = list(source.read(unit))
+    (reject,) = [each for each in found if isinstance(each, Reject)]
+    assert (reject.reason, shards[2] in reject.where) == ("bad_crc", True)
+    assert {each.episode for each in found if isinstance(each, Step)} == {f"train-{n:05d}-000000" for n in (0, 1, 3)}
+
+
+def test_a_directory_is_parsed_once_and_again_where_it_changes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make(3)
+    parsed: list[Path] = []
+    monkeypatch.setattr(directory, "_read_json", lambda path, real=directory._read_json: parsed.append(path) or real(path))
+    read(source)
+    source.files()
+    assert len(parsed) <= 2
+    info = Path(source.path) / directory.INFO
+    info.write_text(info.read_text().replace('"3"', '"4"'))
+    with pytest.raises(DataError, match="expected 4 records, found 3"):
+        source.units()
+
+
+def _plain(found: Any) -> Any:
+    return (found.episode, found.step, found.action.tobytes()) if isinstance(found, Step) else found
 
 
 def test_a_source_travels_to_a_worker(make: Make) -> None:

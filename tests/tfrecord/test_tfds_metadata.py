@@ -211,12 +211,12 @@ def test_integers_that_are_the_bytes_of_a_text() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_raw_frames_become_three_channels(channels: int) -> None:
+def test_raw_frames_are_in_colour_and_keep_their_alpha(channels: int) -> None:
     leaf = Leaf("steps/observation/image", "tensor", "uint8", (16, 20, channels))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 20, channels), dtype=np.uint8)
     found = frames(leaf, stored(leaf, pixels))
-    assert (found.shape, found.dtype) == ((3, 16, 20, 3), np.uint8)
-    np.testing.assert_array_equal(found, np.repeat(pixels, 3, axis=3) if channels == 1 else pixels[..., :3])
+    assert (found.shape, found.dtype) == ((3, 16, 20, max(channels, 3)), np.uint8)
+    np.testing.assert_array_equal(found, np.repeat(pixels, 3, axis=3) if channels == 1 else pixels)
 
 
 def test_pack_refuses_another_shape() -> None:
