@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.tables import table
 from rt2data.paths import default_store_root
 from rt2data.shelf import Kept, find_store, kept_stores, read_rejects, remove_all, select
 from rt2data.text.clean import one_line
 
 SHOWN = 50
 """Rejects printed; `--json` gives all."""
+COLUMNS = ("source", "state", "side", "kind", "folder", "splits", "rows", "size", "age")
+DROP = ("splits", "folder", "kind", "side", "age", "rows", "size", "state")
+"""Columns that a narrow terminal does without, first to last."""
 
 
 def list_stores(root: Path | None, as_json: bool) -> None:
@@ -66,7 +70,7 @@ def _show(kept: Sequence[Kept]) -> None:
         )
         for store in kept
     ]
-    table("", ("source", "state", "side", "kind", "folder", "splits", "rows", "size", "age"), rows, left=6)
+    table(COLUMNS, rows, left=6, drop=DROP)
     for store in kept:
         if store.why:
             talk(f"{store.path.name} is {store.state}: {one_line(store.why)}")
@@ -95,13 +99,13 @@ def rejects(root: Path | None, name: str, as_json: bool) -> None:
 def _show_rejects(found: Sequence[dict[str, object]], lost: Counter[tuple[str, bool]]) -> None:
     why = {True: "a fault of the data", False: "as the recipe asks"}
     table(
-        "",
         ("reason", "why", "rows"),
         [(one_line(reason), why[fault], number(n)) for (reason, fault), n in lost.most_common()],
         left=2,
+        drop=("why",),
     )
     print()
     rows = [tuple(one_line(str(row[key]), 160) for key in ("reason", "where", "detail")) for row in found[:SHOWN]]
-    table("", ("reason", "where", "detail"), rows, left=3)
+    table(("reason", "where", "detail"), rows, left=3, drop=("reason",), wrap="detail")
     if len(found) > SHOWN:
         print(f"and {len(found) - SHOWN:,} more: --json gives all")
