@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo
+
+from rt2data.errors import UsageError
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _ALLOWED = re.compile(r"HOME|RT2DATA_[A-Z0-9_]+")
@@ -41,9 +44,14 @@ def _variable(found: re.Match[str]) -> str:
 
 def _home() -> str:
     try:
-        return str(Path.home())
-    except RuntimeError:
+        return home()
+    except (KeyError, OSError):
         raise ValueError("~ is unknown here: set HOME") from None
+
+
+def home() -> str:
+    """$HOME; where that is empty or not set, the home of this process's user. Raises KeyError or OSError where there is none."""
+    return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
 
 
 PathStr = Annotated[str, Field(min_length=1), AfterValidator(_resolve)]
@@ -53,5 +61,15 @@ NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
 
 
 def default_store_root() -> Path:
-    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, or the user's cache."""
-    return Path(os.environ.get("RT2DATA_STORE") or "~/.cache/rt2data/store").expanduser().absolute()
+    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
+
+    The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
+    nobody's home is known.
+    """
+    chosen, cache = os.environ.get("RT2DATA_STORE"), os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        if chosen:
+            return Path(home() + chosen[1:] if chosen == "~" or chosen.startswith("~/") else chosen).absolute()
+        return (Path(cache) if Path(cache).is_absolute() else Path(home(), ".cache")) / "rt2data" / "store"
+    except (KeyError, OSError):
+        raise UsageError("no home folder is known for prepared stores", do="set RT2DATA_STORE, or `store` in the recipe") from None

@@ -25,8 +25,7 @@ class Checking(Progress):
 
     def _take(self, result: Any) -> None:
         seen, count = result
-        if "verify" not in self.counts:
-            self._begin("verify", count)
+        self._begun("verify", count)
         self._count("verify", True, seen.examples, seen.bytes, 0)
 
 

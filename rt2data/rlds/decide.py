@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rt2data.actions.space import ActionSpace, load_space
-from rt2data.errors import DataError, UsageError
+from rt2data.errors import DataError, UsageError, command
 from rt2data.job import Job, decide
 from rt2data.plan import needed_sources, require_few_rejects
 from rt2data.recipe import Recipe, canonical
@@ -85,7 +85,10 @@ class _Dataset:
         self.named = name_pictures(self.skin, self.info, self._wished())
         self.index = {split: index_split(store, split, set(self.named.values())) for split in sorted(self.info.splits)}
         if not self.index:
-            raise DataError(f"source {self.info.name} has no rows", do="look at what was rejected: rt2data store rejects")
+            raise DataError(
+                f"source {self.info.name} has no rows",
+                do=f"look at what was rejected: {command('store', 'rejects', self.info.name)}",
+            )
 
     def _wished(self) -> list[str]:
         """Those of the wished cameras that this source has."""
