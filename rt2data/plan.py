@@ -188,7 +188,7 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
 
 def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ...]:
     """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
-    found = []
+    found: list[Warn] = []
     for s in sources:
         if recipe.max_epochs is not None and s.repeats_max > recipe.max_epochs:
             raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from rt2data.cli.verbosity import verbosity
 from rt2data.errors import RtError
@@ -25,10 +25,11 @@ def insist(message: str) -> None:
     sys.stderr.flush()
 
 
-def tell(warnings: Iterable[Warn]) -> None:
-    """Everything worth a look, worst first, each on a line of its own, on stderr: the same in every command."""
+def tell(warnings: Iterable[Warn], to: TextIO | None = None) -> None:
+    """Everything worth a look, worst first, a line each, in every command alike. On stderr, unless warnings were asked for."""
     for warn in worst_first(warnings):
-        insist(one_line(str(warn), 600))
+        (to or sys.stderr).write(one_line(str(warn), 600) + "\n")
+    (to or sys.stderr).flush()
 
 
 def say_json(value: Any) -> None:

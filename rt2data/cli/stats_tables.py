@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rt2data.cli.console import number, size, tell
@@ -17,7 +18,7 @@ WIDE = 16
 def show(stats: Stats) -> None:
     """Warnings on top, then sources, dimensions, episodes, text, cameras, tokens, the mixture."""
     print(f"{stats.what} {one_line(stats.path, 1000)}", flush=True)
-    tell(stats.warnings)
+    tell(stats.warnings, sys.stdout)
     _sources(stats.sources)
     for source in stats.sources:
         if source.actions is not None:
@@ -71,8 +72,8 @@ def _dimensions(source: SourceStats, actions: Actions) -> None:
         (dim.name, *(f"{v:.4g}" for v in (dim.mean, dim.std, dim.min, dim.q01, dim.q50, dim.q99, dim.max)), f"{dim.zeros:.1%}")
         for dim in source.state
     ]
-    columns = ("state", "mean", "std", "min", "q01", "median", "q99", "max", "zero")
-    _section(columns, state, ("median", "zero", "q01", "q99", "std", "mean", "min", "max"), title=f"{_name(source)}: state")
+    numbers = ("state", "mean", "std", "min", "q01", "median", "q99", "max", "zero")
+    _section(numbers, state, ("median", "zero", "q01", "q99", "std", "mean", "min", "max"), title=f"{_name(source)}: state")
     _motion(source, actions)
 
 
