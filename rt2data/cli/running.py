@@ -88,8 +88,11 @@ def _run(app: Command) -> int:
 
 def _failed(error: RtError) -> int:
     """Say what failed, if anybody listens."""
-    from rt2data.cli.console import report_failure
-
+    try:
+        from rt2data.cli.console import report_failure
+    except (ImportError, MemoryError):  # not even for that is there memory
+        sys.stderr.write(f"rt2data: {error}\n")
+        return error.code
     with suppress(OSError):
         if verbosity.verbose:
             traceback.print_exception(error)
