@@ -146,7 +146,7 @@ def test_stores_are_found_by_name_and_path(shelf: Path, toy_recipe: Recipes, tmp
 
 def test_rejects_with_their_reasons(shelf: Path, toy_recipe: Recipes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rejects(Place(shelf), "arm", as_json=False)
-    assert "nothing was left out" in capsys.readouterr().err
+    assert "nothing was dropped" in capsys.readouterr().err
     build_plainly(toy_recipe(robot__arm__filters__drop_first=2, robot__arm__filters__drop_last=0), Site(tmp_path / "other"))
     prune(Place(shelf), [find_first(shelf)], everything=False, older=None, yes=True, as_json=True)
     capsys.readouterr()
