@@ -58,7 +58,7 @@ def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool
 
         manifest = build_locally(recipe, site, pool, progress, allow_bad, lambda todo: require_store_space(recipe, todo))
     if asked.as_json:
-        say_json({"out": str(site.out)} | _figures(manifest))
+        say_json({"out": str(site.out)} | _figures(manifest) | {"warnings": msgspec.to_builtins(manifest.plan.warnings)})
     else:
         _tell(manifest, site.out, built=progress.plan is not None)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rt2data.beam.local import Stopping
 from rt2data.build import Preparation, Waiting
-from rt2data.cli.console import size, talk
+from rt2data.cli.console import insist, size, talk
 from rt2data.cli.verbosity import verbosity
 from rt2data.gather import RowsSummary
 from rt2data.mix import ShardInfo
@@ -84,7 +84,7 @@ class Progress:
             case Waiting():
                 talk(f"waiting for the store of {result.name}, which another build is preparing")
             case Stopping():
-                talk("stopping: finishing what is under way (interrupt again to stop at once); run the same command to resume")
+                insist("stopping: finishing what is under way (interrupt again to stop at once); run the same command to resume")
             case [*todo]:
                 self._begin("prepare", sum(len(p.units) for p in todo if isinstance(p, Preparation)))
 

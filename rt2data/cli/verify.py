@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
-from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.console import insist, number, say_json, size, talk
 from rt2data.cli.progress import Progress
 from rt2data.cli.tables import table
 from rt2data.errors import DataError
@@ -58,7 +58,7 @@ def show(found: Findings) -> None:
     for note in found.notes:
         talk(f"note: {one_line(note)}")
     if found.faults:
-        talk(f"rt2data: {_counted(found)} in {one_line(found.out)} -> build it again")
+        insist(f"rt2data: {_counted(found)} in {one_line(found.out)} -> build it again")
 
 
 def _show_figures(found: Findings) -> None:
