@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from pathlib import Path
 from typing import Annotated
@@ -46,9 +47,14 @@ def _variable(found: re.Match[str]) -> str:
 
 def _home() -> str:
     try:
-        return str(Path.home())
-    except RuntimeError:
+        return home()
+    except (KeyError, OSError):
         raise ValueError("~ is unknown here: set HOME") from None
+
+
+def home() -> str:
+    """$HOME; where that is empty or not set, the home of this process's user. Raises KeyError or OSError where there is none."""
+    return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
 
 
 PathStr = Annotated[str, Field(min_length=1), AfterValidator(_resolve)]
@@ -58,8 +64,15 @@ NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
 
 
 def default_store_root() -> Path:
-    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, or the user's cache.
+    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
 
-    Raises UsageError where $RT2DATA_STORE is no local path.
+    The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
+    nobody's home is known, and where $RT2DATA_STORE is no local path.
     """
-    return local_path(os.environ.get("RT2DATA_STORE") or "~/.cache/rt2data/store").expanduser().absolute()
+    chosen, cache = os.environ.get("RT2DATA_STORE"), os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        if chosen:
+            return local_path(home() + chosen[1:] if chosen == "~" or chosen.startswith("~/") else chosen).absolute()
+        return (Path(cache) if Path(cache).is_absolute() else Path(home(), ".cache")) / "rt2data" / "store"
+    except (KeyError, OSError):
+        raise UsageError("no home folder is known for prepared stores", do="set RT2DATA_STORE, or `store` in the recipe") from None

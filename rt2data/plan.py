@@ -11,18 +11,19 @@ import msgspec
 import xxhash
 
 from rt2data import __version__
-from rt2data.errors import DataError, RejectLimitError, UsageError
+from rt2data.errors import DataError, RejectLimitError, UsageError, command
 from rt2data.order import MAX_EXAMPLES, apportion
 from rt2data.parts import Part
 from rt2data.recipe import Recipe
 from rt2data.records import Kind
 from rt2data.sources.base import Source
 from rt2data.store import Known, StoreInfo
-from rt2data.warn import Warn
+from rt2data.warn import Level, Warn
 
 PLAN_VERSION = 2
 """Raise when the same recipe and rows would give other bytes."""
 WARN_EPOCHS = 4
+MANY_EPOCHS = 10
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +108,8 @@ def require_few_rejects(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
             raise RejectLimitError(
                 f"{bad} of {bad + rows} rows of source {name} are faulty, more than max_bad {float(recipe.max_bad):.3g} allows",
                 reasons,
-                "look at them with `rt2data store rejects`, then mend the source, raise max_bad or build with --allow-bad",
+                f"look at them: {command('store', 'rejects', name, '--store', recipe.store_folder)}; "
+                "then mend the source, raise max_bad or build with --allow-bad",
             )
 
 
@@ -211,7 +213,7 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
 
 def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ...]:
     """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
-    found = []
+    found: list[Warn] = []
     for s in sources:
         if recipe.max_epochs is not None and s.repeats_max > recipe.max_epochs:
             raise UsageError(
@@ -219,12 +221,7 @@ def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ..
                 "max_epochs",
                 "draw less of it",
             )
-        if s.epochs > WARN_EPOCHS:
-            what = f"every row is repeated {s.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
-            found.append(Warn("repeated_epochs", "warning", s.name, what, "draw less of it, or find more of its kind"))
-        if s.unseen:
-            what = f"{s.unseen:,} of {s.rows:,} rows are never drawn"
-            found.append(Warn("unseen", "note", s.name, what, "draw more if they matter"))
+        found += draw_warnings(s.name, s.epochs, s.unseen, s.rows)
     return (*found, *_opposite_terminates(sources))
 
 
@@ -235,6 +232,16 @@ def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:
     if 0 < len(low) < len(ends):
         what = f"terminate is the lower bin in {', '.join(low)} and the higher one in {', '.join(ends.keys() - low)}"
         yield Warn("terminate_polarity", "error", "", what, "use one codec, with one `terminates`, for all sources")
+
+
+def draw_warnings(name: str, epochs: float, unseen: int, rows: int) -> Iterator[Warn]:
+    """A source that comes too often, or rows that never come: the same of a plan and of a finished mixture."""
+    if epochs > WARN_EPOCHS:
+        level: Level = "error" if epochs > MANY_EPOCHS else "warning"
+        what = f"every row is repeated {epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
+        yield Warn("repeated_epochs", level, name, what, "draw less of it, or find more of its kind")
+    if unseen:
+        yield Warn("unseen", "note", name, f"{unseen:,} of {rows:,} rows are never drawn", "draw more if they matter")
 
 
 def shard_count(total: int, bytes_total: int, shard_bytes: int) -> int:

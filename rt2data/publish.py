@@ -169,7 +169,11 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
-    """Hold a lock that dies with this process. Raises LockedError when somebody else holds it for longer than `wait_s`."""
+    """Hold a lock that dies with this process. Raises LockedError when somebody else holds it for longer than `wait_s`.
+
+    Its file goes away at the end, while it is still held: whoever opened it before then locks a file without a name, which
+    filelock notices (no links are left), and tries again with the file that has the name by then.
+    """
     with output_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)
@@ -181,6 +185,8 @@ def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            lock.unlink(missing_ok=True)
         held.release()
 
 

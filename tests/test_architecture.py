@@ -20,6 +20,7 @@ LAYERS = {
     "ground": {
         "__init__",
         "digest",
+        "disk",
         "ends",
         "errors",
         "exact",
@@ -195,7 +196,13 @@ def test_the_command_imports_little_at_its_top() -> None:
     assert tops - sys.stdlib_module_names <= {"typer", "rt2data"}
     inside = {each.name for each in ours() if each.importer in first and each.at_top}
     assert {room(name) for name in inside} == {"__init__", "cli", "errors"}
-    assert {name for name in inside if room(name) == "cli"} == {"rt2data.cli.local.local_paths_only", "rt2data.cli.running.run"}
+    assert {name for name in inside if room(name) == "cli"} == {
+        "rt2data.cli.commands.App",
+        "rt2data.cli.commands.Quiet",
+        "rt2data.cli.local.local_paths_only",
+        "rt2data.cli.running.run",
+        "rt2data.cli.verbosity.verbosity",
+    }
 
 
 def test_workers_import_neither_beam_nor_tensorflow() -> None:

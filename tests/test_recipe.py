@@ -344,7 +344,7 @@ ONE_MISTAKE = {
         "2:9: is not valid YAML: mapping values are not allowed here (quote text that holds a colon)",
     ),
     "control character": (with_line(2, "split: a\x07"), "2:9: has a character that is no text: '\\x07'"),
-    "empty": ("# nothing\n", "1:1: is empty: run rt2data init for a recipe to start from"),
+    "empty": ("# nothing\n", "1:1: is empty: start from the one that rt2data init writes"),
     "a list": ("- robot_frac: 1\n", "1:1: must be a mapping of settings, got a list"),
     "a word": ("hello", "1:1: must be a mapping of settings, got 'hello'"),
     "deep": ("robot: " + "[" * 40 + "]" * 40, "1:40 robot[0]: is nested deeper than 32 levels"),

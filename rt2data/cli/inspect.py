@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt2data.cli.console import say_json, size, table, talk
+from rt2data.cli.console import say_json, size, talk
+from rt2data.cli.tables import table
 from rt2data.inspection import Sight, recognise
 from rt2data.publish import require_writable, write_whole
 from rt2data.text.clean import one_line
@@ -58,19 +59,17 @@ def show(facts: Mapping[str, Any], indent: int = 0) -> None:
 
 
 def _table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Columns in the order in which they first appear; columns without any value are left out."""
+    """Words, then numbers, in the order in which they first appear; columns without any value are dropped, and on a narrow
+    terminal the last ones: facts come in the order of their weight.
+    """
     columns = [
         name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) not in (None, "") for row in rows)
     ]
     words = [name for name in columns if all(isinstance(row.get(name), str | None) for row in rows)]
     ordered = [*words, *(name for name in columns if name not in words)]
     print()
-    table(
-        "",
-        ordered,
-        [[shown(name, row.get(name)) for name in ordered] for row in rows],
-        left=len(words),
-    )
+    least_first = [name for name in reversed(columns) if name != columns[0]]
+    table(ordered, [[shown(name, row.get(name)) for name in ordered] for row in rows], left=len(words), drop=least_first)
     print()
 
 
@@ -84,7 +83,7 @@ def _list(indent: int, key: str, values: Sequence[str]) -> None:
 
 
 def _line(indent: int, key: str, value: str) -> None:
-    label = one_line(key, 60)
+    label = one_line(key, 100)
     print(f"{' ' * indent}{label:<{max(18 - indent, len(label) + 1)}} {value}".rstrip())
 
 

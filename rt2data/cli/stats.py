@@ -41,8 +41,7 @@ class Passing(Progress):
         if not isinstance(result, Passed):
             super()._take(result)
             return
-        if result.name not in self.counts:
-            self._begin(result.name, result.total)
+        self._begun(result.name, result.total)
         self._count(result.name, True, 0, 0, 0)
 
 

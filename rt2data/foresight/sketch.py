@@ -47,6 +47,7 @@ class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
     measure: str
     units: int
     reads: int  # bytes that preparing reads, pictures included
+    store_bytes: int  # about what its store will take
     not_checked: tuple[str, ...]
 
 
@@ -179,8 +180,17 @@ def _estimate(tasted: _Tasted, rows: Guess, picture: Guess) -> SourceEstimate:
         measure=survey.measure,
         units=survey.units,
         reads=max(survey.bytes, round(rows.value * picture.value)),
+        store_bytes=_store_bytes(tasted),
         not_checked=_not_checked(tasted),
     )
+
+
+def _store_bytes(tasted: _Tasted) -> int:
+    """Rows, and the pictures that had to be made, scaled from the sample."""
+    columns = tasted.laying.columns
+    laid = rows_table(columns).nbytes if columns["key"] else 0
+    sampled = sum(part.measure for part in tasted.parts)
+    return round((laid + tasted.laying.blob_bytes) * tasted.survey.whole / sampled) if sampled else 0
 
 
 def _groups(tasted: _Tasted, rows: Guess) -> Guess:

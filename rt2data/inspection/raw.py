@@ -42,7 +42,7 @@ class RawSight(Sight):
     def tiles(self, count: int) -> list[Tile]:
         tiles = list(islice(self._robot_tiles(count) if self.source.role == "robot" else self._web_tiles(), count))
         if not tiles:
-            raise UsageError("no pictures were found", str(self.path), "look at what is rejected: rt2data plan")
+            raise UsageError("no pictures were found", str(self.path), "plan a recipe of it to see what is rejected")
         return tiles
 
     def _robot_tiles(self, count: int) -> Iterator[Tile]:

@@ -161,7 +161,7 @@ class Recipe(Settings):
     shards: Shards = Shards()
     """How large a shard is, and in which format it is written."""
     store: PathStr | None = None
-    """Folder of prepared stores; by default $RT2DATA_STORE or ~/.cache/rt2data/store."""
+    """Folder of prepared stores; by default $RT2DATA_STORE, or rt2data/store in the user's cache."""
     max_bad: Share = Field(default="2%", validate_default=True)
     """Faulty rows allowed, as a fraction of a source's rows."""
     max_epochs: Positive | None = None

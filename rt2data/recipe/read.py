@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rt2data.errors import UsageError
+from rt2data.errors import UsageError, command
 from rt2data.local import local_path
 from rt2data.paths import default_store_root
 from rt2data.recipe.document import MAX_BYTES, Document, parse
@@ -54,7 +54,7 @@ def parse_recipe(
 
 def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[Finding]]:
     if tree is None:
-        return None, [Finding((), "is empty: run rt2data init for a recipe to start from")]
+        return None, [Finding((), f"is empty: start from the one that {command('init')} writes")]
     if not isinstance(tree, dict):
         return None, [Finding((), f"must be a mapping of settings, got {shown(tree)}")]
     model = recipe_model()
@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise UsageError(f"no recipe at {path}", do="run rt2data init, or name one") from None
+        raise UsageError(f"no recipe at {path}", do=f"run {command('init')}, or name one") from None
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from None
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rt2data.report import views
 from rt2data.report.figures import amount, percent, plain, sentence, whole
 from rt2data.stats.model import MixtureStats, Stats
+from rt2data.warn import worst_first
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$^=-])")
 _TALKS = re.compile(r"@|&|(?<=[a-zA-Z]):(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -41,7 +42,7 @@ def _section(stats: Stats) -> Iterator[str]:
 
 
 def _warnings(stats: Stats) -> Iterator[str]:
-    for warn in views.ordered(stats.warnings):
+    for warn in worst_first(stats.warnings):
         of = f"{words(warn.source)}: " if warn.source else ""
         yield f"- **{warn.level}** {of}{words(sentence(warn.what))} {words(sentence(warn.do, upper=True))}"
     yield "" if stats.warnings else "Nothing to warn of.\n"

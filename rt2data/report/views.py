@@ -21,7 +21,7 @@ from rt2data.stats.model import (
     Stats,
     Text,
 )
-from rt2data.warn import RANK, Warn
+from rt2data.warn import RANK, Warn, worst_first
 
 __all__ = ["real"]
 
@@ -36,15 +36,10 @@ MEASURES = (
 """A name, and the field of a share."""
 
 
-def ordered(warnings: Sequence[Warn]) -> list[Warn]:
-    """The worst first."""
-    return sorted(warnings, key=lambda warn: RANK[warn.level])
-
-
 def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
     """The worst first; those of one kind about one source, with the same advice, together."""
     found: dict[tuple[str, ...], list[Warn]] = {}
-    for warn in ordered(warnings):
+    for warn in worst_first(warnings):
         found.setdefault((warn.level, warn.code, warn.source, warn.do), []).append(warn)
     return list(found.values())
 

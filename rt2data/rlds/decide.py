@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from rt2data.actions.space import ActionSpace, load_space
-from rt2data.errors import DataError, UsageError
+from rt2data.errors import DataError, UsageError, command
 from rt2data.job import Job, decide
 from rt2data.names import tfds_name
 from rt2data.plan import needed_sources, require_few_rejects
@@ -91,7 +91,7 @@ class _Dataset:
         self.torn, self.dropped = sum(each.torn for each in found.values()), sum(each.dropped for each in found.values())
         self.index = {split: each for split, each in found.items() if each.rows}
         if not self.index:
-            do = "set gaps: cut" if self.torn else "look at what was rejected: rt2data store rejects"
+            do = "set gaps: cut" if self.torn else f"look at what was rejected: {command('store', 'rejects', self.info.name)}"
             raise DataError(f"source {self.info.name} has no {'episode without a gap' if self.torn else 'rows'}", do=do)
 
     def _filled(self) -> list[str]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.actions.codecs import codec_from_json
-from rt2data.errors import DataError
+from rt2data.errors import DataError, command
 from rt2data.formats.base import Member, make_format, members_of
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.image_headers import ImageFault, look
@@ -26,7 +26,6 @@ from rt2data.stats.rowset import RowSet, written
 from rt2data.stats.sums import Sum
 from rt2data.store import ROWS, rows_file
 
-ADVICE = "rt2data verify names every fault"
 IMAGE = "image"
 """What stands for a camera where an image is not of a robot."""
 
@@ -120,11 +119,12 @@ def read_shard(order: LayOrder, manifest: Manifest) -> Iterator[tuple[Member, Ex
         try:
             record = decode_record(member.record)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"not an example record: {error}", f"{path} key {member.key}", "rt2data verify names every fault"
-            ) from None
+            advice = f"{command('verify', order.out)} names every fault"
+            raise DataError(f"not an example record: {error}", f"{path} key {member.key}", advice) from None
         if record.source not in names:
-            raise DataError(f"source {record.source!r} is not in the plan", f"{path} key {member.key}", "rt2data verify names all")
+            raise DataError(
+                f"source {record.source!r} is not in the plan", f"{path} key {member.key}", command("verify", order.out)
+            )
         yield member, record
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from math import hypot, sqrt
 
-from rt2data.plan import WARN_EPOCHS
+from rt2data.errors import command
+from rt2data.plan import draw_warnings
 from rt2data.stats.model import Actions, Leak, MixtureStats, Motion, SourceStats, Stats
 from rt2data.stats.summary import follow_the_state
 from rt2data.warn import Level, Warn, worst_first
 
 Found = Iterator[tuple[str, Level, str, str]]
 """code, level, what, what to do."""
-MANY_EPOCHS = 10
 BLANK = 0.05
 CLIPPED = 0.02
 NOOPS = 0.2
@@ -254,7 +254,7 @@ def rejects(source: SourceStats) -> Found:
                 "rejects",
                 "warning",
                 f"{lost.count:,} rows were left out: {lost.reason}{place}",
-                "rt2data store rejects lists them",
+                f"list them: {command('store', 'rejects', source.name)}",
             )
 
 
@@ -294,17 +294,12 @@ def _rates(stats: Stats) -> Iterator[Warn]:
 def _mixture(mixture: MixtureStats) -> Iterator[tuple[str, tuple[str, Level, str, str]]]:
     """Sources that come too often or hardly at all, and a share that strays."""
     for share in mixture.shares:
-        if share.epochs > WARN_EPOCHS:
-            level: Level = "error" if share.epochs > MANY_EPOCHS else "warning"
-            what = f"every row is repeated {share.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
-            yield share.source, ("repeated_epochs", level, what, "draw less of it, or find more of its kind")
-        if share.unseen:
-            rows = share.unseen + share.unique
-            yield share.source, ("unseen", "note", f"{share.unseen:,} of {rows:,} rows are never drawn", "draw more if they matter")
+        for warn in draw_warnings(share.source, share.epochs, share.unseen, share.unseen + share.unique):
+            yield warn.source, (warn.code, warn.level, warn.what, warn.do)
         if share.epochs < 0.1:
             what = f"only {share.epochs:.1%} of its rows are drawn"
             yield share.source, ("little_drawn", "warning", what, "raise its weight, or the size of the mixture")
     limit = 1 / max(min(mixture.examples // max(mixture.shards, 1), 1 << 20), 1)
     if mixture.shard_worst > limit + 1e-9:
         what = f"a shard's robot share is {mixture.shard_worst:.2%} from what was asked"
-        yield "", ("robot_share_strays", "warning", what, "rt2data verify names the fault")
+        yield "", ("robot_share_strays", "warning", what, "verify it: every fault is named there")

@@ -197,7 +197,7 @@ def test_a_build_for_people(warm: Warm, place: Path, built: Ended) -> None:
     assert "100 examples, 66.0000% robot, " in said.out
     assert re.search(r"^arm +robot +117 ", said.out, re.MULTILINE)
     assert f"rt2data verify {place / 'other'}" in said.out
-    assert "left out of arm: 3 first_step (as asked)" in said.err
+    assert "dropped from arm: 3 first_step (as asked)" in said.err
 
 
 def test_a_quiet_build_says_nothing(warm: Warm, place: Path, built: Ended) -> None:
