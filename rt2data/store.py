@@ -338,8 +338,8 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
 
 def pictures(table: pa.Table) -> Pictures:
     """Where the first picture of each row lies."""
-    *numbers, kinds = _first_images(table, "file", "offset", "length", "xxh3", "format")
-    return Pictures(*(column.to_numpy() for column in numbers), format=kinds.to_pylist())
+    file, offset, length, xxh3, kinds = _first_images(table, "file", "offset", "length", "xxh3", "format")
+    return Pictures(file.to_numpy(), offset.to_numpy(), length.to_numpy(), xxh3.to_numpy(), kinds.to_pylist())
 
 
 def _first_images(table: pa.Table, *names: str) -> list[pa.Array]:
