@@ -6,6 +6,7 @@ Nothing here reads a dataset. Every look is bounded: a few kilobytes of a file, 
 from __future__ import annotations
 
 import json
+import os
 import re
 import tarfile
 from collections import Counter
@@ -19,7 +20,7 @@ from rt2data.recognize_json import KNOWN, OTHERS, recognize_json
 _HEAD = 4096
 _NAMES = 400
 """Names of a folder that are looked at, and folders below it."""
-_LEVELS = 7
+_LEVELS, _ENTRIES = 7, 5000
 
 _ROBOT = "rt2data reads robot logs as RLDS: convert it with a TFDS builder that yields one record of steps per episode"
 _WEB = "rt2data reads questions and answers as VQAv2 has them: write a JSON file of questions and one of annotations"
@@ -45,12 +46,11 @@ def recognize(path: Path) -> Recognized | None:
         return None
 
 
-def hub_name(text: str) -> Recognized | None:
-    """What to do about `org/name` where no such folder is there: it may be a repository of a hub."""
+def hub_advice(text: str) -> str:
+    """What to do about `org/name` where no such folder is there: it may be a repository on a hub. Empty for any other text."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text):
-        return None
-    do = f"if it is a dataset on a hub, download it first: hf download {text} --repo-type dataset --local-dir FOLDER"
-    return Recognized("a name on a hub, or a wrong path", do)
+        return ""
+    return f"if it is a dataset on a hub, download it first: hf download {text} --repo-type dataset --local-dir FOLDER"
 
 
 # Files
@@ -155,29 +155,35 @@ def _by_marks(path: Path) -> Recognized | None:
         return Recognized("a ROS 2 bag", _ROBOT)
     if (path / "state.json").is_file() and any(path.glob("*.arrow")):
         return Recognized("a dataset saved by Hugging Face datasets (save_to_disk)", _EITHER)
-    if dataset := _dataset_below(path):
-        what = "a TFDS dataset" if dataset == path else "a folder above TFDS datasets"
-        return Recognized(what, f"name {dataset} as a source of kind rlds")
     if (path / "manifest.json").is_file():
         return Recognized("a mixture that rt2data built", "look at it: rt2data inspect")
     if (path / "source.json").is_file() and (path / "files.parquet").is_file():
         return Recognized("a prepared store of rt2data", "look at it: rt2data inspect")
+    if dataset := _dataset_below(path):
+        what = "a TFDS dataset" if dataset == path else "a folder above TFDS datasets"
+        return Recognized(what, f"name {dataset} as a source of kind rlds")
     if any(".tfrecord" in name for name in _names(path)):
         return Recognized("TFRecord files without dataset_info.json", _TFDS)
     return None
 
 
 def _dataset_below(folder: Path) -> Path | None:
-    """The first folder with a dataset_info.json here or below, the nearest first."""
+    """The first folder with a dataset_info.json here or below, the nearest first. Gives up after some hundred folders."""
     level, looked = [folder], 0
     for _ in range(_LEVELS):
         for each in level:
             if (each / "dataset_info.json").is_file():
                 return each
         looked += len(level)
-        below = (child for each in level for child in sorted(each.iterdir()) if child.is_dir() and not child.name.startswith("."))
-        level = list(islice(below, max(_NAMES - looked, 0)))
+        level = list(islice((child for each in level for child in _folders(each)), max(_NAMES - looked, 0)))
     return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders in a folder, as far as the first few thousand names go."""
+    with os.scandir(folder) as entries:
+        first = islice(entries, _ENTRIES)
+        return sorted(Path(each.path) for each in first if each.is_dir(follow_symlinks=False) and not each.name.startswith("."))
 
 
 def _by_endings(names: list[str]) -> Recognized | None:

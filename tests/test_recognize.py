@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rt2data.errors import UsageError
 from rt2data.inspection import recognise
 from rt2data.recipe import RecipeError, parse_recipe
-from rt2data.recognize import hub_name, recognize
+from rt2data.recognize import hub_advice, recognize
 from rt2data.recognize_json import LAYOUTS, recognize_json
 from rt2data.stats.find import Question, find_subject
 from rt2data.tfrecord.directory import open_directory
@@ -113,10 +113,9 @@ def test_folders(tmp_path: Path) -> None:
 
 
 def test_names_on_a_hub() -> None:
-    found = hub_name("lerobot/pusht")
-    assert found is not None and "hf download lerobot/pusht --repo-type dataset" in found.do
+    assert "hf download lerobot/pusht --repo-type dataset" in hub_advice("lerobot/pusht")
     for other in ("pusht", "/a/b", "a/b/c", "../b", "~/b", "a b/c"):
-        assert hub_name(other) is None
+        assert hub_advice(other) == ""
 
 
 WRITTEN = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rt2data.errors import UsageError
-from rt2data.recognize import hub_name, recognize
+from rt2data.recognize import hub_advice, recognize
 
 if TYPE_CHECKING:
     from rt2data.inspection.examples import Examples
@@ -59,8 +59,7 @@ def recognise(path: Path) -> Sight:
     """What lies at `path`. Raises UsageError, with what was looked for, where there is nothing known, or it may not be read."""
     try:
         if not path.exists():
-            hub = hub_name(str(path))
-            do = hub.do if hub else "name a dataset, a mixture, a prepared store or a recipe"
+            do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)
         found = next(filter(None, (_see(where)(path) for where, _ in KINDS.values())), None)
     except PermissionError as error:

@@ -17,7 +17,7 @@ from rt2data.recipe.mistakes import KeyPath
 from rt2data.recipe.model import TokenizerFile, named_tokenizer
 from rt2data.recipe.sense import needed
 from rt2data.recipe.wording import Finding
-from rt2data.recognize import hub_name
+from rt2data.recognize import hub_advice
 from rt2data.sources.base import SOURCES, Source, source_class
 from rt2data.sources.misfits import Misfit, absent_file, nearest
 
@@ -52,8 +52,13 @@ def _source(side: str, settings: Any, folder: Path) -> Source | None:
 
 def _finding(place: KeyPath, misfit: Misfit, written: Any) -> Finding:
     message = misfit.message
-    if not misfit.suggestion and isinstance(written, str) and message.startswith("there is no such") and (hub := hub_name(written)):
-        message = f"{message} -> {hub.do}"
+    if (
+        not misfit.suggestion
+        and isinstance(written, str)
+        and message.startswith("there is no such")
+        and (hub := hub_advice(written))
+    ):
+        message = f"{message} -> {hub}"
     return Finding((*place, *misfit.setting), message, misfit.suggestion)
 
 

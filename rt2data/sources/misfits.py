@@ -60,11 +60,13 @@ def nearest_path(path: Path) -> str:
         names = sorted(each.name for each in islice(there.iterdir(), _NAMES))
     except OSError:
         return ""
-    near = nearest(missing, names)
+    ending = Path(missing).suffix
+    stems = {Path(name).stem: name for name in names if Path(name).suffix == ending}
+    near = stems.get(nearest(Path(missing).stem, list(stems))) or nearest(missing, names, cutoff=0.8)
     return str(there.joinpath(near, *rest)) if near and there.joinpath(near, *rest).exists() else str(there / near) if near else ""
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
+def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
     """The known word nearest to this one, upper or lower case; empty where none is near."""
     by_lower = {each.lower(): each for each in reversed(known)}
-    return next((by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=1)), "")
+    return next((by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)), "")
