@@ -429,4 +429,3 @@ def test_real_files_have_their_layouts(shared_data: Path) -> None:
     assert found["v2_OpenEnded_mscoco_trainval2014_questions.json"] == "VQA questions"
     assert found["v2_mscoco_trainval2014_annotations.json"] == "VQA annotations"
     assert found["captions_val2017.json"].startswith("COCO")
-    assert found["coco_pope_random.json"].startswith("JSON Lines")
