@@ -133,7 +133,8 @@ class JsonArray(Generic[T]):
                 return root, bracket.offset + 1
             if bracket.depth < 0:
                 break
-        raise DataError(f"there is no array named {self.key!r}", self.path, "name a JSON file that has it at its top level")
+        what = f"there is no array named {self.key!r}"  # which may be valid JSON
+        raise DataError(what, f"{self.path}: byte 0", "name a JSON file that has it at its top level")
 
     def _is_label(self, text: bytes) -> bool:
         return re.search(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*\[$', text) is not None

@@ -109,6 +109,7 @@ BROKEN: dict[str, tuple[str | bytes, str, int]] = {
     "garbage_behind": ('{"rows": []} x', "text after the end", 13),
     "two_documents": ('{"rows": []}\n{"rows": []}', "text after the end", 13),
     "array_twice": ('{"rows": [], "rows": []}', "'rows' is given twice", 21),
+    "no_such_key": ('{"row": [], "x": {"rows": []}, "y": "\\"rows\\": ["}', "no array named 'rows'", 0),
     "not_json": ("<!DOCTYPE html><html>{}</html>", "not a JSON object or array", 0),
     "utf16": ('{"rows": []}'.encode("utf-16"), "not a JSON object or array", 0),
     "empty": ("", "cut", 0),

@@ -17,7 +17,7 @@ from rt2data.foresight.canary import LEAST_READ, Amount, Canary, Clock, fly, par
 from rt2data.foresight.forecast import Extent, cpu_seconds, first_build, remix
 from rt2data.foresight.outlook import Outlook, known_sources, outlook
 from rt2data.recipe import Recipe
-from rt2data.records import Example, Reject, Step, Unit
+from rt2data.records import Example, Fact, Reject, Step, Unit
 from rt2data.sources.base import Source, source_class
 from tests.bench.generate import STEPS, write_corpus, write_log
 from tests.contract import toy
