@@ -172,7 +172,7 @@ def test_a_wrong_number_of_dimensions(own: Place, warm: Warm) -> None:
     wrong["steps/action"] = wrong["steps/action"][:-1]
     shutil.rmtree(own.data / LOG)
     write_files(own.data / LOG, [[encode_example(episode(0, base)), encode_example(wrong)]])
-    warm(own.folder, *INLINE).failed(3, "steps/action", "train-00000-000001")
+    warm(own.folder, *INLINE).failed(4, "10 of 20 rows of source log are faulty", "10 ragged_episode")
     assert not own.out.exists()
 
 
