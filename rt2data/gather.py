@@ -6,21 +6,24 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
 from rt2data import __version__
-from rt2data.actions.statistics import summarize
+from rt2data.actions.streamed import summarize_parts
 from rt2data.errors import DataError
-from rt2data.order import WINDOW
+from rt2data.order import U64, WINDOW
 from rt2data.prepare import UnitSummary, blob_name, staging_folder
 from rt2data.publish import output_errors, produce_whole, sync, write_whole
+from rt2data.records import F32
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
     NO_FILE,
@@ -32,6 +35,7 @@ from rt2data.store import (
     Stamp,
     Store,
     StoreInfo,
+    read_columns,
     read_stamps,
     require_unchanged,
     rows_file,
@@ -39,6 +43,7 @@ from rt2data.store import (
     vectors,
     write_stamps,
 )
+from rt2data.tally.distinct import count_distinct
 
 ROWS_PER_FILE = 4 * WINDOW
 ORDER = ROWS.get_field_index("order")
@@ -142,8 +147,7 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     staging = staging_folder(folder)
     info = _info(name, source, staging, units, rows)
     _stamp_blobs(name, staging, folder, units)
-    rejects = pa.concat_tables([pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units])
-    produce_whole(staging / "rejects.parquet", lambda path: pq.write_table(rejects, path))
+    produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, staging, units))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
     _remove_parts(staging, units)
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
@@ -154,6 +158,15 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
         staging.rename(folder)
     sync(folder.parent)
     return info
+
+
+def _write_rejects(path: Path, staging: Path, units: list[UnitSummary]) -> None:
+    """What was left out of all units, one after another."""
+    with pq.ParquetWriter(path, REJECTS) as file:
+        for unit in units:
+            rejects = pq.read_table(staging / f"rejects-{unit.unit:05d}.parquet", schema=REJECTS)
+            if rejects.num_rows:
+                file.write_table(rejects)
 
 
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
@@ -208,18 +221,22 @@ def one_dim(name: str, what: str, dims: list[int]) -> int:
 
 
 def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
-    groups: set[int] = set()
-    for file in files:
-        column = pq.read_table(rows_file(staging, split, file.number), columns=["group"])["group"]
-        groups.update(map(hash, pc.unique(column).to_pylist()))
+    rows = sum(f.rows for f in files)
+    groups = (_group_hashes(rows_file(staging, split, file.number)) for file in files)
     return SplitInfo(
-        rows=sum(f.rows for f in files),
-        groups=len(groups),
+        rows=rows,
+        groups=count_distinct(groups, rows, staging),
         image_bytes=sum(f.image_bytes for f in files),
         text_bytes=sum(f.text_bytes for f in files),
         files=tuple(f.rows for f in files),
         formats=_added(f.formats for f in files),
     )
+
+
+def _group_hashes(path: Path) -> U64:
+    """Hashes of the different groups of one file of rows."""
+    names = pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
+    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
 
 
 def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -252,10 +269,17 @@ def _statistics(store: Store, info: StoreInfo) -> dict[str, Any]:
     found: dict[str, Any] = {}
     store.__dict__["info"] = info
     for split in info.splits:
-        action = vectors(store.column(split, "action"), info.action_dim)
-        state = vectors(store.column(split, "state"), info.state_dim)
+        dims = {"action": info.action_dim, "state": info.state_dim}
         found[split] = {
-            "action": None if action is None else summarize(action).to_json(),
-            "state": None if state is None else summarize(state).to_json(),
+            what: summarize_parts(partial(_vectors, store, split, what, dim)).to_json() if dim else None
+            for what, dim in dims.items()
         }
     return found
+
+
+def _vectors(store: Store, split: str, name: str, dim: int) -> Iterator[F32]:
+    """One column of vectors, file by file."""
+    for part in store.parts(split, name):
+        found = vectors(part, dim)
+        if found is not None:
+            yield found

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 # From the ground up. A room imports from its own layer and from those above it in this list, never from those below.
 LAYERS = {
     "ground": {"__init__", "digest", "errors", "exact", "order", "paths", "per_thread", "records", "resources", "warn"},
-    "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "text", "tfrecord"},
+    "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "tally", "text", "tfrecord"},
     "raw and laid down": {"formats", "sources", "standardize", "store"},
     "asked and decided": {"job", "limits", "parts", "plan", "recipe", "render", "source_notes"},
     "work": {"cards", "gather", "manifest", "mix", "once", "prepare", "work"},

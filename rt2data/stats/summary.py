@@ -9,7 +9,6 @@ import numpy as np
 
 from rt2data.actions.space import ActionSpace
 from rt2data.stats.coded import coded
-from rt2data.stats.counts import spread
 from rt2data.stats.episodes import EpisodeSums
 from rt2data.stats.lengths import LengthSums
 from rt2data.stats.model import Actions, Gripper, Lost, Motion, Numbers, SourceStats
@@ -18,6 +17,7 @@ from rt2data.stats.numbers import commonest_values, numbers
 from rt2data.stats.rows import RowSums
 from rt2data.stats.rowset import RowSet, codec_from, space_from
 from rt2data.stats.second import SecondSums
+from rt2data.stats.spreads import spread
 
 HERE = LAGS.index(0)
 VALUES = 8

@@ -23,7 +23,7 @@ import rt2data.sources.rlds
 import rt2data.sources.rlds_units
 import rt2data.sources.vqav2
 import rt2data.verify
-import rt2data.work  # noqa: F401
+import rt2data.work
 from rt2data.cli import app
 
 LIMIT_S = 60.0

@@ -27,7 +27,7 @@ from rt2data.stats.rows import RowsOrder, RowSums, sum_rows
 from rt2data.stats.rowset import rowsets
 from rt2data.stats.run import take_stats
 from rt2data.stats.subject import mixture_subject, recipe_subject, store_subject
-from rt2data.stats.sums import add_up, pack, unpack
+from rt2data.tally.sums import add_up, pack, unpack
 from rt2data.verify import verify
 from tests.stats.stores import files_of, lay, robot_rows
 from tests.stats.test_real import prepare
