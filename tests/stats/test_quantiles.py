@@ -23,7 +23,7 @@ from rt2data.tally.quantiles import (
 from rt2data.tally.sums import add_up
 
 ANY = st.floats(width=32, allow_nan=False, allow_infinity=False)
-ODD = st.sampled_from([0.0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 1.0, 1.0000001, 0.1])
+ODD = st.sampled_from(np.array([0.0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 1.0, 1.0000001, 0.1], np.float32).tolist())
 VALUES = arrays(np.float32, st.integers(1, 200), elements=ANY | ODD)
 
 
