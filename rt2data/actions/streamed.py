@@ -36,5 +36,5 @@ def summarize_parts(parts: Callable[[], Iterable[F32]]) -> DimStats:
     bins = wanted_bins(first.bins, dims, QUANTILES)
     values = add_up(Counts(), (count_values(dimension_keys(part), bins) for part in parts()))
     low, high = zip(*(quantiles(first.bins, values, i, QUANTILES) for i in range(dims)), strict=True)
-    spread = (tuple(map(float, each)) for each in (known.mean, known.std, known.min, known.max))
-    return DimStats(int(known.count[0]), *spread, low, high)
+    moved = {name: tuple(map(float, getattr(known, name))) for name in ("mean", "std", "min", "max")}
+    return DimStats(count=int(known.count[0]), **moved, q01=low, q99=high)
