@@ -128,7 +128,11 @@ def _slices(order: GatherOrder) -> Iterator[pa.Table]:
 def _groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
     """Row groups whose range of hashes meets that of the order."""
     ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
-    return [i for i, found in enumerate(ranges) if found.min < order.high and found.max >= order.low]
+    return [
+        i
+        for i, found in enumerate(ranges)
+        if found is None or not found.has_min_max or (found.min < order.high and found.max >= order.low)  # an empty one has none
+    ]
 
 
 def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
