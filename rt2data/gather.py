@@ -6,25 +6,27 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
 from rt2data import __version__
-from rt2data.actions.statistics import summarize
+from rt2data.actions.streamed import summarize_parts
 from rt2data.ends import NO_MARKS, End, refuted
 from rt2data.errors import DataError
-from rt2data.order import WINDOW
+from rt2data.order import U64, WINDOW
 from rt2data.outcomes import failed_episodes, judge_ends, marks_against
 from rt2data.prepare import SHARED, UnitSummary, blob_name, staging_folder
 from rt2data.publish import output_errors, produce_whole, sync, write_whole
-from rt2data.records import Reject
+from rt2data.records import F32, Reject
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
     NO_FILE,
@@ -37,6 +39,7 @@ from rt2data.store import (
     Store,
     StoreInfo,
     count_lost,
+    read_columns,
     read_stamps,
     rejects_table,
     require_unchanged,
@@ -45,6 +48,7 @@ from rt2data.store import (
     vectors,
     write_stamps,
 )
+from rt2data.tally.distinct import count_distinct
 
 ROWS_PER_FILE = 4 * WINDOW
 ORDER = ROWS.get_field_index("order")
@@ -135,7 +139,11 @@ def _slices(order: GatherOrder) -> Iterator[pa.Table]:
 def _groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
     """Row groups whose range of hashes meets that of the order."""
     ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
-    return [i for i, found in enumerate(ranges) if found.min < order.high and found.max >= order.low]
+    return [
+        i
+        for i, found in enumerate(ranges)
+        if found is None or not found.has_min_max or (found.min < order.high and found.max >= order.low)  # an empty one has none
+    ]
 
 
 def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
@@ -155,9 +163,7 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     failed = _failed(source, staging, units)
     info = _info(name, source, staging, units, rows, count_lost(failed))
     _stamp_blobs(name, staging, folder, units)
-    read = [pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units]
-    rejects = pa.concat_tables([*read, rejects_table(failed)])
-    produce_whole(staging / "rejects.parquet", lambda path: pq.write_table(rejects, path))
+    produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, staging, units, failed))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
     _remove_parts(staging, units)
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
@@ -176,6 +182,17 @@ def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Rej
         return []
     fragments = (staging / f"fragment-{unit.unit:05d}.parquet" for unit in units)
     return failed_episodes(fragments, refuted(_added(unit.facts for unit in units)))
+
+
+def _write_rejects(path: Path, staging: Path, units: list[UnitSummary], failed: Sequence[Reject]) -> None:
+    """What was dropped in all units, one after another, then the episodes that gathering dropped."""
+    with pq.ParquetWriter(path, REJECTS) as file:
+        for unit in units:
+            rejects = pq.read_table(staging / f"rejects-{unit.unit:05d}.parquet", schema=REJECTS)
+            if rejects.num_rows:
+                file.write_table(rejects)
+        if failed:
+            file.write_table(rejects_table(failed))
 
 
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
@@ -238,18 +255,22 @@ def one_dim(name: str, what: str, dims: list[int]) -> int:
 
 
 def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
-    groups: set[int] = set()
-    for file in files:
-        column = pq.read_table(rows_file(staging, split, file.number), columns=["group"])["group"]
-        groups.update(map(hash, pc.unique(column).to_pylist()))
+    rows = sum(f.rows for f in files)
+    groups = (_group_hashes(rows_file(staging, split, file.number)) for file in files)
     return SplitInfo(
-        rows=sum(f.rows for f in files),
-        groups=len(groups),
+        rows=rows,
+        groups=count_distinct(groups, rows, staging),
         image_bytes=sum(f.image_bytes for f in files),
         text_bytes=sum(f.text_bytes for f in files),
         files=tuple(f.rows for f in files),
         formats=_added(f.formats for f in files),
     )
+
+
+def _group_hashes(path: Path) -> U64:
+    """Hashes of the different groups of one file of rows."""
+    names = pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
+    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
 
 
 def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -281,10 +302,17 @@ def _statistics(store: Store, info: StoreInfo) -> dict[str, Any]:
     found: dict[str, Any] = {}
     store.__dict__["info"] = info
     for split in info.splits:
-        action = vectors(store.column(split, "action"), info.action_dim)
-        state = vectors(store.column(split, "state"), info.state_dim)
+        dims = {"action": info.action_dim, "state": info.state_dim}
         found[split] = {
-            "action": None if action is None else summarize(action).to_json(),
-            "state": None if state is None else summarize(state).to_json(),
+            what: summarize_parts(partial(_vectors, store, split, what, dim)).to_json() if dim else None
+            for what, dim in dims.items()
         }
     return found
+
+
+def _vectors(store: Store, split: str, name: str, dim: int) -> Iterator[F32]:
+    """One column of vectors, file by file."""
+    for part in store.parts(split, name):
+        found = vectors(part, dim)
+        if found is not None:
+            yield found

@@ -91,7 +91,7 @@ def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
 
 
 def only_point(data: Encoded | Pixels, decode: bool) -> Ready:
-    """An image that the mixture does not take: any upright PNG as it lies, of 16 bits, a palette or alpha too; else `make_ready`."""
+    """An image that the mixture does not take: an upright PNG as it lies, also of 16 bits or with alpha; else as `make_ready`."""
     if not isinstance(data, np.ndarray):
         found = look(data)
         if found.format == "png" and found.orientation == 1 and not _is_right(found, ImageRule()):

@@ -28,8 +28,8 @@ class Image:
     """One picture of one camera, as the source holds it.
 
     `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
-    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes lie, if they lie in a file as they
-    are; then nothing needs to be copied.
+    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes lie, if they lie in
+    a file as they are; then nothing needs to be copied.
     """
 
     camera: str

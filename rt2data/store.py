@@ -250,8 +250,12 @@ class Store:
 
     def column(self, split: str, name: str) -> pa.ChunkedArray:
         """One whole column of a split."""
-        paths = [rows_file(self.path, split, number) for number in range(len(self.info.splits[split].files))]
-        return pa.concat_tables([read_columns(path, [name]) for path in paths]).column(name)
+        return pa.chunked_array([chunk for part in self.parts(split, name) for chunk in part.chunks], ROWS.field(name).type)
+
+    def parts(self, split: str, name: str) -> Iterator[pa.ChunkedArray]:
+        """One column of a split, file by file."""
+        for number in range(len(self.info.splits[split].files)):
+            yield read_columns(rows_file(self.path, split, number), [name]).column(name)
 
 
 def read_columns(path: Path, names: Sequence[str]) -> pa.Table:

@@ -35,7 +35,7 @@ LAYERS = {
         "resources",
         "warn",
     },
-    "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "text", "tfrecord"},
+    "words and matter": {"actions", "image_headers", "images", "jsonstream", "publish", "sidecars", "tally", "text", "tfrecord"},
     "raw and laid down": {"formats", "sources", "standardize", "store"},
     "asked and decided": {"job", "limits", "parts", "plan", "recipe", "render", "source_notes"},
     "work": {"cards", "gather", "manifest", "mix", "once", "outcomes", "prepare", "work"},

@@ -21,7 +21,7 @@ from rt2data.stats.find import Question, find_subject
 from rt2data.stats.orders import Order, carry_out
 from rt2data.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_laid, gather_second
 from rt2data.stats.subject import Subject
-from rt2data.stats.sums import Sum
+from rt2data.tally.sums import Sum
 
 READ, SUM, LOOK = 0, 1, 2
 """Stages."""

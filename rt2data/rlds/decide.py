@@ -156,8 +156,7 @@ class _Dataset:
             yield self._gaps()
         for picture in pictures:
             if not picture.format:
-                mixed = f"camera {picture.camera} has JPEG and PNG images: features.json names no encoding"
-                yield f"{mixed}; for one set images.png: jpeg"
+                yield f"camera {picture.camera} has JPEG and PNG images, so features.json names no encoding"
         if self.skin.datasets and self.dataset not in self.skin.datasets:
             yield f"{self.dataset} is no name that loaders know: register it beside {self.skin.datasets[0]}"
         if self.skin.state_dim > self.info.state_dim:

@@ -111,7 +111,7 @@ class RLDS(RobotSource):
         return sorted([*directory.json_paths, *shards])
 
     def units(self) -> list[Unit]:
-        """Ranges of whole records, or small files read together, about 64 MB each. Reads headers only; first sees that all is there.
+        """Ranges of whole records, or small files read together, about 64 MB each. Reads headers only, once all is there.
 
         Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
         number of records than dataset_info.json says.

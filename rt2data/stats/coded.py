@@ -10,10 +10,10 @@ from rt2data.actions.base import BINS, Codec
 from rt2data.actions.space import ActionSpace, Dim
 from rt2data.order import I64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, count
 from rt2data.stats.model import Coded
-from rt2data.stats.moments import F64
-from rt2data.stats.sums import Sum
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.moments import F64
+from rt2data.tally.sums import Sum
 
 
 class CodedSums(Sum, frozen=True, eq=False):

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rt2data.actions.space import ActionSpace
 from rt2data.order import I64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, count
-from rt2data.stats.moments import F64, Together, crossed
-from rt2data.stats.sums import Sum
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.moments import F64, Together, crossed
+from rt2data.tally.sums import Sum
 
 STILL = 1e-4
 """A step whose motion has a smaller norm moves nothing (as OpenVLA's regeneration of LIBERO has it)."""

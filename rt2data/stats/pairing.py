@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.stats.moments import F64, Together
 from rt2data.stats.motion import LAGS, MotionSums
+from rt2data.tally.moments import F64, Together
 
 HERE = LAGS.index(0)
 MARGIN = 0.3

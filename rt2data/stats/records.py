@@ -23,8 +23,8 @@ from rt2data.plan import SourcePlan
 from rt2data.publish import produce_whole
 from rt2data.stats.lengths import LengthSums, sum_lengths
 from rt2data.stats.rowset import RowSet, written
-from rt2data.stats.sums import Sum
 from rt2data.store import ROWS, rows_file
+from rt2data.tally.sums import Sum
 
 IMAGE = "image"
 """What stands for a camera where an image is not of a robot."""

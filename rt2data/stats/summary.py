@@ -11,7 +11,6 @@ import numpy as np
 from rt2data.actions.base import Codec
 from rt2data.actions.space import ActionSpace, Dim
 from rt2data.stats.coded import coded, drifting
-from rt2data.stats.counts import spread
 from rt2data.stats.episodes import EpisodeSums
 from rt2data.stats.lengths import LengthSums
 from rt2data.stats.model import Actions, Coded, Gripper, Lost, Motion, Numbers, SourceStats
@@ -21,6 +20,7 @@ from rt2data.stats.pairing import HERE, MARGIN, Compared, compare
 from rt2data.stats.rows import RowSums
 from rt2data.stats.rowset import GENERIC, RowSet, codec_from, space_from
 from rt2data.stats.second import SecondSums
+from rt2data.stats.spreads import spread
 
 VALUES = 8
 """Values of the gripper that are told."""

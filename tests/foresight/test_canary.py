@@ -153,7 +153,7 @@ def test_pieces_are_the_unit_cut(read: Read, log_and_corpus: Path, tmp_path: Pat
     for unit in source.units():
         pieces = source.pieces(unit, size)
         ranges = [(part.path, part.start, part.stop) for piece in pieces for part in piece.each]
-        assert [each for each in ranges if each[0] == unit.path][0][1] == unit.start
+        assert next(each for each in ranges if each[0] == unit.path)[1] == unit.start
         assert all(one[2] == two[1] if one[0] == two[0] else two[1] == 0 for one, two in pairwise(ranges))
         assert sum(piece.bytes for piece in pieces) == unit.bytes
         assert len(pieces) == 1 or size < unit.bytes

@@ -12,7 +12,7 @@ from rt2data.stats import episodes as module
 from rt2data.stats.episodes import EpisodesOrder, EpisodeSums, part_of, sum_episodes
 from rt2data.stats.motion import LAGS
 from rt2data.stats.rowset import RowSet, rowsets
-from rt2data.stats.sums import add_up, pack
+from rt2data.tally.sums import add_up, pack
 from tests.stats.stores import files_of, lay, robot_rows
 from tests.stats.test_sums import near
 

@@ -15,9 +15,9 @@ from rt2data.build import preparations, prepare_plainly
 from rt2data.recipe import Recipe
 from rt2data.stats.find import Question, find_subject
 from rt2data.stats.model import Stats
-from rt2data.stats.moments import Moments, moments
 from rt2data.stats.run import take_stats
 from rt2data.store import Store
+from rt2data.tally.moments import Moments, moments
 
 
 def prepare(recipe: Recipe) -> dict[str, Store]:

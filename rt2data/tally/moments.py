@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.order import I64
-from rt2data.stats.sums import Sum
+from rt2data.tally.sums import Sum
 
 F64 = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rt2data.order import I64, U64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, between, count, rank
+from rt2data.tally.counts import Counts, between, count, rank
 
 U32 = NDArray[np.uint32]
 QUANTILES = (0.01, 0.05, 0.1, 0.5, 0.9, 0.95, 0.99)
