@@ -14,25 +14,27 @@ _Layout = tuple[str, str, tuple[str, ...]]
 LAYOUTS: tuple[_Layout, ...] = (
     ("LeRobot's meta/info.json", _OBJECT, ("codebase_version", "fps", "features")),
     ("TFDS's dataset_info.json", _OBJECT, ("fileFormat", "splits")),
-    ("VQAv2 questions", _OBJECT, ("questions", "question_id", "image_id", "question")),
+    ("VQAv2 questions", _OBJECT, ("questions", "question_id", "question")),
     ("VQAv2 annotations", _OBJECT, ("annotations", "question_id", "answers")),
     ("VQAv2 annotations", _OBJECT, ("annotations", "question_id", "multiple_choice_answer")),
-    ("TextVQA", _OBJECT, ("data", "question_id", "image_id", "question")),
+    ("TextVQA", _OBJECT, ("data", "image_id", "question")),
     ("VQA questions or annotations", _OBJECT, ("question_id",)),
     ("COCO captions split by Karpathy", _OBJECT, ("images", "sentences", "sentids")),
-    ("COCO captions", _OBJECT, ("images", "annotations", "caption")),
+    ("COCO captions", _OBJECT, ("annotations", "caption")),
     ("COCO instances, keypoints or panoptic masks", _OBJECT, ("images", "annotations", "category_id")),
-    ("COCO captions or instances", _OBJECT, ("images", "coco_url")),
+    ("COCO instances, keypoints or panoptic masks", _OBJECT, ("annotations", "segmentation")),
+    ("COCO captions or instances", _OBJECT, ("images", "file_name")),
     ("GQA questions", _OBJECT, ("imageId", "question", "answer")),
     ("GQA scene graphs", _OBJECT, ("objects", "relations", "width")),
     ("LLaVA conversations", _LIST, ("conversations", "from", "value")),
     ("ShareGPT messages", _LIST, ("messages", "role", "content")),
     ("A-OKVQA", _LIST, ("question_id", "choices", "rationales")),
     ("A-OKVQA", _LIST, ("question_id", "choices", "direct_answers")),
-    ("VizWiz questions", _LIST, ("image", "question", "answerable")),
-    ("Visual Genome questions", _LIST, ("qas", "qa_id", "question")),
+    ("VizWiz questions", _LIST, ("image", "question", "answers")),
+    ("Visual Genome questions", _LIST, ("qas", "question")),
     ("Visual Genome region descriptions", _LIST, ("regions", "phrase", "image_id")),
     ("VQA questions or annotations", _LIST, ("question_id",)),
+    ("image captions", _LIST, ("image", "caption")),
     ("GVT questions", _LIST, ("image_id", "text_in", "text_out")),
     ("POPE questions", _LINES, ("question_id", "image", "text", "label")),
     ("LLaVA-Bench questions", _LINES, ("question_id", "image", "text")),
@@ -45,7 +47,7 @@ LAYOUTS: tuple[_Layout, ...] = (
 
 
 KNOWN = frozenset(name for name, _, _ in LAYOUTS)
-OTHERS = KNOWN - {"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations", "A-OKVQA"}
+OTHERS = KNOWN - {"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations"}
 """Those that are plainly not of VQAv2's kind."""
 
 

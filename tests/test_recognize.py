@@ -194,7 +194,7 @@ def test_json_of_another_layout_in_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(recipe, "mix.yaml", tmp_path, check=True)
     assert [each.path for each in caught.value.mistakes] == ["web.qa.questions", "web.qa.annotations"]
-    assert all("a JSON file: GQA questions" in each.message and "VQAv2" in each.message for each in caught.value.mistakes)
+    assert all("looks like GQA questions" in each.message and "question_id" in each.message for each in caught.value.mistakes)
 
 
 def test_a_name_on_a_hub_in_a_recipe(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rt2data.recognize import recognize
-from rt2data.recognize_json import OTHERS, recognize_json
+from rt2data.recognize_json import recognize_json
+from rt2data.sources.vqa_layouts import Role, advice, other_layout
 
 _NAMES = 5000
 """Names of a folder among which one that is near is looked for."""
@@ -41,13 +42,17 @@ def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]
         yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))
 
 
-def json_misfits(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
+def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
     """A misfit where there is no such JSON file, or it is plainly something else than questions or annotations of VQAv2."""
-    found = list(absent_file(setting, path))
+    found = list(absent_file((role,), path))
     yield from found
-    layout = recognize_json(path)
-    if not found and (layout is None or layout in OTHERS) and (other := recognize(Path(path))):
-        yield Misfit(setting, f"is {other.what}: {path} -> {other.do}")
+    if found:
+        return
+    other = recognize(Path(path))
+    if other is not None and recognize_json(path) is None:
+        yield Misfit((role,), f"is {other.what}: {path} -> {other.do}")
+    elif layout := other_layout(path, role):
+        yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role)}")
 
 
 def nearest_path(path: Path) -> str:

@@ -42,6 +42,8 @@ def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, L
             yield from _misfit(leaves, setting, path, holds_numbers, "numbers of a fixed shape in every step")
     if wanted.instruction is not None:
         yield from _misfit(leaves, ("instruction",), wanted.instruction, holds_words, "words")
+    if wanted.success is not None:
+        yield from _misfit(leaves, ("success",), wanted.success, holds_numbers, "a number or a flag")
     for name, path in (wanted.cameras or {}).items():
         yield from _misfit(leaves, ("cameras", name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images")
     yield from _camera(list(seen if wanted.cameras is None else wanted.cameras), camera, leaves)

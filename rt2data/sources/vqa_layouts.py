@@ -1,15 +1,16 @@
-"""What a JSON file holds instead of VQAv2's questions or annotations, told from its first bytes: a valid file of another layout."""
+"""Whether a JSON file has VQAv2's layout, by its first bytes: a valid file of another layout is called by its name, not broken."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from rt2data.errors import UsageError
+from rt2data.recognize_json import KNOWN, recognize_json
 
 HEAD = 1 << 16
 """Bytes at the start of a file that say what it is."""
@@ -25,6 +26,10 @@ WANTED: dict[Role, str] = {
 }
 
 
+CHOICES = {"direct_answers", "correct_choice_idx", "rationales"}
+"""Keys of A-OKVQA, whose question_id is text."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """Keys near the start of a JSON file."""
@@ -32,18 +37,30 @@ class Shape:
     lines: bool = False  # an object on each line
     element: frozenset[str] = frozenset()  # of the first element, where the file is a list
     arrays: dict[str, frozenset[str]] = field(default_factory=dict)  # of an object's arrays: keys of their first elements
-    entry: frozenset[str] = frozenset()  # of the first value, where that is an object too
 
 
 def require_layout(path: str, role: Role) -> None:
-    """Raises UsageError where a file plainly has another layout. What is no JSON, or cut, is left to whoever reads it."""
+    """Raises UsageError where `other_layout` finds another one."""
+    name = other_layout(path, role)
+    if name:
+        raise UsageError(f"the file of {role} looks like {name}", path, advice(role))
+
+
+def advice(role: Role) -> str:
+    """What to do about a file of another layout."""
+    return f"convert it to {WANTED[role]}, or name another file"
+
+
+def other_layout(path: str, role: Role) -> str:
+    """The name of the layout a file plainly has instead; empty for a file that fits, is no JSON, is cut, or has no known layout."""
     with Path(path).open("rb") as file:
         shape = shape_of(file.read(HEAD))
-    name = next((name for name, fits in LAYOUTS if fits(shape)), None)
-    if name == f"VQA {role}":
-        return
-    if name:
-        raise UsageError(f"the file of {role} looks like {name}", path, f"convert it to {WANTED[role]}, or name another file")
+    if "question_id" in shape.arrays.get(role, ()) or ("question_id" in shape.element and not CHOICES & shape.element):
+        return ""
+    name = recognize_json(path) or ""
+    if shape.lines:
+        return f"JSON Lines ({name})"
+    return name if name in KNOWN and name != f"VQAv2 {role}" else ""
 
 
 def shape_of(head: bytes) -> Shape:
@@ -56,13 +73,12 @@ def shape_of(head: bytes) -> Shape:
     try:
         _, end = _decode(text)
         if _LINES.match(text, end - 1):
-            return Shape(lines=True, entry=frozenset(key for key, _ in _members(text, 0)))
+            return Shape(lines=True)
     except (ValueError, RecursionError):
         pass
     members = list(_members(text, 0))
     arrays = {key: _first_element(text, at) for key, at in members if text.startswith("[", at)}
-    first = members[0][1] if members and text.startswith("{", members[0][1]) else None
-    return Shape(arrays=arrays, entry=frozenset() if first is None else frozenset(key for key, _ in _members(text, first)))
+    return Shape(arrays=arrays)
 
 
 def _first_element(text: str, at: int) -> frozenset[str]:
@@ -80,30 +96,3 @@ def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
             _, at = _decode(text, found.end())
         except (ValueError, RecursionError):
             return
-
-
-def _in_array(*keys: str, within: str | None = None) -> Callable[[Shape], bool]:
-    """Whether the elements of an array, or of one of this name, have one of these keys."""
-    return lambda shape: any(set(keys) & found for name, found in shape.arrays.items() if within in (None, name))
-
-
-def _in_list(*keys: str) -> Callable[[Shape], bool]:
-    return lambda shape: bool(set(keys) & shape.element)
-
-
-LAYOUTS: tuple[tuple[str, Callable[[Shape], bool]], ...] = (
-    ("JSON Lines (one object on each line)", lambda shape: shape.lines),
-    ("GQA (an object of questions by id)", lambda shape: {"imageId", "question"} <= shape.entry),
-    ("LLaVA conversations", _in_list("conversations", "messages")),
-    ("A-OKVQA, whose question ids are text", _in_list("direct_answers", "correct_choice_idx")),
-    ("Visual Genome questions", _in_list("qas")),
-    ("a list of image captions", _in_list("caption", "captions")),
-    ("VizWiz", lambda shape: {"image", "question"} <= shape.element and "question_id" not in shape.element),
-    ("TextVQA", _in_array("question", within="data")),
-    ("VQA questions", lambda shape: "questions" in shape.arrays),
-    ("VQA annotations", _in_array("question_id", within="annotations")),
-    ("COCO captions", _in_array("caption")),
-    ("COCO object annotations", _in_array("segmentation", "bbox", "segments_info")),
-    ("COCO images with captions or objects", _in_array("file_name", within="images")),
-)
-"""Names of layouts and how they are told, the first that fits."""

@@ -70,8 +70,8 @@ class VQAv2(WebSource):
 
     def misfits(self) -> Iterator[Misfit]:
         """Files and folders that are not there, and files that plainly hold something else."""
-        yield from json_misfits(("questions",), self.questions)
-        yield from json_misfits(("annotations",), self.annotations)
+        yield from json_misfits("questions", self.questions)
+        yield from json_misfits("annotations", self.annotations)
         for number, folder in enumerate(self.image_dirs):
             yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
 

@@ -17,6 +17,8 @@ WRITES = {
     ("init",): "--force",
     ("demo",): "--force",
     ("view",): "--force",
+    ("report",): "--force",
+    ("inspect",): "--force",
     ("build-mixture",): "--overwrite",
     ("write-rlds",): "--overwrite",
     ("store", "prune"): "--yes",

@@ -20,7 +20,7 @@ from rt2data.sources import vqa_index
 from rt2data.sources import vqav2 as module
 from rt2data.sources.image_names import NamePattern, checked_pattern, numbers_of
 from rt2data.sources.join_words import join_line, written_line
-from rt2data.sources.vqa_layouts import LAYOUTS, shape_of
+from rt2data.sources.vqa_layouts import other_layout, shape_of
 from rt2data.sources.vqav2 import VQAv2
 from tests.contract.toy import jpeg
 
@@ -373,17 +373,17 @@ def test_an_index_is_written_again_with_the_same_bytes(tmp_path: Path) -> None:
 OTHERS: dict[str, tuple[str, Any]] = {
     "GQA": ("questions", {"02930": {"imageId": "2350", "question": "is 0?", "answer": "yes"}}),
     "LLaVA": ("questions", [{"id": "1", "image": "a.jpg", "conversations": [{"from": "human", "value": "x"}]}]),
-    "LLaVA ": ("annotations", [{"messages": [{"role": "user", "content": "x"}], "images": ["a.jpg"]}]),
+    "ShareGPT": ("annotations", [{"messages": [{"role": "user", "content": "x"}], "images": ["a.jpg"]}]),
     "A-OKVQA": ("questions", [{"question_id": "22Mex", "image_id": 1, "question": "?", "choices": [], "direct_answers": ["a"]}]),
     "TextVQA": ("questions", {"dataset_name": "x", "data": [{"question": "?", "image_id": "0054c913", "answers": ["a"]}]}),
     "COCO captions": ("annotations", {"info": {}, "annotations": [{"image_id": 1, "id": 2, "caption": "a dog"}]}),
-    "COCO images": ("questions", {"info": {}, "images": [{"id": 1, "file_name": "1.jpg"}], "annotations": []}),
-    "COCO object": ("annotations", {"annotations": [{"image_id": 1, "segmentation": [], "bbox": []}]}),
+    "COCO captions or instances": ("questions", {"info": {}, "images": [{"id": 1, "file_name": "1.jpg"}], "annotations": []}),
+    "COCO instances": ("annotations", {"annotations": [{"image_id": 1, "segmentation": [], "bbox": []}]}),
     "Visual Genome": ("questions", [{"id": 1, "qas": [{"question": "?"}]}]),
     "VizWiz": ("questions", [{"image": "a.jpg", "question": "?", "answers": []}]),
     "image captions": ("questions", [{"image": "a.jpg", "caption": "a dog"}]),
-    "VQA annotations": ("questions", {"annotations": [{"question_id": 10, "answers": []}]}),
-    "VQA questions": ("annotations", {"questions": [{"question_id": 10, "question": "?"}]}),
+    "VQAv2 annotations": ("questions", {"annotations": [{"question_id": 10, "answers": []}]}),
+    "VQAv2 questions": ("annotations", {"questions": [{"question_id": 10, "question": "?"}]}),
 }
 
 
@@ -394,14 +394,14 @@ def test_valid_json_of_another_layout_is_named(tmp_path: Path, name: str) -> Non
     (tmp_path / f"{role}.json").write_text(json.dumps(content))
     with pytest.raises(UsageError) as caught:
         source.files()
-    assert f"the file of {role} looks like {'a list of ' if name.startswith('image') else ''}{name.strip()}" in caught.value.what
+    assert f"the file of {role} looks like {name}" in caught.value.what
     assert f'{{"{role}": [' in caught.value.do
 
 
 def test_json_lines_are_named(tmp_path: Path) -> None:
     source = one(tmp_path, {"images/1.jpg": RED})
     Path(source.questions).write_text('{"question_id": 1, "image": "a.jpg", "text": "?"}\n{"question_id": 2}\n')
-    with pytest.raises(UsageError, match="JSON Lines"):
+    with pytest.raises(UsageError, match=r"looks like JSON Lines \(LLaVA-Bench questions\)"):
         source.units()
 
 
@@ -416,16 +416,12 @@ def test_an_unknown_layout_is_not_called_broken(tmp_path: Path) -> None:
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\ an1\n', max_size=60).map(str.encode))
 def test_any_bytes_have_a_shape(head: bytes) -> None:
     for before in (b"", b'{"questions": [', b"[{"):
-        shape = shape_of(before + head)
-        assert all(fits(shape) in (True, False) for _, fits in LAYOUTS)
+        assert shape_of(before + head).lines in (True, False)
 
 
 def test_real_files_have_their_layouts(shared_data: Path) -> None:
-    found = {}
-    for path in sorted((shared_data / "coco_web" / "annotations").glob("*.json")):
-        with path.open("rb") as file:
-            shape = shape_of(file.read(1 << 16))
-        found[path.name] = next((name for name, fits in LAYOUTS if fits(shape)), "")
-    assert found["v2_OpenEnded_mscoco_trainval2014_questions.json"] == "VQA questions"
-    assert found["v2_mscoco_trainval2014_annotations.json"] == "VQA annotations"
-    assert found["captions_val2017.json"].startswith("COCO")
+    folder = shared_data / "coco_web" / "annotations"
+    questions, annotations = "v2_OpenEnded_mscoco_trainval2014_questions.json", "v2_mscoco_trainval2014_annotations.json"
+    assert not other_layout(str(folder / questions), "questions") and not other_layout(str(folder / annotations), "annotations")
+    assert other_layout(str(folder / questions), "annotations") == "VQAv2 questions"
+    assert other_layout(str(folder / "captions_val2017.json"), "annotations") == "COCO captions"
