@@ -78,4 +78,8 @@ def _standing(folder: Path) -> Path:
 
 
 def _said(count: int) -> str:
-    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+    """In the unit that keeps two figures apart that differ."""
+    for unit, bytes_of in (("GB", 1e9), ("MB", 1e6)):
+        if count >= bytes_of:
+            return f"{count / bytes_of:,.2f} {unit}"
+    return f"{count / 1e3:,.1f} kB"

@@ -102,7 +102,7 @@ def test_saved_images(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureF
         view(shared_data / "coco_web", 0, 1, tmp_path, None, as_json=False)
     (saved,) = tmp_path.iterdir()
     saved.write_bytes(b"mine")
-    with pytest.raises(UsageError, match="another file is there"):
+    with pytest.raises(UsageError, match="another file is here already"):
         view(shared_data / "coco_web", 0, 1, tmp_path, None, as_json=False)
     assert saved.read_bytes() == b"mine"
 

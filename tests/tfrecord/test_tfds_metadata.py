@@ -169,8 +169,9 @@ def test_values_that_make_no_whole_steps() -> None:
     feature = stored(Leaf("steps/action", "tensor", "float32", (1,)), np.zeros((69, 1)))
     with pytest.raises(ColumnError, match="holds 69 values, which make no whole steps of 7"):
         numbers(seven, feature)
-    with pytest.raises(MalformedError, match="holds float values"):
-        numbers(Leaf("steps/action", "tensor", "int32", (7,)), feature)
+    halves = stored(Leaf("steps/action", "tensor", "float32", (1,)), np.full((70, 1), 0.5))
+    with pytest.raises(MalformedError, match="holds float values that are no int32"):
+        numbers(Leaf("steps/action", "tensor", "int32", (7,)), halves)
 
 
 @pytest.mark.parametrize("encoding", ["bytes", "zlib"])
