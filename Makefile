@@ -8,7 +8,10 @@ SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-de
 # Outside the locks: wheels of one release differ from machine to machine (CPU, CUDA), and so do their hashes.
 TORCH ?= torch==2.13.0
 
-.PHONY: help demo test test-slow trainers test-trainers browser lint types bench schemas check lock clean
+PYTHONS ?= 3.12 3.13
+DEFAULT := -n $(JOBS) --dist worksteal -m "not bench and not slow and not trainers"
+
+.PHONY: help demo test test-slow test-lowest test-pythons trainers test-trainers browser lint types bench schemas check lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -35,7 +38,13 @@ demo: .venv/run ## Make a small demo, mix it half robot, half web, and check it;
 	$(BIN)/rt2data verify mixture
 
 test: .venv/dev ## Run the tests, but those marked slow
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench and not slow and not trainers"
+	$(BIN)/python -m pytest $(DEFAULT)
+
+test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows, on Python 3.11
+	tests/environments.sh lowest $(DEFAULT)
+
+test-pythons: ## Run the tests on other Pythons, where they are installed: PYTHONS="3.12 3.13"
+	tests/environments.sh "$(PYTHONS)" $(DEFAULT)
 
 test-slow: .venv/dev ## Run the long and heavy tests
 	$(BIN)/python -m pytest -m "slow and not bench and not trainers"
@@ -69,4 +78,4 @@ lock: ## Resolve the dependencies anew (needs uv)
 	echo torch | uv pip compile pyproject.toml --group trainers --excludes /dev/stdin --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements-dev.lock -o requirements-trainers.lock
 
 clean: ## Remove what was made here
-	rm -rf .venv demo mixture dist bench-out
+	rm -rf .venv .environments demo mixture dist bench-out

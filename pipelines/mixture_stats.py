@@ -12,17 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.beam import deployed
+from rt2data.local import local_path
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our own options, and the rest, which are Beam's."""
     parser = deployed.our_parser(__doc__)
-    parser.add_argument("--path", type=Path, default=Path("mixture"), help="a mixture, recipe, store or source (default: mixture)")
-    parser.add_argument("--out", type=Path, default=Path("stats.json"), help="the file to write (default: %(default)s)")
+    parser.add_argument(
+        "--path", type=local_path, default=Path("mixture"), help="a mixture, recipe, store or source (default: mixture)"
+    )
+    parser.add_argument("--out", type=local_path, default=Path("stats.json"), help="the file to write (default: %(default)s)")
     parser.add_argument("--split", help="only this split (default: all)")
     parser.add_argument("--codec", help="codec for actions (default: the recipe's, or rt2)")
-    parser.add_argument("--recipe", type=Path, help="a recipe that says how the rows of a store become tokens")
-    parser.add_argument("--store", type=Path, help="folder of prepared stores (default: the recipe's, or the cache)")
+    parser.add_argument("--recipe", type=local_path, help="a recipe that says how the rows of a store become tokens")
+    parser.add_argument("--store", type=local_path, help="folder of prepared stores (default: the recipe's, or the cache)")
+    parser.add_argument("--force", action="store_true", help="replace a file that holds no statistics")
     return deployed.parse_ours(parser, arguments)
 
 
@@ -33,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     from rt2data.stats.find import Question
 
     question = Question(asked.path, asked.split, asked.codec, asked.recipe, asked.store)
-    stats_anywhere(question, asked.out.absolute(), beam_options)
+    stats_anywhere(question, asked.out.absolute(), beam_options, asked.force)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from rt2data.disk import Need, bytes_in, require_space
 from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
 from rt2data.gather import gather_orders, gather_rows, seal_store
 from rt2data.job import Job, adopt, decide, read_job
@@ -179,10 +180,14 @@ def prepare_plainly(todo: Preparation) -> Store:
 
 
 def begin_mix(site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False) -> tuple[Job, list[ShardOrder]]:
-    """Decide, and lay out the shards' work orders; none where this very mixture is here already."""
+    """Decide, and lay out the shards' work orders; none where this very mixture is here already.
+
+    Raises OutputError where the disk has too little room for what is still to be written.
+    """
     job = decide(recipe, stores, allow_bad)
     if site.finished(job) is not None:
         return job, []
+    require_space(Need("the output", site.out, job.plan.bytes - bytes_in(site.staging)))
     adopt(site.staging, job)
     return job, [ShardOrder(str(site.staging), job.plan.fingerprint, index) for index in range(job.plan.shards)]
 

@@ -16,7 +16,7 @@ import msgspec
 from rt2data.actions.shapes import lerobot_stats, octo_statistics, openpi_norm_stats
 from rt2data.actions.statistics import DimStats
 from rt2data.formats.base import Format
-from rt2data.formats.flat import COLUMNS, Column
+from rt2data.formats.flat import COLUMNS, Column, no_null
 from rt2data.once import alone, how_to_read
 from rt2data.sidecars import Sidecars
 
@@ -68,7 +68,7 @@ def card(manifest: Manifest, form: Format) -> str:
         f"{manifest.examples:,} examples in {len(manifest.shards):,} shards ({manifest.plan.format}, {manifest.bytes:,} bytes); "
         f"{_of_which(manifest)} are robot steps, their actions written as text. Each is a picture, a prompt and a target.",
         "\n".join(_source_table(manifest)),
-        f"## Reading it\n\n{_order(manifest)}\n\n```python\n{reading}```",
+        f"## Reading it\n\n{_order(manifest)}{_nulls(manifest, form)}\n\n```python\n{reading}```",
         "## What was changed\n\n" + "\n".join(_changes(manifest)),
         f"## How it was made\n\n{_making(manifest)}",
     )
@@ -88,12 +88,18 @@ def _order(manifest: Manifest) -> str:
     )
 
 
+def _nulls(manifest: Manifest, form: Format) -> str:
+    return "" if form.has_null else f"\n\n{no_null(manifest.plan.action_dim)}"
+
+
 def _making(manifest: Manifest) -> str:
     plan = manifest.plan
     return (
         f"rt2data {manifest.tool_version}: seed {plan.seed}, split {plan.split}, template {plan.template}, codec {plan.codec}, "
         f"{plan.tokenizer.get('kind')} tokenizer. `manifest.json` holds the recipe, the plan, the action codec with its bounds, "
-        f"and a hash of every shard; `statistics/` holds those of actions and states. Fingerprint `{plan.fingerprint}`."
+        f"and a hash of every shard. `statistics/` holds those of actions and states, step by step as they are written: "
+        f"`openpi_*.json` fits openpi only where its transforms change no number, as its `about` says. "
+        f"Fingerprint `{plan.fingerprint}`."
     )
 
 
@@ -121,12 +127,21 @@ def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
     yield "tags:"
     yield from (f"- {tag}" for tag in _TAGS)
     if form.media_type in (PARQUET, TAR):
-        yield from ("configs:", "- config_name: default", "  data_files:")
+        yield from ("configs:", f"- config_name: {config_name(manifest)}", "  default: true", "  data_files:")
         yield f"  - split: {manifest.plan.split.replace('-', '_')}"
         yield f'    path: "{shard_glob(manifest)}"'
     if form.media_type == TAR:
-        yield from _FEATURES
+        yield from ("dataset_info:", f"  config_name: {config_name(manifest)}", *_FEATURES)
     yield "---"
+
+
+def config_name(manifest: Manifest) -> str:
+    """Name of the one configuration for Hugging Face's datasets.
+
+    Its cache goes by the folder's name and this card and not by the files: the fingerprint keeps a mixture that was built again,
+    or another folder of the same name, from being taken for what was read before (huggingface/datasets#2956, #6465).
+    """
+    return f"mixture-{manifest.plan.fingerprint[:12]}"
 
 
 def _feature(column: Column) -> Iterator[str]:
@@ -135,7 +150,6 @@ def _feature(column: Column) -> Iterator[str]:
 
 
 _FEATURES = (
-    "dataset_info:",
     "  features:",
     *(line for kind in ("jpg", "png") for line in (f"  - name: {kind}", "    dtype: image")),
     *("  - name: json", "    struct:", *(line for column in COLUMNS for line in _feature(column))),
@@ -159,6 +173,8 @@ def _changes(manifest: Manifest) -> Iterator[str]:
         made = {what: count for what, count in sorted(manifest.conversions.get(source.name, {}).items()) if count}
         pictures = ", ".join(f"{count:,} {what}" for what, count in made.items()) or "copied byte for byte"
         yield f"- {source.name}: pictures {pictures}."
+        if source.camera_line:
+            yield f"  - {source.camera_line}"
         for lost in manifest.rejects.get(source.name, ()):
             yield f"  - left out: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
 

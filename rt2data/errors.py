@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from os import PathLike
+
+
+def command(*words: str | PathLike[str]) -> str:
+    """A command of ours to run next, as a shell takes it whatever characters its paths have."""
+    return shlex.join(["rt2data", *map(str, words)])
+
 
 class RtError(Exception):
     """An expected failure.

@@ -4,42 +4,54 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
 from rt2data import __version__
-from rt2data.actions.statistics import summarize
+from rt2data.actions.streamed import summarize_parts
+from rt2data.ends import NO_MARKS, End, refuted
 from rt2data.errors import DataError
-from rt2data.order import WINDOW
-from rt2data.prepare import UnitSummary, blob_name, staging_folder
+from rt2data.order import U64, WINDOW
+from rt2data.outcomes import failed_episodes, judge_ends, marks_against
+from rt2data.prepare import SHARED, UnitSummary, blob_name, staging_folder
 from rt2data.publish import output_errors, produce_whole, sync, write_whole
+from rt2data.records import F32, Reject
 from rt2data.sources.base import RobotSource, Source
 from rt2data.store import (
     NO_FILE,
     REJECTS,
+    ROWS,
     STORE_VERSION,
     Lost,
     SplitInfo,
     Stamp,
     Store,
     StoreInfo,
+    count_lost,
+    read_columns,
     read_stamps,
+    rejects_table,
     require_unchanged,
     rows_file,
     unchanged,
     vectors,
     write_stamps,
 )
+from rt2data.tally.distinct import count_distinct
 
 ROWS_PER_FILE = 4 * WINDOW
+ORDER = ROWS.get_field_index("order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,7 @@ class GatherOrder:
     low: int
     high: int
     units: int
+    against: End = NO_MARKS  # the marks that speak against success, as all units together show
 
     @property
     def label(self) -> str:
@@ -73,22 +86,27 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gather_orders(name: str, folder: Path, units: list[UnitSummary]) -> list[GatherOrder]:
-    """One work order for each file of rows: equal ranges of the hash, as many as the rows need."""
+    """One work order for each file of rows: equal ranges of the hash, as many as the rows need.
+
+    Raises DataError where the recipe asks for successes and the source marks none.
+    """
     rows: Counter[str] = Counter()
     for unit in units:
         rows.update(unit.rows)
+    against = marks_against(name, _added(unit.facts for unit in units))
     orders = []
     for split, count in sorted(rows.items()):
         files = -(-count // ROWS_PER_FILE)
         edges = [i * 2**64 // files for i in range(files + 1)]
-        orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units)) for i in range(files)]
+        orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units), against) for i in range(files)]
     return orders
 
 
 def gather_rows(order: GatherOrder) -> RowsSummary:
     """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
     folder = Path(order.folder)
-    table = pa.concat_tables(_slices(order)).sort_by([("order", "ascending"), ("key", "ascending")])
+    table = judge_ends(pa.concat_tables(_slices(order)), order.against)
+    table = table.sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
     produce_whole(rows_file(folder, order.split, order.number), lambda path: _write_rows(path, table))
     first = pc.list_element(table["images"], 0)
@@ -110,10 +128,22 @@ def _write_rows(path: Path, table: pa.Table) -> None:
 
 
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:
+    """What each unit has for one file of rows. Only row groups that can hold some of it are read: a fragment is in keyed order."""
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
     for unit in range(order.units):
-        yield pq.read_table(Path(order.folder) / f"fragment-{unit:05d}.parquet", filters=wanted, use_threads=False)
+        with pq.ParquetFile(Path(order.folder) / f"fragment-{unit:05d}.parquet") as file:
+            yield file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
+
+
+def _groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
+    """Row groups whose range of hashes meets that of the order."""
+    ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
+    return [
+        i
+        for i, found in enumerate(ranges)
+        if found is None or not found.has_min_max or (found.min < order.high and found.max >= order.low)  # an empty one has none
+    ]
 
 
 def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
@@ -130,10 +160,10 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
     """
     staging = staging_folder(folder)
-    info = _info(name, source, staging, units, rows)
+    failed = _failed(source, staging, units)
+    info = _info(name, source, staging, units, rows, count_lost(failed))
     _stamp_blobs(name, staging, folder, units)
-    rejects = pa.concat_tables([pq.read_table(staging / f"rejects-{u.unit:05d}.parquet", schema=REJECTS) for u in units])
-    produce_whole(staging / "rejects.parquet", lambda path: pq.write_table(rejects, path))
+    produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, staging, units, failed))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
     _remove_parts(staging, units)
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
@@ -146,6 +176,25 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     return info
 
 
+def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Reject]:
+    """The episodes that gathering dropped because the recipe wants successes only."""
+    if not isinstance(source, RobotSource) or not source.filters.success:
+        return []
+    fragments = (staging / f"fragment-{unit.unit:05d}.parquet" for unit in units)
+    return failed_episodes(fragments, refuted(_added(unit.facts for unit in units)))
+
+
+def _write_rejects(path: Path, staging: Path, units: list[UnitSummary], failed: Sequence[Reject]) -> None:
+    """What was dropped in all units, one after another, then the episodes that gathering dropped."""
+    with pq.ParquetWriter(path, REJECTS) as file:
+        for unit in units:
+            rejects = pq.read_table(staging / f"rejects-{unit.unit:05d}.parquet", schema=REJECTS)
+            if rejects.num_rows:
+                file.write_table(rejects)
+        if failed:
+            file.write_table(rejects_table(failed))
+
+
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
     for unit in units:
@@ -153,27 +202,35 @@ def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
             (staging / part).unlink()
         if not unit.blob_bytes:
             (staging / blob_name(unit.unit)).unlink()
+    shutil.rmtree(staging / SHARED, ignore_errors=True)
 
 
-def _info(name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
+def _info(
+    name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary], failed: tuple[Lost, ...]
+) -> StoreInfo:
     by_place = sorted(rows, key=lambda r: (r.split, r.number))
     cameras = sorted({camera for unit in units for camera in unit.cameras})
-    camera = (source.camera if isinstance(source, RobotSource) else None) or (cameras[0] if cameras else "")
     return StoreInfo(
         **identity(name, source),
         digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
-        camera=camera,
+        camera=mixture_camera(source, cameras),
         cameras=tuple(cameras),
         action_dim=one_dim(name, "action", [d for u in units for d in u.action_dims]),
         state_dim=one_dim(name, "state", [d for u in units for d in u.state_dims]),
         splits={
             split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})
         },
-        rejects=_lost(units),
+        rejects=_lost(units, failed),
         conversions=_added(u.conversions for u in units),
         facts=_added(u.facts for u in units),
         bytes_read=sum(u.bytes_read for u in units),
     )
+
+
+def mixture_camera(source: Source, cameras: Sequence[str]) -> str:
+    """The camera that a mixture takes: the recipe's, else the first of `cameras`, which are sorted."""
+    wanted = source.camera if isinstance(source, RobotSource) else None
+    return wanted or next(iter(cameras), "")
 
 
 def identity(name: str, source: Source) -> dict[str, Any]:
@@ -198,13 +255,11 @@ def one_dim(name: str, what: str, dims: list[int]) -> int:
 
 
 def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
-    groups: set[int] = set()
-    for file in files:
-        column = pq.read_table(rows_file(staging, split, file.number), columns=["group"])["group"]
-        groups.update(map(hash, pc.unique(column).to_pylist()))
+    rows = sum(f.rows for f in files)
+    groups = (_group_hashes(rows_file(staging, split, file.number)) for file in files)
     return SplitInfo(
-        rows=sum(f.rows for f in files),
-        groups=len(groups),
+        rows=rows,
+        groups=count_distinct(groups, rows, staging),
         image_bytes=sum(f.image_bytes for f in files),
         text_bytes=sum(f.text_bytes for f in files),
         files=tuple(f.rows for f in files),
@@ -212,16 +267,21 @@ def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
     )
 
 
+def _group_hashes(path: Path) -> U64:
+    """Hashes of the different groups of one file of rows."""
+    names = pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
+    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
+
+
 def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Counts by name, added up; in the order of their names."""
     return dict(sorted(sum(map(Counter, counts), Counter[str]()).items()))
 
 
-def _lost(units: list[UnitSummary]) -> tuple[Lost, ...]:
+def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...]:
     lost: Counter[tuple[str, bool]] = Counter()
-    for unit in units:
-        for entry in unit.rejects:
-            lost[entry.reason, entry.fault] += entry.count
+    for entry in chain(failed, *(unit.rejects for unit in units)):
+        lost[entry.reason, entry.fault] += entry.count
     return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
 
 
@@ -242,10 +302,17 @@ def _statistics(store: Store, info: StoreInfo) -> dict[str, Any]:
     found: dict[str, Any] = {}
     store.__dict__["info"] = info
     for split in info.splits:
-        action = vectors(store.column(split, "action"), info.action_dim)
-        state = vectors(store.column(split, "state"), info.state_dim)
+        dims = {"action": info.action_dim, "state": info.state_dim}
         found[split] = {
-            "action": None if action is None else summarize(action).to_json(),
-            "state": None if state is None else summarize(state).to_json(),
+            what: summarize_parts(partial(_vectors, store, split, what, dim)).to_json() if dim else None
+            for what, dim in dims.items()
         }
     return found
+
+
+def _vectors(store: Store, split: str, name: str, dim: int) -> Iterator[F32]:
+    """One column of vectors, file by file."""
+    for part in store.parts(split, name):
+        found = vectors(part, dim)
+        if found is not None:
+            yield found

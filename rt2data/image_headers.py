@@ -35,6 +35,7 @@ class Look:
     height: int
     channels: int  # 1 grey, 3 colour, 4 with alpha or CMYK
     orientation: int = 1  # EXIF; 1 is upright
+    direct: bool = True  # samples are 8-bit grey or colour; False for a PNG with a palette or with another bit depth
 
 
 def look(data: Encoded) -> Look:
@@ -133,14 +134,14 @@ def _exif_orientation(data: Encoded, at: int) -> int:
 
 def _png(data: Encoded) -> Look:
     """Walk the chunks (W3C PNG, 5.3): size, transparency, orientation, and no bomb in the compressed texts."""
-    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     channels = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}.get(colour)
     if data[12:16] != b"IHDR" or channels is None:
         raise ImageFault("corrupt_image", "a bad PNG header")
     orientation, budget = 1, _TEXT
     for kind, start, stop in _chunks(data, 8, ">I4s", extra=4):
         if kind == b"IEND":
-            return Look("png", width, height, channels, orientation)
+            return Look("png", width, height, channels, orientation, direct=bits == 8 and colour != 3)
         if kind == b"tRNS":
             channels = 4
         elif kind == b"eXIf":

@@ -6,17 +6,17 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rt2data.image_headers import Encoded, ImageFault, Look, look
 
-__all__ = ["Encoded", "ImageFault", "ImageRule", "Look", "Ready", "look", "make_ready"]
+__all__ = ["Encoded", "ImageFault", "ImageRule", "Look", "Ready", "look", "make_ready", "only_point"]
 
 Pixels = NDArray[np.uint8]
 
@@ -36,14 +36,24 @@ class ImageRule(BaseModel):
 
     resize: Annotated[int, Field(ge=16, le=4096)] | None = None
     """Scale and centre-crop to this many pixels square; by default pictures are copied as they are, byte for byte."""
-    keep_png: bool = False
-    """Keep PNG bytes (as .png) instead of making JPEG of them."""
+    png: Literal["keep", "jpeg"] = "keep"
+    """`keep` copies PNG byte for byte, as .png; `jpeg` makes JPEG of it, smaller and lossy. PNG that loaders read differently
+    (16 bits, palette, alpha, rotated by EXIF) always becomes upright JPEG."""
     check: Literal["auto", "header", "decode"] = "auto"
     """`header` parses headers and looks for the end mark; `decode` decodes every picture once; `auto` decodes web pictures only."""
     quality: Annotated[int, Field(ge=1, le=100)] = 95
     """JPEG quality of pictures we have to make."""
     max_pixels: Annotated[int, Field(ge=1)] = 32_000_000
     """Larger pictures are rejected from their header, before any decoding."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_keep_png(cls, given: Any) -> Any:
+        """The old key: its default was the other way round, so it is not read in silence."""
+        if isinstance(given, dict) and "keep_png" in given:
+            now = "keep" if given["keep_png"] is True else "jpeg"
+            raise ValueError(f"keep_png is now png: write `png: {now}` (PNG is kept by default)")
+        return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +66,18 @@ class Ready:
 
 
 def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
-    """Check one picture by `rule` and make it ready for the mixture: encoded bytes, or pixels uint8[height, width, 1 or 3].
+    """Check one picture by `rule` and make it ready for the mixture: encoded bytes, or pixels uint8[height, width, 1, 3 or 4].
 
-    An upright JPEG of 1 or 3 components is kept byte for byte (a PNG too, with `keep_png`); `decode` decodes it once to see
-    that it can be. Everything else is made a JPEG: no metadata, full colour resolution (4:4:4), the same bytes every time.
+    An upright JPEG of 1 or 3 components is kept byte for byte, and an upright PNG of 8-bit grey or RGB unless `png` is `jpeg`;
+    `decode` decodes it once to see that it can be. Everything else is made a JPEG: no metadata, full colour resolution (4:4:4),
+    the same bytes every time. Alpha is composited on white, whether it comes as pixels or encoded.
     `conversion` names what was done, joined by "+": png_to_jpeg, webp_to_jpeg, gif_to_jpeg, bmp_to_jpeg (the first frame),
     raw_to_jpeg, cmyk_to_rgb, sixteen_bit_to_eight (the high byte), palette_to_rgb, alpha_on_white, exif_upright, resized.
     Raises ImageFault.
     """
     if isinstance(data, np.ndarray):
-        return _made(_checked_pixels(data, rule), ["raw_to_jpeg"], rule, data.shape[:2])
+        pixels, done = _raw_pixels(_checked_pixels(data, rule))
+        return _made(pixels, done, rule, data.shape[:2])
     found = look(data)
     _check_size(found.width, found.height, rule)
     if _is_right(found, rule):
@@ -78,6 +90,15 @@ def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
     return _made(pixels, done, rule, (found.height, found.width))
 
 
+def only_point(data: Encoded | Pixels, decode: bool) -> Ready:
+    """An image that the mixture does not take: an upright PNG as it lies, also of 16 bits or with alpha; else as `make_ready`."""
+    if not isinstance(data, np.ndarray):
+        found = look(data)
+        if found.format == "png" and found.orientation == 1 and not _is_right(found, ImageRule()):
+            return Ready(found)
+    return make_ready(data, ImageRule(), decode)
+
+
 def _check_size(width: int, height: int, rule: ImageRule) -> None:
     if width * height > rule.max_pixels:
         raise ImageFault("too_many_pixels", f"{width}x{height}, the limit is {rule.max_pixels}")
@@ -86,8 +107,8 @@ def _check_size(width: int, height: int, rule: ImageRule) -> None:
 def _is_right(found: Look, rule: ImageRule) -> bool:
     """Whether the source's bytes are right as they are."""
     sized = rule.resize is None or found.width == found.height == rule.resize
-    kept = (found.format == "jpeg" and found.channels != 4) or (found.format == "png" and rule.keep_png)
-    return sized and kept and found.orientation == 1
+    kept = found.format == "jpeg" or (found.format == "png" and rule.png == "keep")
+    return sized and kept and found.direct and found.channels != 4 and found.orientation == 1
 
 
 def _check_decodes(data: Encoded, found: Look) -> None:
@@ -153,6 +174,13 @@ def _open(data: Encoded, found: Look, rule: ImageRule | None = None) -> Image.Im
     return picture
 
 
+def _raw_pixels(pixels: Pixels) -> tuple[Pixels, list[str]]:
+    """Without alpha, by the rule for encoded pictures."""
+    if pixels.shape[2] != 4:
+        return pixels, ["raw_to_jpeg"]
+    return np.asarray(_on_white(Image.fromarray(np.ascontiguousarray(pixels)))), ["raw_to_jpeg", "alpha_on_white"]
+
+
 def _on_white(picture: Image.Image) -> Image.Image:
     layered = picture.convert("RGBA")
     white = Image.new("RGB", picture.size, "white")
@@ -170,8 +198,8 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _checked_pixels(pixels: Pixels, rule: ImageRule) -> Pixels:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
-        raise ImageFault("bad_pixels", f"{pixels.dtype}{list(pixels.shape)} is not uint8[height, width, 1 or 3]")
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise ImageFault("bad_pixels", f"{pixels.dtype}{list(pixels.shape)} is not uint8[height, width, 1, 3 or 4]")
     if not pixels.size:
         raise ImageFault("zero_size", f"{pixels.shape[1]}x{pixels.shape[0]}")
     _check_size(pixels.shape[1], pixels.shape[0], rule)

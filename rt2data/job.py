@@ -15,6 +15,7 @@ from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.formats.record import Labels, encode_records
 from rt2data.limits import layout_warnings
+from rt2data.names import key_name
 from rt2data.order import EpochOrder
 from rt2data.parts import make_parts
 from rt2data.plan import (
@@ -222,5 +223,5 @@ def _cut(plan: Plan, sizes: Sequence[int], recipe: Recipe) -> Plan:
 
 def _mean_record(plan: Plan, source: SourcePlan, rows: Rows, tokenizer: Tokenizer) -> int:
     rendered = make_renderer(plan, source, tokenizer).render(rows)
-    records = encode_records(rows, rendered, [f"{source.name}-{key}" for key in rows.keys], make_labels(plan, source))
+    records = encode_records(rows, rendered, [f"{key_name(source.name)}-{key}" for key in rows.keys], make_labels(plan, source))
     return int(np.mean([len(record) for record in records]))

@@ -9,8 +9,9 @@ it can be trusted. What is wrong with the content of one element (too long, not 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
@@ -37,6 +38,10 @@ class Fault:
 
     reason: str  # too_long_text, bad_text, bad_number, bad_row
     detail: str = ""
+
+
+Decode = Callable[[bytes | None, int], T | Fault]
+"""Decodes the text of an element, None where it is too long, that begins at a byte."""
 
 
 class Slice(NamedTuple):
@@ -72,10 +77,38 @@ class JsonArray(Generic[T]):
 
     def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | Fault]]:
         """(byte offset, element) of every element, or of those that begin in [start, stop). Raises DataError."""
-        decode = _Decoder(self.path, self.element)
+        for place, found in self.located(within):
+            yield place.start, found
+
+    def located(self, within: tuple[int, int] | None = None) -> Iterator[tuple[Slice, T | Fault]]:
+        """Every element, or those that begin in [start, stop), with its place. Raises DataError."""
+        decode = self.decoder()
+        for place in self.slices(within):
+            yield place, decode(place.text, place.start)
+
+    def decoder(self, seen: bool = False) -> Decode[T]:
+        """Decodes elements. Raises DataError where one is no JSON; `seen`: each was decoded before, so none has a key twice."""
+        decode = _Decoder(self.path, self.element, () if seen else None)
         too_long = Fault("too_long_text", f"an element of more than {self.max_element} bytes")
-        for start, _, text in self.slices(within):
-            yield start, too_long if text is None else decode(text, start)
+        return lambda text, start: too_long if text is None else decode(text, start)
+
+    def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
+        """Texts of elements whose (byte offset, length) is known, in the order given; None where it is longer than the cap.
+
+        What follows is read ahead, what does not is read alone. Raises DataError where the file has become shorter.
+        """
+        at, ahead = 0, b""
+        with Path(self.path).open("rb", buffering=0) as file:
+            for start, length in places:
+                if not length or length > self.max_element:
+                    yield None if length else b""
+                    continue
+                if not at <= start <= start + length <= at + len(ahead):
+                    follows = at <= start <= at + len(ahead) + self.chunk
+                    at, ahead = start, os.pread(file.fileno(), max(length, self.chunk if follows else 0), start)
+                    if len(ahead) < length:
+                        raise self._broken("the file is cut", start + len(ahead))
+                yield ahead[start - at : start - at + length]
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
         """Where the elements lie, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
@@ -100,7 +133,8 @@ class JsonArray(Generic[T]):
                 return root, bracket.offset + 1
             if bracket.depth < 0:
                 break
-        raise self._broken(f"no array named {self.key!r}", 0)
+        what = f"there is no array named {self.key!r}"  # which may be valid JSON
+        raise DataError(what, f"{self.path}: byte 0", "name a JSON file that has it at its top level")
 
     def _is_label(self, text: bytes) -> bool:
         return re.search(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*\[$', text) is not None
@@ -182,10 +216,12 @@ class JsonArray(Generic[T]):
 class _Decoder(Generic[T]):
     """Decodes one element; where msgspec refuses it, the standard library says why."""
 
-    def __init__(self, path: str, element: type[T]) -> None:
+    def __init__(self, path: str, element: type[T], names: tuple[str, ...] | None = None) -> None:
+        """`names`: of keys that must not come twice; by default all fields."""
         self._path = path
         self._decode = msgspec.json.Decoder(element).decode
-        self._names = [f'"{name}"'.encode() for name in getattr(element, "__struct_fields__", ())]
+        fields = getattr(element, "__struct_fields__", ()) if names is None else names
+        self._names = [f'"{name}"'.encode() for name in fields]
 
     def __call__(self, text: bytes, start: int) -> T | Fault:
         try:

@@ -9,16 +9,21 @@ from rt2data.warn import Warn
 FILES_IN_A_FOLDER = 10_000
 FILE_BYTES = 5_000_000_000
 ENERGON_SHARDS = 10_000
+SOME_READERS = 16
 BESIDE = 16
 """Files beside the shards: manifest, cards, statistics."""
 
 
 def layout_warnings(form: str, shards: int, size: int) -> tuple[Warn, ...]:
-    """What of an output of `size` bytes in `shards` files is too much for whom, and the shard size that mends it.
+    """What of an output of `size` bytes in `shards` files is too much or too little for whom, and the shard size that mends it.
 
     Hubs of data sets take 10,000 files in a folder and files of 5 GB without special care; Energon wants fewer than 10,000 shards.
     """
-    return tuple(Warn(code, "warning", "", what, f"set shards.bytes to {fit}") for code, what, fit in _found(form, shards, size))
+    found = [Warn(code, "warning", "", what, f"set shards.bytes to {fit}") for code, what, fit in _found(form, shards, size)]
+    if form == "webdataset" and shards == 1:
+        what = "one shard: at most 1 reader of webdataset (rank x worker) gets examples"
+        found.append(Warn("one_shard", "note", "", what, f"for more, set shards.bytes to {_bytes(size // SOME_READERS)} or less"))
+    return tuple(found)
 
 
 def _found(form: str, shards: int, size: int) -> Iterator[tuple[str, str, str]]:

@@ -22,6 +22,7 @@ from rt2data.errors import DataError, SourceChangedError
 from rt2data.formats.base import Format, ShardWriter, make_format
 from rt2data.formats.record import Labels, encode_records
 from rt2data.job import Job, read_job
+from rt2data.names import key_name
 from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
 from rt2data.parts import parts_layout, shard_file
 from rt2data.per_thread import PerThread
@@ -227,9 +228,8 @@ class Drawer:
         table = self.store.take(self.job.plan.split, numbers)
         rows = as_rows(table, self.store.info, epochs)
         rendered = self.renderer.render(rows)
-        keys = [
-            f"{rows.source}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)
-        ]
+        name = key_name(rows.source)
+        keys = [f"{name}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)]
         records = encode_records(rows, rendered, keys, self.labels)
         return Drawn(self.source, rows, rendered, records, keys, pictures(table), self.files)
 

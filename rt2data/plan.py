@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any, Literal
@@ -11,18 +11,19 @@ import msgspec
 import xxhash
 
 from rt2data import __version__
-from rt2data.errors import DataError, RejectLimitError, UsageError
+from rt2data.errors import DataError, RejectLimitError, UsageError, command
 from rt2data.order import MAX_EXAMPLES, apportion
 from rt2data.parts import Part
 from rt2data.recipe import Recipe
 from rt2data.records import Kind
 from rt2data.sources.base import Source
 from rt2data.store import Known, StoreInfo
-from rt2data.warn import Warn
+from rt2data.warn import Level, Warn
 
 PLAN_VERSION = 2
 """Raise when the same recipe and rows would give other bytes."""
 WARN_EPOCHS = 4
+MANY_EPOCHS = 10
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,14 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     action_space: str | None
     action_dim: int
     codec: dict[str, Any] | None
+    camera: str | None = None  # the mixture's; None for web
+    cameras: tuple[str, ...] = ()  # all that the source has; none for web
+
+    @property
+    def camera_line(self) -> str:
+        """Which camera of how many, and the others; empty where there is only one."""
+        dropped = ", ".join(name for name in self.cameras if name != self.camera)
+        return f"camera {self.camera}, 1 of {len(self.cameras)}; dropped: {dropped}" if dropped else ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +98,8 @@ def needed_sources(recipe: Recipe) -> dict[str, Source]:
 
 
 def require_few_rejects(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
-    """Raises RejectLimitError where more of a source is faulty than the recipe allows."""
+    """Raises RejectLimitError where more of a source is faulty, or without words, than the recipe allows."""
+    _require_words(recipe, infos)
     for name, info in infos.items():
         faults = {lost.reason: lost.count for lost in info.rejects if lost.fault}
         bad, rows = sum(faults.values()), sum(split.rows for split in info.splits.values())
@@ -98,7 +108,22 @@ def require_few_rejects(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
             raise RejectLimitError(
                 f"{bad} of {bad + rows} rows of source {name} are faulty, more than max_bad {float(recipe.max_bad):.3g} allows",
                 reasons,
-                "look at them with `rt2data store rejects`, then mend the source, raise max_bad or build with --allow-bad",
+                f"look at them: {command('store', 'rejects', name, '--store', recipe.store_folder)}; "
+                "then mend the source, raise max_bad or build with --allow-bad",
+            )
+
+
+def _require_words(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
+    """Raises RejectLimitError where nearly all steps of a robot source were dropped because they have no words."""
+    for name, info in infos.items():
+        limit = getattr(recipe.sources[name], "max_blank", 1)
+        blank = sum(lost.count for lost in info.rejects if lost.reason == "blank_instruction" and not lost.fault)
+        rows = sum(split.rows for split in info.splits.values())
+        if blank > limit * (blank + rows):
+            raise RejectLimitError(
+                f"{blank} of {blank + rows} steps of source {name} have no words, more than max_blank {float(limit):.3g} allows",
+                "blank_instruction",
+                "name the feature with the words as `instruction`, raise max_blank, or set blank_instruction: keep",
             )
 
 
@@ -181,12 +206,14 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
         action_space=getattr(source, "action_space", None),
         action_dim=info.action_dim,
         codec=None,
+        camera=info.camera if info.kind == "robot" else None,
+        cameras=info.cameras if info.kind == "robot" else (),
     )
 
 
 def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ...]:
     """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
-    found = []
+    found: list[Warn] = []
     for s in sources:
         if recipe.max_epochs is not None and s.repeats_max > recipe.max_epochs:
             raise UsageError(
@@ -194,13 +221,27 @@ def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ..
                 "max_epochs",
                 "draw less of it",
             )
-        if s.epochs > WARN_EPOCHS:
-            what = f"every row is repeated {s.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
-            found.append(Warn("repeated_epochs", "warning", s.name, what, "draw less of it, or find more of its kind"))
-        if s.unseen:
-            what = f"{s.unseen:,} of {s.rows:,} rows are never drawn"
-            found.append(Warn("unseen", "note", s.name, what, "draw more if they matter"))
-    return tuple(found)
+        found += draw_warnings(s.name, s.epochs, s.unseen, s.rows)
+    return (*found, *_opposite_terminates(sources))
+
+
+def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:
+    """One word that ends the task in one source and continues it in another: no model can learn when to stop."""
+    ends = {s.name: s.codec["terminate"] for s in sources if s.codec and s.codec["terminate"]}
+    low = [name for name, bins in ends.items() if bins["terminates"] < bins["continues"]]
+    if 0 < len(low) < len(ends):
+        what = f"terminate is the lower bin in {', '.join(low)} and the higher one in {', '.join(ends.keys() - low)}"
+        yield Warn("terminate_polarity", "error", "", what, "use one codec, with one `terminates`, for all sources")
+
+
+def draw_warnings(name: str, epochs: float, unseen: int, rows: int) -> Iterator[Warn]:
+    """A source that comes too often, or rows that never come: the same of a plan and of a finished mixture."""
+    if epochs > WARN_EPOCHS:
+        level: Level = "error" if epochs > MANY_EPOCHS else "warning"
+        what = f"every row is repeated {epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
+        yield Warn("repeated_epochs", level, name, what, "draw less of it, or find more of its kind")
+    if unseen:
+        yield Warn("unseen", "note", name, f"{unseen:,} of {rows:,} rows are never drawn", "draw more if they matter")
 
 
 def shard_count(total: int, bytes_total: int, shard_bytes: int) -> int:

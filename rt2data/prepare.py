@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import FileIO
@@ -18,26 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.actions.space import SPACE, load_space
+from rt2data.ends import DROPPED
 from rt2data.errors import DataError, InternalError, RtError, SourceChangedError, UsageError
-from rt2data.images import ImageFault, ImageRule, make_ready
+from rt2data.images import ImageFault, ImageRule, Ready, make_ready, only_point
 from rt2data.order import key64
 from rt2data.publish import output_errors, produce_whole, remove_temporaries, whole_file, write_all, write_whole
 from rt2data.records import Fact, Image, Reject, Row, SourceRecord, Unit
 from rt2data.sources.base import RobotSource, Source
 from rt2data.standardize import standardize
 from rt2data.store import (
-    REJECTS,
     ROWS,
     STORE_VERSION,
     Lost,
     Stamp,
     Store,
+    count_lost,
     read_stamps,
+    rejects_table,
     require_unchanged,
     rows_table,
     unchanged,
@@ -45,11 +46,11 @@ from rt2data.store import (
 )
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
-"""With the source's name, the epoch and an ending it fits the 100 bytes that tar has for a name."""
+"""With the source's name (`names.key_name`), the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-AS_IS = ImageRule(keep_png=True)
-"""For pictures that the mixture does not take: they are only pointed at."""
+SHARED = "shared"
+"""Folder of what the units of a source have in common, in its staging folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ def store_folder(root: Path, name: str, source: Source) -> Path:
     listing = [(stamp.path, stamp.size) for stamp in _stamps_of(name, source)]
     space = SPACE.dump_python(load_space(source.action_space), mode="json") if isinstance(source, RobotSource) else None
     content = msgspec.json.encode([STORE_VERSION, source.prepare_settings(), space, listing], order="deterministic")
+    if name != name.lower():  # no other source's folder on a disk that does not tell `A` from `a`
+        content += name.encode()
     return root / f"{name}-{xxhash.xxh3_64_hexdigest(content)}"
 
 
@@ -120,12 +123,14 @@ def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None 
     stamps = [replace(stamp, path=str(Path(stamp.path).absolute())) for stamp in _stamps_of(name, source)]
     blobs = [Stamp(str((folder / blob_name(unit.index)).absolute()), 0, 0, 0, 0) for unit in units]
     with output_errors(folder):
-        if staging.exists() and not _same_files(staging, stamps):
+        if staging.exists() and not _same_files(staging, stamps, len(units)):
             shutil.rmtree(staging)
         staging.mkdir(parents=True, exist_ok=True)
         remove_temporaries(staging)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*stamps, *blobs]))
-    return [UnitOrder(name, source, unit, str(staging)) for unit in units]
+    shared = staging / SHARED
+    source.share(shared)
+    return [UnitOrder(name, source, replace(unit, shared=str(shared) if shared.is_dir() else ""), str(staging)) for unit in units]
 
 
 def require_something(name: str, parts: Sequence[object]) -> None:
@@ -142,9 +147,11 @@ def _stamps_of(name: str, source: Source) -> list[Stamp]:
         raise SourceChangedError(f"a file of source {name} is gone", str(error.filename), "run the build again") from None
 
 
-def _same_files(staging: Path, stamps: list[Stamp]) -> bool:
+def _same_files(staging: Path, stamps: list[Stamp], units: int) -> bool:
+    """Whether what lies there was begun on the same files, cut into as many units."""
     try:
-        return read_stamps(staging / "files.parquet")[: len(stamps)] == stamps
+        known = read_stamps(staging / "files.parquet")
+        return known[: len(stamps)] == stamps and len(known) == len(stamps) + units
     except DataError:
         return False
 
@@ -162,10 +169,10 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
         return msgspec.structs.replace(_decode_summary(done.read_bytes()), fresh=False)
     stamps = _stamps(order.folder, (folder / "files.parquet").stat().st_mtime_ns)
     with whole_file(folder / blob_name(index)) as blob:
-        laying = Laying(order, dict(stamps.index), len(stamps.stamps) - stamps.blobs + index, blob)
+        laying = Laying(order, stamps.index, len(stamps.stamps) - stamps.blobs + index, blob)
         _lay_unchanged(order, laying, stamps)
     produce_whole(folder / f"fragment-{index:05d}.parquet", lambda path: _write_fragment(path, laying.columns))
-    produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: _write_rejects(path, laying.rejects))
+    produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: pq.write_table(rejects_table(laying.rejects), path))
     summary = laying.summary()
     write_whole(done, msgspec.json.encode(summary))
     return summary
@@ -210,7 +217,7 @@ def unreadable(name: str, path: str, error: OSError) -> DataError:
 
 def _require_unit_unchanged(order: UnitOrder, files: _Files, laying: Laying) -> None:
     """A file that changed while it was read is not to be trusted."""
-    used = {order.unit.path, *(files.stamps[i].path for i in laying.files_used)}
+    used = {*(part.path for part in order.unit.each), *(files.stamps[i].path for i in laying.files_used)}
     for path in used:
         at = files.index.get(str(Path(path).absolute()))
         if at is not None and not unchanged(files.stamps[at]):
@@ -222,7 +229,7 @@ class Laying:
     """The rows of one unit while they are laid down, as columns."""
 
     order: UnitOrder
-    file_index: dict[str, int]
+    file_index: Mapping[str, int]  # by absolute path
     blob_index: int
     blob: FileIO | None  # where pictures go that have to be made
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in ROWS.names})
@@ -232,6 +239,7 @@ class Laying:
     cameras: set[str] = field(default_factory=set)
     files_used: set[int] = field(default_factory=set)
     blob_bytes: int = 0
+    numbers: dict[str, int] = field(default_factory=dict)  # of files, by path as the source says it
     last: tuple[Image, dict[str, Any]] | None = None  # questions about one picture follow each other
 
     def lay(self) -> None:
@@ -256,6 +264,7 @@ class Laying:
             images = self._pictures(row, rule, decode)
         except ImageFault as fault:
             self.rejects.append(Reject(fault.reason, f"row {row.key}{_picture_place(row)}", fault.detail))
+            self.facts[DROPPED] += row.terminate
             return
         values = {
             "key": row.key,
@@ -270,6 +279,7 @@ class Laying:
             "action": row.action,
             "state": row.state,
             "terminate": row.terminate,
+            "marks": int(row.marks),
             "timestamp": row.timestamp,
             "images": images,
             "digest": _digest(row, images[0]),
@@ -282,13 +292,12 @@ class Laying:
         if not row.images:
             raise ImageFault("no_image")
         chosen, *others = _chosen_first(row.images, self.order.source)
-        entries = [self._picture(chosen, rule, decode)]
-        return entries + [self._picture(other, AS_IS, decode) for other in others if other.place]
+        if self.last is None or self.last[0] is not chosen:
+            self.last = chosen, self._entry(chosen, make_ready(chosen.data, rule, decode))
+        return [self.last[1]] + [self._entry(other, only_point(other.data, decode)) for other in others if other.place]
 
-    def _picture(self, image: Image, rule: ImageRule, decode: bool) -> dict[str, Any]:
-        if self.last is not None and self.last[0] is image:
-            return self.last[1]
-        ready = make_ready(image.data, rule, decode)
+    def _entry(self, image: Image, ready: Ready) -> dict[str, Any]:
+        """One image as a row has it; one that had to be made goes to the blob."""
         self.cameras.add(image.camera)
         if ready.conversion:
             self.conversions[ready.conversion] += 1
@@ -298,7 +307,7 @@ class Laying:
             self.files_used.add(file)
         else:
             file, offset = self.blob_index, self._append(bytes(content))
-        entry = {
+        return {
             "camera": image.camera,
             "file": file,
             "offset": offset,
@@ -308,17 +317,15 @@ class Laying:
             "format": ready.look.format,
             "xxh3": xxhash.xxh3_64_intdigest(content),
         }
-        self.last = image, entry
-        return entry
 
     def _file(self, path: str) -> int:
         """Number of a source file, by its path as the source says it."""
-        if path not in self.file_index:
-            number = self.file_index.get(str(Path(path).absolute()))
+        if path not in self.numbers:
+            number = self.file_index.get(path) if path in self.file_index else self.file_index.get(str(Path(path).absolute()))
             if number is None:
                 raise SourceChangedError(f"source {self.order.name} grew while it was read", path, "run the build again")
-            self.file_index[path] = number
-        return self.file_index[path]
+            self.numbers[path] = number
+        return self.numbers[path]
 
     def _append(self, content: bytes) -> int:
         offset = self.blob_bytes
@@ -329,10 +336,7 @@ class Laying:
 
     def lost(self) -> tuple[Lost, ...]:
         """What was left out, by reason."""
-        lost: Counter[tuple[str, bool]] = Counter()
-        for reject in self.rejects:
-            lost[reject.reason, reject.fault] += reject.count
-        return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+        return count_lost(self.rejects)
 
     def summary(self) -> UnitSummary:
         """Counts of what was laid down and left out."""
@@ -342,7 +346,7 @@ class Laying:
             rows=dict(Counter(self.columns["split"])),
             rejects=self.lost(),
             conversions=dict(sorted(self.conversions.items())),
-            facts=dict(sorted(self.facts.items())),
+            facts={name: count for name, count in sorted(self.facts.items()) if count},
             action_dims=_dims(self.columns["action"]),
             state_dims=_dims(self.columns["state"]),
             cameras=tuple(sorted(self.cameras)),
@@ -376,7 +380,7 @@ def _dims(values: list[Any]) -> tuple[int, ...]:
 
 
 def _digest(row: Row, image: dict[str, Any]) -> int:
-    """Hash of all that a mixture takes from a row, and of nothing that depends on where the source lies."""
+    """Hash of what a mixture takes from a row, and of nothing that depends on where the source lies; `gather` adds `terminate`."""
     taken = [
         row.key,
         row.group,
@@ -387,7 +391,6 @@ def _digest(row: Row, image: dict[str, Any]) -> int:
         row.pick,
         None if row.action is None else row.action.tobytes(),
         None if row.state is None else row.state.tobytes(),
-        row.terminate,
         image["format"],
         image["xxh3"],
     ]
@@ -398,8 +401,3 @@ def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
     pq.write_table(
         rows_table(columns), path, row_group_size=1024, compression="lz4", use_dictionary=["split"], write_statistics=["order"]
     )
-
-
-def _write_rejects(path: Path, rejects: list[Reject]) -> None:
-    rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
-    pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), path)

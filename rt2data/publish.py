@@ -121,9 +121,11 @@ def produce_whole(path: Path, produce: Callable[[Path], None]) -> None:
         sync(temporary)
 
 
-def require_writable(path: Path, *inputs: Path) -> None:
-    """Asked before long work, not after it: can a file be written here, and is it none of the inputs, nor inside of one?
+def require_writable(path: Path, *inputs: Path, mark: bytes = b"", force: bool = False) -> None:
+    """Asked before long work, not after it: can a file be written here, and does it destroy nothing?
 
+    It must be none of the inputs, nor inside of one; and a file that is there must be empty or hold `mark`, which stands in the
+    first `MARKED` bytes of every file of this kind that rt2data writes. `force` lets any file go, no mark means that none may.
     Raises OutputError where it cannot be written, UsageError where it must not.
     """
     whole = path.resolve()
@@ -131,6 +133,11 @@ def require_writable(path: Path, *inputs: Path) -> None:
         raise UsageError("there is no such folder", str(path.parent), "make it first")
     if whole.is_dir():
         raise UsageError("a folder is there", str(path), "give the name of a file")
+    if whole.exists() and not whole.is_file():
+        raise UsageError("a device or a pipe is there", str(path), "give the name of a file")
+    if whole.exists() and not force and not _is_ours(whole, mark):
+        what = "a file is there that rt2data did not write" if mark else "a file is there already"
+        raise UsageError(what, str(path), "choose another name, or replace it with --force")
     for each in inputs:
         if each.resolve() in (whole, *whole.parents):
             raise UsageError("a file would be written over what is looked at, or into it", str(path), "choose another place")
@@ -138,6 +145,17 @@ def require_writable(path: Path, *inputs: Path) -> None:
     with output_errors(path):
         os.close(_open_new(temporary, direct=False))
         temporary.unlink()
+
+
+MARKED = 4096
+"""Bytes at the start of a file that its mark stands in."""
+
+
+def _is_ours(path: Path, mark: bytes) -> bool:
+    """Whether a file may be written over without a word. Raises OutputError where it cannot be looked at."""
+    with output_errors(path), path.open("rb") as file:
+        head = file.read(MARKED)
+    return not head or (mark != b"" and mark in head)
 
 
 def sync(path: Path) -> None:
@@ -151,7 +169,11 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
-    """Hold a lock that dies with this process. Raises LockedError when somebody else holds it for longer than `wait_s`."""
+    """Hold a lock that dies with this process. Raises LockedError when somebody else holds it for longer than `wait_s`.
+
+    Its file goes away at the end, while it is still held: whoever opened it before then locks a file without a name, which
+    filelock notices (no links are left), and tries again with the file that has the name by then.
+    """
     with output_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)
@@ -163,6 +185,8 @@ def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            lock.unlink(missing_ok=True)
         held.release()
 
 

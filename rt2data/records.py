@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rt2data.ends import NO_MARKS, End
+
 Kind = Literal["robot", "web"]
 F32 = NDArray[np.float32]
 
@@ -26,8 +28,8 @@ class Image:
     """One picture of one camera, as the source holds it.
 
     `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
-    no encoded bytes, pixels uint8[height, width, 3] in RGB. `place` says where the encoded bytes lie, if they lie in a file as they
-    are; then nothing needs to be copied.
+    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes lie, if they lie in
+    a file as they are; then nothing needs to be copied.
     """
 
     camera: str
@@ -50,6 +52,8 @@ class Step:
     is_first: bool = False
     is_last: bool = False
     is_terminal: bool = False
+    success: bool | None = None  # whether the source marks the episode that ends here as a success; None where it says nothing
+    reward: float | None = None
     timestamp: float | None = None  # seconds
 
 
@@ -80,7 +84,8 @@ class Row:
     pick: int = -1  # which distinct answer this row stands for; -1 where the answer rule decides
     action: F32 | None = None  # [D] in the action space's units and polarity
     state: F32 | None = None  # [S]
-    terminate: bool = False
+    terminate: bool = False  # the task ends here, unless the marks of the episode speak against it
+    marks: End = NO_MARKS
     timestamp: float | None = None
 
 
@@ -116,7 +121,7 @@ SourceRecord = Step | Example | Fact | Reject
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A work order to read: one raw file, or a range of it. Small; the same for the same files.
+    """A work order to read: one raw file, a range of it, or several small ones. Small; the same for the same files.
 
     `start`, `stop` and `first` mean what the source wants them to mean (byte range and number of the first record for RLDS).
     """
@@ -128,10 +133,18 @@ class Unit:
     stop: int = 0
     first: int = 0
     bytes: int = 0  # how much there is to read, for progress
+    shared: str = ""  # folder of what the source's units have in common; empty where none was written
+    parts: tuple[Unit, ...] = ()  # small files that are read together, in order: units of one part each
+
+    @property
+    def each(self) -> tuple[Unit, ...]:
+        """Its parts, or itself where it has none."""
+        return self.parts or (self,)
 
     @property
     def label(self) -> str:
-        return f"{self.path}[{self.start}:{self.stop}]"
+        more = f" and {len(self.parts) - 1} more" if self.parts else ""
+        return f"{self.path}[{self.start}:{self.stop}]{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +159,7 @@ class Rows:
     keys: Sequence[str]  # n row keys, unique in the source
     groups: Sequence[str]  # n episode or image ids
     steps: NDArray[np.int32]  # n step numbers; -1 for web
+    cameras: Sequence[str | None]  # n: the camera of the mixture's image; None for web
     text: Sequence[str]  # n
     answers: Sequence[Sequence[str]]  # n; empty for robot
     picks: NDArray[np.int32]  # n: which distinct answer this row stands for; -1 where the answer rule decides

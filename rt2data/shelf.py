@@ -14,13 +14,15 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.errors import DataError, LockedError, RtError, UsageError
+from rt2data.errors import DataError, LockedError, RtError, UsageError, command
+from rt2data.local import local_path
+from rt2data.names import SOURCE
 from rt2data.publish import exclusively, output_errors
 from rt2data.store import REJECTS, Store, StoreInfo
 
 State = Literal["complete", "stale", "partial", "damaged"]
 USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged"})
-_FOLDER = re.compile(r"\.?(?P<name>[a-z][a-z0-9_]{0,31})-(?P<fingerprint>[0-9a-f]{16})(?P<partial>\.partial)?")
+_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(?P<partial>\.partial)?")
 _DAY = 86_400.0
 
 
@@ -114,7 +116,7 @@ def select(
     if names:
         unknown = [name for name in names if not any(_named(store, name) for store in kept)]
         if unknown:
-            raise UsageError(f"no store is called {unknown[0]}", do="rt2data store list names them")
+            raise UsageError(f"no store is called {unknown[0]}", do=f"{command('store', 'list')} names them")
         return [store for store in kept if any(_named(store, name) for name in names)]
     old = float("inf") if older_days is None else older_days
     return [store for store in kept if everything or store.state in USELESS or store.age_days > old]
@@ -144,15 +146,21 @@ def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
     return gone, busy
 
 
+def is_store(name: str) -> bool:
+    """Whether this is the path of a store, and not a name."""
+    return (Path(name) / "rejects.parquet").is_file()
+
+
 def find_store(root: Path, name: str) -> Path:
     """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
-    if (Path(name) / "rejects.parquet").is_file():
-        _ = Store(Path(name)).info  # else what is told of an unfinished store would pass for all of it
-        return Path(name)
+    given = local_path(name)
+    if is_store(name):
+        _ = Store(given).info  # else what is told of an unfinished store would pass for all of it
+        return given
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
     current = [kept for kept in found if kept.state == "complete"] or found
     if not current:
-        raise UsageError(f"no store is called {name!r}", str(root), "rt2data store list names them")
+        raise UsageError(f"no store is called {name!r}", str(root), f"{command('store', 'list', '--store', root)} names them")
     if len(current) > 1:
         folders = ", ".join(kept.path.name for kept in current)
         raise UsageError(f"{len(current)} stores are called {name!r}", folders, "name one of these folders")

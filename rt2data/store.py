@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rt2data.actions.statistics import DimStats
 from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.order import I64, U64, WINDOW
-from rt2data.records import Kind, Rows
+from rt2data.records import Kind, Reject, Rows
 from rt2data.text.clean import one_line
 
 STORE_VERSION = 3
@@ -52,6 +52,7 @@ ROWS = pa.schema(
         ("action", pa.list_(pa.float32())),
         ("state", pa.list_(pa.float32())),
         ("terminate", pa.bool_()),
+        ("marks", pa.uint8()),  # ends.End: what the source says of the end of the row's episode
         ("timestamp", pa.float64()),
         ("images", pa.list_(IMAGE)),  # the one for the mixture first
         ("digest", pa.uint64()),  # of all that a mixture takes from this row
@@ -249,8 +250,12 @@ class Store:
 
     def column(self, split: str, name: str) -> pa.ChunkedArray:
         """One whole column of a split."""
-        paths = [rows_file(self.path, split, number) for number in range(len(self.info.splits[split].files))]
-        return pa.concat_tables([read_columns(path, [name]) for path in paths]).column(name)
+        return pa.chunked_array([chunk for part in self.parts(split, name) for chunk in part.chunks], ROWS.field(name).type)
+
+    def parts(self, split: str, name: str) -> Iterator[pa.ChunkedArray]:
+        """One column of a split, file by file."""
+        for number in range(len(self.info.splits[split].files)):
+            yield read_columns(rows_file(self.path, split, number), [name]).column(name)
 
 
 def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
@@ -301,6 +306,20 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
 
 
+def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
+    """What was dropped, by reason."""
+    lost: Counter[tuple[str, bool]] = Counter()
+    for reject in rejects:
+        lost[reject.reason, reject.fault] += reject.count
+    return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+
+
+def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+    """Rejects as rows."""
+    rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
+    return pa.Table.from_pylist(rows, schema=REJECTS)
+
+
 class Shape(Protocol):
     """What is known of all rows of a source."""
 
@@ -325,6 +344,7 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
         keys=table["key"].to_pylist(),
         groups=table["group"].to_pylist(),
         steps=table["step"].to_numpy(),
+        cameras=_first_images(table, "camera")[0].to_pylist() if info.kind == "robot" else (None,) * table.num_rows,
         text=table["text"].to_pylist(),
         answers=table["answers"].to_pylist(),
         picks=table["pick"].to_numpy(),
@@ -337,17 +357,13 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
 
 def pictures(table: pa.Table) -> Pictures:
     """Where the first picture of each row lies."""
+    file, offset, length, xxh3, kinds = _first_images(table, "file", "offset", "length", "xxh3", "format")
+    return Pictures(file.to_numpy(), offset.to_numpy(), length.to_numpy(), xxh3.to_numpy(), kinds.to_pylist())
+
+
+def _first_images(table: pa.Table, *names: str) -> list[pa.Array]:
+    """Columns of the first picture of each row, which is the mixture's."""
     images = table["images"].combine_chunks()
-    first = images.flatten().take(images.offsets.slice(0, len(images)).cast(pa.int64()) if images.offset == 0 else _offsets(images))
-    return Pictures(
-        file=first.field("file").to_numpy(),
-        offset=first.field("offset").to_numpy(),
-        length=first.field("length").to_numpy(),
-        xxh3=first.field("xxh3").to_numpy(),
-        format=first.field("format").to_pylist(),
-    )
-
-
-def _offsets(images: pa.ListArray) -> pa.Array:
     offsets = images.offsets.to_numpy()
-    return pa.array(offsets[:-1] - offsets[0])
+    first, every = pa.array(offsets[:-1] - offsets[0]), images.flatten()
+    return [every.field(name).take(first) for name in names]

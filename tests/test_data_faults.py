@@ -21,6 +21,7 @@ from rt2data.recipe import Recipe, read_recipe
 from rt2data.tfrecord.example import decode_example, encode_example
 from rt2data.tfrecord.framing import frame, scan
 from rt2data.tfrecord.reading import read_records
+from rt2data.verify import verify
 from tests.bench.generate import STEPS, write_corpus, write_log
 
 EPISODES, PICTURES = 10, 30
@@ -151,14 +152,15 @@ def test_a_number_that_is_none_is_never_tokenized(place: Path, value: float, pol
     assert np.isfinite(manifest.statistics["log"]["action"]["max"]).all()
 
 
-def test_a_wrong_number_of_action_values_names_the_episode(place: Path) -> None:
+def test_an_episode_with_a_wrong_number_of_action_values_costs_itself_alone(place: Path) -> None:
     def change(number: int, values: dict[str, Any]) -> None:
         if number == 2:
             values["steps/action"] = np.array(values["steps/action"], np.float32)[:-1]
 
     rewrite(place, change)
-    with pytest.raises(DataError, match="train-00000-000002"):
-        build(place)
+    manifest = build(place, "max_bad=50%")
+    assert lost(manifest, "log") == {"ragged_episode": STEPS}
+    assert rows(manifest, "log") == (EPISODES - 1) * STEPS
 
 
 def test_a_wrong_action_space_names_episode_and_step(place: Path) -> None:
@@ -166,19 +168,37 @@ def test_a_wrong_action_space_names_episode_and_step(place: Path) -> None:
         build(place, "robot.log.action_space=metaworld")
 
 
-def test_blank_instructions_are_rejects(place: Path) -> None:
+def test_blank_instructions_are_dropped_and_no_fault(place: Path) -> None:
+    """As in Bridge and DROID, where many episodes have no words."""
+
     def change(number: int, values: dict[str, Any]) -> None:
         if number < 2:
             values["steps/language_instruction"] = [b" "] * STEPS
 
     rewrite(place, change)
-    with pytest.raises(RejectLimitError, match="blank_instruction"):
-        build(place)
-    assert nothing_published(place)
-    manifest = build(place, allow_bad=True)
+    manifest = build(place)
     assert lost(manifest, "log") == {"blank_instruction": 2 * STEPS}
+    assert any(warn.code == "blank_dropped" for warn in manifest.plan.warnings)
+    with pytest.raises(RejectLimitError, match="80 of 400 rows of source log are faulty"):
+        build(place, "robot.log.blank_instruction=reject")
     kept = build_plainly(recipe(place, "robot.log.blank_instruction=keep"), Site(place / "kept"))
     assert not lost(kept, "log")
+    found = verify(place / "kept")
+    empty = sum(s.draws for s in kept.plan.sources if s.name == "log") * 2 // EPISODES
+    assert found.ok
+    assert f"{empty} examples of source log have an empty place in their prompt, where words belong" in found.notes
+
+
+def test_a_source_that_is_nearly_all_blank_is_refused(place: Path) -> None:
+    def change(number: int, values: dict[str, Any]) -> None:
+        if number:
+            values["steps/language_instruction"] = [b"..."] * STEPS
+
+    rewrite(place, change)
+    assert rows(build(place), "log") == STEPS
+    with pytest.raises(RejectLimitError, match=r"360 of 400 steps .* have no words, more than max_blank 0\.8") as caught:
+        build_plainly(recipe(place, "robot.log.max_blank=80%"), Site(place / "other"))
+    assert caught.value.code == 4
 
 
 def test_instructions_are_cleaned_as_questions_are(place: Path) -> None:

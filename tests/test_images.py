@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from pydantic import ValidationError
 
-from rt2data.images import ImageFault, ImageRule, Look, look, make_ready
+from rt2data.images import ImageFault, ImageRule, Look, Ready, look, make_ready, only_point
 
 RULE = ImageRule()
-KEEP = ImageRule(keep_png=True)
+AS_JPEG = ImageRule(png="jpeg")
 
 
 def scene(width: int = 64, height: int = 48) -> NDArray[np.uint8]:
@@ -99,11 +100,37 @@ def test_padding_and_short_trailers_may_follow_the_end(behind: bytes) -> None:
     assert make_ready(encoded("JPEG") + behind, RULE, decode=True).data is None
 
 
-def test_png_is_kept_where_asked(photographs: list[bytes]) -> None:
-    data = encoded("PNG", "RGBA")
-    assert make_ready(data, KEEP, decode=True).look == Look("png", 64, 48, 4)
-    assert make_ready(data, KEEP, decode=True).data is None
-    assert make_ready(photographs[0], KEEP, decode=True).data is None
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_png_is_kept_byte_for_byte_by_default(mode: str) -> None:
+    data = encoded("PNG", mode)
+    assert make_ready(data, RULE, decode=True) == Ready(Look("png", 64, 48, 1 if mode == "L" else 3))
+    assert make_ready(data, AS_JPEG, decode=True).conversion == "png_to_jpeg"
+
+
+@pytest.mark.parametrize(
+    ("mode", "conversion"), [("RGBA", "+alpha_on_white"), ("P", "+palette_to_rgb"), ("1", ""), ("I;16", "+sixteen_bit_to_eight")]
+)
+def test_png_that_loaders_read_differently_is_converted(mode: str, conversion: str) -> None:
+    out = io.BytesIO()
+    grey = Image.fromarray(scene()[:, :, 0].astype(np.uint16) * 256)
+    (grey if mode == "I;16" else Image.fromarray(scene()).convert(mode)).save(out, "PNG")
+    assert make_ready(out.getvalue(), RULE, decode=True).conversion == f"png_to_jpeg{conversion}"
+    assert only_point(out.getvalue(), decode=True).data is None
+
+
+def test_rgba_pixels_and_an_rgba_png_give_the_same_image() -> None:
+    layered = np.dstack([scene(), np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))])
+    out = io.BytesIO()
+    Image.fromarray(layered).save(out, "PNG")
+    raw, encoded_too = make_ready(layered, RULE, decode=False), make_ready(out.getvalue(), RULE, decode=False)
+    assert raw.data == encoded_too.data
+    assert (raw.conversion, encoded_too.conversion) == ("raw_to_jpeg+alpha_on_white", "png_to_jpeg+alpha_on_white")
+
+
+def test_the_old_name_of_the_setting_is_refused_with_the_new_one() -> None:
+    for old, new in ((True, "png: keep"), (False, "png: jpeg")):
+        with pytest.raises(ValidationError, match=new):
+            ImageRule.model_validate({"keep_png": old})
 
 
 # --- conversions ------------------------------------------------------------------------------------------------------------------
@@ -125,7 +152,7 @@ LOSSLESS_OR_NEAR: dict[str, tuple[str, str, dict[str, Any], str]] = {
 def test_other_kinds_become_jpeg_by_a_named_rule(name: str) -> None:
     kind, mode, options, conversion = LOSSLESS_OR_NEAR[name]
     data = encoded(kind, mode, **options)
-    ready = make_ready(data, ImageRule(quality=100), decode=True)
+    ready = make_ready(data, ImageRule(quality=100, png="jpeg"), decode=True)
     grey = mode in ("L", "1")
     assert ready.conversion == conversion
     assert ready.look == Look("jpeg", 64, 48, 1 if grey else 3)
@@ -133,7 +160,7 @@ def test_other_kinds_become_jpeg_by_a_named_rule(name: str) -> None:
     assert look(ready.data) == ready.look
     wanted = np.asarray(Image.open(io.BytesIO(data)).convert("L" if grey else "RGB")).astype(int)
     assert np.abs(decoded(ready.data).astype(int) - wanted).max() <= 8
-    assert make_ready(data, ImageRule(quality=100), decode=True).data == ready.data
+    assert make_ready(data, ImageRule(quality=100, png="jpeg"), decode=True).data == ready.data
     assert not Image.open(io.BytesIO(ready.data)).getexif()
 
 
@@ -142,7 +169,7 @@ def test_other_kinds_become_jpeg_by_a_named_rule(name: str) -> None:
 def test_exif_orientation_is_undone(kind: str, orientation: int) -> None:
     data = encoded(kind, exif=exif(orientation), quality=95)
     assert look(data).orientation == orientation
-    ready = make_ready(data, KEEP, decode=False)
+    ready = make_ready(data, RULE, decode=False)
     wanted = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     assert ready.conversion is not None
     assert ready.conversion.endswith("exif_upright")
@@ -188,7 +215,7 @@ def test_an_animation_gives_its_first_frame() -> None:
     for kind in ("GIF", "WEBP", "PNG"):
         out = io.BytesIO()
         frames[0].save(out, kind, save_all=True, append_images=frames[1:])
-        red, _, blue = decoded(make_ready(out.getvalue(), RULE, decode=True).data)[10, 10].tolist()
+        red, _, blue = decoded(make_ready(out.getvalue(), AS_JPEG, decode=True).data)[10, 10].tolist()
         assert red > 240
         assert blue < 15
 
@@ -206,7 +233,7 @@ def test_pixels_become_jpeg(channels: int) -> None:
     [
         (np.zeros((4, 4, 3), np.float32), "bad_pixels"),
         (np.zeros((4, 4), np.uint8), "bad_pixels"),
-        (np.zeros((4, 4, 4), np.uint8), "bad_pixels"),
+        (np.zeros((4, 4, 2), np.uint8), "bad_pixels"),
         (np.zeros((0, 4, 3), np.uint8), "zero_size"),
         (np.zeros((1, 70_000, 1), np.uint8), "too_many_pixels"),
         (np.zeros((100, 101, 1), np.uint8), "too_many_pixels"),
@@ -244,7 +271,7 @@ def test_causes_are_joined() -> None:
     assert make_ready(encoded("JPEG", exif=exif(6)), rule, decode=True).conversion == "exif_upright+resized"
     assert make_ready(encoded("JPEG", "CMYK", exif=exif(3)), rule, decode=True).conversion == "cmyk_to_rgb+exif_upright+resized"
     assert make_ready(scene(), rule, decode=True).conversion == "raw_to_jpeg+resized"
-    assert make_ready(encoded("PNG"), ImageRule(resize=32, keep_png=True), decode=True).conversion == "png_to_jpeg+resized"
+    assert make_ready(encoded("PNG"), rule, decode=True).conversion == "png_to_jpeg+resized"
 
 
 # --- refused ----------------------------------------------------------------------------------------------------------------------
@@ -358,7 +385,7 @@ def test_damage_to_real_photographs_is_found(photographs: list[bytes]) -> None:
 def test_a_flipped_bit_in_a_png_is_found_by_its_checksum() -> None:
     data = bytearray(encoded("PNG"))
     data[data.index(b"IDAT") + 40] ^= 1
-    assert reason(bytes(data), KEEP) == "corrupt_image"
+    assert reason(bytes(data), AS_JPEG) == "corrupt_image"
     assert reason(bytes(data)) == "corrupt_image"
 
 
@@ -374,10 +401,10 @@ make_ready(Path(sys.argv[1]).read_bytes(), ImageRule(), True)  # warm
 for path in map(Path, sys.argv[2:]):
     data = path.read_bytes()
     before = peak()
-    for keep in (False, True):
+    for png in ("jpeg", "keep"):
         start = time.perf_counter()
         try:
-            make_ready(data, ImageRule(keep_png=keep), True)
+            make_ready(data, ImageRule(png=png), True)
             word = "let_in"
         except ImageFault as fault:
             word = fault.reason
@@ -445,7 +472,7 @@ def test_bombs_are_refused_in_50_ms_and_50_mb(tmp_path: Path) -> None:
 
 def test_an_honest_profile_is_no_bomb() -> None:
     profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(np.random.default_rng(0).bytes(500_000)))
-    assert make_ready(png(8, 8, pixels=bytes(8 * 25), extra=profile), KEEP, decode=False).data is None
+    assert make_ready(png(8, 8, pixels=bytes(8 * 25), extra=profile), RULE, decode=False).data is None
 
 
 # --- any bytes --------------------------------------------------------------------------------------------------------------------

@@ -202,8 +202,8 @@ def test_an_unknown_path_says_what_was_looked_for(tmp_path: Path) -> None:
     assert all(name in caught.value.do for name in KINDS)
     with pytest.raises(UsageError, match="nothing is there"):
         recognise(tmp_path / "nowhere")
-    for name in ("notes.txt", "other.json"):
-        with pytest.raises(UsageError, match="nothing known"):
+    for name, words in (("notes.txt", "nothing known"), ("other.json", "a JSON file: an object with the keys annotations")):
+        with pytest.raises(UsageError, match=words):
             recognise(tmp_path / name)
 
 
@@ -235,7 +235,8 @@ def test_pairs_are_made_by_name() -> None:
         ("2017", "source_2017"),
         ("longest", "longest_set"),
         ("", "source"),
-        ("x" * 90, "x" * 32),
+        ("x" * 90, "x" * 64),
+        ("nyu_franka_play_dataset_converted_externally_to_rlds",) * 2,
         ("../..", "source"),
     ],
 )

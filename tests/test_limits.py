@@ -23,6 +23,8 @@ from rt2data.plan import shard_count
         ("tfds", 10_000, 10_000 * 256_000_000, ["10,016 files in one folder"]),
         ("webdataset", 10_000, 10_000 * 256_000_000, ["20,016 files in one folder", "10,000 shards: Energon"]),
         ("tfds", 2, 12_000_000_000, ["shards of about 6.0 GB"]),
+        ("webdataset", 1, 8_000_000, ["one shard: at most 1 reader of webdataset"]),
+        ("parquet", 1, 8_000_000, []),
     ],
 )
 def test_what_is_said(form: str, shards: int, size: int, words: list[str]) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from collections.abc import Sequence
@@ -147,3 +148,20 @@ def test_the_pipeline_of_the_wheel_runs(installed: Path, tmp_path: Path) -> None
     ).stdout.strip()
     run(installed / "python", Path(folder) / "build_mixture.py", "--recipe", "demo/mixture.yaml", "--out", "out", folder=tmp_path)
     run(installed / "rt2data", "verify", "out", folder=tmp_path)
+
+
+def test_every_declared_python_is_tested() -> None:
+    """The oldest with the lowest versions of what is needed, the others where they are installed; CI does both."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = "Programming Language :: Python :: "
+    declared = [each.removeprefix(named) for each in project["classifiers"] if each.startswith(named)]
+    oldest = project["requires-python"].removeprefix(">=")
+    made = (ROOT / "Makefile").read_text()
+    others = next(line.partition("?=")[2].split() for line in made.splitlines() if line.startswith("PYTHONS ?="))
+    assert declared == [oldest, *others]
+    assert {"make test-lowest", "make test-pythons"} <= set((ROOT / ".ci" / "run").read_text().splitlines())
+
+
+def test_a_python_that_is_missing_is_told() -> None:
+    found = subprocess.run([ROOT / "tests" / "environments.sh", "3.99"], capture_output=True, text=True, check=True)
+    assert found.stdout == "Python 3.99 is not installed: its tests are passed over\n"

@@ -216,7 +216,7 @@ def test_steps_are_those_of_tfds(built: Built, tfds_steps: dict[str, dict[str, A
         assert record.action_mask == [True] * 7
         assert (record.episode, record.step) == (row_of(record)[:-7], int(row_of(record)[-6:]))
         assert record.group == record.episode
-        assert (record.action_space, record.codec, record.answers) == ("widowx_bridge", "rt2/1", [])
+        assert (record.action_space, record.codec, record.answers) == ("widowx_bridge", "rt2/2", [])
 
 
 def test_questions_are_those_of_the_files(built: Built, asked: dict[str, dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.cli.init import init, starter
-from rt2data.errors import OutputError, RtError, UsageError
+from rt2data.errors import RtError, UsageError
 from rt2data.paths import PathStr
 from rt2data.recipe import Recipe, RecipeError, canonical, from_canonical, parse_recipe, read_recipe, recipe_model
 from rt2data.recipe.document import MAX_BYTES, parse
@@ -174,7 +174,6 @@ def test_paths(monkeypatch: pytest.MonkeyPatch) -> None:
         "~a": "/recipes/~a",
         "'${HOME}/a'": "/home/me/a",
         "'${RT2DATA_LOGS}/a'": "/big/logs/a",
-        "gs://bucket/a": "gs://bucket/a",
         "$HOME/a": "/recipes/$HOME/a",
     }.items():
         assert read(PLAIN.replace("path: logs", f"path: {written}")).robot["arm"].path == meant  # type: ignore[attr-defined]
@@ -250,8 +249,8 @@ ONE_MISTAKE = {
     "tokenizer without path": (with_line(2, "tokenizer: {kind: hf}"), "2:12 tokenizer: hf needs the path of its file"),
     "byte with path": (with_line(2, "tokenizer: {kind: byte, path: x}"), "2:12 tokenizer: byte is built in and takes no path"),
     "name": (
-        PLAIN.replace("arm:", "Arm-1:"),
-        "3:3 robot.Arm-1: the name must be a lower-case letter, then up to 31 lower-case letters, digits or _",
+        PLAIN.replace("arm:", "1-Arm:"),
+        "3:3 robot.1-Arm: the name must be a letter, then up to 63 letters, digits, _ or -",
     ),
     "variable": (
         PLAIN.replace("path: logs", "path: ${USER}/x"),
@@ -266,7 +265,11 @@ ONE_MISTAKE = {
     "012": (with_line(2, "seed: 012"), "2:7 seed: must be a whole number, got '012'"),
     "0x10": (with_line(2, "seed: 0x10"), "2:7 seed: must be a whole number, got '0x10'"),
     "1:30": (with_line(2, "seed: 1:30"), "2:7 seed: must be a whole number, got '1:30'"),
-    "no": (with_line(7, "    images: {keep_png: no}"), "7:24 robot.arm.images.keep_png: must be true or false, got 'no'"),
+    "no": (with_line(7, "    images: {png: no}"), "7:19 robot.arm.images.png: must be 'keep' or 'jpeg', got 'no'"),
+    "keep_png": (
+        with_line(7, "    images: {keep_png: false}"),
+        "7:13 robot.arm.images: keep_png is now png: write `png: jpeg` (PNG is kept by default)",
+    ),
     "true as a number": (with_line(2, "seed: true"), "2:7 seed: must be a whole number, got true"),
     # weights and shares
     "weight negative": (with_line(7, "    weight: -1"), "7:13 robot.arm.weight: must not be negative, got -1"),
@@ -341,7 +344,7 @@ ONE_MISTAKE = {
         "2:9: is not valid YAML: mapping values are not allowed here (quote text that holds a colon)",
     ),
     "control character": (with_line(2, "split: a\x07"), "2:9: has a character that is no text: '\\x07'"),
-    "empty": ("# nothing\n", "1:1: is empty: run rt2data init for a recipe to start from"),
+    "empty": ("# nothing\n", "1:1: is empty: start from the one that rt2data init writes"),
     "a list": ("- robot_frac: 1\n", "1:1: must be a mapping of settings, got a list"),
     "a word": ("hello", "1:1: must be a mapping of settings, got 'hello'"),
     "deep": ("robot: " + "[" * 40 + "]" * 40, "1:40 robot[0]: is nested deeper than 32 levels"),
@@ -397,7 +400,7 @@ def test_odd_values_cannot_steer_a_terminal(value: str) -> None:
 
 def test_long_values_are_shown_shortly() -> None:
     (line,) = mistakes(with_line(2, f"codec: {'x' * 10_000}"))
-    assert line == f"mixture.yaml:2:8 codec: must be 'rt2' or 'openvla', got '{'x' * 36}..."
+    assert line == f"mixture.yaml:2:8 codec: must be 'rt2', 'openvla' or 'rt1', got '{'x' * 36}..."
 
 
 @settings(max_examples=150, deadline=None)
@@ -514,7 +517,7 @@ trees = st.fixed_dictionaries(
         "seed": st.integers(0, 2**63 - 1),
         "max_bad": shares,
         "robot": st.dictionaries(
-            st.from_regex(r"\Ar[a-z0-9_]{0,31}\Z"),
+            st.from_regex(r"\Ar[a-z0-9_]{0,63}\Z"),
             st.fixed_dictionaries(
                 {
                     "kind": st.just("log"),
@@ -587,12 +590,12 @@ def test_init_writes_the_starter_once(tmp_path: Path) -> None:
     init(path)
     assert path.read_text() == starter()
     path.write_text("mine")
-    with pytest.raises(UsageError, match="exists -> choose another name, or replace it with --force"):
+    with pytest.raises(UsageError, match=r"already .* -> choose another name, or replace it with --force"):
         init(path)
     assert path.read_text() == "mine"
     init(path, force=True)
     assert path.read_text() == starter()
-    with pytest.raises(OutputError):
+    with pytest.raises(UsageError, match="no such folder"):
         init(tmp_path / "none" / "mixture.yaml")
 
 

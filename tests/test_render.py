@@ -51,6 +51,7 @@ def robot_rows(texts: Sequence[str], actions: Sequence[Sequence[int]], terminate
         keys=[f"k{i}" for i in range(n)],
         groups=["e"] * n,
         steps=np.arange(n, dtype=np.int32),
+        cameras=["front"] * n,
         text=texts,
         answers=[()] * n,
         picks=np.full(n, -1, np.int32),
@@ -65,7 +66,7 @@ def web_rows(texts: Sequence[str], answers: Sequence[Sequence[str]], picks: Sequ
     n = len(texts)
     empty = robot_rows(texts, [[0, 0, 0]] * n)
     picked = np.array(picks or [-1] * n, np.int32)
-    return dataclasses.replace(empty, source="web", kind="web", action=None, answers=answers, picks=picked)
+    return dataclasses.replace(empty, source="web", kind="web", cameras=[None] * n, action=None, answers=answers, picks=picked)
 
 
 def renderer(tokenizer: Tokenizer = BYTE, template: str = "rt2", token_map: TokenMap = "digits", **more: Any) -> Renderer:

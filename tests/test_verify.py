@@ -303,7 +303,7 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         ({"state": None}, "state has None numbers, its statistics 7"),
         ({"target": "1 2 3 4 5 6 7 8"}, "its target '1 2 3 4 5 6 7 8' is not its action_bins"),
         ({"prompt": "Q: something else A:"}, "its input_ids are not those of its prompt"),
-        ({"codec": "rt2/9"}, "codec is rt2/9, the plan says rt2/1"),
+        ({"codec": "rt2/9"}, "codec is rt2/9, the plan says rt2/2"),
         ({"split": "val"}, "split is val, the plan says train"),
         ({"kind": "web"}, "kind is web, the plan says robot"),
         ({"source": "nobody"}, "its source 'nobody' is not in the plan"),
@@ -325,7 +325,19 @@ def test_a_wrong_robot_record_is_named(out: Path, change: dict[str, Any], named:
     assert hits[0].where.startswith("example ") and hits[0].where.endswith(f", key {key}")
 
 
-def test_a_bin_off_by_one_is_named_though_it_is_within_tolerance(out: Path) -> None:
+def test_a_flipped_terminate_bin_is_named(out: Path) -> None:
+    def flip(found: list[dict[str, Any]]) -> None:
+        record = robot(found)["record"]
+        first, *rest = record["action_bins"]
+        record.update(action_bins=[1 - first, *rest])
+
+    rewrite(out, flip)
+    assert "action_bins are not those codec rt2 gives" in said(verify(out))
+
+
+def test_a_bin_off_by_one_is_named(out: Path) -> None:
+    """Half a bin is what centers allow."""
+
     def shift(found: list[dict[str, Any]]) -> None:
         record = robot(found)["record"]
         bins = record["action_bins"]
@@ -333,7 +345,7 @@ def test_a_bin_off_by_one_is_named_though_it_is_within_tolerance(out: Path) -> N
         record.update(action_bins=[*bins[:d], bins[d] + 1, *bins[d + 1 :]])
 
     rewrite(out, shift)
-    assert "action_bins are not those codec rt2 gives" in said(verify(out))
+    assert "beyond the codec's tolerance" in said(verify(out))
 
 
 def test_a_terminate_bin_that_contradicts_its_flag(out: Path) -> None:

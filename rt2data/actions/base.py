@@ -30,6 +30,9 @@ class Codec(ABC):
 
     `lo` and `hi` are the resolved bounds, one pair for each of D dimensions. Where they are equal the dimension is
     *held*: it has no range to speak of, is always the middle bin, and decodes to that one value. `notes` say so in words.
+    `minmax` are the dimensions bounded by their least and greatest value, because their quantiles coincide. A space's own
+    terminate dimension is written with one polarity, whatever its raw values: the lower of its two bins ends the task where
+    `terminates` is 0, the higher one where it is 1.
     """
 
     name: ClassVar[str]
@@ -45,6 +48,8 @@ class Codec(ABC):
     lo: tuple[float, ...]
     hi: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    minmax: tuple[int, ...] = ()
+    terminates: Literal[0, 1] = 0
 
     def __post_init__(self) -> None:
         if not len(self.lo) == len(self.hi) == len(self.space.dims):
@@ -122,7 +127,7 @@ class Codec(ABC):
 
     def _resolved(self, i: int) -> dict[str, Any]:
         dim = self.space.dims[i]
-        source = "q01q99" if dim.span is None else "spec"
+        source = "spec" if dim.span is not None else "minmax" if i in self.minmax else "q01q99"
         return {"name": dim.name, "lo": self.lo[i], "hi": self.hi[i], "source": source, "normalize": self.mask[i]}
 
     @classmethod
@@ -135,17 +140,24 @@ class Codec(ABC):
                 do="use the release of rt2data that wrote it",
             )
         try:
-            return cls(**cls._fields(found))
+            made = cls(**cls._fields(found))
+            if made.terminate != found["terminate"]:
+                raise ValueError(f"its terminate is {found['terminate']}, this release writes {made.terminate}")
         except (KeyError, TypeError, ValueError, ValidationError) as error:
-            raise DataError(f"not an action codec: {error}".splitlines()[0]) from None
+            do = "use the release of rt2data that wrote it"
+            raise DataError(f"not an action codec of this release: {error}".splitlines()[0], do=do) from None
+        return made
 
     @classmethod
     def _fields(cls, found: dict[str, Any]) -> dict[str, Any]:
+        ends = found["terminate"]
         return {
             "space": SPACE.validate_python(found["space"], strict=False),
             "lo": tuple(float(dim["lo"]) for dim in found["dims"]),
             "hi": tuple(float(dim["hi"]) for dim in found["dims"]),
             "notes": tuple(map(str, found["warnings"])),
+            "minmax": tuple(i for i, dim in enumerate(found["dims"]) if dim["source"] == "minmax"),
+            "terminates": int(ends is not None and ends["terminates"] > ends["continues"]),
         }
 
     @cached_property
@@ -174,6 +186,9 @@ class Codec(ABC):
         lo, hi = self.ends32
         whole = self.discrete
         sound[:, whole] = np.rint(np.clip(sound[:, whole], lo[whole], hi[whole]))
+        own = self.space.terminate
+        if own is not None:
+            sound[:, own] = lo[own] + np.argsort(self._levels)[(sound[:, own] - lo[own]).astype(np.intp)]
         return sound
 
     def _sound_bins(self, bins: I32) -> I32:
@@ -184,13 +199,22 @@ class Codec(ABC):
             raise ValueError(f"bins must lie in 0..{BINS - 1}, found {bins.min()} to {bins.max()}")
         return bins
 
-    def _ended(self, values: F64) -> Bools:
-        """bool[N]: what the terminate dimension of float64[N, D] says; never, where there is none."""
+    @cached_property
+    def _levels(self) -> F64:
+        """float64[n]: the raw values of the space's own terminate dimension, in the order of their bins."""
         own = self.space.terminate
-        if own is None:
-            return np.zeros(len(values), np.bool_)
-        ended: Bools = values[:, own] == self.space.dims[own].terminates
-        return ended
+        assert own is not None
+        dim = self.space.dims[own]
+        pair = np.array([dim.terminates, dim.continues], np.float64)
+        every = np.arange(self.lo[own], self.hi[own] + 1)
+        return np.concatenate([pair[::-1] if self.terminates else pair, every[~np.isin(every, pair)]])
+
+    def _raw_terminate(self, values: F64) -> F64:
+        """float64[N, D] with the terminate dimension as the space has it, of what `_sound` made."""
+        own = self.space.terminate
+        if own is not None:
+            values[:, own] = self._levels[(values[:, own] - self.lo[own]).astype(np.intp)]
+        return values
 
     def _with_rounding(self, error: F64) -> F64:
         """An error made with exact numbers, and what float32 and OpenVLA's 1e-8 add; none where the value is exact."""

@@ -39,8 +39,9 @@ class OpenVLA(Codec):
     `predict_action` does. The bin is OpenVLA's d - 1, so its token is id vocab_size - 1 - bin. Bin 255 decodes as 254 does.
 
     Dimensions bounded by [-1, 1], and a gripper bounded by [0, 1], are encoded as they are. There is no terminate token.
-    Two differences, on purpose: a dimension whose quantiles coincide is held at their value, where OpenVLA sends its noise
-    to -1 and 1 unless minimum and maximum coincide too; and a gripper that never moves stays what it is, not 0.
+    Two differences, on purpose: a dimension whose quantiles coincide is held at their value, or bounded by its least and
+    greatest value if it has few, where OpenVLA sends its noise to -1 and 1 unless minimum and maximum coincide too; and a
+    gripper that never moves stays what it is, not 0.
     """
 
     name: ClassVar[str] = "openvla"
@@ -83,7 +84,8 @@ class OpenVLA(Codec):
         lo, hi = np.array(self.lo), np.array(self.hi)
         values = np.where(self.mask, 0.5 * (centers + 1) * (hi - lo) + lo, centers)
         values[:, self.discrete] = np.rint(values[:, self.discrete])
-        return values, self._ended(values)
+        values = self._raw_terminate(values)
+        return values, self.space.ended(values)
 
     def _normalise(self, values: F32) -> F32:
         lo, _ = self.ends32

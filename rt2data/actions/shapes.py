@@ -18,10 +18,19 @@ def octo_statistics(action: DimStats, state: DimStats | None, trajectories: int)
     return found | {"num_transitions": action.count, "num_trajectories": trajectories}
 
 
+OPENPI_ABOUT = (
+    "Statistics of single steps, as the actions are written. openpi takes its own over action chunks, after its transforms, so"
+    " these fit only where no transform changes a number (no delta actions, no other gripper, no other order). Even then openpi"
+    " counts the steps that pad the ends of episodes, and its figures differ a little. Otherwise run openpi's"
+    " scripts/compute_norm_stats.py."
+)
+
+
 def openpi_norm_stats(action: DimStats, state: DimStats | None) -> dict[str, Any]:
-    """A norm_stats.json. openpi takes statistics after its own transforms: where those make deltas, compute them there."""
+    """A norm_stats.json; `about` says what it fits, which openpi passes over."""
     parts = {"actions": action} | ({"state": state} if state else {})
-    return {"norm_stats": {name: _picked(part, "mean", "std", "q01", "q99") for name, part in sorted(parts.items())}}
+    picked = {name: _picked(part, "mean", "std", "q01", "q99") for name, part in sorted(parts.items())}
+    return {"about": OPENPI_ABOUT, "norm_stats": picked}
 
 
 def lerobot_stats(action: DimStats, state: DimStats | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,20 @@ MAX_DIMS = 1024
 MAX_BYTES = 1 << 20  # of a TOML file
 
 
+ControlMode = Literal[
+    "delta_eef", "absolute_eef", "velocity_eef", "delta_joint", "absolute_joint", "velocity_joint", "velocity_body"
+]
+Rotation = Literal["rpy", "axis_angle", "quaternion", "r6"]
+GripperMode = Literal["absolute", "relative", "effort"]
+
+
 @dataclass(frozen=True, slots=True)
 class ActionSpace:
     """The numbers of one robot's action, in order, and how often and in which frame they are given.
+
+    `control_mode` is what they command, the gripper and terminate aside: of the end effector x, y, z and then a rotation, as
+    `rotation` has it, or the joints in order. `gripper_mode` is whether a gripper's number is where it goes, a change, or a force.
+    None of the three is guessed: what a space does not say is not known.
 
     A space of any size has no `dims` but one pattern, `each`, until `sized` repeats it. Raises ValueError for what
     contradicts itself.
@@ -42,6 +53,9 @@ class ActionSpace:
     source: Words = ""
     control_hz: Annotated[float, Field(gt=0)] | None = None
     frame: Words = ""
+    control_mode: ControlMode | None = None
+    rotation: Rotation | None = None
+    gripper_mode: GripperMode | None = None
 
     def __post_init__(self) -> None:
         if bool(self.dims) == (self.each is not None):
@@ -53,6 +67,8 @@ class ActionSpace:
             raise ValueError(f"two dimensions have the same name: {', '.join(twice)}")
         if sum(dim.grips for dim in self.dims) > 1 or sum(dim.ends for dim in self.dims) > 1:
             raise ValueError("only one dimension can say open and closed, and only one terminates and continues")
+        if self.gripper_mode and self.gripper is None:
+            raise ValueError("gripper_mode is given, but no dimension says open and closed")
 
     @property
     def size(self) -> int | None:
@@ -90,6 +106,18 @@ class ActionSpace:
             return self
         dims = tuple(replace(self.each, name=f"{self.each.name}_{i}") for i in range(n))
         return replace(self, dims=dims, each=None)
+
+    def ended(self, actions: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """bool[N]: which of the actions [N, D] end the task, by the space's own terminate dimension as codecs round it.
+
+        None, where the space has no such dimension.
+        """
+        own = self.terminate
+        if own is None:
+            return np.zeros(len(actions), np.bool_)
+        dim = self.dims[own]
+        found: NDArray[np.bool_] = np.rint(np.clip(actions[:, own], *(dim.span or (None, None)))) == dim.terminates
+        return found
 
     def check(self, actions: F32) -> NDArray[np.intp]:
         """Positions of the rows of f32[N, D] that hold NaN or Inf. Raises ValueError for another shape."""

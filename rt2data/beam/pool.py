@@ -253,7 +253,9 @@ def _lost(order: Any, error: Exception) -> InternalError:
     """What is told of an order that no worker could carry out."""
     label = getattr(order, "label", repr(order))
     if isinstance(error, EOFError | ConnectionError):
-        return InternalError(f"the worker died {ATTEMPTS} times on one work order", label, "is the machine out of memory?")
+        return InternalError(
+            f"the worker died {ATTEMPTS} times on one work order", label, "the machine may be short of memory: use fewer --workers"
+        )
     return InternalError(f"no worker can be started: {error}", label, "look at `ulimit -a`, or run with --workers 0")
 
 

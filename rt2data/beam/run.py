@@ -26,10 +26,18 @@ def _deaf(result: Any) -> None:
     """Nobody watches."""
 
 
-def build_locally(recipe: Recipe, site: Site, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Manifest:
-    """Build a mixture on this machine. Raises the errors of rt2data.errors as they were raised."""
+def build_locally(
+    recipe: Recipe,
+    site: Site,
+    pool: Pool,
+    on_result: Listener = _deaf,
+    allow_bad: bool = False,
+    before: Callable[[list[Preparation]], None] = _deaf,
+) -> Manifest:
+    """Build a mixture on this machine; `before` may refuse before anything is read. Raises errors as they were raised."""
     prepared = preparations(recipe, recipe.store_folder.absolute(), on_result)
     with site.held(), prepared as todo, local_run(pool, on_result) as run:
+        before(todo)
         build_of(run, recipe, site, todo, allow_bad)
     return read_manifest(site.out)
 

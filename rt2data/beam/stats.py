@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.run import prepare_anywhere, run_anywhere
-from rt2data.publish import output_errors, write_whole
+from rt2data.publish import output_errors, require_writable, write_whole
 from rt2data.stats.find import Question, find_subject
 from rt2data.stats.orders import Order, carry_out
 from rt2data.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_laid, gather_second
 from rt2data.stats.subject import Subject
-from rt2data.stats.sums import Sum
+from rt2data.tally.sums import Sum
 
 READ, SUM, LOOK = 0, 1, 2
 """Stages."""
@@ -101,13 +101,21 @@ def wire_stats(pipeline: Any, subject: Subject, out: Path, run: str | None = Non
     return here("Conclude", _Conclude(subject, str(out)), (laid, first, second) | "All" >> beam.Flatten())
 
 
-def stats_anywhere(question: Question, out: Path, arguments: Sequence[str]) -> None:
+MARK = b'"tool_version"'
+"""Stands at the start of all statistics."""
+
+
+def stats_anywhere(question: Question, out: Path, arguments: Sequence[str], force: bool = False) -> None:
     """Take statistics with the runner that Beam's own options name, and wait for it. Raises what fails here as it was raised.
+
+    Earlier statistics at `out` are replaced, any other file only with `force`.
 
     The rows of a mixture lie in a folder beside the output meanwhile, where every worker sees them.
     """
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(out, mark=MARK, force=force)
+    with output_errors(out):
         scratch = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
     with scratch as folder:
         subject = find_subject(question, Path(folder), lambda recipe: prepare_anywhere(recipe, arguments))

@@ -10,13 +10,15 @@ import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work, workers_wanted
 from rt2data.build import Site
-from rt2data.cli.console import say_json, size, talk
+from rt2data.cli.console import insist, say_json, size, talk
 from rt2data.cli.outlook import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
-from rt2data.errors import OutputError, UsageError
+from rt2data.errors import OutputError, UsageError, command
+from rt2data.foresight.space import require_store_space
 from rt2data.formats.base import make_format
 from rt2data.manifest import Manifest
 from rt2data.once import how_to_read
+from rt2data.plan import Plan
 from rt2data.recipe import Recipe, read_recipe
 
 
@@ -33,8 +35,8 @@ class Asked:
     quiet: bool
 
     def read(self) -> Recipe:
-        """The recipe with the command line's overrides."""
-        return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac)
+        """The recipe with the command line's overrides, checked against the data it names."""
+        return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac, check=True)
 
     @property
     def worker_count(self) -> int:
@@ -54,9 +56,9 @@ def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool
     with asked.workers_at_work() as pool, quiet_libraries():
         from rt2data.beam.run import build_locally
 
-        manifest = build_locally(recipe, site, pool, progress, allow_bad)
+        manifest = build_locally(recipe, site, pool, progress, allow_bad, lambda todo: require_store_space(recipe, todo))
     if asked.as_json:
-        say_json({"out": str(site.out)} | _figures(manifest))
+        say_json({"out": str(site.out)} | _figures(manifest) | {"warnings": msgspec.to_builtins(manifest.plan.warnings)})
     else:
         _tell(manifest, site.out, built=progress.plan is not None)
 
@@ -87,8 +89,17 @@ def _tell(manifest: Manifest, out: Path, built: bool) -> None:
     show_plan(manifest.plan)
     for name, lost in manifest.rejects.items():
         for entry in lost:
-            talk(f"left out of {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
+            talk(f"dropped from {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
     shape = f"{len(manifest.shards)} shards of {size(manifest.bytes / len(manifest.shards))}"
     reading = how_to_read(make_format(manifest.plan.format), out, manifest)
     print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
-    print(f"check it:  rt2data verify {out}\nread it:   {reading.call}")
+    print(f"check it:  {command('verify', out)}\nread it:   {reading.call}")
+    _look_first(manifest.plan, out)
+
+
+def _look_first(plan: Plan, out: Path) -> None:
+    """The last line of a build with something wrong, as far as its plan tells; statistics are not taken again for that."""
+    counts = [(sum(warn.level == level for warn in plan.warnings), level) for level in ("error", "warning")]
+    said = [f"{count} {level}{'' if count == 1 else 's'}" for count, level in counts if count]
+    if said:
+        insist(f"{' and '.join(said)} above; look before you train: {command('stats', out)}")

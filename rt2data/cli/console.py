@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from rt2data.cli.verbosity import verbosity
 from rt2data.errors import RtError
+from rt2data.text.clean import one_line
+from rt2data.warn import Warn, worst_first
 
 
 def talk(message: str) -> None:
-    """A line for people, on stderr."""
+    """A line for people, on stderr; not with -q."""
+    if not verbosity.quiet:
+        insist(message)
+
+
+def insist(message: str) -> None:
+    """A line for people that -q does not silence: a warning, a failure."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
+
+
+def tell(warnings: Iterable[Warn], to: TextIO | None = None) -> None:
+    """Everything worth a look, worst first, a line each, in every command alike. On stderr, unless warnings were asked for."""
+    for warn in worst_first(warnings):
+        (to or sys.stderr).write(one_line(str(warn), 600) + "\n")
+    (to or sys.stderr).flush()
 
 
 def say_json(value: Any) -> None:
     """Data for programs, on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, sort_keys=False) + "\n")
-
-
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> None:
-    """An aligned table on stdout; the first `left` columns are words, the others numbers. Never cut where there is no terminal.
-
-    A cell that is a Text keeps its style, which shows on a terminal.
-    """
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, name in enumerate(columns):
-        drawn.add_column(name, justify="left" if number < left else "right", no_wrap=number >= left)
-    for row in rows:
-        drawn.add_row(*(value if isinstance(value, Text) else Text(plain(value)) for value in row))
-    console.print(drawn)
 
 
 def plain(value: object) -> str:
@@ -61,6 +59,6 @@ def size(count: float) -> str:
 def report_failure(error: RtError, as_json: bool) -> None:
     """One line of what, where and what to do; for programs the same as JSON on stdout."""
     for line in getattr(error, "lines", (str(error),)):
-        talk(f"rt2data: {plain(line)}")
+        insist(f"rt2data: {plain(line)}")
     if as_json:
         say_json({"error": type(error).__name__, "code": error.code, "what": error.what, "where": error.where, "do": error.do})

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.tables import table
 from rt2data.compare import Difference, compare
 from rt2data.compare.model import Change, Common, Keys, Moved, Shift
 from rt2data.errors import DataError
@@ -66,7 +67,7 @@ def verdict(found: Difference) -> str:
 def _changes(title: str, found: Sequence[Change]) -> None:
     if found:
         print()
-        table("", (title, "before", "after"), [(one_line(each.path, 60), *_values(each)) for each in found[:SHOWN]], left=3)
+        table((title, "before", "after"), [(one_line(each.path, 200), *_values(each)) for each in found[:SHOWN]], left=3)
         if len(found) > SHOWN:
             print(f"and {len(found) - SHOWN:,} more: --json gives all")
 
@@ -94,7 +95,7 @@ def _keys(found: Difference) -> None:
     rows = [(one_line(name), one_line("; ".join(_named(keys)), 80), *counts(keys)) for name, keys in parts if not keys.equal]
     if rows:
         print()
-        table("", ("of", "first", "same", "added", "removed", "changed"), rows, left=2)
+        table(("of", "first", "same", "added", "removed", "changed"), rows, left=2, drop=("first", "same"))
 
 
 def counts(keys: Keys) -> tuple[str, str, str, str]:
@@ -120,8 +121,18 @@ def _examples(found: Common | None) -> None:
 def _shifts(found: Sequence[Shift]) -> None:
     if found:
         print("\nmoved, in units of the pooled std:")
-        columns = ("dimension", "mean before", "after", "std before", "after", "mean moved", "q01 moved", "q99 moved")
-        table("", columns, [_shift(shift) for shift in found[:SHOWN]], left=1)
+        columns = (
+            "dimension",
+            "mean before",
+            "mean after",
+            "std before",
+            "std after",
+            "mean moved",
+            "q01 moved",
+            "q99 moved",
+        )
+        drop = ("std before", "std after", "mean before", "mean after", "q01 moved", "q99 moved")
+        table(columns, [_shift(shift) for shift in found[:SHOWN]], drop=drop)
         if len(found) > SHOWN:
             print(f"and {len(found) - SHOWN:,} more dimensions: --json gives all")
 
@@ -129,15 +140,15 @@ def _shifts(found: Sequence[Shift]) -> None:
 def _shift(shift: Shift) -> tuple[str | Text, ...]:
     figures = [shift.before["mean"], shift.after["mean"], shift.before["std"], shift.after["std"]]
     moves = [_move(move) for move in (shift.mean_moved, shift.q01_moved, shift.q99_moved)]
-    name = one_line(f"{shift.source} {shift.split} {shift.of} {shift.dimension}", 60)
+    name = one_line(f"{shift.source} {shift.split} {shift.of} {shift.dimension}", 300)
     return name, *(f"{figure:.4g}" for figure in figures), *moves
 
 
 def _moves(found: Sequence[Moved]) -> None:
     if found:
         print()
-        rows = [(one_line(m.path, 90), f"{m.before:.6g}", f"{m.after:.6g}", f"{m.share:.1%}") for m in found[:SHOWN]]
-        table("", ("number", "before", "after", "moved by"), rows)
+        rows = [(one_line(m.path, 200), f"{m.before:.6g}", f"{m.after:.6g}", f"{m.share:.1%}") for m in found[:SHOWN]]
+        table(("number", "before", "after", "moved by"), rows)
         if len(found) > SHOWN:
             print(f"and {len(found) - SHOWN:,} more numbers: --json gives all")
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 
-from rt2data.cli.console import talk
-from rt2data.errors import OutputError, UsageError
+from rt2data.cli.console import say_json, talk
+from rt2data.errors import command
+from rt2data.publish import require_writable, write_whole
 from rt2data.resources import schemas
 
+SCHEMA = "recipe.schema.json"
 _STARTER = """\
 # yaml-language-server: $schema={schema}
 # What to mix, and how. See it before it is built:  rt2data plan {name}
@@ -24,12 +27,12 @@ weighting: rows           # rows: weight x number of rows, as in the Open X mixt
 
 tokenizer: byte           # byte, or the path of a tokenizer.json or .model; never downloaded
 template: rt2             # how instructions and questions become prompts: rt2 or openvla
-codec: rt2                # how actions become words: rt2 or openvla
+codec: rt2                # how actions become words: rt2, openvla, or rt1 (rt2 decoded as RT-1 does)
 max_tokens: null          # refuse longer examples (nothing is ever cut); null: no limit
 
 shards: {{bytes: 256MB, format: webdataset}}
                           # materialize: once writes each row once, by source, and repeats as weights (webdataset, mds)
-store: null               # folder of prepared sources; null: $RT2DATA_STORE or ~/.cache/rt2data/store
+store: null               # folder of prepared sources; null: $RT2DATA_STORE, or rt2data/store in the user's cache
 max_bad: 2%               # faulty rows allowed in a source; with more of them nothing is published
 max_epochs: null          # refuse to repeat any source more often than this
 
@@ -72,17 +75,20 @@ def starter(
     """A recipe of one robot log and one VQA corpus, in YAML, with every choice explained. Valid as it stands."""
     paths = {"path": path, "questions": questions, "annotations": annotations, "image_dir": image_dir}
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in paths.items()}
-    schema = (schemas() / "recipe.schema.json").as_uri()
-    return _STARTER.format(name=name, schema=schema, robot=robot, action_space=action_space, web=web, **quoted)
+    return _STARTER.format(name=quote(name), schema=SCHEMA, robot=robot, action_space=action_space, web=web, **quoted)
 
 
-def init(path: Path, force: bool = False) -> None:
-    """Write the starter recipe and say what comes next. Raises UsageError where the file exists and `force` is not given."""
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(starter(name=path.name))
-    except FileExistsError:
-        raise UsageError(f"{path} exists", do="choose another name, or replace it with --force") from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}", do="choose another place") from None
-    talk(f"wrote {path}: put your paths in it, then run rt2data plan {path}")
+def init(path: Path, force: bool = False, as_json: bool = False) -> None:
+    """Write the starter recipe, and its schema beside it for editors; say what comes next.
+
+    The recipe names the schema by a relative path, so that both can be moved or committed together. Raises UsageError where the
+    file exists and `force` is not given, OutputError where it cannot be written.
+    """
+    require_writable(path, force=force)
+    write_whole(path, starter(name=path.name).encode())
+    schema = path.with_name(SCHEMA)
+    if force or not schema.exists():
+        write_whole(schema, (schemas() / SCHEMA).read_bytes())
+    if as_json:
+        say_json({"recipe": str(path), "schema": str(schema)})
+    talk(f"wrote {path}: put your paths in it, then run {command('plan', path)}")

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt2data.cli.console import say_json, size, table, talk
+from rt2data.cli.console import say_json, size, talk
+from rt2data.cli.tables import table
 from rt2data.inspection import Sight, recognise
 from rt2data.publish import require_writable, write_whole
 from rt2data.text.clean import one_line
@@ -15,11 +16,11 @@ WIDE = 100
 """Characters that a list may take on one line."""
 
 
-def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool) -> None:
+def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool, force: bool = False) -> None:
     """Say what is there; draw a contact sheet; or print the fragment of a recipe that would read it."""
     seen = recognise(path)
     if png is not None:
-        _draw(seen, png, tiles)
+        _draw(seen, png, tiles, force)
     if as_json:
         extra = {"suggestion": seen.suggestion()} if suggest else {}
         say_json({"kind": seen.kind, "path": str(path)} | {"facts": seen.facts()} | extra)
@@ -30,10 +31,10 @@ def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bo
         show({key: value for key, value in seen.facts().items() if key != "kind"})
 
 
-def _draw(seen: Sight, png: Path, tiles: int) -> None:
-    from rt2data.report.contact_sheet import contact_sheet
+def _draw(seen: Sight, png: Path, tiles: int, force: bool) -> None:
+    from rt2data.report.contact_sheet import MARK, contact_sheet
 
-    require_writable(png, seen.path)
+    require_writable(png, seen.path, mark=MARK, force=force)
     found = seen.tiles(tiles)
     write_whole(png, contact_sheet(found, title=f"{seen.kind}  {seen.path}"))
     talk(f"{len(found)} pictures in {png}")
@@ -58,19 +59,17 @@ def show(facts: Mapping[str, Any], indent: int = 0) -> None:
 
 
 def _table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Columns in the order in which they first appear; columns without any value are left out."""
+    """Words, then numbers, in the order in which they first appear; columns without any value are dropped, and on a narrow
+    terminal the last ones: facts come in the order of their weight.
+    """
     columns = [
         name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) not in (None, "") for row in rows)
     ]
     words = [name for name in columns if all(isinstance(row.get(name), str | None) for row in rows)]
     ordered = [*words, *(name for name in columns if name not in words)]
     print()
-    table(
-        "",
-        ordered,
-        [[shown(name, row.get(name)) for name in ordered] for row in rows],
-        left=len(words),
-    )
+    least_first = [name for name in reversed(columns) if name != columns[0]]
+    table(ordered, [[shown(name, row.get(name)) for name in ordered] for row in rows], left=len(words), drop=least_first)
     print()
 
 
@@ -84,7 +83,7 @@ def _list(indent: int, key: str, values: Sequence[str]) -> None:
 
 
 def _line(indent: int, key: str, value: str) -> None:
-    label = one_line(key, 60)
+    label = one_line(key, 100)
     print(f"{' ' * indent}{label:<{max(18 - indent, len(label) + 1)}} {value}".rstrip())
 
 

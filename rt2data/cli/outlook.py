@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rt2data.cli.console import number, plain, size, table, talk
+from rt2data.cli.console import number, size, talk, tell
+from rt2data.cli.tables import table
 from rt2data.foresight.canary import Canary, Forecast
 from rt2data.foresight.cost import CloudCost
 from rt2data.foresight.outlook import Outlook, exact
@@ -26,6 +27,20 @@ COLUMNS = (
     "image",
     "record",
 )
+DROP = (
+    "record",
+    "image",
+    "repeats",
+    "weight",
+    "unseen",
+    "side",
+    "episodes/images",
+    "epochs",
+    "share",
+    "draws",
+    "rows",
+)
+"""Columns that a narrow terminal does without, first to last."""
 
 
 def show_plan(plan: Plan) -> None:
@@ -35,7 +50,7 @@ def show_plan(plan: Plan) -> None:
 
 def show_outlook(found: Outlook) -> None:
     """The plan as a table: source, size, weight, share, draws, epochs, unseen, bytes; then all of it together."""
-    table("", COLUMNS, [_row(found, source) for source in found.sources], left=2)
+    table(COLUMNS, [_row(found, source) for source in found.sources], left=2, drop=DROP)
     print(_sum(found))
     if found.parts:
         print(_once(found))
@@ -43,8 +58,7 @@ def show_outlook(found: Outlook) -> None:
         print(line)
     for name, estimate in found.estimates.items():
         talk(f"{name}: {_sample(estimate)}")
-    for warning in found.warnings:
-        talk(plain(warning))
+    tell(found.warnings)
 
 
 def _row(found: Outlook, source: SourcePlan) -> tuple[str, ...]:

@@ -12,12 +12,16 @@ from rt2data.cli.build import Asked
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.outlook import show_outlook
 from rt2data.cli.progress import Progress, quiet_libraries
+from rt2data.disk import space_warnings
+from rt2data.errors import command
 from rt2data.foresight.canary import Clock, fly, parse_amount
 from rt2data.foresight.cost import cloud_cost
 from rt2data.foresight.labour import labour_of
 from rt2data.foresight.outlook import Outlook, exact, known_sources, outlook
 from rt2data.foresight.prices import read_prices
+from rt2data.foresight.space import needs_of
 from rt2data.recipe import Recipe
+from rt2data.warn import worst_first
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ def plan(asked: Asked, wanted: Foresee, allow_bad: bool) -> None:
     """Decide and show: from the prepared stores, or from a quick scan of what is not prepared. Writes no shard."""
     recipe = asked.read()
     found = _canary(asked, wanted, recipe, allow_bad) if wanted.canary else _plan(asked, wanted, recipe, allow_bad)
+    found = _with_space(found, asked, recipe)
     if wanted.dataflow:
         cost = cloud_cost(labour_of(found), read_prices(wanted.prices), wanted.region, wanted.machine)
         found = msgspec.structs.replace(found, dataflow=cost)
@@ -44,6 +49,12 @@ def plan(asked: Asked, wanted: Foresee, allow_bad: bool) -> None:
     else:
         show_outlook(found)
         _advise(found, asked)
+
+
+def _with_space(found: Outlook, asked: Asked, recipe: Recipe) -> Outlook:
+    """The plan, warned where a disk has too little room for what it says."""
+    short = space_warnings(*needs_of(found, asked.recipe.absolute().parent, recipe.store_folder))
+    return msgspec.structs.replace(found, warnings=worst_first((*found.warnings, *short)))
 
 
 def _plan(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> Outlook:
@@ -75,5 +86,7 @@ def _canary(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> O
 def _advise(found: Outlook, asked: Asked) -> None:
     """How to know more."""
     if found.estimated and not asked.quiet:
-        more = "" if found.canary else "; how long it takes: --canary 1%"
-        talk(f"~ is an estimate from a quick scan; exact: rt2data plan --prepare{more}")
+        options = [word for each in asked.overrides for word in ("--set", each)]
+        options += ["--robot-frac", asked.robot_frac] if asked.robot_frac is not None else []
+        more = "" if found.canary else f"; how long it takes: {command('plan', asked.recipe, *options, '--canary', '1%')}"
+        talk(f"~ is an estimate from a quick scan; exact: {command('plan', asked.recipe, *options, '--prepare')}{more}")

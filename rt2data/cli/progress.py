@@ -12,7 +12,8 @@ from typing import Any
 
 from rt2data.beam.local import Stopping
 from rt2data.build import Preparation, Waiting
-from rt2data.cli.console import size, talk
+from rt2data.cli.console import insist, size, talk
+from rt2data.cli.verbosity import verbosity
 from rt2data.gather import RowsSummary
 from rt2data.mix import ShardInfo
 from rt2data.plan import Plan
@@ -44,6 +45,7 @@ class Count:
         parts += (
             [f"{self.examples / spent:,.0f} examples/s", f"{size(self.bytes / spent)}/s"] if self.examples or self.bytes else []
         )
+        parts += [f"{fresh / spent:.3g}/s"] if fresh and not (self.examples or self.bytes) else []
         parts += [f"{self.rejects:,} rejects"] if self.rejects else []
         parts += [f"{self.kept} done before"] if self.kept else []
         parts += [f"{left:.0f} s left"] if self.done < self.total else [f"{spent:.1f} s"]
@@ -58,6 +60,7 @@ class Progress:
         self.counts: dict[str, Count] = {}
         self.plan: Plan | None = None
         self._shown = time.monotonic()
+        self._since = time.monotonic()
         self._lock = Lock()
 
     def __call__(self, result: Any) -> None:
@@ -81,19 +84,27 @@ class Progress:
             case Waiting():
                 talk(f"waiting for the store of {result.name}, which another build is preparing")
             case Stopping():
-                talk("stopping: finishing what is under way (interrupt again to stop at once); run the same command to go on")
+                insist("stopping: finishing what is under way (interrupt again to stop at once); run the same command to resume")
             case [*todo]:
                 self._begin("prepare", sum(len(p.units) for p in todo if isinstance(p, Preparation)))
 
     def _begin(self, name: str, total: int) -> None:
+        """Work begins now."""
         if total:
             self.counts[name] = Count(name, total=total)
+
+    def _begun(self, name: str, total: int) -> None:
+        """Work of which nothing was heard before its first result: it began when the work before it ended."""
+        if name not in self.counts:
+            self.counts[name] = Count(name, started=self._since, total=total)
 
     def _count(self, name: str, fresh: bool, examples: int, count: int, rejects: int) -> None:
         here = self.counts.setdefault(name, Count(name))
         here.done, here.kept, here.rejects = here.done + 1, here.kept + (not fresh), here.rejects + rejects
         if fresh:
             here.examples, here.bytes = here.examples + examples, here.bytes + count
+        if here.done == here.total:
+            self._since = time.monotonic()
 
     def _show(self) -> None:
         now = time.monotonic()
@@ -119,6 +130,9 @@ def quiet_libraries() -> Iterator[None]:
     """Beam warns of optional packages that nobody asked for, and tells failures in its own way, which we tell in ours."""
     import logging
 
+    if verbosity.verbose:
+        yield
+        return
     before = logging.root.level
     logging.root.setLevel(logging.CRITICAL)
     try:

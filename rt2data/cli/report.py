@@ -15,9 +15,9 @@ from rt2data.cli.console import say_json, size, talk
 from rt2data.cli.stats import Passing, prepared
 from rt2data.errors import UsageError
 from rt2data.publish import require_writable, write_whole
+from rt2data.report import markdown, page
 from rt2data.report.gather import mixture_report, stores_report
-from rt2data.report.markdown import summary
-from rt2data.report.page import Report, page_within
+from rt2data.report.page import Report
 from rt2data.report.views import counted
 from rt2data.stats.find import Question, find_subject
 from rt2data.stats.run import take_stats
@@ -36,20 +36,22 @@ class Wanted:
     pool: PoolKind = "processes"
     as_json: bool = False
     quiet: bool = False
+    force: bool = False
 
 
 def report(questions: Sequence[Question], wanted: Wanted) -> None:
     """Look at each path, write the page and say where it is."""
-    for file in filter(None, (wanted.out, wanted.markdown)):
-        require_writable(file, *(question.path for question in questions))
+    for file, mark in ((wanted.out, page.MARK), (wanted.markdown, markdown.MARK)):
+        if file is not None:
+            require_writable(file, *(question.path for question in questions), mark=mark, force=wanted.force)
     if wanted.markdown and wanted.markdown.resolve() == wanted.out.resolve():
         raise UsageError("page and summary would be one file", str(wanted.out), "give them two names")
     progress = Passing(wanted.quiet)
     with pool_at_work(wanted.pool, wanted.workers) as pool:
         reports = [_make(question, wanted.tiles, pool, progress) for question in questions]
-    write_whole(wanted.out, made := page_within(reports))
+    write_whole(wanted.out, made := page.page_within(reports))
     if wanted.markdown:
-        write_whole(wanted.markdown, summary([each.stats for each in reports]).encode())
+        write_whole(wanted.markdown, markdown.summary([each.stats for each in reports]).encode())
     _tell(reports, wanted, len(made))
 
 

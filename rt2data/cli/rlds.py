@@ -10,8 +10,9 @@ import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
 from rt2data.cli.build import Asked
-from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.console import number, say_json, size, talk
 from rt2data.cli.progress import Progress
+from rt2data.cli.tables import table
 from rt2data.cli.verify import SHOWN
 from rt2data.errors import DataError, UsageError
 from rt2data.rlds.decide import Wishes
@@ -80,7 +81,7 @@ def _tell(manifest: RldsManifest, out: Path) -> None:
             counts = (sum(s.episodes for s in shards), sum(s.steps for s in shards), len(shards))
             tokens, total = sum(s.tokens for s in shards), sum(s.bytes for s in shards)
             rows.append((dataset.source, dataset.dataset, split.name, *map(number, counts), size(total), number(tokens)))
-    table("", columns, rows, left=3)
+    table(columns, rows, left=3, drop=("tokens", "shards", "source", "size", "steps", "episodes"))
     for dataset in manifest.plan.datasets:
         for line in (*dataset.changes, *dataset.warnings):
             talk(f"{dataset.source}: {line}")

@@ -9,12 +9,14 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from rt2data.errors import OutputError, RtError
+from rt2data.cli.verbosity import verbosity
+from rt2data.errors import InternalError, OutputError, RtError
 
 Command = Callable[..., Any]
 OPEN_FILES = 1 << 16
@@ -86,9 +88,14 @@ def _run(app: Command) -> int:
 
 def _failed(error: RtError) -> int:
     """Say what failed, if anybody listens."""
-    from rt2data.cli.console import report_failure
-
+    try:
+        from rt2data.cli.console import report_failure
+    except (ImportError, MemoryError):  # not even for that is there memory
+        sys.stderr.write(f"rt2data: {error}\n")
+        return error.code
     with suppress(OSError):
+        if verbosity.verbose:
+            traceback.print_exception(error)
         report_failure(error, "--json" in sys.argv)
     return error.code
 
@@ -105,10 +112,30 @@ def _flush() -> int:
 
 
 def _other(error: Exception) -> int:
-    """Wrong usage is the command line library's to tell; anything else but a full disk is a bug, told with its trace."""
+    """Wrong usage is the command line library's to tell; all else but too little disk or memory is a bug, told with its trace."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()
         return int(error.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _failed(OutputError(f"cannot write: {error.strerror}", str(error.filename or "standard output"), "free some space"))
+    if _memory_is_short(error):
+        return _failed(_out_of_memory(error))
     raise error
+
+
+def _memory_is_short(error: BaseException) -> bool:
+    """Python's and Arrow's way of saying it, the system's, and that of the loader and of threads that cannot start."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    said = str(error)
+    return (
+        (isinstance(error, ImportError) and "allocate memory" in said)
+        or (isinstance(error, ImportError | OSError) and "failed to map segment" in said)
+        or (isinstance(error, RuntimeError) and "can't start new thread" in said)
+    )
+
+
+def _out_of_memory(error: Exception) -> InternalError:
+    told = InternalError("there is not enough memory", str(error)[:200], "use fewer workers (--workers 1), or give it more memory")
+    told.__cause__ = error
+    return told

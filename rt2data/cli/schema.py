@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 
+from rt2data.cli.console import say_json
 from rt2data.errors import UsageError
 from rt2data.resources import folder
 
 
-def schema(name: str) -> None:
-    """Print a JSON Schema, or the TOML of an action space."""
+def schema(name: str, as_json: bool = False) -> None:
+    """Print a JSON Schema, or the TOML of an action space, with `as_json` as JSON."""
     shelf = folder("schemas")
     known = {path.name.removesuffix(".schema.json"): path for path in shelf.glob("*.schema.json")}
     known |= {path.stem: path for path in (shelf / "actions").glob("*.toml")}
     if name not in known:
         raise UsageError(f"no schema named {name!r}", do=f"choose one of {', '.join(sorted(known))}")
-    sys.stdout.write(known[name].read_text())
+    text = known[name].read_text("utf-8")
+    if as_json and known[name].suffix == ".toml":
+        say_json(tomllib.loads(text))
+    else:
+        sys.stdout.write(text)

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work
-from rt2data.cli.console import say_json
+from rt2data.cli.console import say_json, talk
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.cli.stats_tables import show
 from rt2data.recipe import Recipe
 from rt2data.stats.find import Question, find_subject
 from rt2data.stats.model import Stats
 from rt2data.stats.run import Passed, take_stats
-from rt2data.stats.shapes import as_shape
+from rt2data.stats.shapes import as_shape, one_split
 from rt2data.store import Store
 
 
@@ -41,8 +41,7 @@ class Passing(Progress):
         if not isinstance(result, Passed):
             super()._take(result)
             return
-        if result.name not in self.counts:
-            self._begin(result.name, result.total)
+        self._begun(result.name, result.total)
         self._count(result.name, True, 0, 0, 0)
 
 
@@ -50,11 +49,21 @@ def stats(asked: Asked) -> None:
     """Take statistics and print them: tables, JSON, or the shape that a trainer reads."""
     found = take(asked)
     if asked.shape is not None:
+        _tell_split(found)
         say_json(as_shape(found, asked.shape))
     elif asked.as_json:
         say_json(json.loads(msgspec.json.encode(found)))
     else:
         show(found)
+
+
+def _tell_split(found: Stats) -> None:
+    """Which of several splits a trainer's statistics are of."""
+    robots = [source for source in found.sources if source.actions is not None]
+    for source in one_split(robots):
+        others = [each.split for each in robots if each.name == source.name and each.split != source.split]
+        if others:
+            talk(f"{source.name}: statistics of split {source.split}; of {' or '.join(others)} with --split")
 
 
 def take(asked: Asked) -> Stats:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from rt2data.cli.console import number, size, table
+from rt2data.cli.console import number, size, tell
+from rt2data.cli.tables import table
 from rt2data.stats.model import Actions, MixtureStats, SourceStats, Spread, Stats, Text
 from rt2data.text.clean import one_line
 
@@ -15,8 +17,8 @@ WIDE = 16
 
 def show(stats: Stats) -> None:
     """Warnings on top, then sources, dimensions, episodes, text, cameras, tokens, the mixture."""
-    print(f"{stats.what} {one_line(stats.path, 1000)}")
-    _warnings(stats)
+    print(f"{stats.what} {one_line(stats.path, 1000)}", flush=True)
+    tell(stats.warnings, sys.stdout)
     _sources(stats.sources)
     for source in stats.sources:
         if source.actions is not None:
@@ -29,15 +31,13 @@ def show(stats: Stats) -> None:
         _mixture(stats.mixture)
 
 
-def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> None:
+def _section(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], drop: Sequence[str], *, left: int = 1, title: str = "", wrap: str = ""
+) -> None:
+    """A table, where it has rows. `drop` are the columns that a narrow terminal does without, first to last."""
     if rows:
         print()
-        table(title, columns, rows, left)
-
-
-def _warnings(stats: Stats) -> None:
-    for warn in stats.warnings:
-        print(one_line(str(warn), 600))
+        table(columns, rows, left=left, drop=drop, title=title, wrap=wrap)
 
 
 def _name(source: SourceStats) -> str:
@@ -49,7 +49,8 @@ def _sources(sources: Sequence[SourceStats]) -> None:
     for s in sources:
         lost = sum(lost.count for lost in s.lost)
         rows.append((_name(s), s.kind, s.source, number(s.rows), number(s.groups), size(s.image_bytes), number(lost)))
-    _section("sources", ("source", "side", "kind", "rows", "episodes/images", "pictures", "left out"), rows, left=3)
+    columns = ("source", "side", "kind", "rows", "episodes/images", "pictures", "left out")
+    _section(columns, rows, ("kind", "side", "pictures", "left out", "episodes/images", "rows"), left=3, title="sources")
 
 
 def _dimensions(source: SourceStats, actions: Actions) -> None:
@@ -65,12 +66,14 @@ def _dimensions(source: SourceStats, actions: Actions) -> None:
             rows.append((dim.name, dim.unit, *figures, zeros, clipped, f"{each.entropy:.2f}", histogram(each.bins)))
     columns = ("action", "unit", "mean", "std", "min", "q01", "median", "q99", "max", "zero", "clipped", "bits", "bins")
     how = f", {actions.codec}" if actions.codec else ""
-    _section(f"{_name(source)}: {actions.space}{how}", columns, rows, left=2)
+    drop = ("bins", "median", "min", "max", "bits", "std", "mean", "unit", "zero", "clipped", "q01", "q99")
+    _section(columns, rows, drop, left=2, title=f"{_name(source)}: {actions.space}{how}")
     state = [
         (dim.name, *(f"{v:.4g}" for v in (dim.mean, dim.std, dim.min, dim.q01, dim.q50, dim.q99, dim.max)), f"{dim.zeros:.1%}")
         for dim in source.state
     ]
-    _section(f"{_name(source)}: state", ("state", "mean", "std", "min", "q01", "median", "q99", "max", "zero"), state)
+    numbers = ("state", "mean", "std", "min", "q01", "median", "q99", "max", "zero")
+    _section(numbers, state, ("median", "zero", "q01", "q99", "std", "mean", "min", "max"), title=f"{_name(source)}: state")
     _motion(source, actions)
 
 
@@ -79,9 +82,14 @@ def _motion(source: SourceStats, actions: Actions) -> None:
         (m.action, m.state, f"{m.delta:.2f}", f"{m.absolute:.2f}", f"{m.lag:+d}" if m.lag else "0", number(m.wraps))
         for m in actions.motion
     ]
-    _section(f"{_name(source)}: actions with states", ("action", "state", "delta", "absolute", "lag", "wraps"), rows, left=2)
+    rows += [(name, "not paired", "", "", "", "") for name in actions.unpaired]
+    columns = ("action", "state", "delta", "absolute", "lag", "wraps")
+    _section(columns, rows, ("wraps", "lag", "absolute", "delta", "state"), left=2, title=f"{_name(source)}: actions with states")
     still, again = f"{actions.noop:.1%} of the steps move nothing", f"{actions.repeated:.1%} repeat the action before"
     print(f"\n{one_line(_name(source))}: {still}, {again}, {actions.terminate:,} end a task")
+    drifts = [f"{each.name} {each.drift:+.2g} {each.drift_unit}" for each in actions.coded if each.drift]
+    if drifts:
+        print(f"told to stand still it drifts: {one_line(', '.join(drifts), 1000)}")
     if actions.gripper is not None:
         g = actions.gripper
         agrees = "" if g.agrees is None else f", correlation with the change of {g.measured} {g.agrees:.2f}"
@@ -110,15 +118,16 @@ def _episodes(sources: Sequence[SourceStats]) -> None:
         rate = "" if e.fps is None else f"{e.fps:.3g}"
         rows.append((_name(s), number(e.count), *_spread(e.steps), number(e.short), number(e.incomplete), rate, number(e.gaps)))
     columns = ("episodes", "count", "least", "p05", "median", "p95", "p99", "most", "short", "torn", "Hz", "gaps")
-    _section("", columns, rows)
+    _section(columns, rows, ("gaps", "Hz", "p05", "p95", "p99", "least", "most", "torn", "short", "median", "count"))
 
 
 def _texts(sources: Sequence[SourceStats]) -> None:
     found = [(_name(s), "instructions" if s.kind == "robot" else "questions", s.text) for s in sources]
     found += [(_name(s), "answers", s.answers) for s in sources if s.answers is not None]
     rows = [(name, what, *_text(text)) for name, what, text in found]
-    columns = ("text", "", "rows", "different", "blank", "not ASCII", "words", "most", "the commonest")
-    _section("", columns, rows, left=2)
+    columns = ("text", "of", "rows", "different", "blank", "not ASCII", "words", "most", "the commonest")
+    drop = ("the commonest", "most", "not ASCII", "words", "different", "blank", "rows", "of")
+    _section(columns, rows, drop, left=2, wrap="the commonest")
 
 
 def _text(text: Text) -> tuple[str, ...]:
@@ -134,7 +143,8 @@ def _cameras(sources: Sequence[SourceStats]) -> None:
             kinds, shapes = ", ".join(c.kinds), ", ".join(f"{width}x{height}" for width, height, _ in c.sizes[:3])
             counts = (number(c.pictures), number(c.unique), number(c.commonest))
             rows.append((_name(s), c.name, "used" if c.used else "", kinds, shapes, *counts, size(c.bytes.mean)))
-    _section("", ("pictures", "camera", "", "kind", "size", "pictures", "different", "commonest", "mean"), rows, left=5)
+    columns = ("pictures", "camera", "used", "kind", "size", "count", "different", "commonest", "mean")
+    _section(columns, rows, ("commonest", "kind", "mean", "size", "different", "count", "used"), left=5)
 
 
 def _tokens(sources: Sequence[SourceStats]) -> None:
@@ -145,8 +155,8 @@ def _tokens(sources: Sequence[SourceStats]) -> None:
         for what in ("prompt", "target", "whole"):
             over = number(s.tokens.over) if what == "whole" else ""
             rows.append((_name(s), what, *_spread(getattr(s.tokens, what)), limit if what == "whole" else "", over))
-    columns = ("tokens", "", "least", "p05", "median", "p95", "p99", "most", "limit", "above")
-    _section("", columns, rows, left=2)
+    columns = ("tokens", "of", "least", "p05", "median", "p95", "p99", "most", "limit", "above")
+    _section(columns, rows, ("p05", "p99", "p95", "least", "limit", "above", "most", "median"), left=2)
 
 
 def _mixture(mixture: MixtureStats) -> None:
@@ -168,7 +178,8 @@ def _mixture(mixture: MixtureStats) -> None:
         for share in mixture.shares
     ]
     columns = ("mixture", "side", "asked", "examples", "tokens", "learned", "epochs", "unique", "unseen", "pictures")
-    _section("", columns, rows, left=2)
+    drop = ("pictures", "unseen", "unique", "side", "learned", "epochs", "tokens", "asked", "examples")
+    _section(columns, rows, drop, left=2)
     shape = f"{mixture.examples:,} examples in {mixture.shards:,} shards, {size(mixture.bytes)}"
     print(f"\n{shape}; robot share {mixture.asked_robot:.2%} asked")
     if not mixture.running:  # the order is its readers'

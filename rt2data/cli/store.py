@@ -4,20 +4,55 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.tables import table
+from rt2data.errors import UsageError
 from rt2data.paths import default_store_root
-from rt2data.shelf import Kept, find_store, kept_stores, read_rejects, remove_all, select
+from rt2data.recipe import read_recipe
+from rt2data.shelf import Kept, find_store, is_store, kept_stores, read_rejects, remove_all, select
 from rt2data.text.clean import one_line
 
 SHOWN = 50
 """Rejects printed; `--json` gives all."""
+COLUMNS = ("source", "state", "side", "kind", "folder", "splits", "rows", "size", "age")
+DROP = ("splits", "folder", "kind", "side", "age", "rows", "size", "state")
+"""Columns that a narrow terminal does without, first to last."""
+DEFAULT_RECIPE = Path("mixture.yaml")
 
 
-def list_stores(root: Path | None, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Which folder of stores is meant: the one named, else that of a recipe, else the one that no recipe names."""
+
+    store: Path | None = None
+    recipe: Path | None = None
+
+    def find(self) -> Path:
+        """The folder; says which it is, and why. Raises UsageError for a recipe that was named and cannot be read."""
+        if self.store is not None:
+            return self.store
+        if self.recipe is None and not DEFAULT_RECIPE.is_file():
+            return _said(default_store_root(), "the default; --recipe or --store names another")
+        chosen = self.recipe or DEFAULT_RECIPE
+        try:
+            return _said(read_recipe(chosen).store_folder, f"the store of {chosen}")
+        except UsageError:
+            if self.recipe is not None:
+                raise
+            return _said(default_store_root(), f"the default: {chosen} cannot be read as a recipe")
+
+
+def _said(root: Path, why: str) -> Path:
+    talk(f"stores in {root}, {why}")
+    return root
+
+
+def list_stores(place: Place, as_json: bool) -> None:
     """All prepared stores, with their size and whether a build can still use them."""
-    root = root or default_store_root()
+    root = place.find()
     kept = kept_stores(root)
     if as_json:
         say_json({"root": str(root), "stores": [store.to_json() for store in kept]})
@@ -28,9 +63,9 @@ def list_stores(root: Path | None, as_json: bool) -> None:
         print(f"{size(sum(store.bytes for store in kept))} in {root}")
 
 
-def prune(root: Path | None, names: Sequence[str], everything: bool, older: float | None, yes: bool, as_json: bool) -> None:
+def prune(place: Place, names: Sequence[str], everything: bool, older: float | None, yes: bool, as_json: bool) -> None:
     """Take stores away that no build will use again, or those that are named; without `yes` only say which."""
-    root = root or default_store_root()
+    root = place.find()
     chosen = select(kept_stores(root), names, older, everything)
     gone, busy = remove_all(chosen) if yes else ([], [])
     if as_json:
@@ -66,7 +101,7 @@ def _show(kept: Sequence[Kept]) -> None:
         )
         for store in kept
     ]
-    table("", ("source", "state", "side", "kind", "folder", "splits", "rows", "size", "age"), rows, left=6)
+    table(COLUMNS, rows, left=6, drop=DROP)
     for store in kept:
         if store.why:
             talk(f"{store.path.name} is {store.state}: {one_line(store.why)}")
@@ -76,9 +111,9 @@ def _splits(store: Kept) -> str:
     return ", ".join(f"{split} {rows:,}" for split, rows in (store.splits or {}).items())
 
 
-def rejects(root: Path | None, name: str, as_json: bool) -> None:
-    """What was left out of a source, and why."""
-    store = find_store(root or default_store_root(), name)
+def rejects(place: Place, name: str, as_json: bool) -> None:
+    """What was dropped from a source, and why."""
+    store = find_store(Path() if is_store(name) else place.find(), name)
     found = read_rejects(store)
     lost: Counter[tuple[str, bool]] = Counter()
     for row in found:
@@ -87,7 +122,7 @@ def rejects(root: Path | None, name: str, as_json: bool) -> None:
     if as_json:
         say_json({"store": str(store), "by_reason": by_reason, "rejects": found})
     elif not found:
-        talk(f"nothing was left out of {store}")
+        talk(f"nothing was dropped from {store}")
     else:
         _show_rejects(found, lost)
 
@@ -95,13 +130,13 @@ def rejects(root: Path | None, name: str, as_json: bool) -> None:
 def _show_rejects(found: Sequence[dict[str, object]], lost: Counter[tuple[str, bool]]) -> None:
     why = {True: "a fault of the data", False: "as the recipe asks"}
     table(
-        "",
         ("reason", "why", "rows"),
         [(one_line(reason), why[fault], number(n)) for (reason, fault), n in lost.most_common()],
         left=2,
+        drop=("why",),
     )
     print()
     rows = [tuple(one_line(str(row[key]), 160) for key in ("reason", "where", "detail")) for row in found[:SHOWN]]
-    table("", ("reason", "where", "detail"), rows, left=3)
+    table(("reason", "where", "detail"), rows, left=3, drop=("reason",), wrap="detail")
     if len(found) > SHOWN:
         print(f"and {len(found) - SHOWN:,} more: --json gives all")

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
-from rt2data.cli.console import number, say_json, size, table, talk
+from rt2data.cli.console import insist, number, say_json, size, talk
 from rt2data.cli.progress import Progress
+from rt2data.cli.tables import table
 from rt2data.errors import DataError
 from rt2data.text.clean import one_line
 from rt2data.verify import Findings
@@ -24,8 +25,7 @@ class Checking(Progress):
 
     def _take(self, result: Any) -> None:
         seen, count = result
-        if "verify" not in self.counts:
-            self._begin("verify", count)
+        self._begun("verify", count)
         self._count("verify", True, seen.examples, seen.bytes, 0)
 
 
@@ -58,7 +58,7 @@ def show(found: Findings) -> None:
     for note in found.notes:
         talk(f"note: {one_line(note)}")
     if found.faults:
-        talk(f"rt2data: {_counted(found)} in {one_line(found.out)} -> build it again")
+        insist(f"rt2data: {_counted(found)} in {one_line(found.out)} -> build it again")
 
 
 def _show_figures(found: Findings) -> None:
@@ -76,7 +76,7 @@ def _show_figures(found: Findings) -> None:
         for name, total in found.totals.items()
     ]
     columns = ("source", "examples", "share", "examples by epoch", "prompt tokens", "target tokens", "longest", "pictures")
-    table("", columns, rows)
+    table(columns, rows, drop=("pictures", "longest", "examples by epoch", "prompt tokens", "target tokens", "share", "examples"))
     least, most = found.robot_frac_shards
     spread = f"{found.robot_frac:.4%} robot, {least:.2%} to {most:.2%} by shard"
     verdict = "no faults" if found.ok else _counted(found)

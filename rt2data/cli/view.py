@@ -22,19 +22,19 @@ from rt2data.viewing.cells import Depth, speaks_kitty
 from rt2data.viewing.words import as_plain, lines
 
 
-def view(path: Path, at: int, count: int | None, save: Path | None, port: int | None, as_json: bool) -> None:
+def view(path: Path, at: int, count: int | None, save: Path | None, port: int | None, as_json: bool, force: bool = False) -> None:
     """Show examples from `at` on; on a terminal until somebody leaves. Raises UsageError where there is none."""
     seen = recognise(path)
     examples = seen.examples()
     if port is not None:
         _serve(examples, f"{seen.kind} {path}", port)
     elif as_json:
-        shown = [as_plain(each) | _saved(each, save) for each in _chosen(examples, at, count or 1)]
+        shown = [as_plain(each) | _saved(each, save, force) for each in _chosen(examples, at, count or 1)]
         say_json({"path": str(path), "kind": seen.kind, "total": examples.total, "examples": shown})
     elif count is None and save is None and _on_terminal():
         _page(examples, at)
     else:
-        _print(examples, at, count or 1, save)
+        _print(examples, at, count or 1, save, force)
 
 
 def _chosen(examples: Examples, at: int, count: int) -> Iterator[Seen]:
@@ -48,20 +48,23 @@ def _chosen(examples: Examples, at: int, count: int) -> Iterator[Seen]:
             return
 
 
-def _print(examples: Examples, at: int, count: int, save: Path | None) -> None:
+def _print(examples: Examples, at: int, count: int, save: Path | None, force: bool = False) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     colored = console.color_system is not None and not console.no_color
     for seen in _chosen(examples, at, count):
         print(f"example {seen.number:,}" + ("" if examples.total is None else f" of {examples.total:,}"))
         for line in lines(seen, colored):
             console.print(line)
-        for place in _saved(seen, save).values():
+        for place in _saved(seen, save, force).values():
             print(f"{'picture':<9} {one_line(str(place), 1000)}")
         print()
 
 
-def _saved(seen: Seen, folder: Path | None) -> dict[str, Any]:
-    """Where the picture was written; nothing where it was not to be, or there is none. Raises OutputError."""
+def _saved(seen: Seen, folder: Path | None, force: bool) -> dict[str, Any]:
+    """Where the picture was written; nothing where it was not to be, or there is none.
+
+    Raises OutputError, and UsageError where another file has its name and `force` is not given.
+    """
     if folder is None or seen.picture is None:
         return {}
     from rt2data.viewing.pictures import encoded
@@ -77,6 +80,8 @@ def _saved(seen: Seen, folder: Path | None) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"there can be no such folder: {error.strerror}", str(folder), "name another") from None
+    if path.exists() and not force and path.read_bytes() != content:
+        raise UsageError("another file is here already", str(path), "choose another folder, or replace it with --force")
     write_whole(path, content)
     return {"picture": str(path)}
 

@@ -13,7 +13,7 @@ import xxhash
 from rt2data.compare.model import Common, Difference, Shift
 from rt2data.compare.recipes import compare_settings, plan_facts
 from rt2data.compare.values import changes, largest_first, shifts
-from rt2data.errors import DataError
+from rt2data.errors import DataError, command
 from rt2data.formats.base import make_format, members_of
 from rt2data.manifest import Manifest
 from rt2data.order import I64, U64
@@ -111,7 +111,7 @@ def hashed(folder: Path, manifest: Manifest) -> U64:
         if at <= manifest.examples:
             found[:, at - 1] = hashes
     if at != manifest.examples:
-        raise DataError(f"{at:,} examples where the manifest says {manifest.examples:,}", str(folder), "rt2data verify")
+        raise DataError(f"{at:,} examples where the manifest says {manifest.examples:,}", str(folder), command("verify", folder))
     return found
 
 
@@ -122,6 +122,6 @@ def _hashes(folder: Path, manifest: Manifest) -> Iterator[tuple[int, ...]]:
             try:
                 parts = decode(member.record)
             except msgspec.MsgspecError as error:
-                raise DataError(f"a damaged record: {error}", f"{shard.name} key {member.key}", "rt2data verify") from None
+                raise DataError(f"a damaged record: {error}", f"{shard.name} key {member.key}", command("verify", folder)) from None
             said = (bytes(part) for part in (parts.target, parts.prompt, parts.input_ids))
             yield digest(member.key.encode()), *map(digest, said), digest(member.image)

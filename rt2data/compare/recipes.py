@@ -14,7 +14,7 @@ from rt2data.errors import RtError
 from rt2data.job import decide
 from rt2data.plan import Plan, needed_sources
 from rt2data.prepare import ready_store, store_folder
-from rt2data.recipe import Recipe, canonical, read_recipe
+from rt2data.recipe import Recipe, RecipeError, canonical, read_recipe
 from rt2data.store import Store
 from rt2data.verify.sound import sound_manifest
 
@@ -23,7 +23,8 @@ SIDES = ("robot", "web")
 
 def compare_recipes(before: Path, after: Path) -> Difference:
     """What is asked otherwise. Raises UsageError, RecipeError where one is none."""
-    settings, added, removed = compare_settings(_settings(read_recipe(before)), _settings(read_recipe(after)))
+    (old, absent), (new, missing) = _read(before), _read(after)
+    settings, added, removed = compare_settings(_settings(old), _settings(new))
     return Difference(
         what="recipes",
         before=str(before),
@@ -32,7 +33,16 @@ def compare_recipes(before: Path, after: Path) -> Difference:
         settings=settings,
         sources_added=added,
         sources_removed=removed,
+        notes=(*absent, *missing),
     )
+
+
+def _read(path: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """A recipe, and what it names that is not there: settings can be compared without the data."""
+    try:
+        return read_recipe(path, check=True), ()
+    except RecipeError as error:
+        return read_recipe(path), tuple(map(str, error.mistakes))
 
 
 class Asked(NamedTuple):
@@ -67,7 +77,7 @@ def compare_with_mixture(recipe_path: Path, mixture: Path, recipe_first: bool) -
 
     Where every source it needs is prepared, the plan is made too, and tells whether a build would write the same bytes.
     """
-    recipe, manifest = read_recipe(recipe_path), sound_manifest(mixture)
+    (recipe, absent), manifest = _read(recipe_path), sound_manifest(mixture)
     sides = [_settings(recipe), manifest.recipe][:: 1 if recipe_first else -1]
     settings, added, removed = compare_settings(*sides)
     plan, note = _planned(recipe)
@@ -84,7 +94,7 @@ def compare_with_mixture(recipe_path: Path, mixture: Path, recipe_first: bool) -
         sources_added=added,
         sources_removed=removed,
         plan=tuple(changes(old, new)) if plan else (),
-        notes=(note,) if note else (),
+        notes=(*((note,) if note else ()), *absent),
     )
 
 

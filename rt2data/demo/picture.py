@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import simplejpeg
 
 from rt2data.demo.render import U8
 
 QUALITY = 90
+Draw = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
+"""As `map`: results in the order of the work orders."""
 
 
 def jpeg(picture: U8) -> bytes:

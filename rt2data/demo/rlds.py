@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
 from rt2data.demo.expert import Episode, perform
-from rt2data.demo.picture import jpeg
+from rt2data.demo.picture import Draw, jpeg
 from rt2data.demo.render import PIXELS, render
 from rt2data.demo.tasks import FAMILIES, draw_task
 from rt2data.tfrecord.directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
@@ -46,25 +47,38 @@ def splits(episodes: int) -> dict[str, range]:
     return {"train": range(episodes - held_out), "val": range(episodes - held_out, episodes)}
 
 
-def write_robot_log(folder: Path, episodes: int, seed: int) -> int:
-    """Write `episodes` episodes into the version directory `folder`, which must exist. Gives the number of steps."""
-    written = {split: list(_write_split(folder, split, numbers, seed)) for split, numbers in splits(episodes).items()}
+def write_robot_log(folder: Path, episodes: int, seed: int, draw: Draw = map) -> int:
+    """Write `episodes` episodes into the version directory `folder`, which must exist. Gives the number of steps.
+
+    `draw` maps a function over work orders, in order, as `map` does; it may use other processes.
+    """
+    orders = [(seed, split, number) for split, numbers in splits(episodes).items() for number in numbers]
+    drawn = iter(draw(draw_episode, orders))
+    written = {split: list(_write_split(folder, split, numbers, drawn)) for split, numbers in splits(episodes).items()}
     shards = {split: [shard for shard, _ in each] for split, each in written.items()}
     write_metadata(folder, encode_info(NAME, VERSION, shards, DESCRIPTION), encode_features(FEATURES))
     return sum(steps for each in written.values() for _, steps in each)
 
 
-def _write_split(folder: Path, split: str, numbers: Sequence[int], seed: int) -> Iterator[tuple[Shard, int]]:
+def draw_episode(order: tuple[int, str, int]) -> tuple[bytes, int]:
+    """One episode as a framed record, and its number of steps. The order is seed, split and number."""
+    seed, split, number = order
+    episode = make_episode(seed, number)
+    return frame(encode_example(features_of(episode, f"{NAME}/{split}/episode_{number:05d}"))), len(episode)
+
+
+def _write_split(
+    folder: Path, split: str, numbers: Sequence[int], drawn: Iterator[tuple[bytes, int]]
+) -> Iterator[tuple[Shard, int]]:
     """Each shard of a split and its number of steps; two shards where there are two episodes."""
     count = min(2, len(numbers)) if split == "train" else 1
     for index, part in enumerate(np.array_split(np.array(numbers), count)):
         path = folder / shard_name(TEMPLATE, NAME, split, index, count)
         steps = 0
         with path.open("wb") as file:
-            for number in part.tolist():
-                episode = make_episode(seed, number)
-                file.write(frame(encode_example(features_of(episode, f"{NAME}/{split}/episode_{number:05d}"))))
-                steps += len(episode)
+            for content, count_of_steps in islice(drawn, len(part)):
+                file.write(content)
+                steps += count_of_steps
         yield Shard(str(path), len(part)), steps
 
 

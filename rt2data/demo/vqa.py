@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from rt2data.demo.gallery import draw_scene
-from rt2data.demo.picture import jpeg
+from rt2data.demo.picture import Draw, jpeg
 from rt2data.demo.questions import Question, annotate, ask
 from rt2data.demo.render import render
 from rt2data.demo.scene import Scene
@@ -36,17 +36,30 @@ def image_name(image_id: int) -> str:
     return f"TABLETOP_train_{image_id:012d}.jpg"
 
 
-def write_vqa(folder: Path, scenes: int, seed: int) -> int:
-    """Write `scenes` pictures and their questions into `folder`, which must exist. Gives the number of questions."""
+def draw_picture(order: tuple[int, int]) -> tuple[bytes, list[dict[str, Any]], list[dict[str, Any]]]:
+    """One scene as a JPEG, with its questions and their annotations. The order is seed and image id."""
+    seed, image_id = order
+    scene, asked, rng = make_scene(seed, image_id)
+    questions, annotations = [], []
+    for number, question in enumerate(asked):
+        ids = {"image_id": image_id, "question_id": image_id * 1000 + number}
+        questions.append(ids | {"question": question.text})
+        annotations.append(ids | _annotation(question, rng))
+    return jpeg(render(scene)), questions, annotations
+
+
+def write_vqa(folder: Path, scenes: int, seed: int, draw: Draw = map) -> int:
+    """Write `scenes` images and their questions into `folder`, which must exist. Gives the number of questions.
+
+    `draw` maps a function over work orders, in order, as `map` does; it may use other processes.
+    """
     (folder / IMAGES).mkdir()
     questions, annotations = [], []
-    for image_id in range(1, scenes + 1):
-        scene, asked, rng = make_scene(seed, image_id)
-        (folder / IMAGES / image_name(image_id)).write_bytes(jpeg(render(scene)))
-        for number, question in enumerate(asked):
-            ids = {"image_id": image_id, "question_id": image_id * 1000 + number}
-            questions.append(ids | {"question": question.text})
-            annotations.append(ids | _annotation(question, rng))
+    orders = [(seed, image_id) for image_id in range(1, scenes + 1)]
+    for (_, image_id), (content, asked, answered) in zip(orders, draw(draw_picture, orders), strict=True):
+        (folder / IMAGES / image_name(image_id)).write_bytes(content)
+        questions += asked
+        annotations += answered
     _write(folder / QUESTIONS, HEAD | {"task_type": "Open-Ended", "questions": questions})
     _write(folder / ANNOTATIONS, HEAD | {"annotations": annotations})
     return len(questions)

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from rt2data.demo.picture import Draw
 from rt2data.demo.rlds import NAME, VERSION, write_robot_log
 from rt2data.demo.vqa import ANNOTATIONS, IMAGES, QUESTIONS, write_vqa
 from rt2data.errors import UsageError
@@ -31,8 +32,10 @@ class DemoSummary:
     bytes: int
 
 
-def write_demo(folder: Path, episodes: int = 24, scenes: int = 150, seed: int = 0, force: bool = False) -> DemoSummary:
-    """Make the demo in `folder`, whole or not at all; the same arguments give the same bytes.
+def write_demo(
+    folder: Path, episodes: int = 24, scenes: int = 150, seed: int = 0, force: bool = False, draw: Draw = map
+) -> DemoSummary:
+    """Make the demo in `folder`, whole or not at all; the same arguments give the same bytes, whoever draws.
 
     With `force` an earlier demo is replaced; what else lies in its folder stays. Raises UsageError where there is something
     else, or too little is asked for, and OutputError where it cannot be written.
@@ -42,7 +45,7 @@ def write_demo(folder: Path, episodes: int = 24, scenes: int = 150, seed: int = 
     making = folder.with_name(f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     with output_errors(folder):
         try:
-            steps, questions = _write_all(making, episodes, scenes, seed)
+            steps, questions = _write_all(making, episodes, scenes, seed, draw)
             size = sum(path.stat().st_size for path in making.rglob("*") if path.is_file())
             _swap(making, folder)
         finally:
@@ -74,12 +77,12 @@ def is_demo(folder: Path) -> bool:
     return isinstance(mark, dict) and mark.get("made_by") == "rt2data demo"
 
 
-def _write_all(making: Path, episodes: int, scenes: int, seed: int) -> tuple[int, int]:
+def _write_all(making: Path, episodes: int, scenes: int, seed: int, draw: Draw) -> tuple[int, int]:
     """Everything, in a folder of its own; gives the numbers of steps and questions."""
     (making / ROBOT).mkdir(parents=True)
     (making / WEB).mkdir(parents=True)
-    steps = write_robot_log(making / ROBOT, episodes, seed)
-    questions = write_vqa(making / WEB, scenes, seed)
+    steps = write_robot_log(making / ROBOT, episodes, seed, draw)
+    questions = write_vqa(making / WEB, scenes, seed, draw)
     (making / RECIPE).write_text(recipe(seed), encoding="utf-8")
     mark = {"made_by": "rt2data demo", "episodes": episodes, "scenes": scenes, "seed": seed}
     (making / MARK).write_text(json.dumps(mark) + "\n", encoding="utf-8")

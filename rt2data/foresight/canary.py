@@ -192,6 +192,8 @@ class Trial:
 
     def _list(self) -> None:
         self.units = {name: source.units() for name, source in self._sources().items()}
+        for name, source in self._sources().items():
+            source.share(self.folder / f"{name}.shared")
 
     def _carry_out(self, work: Callable[[Any], Any], orders: Sequence[Any]) -> list[Took]:
         """All orders at once, as a build hands them out."""

@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from rt2data.actions.statistics import DimStats, summarize
+from rt2data.ends import End, refuted, wanted
 from rt2data.foresight.sampling import Guess, Range, mean_guess, total_guess
-from rt2data.gather import identity, one_dim
+from rt2data.gather import identity, mixture_camera, one_dim
 from rt2data.order import I64, key64
+from rt2data.outcomes import judge_ends
 from rt2data.prepare import Laying, UnitOrder, require_something, unreadable
 from rt2data.records import Rows, Unit
 from rt2data.sources.base import Source
@@ -45,6 +47,7 @@ class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
     measure: str
     units: int
     reads: int  # bytes that preparing reads, pictures included
+    store_bytes: int  # about what its store will take
     not_checked: tuple[str, ...]
 
 
@@ -94,9 +97,15 @@ class _Tasted:
     split: str
 
     @cached_property
+    def against(self) -> End:
+        """The marks that speak against success, as far as the sample shows."""
+        return refuted(self.laying.facts)
+
+    @cached_property
     def drawn(self) -> list[bool]:
-        """For each row whether it is of the split that is drawn."""
-        return [split == self.split for split in self.laying.columns["split"]]
+        """For each row whether it is of the split that is drawn, and not of a failed episode that the recipe does not want."""
+        kept = wanted(np.array(self.laying.columns["marks"], np.uint8), self.against)
+        return [split == self.split and keep for split, keep in zip(self.laying.columns["split"], kept.tolist(), strict=True)]
 
     def guess(self, values: Sequence[float]) -> Guess:
         """A total over the whole source of something that each row has a value of."""
@@ -118,7 +127,8 @@ def sketch(name: str, source: Source, folder: Path, split: str, seed: int) -> Sk
     picture = _picture_bytes(tasted)
     estimate = _estimate(tasted, rows, picture)
     info = _info(name, source, tasted, estimate)
-    return Sketch(folder, info, rows_table({key: tasted.column(key) for key in tasted.laying.columns}), estimate)
+    table = judge_ends(rows_table({key: tasted.column(key) for key in tasted.laying.columns}), tasted.against)
+    return Sketch(folder, info, table, estimate)
 
 
 def _taste(name: str, source: Source, survey: Survey, split: str) -> _Tasted:
@@ -170,8 +180,17 @@ def _estimate(tasted: _Tasted, rows: Guess, picture: Guess) -> SourceEstimate:
         measure=survey.measure,
         units=survey.units,
         reads=max(survey.bytes, round(rows.value * picture.value)),
+        store_bytes=_store_bytes(tasted),
         not_checked=_not_checked(tasted),
     )
+
+
+def _store_bytes(tasted: _Tasted) -> int:
+    """Rows, and the pictures that had to be made, scaled from the sample."""
+    columns = tasted.laying.columns
+    laid = rows_table(columns).nbytes if columns["key"] else 0
+    sampled = sum(part.measure for part in tasted.parts)
+    return round((laid + tasted.laying.blob_bytes) * tasted.survey.whole / sampled) if sampled else 0
 
 
 def _groups(tasted: _Tasted, rows: Guess) -> Guess:
@@ -201,7 +220,7 @@ def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) 
     return StoreInfo(
         **identity(name, source),
         digest="",
-        camera=cameras[0] if cameras else "",
+        camera=mixture_camera(source, cameras),
         cameras=cameras,
         action_dim=one_dim(name, "action", list(laying.summary().action_dims)),
         state_dim=one_dim(name, "state", list(laying.summary().state_dims)),

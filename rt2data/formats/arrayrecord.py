@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rt2data.digest import Digest, digest_file
 from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.formats.base import Format, Member, Reading, ShardWriter
-from rt2data.formats.flat import flatten
+from rt2data.formats.flat import filled
 from rt2data.formats.tfds import decode_columns, decode_payload, encode_head
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ArrayRecordShard(ShardWriter):
     def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
         """The Example, whose picture comes last."""
         self._flush()
-        head = encode_head(flatten(record, self._action_dim), image_bytes, extension)
+        head = encode_head(filled(record, self._action_dim), image_bytes, extension)
         self._last = bytearray(len(head) + image_bytes)
         self._last[: len(head)] = head
         return memoryview(self._last)[len(head) :]
@@ -85,6 +85,7 @@ class ArrayRecord(Format):
 
     extension: ClassVar[str] = "array_record"
     media_type: ClassVar[str] = "application/octet-stream"
+    has_null: ClassVar[bool] = False
 
     def __init__(self) -> None:
         _library()

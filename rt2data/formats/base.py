@@ -84,6 +84,7 @@ class Format(ABC):
 
     extension: ClassVar[str]
     media_type: ClassVar[str]
+    has_null: ClassVar[bool] = True  # else a column's fill value stands for null: see `flat`
 
     @abstractmethod
     def open(self, file: FileIO, action_dim: int) -> ShardWriter:

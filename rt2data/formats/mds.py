@@ -27,7 +27,7 @@ from rt2data.digest import Digest
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import Blended, BlendFormat, Member, Reading, ShardWriter, one_a_line
 from rt2data.formats.chunks import CHUNK, ChunkWriter, aligned
-from rt2data.formats.flat import COLUMNS, Column, flatten, unflatten
+from rt2data.formats.flat import COLUMNS, Column, filled, unfilled
 from rt2data.order import I64
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Fields:
         if at != len(sample):
             raise ValueError("a sample whose columns do not fill it")
         image, extension = found.pop(IMAGE), found.pop(IMAGE_FORMAT)
-        return Member(found["key"], extension, image, memoryview(unflatten(found)))
+        return Member(found["key"], extension, image, memoryview(unfilled(found)))
 
 
 @lru_cache(maxsize=4)
@@ -183,7 +183,7 @@ class MdsShard(ShardWriter):
 
     def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
         """Sizes, the columns before the picture, its room, the columns behind it. Raises UsageError beyond 4 GiB."""
-        columns = flatten(record, self._action_dim) | {IMAGE_FORMAT: extension}
+        columns = filled(record, self._action_dim) | {IMAGE_FORMAT: extension}
         before, behind = self._fields.encode(columns, image_bytes)
         room = self._room(len(before) + image_bytes + len(behind))
         end = len(before) + image_bytes
@@ -222,6 +222,7 @@ class Mds(BlendFormat):
 
     extension: ClassVar[str] = "mds"
     media_type: ClassVar[str] = "application/octet-stream"
+    has_null: ClassVar[bool] = False
 
     def open(self, file: FileIO, action_dim: int) -> MdsShard:
         """A writer of one MDS shard."""

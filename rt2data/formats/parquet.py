@@ -1,5 +1,7 @@
 """Parquet as Hugging Face's datasets lay it out: pictures decoded by `load_dataset`, a column for each value of the record.
 
+What the record has as null is null here: lists of actions have no fixed size, for pyarrow cannot read null among lists that have.
+
 Pictures are not compressed again, all else is. Row groups are small, so that a reader needs little memory; pages carry checksums.
 The bytes are those of one release of pyarrow: another may lay out the same rows otherwise.
 """
@@ -7,7 +9,7 @@ The bytes are those of one release of pyarrow: another may lay out the same rows
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,29 +42,23 @@ _TYPES = {
 }
 
 
-@lru_cache(maxsize=4)
-def schema(action_dim: int) -> pa.Schema:
+@cache
+def schema() -> pa.Schema:
     """The columns, with what datasets reads to know that `image` is a picture."""
     fields = [pa.field(IMAGE, pa.struct({"bytes": pa.binary(), "path": pa.string()}))]
-    fields += [pa.field(column.name, _type(column, action_dim)) for column in COLUMNS]
-    features = {IMAGE: {"_type": "Image"}} | {column.name: _feature(column, action_dim) for column in COLUMNS}
+    fields += [pa.field(column.name, _type(column), column.nullable) for column in COLUMNS]
+    features = {IMAGE: {"_type": "Image"}} | {column.name: _feature(column) for column in COLUMNS}
     return pa.schema(fields, {"huggingface": msgspec.json.encode({"info": {"features": features}})})
 
 
-def _type(column: Column, action_dim: int) -> pa.DataType:
+def _type(column: Column) -> pa.DataType:
     one = _TYPES[column.type]
-    if column.shape == "one":
-        return one
-    element = pa.field("element", one)
-    return pa.list_(element, action_dim) if column.shape == "vector" and action_dim else pa.list_(element)
+    return one if column.shape == "one" else pa.list_(pa.field("element", one))
 
 
-def _feature(column: Column, action_dim: int) -> dict[str, Any]:
+def _feature(column: Column) -> dict[str, Any]:
     one = {"dtype": column.type, "_type": "Value"}
-    if column.shape == "one":
-        return one
-    length = {"length": action_dim} if column.shape == "vector" and action_dim else {}
-    return {"feature": one, "_type": "Sequence"} | length
+    return one if column.shape == "one" else {"feature": one, "_type": "Sequence"}
 
 
 def _leaf_paths() -> list[str]:
@@ -94,14 +90,14 @@ class _Sink:
 class ParquetShard(ShardWriter):
     """One Parquet file, a row group at a time; pictures are read into the memory that the row group is made of."""
 
-    def __init__(self, file: FileIO, action_dim: int) -> None:
-        self._action_dim, self._out = action_dim, ChunkWriter(file)
+    def __init__(self, file: FileIO) -> None:
+        self._out = ChunkWriter(file)
         self._pictures, self._used = aligned(GROUP_BYTES), 0
         self._rows: list[dict[str, Any]] = []
         self._places: list[tuple[int, str]] = []  # where each picture ends, its path
         self._writer = pq.ParquetWriter(
             pa.PythonFile(_Sink(self._out), mode="w"),
-            schema(action_dim),
+            schema(),
             compression={f"{IMAGE}.bytes": "none"} | dict.fromkeys(_leaf_paths(), "zstd"),
             use_dictionary=_leaf_paths(),
             write_statistics=_WITH_STATISTICS,
@@ -110,7 +106,7 @@ class ParquetShard(ShardWriter):
 
     def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
         """A row; its picture's room is the next of the row group's memory."""
-        row = flatten(record, self._action_dim)
+        row = flatten(record)
         if self._rows and (self._used + image_bytes > GROUP_BYTES or len(self._rows) == GROUP_ROWS):
             self._flush()
         if image_bytes > len(self._pictures):
@@ -122,8 +118,8 @@ class ParquetShard(ShardWriter):
 
     def _flush(self) -> None:
         """Write the row group."""
-        columns = [pa.array([row[c.name] for row in self._rows], _type(c, self._action_dim)) for c in COLUMNS]
-        self._writer.write_table(pa.Table.from_arrays([self._images(), *columns], schema=schema(self._action_dim)))
+        columns = [pa.array([row[c.name] for row in self._rows], _type(c)) for c in COLUMNS]
+        self._writer.write_table(pa.Table.from_arrays([self._images(), *columns], schema=schema()))
         self._rows, self._places, self._used = [], [], 0
 
     def _images(self) -> pa.Array:
@@ -148,7 +144,7 @@ class Parquet(Format):
 
     def open(self, file: FileIO, action_dim: int) -> ParquetShard:
         """A writer of one Parquet file."""
-        return ParquetShard(file, action_dim)
+        return ParquetShard(file)
 
     def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
         """The picture, and a record compressed to about a third."""
@@ -180,9 +176,7 @@ class Parquet(Format):
 
 def _read(path: Path) -> Iterator[Member]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        found = file.schema_arrow
-        dim = getattr(found.field("action").type, "list_size", 0)
-        if not found.equals(schema(dim), check_metadata=True):
+        if not file.schema_arrow.equals(schema(), check_metadata=True):
             raise ValueError("its columns are others than ours")
         rows = 0
         for group in range(file.num_row_groups):
@@ -205,5 +199,5 @@ def _members(table: pa.Table) -> Iterator[Member]:
 
 _USE = """\
 picture = example["image"]                              # a PIL image; cast_column("image", Image(decode=False)) for bytes
-ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action (None for web), ...
 """

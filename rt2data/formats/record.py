@@ -26,6 +26,7 @@ class ExampleRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     group: Annotated[str, msgspec.Meta(description="episode or picture id: never in two splits")]
     episode: Annotated[str | None, msgspec.Meta(description="episode id; null for web")]
     step: Annotated[int | None, msgspec.Meta(description="0-based step in the episode; null for web")]
+    camera: Annotated[str | None, msgspec.Meta(description="camera of the image; null for web")]
     epoch: Annotated[int, msgspec.Meta(ge=0, description="how often the source had been read through before this example")]
     text: Annotated[str, msgspec.Meta(description="the instruction or question as the source has it")]
     answers: Annotated[Sequence[str], msgspec.Meta(description="every answer given; empty for robot")]
@@ -75,6 +76,7 @@ def encode_records(rows: Rows, rendered: Rendered, keys: Sequence[str], labels: 
                 group=group[i],
                 episode=group[i] if rows.kind == "robot" else None,
                 step=steps[i] if rows.kind == "robot" else None,
+                camera=rows.cameras[i],
                 epoch=epochs[i],
                 text=rows.text[i],
                 answers=rows.answers[i] or (),

@@ -20,7 +20,7 @@ from rt2data.digest import Digest
 from rt2data.errors import DataError
 from rt2data.formats.base import Format, Member, Reading, ShardWriter
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.flat import COLUMNS, Column, flatten, unflatten
+from rt2data.formats.flat import COLUMNS, Column, filled, no_null, unfilled
 from rt2data.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
 from rt2data.tfrecord.example import Feature, decode_example
 from rt2data.tfrecord.features import Leaf, encode_features
@@ -94,7 +94,7 @@ class TfrecordWriter(ShardWriter):
     def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
         """Length, its checksum, the Example, room for the checksum of that."""
         self._finish()
-        head = encode_head(flatten(record, self._action_dim), image_bytes, extension)
+        head = encode_head(filled(record, self._action_dim), image_bytes, extension)
         self._last = room = self._out.room(FRAME + len(head) + image_bytes)
         length = _LENGTH.pack(len(head) + image_bytes)
         room[:HEADER] = length + _CRC.pack(masked_crc(length))
@@ -118,7 +118,7 @@ def decode_payload(payload: memoryview) -> Member:
     """The example in a record. Raises ValueError where it is none of ours."""
     columns = decode_columns(payload)
     image, extension = columns.pop(IMAGE), columns.pop(IMAGE_FORMAT)
-    return Member(columns["key"], extension, image, memoryview(unflatten(columns)))
+    return Member(columns["key"], extension, image, memoryview(unfilled(columns)))
 
 
 def decode_columns(payload: memoryview) -> dict[str, Any]:
@@ -147,6 +147,7 @@ class Tfds(Format):
 
     extension: ClassVar[str] = "tfrecord"
     media_type: ClassVar[str] = "application/octet-stream"
+    has_null: ClassVar[bool] = False
 
     def open(self, file: FileIO, action_dim: int) -> TfrecordWriter:
         """A writer of one TFRecord file."""
@@ -163,7 +164,8 @@ class Tfds(Format):
     def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
         """The two JSON files of a version directory."""
         shards = [Shard(str(beside.folder / shard.name), shard.examples) for shard in manifest.shards]
-        about = f"A co-training mixture of {', '.join(source.name for source in manifest.plan.sources)}."
+        mixed = ", ".join(source.name for source in manifest.plan.sources)
+        about = f"A co-training mixture of {mixed}. {no_null(manifest.plan.action_dim)}"
         beside.write(INFO, _json(encode_info(NAME, VERSION, {split_name(manifest.plan.split): shards}, about)))
         beside.write(FEATURES, _json(encode_features(leaves(manifest.plan.action_dim))))
 

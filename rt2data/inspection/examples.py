@@ -63,6 +63,7 @@ class Seen:
     terminate: bool | None = None
     action: Sequence[Dimension] = ()
     tokens: Sequence[Token] = ()
+    legend: str = ""  # what the terminate word of the target means
 
     @property
     def place(self) -> tuple[str, str]:
@@ -135,7 +136,7 @@ class Stretches(Generic[T]):
         if number not in self._kept:
             self._read_to(number)
         if number not in self._kept:
-            raise DataError(f"there is no example {number:,}: a shard or file holds fewer than it should", do="rt2data verify")
+            raise DataError(f"there is no example {number:,}: a shard or file holds fewer than it should", do="verify the mixture")
         return self._kept[number]
 
     def _read_to(self, number: int) -> None:

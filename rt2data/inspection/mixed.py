@@ -15,7 +15,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from rt2data.errors import DataError, RtError
+from rt2data.actions.legend import terminate_legend
+from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import make_format, members_of
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.inspection.examples import Dimension, Examples, Film, Picture, Seen, Stretches, Token
@@ -70,7 +71,9 @@ class MixtureExamples(Examples):
         try:
             record = decode_record(lain.record)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise DataError(f"a damaged record: {error}", f"{self._folder} example {number}", "rt2data verify") from None
+            raise DataError(
+                f"a damaged record: {error}", f"{self._folder} example {number}", command("verify", self._folder)
+            ) from None
         return self._whole(self._seen(number, record), record, lain.picture) if whole else self._seen(number, record)
 
     def _by_index(self) -> Callable[[int, bool], Lain]:
@@ -116,13 +119,20 @@ class MixtureExamples(Examples):
             source=record.source,
             split=record.split,
             group=record.group,
+            camera=record.camera or "",
             prompt=record.prompt,
             target=record.target,
             step=record.step,
             epoch=record.epoch,
             answers=record.answers,
             terminate=record.terminate,
+            legend=self._legends.get(record.source, ""),
         )
+
+    @cached_property
+    def _legends(self) -> Mapping[str, str]:
+        sources = self._expected.sources.items()
+        return {name: terminate_legend(source.codec) for name, source in sources if source.codec is not None}
 
     def _whole(self, seen: Seen, record: ExampleRecord, picture: Picture) -> Seen:
         """With what takes time to make: picture, action, tokens."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from rt2data.actions.codecs import codec_from_json
+from rt2data.actions.legend import terminate_legend
 from rt2data.formats.base import Member, make_format, members_of
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.inspection.mixed import MixtureExamples
@@ -79,7 +81,9 @@ class MixtureSight(Sight):
             "target_tokens": total.target_tokens,
             "longest": total.longest,
             "image_bytes": total.image_bytes,
+            "camera": source.camera,
             "action_space": source.action_space,
+            "terminate": legend_of(source),
         }
 
     def examples(self) -> MixtureExamples:
@@ -115,6 +119,11 @@ class MixtureSight(Sight):
                 yield member, decode_record(member.record)
             except msgspec.MsgspecError:
                 continue
+
+
+def legend_of(source: SourcePlan) -> str:
+    """What the terminate word of its targets means; nothing for a web source."""
+    return terminate_legend(codec_from_json(source.codec)) if source.codec else ""
 
 
 def _tile(member: Member, record: ExampleRecord) -> Tile:

@@ -42,7 +42,7 @@ class RawSight(Sight):
     def tiles(self, count: int) -> list[Tile]:
         tiles = list(islice(self._robot_tiles(count) if self.source.role == "robot" else self._web_tiles(), count))
         if not tiles:
-            raise UsageError("no pictures were found", str(self.path), "look at what is rejected: rt2data plan")
+            raise UsageError("no pictures were found", str(self.path), "plan a recipe of it to see what is rejected")
         return tiles
 
     def _robot_tiles(self, count: int) -> Iterator[Tile]:
@@ -176,10 +176,10 @@ def _first(images: Sequence[Image]) -> Image:
 
 
 def recipe_name(text: str) -> str:
-    """A name that a recipe takes: lower case, digits and _, at most 32."""
+    """A name that a recipe takes: lower case, digits and _, at most 64."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     name = name if re.match(r"[a-z]", name) else f"source_{name}".rstrip("_")
-    return f"{name[:28]}_set" if name in ("longest", "shortest") else name[:32].rstrip("_")
+    return f"{name[:28]}_set" if name in ("longest", "shortest") else name[:64].rstrip("_")
 
 
 def _space_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rt2data.errors import UsageError
+from rt2data.recognize import hub_advice, recognize
 
 if TYPE_CHECKING:
     from rt2data.inspection.examples import Examples
@@ -58,10 +59,13 @@ def recognise(path: Path) -> Sight:
     """What lies at `path`. Raises UsageError, with what was looked for, where there is nothing known, or it may not be read."""
     try:
         if not path.exists():
-            raise UsageError("nothing is there", str(path), "name a dataset, a mixture, a prepared store or a recipe")
+            do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
+            raise UsageError("nothing is there", str(path), do)
         found = next(filter(None, (_see(where)(path) for where, _ in KINDS.values())), None)
     except PermissionError as error:
         raise UsageError("a file or folder may not be read", str(error.filename or path), "give yourself permission") from error
+    if found is None and (other := recognize(path)):
+        raise UsageError(f"nothing that rt2data reads is here: this is {other.what}", str(path), other.do)
     if found is None:
         looked = "; ".join(f"{name}: {what}" for name, (_, what) in KINDS.items())
         raise UsageError("nothing known is here", str(path), f"looked for {looked}")

@@ -13,6 +13,7 @@ from typing import Any
 from rt2data.errors import UsageError
 from rt2data.inspection.raw import RawSight, recipe_name
 from rt2data.inspection.sight import Sight
+from rt2data.sources.image_names import is_image, is_passed_over, numbers_of
 from rt2data.sources.vqav2 import VQAv2
 
 LEVELS = 4
@@ -23,7 +24,6 @@ HEAD = 1 << 16
 _QUESTIONS = re.compile(rb'"questions"\s*:\s*\[\s*\{[^]]*"question_id"')
 _ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\{.*"question_id"', re.DOTALL)
 _ANSWERS = re.compile(rb'"answers"\s*:\s*\[')
-_PICTURE = re.compile(r".*\d\.(?:jpe?g|png|webp|gif)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass
@@ -79,7 +79,7 @@ def look_below(folder: Path) -> Found:
         parent = Path(entry.path).parent
         if entry.name.endswith(".json"):
             _sort_in(Path(entry.path), found)
-        elif _PICTURE.fullmatch(entry.name) and parent not in found.pictures:
+        elif is_image(entry.name) and numbers_of(entry.name) and parent not in found.pictures:
             found.pictures.append(parent)
     for paths in (found.questions, found.annotations, found.pictures):
         paths.sort()
@@ -93,9 +93,10 @@ def _entries(folder: Path, levels: int) -> Iterator[tuple[os.DirEntry[str], int]
             entries = sorted(listing, key=lambda entry: entry.name)
     except PermissionError:
         return
+    entries = [entry for entry in entries if not is_passed_over(entry.name)]
     yield from ((entry, levels) for entry in entries if entry.is_file())
     for entry in entries:
-        if levels and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+        if levels and entry.is_dir(follow_symlinks=False):
             yield from _entries(Path(entry.path), levels - 1)
 
 

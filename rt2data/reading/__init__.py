@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import UsageError
+from rt2data.local import local_path
 from rt2data.reading.blending import make_layout
 from rt2data.reading.contents import read_contents
 from rt2data.reading.decode import Decode, View, chosen
@@ -37,11 +38,11 @@ def load(
     Each holds the fields of the record (`columns`; lists as numpy arrays, None where a web row has none) and `picture` by
     `decode` and `resize` (see `View`). One iteration is a pass of `epochs` epochs; None never ends.
 
-    Every example comes exactly once in an epoch over all ranks. Examples already lie in mixed random order and are read in it,
-    without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`. Ranks get blocks of 16
-    examples in turn, the unit in which a build is exact. What cannot be shared out evenly at the end of an epoch, fewer than
-    `world` examples, is left out, or with `remainder="pad"` made even by repeating some, or with "keep" given to some ranks,
-    which then have one example more.
+    No example comes twice in an epoch over all ranks, and all come but the `remainder`: fewer than `world` examples that cannot be
+    shared out evenly at its end. "drop" leaves them out, so that all ranks get equally many; "keep" gives them to some ranks, which
+    then have one more: every example exactly once; "pad" makes the ranks even by repeating some. Examples already lie in mixed
+    random order and are read in it, without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by
+    `seed`. Ranks get blocks of 16 examples in turn, the unit in which a build is exact.
 
     Where each row was written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
     as exactly; each source is read through as often as its share needs, and a record's `epoch` is always 0.
@@ -49,9 +50,10 @@ def load(
     `start` begins behind so many examples of all ranks together; `state` where a `state_dict` was taken, by any number of ranks.
 
     Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
-    arguments that make no sense.
+    arguments that make no sense and for a path with a scheme, such as gs://.
     """
-    contents = read_contents(Path(path))
+    folder = local_path(path)
+    contents = read_contents(folder)
     plan, shards = contents.plan, contents.shards
     layout = make_layout([shard.examples for shard in shards], plan.sides(), [p.shards for p in plan.parts], seed, shuffle)
     require_rank(rank, world, layout.total)
@@ -59,7 +61,7 @@ def load(
         raise UsageError(f"epochs={epochs}, start={start}, remainder={remainder!r}", do="see the docstring of load")
     share = Share(layout, rank, world, epochs, remainder)
     view = View(decode, resize and (resize[0], resize[1]), chosen(columns))
-    mixture = Mixture(contents, share, Shards(Path(path), contents.shards), view, Cursor(cut_at(start, layout.total)))
+    mixture = Mixture(contents, share, Shards(folder, contents.shards), view, Cursor(cut_at(start, layout.total)))
     if state is not None:
         mixture.load_state_dict(state)
     return mixture

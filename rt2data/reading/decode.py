@@ -81,7 +81,7 @@ class View:
         try:
             found = msgspec.structs.asdict(self._decoder(record))
         except msgspec.MsgspecError as error:
-            raise DataError(f"a damaged record: {error}", place, "look at it with `rt2data verify`") from None
+            raise DataError(f"a damaged record: {error}", place, "verify the mixture: every fault is named there") from None
         for name, dtype in ARRAYS.items():
             if found.get(name) is not None:
                 found[name] = np.array(found[name], dtype)
@@ -93,7 +93,9 @@ def _pixels(stored: Stored, size: tuple[int, int] | None, place: str) -> Pixels:
     try:
         pixels = _decoded(stored, size)
     except (ValueError, OSError, SyntaxError) as error:
-        raise DataError(f"a picture that does not decode: {error}", place, "look at it with `rt2data verify`") from None
+        raise DataError(
+            f"a picture that does not decode: {error}", place, "verify the mixture: every fault is named there"
+        ) from None
     return pixels if size is None or pixels.shape[:2] == size else _resized(pixels, size)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rt2data.errors import DataError
+from rt2data.errors import DataError, command
 from rt2data.formats.webdataset import HEADER, NAME, SIZE, padded, tar_header
 from rt2data.reading.contents import ShardFacts, require_size
 from rt2data.reading.sampling import Run
@@ -131,7 +131,9 @@ class Shards:
         return key, extension
 
     def _fault(self, shard: int, at: int, what: str) -> DataError:
-        return DataError(what, f"{self.path(shard)} byte {at}", "look at it with `rt2data verify`; build it again, or copy it anew")
+        return DataError(
+            what, f"{self.path(shard)} byte {at}", f"look at it: {command('verify', self.folder)}; build it again, or copy it anew"
+        )
 
     def _bytes(self, shard: int, start: int, stop: int) -> memoryview:
         found = os.pread(self._descriptor(shard), stop - start, start)

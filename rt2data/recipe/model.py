@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from rt2data.exact import Positive, Share
 from rt2data.formats.base import BLENDED, FORMATS, LARGEST
+from rt2data.names import SOURCE
 from rt2data.order import MAX_EXAMPLES
 from rt2data.paths import PathStr, default_store_root
 from rt2data.records import Kind
@@ -30,7 +31,7 @@ from rt2data.sources.base import SOURCES, RobotSource, Settings, Source, WebSour
 from rt2data.text.tokenizers import TokenizerKind
 from rt2data.text.words import WordRule
 
-SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+SourceName = Annotated[str, StringConstraints(pattern=f"^{SOURCE}$")]
 if TYPE_CHECKING:
     FormatName = str
 else:
@@ -117,7 +118,7 @@ class Shards(Settings):
         return {name: value for name, value in found.items() if name != "materialize" or value != "repeats"}
 
 
-def _named_tokenizer(value: Any) -> Any:
+def named_tokenizer(value: Any) -> Any:
     """`byte`, or a path that says by its ending what it is."""
     if not isinstance(value, str):
         return value
@@ -129,7 +130,7 @@ def _named_tokenizer(value: Any) -> Any:
     raise ValueError(f"must be byte or a path that ends in .json or .model, got {value!r}")
 
 
-_by_name = BeforeValidator(_named_tokenizer, json_schema_input_type=str | TokenizerFile)
+_by_name = BeforeValidator(named_tokenizer, json_schema_input_type=str | TokenizerFile)
 
 
 class Recipe(Settings):
@@ -151,8 +152,8 @@ class Recipe(Settings):
     """`byte`, or the path of a tokenizer.json or .model."""
     template: Literal["rt2", "openvla"] = "rt2"
     """How instructions and questions become prompts."""
-    codec: Literal["rt2", "openvla"] = "rt2"
-    """How actions become words."""
+    codec: Literal["rt2", "openvla", "rt1"] = "rt2"
+    """How actions become words. `rt1` writes what `rt2` writes and decodes to the left edge of a bin, as RT-1 does."""
     action_words: WordRule = "text"
     """What action words must survive: `text`, the way through text and back, or only `ids`, for trainers that read input_ids."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -160,7 +161,7 @@ class Recipe(Settings):
     shards: Shards = Shards()
     """How large a shard is, and in which format it is written."""
     store: PathStr | None = None
-    """Folder of prepared stores; by default $RT2DATA_STORE or ~/.cache/rt2data/store."""
+    """Folder of prepared stores; by default $RT2DATA_STORE, or rt2data/store in the user's cache."""
     max_bad: Share = Field(default="2%", validate_default=True)
     """Faulty rows allowed, as a fraction of a source's rows."""
     max_epochs: Positive | None = None

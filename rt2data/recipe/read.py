@@ -8,28 +8,34 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rt2data.errors import UsageError
+from rt2data.errors import UsageError, command
+from rt2data.local import local_path
+from rt2data.paths import default_store_root
 from rt2data.recipe.document import MAX_BYTES, Document, parse
 from rt2data.recipe.mistakes import Mistake, RecipeError, Spot, dotted
 from rt2data.recipe.model import Recipe, recipe_model
 from rt2data.recipe.overrides import override, put
 from rt2data.recipe.sense import nonsense
+from rt2data.recipe.there import absences
 from rt2data.recipe.wording import Finding, findings, shown
 
 MAX_MISTAKES = 100
 
 
-def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str | None = None) -> Recipe:
+def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str | None = None, check: bool = False) -> Recipe:
     """The recipe of a YAML file, changed by `overrides` (each `a.b=value`, the value in YAML) and by `robot_frac`.
 
-    Relative paths are relative to the file, those of overrides too. Of overrides of one key the last counts. Raises
-    UsageError where there is no such file and RecipeError with every mistake, its line and its column.
+    Relative paths are relative to the file, those of overrides too. Of overrides of one key the last counts. With
+    `check` the files, splits and features that it names are looked for too. Raises UsageError where there is no such file and
+    RecipeError with every mistake, its line and its column.
     """
-    path = Path(path)
-    return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac)
+    path = local_path(path)
+    return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac, check)
 
 
-def parse_recipe(text: str, origin: str, folder: Path, overrides: Sequence[str] = (), robot_frac: str | None = None) -> Recipe:
+def parse_recipe(
+    text: str, origin: str, folder: Path, overrides: Sequence[str] = (), robot_frac: str | None = None, check: bool = False
+) -> Recipe:
     """The same from text: `origin` names it in mistakes, relative paths are relative to `folder`."""
     document = parse(text, origin)
     for each in overrides:
@@ -37,15 +43,18 @@ def parse_recipe(text: str, origin: str, folder: Path, overrides: Sequence[str] 
     if robot_frac is not None:
         put(document, ("robot_frac",), robot_frac, Spot(f"--robot-frac {robot_frac}"))
     recipe, found = _validated(document.value, folder)
-    mistakes = [*document.mistakes, *_placed(document, found)]
+    there = absences(document.value, folder.absolute()) if check else ()
+    mistakes = [*document.mistakes, *_placed(document, (*found, *there))]
     if recipe is None or mistakes:
         raise RecipeError(_limited(mistakes))
+    if recipe.store is None:
+        default_store_root()  # $RT2DATA_STORE is a path that enters, too: told now, not when something is written
     return recipe
 
 
 def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[Finding]]:
     if tree is None:
-        return None, [Finding((), "is empty: run rt2data init for a recipe to start from")]
+        return None, [Finding((), f"is empty: start from the one that {command('init')} writes")]
     if not isinstance(tree, dict):
         return None, [Finding((), f"must be a mapping of settings, got {shown(tree)}")]
     model = recipe_model()
@@ -75,7 +84,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise UsageError(f"no recipe at {path}", do="run rt2data init, or name one") from None
+        raise UsageError(f"no recipe at {path}", do=f"run {command('init')}, or name one") from None
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from None
     try:

@@ -6,18 +6,20 @@ cannot be read is passed over here: the types have told it already.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from rt2data.exact import parse_fraction
+from rt2data.names import SOURCE, key_name
 from rt2data.recipe.mistakes import closest
 from rt2data.recipe.wording import Finding, shown
 
 _RULES = ("longest", "shortest")
-TAKEN = "statistics"
-"""A folder of every output."""
+_TAKEN = re.compile(r"statistics|sha256sums|note-\d+", re.IGNORECASE | re.ASCII)
+"""Files and folders of every output, among those names that a source can have."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,19 @@ class Outline:
         return {} if self.robot_frac is None else {"robot": self.robot_frac, "web": 1 - self.robot_frac}
 
 
+def needed(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Side and name of the sources that will be read: not those of weight 0, nor those of a side that has no share."""
+    outline = _outline(tree)
+    for side, weights in outline.weights.items():
+        if outline.shares.get(side) != 0:
+            yield from ((side, name) for name, weight in weights.items() if weight != 0)
+
+
 def nonsense(tree: Any) -> Iterator[Finding]:
     """Every mistake in how the settings fit together."""
     if isinstance(tree, dict):
         outline = _outline(tree)
-        for rule in (_empty_sides, _zero_sides, _shared_names, _folder_names, _size):
+        for rule in (_empty_sides, _zero_sides, _shared_names, _alike_names, _folder_names, _size):
             yield from rule(outline)
 
 
@@ -69,15 +79,26 @@ def _shared_names(outline: Outline) -> Iterator[Finding]:
                 yield Finding((side, name), f"the name must not be {name}: it is a rule of size.of", at_key=True)
 
 
+def _alike_names(outline: Outline) -> Iterator[Finding]:
+    """Names become parts of file names and of keys, and must be told apart there too."""
+    places = [(side, name) for side, names in outline.weights.items() for name in names if re.fullmatch(SOURCE, name)]
+    for form, alike in ((str.lower, "differ in case only"), (key_name, "give the same keys")):
+        seen: dict[str, str] = {}
+        for side, name in places:
+            other = seen.setdefault(form(name), name)
+            if other != name:
+                yield Finding((side, name), f"{name} and {other} {alike}: rename one", at_key=True)
+
+
 def _folder_names(outline: Outline) -> Iterator[Finding]:
     """With `once` a source's name is that of a folder, beside others."""
     shards = outline.tree.get("shards")
     if not isinstance(shards, dict) or shards.get("materialize") != "once":
         return
     for side, names in outline.weights.items():
-        if TAKEN in names:
-            message = f"the name must not be {TAKEN} with materialize once: every output has a folder of that name"
-            yield Finding((side, TAKEN), message, at_key=True)
+        for name in filter(_TAKEN.fullmatch, names):
+            message = f"the name must not be {name} with materialize once: every output has a file or folder of that name"
+            yield Finding((side, name), message, at_key=True)
 
 
 def _size(outline: Outline) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ _EXPECTED = {
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 """Completes `must be ...` for each type of error pydantic has for our fields."""
-_NAME = "a lower-case letter, then up to 31 lower-case letters, digits or _"
+_NAME = "a letter, then up to 63 letters, digits, _ or -"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from rt2data.images import ImageFault, ImageRule, make_ready
 from rt2data.records import Kind
@@ -21,8 +22,11 @@ GAP = 16
 FONT, SMALL = 14, 12  # pixels
 LINE, TAG = 18, 20
 PROMPT_LINES, TARGET_LINES = 4, 3
+AS_JPEG = ImageRule(png="jpeg")
 MAX_CHARS = 600
 MAX_TILES = 400
+MARK = b"tEXtSoftware\0rt2data"
+"""A chunk near the start of every sheet."""
 COLORS = {"robot": (37, 99, 190), "web": (176, 84, 10)}
 PAPER, BOX, EDGE, INK, FAINT = (255, 255, 255), (238, 239, 242), (216, 218, 223), (40, 42, 48), (130, 134, 142)
 
@@ -126,10 +130,10 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
 
 def decoded(picture: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
     """RGB, no smaller than `side` square where the picture is not, and hardly larger. Raises ImageFault."""
-    ready = make_ready(picture, ImageRule(), decode=False)
+    ready = make_ready(picture, AS_JPEG, decode=False)
     encoded = ready.data
     if encoded is None:
-        assert not isinstance(picture, np.ndarray)  # pixels are always made a JPEG
+        assert not isinstance(picture, np.ndarray)  # pixels have no bytes of their own
         encoded = bytes(picture)
     try:
         return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=side, min_width=side))
@@ -183,5 +187,7 @@ def _font(size: int) -> Font:
 
 def _png(sheet: Image.Image) -> bytes:
     out = io.BytesIO()
-    sheet.save(out, "PNG", compress_level=6)
+    about = PngInfo()
+    about.add_text("Software", "rt2data")
+    sheet.save(out, "PNG", compress_level=6, pnginfo=about)
     return out.getvalue()

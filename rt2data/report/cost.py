@@ -44,8 +44,9 @@ class Cost:
 
     @property
     def table(self) -> list[tuple[int, int, float | None]]:
-        """Batch, steps, tokens a step."""
-        return [(batch, -(-self.examples // batch), self._per_step(batch)) for batch in BATCHES]
+        """Batch, steps, tokens a step; no batch is larger than the whole."""
+        fitting = [batch for batch in BATCHES if batch <= self.examples] or BATCHES[:1]
+        return [(batch, -(-self.examples // batch), self._per_step(batch)) for batch in fitting]
 
     def _per_step(self, batch: int) -> float | None:
         return self.tokens / self.examples * batch if self.tokens and self.examples else None

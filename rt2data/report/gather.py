@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import msgspec
 
-from rt2data.inspection.mixture import MixtureSight
+from rt2data.errors import command
+from rt2data.inspection.mixture import MixtureSight, legend_of
 from rt2data.manifest import Manifest
 from rt2data.paths import default_store_root
 from rt2data.report.contact_sheet import Tile
@@ -20,6 +21,7 @@ from rt2data.report.pictures import MEASURED, Album, album, store_albums
 from rt2data.shelf import kept_stores
 from rt2data.stats.model import SourceStats, Stats
 from rt2data.store import Store
+from rt2data.warn import worst_first
 
 
 def stores_report(stats: Stats, stores: Sequence[Store], count: int) -> Report:
@@ -44,7 +46,8 @@ def mixture_report(stats: Stats, out: Path, root: Path | None, count: int) -> Re
     told = {film.source for film in whole}
     films = [*whole, *(film for film in mixture_films(sight) if film.source not in told)]
     lost = [row for store in stores for row in lost_rows(store)]
-    return _report(stats, albums, films, lost, _origin_of_mixture(sight.manifest, out))
+    legends = {source.name: legend_of(source) for source in sight.manifest.plan.sources}
+    return replace(_report(stats, albums, films, lost, _origin_of_mixture(sight.manifest, out)), legends=legends)
 
 
 def _report(stats: Stats, albums: list[Album], films: Any, lost: Any, origin: Origin) -> Report:
@@ -52,7 +55,7 @@ def _report(stats: Stats, albums: list[Album], films: Any, lost: Any, origin: Or
     seen = [warn for each in albums for warn in each.warnings]
     order = {(source.name, source.split): number for number, source in enumerate(stats.sources)}
     albums.sort(key=lambda each: (order.get((each.source, each.split), 0), not each.used, each.camera))
-    told = msgspec.structs.replace(stats, warnings=(*stats.warnings, *dict.fromkeys(seen)))
+    told = msgspec.structs.replace(stats, warnings=worst_first((*stats.warnings, *seen)))
     return Report(told, tuple(albums), tuple(films), tuple(lost), origin)
 
 
@@ -75,9 +78,8 @@ def mixture_stores(manifest: Manifest, root: Path | None) -> list[Store]:
 
 
 def _origin_of_mixture(manifest: Manifest, out: Path) -> Origin:
-    place = quote(str(out))
     return Origin(
-        commands=(f"rt2data build-mixture recipe.yaml -o {place}", f"rt2data verify {place}"),
+        commands=(command("build-mixture", "recipe.yaml", "-o", out), command("verify", out)),
         facts=(("made with", f"rt2data {manifest.tool_version}"), ("split", manifest.plan.split)),
         hashes=tuple((shard.name, shard.xxh3_128) for shard in manifest.shards),
         recipe=_pretty(manifest.recipe),
@@ -87,7 +89,7 @@ def _origin_of_mixture(manifest: Manifest, out: Path) -> Origin:
 def _origin_of_stores(stats: Stats, stores: Sequence[Store]) -> Origin:
     settings = {store.info.name: store.info.settings for store in stores}
     facts = [(f"prepared with, {store.info.name}", f"rt2data {store.info.tool_version}") for store in stores]
-    return Origin((f"rt2data report {quote(stats.path)}",), tuple(facts), (), _pretty(settings))
+    return Origin((command("report", stats.path),), tuple(facts), (), _pretty(settings))
 
 
 def _pretty(value: Any) -> str:

@@ -8,16 +8,19 @@ from collections.abc import Iterator, Sequence
 from rt2data.report import views
 from rt2data.report.figures import amount, percent, plain, sentence, whole
 from rt2data.stats.model import MixtureStats, Stats
+from rt2data.warn import worst_first
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$^=-])")
 _TALKS = re.compile(r"@|&|(?<=[a-zA-Z]):(?=//)|(?<=www)\.", re.IGNORECASE)
 WORDS = 160
 """Characters of a text from data that are shown."""
+MARK = b"<!-- rt2data report -->"
+"""The first line of every summary; nobody sees it where Markdown is shown."""
 
 
 def summary(stats: Sequence[Stats]) -> str:
     """A section for each: figures, warnings, shares, sources."""
-    return "\n\n".join("\n".join(_section(each)) for each in stats) + "\n"
+    return f"{MARK.decode()}\n" + "\n\n".join("\n".join(_section(each)) for each in stats) + "\n"
 
 
 def words(text: object) -> str:
@@ -39,7 +42,7 @@ def _section(stats: Stats) -> Iterator[str]:
 
 
 def _warnings(stats: Stats) -> Iterator[str]:
-    for warn in views.ordered(stats.warnings):
+    for warn in worst_first(stats.warnings):
         of = f"{words(warn.source)}: " if warn.source else ""
         yield f"- **{warn.level}** {of}{words(sentence(warn.what))} {words(sentence(warn.do, upper=True))}"
     yield "" if stats.warnings else "Nothing to warn of.\n"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from rt2data.stats.model import SourceStats, Stats
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 10_000_000
+MARK = b'<meta name="generator" content="rt2data report">'
+"""Stands at the start of every page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Report:
     lost: tuple[LostRow, ...] = ()
     origin: Origin = Origin()
     trimmed: bool = False  # pictures were left out for the page to stay small
+    legends: Mapping[str, str] = field(default_factory=dict)  # what the terminate word of a source's targets means
 
     @property
     def seen(self) -> list[Shot]:

@@ -24,8 +24,9 @@ VIVID = 48
 COOL, ENOUGH = 0.8, 0.05
 """Of the vivid pixels, the bluish share above which red and blue may be swapped, where so many of all pixels are vivid."""
 
-GONE = "See that the source lies where it was prepared, and run rt2data verify."
+GONE = "Check that the source lies where it was prepared, and verify the mixture."
 OTHER = "Choose another camera in the recipe."
+UNUSED = "The mixture does not use it; do not choose it."
 SWAP = "Look at the contact sheet: unless it sees a sky or another blue thing, swap the channels where the log is written."
 
 
@@ -101,7 +102,9 @@ def picture_warnings(source: str, camera: str, used: bool, shots: Sequence[Shot]
     """What the looks of a camera's sampled pictures give reason to say: black, flat, red and blue swapped, unreadable."""
     found, mean = [shot.tint for shot in shots if shot.tint], mean_tint(shots)
     many, named = f"{len(found)} sampled pictures", plain(camera, 60) or "(unnamed)"
-    level = "error" if used else "warning"
+    level = "error" if used else "note"
+    whose = "Camera" if used else "Unused camera"
+    other = OTHER if used else UNUSED
     broken = len(shots) - len(found)
     told = []
     if broken:
@@ -109,10 +112,10 @@ def picture_warnings(source: str, camera: str, used: bool, shots: Sequence[Shot]
     if mean is None:
         pass
     elif all(each.brightness < BLACK for each in found):
-        told.append(("black_camera", level, f"Camera {named} is black in all {many}", OTHER))
+        told.append(("black_camera", level, f"{whose} {named} is black in all {many}", other))
     elif all(each.contrast < FLAT for each in found):
-        told.append(("flat_camera", level, f"Camera {named} shows one flat colour in all {many}", OTHER))
+        told.append(("flat_camera", level, f"{whose} {named} shows one flat colour in all {many}", other))
     elif mean.vivid >= ENOUGH and mean.cool >= COOL:
-        cool = f"Camera {named} is more blue than red in {mean.cool:.0%} of its coloured pixels: the two may be swapped (BGR)"
+        cool = f"{whose} {named} is more blue than red in {mean.cool:.0%} of its coloured pixels: the two may be swapped (BGR)"
         told.append(("bgr_camera", "note", cool, SWAP))
     return [Warn(code=code, level=how, source=source, what=what + ".", do=do) for code, how, what, do in told]  # type: ignore[arg-type]

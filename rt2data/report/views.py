@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rt2data.report.charts import Part
 from rt2data.report.figures import amount, percent, real, whole
@@ -20,7 +21,7 @@ from rt2data.stats.model import (
     Stats,
     Text,
 )
-from rt2data.warn import RANK, Warn
+from rt2data.warn import RANK, Warn, worst_first
 
 __all__ = ["real"]
 
@@ -35,15 +36,10 @@ MEASURES = (
 """A name, and the field of a share."""
 
 
-def ordered(warnings: Sequence[Warn]) -> list[Warn]:
-    """The worst first."""
-    return sorted(warnings, key=lambda warn: RANK[warn.level])
-
-
 def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
     """The worst first; those of one kind about one source, with the same advice, together."""
     found: dict[tuple[str, ...], list[Warn]] = {}
-    for warn in ordered(warnings):
+    for warn in worst_first(warnings):
         found.setdefault((warn.level, warn.code, warn.source, warn.do), []).append(warn)
     return list(found.values())
 
@@ -267,7 +263,7 @@ def coded(actions: Actions) -> list[Dim]:
 
 
 def _unknown(of: Coded) -> Numbers:
-    zero = dict.fromkeys(("mean", "std", "min", "max", "q01", "q05", "q50", "q95", "q99", "zeros", "top"), 0.0)
+    zero: dict[str, Any] = dict.fromkeys(("mean", "std", "min", "max", "q01", "q05", "q50", "q95", "q99", "zeros", "top"), 0.0)
     return Numbers(name=of.name, unit="", count=sum(of.bins), not_finite=0, dead=False, sparse=False, **zero)
 
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from rt2data.actions.space import ActionSpace, load_space
-from rt2data.errors import DataError, UsageError
+from rt2data.errors import DataError, UsageError, command
 from rt2data.job import Job, decide
+from rt2data.names import tfds_name
 from rt2data.plan import needed_sources, require_few_rejects
 from rt2data.recipe import Recipe, canonical
-from rt2data.rlds.index import Look, SplitIndex, index_split
+from rt2data.rlds.encodings import unregistered
+from rt2data.rlds.index import GapRule, Look, SplitIndex, index_split
 from rt2data.rlds.plan import DatasetPlan, Grip, Picture, RldsJob, RldsPlan, SplitPlan, fingerprinted
-from rt2data.rlds.skins import Skin, find_skin, grip, name_datasets, name_pictures, require_fit
+from rt2data.rlds.skins import Skin, doubts, find_skin, grip, name_datasets, name_pictures, require_fit
 from rt2data.sources.base import RobotSource
 from rt2data.store import Store, StoreInfo
 
@@ -83,9 +86,17 @@ class _Dataset:
         if self.space is not None:
             require_fit(self.skin, self.info, self.space)
         self.named = name_pictures(self.skin, self.info, self._wished())
-        self.index = {split: index_split(store, split, set(self.named.values())) for split in sorted(self.info.splits)}
+        rule = GapRule.of(self.source)
+        found = {split: index_split(store, split, set(self.named.values()), rule) for split in self._filled()}
+        self.torn, self.dropped = sum(each.torn for each in found.values()), sum(each.dropped for each in found.values())
+        self.index = {split: each for split, each in found.items() if each.rows}
         if not self.index:
-            raise DataError(f"source {self.info.name} has no rows", do="look at what was rejected: rt2data store rejects")
+            do = "set gaps: cut" if self.torn else f"look at what was rejected: {command('store', 'rejects', self.info.name)}"
+            raise DataError(f"source {self.info.name} has no {'episode without a gap' if self.torn else 'rows'}", do=do)
+
+    def _filled(self) -> list[str]:
+        """Splits that have rows."""
+        return [split for split in sorted(self.info.splits) if self.info.splits[split].rows]
 
     def _wished(self) -> list[str]:
         """Those of the wished cameras that this source has."""
@@ -111,7 +122,7 @@ class _Dataset:
             grip=turned,
             splits=tuple(self._split(name, index) for name, index in self.index.items()),
             changes=tuple(changes(self.info, self.skin, turned)),
-            warnings=tuple(self._warnings(partial)),
+            warnings=tuple(self._warnings(pictures, partial)),
         )
 
     def _split(self, name: str, index: SplitIndex) -> SplitPlan:
@@ -123,7 +134,7 @@ class _Dataset:
 
     def _pictures(self) -> tuple[tuple[Picture, ...], list[str]]:
         """Features of the cameras that every row has; and the cameras that only some have."""
-        rows, found, partial = sum(index.rows for index in self.index.values()), [], []
+        rows, found, partial = sum(len(index.places) for index in self.index.values()), [], []
         for feature, camera in self.named.items():
             looks = {look: n for index in self.index.values() for look, n in index.looks.items() if look[0] == camera}
             count = sum(n for index in self.index.values() for look, n in index.looks.items() if look[0] == camera)
@@ -135,8 +146,17 @@ class _Dataset:
             raise DataError(f"no camera of source {self.info.name} has a picture in every row", ", ".join(partial))
         return tuple(found), partial
 
-    def _warnings(self, partial: Sequence[str]) -> Iterator[str]:
+    def _warnings(self, pictures: Sequence[Picture], partial: Sequence[str]) -> Iterator[str]:
+        if tfds_name(self.info.name) != self.info.name and self.info.name not in self.wishes.names:
+            yield f"the dataset is called {self.dataset}: names in TFDS have lower-case letters, digits and _ only"
         yield from self.skin.says
+        if self.space is not None:
+            yield from doubts(self.skin, self.space) if self.skin.datasets else unregistered(self.space)
+        if self.torn:
+            yield self._gaps()
+        for picture in pictures:
+            if not picture.format:
+                yield f"camera {picture.camera} has JPEG and PNG images, so features.json names no encoding"
         if self.skin.datasets and self.dataset not in self.skin.datasets:
             yield f"{self.dataset} is no name that loaders know: register it beside {self.skin.datasets[0]}"
         if self.skin.state_dim > self.info.state_dim:
@@ -146,6 +166,24 @@ class _Dataset:
         for split in self.index:
             if split == "all" or "-" in split:
                 yield f"split {split!r}: loaders may not find a split of this name"
+
+    def _gaps(self) -> str:
+        """What became of episodes that lost steps in the middle, in words."""
+        torn, rule = f"{self.torn:,} episodes lost steps in the middle: ", getattr(self.source, "gaps", "join")
+        if rule == "join":
+            return torn + "what is left is joined, so states and images jump there (gaps: join)"
+        if rule == "drop":
+            return torn + f"they are dropped, with {self.dropped:,} steps (gaps: drop)"
+        pieces = sum(map(_behind_gaps, self.index.values()))
+        short = f", and {self.dropped:,} steps in pieces shorter than min_steps are dropped" if self.dropped else ""
+        return torn + f"cut there, which makes {pieces:,} more episodes{short} (gaps: cut)"
+
+
+def _behind_gaps(index: SplitIndex) -> int:
+    """Episodes of an output that begin behind a gap."""
+    pieces = np.empty_like(index.pieces)
+    pieces[index.places] = index.pieces
+    return int((pieces[index.starts] > 0).sum())
 
 
 def _picture(feature: str, camera: str, looks: Sequence[Look]) -> Picture:
@@ -168,7 +206,7 @@ def changes(info: StoreInfo, skin: Skin, turned: Grip | None) -> Iterator[str]:
         return
     yield "is_first and is_last are set at the ends of what was kept of an episode"
     rule = info.settings.get("terminate")
-    yield f"is_terminal is set on its last step where the task ends there, by the recipe's terminate: {rule}"
+    yield f"is_terminal is set on the last step where the task ends there in success, by the recipe's terminate: {rule}"
     yield "reward is 1 where is_terminal is set and 0 elsewhere, discount is 1: prepared stores keep neither"
     if info.settings.get("gripper_open") is not None:
         yield f"the gripper, open at {info.settings['gripper_open']} in the source, is as the action space has it"

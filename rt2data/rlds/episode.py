@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rt2data.errors import InternalError
+from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
 from rt2data.rlds.plan import DatasetPlan, Grip
 from rt2data.text.answers import AnswerRule, choose_answer
@@ -37,6 +38,7 @@ class Batch:
 
     rows: Rows
     recorded: I32  # length of the episode in the source
+    pieces: I64  # which piece of its episode each row is in
     shots: Mapping[str, Shots]  # by the feature's key
     rendered: Rendered | None
 
@@ -152,8 +154,9 @@ def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Roo
 def _metadata(plan: DatasetPlan, batch: Batch, at: int) -> dict[str, Values | Room]:
     rows = batch.rows
     robot = rows.kind == "robot"
+    piece = f"-part{batch.pieces[at]}" if batch.pieces[at] else ""
     found: dict[str, Values | Room] = {
-        "episode_id": [(rows.groups[at] if robot else rows.keys[at]).encode()],
+        "episode_id": [f"{rows.groups[at]}{piece}".encode() if robot else rows.keys[at].encode()],
         "source": [plan.source.encode()],
     }
     if robot:

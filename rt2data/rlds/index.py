@@ -1,5 +1,8 @@
 """Which row is written where: rows lie in the store in random order, episodes are wanted whole, their steps in order.
 
+An episode that lost steps in the middle is cut there, dropped or joined, as the source's `gaps` says: what reads episodes takes two
+steps next to each other for one after the other in time.
+
 Only small columns are read, one file of rows at a time. Episodes come in the order of a keyed hash of their names, as TFDS too does
 it, so that any part of the output is a fair sample; web rows lie in such an order already.
 """
@@ -9,14 +12,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rt2data.order import I64, U64, key64
 from rt2data.rlds.plan import ShardPlan
+from rt2data.sources.base import RobotSource, Source
 from rt2data.store import Store, rows_file
 
 STEP_BYTES = 160
@@ -30,17 +36,29 @@ Look = tuple[str, str, int, int]
 class SplitIndex:
     """Order and sizes of one split; n rows as they lie in the store."""
 
-    places: I64  # n: where each row comes in the output
+    places: I64  # n: where each row comes in the output; rows that are dropped come behind all others
+    pieces: I64  # n: which piece of its episode each row is in, 0 where it is not cut
     starts: I64  # one for each episode: the place of its first row
     sizes: I64  # one for each episode: about how many bytes
-    looks: Mapping[Look, int]  # rows that have such a picture
+    looks: Mapping[Look, int]  # rows that have such a picture, dropped ones too
+    rows: int  # that are written
+    torn: int = 0  # episodes that lost steps in the middle
 
     @property
-    def rows(self) -> int:
-        return len(self.places)
+    def kept(self) -> NDArray[np.bool_]:
+        """bool[n]: the rows that are written."""
+        found: NDArray[np.bool_] = self.places < self.rows
+        return found
+
+    @property
+    def dropped(self) -> int:
+        """Rows that are not written."""
+        return len(self.places) - self.rows
 
     def shards(self, shard_bytes: int) -> tuple[ShardPlan, ...]:
         """Runs of whole episodes of about so many bytes each."""
+        if not len(self.starts):
+            return ()
         total = int(self.sizes.sum())
         count = max(1, min(len(self.starts), round(total / shard_bytes)))
         before = np.cumsum(self.sizes) - self.sizes
@@ -49,6 +67,19 @@ class SplitIndex:
         edges = np.append(self.starts[firsts], self.rows).tolist()
         episodes = np.diff(np.append(firsts, len(self.starts))).tolist()
         return tuple(ShardPlan(a, b - a, n) for a, b, n in zip(edges, edges[1:], episodes, strict=False))
+
+
+@dataclass(frozen=True)
+class GapRule:
+    """What becomes of episodes that lost steps in the middle; pieces of fewer steps than `shortest` are dropped."""
+
+    gaps: Literal["cut", "drop", "join"]
+    shortest: int = 1
+
+    @staticmethod
+    def of(source: Source) -> GapRule:
+        """The rule of a source."""
+        return GapRule(source.gaps, source.filters.min_steps) if isinstance(source, RobotSource) else GapRule("join")
 
 
 @dataclass
@@ -60,7 +91,7 @@ class _Columns:
     size: list[I64] = field(default_factory=list)
 
 
-def index_split(store: Store, split: str, cameras: set[str]) -> SplitIndex:
+def index_split(store: Store, split: str, cameras: set[str], rule: GapRule) -> SplitIndex:
     """Order of one split; `cameras` are those whose pictures are to be written."""
     columns, looks = _Columns(), Counter[Look]()
     for table in _tables(store, split):
@@ -72,8 +103,8 @@ def index_split(store: Store, split: str, cameras: set[str]) -> SplitIndex:
     size = np.concatenate(columns.size)
     if store.info.kind == "web":
         whole = np.arange(len(size), dtype=np.int64)
-        return SplitIndex(whole, whole, size, looks)
-    return order_episodes(np.concatenate(columns.group), np.concatenate(columns.step), size, looks)
+        return SplitIndex(whole, np.zeros_like(whole), whole, size, looks, len(whole))
+    return order_episodes(np.concatenate(columns.group), np.concatenate(columns.step), size, looks, rule)
 
 
 def _tables(store: Store, split: str) -> Iterator[pa.Table]:
@@ -103,10 +134,30 @@ def _looks(pictures: pa.Table) -> Counter[Look]:
     return Counter({(r["camera"], r["format"], r["height"], r["width"]): r["row_count"] for r in grouped.to_pylist()})
 
 
-def order_episodes(group: U64, step: I64, size: I64, looks: Mapping[Look, int]) -> SplitIndex:
+def order_episodes(group: U64, step: I64, size: I64, looks: Mapping[Look, int], rule: GapRule) -> SplitIndex:
     """Order of n rows by hash of their episode, then by step; `size` are their bytes."""
     order = np.lexsort((step, group))
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    starts = np.flatnonzero(np.diff(group[order].view(np.int64), prepend=~group[order[:1]].view(np.int64)))
-    return SplitIndex(places, starts, np.add.reduceat(size[order], starts), looks)
+    begins, jumps = _edges(group[order], step[order])
+    episode = np.cumsum(begins) - 1
+    torn = np.bincount(episode, jumps) > 0
+    cuts = begins | jumps if rule.gaps == "cut" else begins
+    piece = np.cumsum(cuts) - 1
+    keep = ~torn[episode] | _fits(rule, np.bincount(piece)[piece])
+    places, pieces = np.empty_like(order), np.empty_like(order)
+    places[np.concatenate([order[keep], order[~keep]])] = np.arange(len(order))
+    pieces[order] = piece - piece[np.flatnonzero(begins)][episode]
+    starts = np.flatnonzero(cuts[keep])
+    sizes = np.add.reduceat(size[order][keep], starts) if len(starts) else starts
+    return SplitIndex(places, pieces, starts, sizes, looks, int(keep.sum()), int(torn.sum()))
+
+
+def _edges(group: U64, step: I64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """bool[n], bool[n]: rows in order that begin an episode, and rows inside one that do not follow the step before."""
+    begins = np.append(True, group[1:] != group[:-1])
+    return begins, ~begins & (np.diff(step, prepend=step[:1]) != 1)
+
+
+def _fits(rule: GapRule, length: I64) -> NDArray[np.bool_]:
+    """Whether a piece of a torn episode is written, by its length."""
+    found: NDArray[np.bool_] = (length >= rule.shortest) & (rule.gaps == "cut") | (rule.gaps == "join")
+    return found

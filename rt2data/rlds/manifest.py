@@ -12,13 +12,16 @@ import numpy as np
 import xxhash
 
 from rt2data import __version__
-from rt2data.actions.statistics import DimStats, openvla_statistics, summarize
+from rt2data.actions.statistics import openvla_statistics, summarize
 from rt2data.errors import DataError
-from rt2data.plan import empty_split
+from rt2data.order import I64
 from rt2data.publish import write_whole
 from rt2data.recipe.model import from_canonical
+from rt2data.records import F32
 from rt2data.rlds.decide import space_of
 from rt2data.rlds.episode import turn, widen
+from rt2data.rlds.index import GapRule, index_split
+from rt2data.rlds.loaded import as_loaded
 from rt2data.rlds.plan import JOB, DatasetPlan, RldsJob, RldsPlan
 from rt2data.rlds.registration import FILE, registration
 from rt2data.rlds.shard import RldsShard
@@ -130,31 +133,35 @@ def _info(dataset: DatasetPlan, shards: Sequence[RldsShard]) -> dict[str, Any]:
 
 
 def dataset_statistics(dataset: DatasetPlan, job: RldsJob) -> dict[str, Any] | None:
-    """dataset_statistics.json as OpenVLA reads it, of the recipe's split (or the first there is) as it was written."""
+    """dataset_statistics.json as OpenVLA reads it, of the recipe's split (or the first there is): of what its loader makes of what
+    was written. None where it knows no way to read it, or leaves nothing of it."""
     store = Store(Path(job.stores[dataset.source]))
     if store.info.kind != "robot":
         return None
-    wanted = job.recipe["split"]
-    split = sorted(store.info.splits)[0] if empty_split(store.info, wanted) else wanted
-    action, state = _written(dataset, store, split)
-    space = space_of(from_canonical(msgspec.json.encode(job.recipe)).sources[dataset.source], store.info)
+    splits = {each.name: each for each in dataset.splits}
+    split = splits.get(job.recipe["split"], dataset.splits[0])
+    source = from_canonical(msgspec.json.encode(job.recipe)).sources[dataset.source]
+    space = space_of(source, store.info)
     assert space is not None
-    mask = [number != space.gripper for number in range(action.size)]
-    return openvla_statistics(dataset.dataset, action, mask, store.info.splits[split].groups, state)
+    loaded = as_loaded(dataset.skin, space, *_written(dataset, store, split.name, GapRule.of(source)))
+    if loaded is None or not len(loaded.action):
+        return None
+    proprio = None if loaded.proprio is None else summarize(loaded.proprio)
+    action = summarize(loaded.action)
+    mask = [number < action.size - 1 for number in range(action.size)]
+    return openvla_statistics(dataset.dataset, action, mask, split.episodes, proprio)
 
 
-def _written(dataset: DatasetPlan, store: Store, split: str) -> tuple[DimStats, DimStats | None]:
-    """Statistics of actions and states: the store's, or summed up anew where a skin changed them."""
-    known = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
-    state = DimStats.from_json(known["state"]) if known["state"] else None
-    if dataset.state_dim != store.info.state_dim:
-        kept = vectors(store.column(split, "state"), store.info.state_dim)
-        state = summarize(widen(kept, store.info.splits[split].rows, dataset.state_dim))
-    if dataset.grip is None:
-        return DimStats.from_json(known["action"]), state
-    actions = vectors(store.column(split, "action"), store.info.action_dim)
-    assert actions is not None
-    return summarize(turn(np.asarray(actions), dataset.grip)), state
+def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> tuple[F32, F32 | None, I64]:
+    """Actions and states of a split as they were written, f32[n, D] and f32[n, S], and the first row of each episode."""
+    index = index_split(store, split, set(), rule)
+    order = np.argsort(index.places)[: index.rows]
+    action = vectors(store.column(split, "action"), store.info.action_dim)
+    state = vectors(store.column(split, "state"), store.info.state_dim)
+    assert action is not None
+    acted = turn(action[order], dataset.grip)
+    stood = widen(None if state is None else state[order], len(order), dataset.state_dim) if dataset.state_dim else None
+    return acted, stood, index.starts
 
 
 def registration_of(job: RldsJob) -> str | None:

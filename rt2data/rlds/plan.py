@@ -16,7 +16,7 @@ from rt2data.records import Kind
 from rt2data.tfrecord.directory import TEMPLATE, shard_name
 from rt2data.tfrecord.features import STEPS, Leaf
 
-RLDS_VERSION = 1
+RLDS_VERSION = 2
 """Raise when the same recipe and rows would give other bytes."""
 JOB = "rlds.json"
 

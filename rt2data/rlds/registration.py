@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rt2data.actions.space import ActionSpace
+from rt2data.rlds.encodings import OCTO, OPENVLA, Known, find_encoding, kept_dims
 from rt2data.rlds.plan import DatasetPlan
 from rt2data.rlds.skins import turned, wrists
 
 FILE = "register_rlds.py"
 
 Lines = Callable[[DatasetPlan, str], list[str]]
-
-_OPENVLA = {7: "EEF_POS", 10: "EEF_R6"}
-_OCTO = {7: "EEF_POS", 8: "JOINT_POS", 14: "JOINT_POS_BIMANUAL", 2: "NAV_2D"}
+Spaces = Mapping[str, ActionSpace]
 
 _HEAD = '''"""Make these datasets known to OpenVLA or Octo.
 
 With this file on the Python path of a training script, call, before it loads data,
 
-    import register_rlds; register_rlds.openvla()     # or .octo()
+    import register_rlds; register_rlds.{first}()     # {which}
 
 or paste the entries and functions into their oxe/configs.py and oxe/transforms.py.
 """
 
 import tensorflow as tf
+'''
+
+_RELATIVE = '''
+
+def absolute_gripper(change):
+    """1 open, 0 closed, float32[T, 1], of a gripper's changes, above 0 to open: each holds until the next, and the first ends
+    what was before it; a gripper that never moves is open."""
+    moves = tf.where(change > 0.1, 1.0, tf.where(change < -0.1, -1.0, 0.0))[:, 0]
+    moved = tf.boolean_mask(moves, moves != 0.0)
+    start = tf.cond(tf.size(moved) > 0, lambda: -moved[0], lambda: 1.0)
+    held = tf.scan(lambda before, now: tf.where(now == 0.0, before, now), moves, start)
+    return held[:, None] / 2.0 + 0.5
 '''
 
 _OPENVLA_HEAD = """
@@ -42,41 +53,65 @@ def octo():
 """
 
 
-def registration(datasets: Sequence[DatasetPlan], spaces: Mapping[str, ActionSpace]) -> str | None:
-    """The file's text, for the robot datasets whose names these loaders do not know; None where there are none.
+def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
+    """The file's text, for the robot datasets whose names these loaders do not know; None where none can be registered.
 
-    `spaces` are the action spaces by source, sized.
+    `spaces` are the action spaces by source, sized. What they give no encoding for is left out, and a comment says why.
     """
     plain = [d for d in datasets if d.kind == "robot" and d.skin == "plain"]
-    if not plain:
+    loaders = {"openvla": (OPENVLA, _OPENVLA_HEAD, _openvla_entry), "octo": (OCTO, _OCTO_HEAD, _octo_entry)}
+    told = {loader: [d for d in plain if find_encoding(spaces[d.source], own[0]).name] for loader, own in loaders.items()}
+    known = [d for d in plain if any(d in each for each in told.values())]
+    if not known:
         return None
-    parts = [_HEAD, *(_transform(d, spaces[d.source]) for d in plain)]
-    parts += [_OPENVLA_HEAD, *(_entry(d, _OPENVLA.get(d.action_dim), _openvla_entry) for d in plain)]
-    parts += [_OCTO_HEAD, *(_entry(d, _OCTO.get(d.action_dim), _octo_entry) for d in plain)]
+    able = [loader for loader, each in told.items() if each]
+    parts = [_HEAD.format(first=able[0], which="or .octo()" if len(able) > 1 else "the only loader that can be told")]
+    parts += [_RELATIVE] if any(spaces[d.source].gripper_mode == "relative" for d in known) else []
+    parts += [_transform(d, spaces[d.source]) for d in known]
+    parts += [_function(plain, spaces, *loaders[loader]) for loader in able]
     return "".join(parts)
 
 
+def _function(datasets: Sequence[DatasetPlan], spaces: Spaces, table: dict[str, Known], head: str, lines_of: Lines) -> str:
+    """What one loader is told."""
+    return head + "".join(_entry(d, spaces[d.source], table, lines_of) for d in datasets)
+
+
 def _transform(dataset: DatasetPlan, space: ActionSpace) -> str:
-    """The identity, but for the gripper, which both loaders want as 1 open, 0 closed, and the state's other name."""
-    lines = ["", "", f"def {dataset.dataset}_transform(trajectory):"]
-    if space.dims:
-        lines.append(f"    # {', '.join(space.names)}")
-    grip = turned(space, 1.0, 0.0)
-    if grip is not None:
-        at = grip.dim
-        lines += [
-            '    action = trajectory["action"]',
-            f"    gripper = action[:, {at}:{at + 1}] * {grip.slope!r} + {grip.offset!r}  # 1 open, 0 closed",
-            f'    trajectory["action"] = tf.concat([action[:, :{at}], gripper, action[:, {at + 1}:]], axis=1)',
-        ]
+    """To what both loaders want: no terminate, the gripper last as 1 open and 0 closed; and the state's other name."""
+    names = [space.names[at] for at in kept_dims(space)]
+    lines = [
+        "",
+        "",
+        f"def {dataset.dataset}_transform(trajectory):",
+        f"    # {', '.join(names)}",
+        '    action = trajectory["action"]',
+    ]
+    if space.terminate is not None:
+        lines.append(f"    action = tf.gather(action, {kept_dims(space)}, axis=1)  # without {space.names[space.terminate]}")
+    gripper = _gripper(space)
+    if gripper is not None:
+        lines.append(f"    action = tf.concat([action[:, :-1], {gripper}], axis=1)  # 1 open, 0 closed")
+    lines.append('    trajectory["action"] = action')
     if dataset.state_dim:
         lines.append('    trajectory["observation"]["proprio"] = trajectory["observation"]["state"]')
     return "\n".join([*lines, "    return trajectory", ""])
 
 
-def _entry(dataset: DatasetPlan, encoding: str | None, lines_of: Lines) -> str:
-    if encoding is None:
-        return f"    # {dataset.dataset}: no encoding of {dataset.action_dim} numbers is known there; add one to load it\n"
+def _gripper(space: ActionSpace) -> str | None:
+    """The gripper made 1 open, 0 closed, in TensorFlow; None where it is so already."""
+    relative = space.gripper_mode == "relative"
+    grip = turned(space, 1.0, -1.0 if relative else 0.0)
+    column = "action[:, -1:]" if grip is None else f"action[:, -1:] * {grip.slope!r} + {grip.offset!r}"
+    if relative:
+        return f"absolute_gripper({column})"
+    return None if grip is None else column
+
+
+def _entry(dataset: DatasetPlan, space: ActionSpace, table: dict[str, Known], lines_of: Lines) -> str:
+    encoding, why = find_encoding(space, table)
+    if why:
+        return f"    # {dataset.dataset} is left out: {why}\n"
     body = "".join(f"        {line},\n" for line in lines_of(dataset, encoding))
     name = dataset.dataset
     return (
@@ -85,18 +120,15 @@ def _entry(dataset: DatasetPlan, encoding: str | None, lines_of: Lines) -> str:
 
 
 def _openvla_entry(dataset: DatasetPlan, encoding: str) -> list[str]:
-    state = ['"state_obs_keys": ["state"]', '"state_encoding": StateEncoding.POS_EULER']
-    none = ['"state_obs_keys": [None]', '"state_encoding": StateEncoding.NONE']
-    return [*_views(dataset), *(state if dataset.state_dim else none), f'"action_encoding": ActionEncoding.{encoding}']
+    """What the state's numbers are is not known, so no encoding is claimed; the loader does not read it."""
+    key = '"state"' if dataset.state_dim else "None"
+    state = [f'"state_obs_keys": [{key}]', '"state_encoding": StateEncoding.NONE']
+    return [*_views(dataset), *state, f'"action_encoding": ActionEncoding.{encoding}']
 
 
 def _octo_entry(dataset: DatasetPlan, encoding: str) -> list[str]:
-    state = "POS_EULER" if dataset.state_dim else "NONE"
-    return [
-        *_views(dataset),
-        f'"proprio_encoding": ProprioEncoding.{state}',
-        f'"action_encoding": ActionEncoding.{encoding}',
-    ]
+    encodings = ['"proprio_encoding": ProprioEncoding.NONE', f'"action_encoding": ActionEncoding.{encoding}']
+    return [*_views(dataset), *encodings]
 
 
 def _views(dataset: DatasetPlan) -> list[str]:

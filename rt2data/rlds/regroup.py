@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from rt2data.errors import InternalError
 from rt2data.order import I64
 from rt2data.publish import produce_whole
+from rt2data.rlds.index import SplitIndex
 from rt2data.rlds.plan import ShardPlan
 from rt2data.store import Store, rows_file
 
@@ -21,7 +22,7 @@ COLUMNS = ["key", "group", "step", "steps", "text", "answers", "pick", "action",
 
 @dataclass(frozen=True)
 class RegroupOrder:
-    """Work order: lay one file of rows down by place. `places` int64[rows of the file]."""
+    """Work order: lay one file of rows down by place. `places` and `pieces` int64[rows of the file]."""
 
     folder: str
     store: str
@@ -29,6 +30,7 @@ class RegroupOrder:
     split: str
     number: int
     places: I64
+    pieces: I64
 
     @property
     def label(self) -> str:
@@ -46,7 +48,8 @@ def regroup(order: RegroupOrder) -> int:
     if not target.is_file():
         table = pq.read_table(rows_file(Path(order.store), order.split, order.number), columns=COLUMNS, use_threads=False)
         by_place = np.argsort(order.places)
-        sorted_rows = table.append_column("place", pa.array(order.places)).take(pa.array(by_place)).combine_chunks()
+        table = table.append_column("place", pa.array(order.places)).append_column("piece", pa.array(order.pieces))
+        sorted_rows = table.take(pa.array(by_place)).combine_chunks()
         produce_whole(target, lambda path: _write(sorted_rows, path))
     return len(order.places)
 
@@ -56,11 +59,11 @@ def _write(table: pa.Table, path: Path) -> None:
         writer.write_table(table)
 
 
-def split_orders(folder: Path, store: Store, dataset: str, split: str, places: I64) -> list[RegroupOrder]:
+def split_orders(folder: Path, store: Store, dataset: str, split: str, index: SplitIndex) -> list[RegroupOrder]:
     """A work order for each file of rows of a split."""
     ends = np.cumsum(store.info.splits[split].files).tolist()
-    parts = np.split(places, ends[:-1])
-    return [RegroupOrder(str(folder), str(store.path), dataset, split, number, part) for number, part in enumerate(parts)]
+    parts = zip(np.split(index.places, ends[:-1]), np.split(index.pieces, ends[:-1]), strict=True)
+    return [RegroupOrder(str(folder), str(store.path), dataset, split, number, *part) for number, part in enumerate(parts)]
 
 
 def regrouped(folder: Path, dataset: str, split: str, files: int, shard: ShardPlan) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -177,12 +177,8 @@ def _regrouping(staging: Path, job: RldsJob, index: Index) -> Iterator[Any]:
     for dataset in job.plan.datasets:
         if dataset.kind == "robot":
             store = Store(Path(job.stores[dataset.source]))
-            for split, order in _splits(index, dataset.dataset).items():
+            for split, order in index[dataset.dataset].items():
                 yield from split_orders(staging, store, dataset.dataset, split, order)
-
-
-def _splits(index: Index, dataset: str) -> Mapping[str, Any]:
-    return {split: found.places for split, found in index[dataset].items()}
 
 
 def shard_orders(staging: Path, job: RldsJob) -> Iterator[RldsOrder]:

@@ -198,7 +198,8 @@ class SourceWriter:
         rows = as_rows(table, self.store.info, np.zeros(table.num_rows, np.int64))
         rendered = self.renderer.render(rows) if self.renderer else None
         images = table["images"].combine_chunks()
-        batch = Batch(rows, table["steps"].to_numpy(), shots(images, self.plan), rendered)
+        pieces = table["piece"].to_numpy() if rows.kind == "robot" else np.zeros(table.num_rows, np.int64)
+        batch = Batch(rows, table["steps"].to_numpy(), pieces, shots(images, self.plan), rendered)
         edges = _edges(table).tolist() if rows.kind == "robot" else range(table.num_rows + 1)
         for start, stop in pairwise(edges):
             self._episode(filling, batch, start, stop)
@@ -224,6 +225,7 @@ class SourceWriter:
 
 
 def _edges(table: pa.Table) -> I64:
-    """Where episodes begin in a table of whole episodes, and its end."""
+    """Where episodes, or their pieces, begin in a table of whole ones, and its end."""
     groups = table["group"].combine_chunks().dictionary_encode().indices.to_numpy()
-    return np.append(np.flatnonzero(np.diff(groups, prepend=-1)), len(groups))
+    changes = (np.diff(groups, prepend=-1) != 0) | (np.diff(table["piece"].to_numpy(), prepend=-1) != 0)
+    return np.append(np.flatnonzero(changes), len(groups))

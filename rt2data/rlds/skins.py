@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rt2data.actions.space import ActionSpace
 from rt2data.errors import UsageError
+from rt2data.names import tfds_name
 from rt2data.rlds.plan import Grip
 from rt2data.store import StoreInfo
 
@@ -20,6 +21,8 @@ SUFFIX = "_rlds"
 """TFDS has code of its own for names such as bridge and coco, and would run that instead of reading the files."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WIDTH, _GRIPPER = 7, 6
+_MEANT = {"control_mode": ("delta_eef",), "rotation": ("rpy", "axis_angle"), "gripper_mode": ("absolute",)}
+"""What an action is to be in every skin."""
 _WRIST = ("wrist", "hand", "gripper")
 
 
@@ -49,6 +52,7 @@ SKINS = {
             " one, with no wrap of angles at pi",
             "they drop the last step of each episode, and OpenVLA the first as well",
             "they make the gripper 0 or 1: above 0.95 is open, below 0.05 closed, between is what it reaches afterwards",
+            "dataset_statistics.json is of what OpenVLA makes of all this; Octo takes statistics of its own",
             "Octo knows the name bridge_dataset only; OpenVLA both",
         ),
     ),
@@ -62,6 +66,7 @@ SKINS = {
             "OpenVLA cuts the gripper to 0..1 and turns it round: -1 to 0 becomes open (1), 1 becomes closed (0); a gripper"
             " between half open and open counts as open",
             "state is read as six numbers of pose and, from its end, two of the gripper",
+            "dataset_statistics.json is of what OpenVLA makes of all this",
             "Octo does not know these names",
         ),
     ),
@@ -83,9 +88,23 @@ def require_fit(skin: Skin, info: StoreInfo, space: ActionSpace) -> None:
     if info.action_dim != _WIDTH or space.gripper != _GRIPPER:
         what = f"the {skin.name} skin is for actions of {_WIDTH} numbers, the gripper last"
         raise UsageError(what, f"source {info.name}, action space {space.name} of {info.action_dim}", do)
+    for name, allowed in _MEANT.items():
+        said = getattr(space, name)
+        if said is not None and said not in allowed:
+            what = f"the {skin.name} skin is for actions of {name} {' or '.join(allowed)}"
+            raise UsageError(what, f"source {info.name}, action space {space.name} is {said}", do)
     if skin.relabels and info.state_dim != _WIDTH:
         what = f"the {skin.name} skin needs states of {_WIDTH} numbers, since loaders make actions from them"
         raise UsageError(what, f"source {info.name} has {info.state_dim or 'none'}", do)
+
+
+def doubts(skin: Skin, space: ActionSpace) -> list[str]:
+    """What a skin takes actions for that their space does not say."""
+    return [
+        f"action space {space.name} does not say its {name}: loaders take it for {' or '.join(allowed)}"
+        for name, allowed in _MEANT.items()
+        if getattr(space, name) is None
+    ]
 
 
 def grip(skin: Skin, space: ActionSpace) -> Grip | None:
@@ -164,7 +183,7 @@ def name_datasets(skin: Skin, robots: Sequence[str], others: Sequence[str], wish
     if skin.datasets and len(named) > len(free):
         what = f"the {skin.name} skin has names for {len(skin.datasets)} datasets"
         raise UsageError(what, f"{len(robots)} robot sources", "name them: --name SOURCE=DATASET")
-    found = {name: wished.get(name, name + SUFFIX) for name in [*robots, *others]} | dict(zip(named, free, strict=False))
+    found = {name: wished.get(name, tfds_name(name) + SUFFIX) for name in [*robots, *others]} | dict(zip(named, free, strict=False))
     _require_names(list(found.values()))
     return found
 

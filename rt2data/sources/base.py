@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rt2data.actions.space import load_space, space_names
+from rt2data.errors import UsageError
 from rt2data.exact import Share, Weight
 from rt2data.images import ImageRule
 from rt2data.paths import NameOrPath
 from rt2data.records import Kind, SourceRecord, Unit
+from rt2data.sources.misfits import Misfit, absent_file, nearest
 from rt2data.sources.survey import Part, Survey, shuffled
 
 SOURCES: dict[str, str] = {
@@ -68,6 +73,16 @@ class Source(Settings):
         """The settings that decide what the prepared store holds, as plain JSON values."""
         return self.model_dump(mode="json", exclude=set(self.mix_only))
 
+    def misfits(self) -> Iterator[Misfit]:
+        """What the settings name that is not there: paths, splits, features. Asked when a recipe is read, so that all are told at
+        once; looks at names and metadata alone. May raise RtError where that cannot be done: `units` tells it again.
+        """
+        yield from ()
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits its rows are recorded under, as far as metadata says; none where it does not. Raises as `misfits` does."""
+        return ()
+
     @abstractmethod
     def files(self) -> list[str]:
         """Paths of all raw files this source depends on, sorted. Raises UsageError where something is missing."""
@@ -75,6 +90,12 @@ class Source(Settings):
     @abstractmethod
     def units(self) -> list[Unit]:
         """Work orders, in order. Raises DataError where a file is cut, UsageError where it is missing."""
+
+    def share(self, folder: Path) -> None:
+        """Write what all units need into a folder, once, before any is read; each unit then has its path in `shared`.
+
+        Raises UsageError or DataError where the source cannot be read.
+        """
 
     @abstractmethod
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
@@ -119,19 +140,32 @@ class Filters(Settings):
     max_steps: Annotated[int, Field(ge=1)] | None = None
     """Longer episodes are left out."""
     instruction: str | None = None
-    """Keep only episodes whose instruction matches this regular expression (searched, case ignored)."""
+    """Keep only steps whose instruction matches this regular expression (searched, case ignored)."""
+    success: Literal[True] | None = None
+    """`true` keeps only episodes that are successes, as the source marks them (success, reward, is_terminal)."""
     drop_first: Annotated[int, Field(ge=0)] = 0
     """Steps to drop at the start of each episode."""
     drop_last: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated)."""
+    """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated), never one that
+    ends the task."""
     noop: Annotated[float, Field(ge=0)] | None = None
     """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper stays."""
+
+    @field_validator("instruction")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"must be a regular expression: {error}") from None
+        return pattern
 
 
 class RobotSource(Source):
     """A log of robot episodes."""
 
     role: ClassVar[Kind] = "robot"
+    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {"max_blank", "gaps"}
 
     action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""
@@ -139,14 +173,32 @@ class RobotSource(Source):
     """The camera whose picture goes into the mixture; by default the first by name."""
     gripper_open: Literal[-1, 0, 1] | None = None
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
-    terminate: Literal["last_step", "is_terminal", "never"] = "last_step"
-    """Which step carries the terminate token, where the action has no dimension of its own for it."""
-    blank_instruction: Literal["reject", "keep"] = "reject"
-    """An episode without words: reject it as a fault, or keep it."""
+    terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
+    """Which step carries the terminate token, where the action has no dimension of its own for it. `auto`: the last step of each
+    episode that nothing marks as failed or truncated, where the source tells ends apart by success, reward or is_terminal;
+    `success`: the same, and a source that marks no success is refused; `last_step`: of every episode."""
+    blank_instruction: Literal["drop", "reject", "keep"] = "drop"
+    """A step without words: drop it, reject it as a fault, or keep it."""
+    max_blank: Share = Field(default="90%", validate_default=True)
+    """Refuse the source where a larger share of its steps was dropped for want of words."""
+    gaps: Literal["cut", "drop", "join"] = "cut"
+    """What `write-rlds` does with an episode that lost steps in the middle: cut it there into episodes, drop it, or join what is
+    left (as OpenVLA does where it removes steps without motion: states and images then jump)."""
     bad_step: Literal["step", "episode"] = "step"
     """A step with NaN or Inf in its action: reject the step, or its whole episode."""
     filters: Filters = Filters()
     """Which episodes and steps to keep."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """An action space that is not there, or is none."""
+        key, name = ("action_space",), self.action_space
+        found = list(absent_file(key, name)) if name.endswith(".toml") else []
+        try:
+            _ = found or load_space(name)
+        except UsageError as error:
+            near = "" if name.endswith(".toml") else nearest(name, space_names())
+            found = [Misfit(key, error.what if near else str(error), near)]
+        yield from found
 
 
 class WebSource(Source):

@@ -14,6 +14,8 @@ from rt2data.errors import DataError, RtError, UsageError
 from rt2data.paths import PathStr
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.sources.base import RobotSource
+from rt2data.sources.misfits import Misfit, absent_folder
+from rt2data.sources.rlds_check import feature_misfits, split_misfits, width_misfits
 from rt2data.sources.rlds_episode import EpisodeFault, Record, read_steps
 from rt2data.sources.rlds_layout import (
     Layout,
@@ -26,7 +28,7 @@ from rt2data.sources.rlds_layout import (
     name_cameras,
 )
 from rt2data.sources.rlds_survey import survey_shards
-from rt2data.sources.rlds_units import Raw, shard_units, unit_pieces, unit_records
+from rt2data.sources.rlds_units import Raw, all_units, unit_pieces, unit_records
 from rt2data.sources.survey import Survey
 from rt2data.tfrecord.directory import Directory, Shard, open_directory
 from rt2data.tfrecord.example import Feature, decode_example
@@ -71,8 +73,35 @@ class RLDS(RobotSource):
     """Feature or features under `steps` that are the robot's state; by default `observation/state` where there is one."""
     instruction: FeaturePath | None = None
     """Feature that holds the words; by default `language_instruction` or another of the usual places."""
+    success: FeaturePath | None = None
+    """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
     cameras: dict[str, FeaturePath] | None = None
     """Names of cameras and their features; by default every picture under `observation`, by its last name."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """What is named and not there: the dataset, its splits, its features. Reads its two JSON files; for images that are stored
+        as strings, the first record too.
+        """
+        yield from super().misfits()
+        found = [] if Path(self.path).exists() else list(absent_folder(("path",), self.path))
+        yield from found
+        if not found:
+            yield from self._dataset_misfits()
+
+    def _dataset_misfits(self) -> Iterator[Misfit]:
+        try:
+            directory = open_directory(self.path)
+        except UsageError as error:
+            yield Misfit(("path",), str(error))
+            return
+        yield from split_misfits(self.splits or (), tuple(directory.splits))
+        seen = {} if self.cameras else _seen_cameras(directory)
+        yield from feature_misfits(directory.leaves, self._wanted, seen, self.camera)
+        yield from width_misfits(directory.leaves, self.action, self.action_space)
+
+    def split_names(self) -> tuple[str, ...]:
+        """Those that are read."""
+        return tuple(self._splits(open_directory(self.path)))
 
     def files(self) -> list[str]:
         """Both JSON files and the shards of the splits that are read. Raises UsageError, DataError where one is missing."""
@@ -82,7 +111,7 @@ class RLDS(RobotSource):
         return sorted([*directory.json_paths, *shards])
 
     def units(self) -> list[Unit]:
-        """Ranges of whole records, about 64 MB each. Reads headers only, and first sees that all is there.
+        """Ranges of whole records, or small files read together, about 64 MB each. Reads headers only, once all is there.
 
         Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
         number of records than dataset_info.json says.
@@ -91,10 +120,7 @@ class RLDS(RobotSource):
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
-        found: list[Unit] = []
-        for split, shards in splits.items():
-            for shard in shards:
-                found += shard_units(shard, split, len(found))
+        found = all_units(splits)
         if not found:
             raise DataError("there are no episodes", directory.path)
         return found
@@ -103,14 +129,12 @@ class RLDS(RobotSource):
         """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
         directory = open_directory(self.path)
         layout = self._layout(directory)
-        shards = directory.splits[unit.split]
-        number = [shard.path for shard in shards].index(unit.path)
-        for found in unit_records(unit, shards[number]):
-            if isinstance(found, Reject):
-                yield found
-            else:
-                episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
-                yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
+        for part in unit.each:
+            try:
+                yield from _read_part(part, directory, layout)
+            except OSError as error:
+                error.filename = error.filename or part.path  # a failed read does not know it
+                raise
 
     def survey(self, split: str, seed: int = 0) -> Survey:
         """Episodes as dataset_info.json counts them, and a sample of them spread over the files of the split.
@@ -154,7 +178,11 @@ class RLDS(RobotSource):
 
     def _layout(self, directory: Directory) -> Layout:
         seen = {} if self.cameras else _seen_cameras(directory)
-        return choose_layout(directory.leaves, Wanted(self.action, self.state, self.instruction, self.cameras or None), seen)
+        return choose_layout(directory.leaves, self._wanted, seen)
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted(self.action, self.state, self.instruction, self.cameras or None, self.success)
 
     def _describe_first(self) -> dict[str, Any]:
         """Length, words and sizes of the first episode, or why it cannot be read."""
@@ -172,6 +200,17 @@ class RLDS(RobotSource):
             "state": 0 if found.state is None else len(found.state),
             "cameras": [image.camera for image in found.images],
         }
+
+
+def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[SourceRecord]:
+    """The records of one file, or of a range of it."""
+    number = directory.number(unit.split, unit.path)
+    for found in unit_records(unit, directory.splits[unit.split][number]):
+        if isinstance(found, Reject):
+            yield found
+        else:
+            episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
+            yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
 
 
 def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | Reject]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.errors import DataError
 from rt2data.records import F32, Image, Place, Step
 from rt2data.sources.rlds_layout import Layout, holds_frames
 from rt2data.tfrecord.columns import ColumnError, TextError, frames, numbers, texts
@@ -43,18 +42,19 @@ class Record:
 def read_steps(record: Record, features: Mapping[str, Feature], layout: Layout) -> Iterator[Step]:
     """The steps of one episode, in order.
 
-    Raises EpisodeFault for an episode to leave out, DataError where an action or a state is not what features.json says.
+    Raises EpisodeFault for an episode to drop.
     """
     cameras = [_pictures(record, name, leaf, _feature(features, leaf)) for name, leaf in layout.cameras.items()]
     flags = {name: _flag(leaf, _feature(features, leaf)) for name, leaf in layout.flags.items()}
     total = _steps([*cameras, *flags.values()], [*layout.cameras, *flags])
-    action = _matrix(record, layout.action, features, total)
-    state = _matrix(record, layout.state, features, total) if layout.state else [None] * total
+    action = _matrix(layout.action, features, total)
+    state = _matrix(layout.state, features, total) if layout.state else [None] * total
     words = _words(layout.instruction, features, total)
     first = _edge(flags.get("is_first"), total, 0)
     last = _edge(flags.get("is_last"), total, total - 1)
     terminal = flags.get("is_terminal") or [False] * total
-    columns = zip(words, action, zip(*cameras, strict=True), state, first, last, terminal, strict=True)
+    success, reward = _successes(layout, features, total), _told(layout.reward, features, total)
+    columns = zip(words, action, zip(*cameras, strict=True), state, first, last, terminal, success, reward, strict=True)
     for number, column in enumerate(columns):
         yield Step(record.episode, number, total, record.split, *column)
 
@@ -96,29 +96,48 @@ def _steps(columns: Sequence[Sequence[object]], names: Sequence[str]) -> int:
     return lengths[0]
 
 
-def _matrix(record: Record, leaves: Sequence[Leaf], features: Mapping[str, Feature], total: int) -> list[F32]:
+def _matrix(leaves: Sequence[Leaf], features: Mapping[str, Feature], total: int) -> list[F32]:
     """The leaves' numbers side by side: `total` rows float32[D]. It shares no memory with the record."""
-    parts = [_columns(record, leaf, _feature(features, leaf), total) for leaf in leaves]
+    parts = [_columns(leaf, _feature(features, leaf), total) for leaf in leaves]
     with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
         return list(np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe"))
 
 
-def _columns(record: Record, leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
-    """Numbers [total, width] of one leaf. Raises DataError where they are of another kind or number."""
+def _columns(leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
+    """Numbers [total, width] of one leaf. Raises EpisodeFault where they are of another kind or number than features.json says."""
     try:
         found = numbers(leaf, feature)
     except ColumnError as error:
-        step = "" if error.step is None else f" step {error.step}"
-        raise _not_as_declared(str(error), record, step) from error
+        step = "" if error.step is None else f", step {error.step}"
+        raise EpisodeFault("ragged_episode", f"{error}{step}", total) from error
     except MalformedError as error:
-        raise _not_as_declared(f"{leaf.key}: {error}", record) from error
+        raise EpisodeFault("ragged_episode", f"{leaf.key}: {error}", total) from error
     if len(found) != total:
-        raise _not_as_declared(f"{leaf.key} holds {found.size} values, not {total} steps of {leaf.width}", record)
+        raise EpisodeFault("ragged_episode", f"{leaf.key} holds {found.size} values, not {total} steps of {leaf.width}", total)
     return _one_hot(found) if _is_one_hot(leaf, found) else found.reshape(total, -1)
 
 
-def _not_as_declared(what: str, record: Record, step: str = "") -> DataError:
-    return DataError(what, f"{record.where}{step}", "features.json does not describe this file; check which one is right")
+def _successes(layout: Layout, features: Mapping[str, Feature], total: int) -> list[bool | None]:
+    """Marks of success; that of a whole episode stands at its last step."""
+    found = [None if value is None else value > 0 for value in _told(layout.success, features, total)]
+    if layout.success is None or layout.success.key != "aspects/success":
+        return found
+    labelled = _told(layout.labelled, features, total)
+    return [value if told else None for value, told in zip(found, labelled, strict=True)]
+
+
+def _told(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> list[float | None]:
+    """One number for each step, None where there is none or it cannot be read. A number of the whole episode is its last step's."""
+    nothing: list[float | None] = [None] * total
+    if leaf is None:
+        return nothing
+    try:
+        found: list[float] = numbers(leaf, _feature(features, leaf)).reshape(-1).astype(np.float64).tolist()
+    except (ColumnError, MalformedError):
+        return nothing
+    if leaf.per_step:
+        return [*found] if len(found) == total else nothing
+    return [*nothing[:-1], found[0]] if len(found) == 1 else nothing
 
 
 def _is_one_hot(leaf: Leaf, found: NDArray[np.generic]) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rt2data.errors import UsageError
+from rt2data.sources.misfits import nearest
 from rt2data.tfrecord.columns import number_type
 from rt2data.tfrecord.features import STEPS, Leaf
 
@@ -20,6 +20,15 @@ INSTRUCTIONS = (
 )
 """Where instructions are looked for, in this order."""
 FLAGS = ("is_first", "is_last", "is_terminal")
+SUCCESS = (
+    f"{STEPS}/success",
+    f"{STEPS}/is_success",
+    "episode_metadata/success",
+    "success",  # Kuka
+    "aspects/success",  # Google Robot, where aspects/has_aspects says so
+)
+"""Where marks of success are looked for, in this order."""
+REWARD = f"{STEPS}/reward"
 
 _LISTED = 24
 _SMALLEST = 16
@@ -35,6 +44,9 @@ class Layout:
     instruction: Leaf | None
     cameras: Mapping[str, Leaf]
     flags: Mapping[str, Leaf]  # of is_first, is_last, is_terminal those that are there
+    success: Leaf | None = None
+    labelled: Leaf | None = None  # a flag without which `success` says nothing
+    reward: Leaf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class Wanted:
     state: tuple[str, ...] | None = None
     instruction: str | None = None
     cameras: Mapping[str, str] | None = None
+    success: str | None = None
 
 
 def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf]) -> Layout:
@@ -53,16 +66,19 @@ def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Lea
     Raises UsageError, with what is there, where something named is not, or is of the wrong kind, or nothing can be guessed.
     """
     if not any(leaf.per_step for leaf in leaves):
-        raise UsageError("not an RLDS dataset: it has no `steps`", _listed(leaves))
+        raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
     cameras = seen if wanted.cameras is None else _named_cameras(leaves, wanted.cameras)
     if not cameras:
-        raise UsageError("there are no pictures under steps/observation", _listed(leaves), "name them as `cameras`")
+        raise UsageError("there are no pictures under steps/observation", listed(leaves), "name them as `cameras`")
     return Layout(
         action=tuple(_numbers(leaves, path) for path in wanted.action or ("action",)),
         state=tuple(_numbers(leaves, path) for path in (guess_state(leaves) if wanted.state is None else wanted.state)),
         instruction=_words(leaves, wanted.instruction) if wanted.instruction else guess_instruction(leaves),
         cameras=cameras,
         flags=_flags(leaves),
+        success=_success(leaves, wanted.success),
+        labelled=_number_leaf(leaves, "aspects/has_aspects"),
+        reward=_number_leaf(leaves, REWARD),
     )
 
 
@@ -158,8 +174,30 @@ def _words(leaves: Sequence[Leaf], path: str) -> Leaf:
 
 
 def _flags(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
-    by_key = {leaf.key: leaf for leaf in leaves if holds_numbers(leaf) and leaf.width == 1}
-    return {name: by_key[f"{STEPS}/{name}"] for name in FLAGS if f"{STEPS}/{name}" in by_key}
+    found = {name: _number_leaf(leaves, f"{STEPS}/{name}") for name in FLAGS}
+    return {name: leaf for name, leaf in found.items() if leaf is not None}
+
+
+def _success(leaves: Sequence[Leaf], path: str | None) -> Leaf | None:
+    """The mark of success that is named, or one of the usual places."""
+    if path is None:
+        return next((leaf for key in SUCCESS if (leaf := _number_leaf(leaves, key)) is not None), None)
+    leaf = find_leaf(leaves, path)
+    _require(_is_number(leaf), leaf, "one flag for each step or episode")
+    return leaf
+
+
+def _number_leaf(leaves: Sequence[Leaf], key: str) -> Leaf | None:
+    return next((leaf for leaf in leaves if leaf.key == key and _is_number(leaf)), None)
+
+
+def _is_number(leaf: Leaf) -> bool:
+    """Whether a leaf is one number, of each step or of the episode."""
+    try:
+        number_type(leaf)
+    except TypeError:
+        return False
+    return leaf.width == 1
 
 
 def _require(fits: bool, leaf: Leaf, what: str) -> None:
@@ -175,12 +213,18 @@ def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
         return found
     parts = [leaf for leaf in leaves if leaf.key.startswith((f"{STEPS}/{path}/", f"{path}/"))]
     if parts:
-        raise UsageError(f"`{path}` is a group of features", _listed(parts), "name its parts, in order")
-    near = difflib.get_close_matches(path, [leaf.path for leaf in leaves], n=1)
-    raise UsageError(f"there is no feature `{path}`", _listed(leaves), f"did you mean {near[0]}?" if near else "")
+        raise UsageError(f"`{path}` is a group of features", listed(parts), "name its parts, in order")
+    near = nearest_leaf(leaves, path)
+    raise UsageError(f"there is no feature `{path}`", listed(leaves), f"did you mean {near}?" if near else "")
 
 
-def _listed(leaves: Sequence[Leaf]) -> str:
+def nearest_leaf(leaves: Sequence[Leaf], path: str) -> str:
+    """The path of a feature that is near to this one, or whose last name is; empty where there is none."""
+    by_name = {leaf.name: leaf.path for leaf in leaves}
+    return nearest(path, [leaf.path for leaf in leaves]) or by_name.get(nearest(path.rpartition("/")[2], list(by_name)), "")
+
+
+def listed(leaves: Sequence[Leaf]) -> str:
     """Names of what is there, bounded."""
     more = f" and {len(leaves) - _LISTED} more" if len(leaves) > _LISTED else ""
     return "there is " + ", ".join(leaf.path for leaf in leaves[:_LISTED]) + more

@@ -31,7 +31,8 @@ def survey_shards(
 
     Raises DataError where there are no episodes, or a file that is looked at is not whole.
     """
-    sizes = [Path(shard.path).stat().st_size for shards in splits.values() for shard in shards]
+    by_split = [[Path(shard.path).stat().st_size for shard in shards] for shards in splits.values()]
+    sizes = [size for split in by_split for size in split]
     if not sum(sizes):
         raise DataError("there are no episodes", path)
     shards = [(split, shard) for split in sorted(wanted) for shard in splits[split] if shard.records]
@@ -40,7 +41,7 @@ def survey_shards(
     return Survey(
         measure="episodes",
         whole=sum(shard.records for _, shard in shards),
-        units=sum(-(-size // UNIT_BYTES) for size in sizes),
+        units=sum(-(-sum(split) // UNIT_BYTES) for split in by_split),
         bytes=sum(sizes),
         parts=[part for part in chain.from_iterable(zip_longest(*chosen)) if part],
         read=lambda part: _first(read(part.place), int(part.measure)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,25 +27,50 @@ class Raw(NamedTuple):
     payload: memoryview
 
 
-def shard_units(shard: Shard, split: str, index: int) -> list[Unit]:
-    """Units of one file, numbered from `index` on; one of no length stands for a compressed file, which is read whole.
+def all_units(splits: Mapping[str, Sequence[Shard]]) -> list[Unit]:
+    """Units of about UNIT_BYTES, in the order of splits and shards. Raises DataError as `shard_units` does."""
+    found = (unit for split, shards in splits.items() for shard in shards for unit in shard_units(shard, split))
+    return put_together(found, UNIT_BYTES)
+
+
+def shard_units(shard: Shard, split: str) -> list[Unit]:
+    """Units of one file, numbered from 0 on; one of no length stands for a compressed file, which is read whole.
 
     Reads headers only. Raises DataError where the file is cut or its number of records is not the declared one. Behind a damaged
     header records cannot be told from outside: one unit has all that follows, and `unit_records` does the counting.
     """
     if is_gzipped(shard.path):
         require_count(scan_gzipped(shard.path), shard)
-        return [Unit(index, shard.path, split, bytes=Path(shard.path).stat().st_size)]
+        return [Unit(0, shard.path, split, bytes=Path(shard.path).stat().st_size)]
     file = scan(shard.path)
     if file.broken is None:
         require_count(file, shard)
     return [
-        Unit(index + k, shard.path, split, start, stop, first, stop - start)
-        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file.spans, 0, file.size)))
+        Unit(k, shard.path, split, start, stop, first, stop - start)
+        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file.spans, 0, file.size, UNIT_BYTES)))
     ]
 
 
-def _edges(spans: list[Span], start: int, stop: int, limit: int = UNIT_BYTES) -> list[tuple[int, int]]:
+def put_together(units: Iterable[Unit], limit: int) -> list[Unit]:
+    """Neighbours of one split joined up to `limit` bytes, numbered from 0: a unit costs a few milliseconds, however small it is."""
+    runs: list[list[Unit]] = []
+    room = 0
+    for unit in units:
+        if not runs or unit.split != runs[-1][0].split or unit.bytes > room:
+            runs.append([])
+            room = limit
+        runs[-1].append(unit)
+        room -= unit.bytes
+    return [_joined(run, index) for index, run in enumerate(runs)]
+
+
+def _joined(run: Sequence[Unit], index: int) -> Unit:
+    if len(run) == 1:
+        return replace(run[0], index=index)
+    return replace(run[0], index=index, bytes=sum(part.bytes for part in run), parts=tuple(run))
+
+
+def _edges(spans: list[Span], start: int, stop: int, limit: int) -> list[tuple[int, int]]:
     """Where units of [start, stop) begin and the last one ends: byte, and number of the record there."""
     edges = [(start, 0)]
     for number, span in enumerate(spans, start=1):
@@ -56,6 +81,8 @@ def _edges(spans: list[Span], start: int, stop: int, limit: int = UNIT_BYTES) ->
 
 def unit_pieces(unit: Unit, size: int) -> list[Unit]:
     """A unit in pieces of whole records, each ending with the record that brings it to `size` bytes; a compressed file is one."""
+    if unit.parts:
+        return put_together([piece for part in unit.parts for piece in unit_pieces(part, size)], size)
     if not unit.stop:
         return [unit]
     spans = [span for span in scan(unit.path).spans if unit.start <= span.offset < unit.stop]

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.actions.base import BINS, Codec
+from rt2data.actions.space import ActionSpace, Dim
 from rt2data.order import I64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, count
 from rt2data.stats.model import Coded
-from rt2data.stats.moments import F64
-from rt2data.stats.sums import Sum
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.moments import F64
+from rt2data.tally.sums import Sum
 
 
 class CodedSums(Sum, frozen=True, eq=False):
@@ -82,6 +83,22 @@ def coded(sums: CodedSums, codec: Codec) -> tuple[Coded, ...]:
         return ()
     offsets = codec.zero_offset() + codec.clip(np.zeros((1, len(codec.lo)), np.float32))[0]
     return tuple(_coded(sums, codec, i, float(offsets[i])) for i in range(len(codec.lo)))
+
+
+def drifting(found: tuple[Coded, ...], space: ActionSpace, hz: float | None) -> tuple[Coded, ...]:
+    """With how far a robot that is told to stand still moves, by what an action of 0 comes back as.
+
+    A velocity is of a second already; a displacement of a step becomes one by the rate `hz` of the robot.
+    """
+    both = zip(found, space.dims, strict=True)
+    return tuple(_drifting(each, dim, hz) if dim.kind == "continuous" and not dim.grips else each for each, dim in both)
+
+
+def _drifting(found: Coded, dim: Dim, hz: float | None) -> Coded:
+    velocity = dim.unit.endswith("/s")
+    times = hz or 1.0
+    unit = dim.unit if velocity else f"{dim.unit}/s" if hz else f"{dim.unit}/step"
+    return msgspec.structs.replace(found, drift=found.zero_offset * (1.0 if velocity else times), drift_unit=unit)
 
 
 def _coded(sums: CodedSums, codec: Codec, i: int, zero: float) -> Coded:

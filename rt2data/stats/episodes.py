@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from rt2data.actions.space import ActionSpace
 from rt2data.order import U64, key64, mix64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, bars, count, quantiles_of, spread
 from rt2data.stats.model import Episodes
 from rt2data.stats.motion import MotionSums, Steps, sum_motion
 from rt2data.stats.rowset import RowSet, space_from
-from rt2data.stats.sums import Sum, add_up
+from rt2data.stats.spreads import spread
 from rt2data.stats.texts import hash_groups
 from rt2data.store import vectors
+from rt2data.tally.counts import Counts, bars, count, quantiles_of
+from rt2data.tally.sums import Sum, add_up
 
 MOST_ROWS, MOST_BYTES = 2_000_000, 48 << 20
 """What one work order holds of rows, and of their numbers, whichever is less."""

@@ -39,7 +39,8 @@ def find_subject(asked: Question, scratch: Path, prepare: Prepare) -> Subject:
     if seen.kind == "mixture":
         return _mixture(asked, scratch)
     if seen.kind == "recipe":
-        found = read_recipe(asked.path, overrides=[f"store={json.dumps(str(asked.store.absolute()))}"] if asked.store else [])
+        overrides = [f"store={json.dumps(str(asked.store.absolute()))}"] if asked.store else []
+        found = read_recipe(asked.path, overrides=overrides, check=True)
         return recipe_subject(asked.path, found, prepare(found), "recipe", asked.codec, asked.split)
     if isinstance(seen, RawSight):
         return _stores(asked, recipe, list(prepare(suggested(seen, asked.store)).values()), "source")

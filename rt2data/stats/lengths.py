@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from rt2data.stats.counts import Counts, bars, count, spread
 from rt2data.stats.model import Tokens
-from rt2data.stats.sums import Sum
+from rt2data.stats.spreads import spread
+from rt2data.tally.counts import Counts, bars, count
+from rt2data.tally.sums import Sum
 
 
 class LengthSums(Sum, frozen=True, eq=False):

@@ -56,6 +56,7 @@ class Numbers(Frozen, frozen=True):
     sparse: bool  # not dead, but q01 is (almost) q99: scaling by quantiles would blow it up
     q10: float = 0.0
     q90: float = 0.0
+    wraps: int = 0  # of a state: steps at which it jumps by more than pi
 
 
 class Coded(Frozen, frozen=True):
@@ -72,6 +73,9 @@ class Coded(Frozen, frozen=True):
     rmse: float  # of decode(encode(x)) against x, clipped values included; in the dimension's unit
     worst: float
     zero_offset: float  # what an action of exactly 0 comes back as
+    drift: float | None = None  # how far a robot told to stand still moves in a second, or a step where its rate is not known;
+    # None where 0 does not mean to stand still: positions, grippers and discrete dimensions
+    drift_unit: str = ""
 
 
 class Gripper(Frozen, frozen=True):
@@ -82,18 +86,18 @@ class Gripper(Frozen, frozen=True):
     binary: float  # share of values within 2 % of the lowest or the highest
     transitions: Spread  # open to closed or back, for each episode
     agrees: float | None  # correlation of the command with the next change of a measured opening; None where there is none
-    measured: str | None  # the state dimension that is taken for the opening
+    measured: str | None  # the state dimension it is paired with, taken for the opening
 
 
 class Motion(Frozen, frozen=True):
-    """How commands and states go together, per dimension that both have: evidence of delta, absolute, lag and wrapping."""
+    """How a dimension of the commands goes with the state dimension it is paired with: evidence of delta, absolute and lag."""
 
     action: str
-    state: str
+    state: str  # by what goes with what: see `stats.pairing`
     delta: float  # correlation of a[t] with s[t+1] - s[t]
     absolute: float  # correlation of a[t] with s[t+1]
     lag: int  # shift in -3..3 at which |correlation with the delta| is largest; 0 is right
-    wraps: int  # steps at which the state jumps by more than pi
+    wraps: int  # steps at which that state jumps by more than pi
     best: float = 0.0  # correlation with the delta at that shift
     steps: int = 0  # pairs of neighbouring steps that `delta` is of
 
@@ -111,8 +115,9 @@ class Actions(Frozen, frozen=True):
     terminate: int  # steps that end a task
     repeated: float  # share of steps whose action equals the one before
     gripper: Gripper | None
-    motion: tuple[Motion, ...]
+    motion: tuple[Motion, ...]  # of the dimensions that are paired with one of the state
     correlation: tuple[tuple[float, ...], ...]  # of the dimensions with each other
+    unpaired: tuple[str, ...] = ()  # where there are states: dimensions that go with none of them
 
 
 class Episodes(Frozen, frozen=True):

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rt2data.actions.space import ActionSpace
 from rt2data.order import I64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, count
-from rt2data.stats.moments import F64, Together, together
-from rt2data.stats.sums import Sum
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.moments import F64, Together, crossed
+from rt2data.tally.sums import Sum
 
 STILL = 1e-4
 """A step whose motion has a smaller norm moves nothing (as OpenVLA's regeneration of LIBERO has it)."""
@@ -22,6 +22,8 @@ LAGS = (-3, -2, -1, 0, 1, 2, 3)
 SURE = 0.1
 """How far from the middle between open and closed, as a share of the way, a gripper is one of them."""
 HALF_TURN = np.pi
+MOST_PAIRS = 4096
+"""Pairs of an action's dimension and a state's that are compared."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,9 @@ class MotionSums(Sum, frozen=True, eq=False):
     same_place: int = 0  # if they are positions
     repeated: int = 0  # steps whose action equals the one before
     transitions: Counts = msgspec.field(default_factory=Counts)  # open to closed or back -> episodes
-    lags: tuple[Together, ...] = ()  # a[t] with s[t+k+1] - s[t+k], for each k of LAGS
-    level: Together = msgspec.field(default_factory=Together)  # a[t] with s[t+1]
-    wraps: tuple[int, ...] = ()
+    lags: tuple[Together, ...] = ()  # each a[t] with each s[t+k+1] - s[t+k], for each k of LAGS: pair i * `compared` + j
+    level: Together = msgspec.field(default_factory=Together)  # a[t] with s[t+1], in the same pairs
+    wraps: tuple[int, ...] = ()  # of each state dimension: steps at which it jumps by more than pi
 
 
 def sum_motion(steps: Steps, space: ActionSpace) -> MotionSums:
@@ -77,13 +79,13 @@ def sum_motion(steps: Steps, space: ActionSpace) -> MotionSums:
     before = np.roll(steps.action, 1, axis=0)
     moves = [i for i in range(steps.action.shape[1]) if i not in (space.gripper, space.terminate)]
     grip = space.gripper
-    holds = ~steps.follows if grip is None else ~steps.follows | (steps.action[:, grip] == before[:, grip])
+    holds = ~steps.next_to if grip is None else ~steps.next_to | (steps.action[:, grip] == before[:, grip])
     holds = np.ones(len(steps), np.bool_) if grip is None else holds
-    same = steps.follows & _quiet(steps.action[:, moves].astype(np.float64) - before[:, moves])
+    same = steps.next_to & _quiet(steps.action[:, moves].astype(np.float64) - before[:, moves])
     return MotionSums(
         int((holds & _quiet(steps.action[:, moves])).sum()),
         int((holds & same).sum()),
-        int((steps.follows & (steps.action == before).all(axis=1)).sum()),
+        int((steps.next_to & (steps.action == before).all(axis=1)).sum()),
         count(_transitions(steps, space)),
         *_compared(steps),
     )
@@ -112,15 +114,21 @@ def _transitions(steps: Steps, space: ActionSpace) -> I64:
 
 
 def _compared(steps: Steps) -> tuple[tuple[Together, ...], Together, tuple[int, ...]]:
-    """Commands and states; nothing where they have not the same dimensions."""
-    if steps.state is None or steps.state.shape[1] != steps.action.shape[1]:
+    """Every dimension of the commands with every dimension of the states; nothing where there are no states."""
+    if steps.state is None:
         return (), Together(), ()
     state, change = steps.state.astype(np.float64), np.diff(steps.state.astype(np.float64), axis=0)
     rows = np.flatnonzero(steps.next_to[1:])
     with np.errstate(invalid="ignore"):
         wraps = (np.abs(change[rows]) > HALF_TURN).sum(axis=0)
-    lags = tuple(_lagged(steps, change, lag) for lag in LAGS)
-    return lags, together(steps.action[rows], state[rows + 1]), tuple(map(int, wraps))
+    kept = compared(steps.action.shape[1], state.shape[1])
+    lags = tuple(_lagged(steps, change[:, :kept], lag) for lag in LAGS)
+    return lags, crossed(steps.action[rows], state[rows + 1, :kept]), tuple(map(int, wraps))
+
+
+def compared(dims: int, states: int) -> int:
+    """How many of so many state dimensions, the first ones, are compared with actions of so many dimensions."""
+    return min(states, MOST_PAIRS // dims)
 
 
 def _lagged(steps: Steps, change: F64, lag: int) -> Together:
@@ -128,4 +136,4 @@ def _lagged(steps: Steps, change: F64, lag: int) -> Together:
     t = np.arange(max(0, -lag), min(len(steps), len(change) - lag))
     run = steps.stretch
     t = t[(run[t + lag] == run[t]) & (run[t + lag + 1] == run[t])]
-    return together(steps.action[t], change[t + lag])
+    return crossed(steps.action[t], change[t + lag])

@@ -10,10 +10,10 @@ import numpy as np
 from rt2data.actions.dims import too_narrow
 from rt2data.order import U64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, count
 from rt2data.stats.model import Numbers
-from rt2data.stats.moments import Moments, moments
-from rt2data.stats.quantiles import (
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.moments import Moments, moments
+from rt2data.tally.quantiles import (
     HIGH,
     WHOLE,
     count_bins,
@@ -24,7 +24,7 @@ from rt2data.stats.quantiles import (
     to_values,
     wanted_bins,
 )
-from rt2data.stats.sums import Sum
+from rt2data.tally.sums import Sum
 
 COMMON = 64
 """A value that makes up this part of one file of rows is counted exactly in all; a value that is as common in all rows is as

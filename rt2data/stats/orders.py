@@ -6,7 +6,7 @@ from rt2data.stats.episodes import EpisodesOrder, sum_episodes
 from rt2data.stats.records import LayOrder, lay_shard
 from rt2data.stats.rows import RowsOrder, sum_rows
 from rt2data.stats.second import ValuesOrder, look_again
-from rt2data.stats.sums import Sum
+from rt2data.tally.sums import Sum
 
 Order = LayOrder | RowsOrder | EpisodesOrder | ValuesOrder
 

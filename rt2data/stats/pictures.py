@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from rt2data.order import U64
-from rt2data.stats.counts import Counts, count, spread
 from rt2data.stats.model import Camera
-from rt2data.stats.sums import Sum
+from rt2data.stats.spreads import spread
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.sums import Sum
 
 SIZES = 20
 """Sizes that are told."""

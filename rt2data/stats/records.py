@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.actions.codecs import codec_from_json
-from rt2data.errors import DataError
+from rt2data.errors import DataError, command
 from rt2data.formats.base import Member, make_format, members_of
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.image_headers import ImageFault, look
@@ -23,12 +23,11 @@ from rt2data.plan import SourcePlan
 from rt2data.publish import produce_whole
 from rt2data.stats.lengths import LengthSums, sum_lengths
 from rt2data.stats.rowset import RowSet, written
-from rt2data.stats.sums import Sum
 from rt2data.store import ROWS, rows_file
+from rt2data.tally.sums import Sum
 
-ADVICE = "rt2data verify names every fault"
-CAMERA = "picture"
-"""Name of a camera that the recipe does not name."""
+IMAGE = "image"
+"""What stands for a camera where an image is not of a robot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def _rowset(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
         files=len(manifest.shards),
         rows=min(source.rows, source.draws),
         digest=source.digest,
-        camera=camera_of(manifest, source.name),
+        camera=source.camera or IMAGE,
         action_dim=source.action_dim if codec else 0,
         state_dim=len(state["mean"]) if state else 0,
         lost=manifest.rejects.get(source.name, ()),
@@ -85,12 +84,6 @@ def _rowset(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
     if codec is None:
         return bare
     return replace(bare, space=written(codec.space), codec=msgspec.json.encode(source.codec).decode())
-
-
-def camera_of(manifest: Manifest, name: str) -> str:
-    """The camera that the recipe names; records do not say."""
-    asked = ((manifest.recipe.get(side) or {}).get(name) or {} for side in ("robot", "web"))
-    return next((str(source["camera"]) for source in asked if source.get("camera")), CAMERA)
 
 
 @PerThread
@@ -111,7 +104,7 @@ def lay_shard(order: LayOrder) -> LaidSums:
         learned = record.loss_mask.count(1)
         tokens[record.source].append((len(record.input_ids) - learned, len(record.input_ids)))
         if record.epoch == 0:
-            rows[record.source].append(_row(member, record, sizes[record.source], camera_of(manifest, record.source)))
+            rows[record.source].append(_row(member, record, sizes[record.source]))
     for name, found in rows.items():
         _write(rows_file(Path(order.scratch) / name, manifest.plan.split, order.index), found)
     lengths = {name: sum_lengths(*zip(*found, strict=True)) for name, found in tokens.items() if found}
@@ -126,15 +119,16 @@ def read_shard(order: LayOrder, manifest: Manifest) -> Iterator[tuple[Member, Ex
         try:
             record = decode_record(member.record)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"not an example record: {error}", f"{path} key {member.key}", "rt2data verify names every fault"
-            ) from None
+            advice = f"{command('verify', order.out)} names every fault"
+            raise DataError(f"not an example record: {error}", f"{path} key {member.key}", advice) from None
         if record.source not in names:
-            raise DataError(f"source {record.source!r} is not in the plan", f"{path} key {member.key}", "rt2data verify names all")
+            raise DataError(
+                f"source {record.source!r} is not in the plan", f"{path} key {member.key}", command("verify", order.out)
+            )
         yield member, record
 
 
-def _row(member: Member, record: ExampleRecord, size: int, camera: str) -> dict[str, Any]:
+def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
     """A row of the store, as far as the record says it."""
     return {
         "key": record.key,
@@ -149,8 +143,9 @@ def _row(member: Member, record: ExampleRecord, size: int, camera: str) -> dict[
         "action": None if record.action is None else list(record.action[:size]),
         "state": None if record.state is None else list(record.state),
         "terminate": bool(record.terminate),
+        "marks": 0,
         "timestamp": None,
-        "images": [_picture(member.image, camera)],
+        "images": [_picture(member.image, record.camera or IMAGE)],
         "digest": 0,
     }
 

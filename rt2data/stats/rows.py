@@ -14,15 +14,15 @@ from rt2data.per_thread import PerThread
 from rt2data.records import F32
 from rt2data.render import Renderer
 from rt2data.stats.coded import CodedSums, sum_coded
-from rt2data.stats.counts import Counts, count
 from rt2data.stats.lengths import LengthSums, sum_lengths
-from rt2data.stats.moments import Together, all_together
 from rt2data.stats.numbers import NumberSums, sum_numbers
 from rt2data.stats.pictures import CameraSums, first_hashes, sum_cameras
 from rt2data.stats.rowset import RENDERED, RowSet, codec_from
-from rt2data.stats.sums import Sum
 from rt2data.stats.texts import TextSums, hash_groups, sum_texts
 from rt2data.store import as_rows, vectors
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.moments import Together, all_together
+from rt2data.tally.sums import Sum
 
 BATCH = 2048
 """Rows rendered together."""

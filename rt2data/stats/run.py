@@ -25,8 +25,8 @@ from rt2data.stats.rows import RowsOrder, RowSums
 from rt2data.stats.second import SecondSums, second_orders
 from rt2data.stats.subject import Subject, losses
 from rt2data.stats.summary import Summed, source_stats
-from rt2data.stats.sums import Sum, add_up
 from rt2data.stats.warnings import warnings_of
+from rt2data.tally.sums import Sum, add_up
 
 AT_ONCE = 8
 """Work orders handed to the pool before the first result is waited for."""

@@ -10,9 +10,9 @@ from rt2data.order import U64
 from rt2data.stats.numbers import ValueSums, Wanted, sum_values
 from rt2data.stats.rows import RowSums
 from rt2data.stats.rowset import RowSet
-from rt2data.stats.sums import Sum
 from rt2data.stats.texts import find_texts
 from rt2data.store import vectors
+from rt2data.tally.sums import Sum
 
 
 @dataclass(frozen=True, slots=True, eq=False)

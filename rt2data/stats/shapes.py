@@ -10,6 +10,7 @@ from rt2data.actions.statistics import DimStats, openvla_statistics
 from rt2data.errors import UsageError
 from rt2data.stats.model import Numbers, SourceStats, Stats
 
+TRAIN = "train"
 Shape = Callable[[SourceStats, DimStats, DimStats | None], dict[str, Any]]
 
 
@@ -20,24 +21,34 @@ def dim_stats(dims: Sequence[Numbers]) -> DimStats:
 
 
 def as_shape(stats: Stats, name: str) -> dict[str, Any]:
-    """What a trainer reads. Sources have their own names; of one source openpi's and LeRobot's shapes have none.
+    """What a trainer reads: by the names of the sources, which are the keys that loaders look for (OpenVLA's unnorm_key).
 
-    Raises UsageError for an unknown shape, and where no source has actions.
+    Of one source openpi's and LeRobot's shapes have no name. Raises UsageError for an unknown shape, where no source has actions,
+    and where `one_split` does.
     """
     if name not in SHAPES:
         raise UsageError(f"no trainer's statistics are called {name!r}", do=f"choose one of {', '.join(SHAPES)}")
     robots = [source for source in stats.sources if source.actions is not None]
     if not robots:
         raise UsageError("no source has actions", stats.path, "name one with robot data")
-    found = {_name(source, robots): _shaped(source, SHAPES[name]) for source in robots}
+    found = {source.name: _shaped(source, SHAPES[name]) for source in one_split(robots)}
     if name in NAMED:
         return found
     return next(iter(found.values())) if len(found) == 1 else found
 
 
-def _name(source: SourceStats, others: Sequence[SourceStats]) -> str:
-    """The source's name, with the split where it has more than one."""
-    return source.name if sum(each.name == source.name for each in others) == 1 else f"{source.name}/{source.split}"
+def one_split(sources: Sequence[SourceStats]) -> list[SourceStats]:
+    """Each source once: its split `train` where it has several. Quantiles of splits cannot be merged, and val is not trained on.
+
+    Raises UsageError where none of several is called train.
+    """
+    chosen = []
+    for name in dict.fromkeys(source.name for source in sources):
+        splits = {source.split: source for source in sources if source.name == name}
+        if len(splits) > 1 and TRAIN not in splits:
+            raise UsageError(f"source {name} has splits {', '.join(splits)}", do="choose one with --split")
+        chosen.append(splits.get(TRAIN) or next(iter(splits.values())))
+    return chosen
 
 
 def _shaped(source: SourceStats, shape: Shape) -> dict[str, Any]:

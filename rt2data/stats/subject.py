@@ -12,7 +12,7 @@ import msgspec
 
 from rt2data.actions.codecs import CODECS
 from rt2data.actions.space import did_you_mean
-from rt2data.errors import DataError, RtError, UsageError
+from rt2data.errors import DataError, RtError, UsageError, command
 from rt2data.job import Job, decide
 from rt2data.manifest import Manifest
 from rt2data.plan import Plan, SourcePlan, new_plan
@@ -81,7 +81,7 @@ def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subje
     """A finished mixture. Raises DataError where it is not complete or damaged, UsageError for a split that it is not of."""
     manifest = sound_manifest(out)
     if not readable(manifest) or not adds_up(manifest):
-        raise DataError("a damaged manifest: its plan does not add up", str(out), "rt2data verify names every fault")
+        raise DataError("a damaged manifest: its plan does not add up", str(out), f"{command('verify', out)} names every fault")
     if split not in (None, manifest.plan.split):
         raise UsageError(f"a mixture of split {manifest.plan.split}, not {split}", str(out), "leave --split out")
     rows = tuple(mixture_rowsets(manifest, scratch))

@@ -11,9 +11,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from rt2data.order import U64
-from rt2data.stats.counts import Counts, count, spread
 from rt2data.stats.model import Text
-from rt2data.stats.sums import Sum
+from rt2data.stats.spreads import spread
+from rt2data.tally.counts import Counts, count
+from rt2data.tally.sums import Sum
 
 TOP = 20
 """Texts that are told."""

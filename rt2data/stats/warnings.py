@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import sqrt
+from math import hypot, sqrt
 
-from rt2data.plan import WARN_EPOCHS
+from rt2data.errors import command
+from rt2data.plan import draw_warnings
 from rt2data.stats.model import Actions, Leak, MixtureStats, Motion, SourceStats, Stats
 from rt2data.stats.summary import follow_the_state
 from rt2data.warn import Level, Warn, worst_first
 
 Found = Iterator[tuple[str, Level, str, str]]
 """code, level, what, what to do."""
-MANY_EPOCHS = 10
 BLANK = 0.05
 CLIPPED = 0.02
 NOOPS = 0.2
@@ -20,6 +20,7 @@ REPEATS = 0.2
 SHORT = 0.05
 LITTLE = 1.0  # bits
 FEW_BINS = 16
+DRIFT = 0.02  # of a typical action
 JITTER = 0.25
 CHATTER = 20  # changes of the gripper in an episode
 SURE = 4.0  # standard errors of a correlation
@@ -57,13 +58,14 @@ def _refused(note: str) -> tuple[str, Level, str, str]:
 
 def dimensions(source: SourceStats) -> Found:
     """Dimensions that never move, and those that hardly do."""
+    kept = {each.name for each in source.actions.coded if each.lo < each.hi} if source.actions else set()
     for dim in source.actions.dims if source.actions else ():
         if dim.not_finite:
             yield "not_finite", "error", f"action {dim.name} is NaN or Inf {dim.not_finite:,} times", "mend the source"
         if dim.dead and source.rows > 1:
             what = f"action {dim.name} is {dim.min:g} in every step"
             yield "dead_dimension", "warning", what, "leave it out, or find out why the robot never used it"
-        if dim.sparse:
+        if dim.sparse and dim.name not in kept:
             what = (
                 f"action {dim.name} is {dim.q50:g} in 98 % of the steps or more, though it reaches from {dim.min:g} to {dim.max:g}"
             )
@@ -94,6 +96,19 @@ def codes(source: SourceStats) -> Found:
             yield "few_bins", "note", what, "narrow its bounds if it needs to be finer"
 
 
+def drift(source: SourceStats) -> Found:
+    """Dimensions in which a robot that is told to stand still does not."""
+    numbers = {dim.name: dim for dim in source.actions.dims} if source.actions else {}
+    found = []
+    for each in source.actions.coded if source.actions else ():
+        typical = hypot(numbers[each.name].mean, numbers[each.name].std)
+        if each.drift is not None and each.lo < each.hi and abs(each.zero_offset) > DRIFT * typical > 0:
+            found.append(f"{each.name} {each.drift:+.2g} {each.drift_unit}")
+    if found:
+        what = f"a robot told to stand still drifts: {', '.join(found)}"
+        yield "drift", "note", what, "give these bounds that are symmetric about 0, and decode to the centers of bins"
+
+
 def gripper(source: SourceStats) -> Found:
     """A gripper that disagrees, never moves or chatters."""
     found = source.actions.gripper if source.actions else None
@@ -122,7 +137,7 @@ def _sure(correlation: float, steps: int) -> bool:
 
 
 def motion(source: SourceStats) -> Found:
-    """Commands against what was measured: shifted, delta or absolute, angles that wrap."""
+    """Commands against what was measured: shifted, delta or absolute."""
     actions = source.actions
     if actions is None or not actions.motion:
         return
@@ -141,7 +156,13 @@ def motion(source: SourceStats) -> Found:
     if told and sure and not follows and _deltas(sure):
         what = "actions follow the change of the state and not the state: they look like displacements"
         yield "delta_as_absolute", "warning", what, "see that the action space is the one of these actions"
-    yield from _wraps(source, actions)
+
+
+def unpaired(source: SourceStats) -> Found:
+    """Actions that go with nothing that was measured."""
+    if source.actions and source.actions.unpaired and not source.actions.motion and source.rows > 50:
+        what = f"no action goes with any of the {len(source.state)} state dimensions: lag, units and gripper are not checked"
+        yield "not_paired", "note", what, "see that action and state are of the same robot and the same steps"
 
 
 def _deltas(found: list[Motion]) -> bool:
@@ -153,17 +174,17 @@ def _lag(actions: Actions) -> Found:
     telling = [m for m in actions.motion if abs(m.best) > 0.4 and _sure(m.best, m.steps)]
     shifts = [m.lag for m in telling if m.lag and abs(m.best) > abs(m.delta) + 0.15]
     common = max(set(shifts), key=shifts.count, default=0)
-    if common and shifts.count(common) * 2 > len(telling) and len(telling) * 3 >= len(actions.motion):
+    if common and shifts.count(common) * 2 > len(telling) and len(telling) * 3 >= len(actions.motion) + len(actions.unpaired):
         step = "step" if abs(common) == 1 else "steps"
         what = f"actions go best with the motion {abs(common)} {step} {'later' if common > 0 else 'earlier'}"
         yield "lag", "warning", what, "see whether actions and observations of this source are shifted against each other"
 
 
-def _wraps(source: SourceStats, actions: Actions) -> Found:
-    for i, each in enumerate(actions.motion):
-        state = source.state[i]
-        if each.wraps and each.wraps < 0.05 * each.steps and -6.5 < state.min < -3 and 3 < state.max < 6.5:
-            what = f"{each.state} jumps by more than pi {each.wraps:,} times: an angle that wraps"
+def wraps(source: SourceStats) -> Found:
+    """Angles that jump from pi to -pi."""
+    for state in source.state:
+        if 0 < state.wraps < 0.05 * state.count and -6.5 < state.min < -3 and 3 < state.max < 6.5:
+            what = f"{state.name} jumps by more than pi {state.wraps:,} times: an angle that wraps"
             yield "wraps", "warning", what, "take differences of it around the circle: a - b as ((a - b + pi) mod 2 pi) - pi"
 
 
@@ -233,15 +254,18 @@ def rejects(source: SourceStats) -> Found:
                 "rejects",
                 "warning",
                 f"{lost.count:,} rows were left out: {lost.reason}{place}",
-                "rt2data store rejects lists them",
+                f"list them: {command('store', 'rejects', source.name)}",
             )
 
 
 LOOKS: tuple[Callable[[SourceStats], Found], ...] = (
     dimensions,
     codes,
+    drift,
     gripper,
     motion,
+    unpaired,
+    wraps,
     steps,
     words,
     pictures,
@@ -270,17 +294,12 @@ def _rates(stats: Stats) -> Iterator[Warn]:
 def _mixture(mixture: MixtureStats) -> Iterator[tuple[str, tuple[str, Level, str, str]]]:
     """Sources that come too often or hardly at all, and a share that strays."""
     for share in mixture.shares:
-        if share.epochs > WARN_EPOCHS:
-            level: Level = "error" if share.epochs > MANY_EPOCHS else "warning"
-            what = f"every row is repeated {share.epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
-            yield share.source, ("repeated_epochs", level, what, "draw less of it, or find more of its kind")
-        if share.unseen:
-            rows = share.unseen + share.unique
-            yield share.source, ("unseen", "note", f"{share.unseen:,} of {rows:,} rows are never drawn", "draw more if they matter")
+        for warn in draw_warnings(share.source, share.epochs, share.unseen, share.unseen + share.unique):
+            yield warn.source, (warn.code, warn.level, warn.what, warn.do)
         if share.epochs < 0.1:
             what = f"only {share.epochs:.1%} of its rows are drawn"
             yield share.source, ("little_drawn", "warning", what, "raise its weight, or the size of the mixture")
     limit = 1 / max(min(mixture.examples // max(mixture.shards, 1), 1 << 20), 1)
     if mixture.shard_worst > limit + 1e-9:
         what = f"a shard's robot share is {mixture.shard_worst:.2%} from what was asked"
-        yield "", ("robot_share_strays", "warning", what, "rt2data verify names the fault")
+        yield "", ("robot_share_strays", "warning", what, "verify it: every fault is named there")

@@ -19,6 +19,11 @@ def clean_text(text: str) -> str:
     return unicodedata.normalize("NFC", _UNSEEN.sub("", _BREAKS.sub(" ", text)))
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing but punctuation, space and unseen characters is in a text."""
+    return not any(char.isalnum() or unicodedata.category(char)[0] not in "PZC" for char in text)
+
+
 def one_line(text: str, limit: int = 400) -> str:
     """Text that is safe to print on one line: control characters are escaped, length is bounded."""
     cut = text if len(text) <= limit else text[: limit - 3] + "..."

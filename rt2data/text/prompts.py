@@ -38,6 +38,12 @@ class Template:
         text = " ".join(question.split())
         return _fill(self.web, text if text.endswith(_ENDS) or not self.question_mark else text + "?")
 
+    def slot(self, prompt: str, robot: bool) -> str | None:
+        """The instruction or question in a prompt; None where the prompt is not of this template."""
+        before, _, after = (self.robot if robot else self.web).partition("{}")
+        whole = prompt.startswith(before) and prompt.endswith(after) and len(prompt) >= len(before) + len(after)
+        return prompt[len(before) : len(prompt) - len(after)] if whole else None
+
     def facts(self) -> dict[str, Any]:
         """Everything that decides a prompt, as JSON values."""
         return asdict(self) | {"cleaning": CLEANING}

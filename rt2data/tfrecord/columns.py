@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rt2data.tfrecord.example import Feature, Values
+from rt2data.tfrecord.example import Feature, ListKind, Values
 from rt2data.tfrecord.features import Leaf
+from rt2data.tfrecord.wire import MalformedError
 
 
 class ColumnError(ValueError):
@@ -65,15 +66,24 @@ def texts(leaf: Leaf, feature: Feature) -> list[str]:
 
 
 def frames(leaf: Leaf, feature: Feature) -> NDArray[np.uint8]:
-    """Raw pictures uint8[n, height, width, 3]: grey is repeated, alpha dropped. Raises ColumnError, MalformedError."""
+    """Raw pictures uint8[n, height, width, 3 or 4]: grey is repeated. Raises ColumnError, MalformedError."""
     pixels = numbers(leaf, feature).astype(np.uint8, copy=False)
-    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels[..., :3]
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
 def _flat(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:
+    """Floats stored as integers, and the other way round, are taken where nothing is lost."""
     dtype = number_type(leaf)
-    stored = feature.floats() if dtype.kind == "f" else feature.int64s()
-    return stored.astype(dtype, copy=False)
+    declared: ListKind = "float" if dtype.kind == "f" else "int64"
+    kind = feature.kind if feature.kind in ("float", "int64") else declared
+    stored = feature.floats() if kind == "float" else feature.int64s()
+    if kind == declared:
+        return stored.astype(dtype, copy=False)
+    with np.errstate(invalid="ignore"):
+        found = stored.astype(dtype)
+        if not np.array_equal(found.astype(stored.dtype), stored):
+            raise MalformedError(f"a list of {declared} values was expected, this one holds {kind} values that are no {dtype}")
+    return found
 
 
 def _inflate(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:

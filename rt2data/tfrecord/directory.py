@@ -10,10 +10,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from rt2data.errors import DataError, UsageError
+from rt2data.local import local_path
+from rt2data.recognize import recognize
 from rt2data.tfrecord.features import Leaf, decode_features
 
 INFO, FEATURES = "dataset_info.json", "features.json"
@@ -32,7 +35,7 @@ class Shard:
     records: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Directory:
     """What the two JSON files of a version directory say."""
 
@@ -47,16 +50,38 @@ class Directory:
         """The two JSON files."""
         return [str(Path(self.path) / name) for name in (INFO, FEATURES)]
 
+    def number(self, split: str, path: str) -> int:
+        """Which shard of a split a file is. Raises KeyError where it is none."""
+        return self._numbers[split, path]
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[str, str], int]:
+        return {(name, shard.path): number for name, shards in self.splits.items() for number, shard in enumerate(shards)}
+
 
 # Decode
 
 
 def open_directory(path: str) -> Directory:
-    """The version directory at `path`, or the only one below it.
+    """The version directory at `path`, or the only one below it; parsed once in each process as long as its files stay the same.
 
     Raises UsageError where there is none, more than one, or one of another file format; DataError where its JSON is damaged.
     """
     root = find_version(path)
+    return _parsed(root, _version_of(root / INFO), _version_of(root / FEATURES))
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    """Changes when the file does."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+@lru_cache(maxsize=8)
+def _parsed(root: Path, *versions: tuple[int, ...]) -> Directory:
     info = _read_json(root / INFO)
     if not isinstance(info, dict) or not isinstance(info.get("name"), str):
         raise DataError("not a TFDS dataset_info: it has no name", str(root / INFO))
@@ -73,22 +98,26 @@ def open_directory(path: str) -> Directory:
 
 def find_version(path: str) -> Path:
     """The directory with a dataset_info.json: `path` itself or the only one at most three levels below. Raises UsageError."""
-    if "://" in path:
-        raise UsageError("only local directories are read", path, "copy or mount it")
-    root = Path(path).expanduser().absolute()
-    if not root.is_dir():
+    root = local_path(path).expanduser().absolute()
+    if not root.exists():
         raise UsageError("there is no such directory", str(root))
+    if not root.is_dir():
+        raise _no_dataset(root, "a file, not the directory of a TFDS version")
     found = [root] if (root / INFO).is_file() else sorted(_below(root, _LEVELS))
     if not found:
-        raise UsageError(
-            f"no {INFO} here or up to {_LEVELS} levels below",
-            str(root),
-            "name the directory of a TFDS version, such as my_robot/1.0.0",
-        )
+        raise _no_dataset(root, f"no {INFO} here or up to {_LEVELS} levels below")
     if len(found) > 1:
         names = ", ".join(str(one.relative_to(root)) for one in found[:8])
         raise UsageError(f"{len(found)} TFDS versions lie below: {names}", str(root), "name one of them")
     return found[0]
+
+
+def _no_dataset(root: Path, otherwise: str) -> UsageError:
+    """Says what lies there instead, where that is known."""
+    found = recognize(root)
+    if found is not None:
+        return UsageError(f"not an RLDS dataset: this is {found.what}", str(root), found.do)
+    return UsageError(otherwise, str(root), "name the directory of a TFDS version, such as my_robot/1.0.0")
 
 
 def _below(root: Path, levels: int) -> list[Path]:

@@ -44,6 +44,8 @@ def shape_faults(record: ExampleRecord, source: ExpectedSource, expected: Expect
         yield "a robot example without episode, step or terminate"
     if record.answers:
         yield "a robot example has answers"
+    if record.camera not in source.plan.cameras:
+        yield f"camera is {record.camera}, the plan has {', '.join(source.plan.cameras) or 'none'}"
     action = record.action
     if action is None or len(action) != padded or any(action[dim:]):
         yield f"action is not {dim} numbers padded with 0 to {padded}"
@@ -77,7 +79,7 @@ def bin_faults(waiting: Sequence[Example], actions: F32, codec: Codec) -> Iterat
     wrong = ~off.any(axis=1) & (codec.encode(actions, flags) != bins).any(axis=1)
     for row in np.flatnonzero(wrong).tolist():
         yield waiting[row].at, f"action_bins are not those codec {codec.name} gives for the action"
-    if codec.terminate is not None and codec.space.terminate is None:
+    if codec.terminate is not None:
         for row in np.flatnonzero((ended != flags) & ~wrong).tolist():
             yield waiting[row].at, f"its bins say terminate {bool(ended[row])}, the record says {bool(flags[row])}"
 

@@ -23,7 +23,7 @@ from rt2data.order import I64, MAX_EXAMPLES
 from rt2data.parts import make_parts, shard_file
 from rt2data.plan import Plan, SourcePlan
 from rt2data.render import Memo
-from rt2data.text.prompts import TEMPLATES, find_template
+from rt2data.text.prompts import TEMPLATES, Template, find_template
 from rt2data.text.tokenizers import Ids, Tokenizer, load_tokenizer
 from rt2data.text.words import ActionWords
 
@@ -141,6 +141,11 @@ class Expected:
         if self.tokenizer is None or self.plan.template not in TEMPLATES:
             return None
         return Texts(self.tokenizer, find_template(self.plan.template).cue)
+
+    @cached_property
+    def template(self) -> Template | None:
+        """The plan's template; None where it is not known here."""
+        return find_template(self.plan.template) if self.plan.template in TEMPLATES else None
 
     @property
     def tokenizer_note(self) -> str:

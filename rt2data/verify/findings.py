@@ -48,6 +48,7 @@ class ShardSeen:
     totals: Mapping[str, SideTotals]  # by source
     epochs: Mapping[tuple[str, int], EpochSeen]  # by source and epoch
     keys: U64  # hash of each example's key
+    empty: Mapping[str, int]  # by source: examples whose prompt has no words in it
     faults: tuple[Fault, ...]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,7 +17,9 @@ from rt2data.formats.base import Member
 from rt2data.formats.record import ExampleRecord, decode_record
 from rt2data.images import ImageFault, look
 from rt2data.mix import EXTENSIONS, SideTotals
+from rt2data.names import key_name
 from rt2data.order import I64
+from rt2data.text.clean import is_blank
 from rt2data.verify.actions import action_faults
 from rt2data.verify.expected import CONSTANTS, Example, Expected, ExpectedSource
 from rt2data.verify.findings import EpochSeen
@@ -38,6 +41,7 @@ class Reading:
     blame: Callable[[str, str], None]
     names: list[str] = field(default_factory=list)  # keys
     columns: dict[str, array[int]] = field(default_factory=lambda: {name: array(code) for name, code in COLUMNS.items()})
+    empty: Counter[str] = field(default_factory=Counter)  # source -> examples whose prompt has no words in it
     _waiting: dict[str, list[Example]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -63,6 +67,7 @@ class Reading:
         self._note(member, record, source, learned)
         if record is None or source is None:
             return
+        self.empty[record.source] += self._no_words(record, source)
         for what in record_faults(member, record, source, self.expected):
             self.blame(self.where(at), what)
         waiting = self._waiting.setdefault(record.source, [])
@@ -89,6 +94,11 @@ class Reading:
         values = (number, epoch, tokens - learned, learned, len(member.image), row, xxhash.xxh3_64_intdigest(member.key.encode()))
         for column, value in zip(self.columns.values(), values, strict=True):
             column.append(value)
+
+    def _no_words(self, record: ExampleRecord, source: ExpectedSource) -> bool:
+        template = self.expected.template
+        slot = template.slot(record.prompt, source.robot) if template else None
+        return slot is not None and is_blank(slot)
 
     def flush(self) -> None:
         """Check what still waits for its batch."""
@@ -124,7 +134,7 @@ class Reading:
 
 def row_key(record: ExampleRecord) -> str:
     """The row's key in the prepared store, which every epoch repeats."""
-    bare = record.key.removeprefix(f"{record.source}-")
+    bare = record.key.removeprefix(f"{key_name(record.source)}-")
     return bare.removesuffix(f"-r{record.epoch}") if record.epoch else bare
 
 
@@ -145,7 +155,7 @@ def record_faults(member: Member, record: ExampleRecord, source: ExpectedSource,
     """What is wrong with one record by itself."""
     if record.key != member.key:
         yield f"its record has key {record.key}"
-    if not record.key.startswith(record.source + "-") or (record.epoch and not record.key.endswith(f"-r{record.epoch}")):
+    if not record.key.startswith(f"{key_name(record.source)}-") or (record.epoch and not record.key.endswith(f"-r{record.epoch}")):
         yield f"its key is not made of source {record.source}, row and epoch {record.epoch}"
     said = (record.kind, record.split, record.action_space, record.codec)
     if said != source.constants:
@@ -179,7 +189,7 @@ def token_faults(record: ExampleRecord, expected: Expected) -> Iterator[str]:
 
 def web_faults(record: ExampleRecord) -> Iterator[str]:
     """A question has answers and nothing of a robot."""
-    robots_own = ("episode", "step", "action", "action_mask", "action_bins", "terminate", "state")
+    robots_own = ("episode", "step", "camera", "action", "action_mask", "action_bins", "terminate", "state")
     present = [name for name in robots_own if getattr(record, name) is not None]
     if present:
         yield f"a web example has {', '.join(present)}"

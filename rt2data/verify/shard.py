@@ -174,6 +174,7 @@ class ShardVerifier:
             totals=self.reading.totals(),
             epochs=self.reading.epochs(),
             keys=np.array(self.reading.columns["key"], np.uint64),
+            empty=self.reading.empty,
             faults=tuple(faults),
         )
 

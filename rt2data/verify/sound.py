@@ -14,11 +14,12 @@ import numpy as np
 
 from rt2data.actions.codecs import codec_from_json
 from rt2data.actions.statistics import DimStats
-from rt2data.errors import DataError, RtError
+from rt2data.errors import DataError, RtError, command
 from rt2data.manifest import Manifest, read_manifest
+from rt2data.names import SOURCE
 from rt2data.verify.findings import MANIFEST
 
-_NAME = re.compile("[a-z][a-z0-9_]{0,31}")  # as recipes have it
+_NAME = re.compile(SOURCE)
 _SHARE = re.compile("[0-9]{1,400}(/[1-9][0-9]{0,399})?")
 _LARGEST = float(np.finfo(np.float32).max)
 """Actions and states are float32: no mean or quantile of them is larger."""
@@ -35,7 +36,9 @@ def sound_manifest(out: Path) -> Manifest:
         _require_sound(manifest)
     except DataError as error:
         what = f"a damaged manifest: {error.where}: {error.what}"
-        raise DataError(what, str(out / MANIFEST), "look at it with `rt2data verify`; build it again, or copy it anew") from None
+        raise DataError(
+            what, str(out / MANIFEST), f"look at it: {command('verify', out)}; build it again, or copy it anew"
+        ) from None
     return manifest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,6 +14,7 @@ import xxhash
 from rt2data.errors import DataError, UsageError
 from rt2data.manifest import Manifest, read_manifest, robot_fractions
 from rt2data.mix import SideTotals
+from rt2data.recognize import recognize
 from rt2data.verify.beside import once_faults, sidecar_faults, unknown_files
 from rt2data.verify.expected import Expected, readable, shard_names
 from rt2data.verify.findings import MANIFEST, NO_KEYS, EpochSeen, Fault, Findings, ShardSeen
@@ -40,6 +42,7 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
     try:
         manifest = read_manifest(out)
     except DataError as error:
+        _refuse_other(out)
         return _only(out, Fault(MANIFEST, "", error.what))
     faults = list(manifest_faults(manifest))
     if not readable(manifest):
@@ -51,6 +54,13 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
         faults += shard.faults
     faults += [*epoch_faults(manifest, seen), *duplicate_faults(out, manifest, seen)]
     return _findings(out, manifest, seen, faults)
+
+
+def _refuse_other(out: Path) -> None:
+    """Raises UsageError where a folder without a manifest plainly never was a mixture."""
+    other = None if any((out / name).exists() for name in (MANIFEST, "SHA256SUMS")) or any(out.rglob("shard-*")) else recognize(out)
+    if other:
+        raise UsageError(f"not a mixture: this is {other.what}", str(out), "name the folder that was built")
 
 
 def check_shards(out: Path, manifest: Manifest, pool: Workers | None, on_shard: OnShard | None) -> list[ShardSeen]:
@@ -145,7 +155,7 @@ def _findings(out: Path, manifest: Manifest, seen: Sequence[ShardSeen], faults: 
     return Findings(
         out=str(out),
         faults=tuple(faults),
-        notes=tuple(_notes(Expected(out, manifest))),
+        notes=(*_notes(Expected(out, manifest)), *_empty(seen)),
         shards=sum(1 for shard in seen if shard.bytes),
         bytes=sum(shard.bytes for shard in seen),
         examples=examples,
@@ -164,6 +174,13 @@ def _notes(expected: Expected) -> Iterator[str]:
         yield f"ids were not compared with their texts: {expected.tokenizer_note}"
     elif expected.texts is None:
         yield "ids were not compared with their texts: the prompt template is not known here"
+
+
+def _empty(seen: Sequence[ShardSeen]) -> Iterator[str]:
+    """Examples that ask for nothing, such as `take to ?`."""
+    found = sum((Counter(shard.empty) for shard in seen), Counter[str]())
+    for name, count in sorted(found.items()):
+        yield f"{count:,} examples of source {name} have an empty place in their prompt, where words belong"
 
 
 def _only(out: Path, *faults: Fault) -> Findings:

@@ -12,12 +12,10 @@ from rt2data.images import ImageRule, make_ready
 from rt2data.inspection.examples import Picture
 from rt2data.report.contact_sheet import decoded
 
-KEEPING = ImageRule(keep_png=True)
-
 
 def encoded(picture: Picture) -> tuple[str, bytes]:
     """`jpg` or `png`, and the bytes: its own wherever those will do. Raises ImageFault."""
-    ready = make_ready(picture, KEEPING, decode=False)
+    ready = make_ready(picture, ImageRule(), decode=False)
     content = bytes(picture) if ready.data is None else ready.data
     return "png" if ready.look.format == "png" else "jpg", content
 

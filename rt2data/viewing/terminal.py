@@ -128,7 +128,7 @@ class Viewer:
             seen = self.examples.at(number)
         except IndexError:
             if not self.examples.total:
-                raise UsageError("there is no example here", do="look at what was rejected: rt2data plan") from None
+                raise UsageError("there is no example here", do="plan a recipe of it to see what is rejected") from None
             return self._go(self.examples.total - 1)
         self.state = replace(self.state, at=number)
         return seen

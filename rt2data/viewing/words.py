@@ -48,6 +48,7 @@ def facts(seen: Seen) -> list[str]:
         "split": one_line(seen.split, 60),
         "camera": one_line(seen.camera, 60) or None,
         "ends": "the task" if seen.terminate else None,
+        "target": seen.legend or None,
     }
     return [f"{name} {value}" for name, value in said.items() if value is not None]
 
@@ -114,6 +115,7 @@ def as_plain(seen: Seen) -> dict[str, Any]:
     return found | {
         "answers": list(seen.answers),
         "terminate": seen.terminate,
+        "terminate_word": seen.legend or None,
         "action": [dim._asdict() for dim in seen.action],
         "tokens": [token._asdict() for token in seen.tokens],
         "fault": seen.fault,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from rt2data.actions.codecs import make_codec
 from rt2data.actions.space import load_space
 from rt2data.actions.statistics import DimStats, from_openvla, openvla_statistics, summarize
+from rt2data.actions.streamed import summarize_parts
 from rt2data.errors import DataError
 from rt2data.records import F32
 
@@ -66,6 +69,9 @@ def test_nan_and_inf_are_refused(bad: float) -> None:
         BRIDGE.to_json() | {"q01": ["a"] * 7},
         BRIDGE.to_json() | {"q01": [float("nan")] * 7},
         BRIDGE.to_json() | {"q01": [0.0]},
+        BRIDGE.to_json() | {"rare": 7},
+        BRIDGE.to_json() | {"rare": [[0.0, 1.0]]},
+        BRIDGE.to_json() | {"rare": [["a"]] * 7},
     ],
 )
 def test_broken_json(broken: object) -> None:
@@ -111,3 +117,54 @@ def test_predict_action_brings_back_what_was_encoded(name: str) -> None:
 def test_published_statistics_that_are_not_there(published: object) -> None:
     with pytest.raises(DataError):
         from_openvla(published, "d")
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 400), st.integers(1, 3)), elements=st.sampled_from([0.0, 1.0, -2.5, 0.125, 7e5])),
+    st.data(),
+)
+def test_rows_in_parts_have_the_statistics_of_all(rows: np.ndarray, data: st.DataObject) -> None:
+    """Bounds of codecs to the last bit, however the rows are cut."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
+    parts = np.split(rows, cuts)
+    found, whole = summarize_parts(lambda: parts), summarize(rows)
+    assert [found.count, found.min, found.max, found.q01, found.q99] == [whole.count, whole.min, whole.max, whole.q01, whole.q99]
+    np.testing.assert_allclose([found.mean, found.std], [whole.mean, whole.std], rtol=1e-9, atol=1e-9)
+    assert summarize_parts(lambda: [rows]) == whole
+
+
+@given(st.lists(st.tuples(st.integers(0, 999), st.integers(0, 11)), max_size=9), st.integers(0, 1000))
+def test_few_values_are_found_in_parts_too(pulses: list[tuple[int, int]], cut: int) -> None:
+    """A dimension that rests in almost all rows: its values decide its bounds, however the rows are cut."""
+    rows = np.zeros((1000, 2), np.float32)
+    rows[:, 0] = np.arange(1000)
+    for at, value in pulses:
+        rows[at, 1] = value
+    assert summarize_parts(lambda: np.split(rows, [cut])).rare == summarize(rows).rare
+
+
+def test_parts_without_rows_have_no_statistics() -> None:
+    with pytest.raises(DataError, match="no rows"):
+        summarize_parts(list)
+    with pytest.raises(ValueError, match="NaN"):
+        summarize_parts(lambda: [np.full((3, 2), np.nan, np.float32)])
+
+
+def test_parts_are_held_one_at_a_time() -> None:
+    """The statistics of a store must not hold its columns, whatever its number of rows."""
+    alive: list[int] = []
+
+    class Part(np.ndarray):
+        pass
+
+    def parts() -> Iterator[F32]:
+        known: list[weakref.ref[Part]] = []
+        for number in range(8):
+            part = np.full((100, 3), number, np.float32).view(Part)
+            known.append(weakref.ref(part))
+            yield part
+            del part
+            alive.append(sum(each() is not None for each in known))
+
+    assert summarize_parts(parts).count == 800
+    assert max(alive) <= 1

@@ -44,7 +44,13 @@ def plain(toy_recipe: Recipes, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--runner=FnApiRunner",), ("--direct_num_workers=2", "--direct_running_mode=multi_threading")], ids=str
+    "options",
+    [
+        (),
+        ("--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",),
+        ("--direct_num_workers=2", "--direct_running_mode=multi_threading"),
+    ],
+    ids=str,
 )
 def test_it_writes_the_same_bytes(pipeline: ModuleType, plain: str, tmp_path: Path, options: tuple[str, ...]) -> None:
     pipeline.run(["--recipe", str(tmp_path / "mixture.yaml"), "--out", str(tmp_path / "out"), *options])

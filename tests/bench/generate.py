@@ -53,13 +53,13 @@ def write_log(folder: Path, total_bytes: int, picture_bytes: int, shard_bytes: i
     for shard, count in enumerate(lengths):
         with (version / f"bench_log-train.tfrecord-{shard:05d}-of-{shards:05d}").open("wb") as file:
             for _ in range(count):
-                file.write(frame(_episode(base, number, rng)))
+                file.write(frame(episode(base, number, rng)))
                 number += STEPS
-    _describe(version, lengths)
+    describe(version, lengths)
     return version
 
 
-def _episode(base: list[bytes], number: int, rng: np.random.Generator) -> bytes:
+def episode(base: list[bytes], number: int, rng: np.random.Generator) -> bytes:
     action = rng.normal(0, 0.02, (STEPS, 7)).astype(np.float32)
     action[:, 6] = np.arange(STEPS) >= STEPS // 2
     flags = np.arange(STEPS)
@@ -76,7 +76,7 @@ def _episode(base: list[bytes], number: int, rng: np.random.Generator) -> bytes:
     )
 
 
-def _describe(version: Path, lengths: list[int]) -> None:
+def describe(version: Path, lengths: list[int]) -> None:
     core = "tensorflow_datasets.core.features."
 
     def tensor(dtype: str, *shape: int, kind: str = "tensor_feature.Tensor") -> dict[str, object]:

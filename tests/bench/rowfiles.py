@@ -42,6 +42,7 @@ def _table(which: np.ndarray, dims: int, cameras: int, state: bool, rng: np.rand
         "action": _lists(action),
         "state": _lists(rng.normal(0, 1, (n, dims)).astype(np.float32)) if state else pa.nulls(n, ROWS.field("state").type),
         "terminate": step == STEPS - 1,
+        "marks": np.zeros(n, np.uint8),
         "timestamp": step * 0.2,
         "images": _images(n, cameras, rng),
         "digest": rng.integers(0, 2**63, n).astype(np.uint64),

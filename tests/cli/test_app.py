@@ -155,7 +155,7 @@ def test_wrong_usage_is_told_on_stderr(warm: Warm, place: Path, arguments: list[
         (["inspect", "gone"], "gone"),
         (["store", "rejects", "gone", "--store", "store"], "gone"),
         (["schema", "gone"], "no schema named 'gone'"),
-        (["init", "mixture.yaml"], "mixture.yaml exists"),
+        (["init", "mixture.yaml"], "a file is there already [mixture.yaml]"),
     ],
 )
 def test_failures_are_one_line_and_a_code(warm: Warm, place: Path, arguments: list[str], complaint: str) -> None:
@@ -197,7 +197,7 @@ def test_a_build_for_people(warm: Warm, place: Path, built: Ended) -> None:
     assert "100 examples, 66.0000% robot, " in said.out
     assert re.search(r"^arm +robot +117 ", said.out, re.MULTILINE)
     assert f"rt2data verify {place / 'other'}" in said.out
-    assert "left out of arm: 3 first_step (as asked)" in said.err
+    assert "dropped from arm: 3 first_step (as asked)" in said.err
 
 
 def test_a_quiet_build_says_nothing(warm: Warm, place: Path, built: Ended) -> None:

@@ -46,7 +46,7 @@ def test_a_plan_of_nothing_prepared_is_an_estimate_and_writes_nothing(warm: Warm
     assert "~468 examples (~234 robot = 50.0000% (asked 1/2)), about " in said.out
     assert "~234 rows, 234 to 234 (234 rows of 6 of 6 episodes read, 2.5% of them left out)" in said.err
     assert "not checked: keys given twice" in said.err
-    assert "rt2data plan --prepare" in said.err and "--canary 1%" in said.err
+    assert "rt2data plan mixture.yaml --prepare" in said.err and "rt2data plan mixture.yaml --canary 1%" in said.err
 
 
 def test_for_programs_it_is_marked_and_typed(warm: Warm, place: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_price_is_a_range_with_its_date(warm: Warm, place: Path) -> None:
         (["--runner", "dataflow", "--region", "mars"], "the table has us-central1"),
         (["--runner", "dataflow", "--machine", "abacus"], "no machine 'abacus'"),
         (["--runner", "dataflow", "--prices", "gone.toml"], "gone.toml"),
-        (["--set", "robot.arm.path=gone"], "there is no such directory"),
+        (["--set", "robot.arm.path=gone"], "robot.arm.path: there is no such folder"),
     ],
 )
 def test_wrong_questions_are_one_line_and_a_code(warm: Warm, place: Path, options: list[str], words: str) -> None:

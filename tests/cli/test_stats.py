@@ -31,9 +31,11 @@ def test_tables_with_warnings_on_top(warm: Warm, store: Path) -> None:
     lines = done.out.splitlines()
     assert lines[0] == f"store {store}"
     assert lines[1].startswith("warning: arm: action z is 0 in every step -> ")
-    for words in ("arm/train: widowx_bridge, rt2/1", "yaw", "episodes", "instructions", "front", "used"):
+    for words in ("arm/train: widowx_bridge, rt2/2", "yaw", "episodes", "instructions", "front", "used"):
         assert words in done.out
     assert re.search(r"^z +m .* ▁*█|^z +m ", done.out, re.MULTILINE)
+    assert re.search(r"^z +not paired", done.out, re.MULTILINE), "a dimension that never moves goes with no state"
+    assert re.search(r"^told to stand still it drifts: x [-+][0-9.e-]+ m/s, ", done.out, re.MULTILINE)
     assert "\x1b" not in done.out and "\u202e" not in done.out and "[red]" in done.out
 
 

@@ -63,12 +63,20 @@ def web_record(key: str, **values: Any) -> bytes:
 def robot_record(key: str, **values: Any) -> bytes:
     """The record of an action."""
     action = [float(np.float32(n / 7)) for n in range(WIDTH)]
-    own = {"kind": "robot", "episode": "e1", "step": 3, "action": action, "action_mask": [True] * WIDTH, "action_bins": [1, 255]}
+    own = {
+        "kind": "robot",
+        "episode": "e1",
+        "step": 3,
+        "camera": "front",
+        "action": action,
+        "action_mask": [True] * WIDTH,
+        "action_bins": [1, 255],
+    }
     own |= {"terminate": False, "state": action[:2], "action_space": "arm", "codec": "rt2/1", "answers": []}
     return web_record(key, **(own | values))
 
 
-ROBOTS_OWN = ("episode", "step", "action", "action_mask", "action_bins", "terminate", "state", "action_space", "codec")
+ROBOTS_OWN = ("episode", "step", "camera", "action", "action_mask", "action_bins", "terminate", "state", "action_space", "codec")
 sizes = st.one_of(st.integers(0, 100_000), st.integers(0, 195).map(lambda blocks: 512 * blocks), st.integers(0, 3))
 texts = st.text(max_size=30)
 ids = st.lists(st.integers(0, 2**31 - 1), max_size=12)
@@ -87,7 +95,12 @@ done: dict[str, st.SearchStrategy[Any]] = {
     "action_mask": st.lists(st.booleans(), min_size=WIDTH, max_size=WIDTH),
     "terminate": st.booleans(),
 }
-done |= {"action_bins": st.lists(st.integers(0, 255), max_size=9), "step": st.integers(0, 2**31 - 1), "episode": texts}
+done |= {
+    "action_bins": st.lists(st.integers(0, 255), max_size=9),
+    "step": st.integers(0, 2**31 - 1),
+    "episode": texts,
+    "camera": texts,
+}
 done |= {"state": st.none() | st.lists(floats, min_size=1, max_size=9)}
 
 

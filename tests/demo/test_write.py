@@ -15,6 +15,7 @@ from PIL import Image
 
 from rt2data.demo import write
 from rt2data.demo.expert import Episode
+from rt2data.demo.picture import Draw
 from rt2data.demo.render import render
 from rt2data.demo.rlds import NAME, make_episode, splits, write_robot_log
 from rt2data.demo.vqa import make_scene
@@ -128,8 +129,8 @@ def test_splits_keep_a_sixth_for_validation() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the pictures out."""
-    monkeypatch.setattr(write, "write_robot_log", lambda folder, episodes, seed: (folder / "log").write_text(str(seed)))
-    monkeypatch.setattr(write, "write_vqa", lambda folder, scenes, seed: 3 * scenes)
+    monkeypatch.setattr(write, "write_robot_log", lambda folder, episodes, seed, draw: (folder / "log").write_text(str(seed)))
+    monkeypatch.setattr(write, "write_vqa", lambda folder, scenes, seed, draw: 3 * scenes)
 
 
 @pytest.mark.usefixtures("quick")
@@ -163,7 +164,7 @@ def test_force_replaces_a_demo_and_keeps_what_is_not_its_own(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("quick")
 def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(folder: Path, scenes: int, seed: int) -> int:
+    def full(folder: Path, scenes: int, seed: int, draw: Draw) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(write, "write_vqa", full)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rt2data.tfrecord.example import Values, encode_example
 from rt2data.tfrecord.framing import frame
-from tests.bench.generate import _describe, pictures, unique, write_corpus
+from tests.bench.generate import describe, pictures, unique, write_corpus
 
 STEPS = 10
 EPISODES = 20  # in each of two files
@@ -92,7 +92,7 @@ def write_files(version: Path, files: list[list[bytes]]) -> None:
     for number, payloads in enumerate(files):
         name = f"bench_log-train.tfrecord-{number:05d}-of-{len(files):05d}"
         (version / name).write_bytes(b"".join(map(frame, payloads)))
-    _describe(version, [len(payloads) for payloads in files])
+    describe(version, [len(payloads) for payloads in files])
 
 
 def write_dirty_log(version: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def full(place: Place, ended: Ended, where: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=slow)])
 def test_full_in_a_shard(prepared: Place, built: Place, warm: Warm, disk: Disk, workers: str) -> None:
-    target = disk("size=2m")
+    target = disk("size=4300k")  # enough for what the plan foretells, too little for 40 shards with what lies beside them
     out = target / "mixture"
     options = ("build-mixture", "--workers", workers, "--out", str(out))
     ended = warm(prepared.folder, *options) if workers == "0" else rt2data(prepared.folder, *options)
@@ -59,6 +60,16 @@ def test_full_in_a_shard(prepared: Place, built: Place, warm: Warm, disk: Disk, 
     again.succeeded()
     assert "done before" in again.err
     assert Place(target, built.data).bytes_built.split("{")[0] == built.bytes_built.split("{")[0]
+
+
+def test_too_little_room_is_said_before_anything_is_written(prepared: Place, warm: Warm, disk: Disk) -> None:
+    """The output and the store may lie on two disks: both are looked at, the figures are told."""
+    small = disk("size=2m")
+    refused = warm(prepared.folder, *INLINE, "--out", str(small / "mixture"))
+    refused.failed(5, "the output (4.10 MB) will not fit: 4.10 MB are needed and 2.10 MB are free", str(small), "free some space")
+    assert list(small.iterdir()) == []
+    planned = warm(prepared.folder, "plan", "--set", f"store={small}", "--set", "size.epochs=100000")
+    assert re.search(r"^error: the output .* will not fit.*\[disk_space\]$", planned.err, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +94,7 @@ def test_full_at_the_end(prepared: Place, built: Place, warm: Warm, disk: Disk, 
     assert Place(target, built.data).bytes_built.split("{")[0] == built.bytes_built.split("{")[0]
 
 
-@pytest.mark.parametrize("options", ["size=64k", pytest.param("size=50m,nr_inodes=12", marks=slow)])
+@pytest.mark.parametrize("options", ["size=152k", pytest.param("size=50m,nr_inodes=12", marks=slow)])
 def test_full_in_the_store(place: Place, built: Place, warm: Warm, disk: Disk, options: str) -> None:
     store = disk(options)
     ended = warm(place.folder, *INLINE, "--set", f"store={store}")
@@ -97,7 +108,7 @@ def test_full_in_the_store(place: Place, built: Place, warm: Warm, disk: Disk, o
 @slow
 def test_full_in_the_blobs_of_a_store(place: Place, warm: Warm, disk: Disk) -> None:
     """Pictures that had to be made take room: a part of one is none."""
-    store = disk("size=700k")
+    store = disk("size=1500k")
     resized = ("--set", f"store={store}", "--set", "web.qa.images.resize=224", "--set", "robot.log.images.resize=224")
     full(place, warm(place.folder, *INLINE, *resized), store)
     grow(store)
@@ -106,7 +117,7 @@ def test_full_in_the_blobs_of_a_store(place: Place, warm: Warm, disk: Disk) -> N
 
 
 def test_full_while_another_is_replaced(prepared: Place, warm: Warm, disk: Disk) -> None:
-    target = disk("size=6m")
+    target = disk("size=7200k")
     out = ("--out", str(target / "mixture"))
     warm(prepared.folder, *INLINE, *out, "--set", "size.num_examples=400").succeeded()
     older = Place(target, prepared.data).bytes_built

@@ -28,7 +28,7 @@ def shards_appear(run: Running, place: Place, count: int = 3) -> None:
 def stopped(place: Place, ended: Ended, code: int) -> None:
     """It ended in order: the code, how to go on, nothing to be seen and no half file."""
     assert ended.code == code, ended.err
-    assert "run the same command to go on" in ended.err
+    assert "run the same command to resume" in ended.err
     assert "Traceback" not in ended.err
     assert not place.out.exists()
     assert not [name for name in place.litter() if name.endswith(".tmp")]

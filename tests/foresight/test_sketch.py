@@ -24,7 +24,7 @@ from rt2data.manifest import read_manifest
 from rt2data.prepare import begin, prepare_unit
 from rt2data.recipe.model import Size
 from rt2data.records import Example, Reject, Step, Unit
-from rt2data.sources import rlds_survey, vqav2
+from rt2data.sources import rlds_survey, vqa_survey
 from rt2data.sources.base import Source, source_class
 from tests.bench.generate import STEPS, write_corpus, write_log
 from tests.contract import toy
@@ -156,7 +156,7 @@ def test_questions_are_counted_and_pictures_sized(tmp_path: Path) -> None:
 
 def test_questions_of_a_huge_file_are_estimated_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = corpus(tmp_path)
-    monkeypatch.setattr(vqav2, "_LOOK", 20_000)
+    monkeypatch.setattr(vqa_survey, "LOOK", 20_000)
     found = estimated(source).estimate
     assert found.rows.value == pytest.approx(600, rel=0.05)
     assert {"questions beyond the first 64 MB", "annotations beyond the first 64 MB"} <= set(found.not_checked)

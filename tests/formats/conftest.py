@@ -27,5 +27,5 @@ def as_record(record: ExampleRecord) -> dict[str, Any]:
 def as_columns(record: ExampleRecord, dim: int = 7) -> dict[str, Any]:
     """What a trainer should get of an example where there is none: actions padded, zeros and no mask for web."""
     web = {"action": [0.0] * dim, "action_mask": [False] * dim, "action_bins": [], "terminate": False, "step": -1, "state": []}
-    web |= {"episode": "", "action_space": "", "codec": ""}
+    web |= {"episode": "", "camera": "", "action_space": "", "codec": ""}
     return {name: web[name] if value is None else value for name, value in as_record(record).items()}

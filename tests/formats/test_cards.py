@@ -51,6 +51,48 @@ def test_a_card_tells_licences_shares_and_how_to_read(out: Path) -> None:
     assert front.get("configs", []) == [] or front["configs"][0]["data_files"][0]["path"] == shard_glob(manifest)
 
 
+@pytest.mark.parametrize("name", ["webdataset", "parquet"])
+def test_the_configuration_is_named_after_the_fingerprint(toy_recipe: Recipes, tmp_path: Path, name: str) -> None:
+    """Hugging Face's datasets caches by the card alone: a mixture built again must have another, whatever its owner wrote there."""
+    seen = []
+    for share in ("1/2", "3/4"):
+        build_plainly(toy_recipe(shards__format=name, robot_frac=share), Site(tmp_path / "out", overwrite=True))
+        front, fingerprint = (
+            front_matter((tmp_path / "out/README.md").read_text()),
+            read_manifest(tmp_path / "out").plan.fingerprint,
+        )
+        (config,) = front["configs"]
+        assert (config["config_name"], config["default"]) == (f"mixture-{fingerprint[:12]}", True)
+        assert front.get("dataset_info", config)["config_name"] == config["config_name"]
+        seen.append(config["config_name"])
+        (tmp_path / "out/README.md").write_text("ours now")
+    assert len(set(seen)) == 2
+
+
+@pytest.mark.trainers
+@pytest.mark.parametrize("name", ["webdataset", "parquet"])
+def test_datasets_reads_what_lies_there_now(
+    toy_recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One cache for a mixture that is built again, and for another folder of the same name."""
+    library = need("datasets")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for folder, share in (("one/mix", "1/2"), ("two/mix", "1/4"), ("one/mix", "3/4")):
+        out = tmp_path / folder
+        out.parent.mkdir(exist_ok=True)
+        build_plainly(toy_recipe(shards__format=name, robot_frac=share), Site(out, overwrite=True))
+        rows = library.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+        kinds = [row["kind"] for row in rows["json"]] if name == "webdataset" else list(rows["kind"])
+        assert kinds == [record.kind for _, record in examples(out)]
+
+
+def test_a_card_tells_what_stands_for_null(out: Path) -> None:
+    """In formats that have none, column by column."""
+    card, form = (out / "README.md").read_text(), make_format(read_manifest(out).plan.format)
+    assert ("action 7 x 0.0, action_mask 7 x false, action_bins [], terminate false, state []" in card) == (not form.has_null)
+    assert form.has_null == (form.extension in ("tar", "parquet"))
+
+
 def test_a_card_may_be_edited(out: Path) -> None:
     (out / "README.md").write_text("ours now")
     assert verify(out).ok
@@ -106,6 +148,15 @@ def test_statistics_are_those_of_the_emitted_actions(toy_recipe: Recipes, tmp_pa
             np.testing.assert_allclose(found[name], np.quantile(actions, q, axis=0), rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(lerobot["action"]["min"], actions.min(0))
     np.testing.assert_array_equal(lerobot["action"]["max"], actions.max(0))
+
+
+def test_statistics_for_openpi_say_what_they_fit(toy_recipe: Recipes, tmp_path: Path) -> None:
+    """openpi's own are over chunks, after its transforms; its loader takes `norm_stats` and passes over other keys."""
+    build_plainly(toy_recipe(), Site(tmp_path / "out"))
+    found = json.loads((tmp_path / "out/statistics/openpi_arm.json").read_text())
+    assert found.keys() == {"about", "norm_stats"}
+    assert "single steps" in found["about"] and "compute_norm_stats" in found["about"]
+    assert "fits openpi only where its transforms change no number" in (tmp_path / "out/README.md").read_text()
 
 
 def test_no_robot_no_statistics(toy_recipe: Recipes, tmp_path: Path) -> None:

@@ -148,8 +148,10 @@ def datasets_over_parquet(out: Path, scratch: Path) -> Iterator[Seen]:
 
 
 def pandas(out: Path) -> Iterator[Seen]:
+    """Which shows null among numbers as NaN."""
     for shard in shards(out):
-        yield from map(_row, need("pandas").read_parquet(shard).to_dict("records"))
+        for row in need("pandas").read_parquet(shard).to_dict("records"):
+            yield _row({name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()})
 
 
 def _row(row: Mapping[str, Any]) -> Seen:
@@ -205,7 +207,7 @@ WITH_TRAINERS = {
     "energon": Reader(partial(energon, loader="get_loader", workers=0), in_order=False, shows=VQA),
     "energon, savable": Reader(partial(energon, loader="get_savable_loader", workers=0), in_order=False, shows=VQA),
     "energon, savable, 2 workers": Reader(partial(energon, loader="get_savable_loader", workers=2), in_order=False, shows=VQA),
-    "pandas": Reader(pandas, "parquet", null=False),
+    "pandas": Reader(pandas, "parquet"),
     "grain": Reader(grain_dataset, "arrayrecord", null=False),
     "grain loader": Reader(partial(grain_loader, workers=0), "arrayrecord", null=False),
     "grain loader, 2 workers": Reader(partial(grain_loader, workers=2), "arrayrecord", null=False),
@@ -213,7 +215,7 @@ WITH_TRAINERS = {
 WITH_SCRATCH = {  # which take a folder too
     "energon, crude": Reader(energon_crude, in_order=False),
     "datasets, tar": Reader(datasets_over_tar),
-    "datasets, parquet": Reader(datasets_over_parquet, "parquet", null=False),
+    "datasets, parquet": Reader(datasets_over_parquet, "parquet"),
 }
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from rt2data.errors import UsageError
 from rt2data.formats import mds
-from rt2data.formats.flat import COLUMNS, flatten
+from rt2data.formats.flat import COLUMNS, filled
 from rt2data.formats.mds import Mds, make_fields
 from rt2data.manifest import read_manifest
 from rt2data.recipe import Recipe, RecipeError
@@ -81,7 +81,7 @@ def test_streaming_gives_the_examples_of_the_tar_shards(mixture: Callable[[str],
         assert sha == hashlib.sha256(image).hexdigest()
         assert min(size) > 0
         assert values.pop("image_format") == "jpg"
-        assert values == json.loads(json.dumps(flatten(msgspec.json.encode(record), 7)))
+        assert values == json.loads(json.dumps(filled(msgspec.json.encode(record), 7)))
 
 
 def test_the_bytes_are_those_of_its_own_writer(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_bytes_are_those_of_its_own_writer(tmp_path: Path) -> None:
     placed = tuple(Placed(f"k{n}", "jpg", content(300 * n + 1), robot_record(f"k{n}", text=LETTERS * n)) for n in range(5))
     path = write(Mds(), tmp_path, placed)[0]
     columns = {field.name: field.encoding for field in make_fields(7).fields} | {"image": "bytes"}
-    samples = [flatten(each.record, 7) | {"image": each.image.hex(), "image_format": each.extension} for each in placed]
+    samples = [filled(each.record, 7) | {"image": each.image.hex(), "image_format": each.extension} for each in placed]
     for sample in samples:
         sample["terminate"], sample["action_mask"] = int(sample["terminate"]), [int(flag) for flag in sample["action_mask"]]
     by_streaming(WRITE, tmp_path / "theirs", given=json.dumps([columns, samples]))

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from rt2data.formats import parquet
+from rt2data.formats.flat import COLUMNS
 from rt2data.formats.parquet import Parquet
-from tests.contract.test_formats import Placed, content, read, web_record, write
+from tests.contract.test_formats import ROBOTS_OWN, Placed, content, read, robot_record, web_record, write
 from tests.formats.conftest import examples
 from tests.packages import need
 
@@ -30,8 +31,21 @@ def loaded(mixture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
 def test_datasets_knows_pictures_and_shapes(mixture: Callable[[str], Path], loaded: Any) -> None:
     example, (image, _) = loaded[0], examples(mixture("parquet"))[0]
     assert example["image"].size == Image.open(io.BytesIO(image)).size
-    assert loaded.features["action"].length == 7
-    assert loaded.with_format("numpy")[:3]["action"].shape == (3, 7)
+    robots = [at for at, kind in enumerate(loaded["kind"]) if kind == "robot"]
+    assert loaded.select(robots).with_format("numpy")[:3]["action"].shape == (3, 7)
+    assert {row["action"] is None for row in loaded.remove_columns("image") if row["kind"] == "web"} == {True}
+
+
+def test_null_is_null(tmp_path: Path) -> None:
+    """Not '', -1, 0 or False: readers must not take them for values."""
+    placed = tuple(Placed(key, "jpg", b"x", make(key)) for key, make in (("w", web_record), ("r", robot_record)))
+    path, _, _ = write(Parquet(), tmp_path, placed)
+    web, robot = pq.read_table(path).to_pylist()
+    nullable = {column.name for column in COLUMNS if column.nullable}
+    assert {name for name, value in web.items() if value is None} == nullable == set(ROBOTS_OWN)
+    assert None not in robot.values()
+    found = pq.read_schema(path)
+    assert {name for name in found.names if found.field(name).nullable} == nullable | {"image"}
 
 
 def test_a_row_group_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,9 +53,9 @@ def test_pictures_are_decoded(mixture: Callable[[str], Path], tfds: Any) -> None
 @pytest.mark.parametrize("record", [robot_record("a", step=300, input_ids=[0, 127, 128, 2**31 - 1]), web_record("b", answers=[])])
 def test_protobuf_reads_the_same_example(record: bytes) -> None:
     example_pb2 = need("tensorflow.core.example.example_pb2")
-    from rt2data.formats.flat import flatten
+    from rt2data.formats.flat import filled
 
-    columns, image = flatten(record, 7), bytes(range(200))
+    columns, image = filled(record, 7), bytes(range(200))
     found = example_pb2.Example.FromString(encode_head(columns, len(image), "png") + image).features.feature
     assert found["image"].bytes_list.value == [image]
     for name in ("step", "input_ids", "loss_mask", "action_mask"):

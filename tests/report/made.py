@@ -81,7 +81,7 @@ def coded(name: str, values: np.ndarray) -> Coded:
         name=name, lo=-1.0, hi=1.0, bins=tuple(bins.tolist()), entropy=float(-(share * np.log2(share)).sum()),
         clipped_low=float((values < -1).mean()), clipped_high=float((values > 1).mean()),
         edge=float((bins[0] + bins[-1]) / bins.sum()),
-        rmse=0.0023, worst=0.0078, zero_offset=-0.0039,
+        rmse=0.0023, worst=0.0078, zero_offset=-0.0039, drift=-0.0195, drift_unit="m/s",
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def actions(dims: Sequence[str] = DIMS, rows: int = 2000) -> Actions:
         gripper=Gripper(name=dims[-1], values={"1": 1200, "0": 800}, binary=0.99, transitions=spread((1, 2, 2, 4)), agrees=0.81,
                         measured="gripper_width") if dims else None,
         motion=(Motion(action="x", state="x", delta=0.93, absolute=0.2, lag=0, wraps=0),),
-        correlation=tuple(map(tuple, found.tolist())),
+        correlation=tuple(map(tuple, found.tolist())), unpaired=tuple(dims[1:2]),
     )  # fmt: skip
 
 

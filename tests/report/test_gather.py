@@ -136,7 +136,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_black_camera_of_the_real_log_is_named(real: Path) -> None:
     found = seen(real / "mixture")
     told = [(warn.code, warn.level, warn.source, warn.what) for warn in found.stats.warnings if warn.code.endswith("_camera")]
-    assert told == [("black_camera", "warning", "bridge", "Camera image_3 is black in all 48 sampled pictures.")]
+    assert told == [("black_camera", "note", "bridge", "Unused camera image_3 is black in all 48 sampled pictures.")]
     words = page([found]).decode()
     assert "image_3 is black" in words and len(words) < 1_000_000
 
@@ -146,7 +146,7 @@ def test_the_command_writes_page_and_summary_and_says_where(real: Path, capsys: 
     asked = [Question(real / "mixture"), Question(real / "mixture.yaml", split="train")]
     report(asked, Wanted(out, summary, tiles=3, workers=0, quiet=True))
     said = capsys.readouterr()
-    assert said.out == f"{out}\n" and "warnings: 2 warnings" in said.err
+    assert said.out == f"{out}\n" and "warnings: 1 warning, 7 notes" in said.err
     assert "2 reports side by side" in out.read_text() and "black" in summary.read_text()
     report(asked[:1], Wanted(out, None, workers=0, as_json=True, quiet=True))
     told = json.loads(capsys.readouterr().out)

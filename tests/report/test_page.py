@@ -89,6 +89,7 @@ def absences() -> Iterator[tuple[str, Callable[[], Report]]]:
     yield from (
         (f"actions {name}", lambda name=name: _actions(**{name: ()})) for name in ("dims", "coded", "motion", "correlation")
     )
+    yield "actions unpaired", lambda: _actions(unpaired=())
     yield "actions gripper", lambda: _actions(gripper=None)
     yield (
         "gripper unmeasured",
@@ -165,6 +166,12 @@ def test_warnings_come_first_the_worst_on_top() -> None:
     words = " ".join(seen(made.report(made.stats(warnings=warnings))).text)
     order = [words.index(f"this is {level}") for level in ("error", "warning", "note")]
     assert order == sorted(order) and order[-1] < words.index("Sources of the mixture")
+
+
+def test_drift_and_missing_pairs_are_told() -> None:
+    words = " ".join(seen(_actions()).text)
+    assert "-0.0195 m/s" in words.replace("−", "-") and "not paired" in words
+    assert "not paired" not in " ".join(seen(_actions(unpaired=())).text)
 
 
 def test_anchors_lead_somewhere_and_names_are_given_once() -> None:

@@ -61,7 +61,7 @@ def test_a_picture_that_cannot_be_decoded_says_why() -> None:
 
 def test_black_and_flat_cameras_are_named() -> None:
     black, flat, good = shot(plain_color(2, 2, 2)), shot(plain_color(120, 118, 121)), shot(jpeg(4))
-    assert codes(black, black) == {"black_camera": "error"} and codes(black, used=False) == {"black_camera": "warning"}
+    assert codes(black, black) == {"black_camera": "error"} and codes(black, used=False) == {"black_camera": "note"}
     assert codes(flat, flat) == {"flat_camera": "error"}
     assert codes(black, good) == codes(flat, good) == codes(good) == codes() == {}
     (warn,) = picture_warnings("arm", "front", True, [black, black])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -19,6 +20,8 @@ from rt2data.rlds.decide import Wishes
 from rt2data.rlds.manifest import RldsManifest
 from rt2data.rlds.run import RldsSite, write_rlds
 from rt2data.text.tokenizers import load_tokenizer
+from tests.rlds.test_loaded import absolute_by_loop, bridge_by_loop
+from tests.rlds.test_registration import GOOGLE, text_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")
@@ -70,8 +73,7 @@ def test_a_real_log_written_back_is_the_same_log(shared_data: Path, tmp_path: Pa
         for number, original in enumerate(originals):
             _compare(copies[f"{split}-00000-{number:06d}"], original)
     assert len(ours.info.splits["train"].shard_lengths) > 1
-    taken = [step["action"] for episode in episodes(theirs, "train") for step in episode]
-    _compare_statistics(tmp_path / "out/bridge_dataset/1.0.0/dataset_statistics.json", np.stack(taken))
+    _compare_statistics(tmp_path / "out/bridge_dataset/1.0.0/dataset_statistics.json", episodes(theirs, "train"))
 
 
 def _compare(copy: list[dict[str, Any]], original: list[dict[str, Any]]) -> None:
@@ -84,14 +86,22 @@ def _compare(copy: list[dict[str, Any]], original: list[dict[str, Any]]) -> None
         assert (one["is_first"], one["is_last"]) == (at == 0, at == len(copy) - 1)
 
 
-def _compare_statistics(path: Path, actions: np.ndarray[Any, Any]) -> None:
-    import json
-
+def _compare_statistics(path: Path, originals: list[list[dict[str, Any]]]) -> None:
+    """They are of what OpenVLA trains on under this name: actions between states, without the first and the last step."""
     found = json.loads(path.read_text())["bridge_dataset"]
-    exact = actions.astype(np.float64)
-    for name, values in {"mean": exact.mean(0), "std": exact.std(0), "q01": np.quantile(exact, 0.01, axis=0)}.items():
-        np.testing.assert_allclose(found["action"][name], values, rtol=1e-12)
-    assert (found["num_transitions"], found["num_trajectories"]) == (len(actions), 10)
+    loaded = [
+        bridge_by_loop(np.stack([s["action"] for s in e]), np.stack([s["observation"]["state"] for s in e])) for e in originals
+    ]
+    for part, rows in zip(("action", "proprio"), zip(*loaded, strict=True), strict=True):
+        exact = np.concatenate(rows).astype(np.float64)
+        for name, values in {"mean": exact.mean(0), "std": exact.std(0), "max": exact.max(0)}.items():
+            np.testing.assert_allclose(found[part][name], values, rtol=1e-9, atol=1e-12)
+        for name, share in (("q01", 0.01), ("q99", 0.99)):
+            np.testing.assert_allclose(found[part][name], np.quantile(exact, share, axis=0), rtol=1e-9, atol=1e-12)
+    assert found["action"]["mask"] == [True] * 6 + [False]
+    assert (found["num_transitions"], found["num_trajectories"]) == (sum(len(e) - 2 for e in originals), 10)
+    raw = np.quantile(np.stack([step["action"] for episode in originals for step in episode]), 0.99, axis=0)
+    assert np.abs(np.array(found["action"]["q99"]) - raw).max() > 0.02, "what was written is not what is loaded"
 
 
 def test_everything_loads_tokens_too(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -137,3 +147,16 @@ def test_the_laws_of_rlds(toy_recipe: Callable[..., Recipe], tmp_path: Path, mon
         assert sum(1 for _ in shifted) == 7
         batched = list(rlds.transformations.batch(steps, size=2, shift=1, drop_remainder=True))
         assert len(batched) == 7
+
+
+@pytest.mark.parametrize("changes", [[0, 0, 1, 0, -1, 0], [0, 0, 0], [-1, 0, 0.05, 1], [0.2], [-0.0, -0.3, 0, 0.09]])
+def test_a_relative_gripper_is_registered_as_an_absolute_one(changes: list[float]) -> None:
+    """The transform of Google's robot: terminate is gone, the six deltas are the same, the gripper is 1 open and 0 closed."""
+    names: dict[str, Any] = {}
+    exec(text_of(GOOGLE) or "", names)
+    actions = np.random.default_rng(0).normal(size=(len(changes), 8)).astype(np.float32)
+    actions[:, 7] = changes
+    found = names["arm_rlds_transform"]({"action": tf.constant(actions), "observation": {"state": tf.zeros((len(changes), 3))}})
+    np.testing.assert_array_equal(found["action"][:, :6], actions[:, 1:7])
+    assert found["action"][:, 6].numpy().tolist() == absolute_by_loop(changes)
+    assert found["action"].dtype == tf.float32

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt2data.rlds.index import order_episodes
+from rt2data.rlds.index import GapRule, order_episodes
 
 
 @st.composite
@@ -22,7 +22,7 @@ def rows(draw: st.DrawFn) -> tuple[list[int], list[int], list[int]]:
 @settings(max_examples=150, deadline=None)
 def test_every_row_has_one_place_in_its_episode(found: tuple[list[int], list[int], list[int]], shard_bytes: int) -> None:
     group, step, size = np.array(found[0], np.uint64), np.array(found[1], np.int64), np.array(found[2], np.int64)
-    index = order_episodes(group, step, size, {})
+    index = order_episodes(group, step, size, {}, GapRule("join"))
     assert sorted(index.places.tolist()) == list(range(len(group)))
     placed = np.argsort(index.places)
     runs = np.split(placed, index.starts[1:])
@@ -43,3 +43,35 @@ def _check_shards(shards: tuple[object, ...], starts: list[int], total: int) -> 
         assert count == sum(first <= start < first + rows_here for start in starts)
         at, episodes = at + rows_here, episodes + count
     assert (at, episodes) == (total, len(starts))
+
+
+@st.composite
+def torn(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Hash of the episode and number of the step of rows in any order, some steps missing."""
+    episodes = draw(st.dictionaries(st.integers(0, 2**64 - 1), st.sets(st.integers(0, 12), min_size=1), min_size=1, max_size=8))
+    rows = draw(st.permutations([(group, step) for group, steps in episodes.items() for step in steps]))
+    return [group for group, _ in rows], [step for _, step in rows]
+
+
+@given(torn(), st.integers(1, 4))
+@settings(max_examples=150, deadline=None)
+def test_no_two_steps_beside_each_other_have_a_gap_between_them(found: tuple[list[int], list[int]], shortest: int) -> None:
+    group, step = np.array(found[0], np.uint64), np.array(found[1], np.int64)
+    size = np.ones(len(group), np.int64)
+    cut, dropped = (order_episodes(group, step, size, {}, GapRule(gaps, shortest)) for gaps in ("cut", "drop"))
+    torn = {name for name in found[0] if _has_gap(step[group == np.uint64(name)])}
+    assert cut.torn == dropped.torn == len(torn)
+    assert {int(name) for name in group[~dropped.kept]} == torn
+    for index in (cut, dropped):
+        assert sorted(index.places.tolist()) == list(range(len(group)))
+        runs = np.split(np.argsort(index.places)[: index.rows], index.starts[1:]) if len(index.starts) else []
+        for run in runs:
+            assert len({(int(group[row]), int(index.pieces[row])) for row in run}) == 1
+            assert np.all(np.diff(step[run]) == 1)
+            assert len(run) >= shortest or int(group[run[0]]) not in torn
+    assert cut.dropped <= (shortest - 1) * len(group)
+    assert cut.kept[~np.isin(group, np.array(sorted(torn), np.uint64))].all()
+
+
+def _has_gap(steps: np.ndarray) -> bool:
+    return bool(np.any(np.diff(np.sort(steps)) != 1))

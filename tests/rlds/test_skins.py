@@ -1,16 +1,14 @@
-"""Names, cameras and grippers as loaders want them; and the registration that is offered for the rest."""
+"""Names, cameras and grippers as loaders want them."""
 
 from __future__ import annotations
 
-import ast
+from dataclasses import replace
 
 import pytest
 
 from rt2data.actions.space import load_space
 from rt2data.errors import UsageError
-from rt2data.rlds.plan import DatasetPlan, Picture
-from rt2data.rlds.registration import registration
-from rt2data.rlds.skins import SKINS, feature_name, find_skin, grip, name_datasets, name_pictures, require_fit
+from rt2data.rlds.skins import SKINS, doubts, feature_name, find_skin, grip, name_datasets, name_pictures, require_fit
 from rt2data.store import StoreInfo
 
 PLAIN, BRIDGE, LIBERO = (SKINS[name] for name in ("plain", "bridge", "libero"))
@@ -69,6 +67,11 @@ def test_who_can_wear_a_skin() -> None:
     with pytest.raises(UsageError, match="actions of 7 numbers"):
         require_fit(LIBERO, info(action=14), load_space("generic_nd").sized(14))
     require_fit(PLAIN, info(action=14), load_space("generic_nd").sized(14))
+    for word in ({"control_mode": "absolute_joint"}, {"gripper_mode": "relative"}, {"rotation": "quaternion"}):
+        with pytest.raises(UsageError, match=f"of {next(iter(word))} "):
+            require_fit(LIBERO, info(), replace(WIDOWX, **word))
+    assert doubts(BRIDGE, WIDOWX) == []
+    assert len(doubts(BRIDGE, replace(WIDOWX, control_mode=None, rotation=None, gripper_mode=None))) == 3
     with pytest.raises(UsageError, match="no skin"):
         find_skin("fur")
 
@@ -79,37 +82,3 @@ def test_the_gripper_is_turned_only_where_it_must() -> None:
     turned = grip(LIBERO, WIDOWX)  # from 1 open, 0 closed to -1 open, 1 closed
     assert turned is not None
     assert (turned.dim, 1 * turned.slope + turned.offset, 0 * turned.slope + turned.offset) == (6, -1.0, 1.0)
-
-
-def plan(action: int, dataset: str = "arm_rlds") -> DatasetPlan:
-    pictures = (Picture("image_front", "front", "jpeg", 8, 8), Picture("image_wrist", "wrist", "jpeg", 8, 8))
-    return DatasetPlan(
-        source="arm",
-        kind="robot",
-        dataset=dataset,
-        version="1.0.0",
-        skin="plain",
-        digest="",
-        action_dim=action,
-        state_dim=3,
-        bins=0,
-        tokens=False,
-        pictures=pictures,
-        grip=None,
-        splits=(),
-        changes=(),
-    )
-
-
-def test_registration_is_python_that_knows_what_it_cannot_register() -> None:
-    text = registration([plan(7)], {"arm": WIDOWX})
-    assert text is not None
-    tree = ast.parse(text)
-    assert {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} == {"arm_rlds_transform", "openvla", "octo"}
-    assert '"primary": "image_front", "secondary": None, "wrist": "image_wrist"' in text
-    assert "1 open, 0 closed" not in text
-    wide = registration([plan(5)], {"arm": load_space("generic_nd").sized(5)})
-    assert wide is not None
-    ast.parse(wide)
-    assert wide.count("no encoding of 5 numbers") == 2
-    assert registration([], {}) is None

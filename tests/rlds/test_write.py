@@ -216,7 +216,7 @@ def test_the_manifest_says_what_differs_from_the_source(toy_recipe: Read, tmp_pa
     assert {step.state.shape for step in steps if step.state is not None} == {(8,)}
     statistics = json.loads((tmp_path / "out/libero_spatial_no_noops/1.0.0/dataset_statistics.json").read_text())
     found = statistics["libero_spatial_no_noops"]
-    assert (found["action"]["min"][6], found["action"]["max"][6]) == (-1.0, 1.0)
+    assert (found["action"]["min"][6], found["action"]["max"][6]) == (0.0, 1.0), "as OpenVLA turns them again"
     assert (found["action"]["mask"], len(found["proprio"]["mean"])) == ([True] * 6 + [False], 8)
     assert (found["num_transitions"], found["num_trajectories"]) == (EPISODES * STEPS, EPISODES)
 

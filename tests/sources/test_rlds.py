@@ -24,6 +24,7 @@ from rt2data.errors import DataError, UsageError
 from rt2data.records import Reject, Step
 from rt2data.sources import rlds_units
 from rt2data.sources.rlds import RLDS
+from rt2data.tfrecord import directory
 from rt2data.tfrecord.columns import pack
 from rt2data.tfrecord.example import encode_example
 from rt2data.tfrecord.features import Leaf
@@ -186,6 +187,58 @@ def test_units_are_ranges_of_whole_records(make: Make, monkeypatch: pytest.Monke
         found = [(s.episode, s.step, s.action.tobytes()) for unit in units for s in source.read(unit) if isinstance(s, Step)]
         assert found == expected
     assert len(units) == 1
+
+
+def many_files(root: Path, files: int) -> RLDS:
+    path = write_dataset(root, "many", LEAVES, {"train": [[episode(n)] for n in range(files)]})
+    return RLDS(path=str(path), action_space="widowx_bridge")
+
+
+def test_small_files_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = many_files(tmp_path, 12)
+    shards = [path for path in source.files() if "tfrecord" in path]
+    whole, *rest = source.units()
+    assert not rest
+    assert [part.path for part in whole.each] == shards
+    alone = [found for part in whole.each for found in source.read(part)]
+    assert list(map(_plain, source.read(whole))) == list(map(_plain, alone))
+    monkeypatch.setattr(rlds_units, "UNIT_BYTES", 3 * Path(shards[0]).stat().st_size + 200)
+    few = source.units()
+    assert 3 <= len(few) <= 6
+    assert [unit.index for unit in few] == list(range(len(few)))
+    assert [part.path for unit in few for part in unit.each] == shards
+    pieces = source.pieces(whole, 1)
+    assert [piece.path for piece in pieces] == shards
+
+
+def test_a_damaged_file_among_small_ones_loses_its_own_records_only(tmp_path: Path) -> None:
+    source = many_files(tmp_path, 4)
+    shards = [path for path in source.files() if "tfrecord" in path]
+    content = bytearray(Path(shards[2]).read_bytes())
+    content[40] ^= 1
+    Path(shards[2]).write_bytes(content)
+    (unit,) = source.units()
+    found = list(source.read(unit))
+    (reject,) = [each for each in found if isinstance(each, Reject)]
+    assert (reject.reason, shards[2] in reject.where) == ("bad_crc", True)
+    assert {each.episode for each in found if isinstance(each, Step)} == {f"train-{n:05d}-000000" for n in (0, 1, 3)}
+
+
+def test_a_directory_is_parsed_once_and_again_where_it_changes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make(3)
+    parsed: list[Path] = []
+    monkeypatch.setattr(directory, "_read_json", lambda path, real=directory._read_json: parsed.append(path) or real(path))
+    read(source)
+    source.files()
+    assert len(parsed) <= 2
+    info = Path(source.path) / directory.INFO
+    info.write_text(info.read_text().replace('"3"', '"4"'))
+    with pytest.raises(DataError, match="expected 4 records, found 3"):
+        source.units()
+
+
+def _plain(found: Any) -> Any:
+    return (found.episode, found.step, found.action.tobytes()) if isinstance(found, Step) else found
 
 
 def test_a_source_travels_to_a_worker(make: Make) -> None:
@@ -559,11 +612,14 @@ def test_numbers_that_are_not_as_many_as_declared(make: Make, key: str) -> None:
     short = episode(0, **{key: np.zeros((3, width - 1))})
     narrow = Leaf(key, "tensor", "float32", (width - 1,))
     source = raw_source(make, [GOOD, encoded(short, **{name: narrow})])
-    with pytest.raises(DataError, match=rf"{key} holds {3 * width - 3} values.*episode train-00000-000001"):
-        read(source)
+    (reject,) = [one for one in read(source) if isinstance(one, Reject)]
+    assert (reject.reason, reject.count, reject.fault) == ("ragged_episode", 3, True)
+    assert "episode train-00000-000001" in reject.where and f"{key} holds {3 * width - 3} values" in reject.detail
+    assert list(episodes_of(read(source))) == ["train-00000-000000"]
     fewer = episode(0, **{key: np.zeros((2, width))})
-    with pytest.raises(DataError, match=rf"{key} holds {2 * width} values, not 3 steps of {width}"):
-        read(replace_shard(source, [encoded(fewer)] * 2))
+    assert rejects(replace_shard(source, [GOOD, encoded(fewer)])) == [("ragged_episode", 3)]
+    missing = {leaf_key: value for leaf_key, value in episode(0).items() if leaf_key != key}
+    assert rejects(replace_shard(source, [GOOD, encoded(missing)])) == [("ragged_episode", 3)]
 
 
 def replace_shard(source: RLDS, records: list[bytes]) -> RLDS:
@@ -571,13 +627,14 @@ def replace_shard(source: RLDS, records: list[bytes]) -> RLDS:
     return source
 
 
-def test_an_action_of_another_type(make: Make) -> None:
-    whole = episode(0, **{"steps/action": np.zeros((3, 7))})
-    source = raw_source(make, [encoded(whole, action=Leaf("steps/action", "tensor", "int64", (7,)))])
-    with pytest.raises(
-        DataError, match=r"steps/action: a list of float values was expected, this one holds int64 .*episode train-00000-000000"
-    ):
-        read(source)
+def test_an_action_of_another_type_is_taken_where_nothing_is_lost(make: Make) -> None:
+    whole, stored = np.arange(21).reshape(3, 7), Leaf("steps/action", "tensor", "int64", (7,))
+    source = raw_source(make, [encoded(episode(0, **{"steps/action": whole}), action=stored)])
+    assert [step.action.tolist() for step in read(source)] == whole.tolist()
+    large = encoded(episode(0, **{"steps/action": whole + 2**24}), action=stored)
+    assert rejects(replace_shard(source, [large])) == [("ragged_episode", 3)]
+    words = encoded(episode(0, **{"steps/action": [b"x"] * 3}), action=Leaf("steps/action", "text", "string"))
+    assert rejects(replace_shard(source, [words])) == [("ragged_episode", 3)]
 
 
 def test_an_action_stored_as_bytes_names_the_wrong_step(make: Make) -> None:
@@ -589,8 +646,46 @@ def test_an_action_stored_as_bytes_names_the_wrong_step(make: Make) -> None:
         **{leaf.key: pack(leaf, episode(0)[leaf.key]) for leaf in leaves[1:]},
         "steps/action": [bytes(56), bytes(56), bytes(48)],
     }
-    with pytest.raises(DataError, match=r"holds 48 bytes instead of 56 .*episode train-00000-000000 step 2"):
-        read(replace_shard(source, [encode_example(wrong)]))
+    (reject,) = read(replace_shard(source, [encode_example(wrong)]))
+    assert (reject.reason, reject.count) == ("ragged_episode", 3)
+    assert reject.detail == "steps/action holds 48 bytes instead of 56, step 2"
+
+
+# Marks of success
+
+
+def marked(make: Make, leaf: Leaf, *values: Any) -> list[list[bool | None]]:
+    """`success` of the steps of each episode."""
+    source = make([episode(n, **{leaf.key: value}) for n, value in enumerate(values)], (*LEAVES, leaf))
+    found = [step for step in read(source) if isinstance(step, Step)]
+    return [[step.success for step in found if step.episode.endswith(f"{n:06d}")] for n in range(len(values))]
+
+
+def test_a_mark_of_the_whole_episode_stands_at_its_last_step(make: Make) -> None:
+    leaf = Leaf("episode_metadata/success", "scalar", "bool")
+    assert marked(make, leaf, True, False) == [[None, None, True], [None, None, False]]
+
+
+def test_a_mark_of_each_step(make: Make) -> None:
+    assert marked(make, Leaf("steps/is_success", "scalar", "bool"), [False, True, False]) == [[False, True, False]]
+
+
+def test_google_robots_success_counts_only_where_somebody_looked(make: Make) -> None:
+    leaves = tuple(Leaf(f"aspects/{name}", "scalar", "bool") for name in ("has_aspects", "success"))
+    looked = [{"aspects/has_aspects": has, "aspects/success": won} for has, won in ((True, True), (True, False), (False, False))]
+    source = make([episode(n, 1, **values) for n, values in enumerate(looked)], (*LEAVES, *leaves))
+    assert [step.success for step in read(source)] == [True, False, None]
+
+
+def test_a_mark_that_is_named_and_a_reward(make: Make) -> None:
+    leaves = (*LEAVES, Leaf("steps/reward", "scalar", "float32"), Leaf("won", "scalar", "int32"))
+    source = make([episode(0, won=1, **{"steps/reward": [0.0, 0.5, 1.0]})], leaves, success="won")
+    assert [(step.success, step.reward) for step in read(source)] == [(None, 0.0), (None, 0.5), (True, 1.0)]
+    with pytest.raises(UsageError, match="one flag for each step or episode"):
+        source.model_copy(update={"success": "action"}).units()
+
+
+# Words and numbers
 
 
 def test_words_that_are_no_utf8(make: Make) -> None:

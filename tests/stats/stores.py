@@ -116,7 +116,7 @@ def web_row(key: str, text: str, answers: Sequence[str], hash_: int, split: str 
 
 def row(key: str, **values: Any) -> dict[str, Any]:
     """A row with what is not given left empty."""
-    empty: dict[str, Any] = {"step": -1, "steps": -1, "answers": [], "pick": -1, "terminate": False, "digest": 0}
+    empty: dict[str, Any] = {"step": -1, "steps": -1, "answers": [], "pick": -1, "terminate": False, "marks": 0, "digest": 0}
     return dict.fromkeys(ROWS.names) | empty | {"key": key, "order": key64("row", key)} | values
 
 

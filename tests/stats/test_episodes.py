@@ -12,7 +12,7 @@ from rt2data.stats import episodes as module
 from rt2data.stats.episodes import EpisodesOrder, EpisodeSums, part_of, sum_episodes
 from rt2data.stats.motion import LAGS
 from rt2data.stats.rowset import RowSet, rowsets
-from rt2data.stats.sums import add_up, pack
+from rt2data.tally.sums import add_up, pack
 from tests.stats.stores import files_of, lay, robot_rows
 from tests.stats.test_sums import near
 
@@ -70,7 +70,7 @@ def test_they_are_those_of_a_plain_loop(tmp_path: Path) -> None:
     assert int((changes.keys.astype(int) * changes.counts).sum()) == wanted["changes"]
     assert changes.total == len(found)
     for lag, pairs in zip(LAGS, motion.lags, strict=True):
-        assert pairs.correlation[0] == pytest.approx(wanted[f"lag {lag}"], abs=1e-9)
+        assert pairs.correlation.reshape(7, 7)[0, 0] == pytest.approx(wanted[f"lag {lag}"], abs=1e-9)
     summary = sums.summary()
     assert (summary.count, summary.short, summary.incomplete) == (9, 1, 1)
     assert summary.fps == pytest.approx(5, rel=1e-4) and summary.gaps == summary.backwards == 0

@@ -8,8 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rt2data.stats.counts import Counts, bars, count, spread
-from rt2data.stats.quantiles import (
+from rt2data.stats.spreads import spread
+from rt2data.tally.counts import Counts, bars, count
+from rt2data.tally.quantiles import (
     QUANTILES,
     count_bins,
     count_values,
@@ -19,10 +20,10 @@ from rt2data.stats.quantiles import (
     to_values,
     wanted_bins,
 )
-from rt2data.stats.sums import add_up
+from rt2data.tally.sums import add_up
 
 ANY = st.floats(width=32, allow_nan=False, allow_infinity=False)
-ODD = st.sampled_from([0.0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 1.0, 1.0000001, 0.1])
+ODD = st.sampled_from(np.array([0.0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 1.0, 1.0000001, 0.1], np.float32).tolist())
 VALUES = arrays(np.float32, st.integers(1, 200), elements=ANY | ODD)
 
 

@@ -15,9 +15,9 @@ from rt2data.build import preparations, prepare_plainly
 from rt2data.recipe import Recipe
 from rt2data.stats.find import Question, find_subject
 from rt2data.stats.model import Stats
-from rt2data.stats.moments import Moments, moments
 from rt2data.stats.run import take_stats
 from rt2data.store import Store
+from rt2data.tally.moments import Moments, moments
 
 
 def prepare(recipe: Recipe) -> dict[str, Store]:
@@ -51,6 +51,7 @@ def test_bridge_is_what_it_is_known_to_be(bridge: tuple[Stats, Path]) -> None:
     assert train.actions is not None and train.actions.gripper is not None and train.episodes is not None
     assert train.episodes.steps.min == train.episodes.steps.max == 10
     assert train.actions.gripper.agrees is not None and train.actions.gripper.agrees > 0.8
+    assert [m.state for m in train.actions.motion] == [f"s_{i}" for i in range(7)] and train.actions.unpaired == ()
     deltas = train.actions.motion[:6]
     assert all(m.delta > 0.7 for m in deltas) and not train.actions.absolute
     assert train.actions.terminate == 10
@@ -81,7 +82,11 @@ def test_the_quadrotor_gives_no_alarm(shared_data: Path, tmp_path: Path) -> None
     assert found.warnings == ()
     (source,) = found.sources
     assert source.actions is not None
-    assert source.actions.gripper is None and source.actions.motion == ()
+    assert source.actions.gripper is None
+    pairs = {m.action: m for m in source.actions.motion}
+    assert {name: m.state for name, m in pairs.items()} == {"a_0": "s_6", "a_2": "s_5", "a_3": "s_11"}
+    assert pairs["a_2"].delta > 0.99, "the yaw rate turns the yaw"
+    assert source.actions.unpaired == ("a_1",)
     assert len(source.actions.dims) == 4 and len(source.state) == 12 and len(source.actions.correlation) == 4
 
 

@@ -27,7 +27,7 @@ from rt2data.stats.rows import RowsOrder, RowSums, sum_rows
 from rt2data.stats.rowset import rowsets
 from rt2data.stats.run import take_stats
 from rt2data.stats.subject import mixture_subject, recipe_subject, store_subject
-from rt2data.stats.sums import add_up, pack, unpack
+from rt2data.tally.sums import add_up, pack, unpack
 from rt2data.verify import verify
 from tests.stats.stores import files_of, lay, robot_rows
 from tests.stats.test_real import prepare
@@ -67,7 +67,9 @@ def test_beam_equals_plain_python(toy_recipe: Recipes, out: Path, tmp_path: Path
     toy_recipe()
     paths = {"recipe": tmp_path / "mixture.yaml", "mixture": out}
     question = Question(paths[what] if what in paths else some_store(tmp_path / "s"))
-    stats_anywhere(question, tmp_path / "deep" / "stats.json", ["--runner=FnApiRunner"])
+    stats_anywhere(
+        question, tmp_path / "deep" / "stats.json", ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+    )
     plain = take_stats(find_subject(question, tmp_path / "scratch", prepare))
     assert (tmp_path / "deep" / "stats.json").read_bytes() == text_of(plain)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["stats.json"], "nothing else is left"

@@ -49,6 +49,7 @@ def test_octo_and_openpi(stats: Stats) -> None:
     octo = as_shape(stats, "octo")["arm"]["action"]
     assert {"mean", "std", "min", "max", "p01", "p99", "mask"} == octo.keys()
     openpi = as_shape(stats, "openpi")
+    assert openpi.keys() == {"about", "norm_stats"}
     assert openpi["norm_stats"].keys() == {"actions", "state"}
     assert openpi["norm_stats"]["actions"]["q01"] == octo["p01"]
 
@@ -68,8 +69,27 @@ def compare(found: object, wanted: object) -> None:
         assert isinstance(found, dict)
         for key, value in wanted.items():
             compare(found[key], value)
+    elif isinstance(wanted, str):
+        assert found == wanted
     else:
         assert found == pytest.approx(wanted, rel=1e-12, abs=1e-15)
+
+
+def two_splits(folder: Path, *names: str) -> Stats:
+    """Each of one episode; the second has every action tripled."""
+    rows = [row for n, split in enumerate(names) for row in robot_rows(split, ACTION * (1 + 2 * n), STATE, split=split)]
+    return take_stats(store_subject(folder, [lay(folder / "s", files_of(rows), "widowx_bridge")]))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_source_with_two_splits_keeps_the_name_that_loaders_look_for(tmp_path: Path, stats: Stats, name: str) -> None:
+    """Its own, with the statistics of train: a key such as arm/train is looked up by nobody."""
+    compare(as_shape(two_splits(tmp_path, "train", "val"), name), as_shape(stats, name))
+
+
+def test_which_of_several_splits_must_be_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="source arm has splits a, b"):
+        as_shape(two_splits(tmp_path, "a", "b"), "openvla")
 
 
 def test_what_has_no_actions_has_no_shape(tmp_path: Path, stats: Stats) -> None:

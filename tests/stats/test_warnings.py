@@ -151,7 +151,11 @@ bounds = [-100.0, 100.0]
 
 SEEDED: dict[str, tuple[str, str, Seed]] = {
     "dead": ("dead_dimension", "action z is 0.01 in every step", put((..., 2), 0.01)),
-    "sparse": ("sparse_dimension", "action yaw is 0 in 98 %", lambda log: put((0, 3, 5), 1.0)(put((..., 5), 0.0)(log))),
+    "sparse": (
+        "sparse_dimension",
+        "action yaw is 0 in 98 %",
+        lambda log: put((0, slice(3, 6), 5), [1.0, 1e-4, 3e-4])(put((..., 5), 0.0)(log)),
+    ),
     "inverted": ("inverted_gripper", "gripper is told to open, s_6 falls", action(inverted)),
     "never": ("gripper_never_moves", "neither opens nor closes", put((..., 6), 1.0)),
     "chatters": ("gripper_chatters", "29 times in half", put((..., 6), np.arange(STEPS) % 2)),

@@ -169,8 +169,9 @@ def test_values_that_make_no_whole_steps() -> None:
     feature = stored(Leaf("steps/action", "tensor", "float32", (1,)), np.zeros((69, 1)))
     with pytest.raises(ColumnError, match="holds 69 values, which make no whole steps of 7"):
         numbers(seven, feature)
-    with pytest.raises(MalformedError, match="holds float values"):
-        numbers(Leaf("steps/action", "tensor", "int32", (7,)), feature)
+    halves = stored(Leaf("steps/action", "tensor", "float32", (1,)), np.full((70, 1), 0.5))
+    with pytest.raises(MalformedError, match="holds float values that are no int32"):
+        numbers(Leaf("steps/action", "tensor", "int32", (7,)), halves)
 
 
 @pytest.mark.parametrize("encoding", ["bytes", "zlib"])
@@ -211,12 +212,12 @@ def test_integers_that_are_the_bytes_of_a_text() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_raw_frames_become_three_channels(channels: int) -> None:
+def test_raw_frames_are_in_colour_and_keep_their_alpha(channels: int) -> None:
     leaf = Leaf("steps/observation/image", "tensor", "uint8", (16, 20, channels))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 20, channels), dtype=np.uint8)
     found = frames(leaf, stored(leaf, pixels))
-    assert (found.shape, found.dtype) == ((3, 16, 20, 3), np.uint8)
-    np.testing.assert_array_equal(found, np.repeat(pixels, 3, axis=3) if channels == 1 else pixels[..., :3])
+    assert (found.shape, found.dtype) == ((3, 16, 20, max(channels, 3)), np.uint8)
+    np.testing.assert_array_equal(found, np.repeat(pixels, 3, axis=3) if channels == 1 else pixels)
 
 
 def test_pack_refuses_another_shape() -> None:
@@ -271,10 +272,13 @@ def test_found_from_above_when_it_is_the_only_one(root: Path, tmp_path: Path) ->
 
 
 def test_no_directory_and_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only local directories"):
+    with pytest.raises(UsageError, match="only local files"):
         find_version("gs://bucket/robot/1.0.0")
     with pytest.raises(UsageError, match="no such directory"):
         find_version(str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="this is an empty folder"):
+        find_version(str(tmp_path))
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(UsageError, match=r"no dataset_info\.json"):
         find_version(str(tmp_path))
 

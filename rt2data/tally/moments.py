@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.order import I64
-from rt2data.stats.sums import Sum
+from rt2data.tally.sums import Sum
 
 F64 = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def _side_by_side(parts: list[Moments]) -> Moments:
 
 
 class Together(Sum, frozen=True, eq=False):
-    """How pairs of columns go together: P pairs (x, y), or all pairs of D columns with each other."""
+    """How pairs of columns go together: P pairs (x, y)."""
 
     count: int = 0
     x: F64 = msgspec.field(default_factory=_none)  # means, float64[P]
@@ -120,13 +120,16 @@ class Together(Sum, frozen=True, eq=False):
         return found
 
 
-def together(x: NDArray[Any], y: NDArray[Any]) -> Together:
-    """Column i of x [N, P] with column i of y [N, P]; rows that hold anything not finite are passed over."""
+def crossed(x: NDArray[Any], y: NDArray[Any]) -> Together:
+    """Every column of x [N, D] with every column of y [N, S]: pair i * S + j; rows that hold anything not finite are left out."""
     good = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
     if not good.any():
         return Together()
     (a, a_mean), (b, b_mean) = _centred(x, good), _centred(y, good)
-    return Together(a.shape[1], a_mean, b_mean, *(np.einsum("pn,pn->p", p, q) for p, q in ((a, a), (b, b), (a, b))))
+    a_squares, b_squares = (np.einsum("pn,pn->p", each, each) for each in (a, b))
+    means = np.repeat(a_mean, len(b)), np.tile(b_mean, len(a))
+    squares = np.repeat(a_squares, len(b)), np.tile(b_squares, len(a))
+    return Together(a.shape[1], *means, *squares, np.einsum("in,jn->ij", a, b).ravel())
 
 
 def all_together(values: NDArray[Any]) -> Together:

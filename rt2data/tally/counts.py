@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rt2data.order import I64, U64
-from rt2data.stats.model import Spread
-from rt2data.stats.sums import Sum
+from rt2data.tally.sums import Sum
 
 BARS = 64
 """Bars of a histogram."""
@@ -120,17 +119,6 @@ def between(low: float, high: float, part: float) -> float:
     """Linear interpolation as numpy's quantiles have it, from the nearer end."""
     step = high - low
     return high - step * (1 - part) if part >= 0.5 else low + step * part
-
-
-def spread(found: Counts) -> Spread:
-    """How numbers lie, from their counts."""
-    if not len(found):
-        return Spread()
-    values = found.keys.astype(np.float64)
-    total = float(np.dot(values, found.counts))
-    p05, p50, p95, p99 = quantiles_of(values, found.counts, (0.05, 0.5, 0.95, 0.99))
-    ends = {"min": float(values[0]), "max": float(values[-1])}
-    return Spread(count=found.total, total=total, mean=total / found.total, p05=p05, p50=p50, p95=p95, p99=p99, **ends)
 
 
 def bars(found: Counts, most: int = BARS) -> tuple[tuple[int, int], ...]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rt2data.order import I64, U64
 from rt2data.records import F32
-from rt2data.stats.counts import Counts, between, count, rank
+from rt2data.tally.counts import Counts, between, count, rank
 
 U32 = NDArray[np.uint32]
 QUANTILES = (0.01, 0.05, 0.1, 0.5, 0.9, 0.95, 0.99)
@@ -95,9 +95,9 @@ def count_values(keys: U64, bins: U64) -> Counts:
     """Second pass: how often each value in these bins occurs, with the number of the dimension before it."""
     if not len(bins):
         return Counts()
-    inside = np.zeros(int(bins[-1]) + 1, np.bool_)
+    inside = np.zeros(int(bins[-1]) + 2, np.bool_)  # and one that no bin has, for all beyond
     inside[bins] = True
-    return count(keys[inside.take(keys >> np.uint64(HIGH), mode="clip") & (keys >> np.uint64(HIGH) <= bins[-1])])
+    return count(keys[inside.take((keys >> np.uint64(HIGH)).view(np.int64), mode="clip")])
 
 
 def quantiles(bins: Counts, values: Counts, i: int, wanted: Sequence[float] = QUANTILES) -> list[float]:

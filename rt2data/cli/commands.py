@@ -1,0 +1,96 @@
+"""What all commands have in common: -h, -q, -v, summaries in full, and "did you mean" for names that are not known."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from rt2data.cli.verbosity import verbosity
+
+Function = Callable[..., Any]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and failures: no progress, no hints.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the trace of a failure, and what libraries say.")]
+SHARED = {"quiet": Quiet, "verbose": Verbose}
+
+
+class Command(TyperCommand):
+    """A command whose summary is never cut."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return summary(self.help)
+
+
+class Group(TyperGroup):
+    """Commands by name; for one that is not known the nearest is suggested."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return summary(self.help)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            nearest = suggestions(args[0], list(paths(self)))
+            hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+class App(typer.Typer):
+    """A set of such commands."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        names = {"help_option_names": ["-h", "--help"]}
+        super().__init__(cls=Group, context_settings=names, no_args_is_help=True, rich_markup_mode=None, **kwargs)
+
+    def verb(self, name: str | None = None, **kwargs: Any) -> Callable[[Function], Function]:
+        """Make a function a command, with -q and -v added to its options."""
+
+        def register(function: Function) -> Function:
+            self.command(name, cls=Command, **kwargs)(with_shared(function))
+            return function
+
+        return register
+
+
+def with_shared(function: Function) -> Function:
+    """A function that takes `quiet` and `verbose` too and says so to all that talk; `quiet` is passed on where it is asked for."""
+    hints = get_type_hints(function, include_extras=True)
+    own = inspect.signature(function).parameters
+    parameters = [each.replace(annotation=hints[name], kind=each.KEYWORD_ONLY) for name, each in own.items()]
+    extra = {name: kind for name, kind in SHARED.items() if name not in own}
+    parameters += [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=k) for n, k in extra.items()]
+
+    @functools.wraps(function)
+    def call(**given: Any) -> Any:
+        verbosity.quiet, verbosity.verbose = given["quiet"], given["verbose"]
+        return function(**{name: value for name, value in given.items() if name not in extra})
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {**hints, **extra}
+    return call
+
+
+def summary(text: str | None) -> str:
+    """The first paragraph on one line."""
+    return " ".join(inspect.cleandoc(text or "").split("\n\n")[0].split())
+
+
+def paths(group: Any, above: str = "") -> Iterator[str]:
+    """Every command's words: `plan`, `store list`."""
+    for name, each in group.commands.items():
+        if hasattr(each, "commands"):
+            yield from paths(each, f"{above}{name} ")
+        yield above + name
+
+
+def suggestions(typed: str, known: list[str]) -> list[str]:
+    """Commands that somebody may have meant: those that begin with the word, else those written nearly so."""
+    begin = [path for path in known if path.split()[-1].startswith(typed)]
+    last = {path.split()[-1]: path for path in known}
+    near = [last[word] for word in difflib.get_close_matches(typed, last, n=2)]
+    return (begin or near)[:2]

@@ -1,0 +1,66 @@
+"""Step two: what a source says becomes what rt2data means. Steps and Examples in, Rows, Facts and Rejects out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from rt2data.order import key64
+from rt2data.records import Example, Fact, Reject, Row, SourceRecord, Step
+from rt2data.sources.base import HELD_OUT, RobotSource, Source, WebSource
+from rt2data.standardize.episode import EpisodeStandard
+from rt2data.text.answers import distinct_answers
+
+
+def standardize(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
+    """Rows, facts and rejects of a stream of raw records of one source. Steps of an episode come together."""
+    for found in _rows(source, records):
+        yield held_out(found, source) if isinstance(found, Row) else found
+
+
+def _rows(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
+    if isinstance(source, RobotSource):
+        yield from _robot_rows(EpisodeStandard(source), records)
+    elif isinstance(source, WebSource):
+        for record in records:
+            yield from _example(record, source) if isinstance(record, Example) else _passed_on(record)
+
+
+def _robot_rows(standard: EpisodeStandard, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
+    """Rows episode by episode; each is let go at its last step, before the next is read: its pictures may be views that die."""
+    episode: list[Step] = []
+    for record in records:
+        if not isinstance(record, Step):
+            yield from _passed_on(record)
+            continue
+        if episode and episode[-1].episode != record.episode:
+            yield from standard.rows(episode)
+            episode = []
+        episode.append(record)
+        if record.step + 1 == record.steps:
+            yield from standard.rows(episode)
+            episode = []
+    if episode:
+        yield from standard.rows(episode)
+
+
+def _passed_on(record: SourceRecord) -> Iterator[Fact | Reject]:
+    if not isinstance(record, Fact | Reject):
+        raise TypeError(f"{type(record).__name__} from a source of the other side")
+    yield record
+
+
+def held_out(row: Row, source: Source) -> Row:
+    """Move a fraction of the groups to split `val`, by hash of the group: stable when data grows, and never tearing a group."""
+    if source.holdout and key64("holdout", row.group) < source.holdout * 2**64:
+        return replace(row, split=HELD_OUT)
+    return row
+
+
+def _example(example: Example, source: WebSource) -> Iterator[Row | Reject]:
+    row = Row(example.key, example.group, example.split, example.question, example.images, answers=example.answers)
+    if source.answers != "all":
+        yield row
+        return
+    for pick, _ in enumerate(distinct_answers(example.answers)):
+        yield replace(row, key=f"{row.key}-a{pick}", pick=pick)

@@ -1,0 +1,217 @@
+"""The rules for the episodes of a robot source: which steps are kept, and where the task ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from rt2data.actions.space import ActionSpace, load_space, to_polarity
+from rt2data.ends import DROPPED, NO_MARKS, OPPOSITES, REQUIRED, End, fact_name
+from rt2data.errors import DataError
+from rt2data.records import F32, Fact, Reject, Row, Step
+from rt2data.sources.base import RobotSource
+from rt2data.standardize.ends import cut_at_first, marks_of
+from rt2data.standardize.reasons import FIRST_STEP, LAST_STEP, NAN_ACTION, NOOP, Reason, rejects, where
+from rt2data.standardize.words import WordRules, count_placeholders
+from rt2data.text.clean import clean_text
+
+Found = Row | Fact | Reject
+
+
+@dataclass(frozen=True)
+class EpisodeStandard:
+    """Rules for the episodes of one robot source: dimensions, words, finite values, gripper sign, first and last steps, filters."""
+
+    source: RobotSource
+
+    @cached_property
+    def space(self) -> ActionSpace:
+        return load_space(self.source.action_space)
+
+    @cached_property
+    def gripper(self) -> int | None:
+        return self.space.gripper
+
+    @cached_property
+    def ends(self) -> int | None:
+        return self.space.terminate
+
+    @cached_property
+    def words(self) -> WordRules:
+        return WordRules(self.source)
+
+    def rows(self, record: list[Step]) -> Iterator[Found]:
+        """Rows of one recorded episode in order, what was dropped of it, and what is worth counting."""
+        episodes = cut_at_first(record)
+        if len(episodes) > 1:
+            yield Fact("episodes.cut_at_is_first", len(episodes) - 1)
+        for episode in episodes:
+            yield from self._episode(episode)
+
+    def _episode(self, episode: list[Step]) -> Iterator[Found]:
+        refusal = self._refusal(episode)
+        if refusal is not None:
+            yield refusal
+            return
+        reasons = self._reasons(episode)
+        yield from rejects(episode, reasons)
+        kept = [number for number, reason in enumerate(reasons) if reason is None]
+        if not kept:
+            return
+        yield from self._facts(episode, kept)
+        end = self._end(kept[-1], reasons)
+        marks = self._marks(episode)
+        for number in kept:
+            yield self._row(episode, number, end, marks)
+
+    def _refusal(self, episode: list[Step]) -> Reject | None:
+        """Why the whole episode is dropped, if it is."""
+        filters, first = self.source.filters, episode[0]
+        place, count = f"episode {first.episode}", len(episode)
+        if first.steps < filters.min_steps:
+            return Reject("too_short", place, f"{first.steps} steps", fault=False, count=count)
+        if filters.max_steps is not None and first.steps > filters.max_steps:
+            return Reject("too_long", place, f"{first.steps} steps", fault=False, count=count)
+        if ragged := _ragged(episode):
+            return Reject("ragged_episode", place, ragged, count=count)
+        self._check_dimensions(first)
+        return None
+
+    def _check_dimensions(self, step: Step) -> None:
+        size = self.space.size
+        if size is not None and step.action.shape != (size,):
+            raise DataError(
+                f"action has {step.action.size} dimensions, action space {self.space.name} has {size}",
+                where(step),
+                "name the action space this source has",
+            )
+
+    # Steps
+
+    def _reasons(self, episode: list[Step]) -> list[Reason | None]:
+        """For each step why it is dropped, or None."""
+        stop = len(episode) - self._steps_to_drop_at_end(episode)
+        words, finite = self.words.reasons(episode), _finite(episode)
+        reasons: list[Reason | None] = []
+        before: Step | None = None
+        for number, step in enumerate(episode):
+            edge = FIRST_STEP if number < self.source.filters.drop_first else LAST_STEP if number >= stop else None
+            reason = edge or words[number] or self._motion_reason(step, finite[number], before)
+            reasons.append(reason)
+            before = step if reason is None else before
+        if self.source.bad_step == "episode" and NAN_ACTION in reasons:
+            return [NAN_ACTION if reason in (None, NOOP) else reason for reason in reasons]
+        return reasons
+
+    def _motion_reason(self, step: Step, finite: bool, before: Step | None) -> Reason | None:
+        if not finite:
+            return NAN_ACTION
+        return NOOP if self._is_noop(step, before) else None
+
+    def _steps_to_drop_at_end(self, episode: list[Step]) -> int:
+        rule = self.source.filters.drop_last
+        if rule != "auto":
+            return rule
+        return int(_last_is_undefined(episode) and not self._ends_task(episode[-1].action))
+
+    def _is_noop(self, step: Step, before: Step | None) -> bool:
+        limit = self.source.filters.noop
+        if limit is None or self._ends_task(step.action):
+            return False
+        fixed = [i for i in (self.gripper, self.ends) if i is not None]
+        still = float(np.linalg.norm(np.delete(step.action, fixed))) < limit
+        grip = self.gripper
+        return still and (before is None or grip is None or step.action[grip] == before.action[grip])
+
+    # Ends
+
+    def _ends_task(self, action: F32) -> bool:
+        """Whether an action says by a dimension of its own that the task ends."""
+        return self.ends is not None and bool(self.space.ended(action[None])[0])
+
+    def _end(self, last: int, reasons: Sequence[Reason | None]) -> int | None:
+        """The step at which the task ends: the last one kept, unless steps of other words follow it."""
+        return None if any(reason is not None and reason.words for reason in reasons[last + 1 :]) else last
+
+    def _marks(self, episode: list[Step]) -> End:
+        """The marks that the recipe lets decide, if any."""
+        wanted = self.source.filters.success
+        if not wanted and (self.ends is not None or self.source.terminate not in ("auto", "success")):
+            return NO_MARKS
+        return marks_of(episode) | (End.WANTED if wanted else NO_MARKS)
+
+    def _claims_end(self, episode: list[Step], number: int, end: int | None) -> bool:
+        """Whether the task ends at a step: as the action says where it has a dimension for it, else as the recipe says."""
+        if self.ends is not None:
+            return self._ends_task(episode[number].action)
+        rule = self.source.terminate
+        return number == end and rule != "never" and (rule != "is_terminal" or episode[-1].is_terminal)
+
+    def _facts(self, episode: list[Step], kept: Sequence[int]) -> Iterator[Fact]:
+        yield from count_placeholders(episode[number].instruction for number in kept)
+        if any(after - before > 1 for before, after in pairwise(kept)):
+            yield Fact("episodes.with_gaps")
+        if self.source.filters.success or self.source.terminate == "success":
+            yield Fact(REQUIRED)
+        if self.ends is None or self.source.filters.success:
+            marks = marks_of(episode)
+            yield from (Fact(fact_name(mark)) for mark in (*OPPOSITES, *OPPOSITES.values()) if mark in marks)
+        elif (said := {number for number, step in enumerate(episode) if self._ends_task(step.action)}) and not said & {*kept}:
+            yield Fact(DROPPED)
+
+    # Rows
+
+    def _row(self, episode: list[Step], number: int, end: int | None, marks: End) -> Row:
+        step = episode[number]
+        return Row(
+            key=f"{step.episode}-{step.step:06d}",
+            group=step.episode,
+            split=step.split,
+            text=clean_text(step.instruction),
+            images=step.images,
+            step=step.step,
+            steps=step.steps,
+            action=self._action(step),
+            state=step.state,
+            terminate=self._claims_end(episode, number, end),
+            marks=marks,
+            timestamp=step.timestamp,
+        )
+
+    def _action(self, step: Step) -> F32:
+        grip, opened = self.gripper, self.source.gripper_open
+        if grip is None or opened is None:
+            return step.action
+        action = step.action.copy()
+        action[grip] = to_polarity(action[grip], opened, self.space.dims[grip])
+        return action
+
+
+def _ragged(episode: list[Step]) -> str:
+    """What differs between the steps of an episode that should have one size; empty where nothing does."""
+    for name, sizes in (
+        ("actions", {step.action.shape for step in episode}),
+        ("states", {None if step.state is None else step.state.shape for step in episode}),
+    ):
+        if len(sizes) > 1:
+            return f"{name} of different sizes: {', '.join(sorted(str(size) for size in sizes))}"
+    return ""
+
+
+def _finite(episode: list[Step]) -> list[bool]:
+    """For each step whether all numbers of its action and state are."""
+    vectors = [step.action if step.state is None else np.concatenate([step.action, step.state]) for step in episode]
+    found: list[bool] = np.isfinite(np.stack(vectors)).all(axis=1).tolist()
+    return found
+
+
+def _last_is_undefined(episode: list[Step]) -> bool:
+    """RLDS leaves the action of a last step undefined, most conversions do not: zero, repeated or NaN means undefined."""
+    if len(episode) < 2:
+        return False
+    action = episode[-1].action
+    return not action.any() or not np.isfinite(action).all() or np.array_equal(action, episode[-2].action)
