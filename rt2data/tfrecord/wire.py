@@ -30,7 +30,7 @@ def fields(message: memoryview, start: int, stop: int) -> list[Field]:
             tag = message[at]
             at += 1
             if tag & _MORE:
-                tag, at = varint(message, at - 1)
+                tag, at = _long_tag(message, at - 1)
             wire = tag & 7
             if tag < 8:
                 raise MalformedError(f"field number 0 at byte {at}")
@@ -47,6 +47,14 @@ def fields(message: memoryview, start: int, stop: int) -> list[Field]:
     if at != stop:
         raise MalformedError(f"a field reaches beyond its message, byte {start}")
     return found
+
+
+def _long_tag(message: memoryview, at: int) -> tuple[int, int]:
+    """A tag of more than one byte, and what comes after it. Tags have 32 bits, in five bytes at most."""
+    tag, after = varint(message, at)
+    if tag >= 1 << 32 or after - at > 5:
+        raise MalformedError(f"a tag of more than 32 bits at byte {at}")
+    return tag, after
 
 
 def _after(message: memoryview, at: int, wire: int) -> int:

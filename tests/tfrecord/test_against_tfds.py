@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -297,6 +297,7 @@ def test_examples_are_tensorflows_own_bytes(features: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=60))
 @settings(max_examples=100, deadline=None)
+@example(b"\x80\x80\x80\x80\x10\x00")  # a tag of 33 bits
 def test_what_we_accept_protobuf_accepts(raw: bytes) -> None:
     entry = b"\x0a\x01x\x12" + bytes([len(raw)]) + raw
     framed = b"\x0a" + bytes([len(entry)]) + entry
