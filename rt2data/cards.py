@@ -177,6 +177,9 @@ def _changes(manifest: Manifest) -> Iterator[str]:
             yield f"  - {source.camera_line}"
         for lost in manifest.rejects.get(source.name, ()):
             yield f"  - left out: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
+        for warn in manifest.plan.warnings:
+            if warn.source == source.name and warn.code != "cameras":
+                yield f"  - {warn.level}: {warn.what}"
 
 
 # Croissant

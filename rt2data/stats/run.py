@@ -27,6 +27,7 @@ from rt2data.stats.subject import Subject, losses
 from rt2data.stats.summary import Summed, source_stats
 from rt2data.stats.warnings import warnings_of
 from rt2data.tally.sums import Sum, add_up
+from rt2data.warn import worst_first
 
 AT_ONCE = 8
 """Work orders handed to the pool before the first result is waited for."""
@@ -152,4 +153,4 @@ def conclude(subject: Subject, laid: LaidSums, first: Sequence[First], second: S
 def warned(bare: Stats, summed: Sequence[Summed]) -> Stats:
     """With what there is to look at."""
     notes = {each.rows.place: each.rows.note for each in summed if each.rows.note}
-    return msgspec.structs.replace(bare, warnings=(*warnings_of(bare, notes), *bare.warnings))
+    return msgspec.structs.replace(bare, warnings=worst_first((*warnings_of(bare, notes), *bare.warnings)))

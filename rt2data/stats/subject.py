@@ -85,7 +85,8 @@ def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subje
     if split not in (None, manifest.plan.split):
         raise UsageError(f"a mixture of split {manifest.plan.split}, not {split}", str(out), "leave --split out")
     rows = tuple(mixture_rowsets(manifest, scratch))
-    return Subject("mixture", str(out), rows, manifest.plan.max_tokens, manifest, tuple(lay_orders(out, manifest, scratch)))
+    orders, told = tuple(lay_orders(out, manifest, scratch)), manifest.plan.warnings
+    return Subject("mixture", str(out), rows, manifest.plan.max_tokens, manifest, orders, told)
 
 
 def _known(codec: str) -> str:

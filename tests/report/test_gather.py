@@ -146,7 +146,7 @@ def test_the_command_writes_page_and_summary_and_says_where(real: Path, capsys: 
     asked = [Question(real / "mixture"), Question(real / "mixture.yaml", split="train")]
     report(asked, Wanted(out, summary, tiles=3, workers=0, quiet=True))
     said = capsys.readouterr()
-    assert said.out == f"{out}\n" and "warnings: 1 warning, 7 notes" in said.err
+    assert said.out == f"{out}\n" and "warnings: 2 warnings, 9 notes" in said.err
     assert "2 reports side by side" in out.read_text() and "black" in summary.read_text()
     report(asked[:1], Wanted(out, None, workers=0, as_json=True, quiet=True))
     told = json.loads(capsys.readouterr().out)
