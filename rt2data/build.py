@@ -30,7 +30,10 @@ WAIT_S = 1.0
 
 @dataclass(frozen=True)
 class Site:
-    """Where a mixture is built: the output's name, and the staging folder beside it that takes its name when complete."""
+    """Where a mixture is built: the output's name, and the staging folder beside it that takes its name when complete.
+
+    `restart` begins anew: an unfinished build is discarded, and a finished one of the same mixture is not taken for good.
+    """
 
     out: Path
     overwrite: bool = False
@@ -83,7 +86,7 @@ class Site:
             return None
         with suppress(DataError):  # a damaged one is another mixture
             manifest = read_manifest(self.out)
-            if manifest.plan.fingerprint == job.plan.fingerprint:
+            if manifest.plan.fingerprint == job.plan.fingerprint and not self.restart:
                 return manifest
         if not self.overwrite:
             raise UsageError(

@@ -82,4 +82,4 @@ def _said(count: int) -> str:
     for unit, bytes_of in (("GB", 1e9), ("MB", 1e6)):
         if count >= bytes_of:
             return f"{count / bytes_of:,.2f} {unit}"
-    return f"{count / 1e3:,.1f} kB"
+    return f"{count / 1e3:,.1f} KB"

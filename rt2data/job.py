@@ -126,7 +126,7 @@ def decide(recipe: Recipe, stores: Mapping[str, Known], allow_bad: bool = False)
     Raises UsageError, DataError or RejectLimitError where it cannot be built.
     """
     if not allow_bad:
-        require_few_rejects(recipe, {name: store.info for name, store in stores.items()})
+        require_few_rejects(recipe, stores)
     rows = split_rows(stores, recipe.split)
     shares, counts = source_shares(recipe, rows), draws(recipe, rows)
     tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rt2data import __version__
 from rt2data.actions.codecs import codec_from_json
 from rt2data.actions.statistics import DimStats, openvla_statistics
 from rt2data.cards import write_cards
-from rt2data.errors import DataError
+from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.base import make_format
 from rt2data.job import Job
 from rt2data.mix import ShardInfo, SideTotals, add_totals
@@ -53,10 +54,20 @@ def read_manifest(out: Path) -> Manifest:
     path = out / "manifest.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError("no manifest: not a complete output", str(out), "build it") from None
     except msgspec.MsgspecError as error:
+        if _is_of_episodes(path):
+            what = "datasets of episodes that write-rlds wrote, not a mixture"
+            raise UsageError(what, str(out), f"check them: {command('verify', out)}; look at the folder of one of them") from None
         raise DataError(f"a damaged manifest: {error}", str(path), "build it again") from None
+
+
+def _is_of_episodes(path: Path) -> bool:
+    """Whether a manifest is that of `write-rlds`."""
+    with suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(path.read_bytes(), type=dict).get("kind") == "rlds"
+    return False
 
 
 def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:

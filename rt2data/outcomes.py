@@ -25,7 +25,7 @@ def marks_against(name: str, facts: Mapping[str, int]) -> End:
     if facts.get(REQUIRED) and not tells_success(facts):
         what = f"source {name} does not say which episodes are successes"
         where = "no success or reward is set, and is_terminal is the same everywhere"
-        raise DataError(what, where, "remove `success` from its settings")
+        raise DataError(what, where, "set terminate: last_step or never, and remove filters.success")
     return refuted(facts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any, Literal
@@ -97,20 +97,29 @@ def needed_sources(recipe: Recipe) -> dict[str, Source]:
     return {name: side[name] for side, share in sides if share for name in sorted(side) if side[name].weight}
 
 
-def require_few_rejects(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
+def require_few_rejects(recipe: Recipe, stores: Mapping[str, Known]) -> None:
     """Raises RejectLimitError where more of a source is faulty, or without words, than the recipe allows."""
-    _require_words(recipe, infos)
-    for name, info in infos.items():
-        faults = {lost.reason: lost.count for lost in info.rejects if lost.fault}
-        bad, rows = sum(faults.values()), sum(split.rows for split in info.splits.values())
+    _require_words(recipe, {name: store.info for name, store in stores.items()})
+    for name, store in stores.items():
+        bad, rows, reasons = _faulty(store.info, recipe.sources[name].whole_records)
         if bad and bad > recipe.max_bad * (bad + rows):
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(faults.items()))
+            allowed = f"more than max_bad {float(recipe.max_bad):.3g} allows"
             raise RejectLimitError(
-                f"{bad} of {bad + rows} rows of source {name} are faulty, more than max_bad {float(recipe.max_bad):.3g} allows",
+                f"{bad} of {bad + rows} rows of source {name} are faulty, {allowed}",
                 reasons,
-                f"look at them: {command('store', 'rejects', name, '--store', recipe.store_folder)}; "
+                f"look at them: {command('store', 'rejects', store.path)}; "
                 "then mend the source, raise max_bad or build with --allow-bad",
             )
+
+
+def _faulty(info: StoreInfo, whole: Collection[str]) -> tuple[int, int, str]:
+    """Faulty rows, good rows, and the faults in words. A record that was lost `whole` counts as a mean episode."""
+    rows, groups = (sum(getattr(split, each) for split in info.splits.values()) for each in ("rows", "groups"))
+    length = max(1, round(rows / max(groups, 1)))
+    faults = sorted((lost.reason, lost.count) for lost in info.rejects if lost.fault)
+    bad = sum(count * (length if reason in whole else 1) for reason, count in faults)
+    said = (f"{count} {reason}" + (f" (records of about {length} rows)" if reason in whole else "") for reason, count in faults)
+    return bad, rows, ", ".join(said)
 
 
 def _require_words(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:

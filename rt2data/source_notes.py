@@ -57,7 +57,7 @@ def held(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
         yield "held", "warning", what, "if one matters, give it bounds = [lo, hi] in the action space"
 
 
-def ends(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+def ends(source: Source, info: StoreInfo, planned: SourcePlan | None = None) -> Iterator[Note]:
     """What the terminate tokens rest on, and ends that were cut out of episodes."""
     if not isinstance(source, RobotSource):
         return

@@ -121,6 +121,19 @@ def test_a_flipped_bit_costs_one_record(place: Path) -> None:
     assert lost(manifest, "log").keys() == {"bad_crc"}
 
 
+def test_a_lost_record_counts_as_an_episode(place: Path) -> None:
+    """It is one reject, and as many rows as its episode had: one of a few episodes is far beyond 2 %."""
+    path = shard(place)
+    content = bytearray(path.read_bytes())
+    span = scan(str(path)).spans[4]
+    content[span.offset + span.length // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        RejectLimitError, match=rf"{STEPS} of {EPISODES * STEPS} rows .*1 bad_crc \(records of about {STEPS} rows\)"
+    ):
+        build(place, f"max_bad={0.5 / EPISODES}")
+
+
 def rewrite(place: Path, change: Callable[[int, dict[str, Any]], None]) -> None:
     """Change the episodes of the log and write it anew."""
     path = shard(place)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt2data.cli.console import say_json, size, talk
+from rt2data.cli.console import say_json, size, talk, tell
 from rt2data.cli.tables import table
 from rt2data.inspection import Sight, recognise
 from rt2data.publish import require_writable, write_whole
 from rt2data.text.clean import one_line
+from rt2data.warn import Warn
 
 WIDE = 100
 """Characters that a list may take on one line."""
@@ -28,7 +30,10 @@ def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bo
         print("\n".join(one_line(line, 10_000) for line in seen.suggestion().splitlines()))
     else:
         print(f"{seen.kind} at {one_line(str(path), 1000)}")
-        show({key: value for key, value in seen.facts().items() if key != "kind"})
+        facts = {key: value for key, value in seen.facts().items() if key != "kind"}
+        warnings = [Warn(**each) for each in facts.pop("warnings", ())]
+        show(facts)
+        tell(warnings, sys.stdout)
 
 
 def _draw(seen: Sight, png: Path, tiles: int, force: bool) -> None:

@@ -61,7 +61,7 @@ def outlook(recipe: Recipe, known: Mapping[str, Known], allow_bad: bool = False)
     """
     sketches = {name: each for name, each in known.items() if isinstance(each, Sketch)}
     if not allow_bad:
-        require_few_rejects(recipe, {name: each.info for name, each in known.items() if isinstance(each, Store)})
+        require_few_rejects(recipe, {name: each for name, each in known.items() if isinstance(each, Store)})
     plan = decide(recipe, known, allow_bad=True).plan
     if not sketches:
         return exact(plan)

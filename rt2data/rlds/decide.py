@@ -20,6 +20,7 @@ from rt2data.rlds.encodings import unregistered
 from rt2data.rlds.index import GapRule, Look, SplitIndex, index_split
 from rt2data.rlds.plan import DatasetPlan, Grip, Picture, RldsJob, RldsPlan, SplitPlan, fingerprinted
 from rt2data.rlds.skins import Skin, doubts, find_skin, grip, name_datasets, name_pictures, require_fit
+from rt2data.source_notes import ends
 from rt2data.sources.base import RobotSource
 from rt2data.store import Store, StoreInfo
 
@@ -44,7 +45,7 @@ Index = Mapping[str, Mapping[str, SplitIndex]]
 def decide_rlds(recipe: Recipe, stores: Mapping[str, Store], wishes: Wishes, allow_bad: bool = False) -> tuple[RldsJob, Index]:
     """What to write, and where each row goes. Raises UsageError, DataError or RejectLimitError where it cannot be written."""
     if not allow_bad:
-        require_few_rejects(recipe, {name: store.info for name, store in stores.items()})
+        require_few_rejects(recipe, stores)
     if not VERSION.fullmatch(wishes.version):
         raise UsageError("not a version TFDS can have", wishes.version, "three numbers, such as 1.0.0")
     mixture = decide(recipe, stores, allow_bad) if wishes.tokens else None
@@ -152,6 +153,7 @@ class _Dataset:
         yield from self.skin.says
         if self.space is not None:
             yield from doubts(self.skin, self.space) if self.skin.datasets else unregistered(self.space)
+        yield from (what for _, level, what, _ in ends(self.source, self.info) if level != "note")
         if self.torn:
             yield self._gaps()
         for picture in pictures:

@@ -56,7 +56,7 @@ def read_rlds_manifest(out: Path) -> RldsManifest:
     path = out / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=RldsManifest)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError("no manifest: not a complete output", str(out), "write it") from None
     except msgspec.MsgspecError as error:
         raise DataError(f"not the manifest of an RLDS output, or a damaged one: {error}", str(path), "write it again") from None

@@ -57,6 +57,8 @@ class Source(Settings):
     role: ClassVar[Kind]
     mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license"})
     """Settings that change nothing in the prepared store."""
+    whole_records: ClassVar[frozenset[str]] = frozenset()
+    """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
 
     weight: Weight = Field(default=1, validate_default=True)
     """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""

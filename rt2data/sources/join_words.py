@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 IMAGES = {
-    "join.image_by_number": "by number",
-    "join.image_by_pattern": "by `name`",
-    "join.image_by_name": "by path",
-    "join.image_by_base_name": "by file name alone",
+    "join.image_by_number": "matched by number",
+    "join.image_by_pattern": "matched by `name`",
+    "join.image_by_name": "matched by path",
+    "join.image_by_base_name": "matched by file name alone",
     "join.missing_image": "missing",
     "join.unclear_image_name": "with names of several numbers",
 }
@@ -17,7 +17,7 @@ SETTLED = {
     "join.first_folder": "of several files that differ, taken from the first of image_dirs",
 }
 WRITTEN = {
-    "ids.text": "ids are text",
+    "ids.text": "ids are strings",
     "ids.float": "ids are floats",
     "answers.multiple_choice_answer": "multiple_choice_answer is the one answer",
     "answers.answer": "`answer` stands alone",
@@ -34,8 +34,8 @@ def join_line(facts: Mapping[str, int]) -> str:
     by = f" ({alone:,} by question_id alone)" if alone else ""
     images = _listed(facts, IMAGES) or "none"
     settled = _listed(facts, SETTLED)
-    parts = [f"{facts.get('join.annotations', 0):,} have an annotation{by}", f"images {images}", *([settled] if settled else [])]
-    return f"of {facts['join.questions']:,} questions {'; '.join(parts)}"
+    answered = f"{facts.get('join.annotations', 0):,} of {facts['join.questions']:,} questions have annotations{by}"
+    return "; ".join([answered, f"images: {images}", *([settled] if settled else [])])
 
 
 def written_line(facts: Mapping[str, int]) -> str:

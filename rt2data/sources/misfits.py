@@ -52,7 +52,7 @@ def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
     if other is not None and recognize_json(path) is None:
         yield Misfit((role,), f"is {other.what}: {path} -> {other.do}")
     elif layout := other_layout(path, role):
-        yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role)}")
+        yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
 
 
 def nearest_path(path: Path) -> str:

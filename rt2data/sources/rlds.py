@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 from xxhash import xxh3_64_hexdigest
@@ -61,6 +61,8 @@ SplitNames = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as
 
 class RLDS(RobotSource):
     """Robot episodes in RLDS format, as a TFDS dataset directory."""
+
+    whole_records: ClassVar[frozenset[str]] = frozenset({"bad_crc", "bad_length", "malformed_example"})
 
     kind: Literal["rlds"] = "rlds"
     path: PathStr

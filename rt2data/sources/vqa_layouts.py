@@ -43,11 +43,13 @@ def require_layout(path: str, role: Role) -> None:
     """Raises UsageError where `other_layout` finds another one."""
     name = other_layout(path, role)
     if name:
-        raise UsageError(f"the file of {role} looks like {name}", path, advice(role))
+        raise UsageError(f"the file of {role} looks like {name}", path, advice(role, name))
 
 
-def advice(role: Role) -> str:
+def advice(role: Role, name: str = "") -> str:
     """What to do about a file of another layout."""
+    if name.startswith("VQAv2 "):
+        return "swap `questions` and `annotations`"
     return f"convert it to {WANTED[role]}, or name another file"
 
 

@@ -253,7 +253,7 @@ def rejects(source: SourceStats) -> Found:
             yield (
                 "rejects",
                 "warning",
-                f"{lost.count:,} rows were left out: {lost.reason}{place}",
+                f"{lost.count:,} dropped as faulty: {lost.reason}{place}",
                 f"list them: {command('store', 'rejects', source.name)}",
             )
 

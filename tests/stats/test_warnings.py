@@ -168,7 +168,7 @@ SEEDED: dict[str, tuple[str, str, Seed]] = {
     "wraps": ("wraps", "s_5 jumps by more than pi 12 times", wrapped),
     "noops": ("noops", "of the steps move nothing", put((slice(None), slice(0, 15), slice(0, 6)), 0.0)),
     "one": ("one_instruction", "all 12 have one instruction", changed(texts=["go"] * EPISODES)),
-    "lost": ("rejects", "3 rows were left out: corrupt_image, such as step 3", changed(lost=[Lost("corrupt_image", 3, True)])),
+    "lost": ("rejects", "3 dropped as faulty: corrupt_image, such as step 3", changed(lost=[Lost("corrupt_image", 3, True)])),
     "single": ("short_episodes", "9 of 12 episodes", torn),
     "jitter": ("jitter", "time between steps strays", lambda log: Jittery(**vars(log))),
 }
