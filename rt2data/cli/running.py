@@ -69,8 +69,9 @@ def run(app: Command) -> NoReturn:
             signal.signal(number, _stop)
     code = _run(app)
     code = _flush() or code
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        os._exit(code)  # an interrupted run may have left threads that wait for work
+    waiting = any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+    if waiting or code > 128:  # an interrupted run may have left threads that wait for work, and may be interrupted again
+        os._exit(code)
     sys.exit(code)
 
 
