@@ -162,7 +162,7 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     staging = staging_folder(folder)
     failed = _failed(source, staging, units)
     info = _info(name, source, staging, units, rows, count_lost(failed))
-    _stamp_blobs(name, staging, folder, units)
+    _stamp_blobs(name, source, staging, folder, units)
     produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, staging, units, failed))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
     _remove_parts(staging, units)
@@ -285,11 +285,13 @@ def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...
     return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
 
 
-def _stamp_blobs(name: str, staging: Path, folder: Path, units: list[UnitSummary]) -> None:
-    """Blobs get real stamps now that they are written; empty ones none. The source's own must still hold."""
+def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: list[UnitSummary]) -> None:
+    """Blobs get real stamps now that they are written; empty ones none. The source's own must still hold, and be all there are."""
     stamps = read_stamps(staging / "files.parquet")
     sources = stamps[: len(stamps) - len(units)]
     require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
+    known = {stamp.path for stamp in sources}
+    require_unchanged(name, sorted(path for path in (str(Path(each).absolute()) for each in source.files()) if path not in known))
     blobs = []
     for unit in sorted(units, key=lambda u: u.unit):
         path = staging / blob_name(unit.unit)
