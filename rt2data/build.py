@@ -32,7 +32,7 @@ WAIT_S = 1.0
 class Site:
     """Where a mixture is built: the output's name, and the staging folder beside it that takes its name when complete.
 
-    `restart` begins anew: an unfinished build is discarded, and a finished one of the same mixture is not taken for good.
+    `restart` discards an unfinished build, and builds a finished one of the same mixture again.
     """
 
     out: Path

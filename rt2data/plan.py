@@ -238,8 +238,9 @@ def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:
     """One word that ends the task in one source and continues it in another: no model can learn when to stop."""
     ends = {s.name: s.codec["terminate"] for s in sources if s.codec and s.codec["terminate"]}
     low = [name for name, bins in ends.items() if bins["terminates"] < bins["continues"]]
-    if 0 < len(low) < len(ends):
-        what = f"terminate is the lower bin in {', '.join(low)} and the higher one in {', '.join(ends.keys() - low)}"
+    high = [name for name in ends if name not in low]  # in the plan's order: the manifest holds the message
+    if low and high:
+        what = f"terminate is the lower bin in {', '.join(low)} and the higher one in {', '.join(high)}"
         yield Warn("terminate_polarity", "error", "", what, "use one codec, with one `terminates`, for all sources")
 
 

@@ -138,7 +138,9 @@ def build_mixture(
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
     overwrite: Annotated[bool, typer.Option(help="Replace another complete mixture at the output.")] = False,
-    restart: Annotated[bool, typer.Option(help="Throw away an unfinished build at the output.")] = False,
+    restart: Annotated[
+        bool, typer.Option(help="Discard an unfinished build; with --overwrite also build a finished one again.")
+    ] = False,
     allow_bad: AllowBad = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -89,7 +89,7 @@ def _motion(source: SourceStats, actions: Actions) -> None:
     print(f"\n{one_line(_name(source))}: {still}, {again}, {actions.terminate:,} end a task")
     drifts = [f"{each.name} {each.drift:+.2g} {each.drift_unit}" for each in actions.coded if each.drift]
     if drifts:
-        print(f"told to stand still it drifts: {one_line(', '.join(drifts), 1000)}")
+        print(f"drift of a zero action: {one_line(', '.join(drifts), 1000)}")
     if actions.gripper is not None:
         g = actions.gripper
         agrees = "" if g.agrees is None else f", correlation with the change of {g.measured} {g.agrees:.2f}"

@@ -65,7 +65,7 @@ def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
     if not known:
         return None
     able = [loader for loader, each in told.items() if each]
-    parts = [_HEAD.format(first=able[0], which="or .octo()" if len(able) > 1 else "the only loader that can be told")]
+    parts = [_HEAD.format(first=able[0], which="or .octo()" if len(able) > 1 else "the only loader with an encoding for them")]
     parts += [_RELATIVE] if any(spaces[d.source].gripper_mode == "relative" for d in known) else []
     parts += [_transform(d, spaces[d.source]) for d in known]
     parts += [_function(plain, spaces, *loaders[loader]) for loader in able]

@@ -35,7 +35,7 @@ def test_tables_with_warnings_on_top(warm: Warm, store: Path) -> None:
         assert words in done.out
     assert re.search(r"^z +m .* ▁*█|^z +m ", done.out, re.MULTILINE)
     assert re.search(r"^z +not paired", done.out, re.MULTILINE), "a dimension that never moves goes with no state"
-    assert re.search(r"^told to stand still it drifts: x [-+][0-9.e-]+ m/s, ", done.out, re.MULTILINE)
+    assert re.search(r"^drift of a zero action: x [-+][0-9.e-]+ m/s, ", done.out, re.MULTILINE)
     assert "\x1b" not in done.out and "\u202e" not in done.out and "[red]" in done.out
 
 
