@@ -58,7 +58,7 @@ def show(found: Findings) -> None:
     for note in found.notes:
         talk(f"note: {one_line(note)}")
     if found.faults:
-        insist(f"rt2data: {_counted(found)} in {one_line(found.out)} -> build it again")
+        insist(f"rt2data: {_counted(found)} in {one_line(found.out)} -> build it again with --overwrite --restart")
 
 
 def _show_figures(found: Findings) -> None:

@@ -73,7 +73,7 @@ class RldsSite:
             return None
         with suppress(DataError):
             found = read_rlds_manifest(self.out)
-            if found.plan.fingerprint == job.plan.fingerprint:
+            if found.plan.fingerprint == job.plan.fingerprint and not self.restart:
                 return found
         if not self.overwrite:
             raise UsageError(
