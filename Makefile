@@ -55,7 +55,7 @@ test-trainers: .venv/trainers ## Read and train with them; a package that is mis
 	RT2DATA_TRAINERS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "trainers and not bench"
 
 browser: ## Fetch what the report's browser tests need, but Chromium itself, which needs root
-	tests/report/browser/install.sh
+	tests/look/report/browser/install.sh
 
 lint: .venv/dev ## Style and format
 	$(BIN)/ruff check .
@@ -65,7 +65,7 @@ types: .venv/dev ## Types, strictly
 	$(BIN)/mypy
 
 schemas: .venv/dev ## Write schemas/*.schema.json from the types
-	$(BIN)/python -m rt2data.schemagen
+	$(BIN)/python -m rt2data.cli.schemagen
 
 check: lint types test test-slow test-trainers ## All that must pass
 

@@ -12,10 +12,10 @@ import numpy as np
 from loss_curves import NAMES, Losses
 from numpy.typing import NDArray
 
-from rt2data.actions.codecs import codec_from_json
-from rt2data.reading import Mixture
-from rt2data.text.tokenizers import Tokenizer, load_tokenizer
-from rt2data.text.words import ActionWords
+from rt2data.loading import Mixture
+from rt2data.render.action_tokens import ActionWords
+from rt2data.render.codecs.table import codec_from_json
+from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 
 KINDS = ("robot", "web")
 WINDOW = 20

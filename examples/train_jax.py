@@ -25,7 +25,7 @@ from loss_curves import Losses, draw_losses
 from target_losses import KINDS, SPARE, WINDOW, ActionsOnly, show_actions, summary, unigram_losses
 
 import rt2data
-from rt2data.reading import Mixture
+from rt2data.loading import Mixture
 
 SIDE, PATCHES, WIDTH, LAYERS, HEADS = 64, 16, 96, 3, 4
 COLUMNS = ("key", "kind", "input_ids", "loss_mask")

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import rt2data
-from rt2data.reading import Mixture
-from rt2data.reading.torch import TorchMixture
+from rt2data.loading import Mixture
+from rt2data.loading.torch import TorchMixture
 
 SIDE, PATCHES, WIDTH, LAYERS, HEADS = 64, 16, 96, 3, 4
 COLUMNS = ("key", "kind", "input_ids", "loss_mask")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.beam import deployed
-from rt2data.local import local_path
+from rt2data.io.location import local_path
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> None:
     asked, beam_options = parse(arguments)
     from rt2data.beam.run import build_anywhere
     from rt2data.build import Site
-    from rt2data.recipe import read_recipe
+    from rt2data.plan.recipe import read_recipe
 
     recipe = read_recipe(asked.recipe, overrides=tuple(asked.set), robot_frac=asked.robot_frac, check=True)
     site = Site((asked.out or asked.recipe.with_suffix("")).absolute(), asked.overwrite, asked.restart)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.beam import deployed
-from rt2data.local import local_path
+from rt2data.io.location import local_path
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     """Take statistics as the arguments say; the file is whole or absent."""
     asked, beam_options = parse(arguments)
     from rt2data.beam.stats import stats_anywhere
-    from rt2data.stats.find import Question
+    from rt2data.look.stats.find import Question
 
     question = Question(asked.path, asked.split, asked.codec, asked.recipe, asked.store)
     stats_anywhere(question, asked.out.absolute(), beam_options, asked.force)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rt2data.io import installation
+
+__all__ = ["__version__", "decode", "load"]
+
+__version__ = installation.VERSION
+
 if TYPE_CHECKING:
-    from rt2data.reading import load as load
-    from rt2data.reading.actions import decode as decode
+    from rt2data.loading import load as load
+    from rt2data.loading.actions import decode as decode
 
-__version__ = "0.1.0"
-
-_LATE = {"load": "rt2data.reading", "decode": "rt2data.reading.actions"}
+_LATE = {"load": "rt2data.loading", "decode": "rt2data.loading.actions"}
 
 
 def __getattr__(name: str) -> Any:

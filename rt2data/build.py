@@ -10,19 +10,22 @@ from pathlib import Path
 
 import msgspec
 
-from rt2data.disk import Need, bytes_in, require_space
 from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
-from rt2data.gather import gather_orders, gather_rows, seal_store
-from rt2data.job import Job, adopt, decide, read_job
-from rt2data.manifest import Manifest, read_manifest, seal
-from rt2data.mix import ShardInfo, ShardOrder, write_shard
-from rt2data.plan import needed_sources
-from rt2data.prepare import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
-from rt2data.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
-from rt2data.recipe import Recipe
-from rt2data.sources.base import Source
-from rt2data.store import Store, require_unchanged
-from rt2data.text.tokenizers import load_tokenizer
+from rt2data.io.disk import Need, bytes_in, require_space
+from rt2data.io.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
+from rt2data.io.stamps import require_unchanged
+from rt2data.plan.decide import decide
+from rt2data.plan.job import Job, adopt, read_job
+from rt2data.plan.plan import needed_sources
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
+from rt2data.prepare.store import Store
+from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
+from rt2data.read.source import Source
+from rt2data.render.tokenizer import load_tokenizer
+from rt2data.seal.manifest import Manifest, read_manifest
+from rt2data.seal.seal import seal
+from rt2data.write.shard import ShardInfo, ShardOrder, write_shard
 
 WAIT_S = 1.0
 """How often a build that waits for a store looks whether it is ready."""

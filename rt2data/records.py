@@ -1,15 +1,18 @@
-"""The records that flow between rooms: Step and Example in, Rows on, Reject aside. Frozen; nothing else crosses a file boundary."""
+"""The records that flow from folder to folder: Step and Example in, Rows on, Reject and Warn aside. All are frozen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import IntFlag
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
-
-from rt2data.ends import NO_MARKS, End
 
 Kind = Literal["robot", "web"]
 F32 = NDArray[np.float32]
@@ -21,6 +24,21 @@ class Place(NamedTuple):
     path: str
     offset: int
     length: int
+
+
+class End(IntFlag):
+    """Marks of an episode, one bit each."""
+
+    SUCCESS = 1  # the source marks it a success
+    FAILURE = 2
+    REWARDED = 4  # its sparse reward is above 0 at the end
+    UNREWARDED = 8
+    TERMINAL = 16  # `is_terminal` is set at the end
+    TRUNCATED = 32
+    WANTED = 64  # the recipe keeps it only if it is a success
+
+
+NO_MARKS = End(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +200,45 @@ class Rendered:
     prompt_len: Sequence[int]
     bins: NDArray[np.int32] | None = None  # [n, K] action bins; None for web
     info: dict[str, Any] = field(default_factory=dict)
+
+
+SOURCE = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
+"""Open X's own have up to 52 letters: nyu_franka_play_dataset_converted_externally_to_rlds."""
+_IN_KEYS = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+
+
+@lru_cache(maxsize=4096)
+def key_name(source: str) -> str:
+    """How a source's name begins the keys of its examples: 32 characters at most, none of them `-`, which ends it.
+
+    So name, row, epoch and an ending fit the 100 bytes that tar has for a name. A name that is longer, or has a `-`, is cut and
+    told apart by its hash.
+    """
+    if _IN_KEYS.fullmatch(source):
+        return source
+    return f"{source[:23].replace('-', '_')}_{xxhash.xxh3_64_hexdigest(source.encode())[:8]}"
+
+
+Level = Literal["error", "warning", "note"]
+RANK: dict[str, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+class Warn(msgspec.Struct, frozen=True):
+    """One finding. `error`: training on it is a mistake; `warning`: look before you train; `note`: good to know."""
+
+    code: str  # snake_case, stable: dead_dimension, inverted_gripper, blank_text, black_camera, ...
+    level: Level
+    source: str  # empty where it is about the whole
+    what: str  # one plain sentence
+    do: str
+
+    def __str__(self) -> str:
+        about = f"{self.source}: " if self.source else ""
+        advice = f" -> {self.do}" if self.do else ""
+        return f"{self.level}: {about}{self.what}{advice} [{self.code}]"
+
+
+def worst_first(found: Iterable[Warn]) -> tuple[Warn, ...]:
+    """Errors, then warnings, then notes, each in the order given; the same one twice is told once."""
+    once = {(warn.code, warn.source, warn.what): warn for warn in found}
+    return tuple(sorted(once.values(), key=lambda warn: RANK[warn.level]))

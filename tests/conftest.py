@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rt2data.build import Site, build_plainly
-from rt2data.recipe import Recipe, read_recipe
-from rt2data.sources.base import SOURCES
+from rt2data.plan.recipe import Recipe, read_recipe
+from rt2data.read.source import SOURCES
 from tests.contract import toy
 
 ROOT = Path(__file__).parent.parent

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.actions.codecs import codec_from_json
 from rt2data.errors import DataError
-from rt2data.inspection import recognise
-from rt2data.inspection.examples import KEPT, Stretches
-from rt2data.inspection.mixed import spelled
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe
+from rt2data.look.inspect import recognise
+from rt2data.look.inspect.examples import KEPT, Stretches
+from rt2data.look.inspect.mixed import spelled
+from rt2data.plan.recipe import Recipe
+from rt2data.render.codecs.table import codec_from_json
+from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples as straight_through
 
 Mixtures = Callable[[str], Path]

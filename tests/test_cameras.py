@@ -10,14 +10,14 @@ import pytest
 
 import rt2data
 from rt2data.build import Site, build_plainly
-from rt2data.foresight.outlook import known_sources, outlook
+from rt2data.forecast.outlook import known_sources, outlook
 from rt2data.formats.base import FORMATS
-from rt2data.inspection.mixed import MixtureExamples
-from rt2data.manifest import Manifest
-from rt2data.recipe import Recipe
+from rt2data.look.inspect.mixed import MixtureExamples
+from rt2data.look.verify import verify
+from rt2data.look.view.words import as_plain
+from rt2data.plan.recipe import Recipe
 from rt2data.records import Example, Image, Reject, Step, Unit
-from rt2data.verify import verify
-from rt2data.viewing.words import as_plain
+from rt2data.seal.manifest import Manifest
 from tests.contract import toy
 from tests.formats.conftest import examples
 
@@ -81,5 +81,5 @@ def test_verify_names_a_camera_that_the_plan_does_not_have(
     toy_recipe: Recipes, two_cameras: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(toy_recipe(), tmp_path / "out")
-    monkeypatch.setattr("rt2data.plan.SourcePlan.cameras", ("other",))
+    monkeypatch.setattr("rt2data.plan.plan.SourcePlan.cameras", ("other",))
     assert any("camera is front, the plan has other" in fault.what for fault in verify(tmp_path / "out").faults)

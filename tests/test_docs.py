@@ -20,8 +20,8 @@ import typer
 import rt2data
 from rt2data.cli.app import app
 from rt2data.demo.write import write_demo
-from rt2data.formats.record import ExampleRecord
-from rt2data.recipe import parse_recipe
+from rt2data.plan.recipe import parse_recipe
+from rt2data.render.record import ExampleRecord
 from tests.cli.test_app import ALL
 from tests.conftest import ROOT
 from tests.packages import need
@@ -34,7 +34,7 @@ TRAINERS = ("torch",)
 NOT_RUN = {
     "rt2data build-mixture --robot-frac 0.5": "the headline: the demo's fixture has built this mixture",
     "source .venv/bin/activate": "a shell's own",
-    "rt2data view mixture --serve": "serves until Ctrl-C; tests/viewing/test_server.py does",
+    "rt2data view mixture --serve": "serves until Ctrl-C; tests/look/view/test_server.py does",
     "pip install .": "tests/test_package.py installs the wheel",
     "$EDITOR my.yaml": "a person's own",
     "rt2data plan my.yaml --canary 1%": "the starter's paths are to be filled in; tests/cli/test_plan.py flies a canary",

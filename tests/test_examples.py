@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from rt2data.build import Site, build_plainly
-from rt2data.recipe import read_recipe
+from rt2data.plan.recipe import read_recipe
 from tests.conftest import RECIPE, ROOT
 from tests.packages import need
 

@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
-from rt2data.formats.record import ExampleRecord, decode_record
-from rt2data.images import look
-from rt2data.manifest import Manifest, read_manifest
+from rt2data.images.ready import look
 from rt2data.order import apportion
-from rt2data.plan import draws
-from rt2data.recipe import Recipe, read_recipe
-from rt2data.recipe.model import Size
+from rt2data.plan.plan import draws
+from rt2data.plan.recipe import Recipe, read_recipe
+from rt2data.plan.recipe.model import Size
+from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.seal.manifest import Manifest, read_manifest
 from tests.contract import toy
-from tests.text.tiny import byte_level_bpe
+from tests.render.tiny import byte_level_bpe
 
 STEPS, QUESTIONS, PICTURES = 48, 9, 5  # of the toys; two questions share a picture
 
@@ -342,7 +342,7 @@ def test_what_changes_rows_is_prepared_anew(build: Build, change: dict[str, obje
 
 def test_an_action_space_is_what_its_file_says(build: Build, recipe_file: Path, tmp_path: Path) -> None:
     """A changed file of one's own is noticed, though its name is the same."""
-    from rt2data.resources import schemas
+    from rt2data.io.installation import schemas
 
     shipped = (schemas() / "actions" / "widowx_bridge.toml").read_text()
     (tmp_path / "mine.toml").write_text(shipped)

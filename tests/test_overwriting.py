@@ -18,11 +18,11 @@ from rt2data.cli.inspect import inspect
 from rt2data.cli.report import Wanted, report
 from rt2data.cli.view import view
 from rt2data.errors import UsageError
-from rt2data.publish import MARKED, require_writable
-from rt2data.report import contact_sheet, markdown, page
-from rt2data.stats.find import Question
+from rt2data.io.publish import MARKED, require_writable
+from rt2data.look.report import contact_sheet, markdown, page
+from rt2data.look.stats.find import Question
 from tests.contract.toy import jpeg
-from tests.report import made
+from tests.look.report import made
 
 THESIS = b"<!DOCTYPE html>\n<p>A year of work.\n"
 

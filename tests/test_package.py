@@ -144,7 +144,7 @@ def test_the_demo_is_built(installed: Path, tmp_path: Path) -> None:
 def test_the_pipeline_of_the_wheel_runs(installed: Path, tmp_path: Path) -> None:
     run(installed / "rt2data", "demo", "demo", "--episodes", "2", "--scenes", "3", folder=tmp_path)
     folder = run(
-        installed / "python", "-c", "from rt2data.resources import pipelines; print(pipelines())", folder=tmp_path
+        installed / "python", "-c", "from rt2data.io.installation import pipelines; print(pipelines())", folder=tmp_path
     ).stdout.strip()
     run(installed / "python", Path(folder) / "build_mixture.py", "--recipe", "demo/mixture.yaml", "--out", "out", folder=tmp_path)
     run(installed / "rt2data", "verify", "out", folder=tmp_path)

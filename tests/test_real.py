@@ -17,22 +17,22 @@ import jsonschema
 import numpy as np
 import pytest
 
-from rt2data.actions.base import F64
-from rt2data.actions.codecs import Codec, codec_from_json
 from rt2data.beam.pool import make_pool
 from rt2data.beam.run import build_locally
 from rt2data.build import Site
 from rt2data.errors import UsageError
 from rt2data.formats.base import Member, make_format
-from rt2data.formats.record import ExampleRecord, decode_record
-from rt2data.manifest import Manifest
-from rt2data.recipe import read_recipe
-from rt2data.resources import schemas
-from rt2data.text.tokenizers import Tokenizer, load_tokenizer
-from rt2data.text.words import ActionWords
-from rt2data.verify import verify
-from tests.text.test_real_tokenizers import FILES
-from tests.text.tiny import llama_like
+from rt2data.io.installation import schemas
+from rt2data.look.verify import verify
+from rt2data.plan.recipe import read_recipe
+from rt2data.render.action_tokens import ActionWords
+from rt2data.render.codecs.codec import F64
+from rt2data.render.codecs.table import Codec, codec_from_json
+from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.tokenizer import Tokenizer, load_tokenizer
+from rt2data.seal.manifest import Manifest
+from tests.render.test_real_tokenizers import FILES
+from tests.render.tiny import llama_like
 
 STEPS, QUESTIONS = 100, 13  # of Bridge's train split, of the VQAv2 sample
 

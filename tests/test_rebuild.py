@@ -10,9 +10,9 @@ import pytest
 from rt2data.build import Site, build_plainly
 from rt2data.cli.app import app
 from rt2data.errors import UsageError
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe
-from rt2data.verify import verify
+from rt2data.look.verify import verify
+from rt2data.plan.recipe import Recipe
+from rt2data.seal.manifest import read_manifest
 
 
 def test_restart_builds_a_damaged_mixture_again(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

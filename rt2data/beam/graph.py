@@ -19,11 +19,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 from rt2data.beam.local import find_run
 from rt2data.beam.pool import Work
 from rt2data.build import Preparation, Site, begin_mix, finish
-from rt2data.gather import GatherOrder, RowsSummary, gather_orders, gather_rows, seal_store
-from rt2data.job import read_job
-from rt2data.mix import ShardInfo, ShardOrder, write_shard
-from rt2data.prepare import UnitOrder, UnitSummary, prepare_unit, staging_folder
-from rt2data.recipe import Recipe
+from rt2data.plan.job import read_job
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.merge_rows import GatherOrder, RowsSummary, gather_orders, gather_rows, seal_store
+from rt2data.prepare.unit import UnitOrder, UnitSummary, prepare_unit, staging_folder
+from rt2data.write.shard import ShardInfo, ShardOrder, write_shard
 
 AT_ONCE = 64
 """Work orders handed to the pool before the first result is waited for."""

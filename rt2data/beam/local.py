@@ -15,8 +15,8 @@ from typing import Any
 from uuid import uuid4
 
 from rt2data.beam.pool import Inline, Pool, Work, settle
-from rt2data.job import Job
-from rt2data.mix import ShardOrder
+from rt2data.plan.job import Job
+from rt2data.write.shard import ShardOrder
 
 _RUNS: dict[str, LocalRun] = {}
 

@@ -31,7 +31,7 @@ PoolKind = Literal["processes", "threads"]
 ATTEMPTS = 2
 LONGEST_S = 60.0
 """How long threads may take to end after a failure."""
-PRELOAD = ["rt2data.work"]
+PRELOAD = ["rt2data.beam.work"]
 
 
 class Pool(Protocol):

@@ -12,12 +12,13 @@ from typing import Any
 from rt2data.beam.local import LocalRun, local_run
 from rt2data.beam.pool import Inline, Pool
 from rt2data.build import Preparation, Site, begin_mix, preparations
-from rt2data.job import Job, decide
-from rt2data.manifest import Manifest, read_manifest
-from rt2data.mix import write_shard
-from rt2data.prepare import prepare_unit
-from rt2data.recipe import Recipe
-from rt2data.store import Store
+from rt2data.plan.decide import decide
+from rt2data.plan.job import Job
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.store import Store
+from rt2data.prepare.unit import prepare_unit
+from rt2data.seal.manifest import Manifest, read_manifest
+from rt2data.write.shard import write_shard
 
 Listener = Callable[[Any], None]
 

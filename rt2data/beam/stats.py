@@ -1,4 +1,4 @@
-"""Statistics as a graph: the work orders and the additions of `rt2data.stats.run`, in the same order, so the same numbers.
+"""Statistics as a graph: the work orders and the additions of `rt2data.look.stats.run`, in the same order, so the same numbers.
 
 read shards (of a mixture) -> sum rows and episodes -> look again -> stats.json
 
@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.run import prepare_anywhere, run_anywhere
-from rt2data.publish import output_errors, require_writable, write_whole
-from rt2data.stats.find import Question, find_subject
-from rt2data.stats.orders import Order, carry_out
-from rt2data.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_laid, gather_second
-from rt2data.stats.subject import Subject
+from rt2data.io.publish import output_errors, require_writable, write_whole
+from rt2data.look.stats.find import Question, find_subject
+from rt2data.look.stats.orders import Order, carry_out
+from rt2data.look.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_laid, gather_second
+from rt2data.look.stats.subject import Subject
 from rt2data.tally.sums import Sum
 
 READ, SUM, LOOK = 0, 1, 2

@@ -14,12 +14,12 @@ from rt2data.cli.console import insist, say_json, size, talk
 from rt2data.cli.outlook import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
-from rt2data.foresight.space import require_store_space
+from rt2data.forecast.space import require_store_space
 from rt2data.formats.base import make_format
-from rt2data.manifest import Manifest
-from rt2data.once import how_to_read
-from rt2data.plan import Plan
-from rt2data.recipe import Recipe, read_recipe
+from rt2data.plan.plan import Plan
+from rt2data.plan.recipe import Recipe, read_recipe
+from rt2data.seal.blend import how_to_read
+from rt2data.seal.manifest import Manifest
 
 
 @dataclass(frozen=True)

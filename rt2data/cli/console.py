@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 from rt2data.cli.verbosity import verbosity
 from rt2data.errors import RtError
-from rt2data.text.clean import one_line
-from rt2data.warn import Warn, worst_first
+from rt2data.read.text import one_line
+from rt2data.records import Warn, worst_first
 
 
 def talk(message: str) -> None:

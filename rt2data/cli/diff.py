@@ -12,10 +12,10 @@ from rich.text import Text
 
 from rt2data.cli.console import number, say_json, size, talk
 from rt2data.cli.tables import table
-from rt2data.compare import Difference, compare
-from rt2data.compare.model import Change, Common, Keys, Moved, Shift
 from rt2data.errors import DataError
-from rt2data.text.clean import one_line
+from rt2data.look.diff import Difference, compare
+from rt2data.look.diff.model import Change, Common, Keys, Moved, Shift
+from rt2data.read.text import one_line
 
 SHOWN = 24
 """Changes of one kind that are printed; `--json` gives all."""

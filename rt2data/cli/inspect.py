@@ -9,10 +9,10 @@ from typing import Any
 
 from rt2data.cli.console import say_json, size, talk, tell
 from rt2data.cli.tables import table
-from rt2data.inspection import Sight, recognise
-from rt2data.publish import require_writable, write_whole
-from rt2data.text.clean import one_line
-from rt2data.warn import Warn
+from rt2data.io.publish import require_writable, write_whole
+from rt2data.look.inspect import Sight, recognise
+from rt2data.read.text import one_line
+from rt2data.records import Warn
 
 WIDE = 100
 """Characters that a list may take on one line."""
@@ -37,7 +37,7 @@ def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bo
 
 
 def _draw(seen: Sight, png: Path, tiles: int, force: bool) -> None:
-    from rt2data.report.contact_sheet import MARK, contact_sheet
+    from rt2data.look.report.contact_sheet import MARK, contact_sheet
 
     require_writable(png, seen.path, mark=MARK, force=force)
     found = seen.tiles(tiles)

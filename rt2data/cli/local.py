@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from rt2data.local import local_path
+from rt2data.io.location import local_path
 
 
 def local_paths_only(app: typer.Typer) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from rt2data.cli.console import number, size, talk, tell
 from rt2data.cli.tables import table
-from rt2data.foresight.canary import Canary, Forecast
-from rt2data.foresight.cost import CloudCost
-from rt2data.foresight.outlook import Outlook, exact
-from rt2data.foresight.sampling import Range
-from rt2data.foresight.sketch import SourceEstimate
-from rt2data.plan import Plan, SourcePlan
+from rt2data.forecast.canary import Canary, Forecast
+from rt2data.forecast.cost import CloudCost
+from rt2data.forecast.estimate import SourceEstimate
+from rt2data.forecast.outlook import Outlook, exact
+from rt2data.forecast.sampling import Range
+from rt2data.plan.plan import Plan, SourcePlan
 
 COLUMNS = (
     "source",

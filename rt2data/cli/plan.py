@@ -12,16 +12,16 @@ from rt2data.cli.build import Asked
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.outlook import show_outlook
 from rt2data.cli.progress import Progress, quiet_libraries
-from rt2data.disk import space_warnings
 from rt2data.errors import command
-from rt2data.foresight.canary import Clock, fly, parse_amount
-from rt2data.foresight.cost import cloud_cost
-from rt2data.foresight.labour import labour_of
-from rt2data.foresight.outlook import Outlook, exact, known_sources, outlook
-from rt2data.foresight.prices import read_prices
-from rt2data.foresight.space import needs_of
-from rt2data.recipe import Recipe
-from rt2data.warn import worst_first
+from rt2data.forecast.canary import Clock, fly, parse_amount
+from rt2data.forecast.cost import cloud_cost
+from rt2data.forecast.outlook import Outlook, exact, known_sources, outlook
+from rt2data.forecast.prices import read_prices
+from rt2data.forecast.space import needs_of
+from rt2data.forecast.workload import labour_of
+from rt2data.io.disk import space_warnings
+from rt2data.plan.recipe import Recipe
+from rt2data.records import worst_first
 
 
 @dataclass(frozen=True)

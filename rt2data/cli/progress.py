@@ -14,10 +14,10 @@ from rt2data.beam.local import Stopping
 from rt2data.build import Preparation, Waiting
 from rt2data.cli.console import insist, size, talk
 from rt2data.cli.verbosity import verbosity
-from rt2data.gather import RowsSummary
-from rt2data.mix import ShardInfo
-from rt2data.plan import Plan
-from rt2data.prepare import UnitSummary
+from rt2data.plan.plan import Plan
+from rt2data.prepare.merge_rows import RowsSummary
+from rt2data.prepare.unit import UnitSummary
+from rt2data.write.shard import ShardInfo
 
 EVERY_S = 10.0
 

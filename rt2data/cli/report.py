@@ -14,15 +14,15 @@ from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, size, talk
 from rt2data.cli.stats import Passing, prepared
 from rt2data.errors import UsageError
-from rt2data.publish import require_writable, write_whole
-from rt2data.report import markdown, page
-from rt2data.report.gather import mixture_report, stores_report
-from rt2data.report.page import Report
-from rt2data.report.views import counted
-from rt2data.stats.find import Question, find_subject
-from rt2data.stats.run import take_stats
-from rt2data.stats.subject import Subject
-from rt2data.store import Store
+from rt2data.io.publish import require_writable, write_whole
+from rt2data.look.report import markdown, page
+from rt2data.look.report.gather import mixture_report, stores_report
+from rt2data.look.report.page import Report
+from rt2data.look.report.views import counted
+from rt2data.look.stats.find import Question, find_subject
+from rt2data.look.stats.run import take_stats
+from rt2data.look.stats.subject import Subject
+from rt2data.prepare.store import Store
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rt2data.cli.progress import Progress
 from rt2data.cli.tables import table
 from rt2data.cli.verify import SHOWN
 from rt2data.errors import DataError, UsageError
+from rt2data.read.text import one_line
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.manifest import RldsManifest
 from rt2data.rlds.plan import RldsPlan
@@ -23,7 +24,6 @@ from rt2data.rlds.run import RldsSite
 from rt2data.rlds.run import write_rlds as write
 from rt2data.rlds.shard import RldsShard
 from rt2data.rlds.verify import verify_rlds as check
-from rt2data.text.clean import one_line
 
 
 class Writing(Progress):

@@ -7,7 +7,7 @@ import tomllib
 
 from rt2data.cli.console import say_json
 from rt2data.errors import UsageError
-from rt2data.resources import folder
+from rt2data.io.installation import folder
 
 
 def schema(name: str, as_json: bool = False) -> None:

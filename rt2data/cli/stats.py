@@ -14,12 +14,12 @@ from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.cli.stats_tables import show
-from rt2data.recipe import Recipe
-from rt2data.stats.find import Question, find_subject
-from rt2data.stats.model import Stats
-from rt2data.stats.run import Passed, take_stats
-from rt2data.stats.shapes import as_shape, one_split
-from rt2data.store import Store
+from rt2data.look.stats.find import Question, find_subject
+from rt2data.look.stats.model import Stats
+from rt2data.look.stats.run import Passed, take_stats
+from rt2data.look.stats.shapes import as_shape, one_split
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.store import Store
 
 
 @dataclass(frozen=True)

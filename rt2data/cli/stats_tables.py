@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from rt2data.cli.console import number, size, tell
 from rt2data.cli.tables import table
-from rt2data.stats.model import Actions, MixtureStats, SourceStats, Spread, Stats, Text
-from rt2data.text.clean import one_line
+from rt2data.look.stats.model import Actions, MixtureStats, SourceStats, Spread, Stats, Text
+from rt2data.read.text import one_line
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDE = 16

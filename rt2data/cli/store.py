@@ -10,10 +10,10 @@ from pathlib import Path
 from rt2data.cli.console import number, say_json, size, talk
 from rt2data.cli.tables import table
 from rt2data.errors import UsageError
-from rt2data.paths import default_store_root
-from rt2data.recipe import read_recipe
-from rt2data.shelf import Kept, find_store, is_store, kept_stores, read_rejects, remove_all, select
-from rt2data.text.clean import one_line
+from rt2data.plan.recipe import read_recipe
+from rt2data.prepare.catalog import Kept, find_store, is_store, kept_stores, read_rejects, remove_all, select
+from rt2data.read.text import one_line
+from rt2data.settings import default_store_root
 
 SHOWN = 50
 """Rejects printed; `--json` gives all."""

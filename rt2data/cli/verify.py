@@ -12,9 +12,9 @@ from rt2data.cli.console import insist, number, say_json, size, talk
 from rt2data.cli.progress import Progress
 from rt2data.cli.tables import table
 from rt2data.errors import DataError
-from rt2data.text.clean import one_line
-from rt2data.verify import Findings
-from rt2data.verify import verify as check
+from rt2data.look.verify import Findings
+from rt2data.look.verify import verify as check
+from rt2data.read.text import one_line
 
 SHOWN = 50
 """Faults printed; `--json` gives all."""

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from rt2data.cli.console import say_json, talk
 from rt2data.errors import OutputError, UsageError
-from rt2data.images import ImageFault
-from rt2data.inspection import recognise
-from rt2data.inspection.examples import Examples, Seen
-from rt2data.publish import write_whole
-from rt2data.text.clean import one_line
-from rt2data.viewing.cells import Depth, speaks_kitty
-from rt2data.viewing.words import as_plain, lines
+from rt2data.images.ready import ImageFault
+from rt2data.io.publish import write_whole
+from rt2data.look.inspect import recognise
+from rt2data.look.inspect.examples import Examples, Seen
+from rt2data.look.view.cells import Depth, speaks_kitty
+from rt2data.look.view.words import as_plain, lines
+from rt2data.read.text import one_line
 
 
 def view(path: Path, at: int, count: int | None, save: Path | None, port: int | None, as_json: bool, force: bool = False) -> None:
@@ -67,7 +67,7 @@ def _saved(seen: Seen, folder: Path | None, force: bool) -> dict[str, Any]:
     """
     if folder is None or seen.picture is None:
         return {}
-    from rt2data.viewing.pictures import encoded
+    from rt2data.look.view.pictures import encoded
 
     try:
         extension, content = encoded(seen.picture)
@@ -95,9 +95,9 @@ def _on_terminal() -> bool:
 
 def _page(examples: Examples, at: int) -> None:
     """Hand the terminal over until somebody leaves."""
-    from rt2data.viewing.pager import State
-    from rt2data.viewing.screen import Look
-    from rt2data.viewing.terminal import Terminal, Viewer
+    from rt2data.look.view.pager import State
+    from rt2data.look.view.screen import Look
+    from rt2data.look.view.terminal import Terminal, Viewer
 
     look = Look(depth(Console()), speaks_kitty(os.environ))
     try:
@@ -122,7 +122,7 @@ def depth(console: Console) -> Depth:
 
 def _serve(examples: Examples, title: str, port: int) -> None:
     """Until Ctrl-C."""
-    from rt2data.viewing.server import Server, Site
+    from rt2data.look.view.server import Server, Site
 
     server = Server(Site(examples, title), port)
     try:

@@ -12,7 +12,7 @@ from rt2data.demo.picture import Draw
 from rt2data.demo.rlds import NAME, VERSION, write_robot_log
 from rt2data.demo.vqa import ANNOTATIONS, IMAGES, QUESTIONS, write_vqa
 from rt2data.errors import UsageError
-from rt2data.publish import output_errors
+from rt2data.io.publish import output_errors
 
 RECIPE, MARK = "mixture.yaml", "demo.json"
 ROBOT, WEB = f"robot/{NAME}/{VERSION}", "web/tabletop_vqa"

@@ -11,17 +11,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from rt2data.digest import Digest, digest_file
 from rt2data.errors import DataError, OutputError, UsageError
-from rt2data.formats.base import Format, Member, Reading, ShardWriter
+from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, SideWriter
 from rt2data.formats.flat import filled
 from rt2data.formats.tfds import decode_columns, decode_payload, encode_head
-
-if TYPE_CHECKING:
-    from rt2data.manifest import Manifest
-    from rt2data.sidecars import Sidecars
+from rt2data.io.digest import Digest, digest_file
 
 OPTIONS = "group_size:1,uncompressed"
 AT_ONCE = 64
@@ -98,10 +94,10 @@ class ArrayRecord(Format):
         """The Example and a chunk's headers."""
         return image_bytes + record_bytes + 100
 
-    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+    def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """None: the files are found by name."""
 
-    def reading(self, out: Path, manifest: Manifest) -> Reading:
+    def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the grain package, in any order."""
         names = f"sorted(glob.glob({str(out / f'*.{self.extension}')!r}))"
         call = f"map(decode, grain.sources.ArrayRecordDataSource({names}))"

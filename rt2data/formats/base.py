@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
-from rt2data.digest import Digest
 from rt2data.errors import DataError
-
-if TYPE_CHECKING:
-    from rt2data.manifest import Manifest
-    from rt2data.sidecars import Sidecars
+from rt2data.io.digest import Digest
 
 FORMATS: dict[str, str] = {
     "webdataset": "rt2data.formats.webdataset:WebDataset",
@@ -42,6 +38,28 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """One finished shard of an output."""
+
+    name: str  # path from the dataset's folder
+    index: int  # its number in the dataset
+    examples: int
+    bytes: int
+    xxh3_128: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What the readers of a format need to know of an output, or of one part of it."""
+
+    split: str
+    fingerprint: str
+    action_dim: int
+    sources: tuple[str, ...]
+    shards: tuple[ShardEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """How an output is read in Python, told to its users."""
 
@@ -59,8 +77,21 @@ class Blended:
     """One of several datasets of a format that are read as one."""
 
     out: Path
-    manifest: Manifest
+    dataset: Dataset
     weight: int  # against the others
+
+
+class SideWriter(Protocol):
+    """Writes files beside the shards of an output, each whole or absent. A name may have folders in it, parted by `/`."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """A file whose content is at hand. Raises OutputError."""
+
+    def produce(self, name: str, produce: Callable[[Path], None]) -> None:
+        """A file that a library writes under a name it is given. Raises OutputError."""
+
+    def notes(self, index: int) -> bytes:
+        """What the writer of a shard noted."""
 
 
 class ShardWriter(ABC):
@@ -103,11 +134,11 @@ class Format(ABC):
         return f"shard-{index:06d}.{self.extension}"
 
     @abstractmethod
-    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+    def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """Write what readers of this format need beside the shards. Called before the manifest is written."""
 
     @abstractmethod
-    def reading(self, out: Path, manifest: Manifest) -> Reading:
+    def reading(self, out: Path, dataset: Dataset) -> Reading:
         """How to read the output in Python."""
 
 

@@ -12,7 +12,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 
-from rt2data.digest import Digest, Digester
+from rt2data.io.digest import Digest, Digester
 
 CHUNK = 8 << 20
 BLOCK = 4096

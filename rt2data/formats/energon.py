@@ -16,17 +16,14 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from rt2data.errors import OutputError
+from rt2data.formats.base import Dataset, SideWriter
 from rt2data.order import I64
-
-if TYPE_CHECKING:
-    from rt2data.manifest import Manifest
-    from rt2data.sidecars import Sidecars
 
 BLOCK = 512
 META, METADATASET = ".nv-meta", "metadataset.yaml"
@@ -43,15 +40,15 @@ class Sample(NamedTuple):
     record_bytes: int
 
 
-def write_energon(beside: Sidecars, manifest: Manifest) -> None:
+def write_energon(beside: SideWriter, dataset: Dataset) -> None:
     """All of it. Raises OutputError."""
-    names = [shard.name for shard in manifest.shards]
-    for shard in manifest.shards:
+    names = [shard.name for shard in dataset.shards]
+    for shard in dataset.shards:
         beside.write(f"{shard.name}.idx", starts(read_notes(beside.notes(shard.index))).astype("<u8").tobytes())
-    beside.write(f"{META}/.info.json", _info({shard.name: shard.examples for shard in manifest.shards}))
-    beside.write(f"{META}/split.yaml", _split(manifest.plan.split, names))
+    beside.write(f"{META}/.info.json", _info({shard.name: shard.examples for shard in dataset.shards}))
+    beside.write(f"{META}/split.yaml", _split(dataset.split, names))
     beside.write(f"{META}/dataset.yaml", _DATASET)
-    beside.write(f"{META}/index.uuid", str(uuid.uuid5(_NAMESPACE, manifest.plan.fingerprint)).encode())
+    beside.write(f"{META}/index.uuid", str(uuid.uuid5(_NAMESPACE, dataset.fingerprint)).encode())
     beside.produce(f"{META}/index.sqlite", lambda path: _write_index(path, beside, len(names)))
 
 
@@ -124,7 +121,7 @@ CREATE INDEX idx_sample_parts_full ON sample_parts (
 """
 
 
-def _write_index(path: Path, beside: Sidecars, shards: int) -> None:
+def _write_index(path: Path, beside: SideWriter, shards: int) -> None:
     try:
         with closing(sqlite3.connect(path)) as database:
             database.executescript(_TABLES)

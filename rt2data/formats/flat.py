@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from rt2data.formats.record import ExampleRecord, decode_record
+from rt2data.render.record import ExampleRecord, decode_record
 
 Type = Literal["string", "int64", "int32", "uint8", "float32", "bool"]
 

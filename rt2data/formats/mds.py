@@ -18,21 +18,17 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
-from rt2data.digest import Digest
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.base import Blended, BlendFormat, Member, Reading, ShardWriter, one_a_line
+from rt2data.formats.base import Blended, BlendFormat, Dataset, Member, Reading, ShardWriter, SideWriter, one_a_line
 from rt2data.formats.chunks import CHUNK, ChunkWriter, aligned
 from rt2data.formats.flat import COLUMNS, Column, filled, unfilled
+from rt2data.io.digest import Digest
 from rt2data.order import I64
-
-if TYPE_CHECKING:
-    from rt2data.manifest import Manifest
-    from rt2data.sidecars import Sidecars
 
 IMAGE, IMAGE_FORMAT = "image", "image_format"
 HASH = "xxh3_128"
@@ -236,15 +232,15 @@ class Mds(BlendFormat):
         """As MDS names its shards."""
         return f"shard.{index:0{max(5, len(str(total)))}}.{self.extension}"
 
-    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+    def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """The index that StreamingDataset opens, with the hashes that its `validate_hash` can check."""
-        fields, shards = make_fields(manifest.plan.action_dim), []
-        for shard in manifest.shards:
+        fields, shards = make_fields(dataset.action_dim), []
+        for shard in dataset.shards:
             raw = {"basename": shard.name, "bytes": shard.bytes, "hashes": {HASH: shard.xxh3_128}}
             shards.append(fields.described | {"raw_data": raw, "samples": shard.examples, "zip_data": None})
         beside.write("index.json", msgspec.json.encode({"version": 2, "shards": shards}, order="deterministic"))
 
-    def reading(self, out: Path, manifest: Manifest) -> Reading:
+    def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the streaming package, in the order of the shards."""
         return Reading("import streaming", f"streaming.StreamingDataset(local={str(out)!r}, batch_size=1)", _USE)
 

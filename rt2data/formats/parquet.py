@@ -12,21 +12,17 @@ from collections.abc import Iterator
 from functools import cache
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.digest import Digest
 from rt2data.errors import DataError
-from rt2data.formats.base import Format, Member, Reading, ShardWriter
+from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, SideWriter
 from rt2data.formats.chunks import ChunkWriter, aligned
 from rt2data.formats.flat import COLUMNS, Column, flatten, unflatten
-
-if TYPE_CHECKING:
-    from rt2data.manifest import Manifest
-    from rt2data.sidecars import Sidecars
+from rt2data.io.digest import Digest
 
 GROUP_BYTES, GROUP_ROWS = 16 << 20, 1000
 """Row groups end before they hold more picture bytes, or more rows."""
@@ -155,12 +151,12 @@ class Parquet(Format):
         digits = max(5, len(str(total)))
         return f"{split.replace('-', '_')}-{index:0{digits}}-of-{total:0{digits}}.{self.extension}"
 
-    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+    def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """None: the files say all."""
 
-    def reading(self, out: Path, manifest: Manifest) -> Reading:
+    def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the datasets package."""
-        split = manifest.plan.split.replace("-", "_")
+        split = dataset.split.replace("-", "_")
         call = f"datasets.load_dataset('parquet', data_files={str(out / f'{split}-*.parquet')!r}, split='train')"
         return Reading("import datasets", call, _USE)
 

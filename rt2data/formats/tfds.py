@@ -12,24 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
-from rt2data.digest import Digest
 from rt2data.errors import DataError
-from rt2data.formats.base import Format, Member, Reading, ShardWriter
+from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, SideWriter
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.flat import COLUMNS, Column, filled, no_null, unfilled
-from rt2data.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
-from rt2data.tfrecord.example import Feature, decode_example
-from rt2data.tfrecord.features import Leaf, encode_features
-from rt2data.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
-from rt2data.tfrecord.wire import BLOCK, encode_varint
-
-if TYPE_CHECKING:
-    from rt2data.manifest import Manifest
-    from rt2data.sidecars import Sidecars
+from rt2data.io.digest import Digest
+from rt2data.io.tfrecord.example import Feature, decode_example
+from rt2data.io.tfrecord.features import Leaf, encode_features
+from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
+from rt2data.io.tfrecord.wire import BLOCK, encode_varint
+from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
 
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"
@@ -161,17 +157,17 @@ class Tfds(Format):
         """As TFDS names its shards."""
         return shard_name(TEMPLATE, NAME, split_name(split), index, total)
 
-    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+    def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """The two JSON files of a version directory."""
-        shards = [Shard(str(beside.folder / shard.name), shard.examples) for shard in manifest.shards]
-        mixed = ", ".join(source.name for source in manifest.plan.sources)
-        about = f"A co-training mixture of {mixed}. {no_null(manifest.plan.action_dim)}"
-        beside.write(INFO, _json(encode_info(NAME, VERSION, {split_name(manifest.plan.split): shards}, about)))
-        beside.write(FEATURES, _json(encode_features(leaves(manifest.plan.action_dim))))
+        shards = [Shard(shard.name, shard.examples, shard.bytes) for shard in dataset.shards]
+        mixed = ", ".join(dataset.sources)
+        about = f"A co-training mixture of {mixed}. {no_null(dataset.action_dim)}"
+        beside.write(INFO, _json(encode_info(NAME, VERSION, {split_name(dataset.split): shards}, about)))
+        beside.write(FEATURES, _json(encode_features(leaves(dataset.action_dim))))
 
-    def reading(self, out: Path, manifest: Manifest) -> Reading:
+    def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the tensorflow-datasets package."""
-        call = f"tfds.builder_from_directory({str(out)!r}).as_dataset(split={split_name(manifest.plan.split)!r})"
+        call = f"tfds.builder_from_directory({str(out)!r}).as_dataset(split={split_name(dataset.split)!r})"
         return Reading("import tensorflow_datasets as tfds", call, _USE)
 
     def read(self, path: Path) -> Iterator[Member]:

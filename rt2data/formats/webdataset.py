@@ -7,17 +7,13 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from rt2data.digest import Digest
 from rt2data.errors import DataError
-from rt2data.formats.base import Blended, BlendFormat, Member, Reading, ShardWriter, one_a_line
+from rt2data.formats.base import Blended, BlendFormat, Dataset, Member, Reading, ShardWriter, SideWriter, one_a_line
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
-
-if TYPE_CHECKING:
-    from rt2data.manifest import Manifest
-    from rt2data.sidecars import Sidecars
+from rt2data.io.digest import Digest
 
 HEADER = tarfile.BLOCKSIZE
 NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 135), slice(148, 156)
@@ -96,25 +92,25 @@ class WebDataset(BlendFormat):
         """Two headers and two padded bodies."""
         return 2 * HEADER + padded(image_bytes) + padded(record_bytes)
 
-    def sidecars(self, beside: Sidecars, manifest: Manifest) -> None:
+    def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """What Energon wants."""
-        write_energon(beside, manifest)
+        write_energon(beside, dataset)
 
-    def reading(self, out: Path, manifest: Manifest) -> Reading:
+    def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the webdataset package."""
-        last = len(manifest.shards) - 1
+        last = len(dataset.shards) - 1
         names = out / f"shard-{{000000..{last:06d}}}.tar" if last else out / self.shard_name(0, 1, "")
         return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _USE)
 
     def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
         """With webdataset's RandomMix, by Python's own random numbers."""
-        each = one_a_line(f"{self.reading(part.out, part.manifest).call}.repeat()" for part in parts)
+        each = one_a_line(f"{self.reading(part.out, part.dataset).call}.repeat()" for part in parts)
         mix = f"webdataset.RandomMix([{each}], {[part.weight for part in parts]})"
         return Reading("import itertools, json, webdataset", f"itertools.islice({mix}, {examples})", _USE)
 
     def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
         """Energon's metadataset."""
-        split = parts[0].manifest.plan.split
+        split = parts[0].dataset.split
         return {METADATASET: metadataset(split, [(part.weight, str(part.out)) for part in parts])}
 
     def read(self, path: Path) -> Iterator[Member]:

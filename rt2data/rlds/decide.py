@@ -10,19 +10,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rt2data.actions.space import ActionSpace, load_space
 from rt2data.errors import DataError, UsageError, command
-from rt2data.job import Job, decide
-from rt2data.names import tfds_name
-from rt2data.plan import needed_sources, require_few_rejects
-from rt2data.recipe import Recipe, canonical
+from rt2data.plan.decide import decide
+from rt2data.plan.job import Job
+from rt2data.plan.plan import needed_sources, require_few_rejects
+from rt2data.plan.recipe import Recipe, canonical
+from rt2data.plan.source_notes import ends
+from rt2data.prepare.store import Store, StoreInfo
+from rt2data.read.action_space import ActionSpace, load_space
+from rt2data.read.source import RobotSource
+from rt2data.read.tfds_directory import tfds_name
 from rt2data.rlds.encodings import unregistered
 from rt2data.rlds.index import GapRule, Look, SplitIndex, index_split
+from rt2data.rlds.loader_layouts import Skin, doubts, find_skin, grip, name_datasets, name_pictures, require_fit
 from rt2data.rlds.plan import DatasetPlan, Grip, Picture, RldsJob, RldsPlan, SplitPlan, fingerprinted
-from rt2data.rlds.skins import Skin, doubts, find_skin, grip, name_datasets, name_pictures, require_fit
-from rt2data.source_notes import ends
-from rt2data.sources.base import RobotSource
-from rt2data.store import Store, StoreInfo
 
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rt2data.actions.space import ActionSpace
+from rt2data.read.action_space import ActionSpace
 
 
 class Encoding(NamedTuple):

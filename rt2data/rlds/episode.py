@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rt2data.errors import InternalError
+from rt2data.io.tfrecord.example import Values
+from rt2data.io.tfrecord.features import STEPS
+from rt2data.io.tfrecord.room import Room
 from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
 from rt2data.rlds.plan import DatasetPlan, Grip
-from rt2data.text.answers import AnswerRule, choose_answer
-from rt2data.tfrecord.example import Values
-from rt2data.tfrecord.features import STEPS
-from rt2data.tfrecord.room import Room
+from rt2data.standardize.answers import AnswerRule, choose_answer
 
 I32 = NDArray[np.int32]
 

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rt2data.order import I64, U64, key64
+from rt2data.prepare.store import Store, rows_file
+from rt2data.read.source import RobotSource, Source
 from rt2data.rlds.plan import ShardPlan
-from rt2data.sources.base import RobotSource, Source
-from rt2data.store import Store, rows_file
 
 STEP_BYTES = 160
 """About what a step takes besides its pictures."""

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.actions.space import ActionSpace
 from rt2data.order import I64
+from rt2data.read.action_space import ActionSpace
 from rt2data.records import F32
 from rt2data.rlds.encodings import OPENVLA, find_encoding, kept_dims
 from rt2data.rlds.episode import turn
-from rt2data.rlds.skins import turned
+from rt2data.rlds.loader_layouts import turned
 
 _ARM = 6
 """Numbers before the gripper."""

@@ -11,12 +11,15 @@ import msgspec
 import numpy as np
 import xxhash
 
-from rt2data import __version__
-from rt2data.actions.statistics import openvla_statistics, summarize
 from rt2data.errors import DataError
+from rt2data.io.installation import VERSION
+from rt2data.io.publish import write_whole
+from rt2data.io.tfrecord.features import encode_features
 from rt2data.order import I64
-from rt2data.publish import write_whole
-from rt2data.recipe.model import from_canonical
+from rt2data.plan.recipe.model import from_canonical
+from rt2data.prepare.statistics import openvla_statistics, summarize
+from rt2data.prepare.store import Lost, Store, vectors
+from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE
 from rt2data.records import F32
 from rt2data.rlds.decide import space_of
 from rt2data.rlds.episode import turn, widen
@@ -25,9 +28,6 @@ from rt2data.rlds.loaded import as_loaded
 from rt2data.rlds.plan import JOB, DatasetPlan, RldsJob, RldsPlan
 from rt2data.rlds.registration import FILE, registration
 from rt2data.rlds.shard import RldsShard
-from rt2data.store import Lost, Store, vectors
-from rt2data.tfrecord.directory import FEATURES, INFO, TEMPLATE
-from rt2data.tfrecord.features import encode_features
 
 MANIFEST, STATISTICS = "manifest.json", "dataset_statistics.json"
 WORKING = ("parts", "done", JOB)
@@ -76,7 +76,7 @@ def seal_rlds(folder: Path, job: RldsJob, shards: Sequence[RldsShard]) -> RldsMa
         version=1,
         kind="rlds",
         tool="rt2data",
-        tool_version=__version__,
+        tool_version=VERSION,
         episodes=sum(s.episodes for s in ordered),
         steps=sum(s.steps for s in ordered),
         bytes=sum(s.bytes for s in ordered),
@@ -111,7 +111,7 @@ def _metadata(dataset: DatasetPlan, job: RldsJob, shards: Sequence[RldsShard]) -
 
 def _info(dataset: DatasetPlan, shards: Sequence[RldsShard]) -> dict[str, Any]:
     """dataset_info.json, as TFDS reads it."""
-    told = [f"Source {dataset.source}, written by rt2data {__version__}.", *dataset.changes, *dataset.warnings]
+    told = [f"Source {dataset.source}, written by rt2data {VERSION}.", *dataset.changes, *dataset.warnings]
     splits = []
     for split in dataset.splits:
         here = [s for s in shards if s.split == split.name]

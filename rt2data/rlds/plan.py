@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import xxhash
 
-from rt2data import __version__
 from rt2data.errors import SourceChangedError
-from rt2data.job import Job
-from rt2data.publish import write_whole
+from rt2data.io.installation import VERSION
+from rt2data.io.publish import write_whole
+from rt2data.io.tfrecord.features import STEPS, Leaf
+from rt2data.plan.job import Job
+from rt2data.read.tfds_directory import TEMPLATE, shard_name
 from rt2data.records import Kind
-from rt2data.tfrecord.directory import TEMPLATE, shard_name
-from rt2data.tfrecord.features import STEPS, Leaf
 
 RLDS_VERSION = 2
 """Raise when the same recipe and rows would give other bytes."""
@@ -133,7 +133,7 @@ class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that is to be written."""
 
     version: int = RLDS_VERSION
-    tool_version: str = __version__
+    tool_version: str = VERSION
     fingerprint: str = ""
     tokens: str | None  # fingerprint of the mixture's plan, whose template, tokenizer and codecs make the tokens
     datasets: tuple[DatasetPlan, ...]

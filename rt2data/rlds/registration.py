@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rt2data.actions.space import ActionSpace
+from rt2data.read.action_space import ActionSpace
 from rt2data.rlds.encodings import OCTO, OPENVLA, Known, find_encoding, kept_dims
+from rt2data.rlds.loader_layouts import turned, wrists
 from rt2data.rlds.plan import DatasetPlan
-from rt2data.rlds.skins import turned, wrists
 
 FILE = "register_rlds.py"
 

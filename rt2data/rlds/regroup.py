@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.errors import InternalError
+from rt2data.io.publish import produce_whole
 from rt2data.order import I64
-from rt2data.publish import produce_whole
+from rt2data.prepare.store import Store, rows_file
 from rt2data.rlds.index import SplitIndex
 from rt2data.rlds.plan import ShardPlan
-from rt2data.store import Store, rows_file
 
 COLUMNS = ["key", "group", "step", "steps", "text", "answers", "pick", "action", "state", "terminate", "images"]
 """What an episode needs of its rows."""

@@ -14,16 +14,17 @@ import msgspec
 
 from rt2data.build import Preparation, preparations
 from rt2data.errors import DataError, SourceChangedError, UsageError
-from rt2data.gather import gather_orders, gather_rows, seal_store
-from rt2data.prepare import prepare_unit
-from rt2data.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
-from rt2data.recipe import Recipe
+from rt2data.io.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
+from rt2data.io.stamps import require_unchanged
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
+from rt2data.prepare.store import Store
+from rt2data.prepare.unit import prepare_unit
 from rt2data.rlds.decide import Index, Wishes, decide_rlds
 from rt2data.rlds.manifest import RldsManifest, read_rlds_manifest, seal_rlds
 from rt2data.rlds.plan import RldsJob, read_job, write_job
 from rt2data.rlds.regroup import regroup, split_orders
 from rt2data.rlds.shard import RldsOrder, RldsShard, write_rlds_shard
-from rt2data.store import Store, require_unchanged
 
 Listener = Callable[[Any], None]
 

@@ -13,15 +13,15 @@ import numpy as np
 import xxhash
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io.tfrecord.example import Feature, decode_example
+from rt2data.io.tfrecord.features import STEPS, Leaf
+from rt2data.io.tfrecord.framing import Fault as Broken
+from rt2data.io.tfrecord.reading import read_records
+from rt2data.io.tfrecord.wire import MalformedError
+from rt2data.look.verify.findings import Fault
 from rt2data.rlds.manifest import MANIFEST, RldsManifest, pretty, read_rlds_manifest
 from rt2data.rlds.plan import RLDS_VERSION, DatasetPlan, fingerprinted
 from rt2data.rlds.shard import RldsShard
-from rt2data.tfrecord.example import Feature, decode_example
-from rt2data.tfrecord.features import STEPS, Leaf
-from rt2data.tfrecord.framing import Fault as Broken
-from rt2data.tfrecord.reading import read_records
-from rt2data.tfrecord.wire import MalformedError
-from rt2data.verify.findings import Fault
 
 CACHED = re.compile(r"dataset_statistics_[0-9a-f]{64}\.json")
 """What OpenVLA's and Octo's loaders leave beside the shards they have read."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rt2data.order import key64
+from rt2data.read.source import HELD_OUT, RobotSource, Source, WebSource
 from rt2data.records import Example, Fact, Reject, Row, SourceRecord, Step
-from rt2data.sources.base import HELD_OUT, RobotSource, Source, WebSource
+from rt2data.standardize.answers import distinct_answers
 from rt2data.standardize.episode import EpisodeStandard
-from rt2data.text.answers import distinct_answers
 
 
 def standardize(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:

@@ -7,8 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
 
-from rt2data.ends import End
-from rt2data.records import Step
+from rt2data.records import End, Step
 
 
 def cut_at_first(record: list[Step]) -> list[list[Step]]:

@@ -9,15 +9,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from rt2data.actions.space import ActionSpace, load_space, to_polarity
-from rt2data.ends import DROPPED, NO_MARKS, OPPOSITES, REQUIRED, End, fact_name
 from rt2data.errors import DataError
-from rt2data.records import F32, Fact, Reject, Row, Step
-from rt2data.sources.base import RobotSource
+from rt2data.read.action_space import ActionSpace, load_space, to_polarity
+from rt2data.read.source import RobotSource
+from rt2data.read.text import clean_text
+from rt2data.records import F32, NO_MARKS, End, Fact, Reject, Row, Step
+from rt2data.standardize.end_marks import DROPPED, OPPOSITES, REQUIRED, fact_name
 from rt2data.standardize.ends import cut_at_first, marks_of
 from rt2data.standardize.reasons import FIRST_STEP, LAST_STEP, NAN_ACTION, NOOP, Reason, rejects, where
 from rt2data.standardize.words import WordRules, count_placeholders
-from rt2data.text.clean import clean_text
 
 Found = Row | Fact | Reject
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from rt2data.read.source import RobotSource
+from rt2data.read.text import clean_text, is_blank
 from rt2data.records import Fact, Step
-from rt2data.sources.base import RobotSource
 from rt2data.standardize.reasons import BLANK, BLANK_FAULT, INSTRUCTION_FILTER, TOO_LONG_TEXT, Reason
-from rt2data.text.clean import clean_text, is_blank
 
 _NOTHING = re.compile(r"none|nan|nil|null|n/?a|todo|tbd|fixme|undefined|unknown|placeholder", re.IGNORECASE)
 _BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rt2data.build import Site, build_plainly
-from rt2data.recipe import read_recipe
-from rt2data.resources import pipelines
-from rt2data.verify import verify
+from rt2data.io.installation import pipelines
+from rt2data.look.verify import verify
+from rt2data.plan.recipe import read_recipe
 from tests.beam.cloud import Cloud
 from tests.bench.generate import STEPS, write_corpus, write_log
 from tests.conftest import sha256_of

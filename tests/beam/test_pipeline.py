@@ -13,9 +13,9 @@ import pytest
 
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe
-from rt2data.resources import pipelines
+from rt2data.io.installation import pipelines
+from rt2data.plan.recipe import Recipe
+from rt2data.seal.manifest import read_manifest
 from tests.conftest import sha256_of
 
 Recipes = Callable[..., Recipe]

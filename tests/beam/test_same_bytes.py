@@ -11,11 +11,11 @@ from rt2data.beam.pool import make_pool
 from rt2data.beam.run import build_locally, plan_locally
 from rt2data.build import Site, build_plainly
 from rt2data.errors import InternalError, LockedError, RtError, UsageError
-from rt2data.manifest import read_manifest
-from rt2data.mix import ShardInfo
-from rt2data.prepare import UnitSummary
-from rt2data.publish import exclusively
-from rt2data.recipe import Recipe
+from rt2data.io.publish import exclusively
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.unit import UnitSummary
+from rt2data.seal.manifest import read_manifest
+from rt2data.write.shard import ShardInfo
 from tests.conftest import sha256_of
 
 Recipes = Callable[..., Recipe]

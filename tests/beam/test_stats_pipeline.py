@@ -1,4 +1,4 @@
-"""The deployed pipeline of statistics: the same graph with Beam's own options; that it equals plain Python is in tests/stats."""
+"""The deployed pipeline of statistics: the same graph with Beam's own options."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rt2data.resources import pipelines
+from rt2data.io.installation import pipelines
 from tests.beam.test_pipeline import load_main
-from tests.stats.test_run import some_store
+from tests.look.stats.test_run import some_store
 
 MAIN = pipelines() / "mixture_stats.py"
 

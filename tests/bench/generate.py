@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rt2data.tfrecord.example import encode_example
-from rt2data.tfrecord.framing import frame
+from rt2data.io.tfrecord.example import encode_example
+from rt2data.io.tfrecord.framing import frame
 
 STEPS = 40
 """Steps of an episode."""

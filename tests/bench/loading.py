@@ -43,7 +43,7 @@ def torch(out: str) -> Iterable[Any]:
     from torch.utils.data import DataLoader
 
     import rt2data
-    from rt2data.reading.torch import TorchMixture
+    from rt2data.loading.torch import TorchMixture
 
     mixture = rt2data.load(out, epochs=None, resize=(SIDE, SIDE))
     return DataLoader(TorchMixture(mixture, BATCH), batch_size=None, num_workers=1)
@@ -53,8 +53,8 @@ def webdataset(out: str) -> Iterable[Any]:
     """The same shards through webdataset, the same decode, a list for a batch."""
     import webdataset as wds
 
-    from rt2data.reading.decode import _pixels
-    from rt2data.reading.shards import Stored
+    from rt2data.loading.decode import _pixels
+    from rt2data.loading.shards import Stored
 
     def ready(example: dict[str, Any]) -> tuple[Any, Any]:
         stored = Stored("", "jpg", memoryview(example["jpg"]), memoryview(b""))

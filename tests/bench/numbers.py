@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt2data.stats.numbers import NumberSums, ValueSums, numbers, sum_numbers, sum_values
+from rt2data.look.stats.numbers import NumberSums, ValueSums, numbers, sum_numbers, sum_values
 from rt2data.tally.sums import add_up
 from tests.bench.rowfiles import tables
 

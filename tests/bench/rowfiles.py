@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.gather import ROWS_PER_FILE
-from rt2data.store import ROWS
-from tests.stats.stores import lay
+from rt2data.prepare.merge_rows import ROWS_PER_FILE
+from rt2data.prepare.store import ROWS
+from tests.look.stats.stores import lay
 
 STEPS = 100
 """Steps of an episode."""

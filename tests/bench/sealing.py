@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.gather import RowsSummary, seal_store
-from rt2data.prepare import UnitSummary, blob_name, staging_folder
-from rt2data.store import REJECTS, Stamp, write_stamps
+from rt2data.io.stamps import Stamp
+from rt2data.prepare.merge_rows import RowsSummary, seal_store
+from rt2data.prepare.store import REJECTS, write_stamps
+from rt2data.prepare.unit import UnitSummary, blob_name, staging_folder
 from tests.contract.toy import ToyRobot
 
 

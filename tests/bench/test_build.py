@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rt2data.manifest import read_manifest
+from rt2data.seal.manifest import read_manifest
 from tests.bench.generate import write_corpus, write_log
 from tests.bench.measure import Run, copy_and_sync, middle, run
 

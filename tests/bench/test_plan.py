@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rt2data.manifest import read_manifest
+from rt2data.seal.manifest import read_manifest
 from tests.bench.generate import write_corpus
 from tests.bench.measure import middle
 from tests.bench.test_build import GIGABYTES, ROUNDS, bench_folder, build, log_of, recipe

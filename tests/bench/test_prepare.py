@@ -13,8 +13,8 @@ from shutil import rmtree
 import numpy as np
 import pytest
 
-from rt2data.prepare import staging_folder
-from rt2data.tfrecord.framing import frame
+from rt2data.io.tfrecord.framing import frame
+from rt2data.prepare.unit import staging_folder
 from tests.bench.generate import describe, episode, pictures
 from tests.bench.measure import Run, middle, run
 from tests.bench.rowfiles import write_store
@@ -50,8 +50,8 @@ PREPARE = """
 import sys
 from pathlib import Path
 from rt2data.build import Preparation, prepare_plainly
-from rt2data.prepare import begin, store_folder
-from rt2data.sources.rlds import RLDS
+from rt2data.prepare.unit import begin, store_folder
+from rt2data.read.rlds.source import RLDS
 
 source = RLDS(path=sys.argv[1], action_space="widowx_bridge")
 folder = store_folder(Path(sys.argv[2]), "log", source)

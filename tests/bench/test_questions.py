@@ -13,13 +13,13 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from rt2data.jsonstream import Fault
-from rt2data.prepare import Laying, UnitOrder, begin, prepare_unit
+from rt2data.io.json_stream import Fault
+from rt2data.prepare.store import rows_table
+from rt2data.prepare.unit import Laying, UnitOrder, begin, prepare_unit
+from rt2data.read.vqav2.index import annotations_of, questions_of
+from rt2data.read.vqav2.rows import read_answers, read_question
+from rt2data.read.vqav2.source import VQAv2
 from rt2data.records import Example, Image, Place, Unit
-from rt2data.sources.vqa_index import annotations_of, questions_of
-from rt2data.sources.vqa_rows import read_answers, read_question
-from rt2data.sources.vqav2 import VQAv2
-from rt2data.store import rows_table
 from tests.bench.measure import middle
 from tests.bench.test_build import ROUNDS, bench_folder
 from tests.contract.toy import jpeg

@@ -19,7 +19,7 @@ import typer
 
 from rt2data import __version__
 from rt2data.cli.app import app
-from rt2data.resources import schemas
+from rt2data.io.installation import schemas
 from tests.bench.generate import STEPS
 from tests.cli.places import lay_out
 from tests.faults.command import Ended, Warm, environment

@@ -8,7 +8,7 @@ import pytest
 
 from rt2data.cli.init import init, starter
 from rt2data.errors import OutputError, UsageError
-from rt2data.recipe import read_recipe
+from rt2data.plan.recipe import read_recipe
 
 
 def test_it_writes_the_starter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

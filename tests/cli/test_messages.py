@@ -13,9 +13,6 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from rt2data.actions.codecs import make_codec
-from rt2data.actions.legend import terminate_legend
-from rt2data.actions.space import load_space
 from rt2data.cli import progress as progress_module
 from rt2data.cli.app import app
 from rt2data.cli.console import tell
@@ -24,15 +21,18 @@ from rt2data.cli.progress import Progress
 from rt2data.cli.store import Place
 from rt2data.cli.verify import Checking
 from rt2data.errors import UsageError, command
-from rt2data.paths import default_store_root, home
-from rt2data.plan import MANY_EPOCHS, WARN_EPOCHS, draw_warnings
-from rt2data.report.cost import BATCHES, Cost
-from rt2data.stats.model import Share
-from rt2data.stats.warnings import _mixture
-from rt2data.warn import Warn
-from tests.actions.robots import BRIDGE
+from rt2data.look.report.cost import BATCHES, Cost
+from rt2data.look.stats.model import Share
+from rt2data.look.stats.warnings import _mixture
+from rt2data.plan.plan import MANY_EPOCHS, WARN_EPOCHS, draw_warnings
+from rt2data.read.action_space import load_space
+from rt2data.records import Warn
+from rt2data.render.codecs.legend import terminate_legend
+from rt2data.render.codecs.table import make_codec
+from rt2data.settings import default_store_root, home
 from tests.cli.places import lay_out
-from tests.report import made
+from tests.look.report import made
+from tests.read.robots import BRIDGE
 
 AWKWARD = "it's a $HOME; `x` & more"
 

@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 
 from rt2data.cli.outlook import seconds
-from rt2data.resources import schemas
+from rt2data.io.installation import schemas
 from tests.cli.places import lay_out
 from tests.faults.command import Warm
-from tests.foresight.test_sketch import tree
+from tests.forecast.test_sketch import tree
 
 
 @pytest.fixture(scope="module")

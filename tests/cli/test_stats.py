@@ -11,7 +11,7 @@ import pytest
 
 from rt2data.cli.stats_tables import histogram
 from tests.faults.command import Warm
-from tests.stats.stores import files_of, lay, robot_rows
+from tests.look.stats.stores import files_of, lay, robot_rows
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rt2data.digest import Digest
 from rt2data.errors import DataError, OutputError
 from rt2data.formats import chunks
 from rt2data.formats.base import FORMATS, Format, make_format
-from rt2data.formats.record import ExampleRecord
-from rt2data.publish import OutputFile, whole_file
+from rt2data.io.digest import Digest
+from rt2data.io.publish import OutputFile, whole_file
+from rt2data.render.record import ExampleRecord
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 KEY_CHARS = 90

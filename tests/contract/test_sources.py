@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from rt2data.errors import UsageError
-from rt2data.recipe import RecipeError, parse_recipe
+from rt2data.formats.tfds_writing import write_dataset
+from rt2data.io.tfrecord.features import Leaf
+from rt2data.plan.recipe import RecipeError, parse_recipe
+from rt2data.read import rlds_units, vqav2
+from rt2data.read.source import SOURCES, RobotSource, Settings, Source, WebSource, source_class, source_classes
 from rt2data.records import Example, Fact, Image, Reject, Row, Step, Unit
-from rt2data.sources import rlds_units, vqav2
-from rt2data.sources.base import SOURCES, RobotSource, Settings, Source, WebSource, source_class, source_classes
 from rt2data.standardize import standardize
-from rt2data.tfrecord.features import Leaf
-from rt2data.tfrecord.writing import write_dataset
 from tests.contract import toy
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image as Pillow
 
-from rt2data.paths import PathStr
+from rt2data.read.source import RobotSource, WebSource
 from rt2data.records import Example, Image, Place, Reject, Step, Unit
-from rt2data.sources.base import RobotSource, WebSource
+from rt2data.settings import PathStr
 
 TABLE = {"toy_robot": "tests.contract.toy:ToyRobot", "toy_web": "tests.contract.toy:ToyWeb"}
 

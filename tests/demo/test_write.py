@@ -21,7 +21,7 @@ from rt2data.demo.rlds import NAME, make_episode, splits, write_robot_log
 from rt2data.demo.vqa import make_scene
 from rt2data.demo.write import DemoSummary, write_demo
 from rt2data.errors import OutputError, UsageError
-from rt2data.recipe.read import read_recipe
+from rt2data.plan.recipe.read import read_recipe
 
 
 def tree(folder: Path) -> dict[str, str]:

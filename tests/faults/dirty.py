@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rt2data.tfrecord.example import Values, encode_example
-from rt2data.tfrecord.framing import frame
+from rt2data.io.tfrecord.example import Values, encode_example
+from rt2data.io.tfrecord.framing import frame
 from tests.bench.generate import describe, pictures, unique, write_corpus
 
 STEPS = 10

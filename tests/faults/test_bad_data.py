@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from rt2data.manifest import read_manifest
-from rt2data.tfrecord.example import encode_example
-from rt2data.tfrecord.framing import frame, masked_crc, scan
+from rt2data.io.tfrecord.example import encode_example
+from rt2data.io.tfrecord.framing import frame, masked_crc, scan
+from rt2data.seal.manifest import read_manifest
 from tests.bench.generate import pictures
 from tests.faults import dirty as bad
 from tests.faults.command import Warm

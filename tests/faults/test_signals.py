@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 
@@ -22,7 +23,6 @@ def shards_appear(run: Running, place: Place, count: int = 3) -> None:
     until = time.monotonic() + 40
     while len(list(place.staging.glob("shard-*"))) < count and time.monotonic() < until:
         time.sleep(0.005)
-    assert run.process.poll() is None
 
 
 def stopped(place: Place, ended: Ended, code: int) -> None:
@@ -58,10 +58,14 @@ def test_a_signal_stops_in_order(prepared: Place, number: int, options: tuple[st
 
 
 def test_it_goes_on_where_it_stopped(prepared: Place, built: Place, warm: Warm) -> None:
-    with running(prepared.folder, "build-mixture", "--workers", "1") as run:
-        shards_appear(run, prepared)
-        run.send(signal.SIGINT)
-        run.wait()
+    for _ in range(5):  # a small build may be done before the signal comes
+        with running(prepared.folder, "build-mixture", "--workers", "1") as run:
+            shards_appear(run, prepared)
+            run.send(signal.SIGINT)
+            run.wait()
+        if not prepared.out.exists():
+            break
+        shutil.rmtree(prepared.out)
     again = warm(prepared.folder, *INLINE)
     again.succeeded()
     assert "done before" in again.err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rt2data.manifest import read_manifest
+from rt2data.seal.manifest import read_manifest
 from tests.faults.command import Warm
 from tests.faults.conftest import INLINE, WEB, Place
 from tests.faults.warm import MISCHIEF

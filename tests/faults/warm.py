@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import rt2data.beam.run
+import rt2data.beam.work
 import rt2data.cli.build
-import rt2data.sources.rlds
-import rt2data.sources.rlds_units
-import rt2data.sources.vqav2
-import rt2data.verify
-import rt2data.work
+import rt2data.look.verify
+import rt2data.read.rlds.source
+import rt2data.read.rlds.units
+import rt2data.read.vqav2.source
 from rt2data.cli import app
 
 LIMIT_S = 60.0
@@ -184,7 +184,7 @@ MISCHIEF: dict[str, Callable[[Path], object]] = {
 
 
 if __name__ == "__main__":
-    rt2data.sources.rlds_units.UNIT_BYTES = 400_000  # each of the log's four files is a unit
+    rt2data.read.rlds.units.UNIT_BYTES = 400_000  # each of the log's four files is a unit
     for place in sys.argv[1:]:
         rehearse(place)
     serve()

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from rt2data.formats.base import make_format
-from rt2data.formats.record import decode_record
-from rt2data.manifest import read_manifest
-from rt2data.once import how_to_read
-from rt2data.verify import verify
+from rt2data.look.verify import verify
+from rt2data.render.record import decode_record
+from rt2data.seal.blend import how_to_read
+from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 from tests.formats.test_mds import by_streaming
 from tests.packages import need

@@ -16,11 +16,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from rt2data.build import Site, build_plainly
-from rt2data.cards import shard_glob
 from rt2data.formats.base import FORMATS, make_format
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe
-from rt2data.verify import verify
+from rt2data.look.verify import verify
+from rt2data.plan.recipe import Recipe
+from rt2data.seal.dataset_card import shard_glob
+from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 from tests.packages import need
 

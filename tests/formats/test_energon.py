@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from rt2data.build import Site, build_plainly
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe
+from rt2data.plan.recipe import Recipe
+from rt2data.seal.manifest import read_manifest
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from rt2data.beam.pool import Inline
 from rt2data.build import Site, build_plainly
 from rt2data.formats.energon import META
 from rt2data.formats.flat import COLUMNS
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe
+from rt2data.plan.recipe import Recipe
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.run import RldsSite, write_rlds
+from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import as_columns, as_record, examples
 from tests.packages import need
 
@@ -91,7 +91,7 @@ def ours_decoded(out: Path) -> Iterator[Seen]:
 
 
 def ours_under_torch(out: Path, workers: int) -> Iterator[Seen]:
-    mixture = need("rt2data.reading.torch").TorchMixture(rt2data.load(out, decode="jpeg"))
+    mixture = need("rt2data.loading.torch").TorchMixture(rt2data.load(out, decode="jpeg"))
     yield from map(_ours, need("torch.utils.data").DataLoader(mixture, batch_size=None, num_workers=workers))
 
 

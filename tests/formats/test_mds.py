@@ -18,8 +18,8 @@ from rt2data.errors import UsageError
 from rt2data.formats import mds
 from rt2data.formats.flat import COLUMNS, filled
 from rt2data.formats.mds import Mds, make_fields
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe, RecipeError
+from rt2data.plan.recipe import Recipe, RecipeError
+from rt2data.seal.manifest import read_manifest
 from tests.contract.test_formats import LETTERS, Placed, content, robot_record, web_record, write
 from tests.formats.conftest import examples
 

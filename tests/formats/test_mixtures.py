@@ -12,10 +12,10 @@ from rt2data.beam.pool import make_pool
 from rt2data.beam.run import build_locally
 from rt2data.build import Site, build_plainly
 from rt2data.formats.base import FORMATS
-from rt2data.formats.record import ExampleRecord
-from rt2data.manifest import read_manifest
-from rt2data.recipe import Recipe
-from rt2data.verify import verify
+from rt2data.look.verify import verify
+from rt2data.plan.recipe import Recipe
+from rt2data.render.record import ExampleRecord
+from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 
 OTHERS = [name for name in FORMATS if name != "webdataset"]

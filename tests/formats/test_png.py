@@ -14,13 +14,13 @@ import rt2data
 from rt2data.beam.pool import Inline
 from rt2data.build import Site, build_plainly
 from rt2data.formats.base import FORMATS
-from rt2data.manifest import read_manifest
-from rt2data.recipe import read_recipe
+from rt2data.look.verify import verify
+from rt2data.plan.recipe import read_recipe
+from rt2data.plan.source_notes import reencoded
+from rt2data.prepare.store import Store
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.run import RldsSite, write_rlds
-from rt2data.source_notes import reencoded
-from rt2data.store import Store
-from rt2data.verify import verify
+from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 from tests.packages import need
 

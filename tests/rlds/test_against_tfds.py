@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from rt2data.beam.pool import Inline
-from rt2data.recipe import Recipe, read_recipe
+from rt2data.plan.recipe import Recipe, read_recipe
+from rt2data.render.tokenizer import load_tokenizer
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.manifest import RldsManifest
 from rt2data.rlds.run import RldsSite, write_rlds
-from rt2data.text.tokenizers import load_tokenizer
 from tests.rlds.test_loaded import absolute_by_loop, bridge_by_loop
 from tests.rlds.test_registration import GOOGLE, text_of
 

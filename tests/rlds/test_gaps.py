@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from rt2data.errors import DataError
-from rt2data.recipe import Recipe
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.store import Store
 from rt2data.records import Step
 from rt2data.rlds.verify import verify_rlds
-from rt2data.store import Store
 from tests.rlds.test_write import EPISODES, STEPS, digest, read, write
 
 Read = Callable[..., Recipe]

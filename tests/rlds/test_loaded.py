@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.actions.space import load_space
 from rt2data.beam.pool import Inline
-from rt2data.recipe import Recipe
+from rt2data.plan.recipe import Recipe
+from rt2data.read.action_space import load_space
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.loaded import Loaded, absolute_gripper, as_loaded, binary_gripper
 from rt2data.rlds.run import RldsSite, write_rlds

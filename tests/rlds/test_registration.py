@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rt2data.actions.space import SPACE, ActionSpace, Dim, load_space, space_names
+from rt2data.read.action_space import SPACE, ActionSpace, Dim, load_space, space_names
 from rt2data.rlds.encodings import OCTO, OPENVLA, find_encoding, unregistered
 from rt2data.rlds.plan import DatasetPlan, Picture
 from rt2data.rlds.registration import registration

@@ -17,15 +17,15 @@ import pytest
 from rt2data import gather
 from rt2data.beam.pool import Inline, make_pool
 from rt2data.errors import LockedError, SourceChangedError, UsageError
-from rt2data.publish import exclusively
-from rt2data.recipe import Recipe
+from rt2data.io.publish import exclusively
+from rt2data.plan.recipe import Recipe
+from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.manifest import RldsManifest, read_rlds_manifest
 from rt2data.rlds.run import RldsSite, write_rlds
 from rt2data.rlds.shard import RldsShard
 from rt2data.rlds.verify import is_rlds, verify_rlds
-from rt2data.sources.rlds import RLDS
 from tests.contract import toy
 
 Read = Callable[..., Recipe]

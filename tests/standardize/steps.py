@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rt2data.read.source import RobotSource
 from rt2data.records import Fact, Reject, Row, Step
-from rt2data.sources.base import RobotSource
 from rt2data.standardize import standardize
 from tests.contract.toy import ToyRobot
 

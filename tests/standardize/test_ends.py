@@ -13,18 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.build import Site, build_plainly
-from rt2data.ends import OPPOSITES, End, fact_name, refuted, succeeded, tells_success, wanted
 from rt2data.errors import DataError
-from rt2data.foresight.sketch import sketch
-from rt2data.gather import gather_orders, gather_rows, seal_store
-from rt2data.manifest import Manifest
-from rt2data.prepare import begin, prepare_unit
-from rt2data.recipe import read_recipe
-from rt2data.sources.rlds import RLDS
+from rt2data.forecast.estimate import sketch
+from rt2data.formats.tfds_writing import write_dataset
+from rt2data.io.tfrecord.features import Leaf
+from rt2data.plan.recipe import read_recipe
+from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
+from rt2data.prepare.store import Store
+from rt2data.prepare.unit import begin, prepare_unit
+from rt2data.read.rlds.source import RLDS
+from rt2data.records import End
+from rt2data.seal.manifest import Manifest
+from rt2data.standardize.end_marks import OPPOSITES, fact_name, refuted, succeeded, tells_success, wanted
 from rt2data.standardize.ends import marks_of
-from rt2data.store import Store
-from rt2data.tfrecord.features import Leaf
-from rt2data.tfrecord.writing import write_dataset
 from tests.contract.toy import jpeg
 from tests.standardize.steps import episode, found
 

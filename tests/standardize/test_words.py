@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rt2data.read.text import clean_text, is_blank
+from rt2data.render.templates import TEMPLATES
 from rt2data.standardize.words import placeholder
-from rt2data.text.clean import clean_text, is_blank
-from rt2data.text.prompts import TEMPLATES
 from tests.standardize.steps import episode, facts, found, lost, rows, source
 
 BLANKS = ["", " ", "...", "_", "_ _", "?!", "\u200b", "\u3000", "--", "\x07"]

@@ -1,1 +1,0 @@
-"""Action spaces, codecs and their checks."""

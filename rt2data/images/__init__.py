@@ -1,0 +1,1 @@
+"""Encoded images: what they are, and making them ready for a mixture."""

@@ -1,0 +1,1 @@
+"""Files: locations, locks, whole writes, hashes, and the containers that several folders read."""

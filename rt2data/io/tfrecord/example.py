@@ -1,0 +1,204 @@
+"""tf.train.Example, encode beside decode, without protobuf: names of features, and where their values lie.
+
+    Example { Features features = 1 }          Features { map<string, Feature> feature = 1 }
+    Feature { oneof kind { BytesList = 1, FloatList = 2, Int64List = 3 } }     each list { repeated value = 1, numbers packed }
+
+Source: tensorflow/core/example/{example,feature}.proto. Decoding looks at names and lengths only; values are read when
+they are asked for, and bytes stay where they are, as ranges of the payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt2data.io.tfrecord.wire import (
+    BLOCK,
+    FIXED32,
+    VARINT,
+    Field,
+    MalformedError,
+    block,
+    decode_int64s,
+    encode_int64s,
+    fields,
+    varint,
+)
+
+ListKind = Literal["bytes", "float", "int64"]
+Values = Sequence[bytes] | NDArray[np.float32] | NDArray[np.int64]
+
+_KINDS: dict[int, ListKind] = {1: "bytes", 2: "float", 3: "int64"}
+_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_BLOCK_TAG = 1 << 3 | BLOCK
+_FEATURE_TAG = 2 << 3 | BLOCK
+_LIST_TAGS = {number << 3 | BLOCK: kind for number, kind in _KINDS.items()}
+
+
+class Feature(NamedTuple):
+    """One feature of an Example: bytes [start, stop) of `payload` hold its list. A feature that was not set has kind None."""
+
+    payload: memoryview
+    kind: ListKind | None
+    start: int
+    stop: int
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Byte ranges (start, stop) of the payload, one per value. Raises MalformedError unless it is a list of bytes."""
+        self._expect("bytes")
+        return _spans(self.payload, self.start, self.stop)
+
+    def floats(self) -> NDArray[np.float32]:
+        """float32[n], a view of the payload where it can be one. Raises MalformedError unless it is a list of floats."""
+        self._expect("float")
+        return _join_floats([self._float_part(wire, start, stop) for _, wire, start, stop in self._values()])
+
+    def int64s(self) -> NDArray[np.int64]:
+        """int64[n]. Raises MalformedError unless it is a list of integers."""
+        self._expect("int64")
+        return _join_ints([self._int_part(wire, start, stop) for _, wire, start, stop in self._values()])
+
+    def values(self) -> Values:
+        """All values, as `encode_example` takes them."""
+        if self.kind == "float":
+            return self.floats()
+        if self.kind == "int64":
+            return self.int64s()
+        return [bytes(self.payload[start:stop]) for start, stop in self.spans()]
+
+    def _expect(self, kind: ListKind) -> None:
+        if self.kind not in (kind, None):
+            raise MalformedError(f"a list of {kind} values was expected, this one holds {self.kind} values")
+
+    def _values(self) -> list[Field]:
+        return [one for one in fields(self.payload, self.start, self.stop) if one[0] == 1]
+
+    def _float_part(self, wire: int, start: int, stop: int) -> NDArray[np.float32]:
+        """A packed run of floats, or one by itself."""
+        if wire not in (BLOCK, FIXED32) or (stop - start) % 4:
+            raise MalformedError(f"a list of floats that holds {stop - start} bytes of wire type {wire}, byte {start}")
+        return np.frombuffer(self.payload, "<f4", (stop - start) // 4, start)
+
+    def _int_part(self, wire: int, start: int, stop: int) -> NDArray[np.int64]:
+        """A packed run of integers, or one by itself."""
+        if wire not in (BLOCK, VARINT):
+            raise MalformedError(f"a list of integers that holds wire type {wire}, byte {start}")
+        return decode_int64s(np.frombuffer(self.payload, np.uint8, stop - start, start))
+
+
+def decode_example(payload: memoryview) -> dict[str, Feature]:
+    """Features by name. Where a name comes twice the last one holds, as in protobuf. Raises MalformedError."""
+    found: dict[str, Feature] = {}
+    for part in _blocks(payload, 0, len(payload), "Example"):
+        for start, stop in _blocks(payload, part[0], part[1], "Features"):
+            name, feature = _plain_entry(payload, start, stop) or _entry(payload, start, stop)
+            found[name] = feature
+    return found
+
+
+def encode_example(features: Mapping[str, Values]) -> bytes:
+    """One Example, the same bytes for the same features: names sorted, numbers packed.
+
+    Raises TypeError for anything but bytes, float32 and int64.
+    """
+    entries = (block(1, block(1, name.encode()) + block(2, encode_list(features[name]))) for name in sorted(features))
+    return block(1, b"".join(entries))
+
+
+def encode_list(values: Values) -> bytes:
+    """The one list of a feature. Raises TypeError for anything but bytes, float32 and int64."""
+    if not isinstance(values, np.ndarray):
+        return block(_NUMBERS["bytes"], b"".join(block(1, value) for value in values))
+    if values.dtype not in (np.float32, np.int64):
+        raise TypeError(f"a feature holds bytes, float32 or int64, not {values.dtype}")
+    kind: ListKind = "float" if values.dtype == np.float32 else "int64"
+    packed = values.astype("<f4").tobytes() if kind == "float" else encode_int64s(values.astype(np.int64, copy=False))
+    return block(_NUMBERS[kind], block(1, packed) if packed else b"")
+
+
+def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tuple[int, int]]:
+    """Byte ranges of the length-delimited fields number 1. Other numbers are of a later version of the message and passed over."""
+    found = [one for one in fields(payload, start, stop) if one[0] == 1]
+    if any(wire != BLOCK for _, wire, _, _ in found):
+        raise MalformedError(f"{message} with a field of the wrong wire type, byte {start}")
+    return [(begin, end) for _, _, begin, end in found]
+
+
+def _plain_entry(payload: memoryview, start: int, stop: int) -> tuple[str, Feature] | None:
+    """An entry as every writer lays it out: a short name, a feature of one list, nothing else. None where it is not so."""
+    try:
+        at = start + 2 + payload[start + 1]
+        if payload[start] != _BLOCK_TAG or payload[start + 1] > 127 or payload[at] != _FEATURE_TAG:
+            return None
+        size, begin = varint(payload, at + 1)
+        kind = _LIST_TAGS.get(payload[begin])
+        length, first = varint(payload, begin + 1)
+    except (IndexError, MalformedError):
+        return None
+    if kind is None or begin + size != stop or first + length != stop:
+        return None
+    return _name(payload, start + 2, at), Feature(payload, kind, first, stop)
+
+
+def _entry(payload: memoryview, start: int, stop: int) -> tuple[str, Feature]:
+    """One entry of the map from names to features."""
+    name, feature = "", Feature(payload, None, 0, 0)
+    for number, wire, begin, end in fields(payload, start, stop):
+        if number in (1, 2) and wire != BLOCK:
+            raise MalformedError(f"a feature with a field of the wrong wire type, byte {begin}")
+        if number == 1:
+            name = _name(payload, begin, end)
+        elif number == 2:
+            feature = _feature(payload, begin, end)
+    return name, feature
+
+
+def _name(payload: memoryview, start: int, stop: int) -> str:
+    try:
+        return str(payload[start:stop], "utf-8")
+    except UnicodeDecodeError:
+        raise MalformedError(f"the name of a feature is not UTF-8, byte {start}") from None
+
+
+def _feature(payload: memoryview, start: int, stop: int) -> Feature:
+    lists = [one for one in fields(payload, start, stop) if one[0] in _KINDS]
+    if not lists:
+        return Feature(payload, None, 0, 0)
+    number, wire, begin, end = lists[0]
+    if len(lists) > 1 or wire != BLOCK:
+        raise MalformedError(f"a feature must hold one list, byte {start}")
+    return Feature(payload, _KINDS[number], begin, end)
+
+
+def _spans(payload: memoryview, start: int, stop: int) -> list[tuple[int, int]]:
+    """`fields` for the one case that comes once per picture: values of field 1, each with its length before it."""
+    found = []
+    at = start
+    try:
+        while at < stop:
+            if payload[at] != _BLOCK_TAG:
+                raise MalformedError(f"a list of bytes with another field in it, byte {at}")
+            size = payload[at + 1]
+            at += 2
+            shift = 7
+            while size >> shift and shift < 70:  # the last byte read says that more follow
+                size = size - (1 << shift) | payload[at] << shift
+                at += 1
+                shift += 7
+            found.append((at, at := at + size))
+    except IndexError:
+        raise MalformedError(f"the list ends inside a value, byte {start}") from None
+    if at > stop:
+        raise MalformedError(f"a value reaches beyond its list, byte {start}")
+    return found
+
+
+def _join_floats(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.float32), *parts])
+
+
+def _join_ints(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int64), *parts])

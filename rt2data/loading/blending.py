@@ -1,0 +1,110 @@
+"""The order of a mixture whose rows were written once: the arithmetic that orders a build with repeats, done by the reader.
+
+An epoch is as many draws as the plan has. Robot and web, and each source inside its side, are exact in every aligned block of 16.
+Each source is read straight through, shard after shard, and from its start again; the next epoch goes on where the last left each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt2data.loading.sampling import Layout
+from rt2data.order import BLOCK, I64, interleave, key64, keyed_permutation, sided_quotas
+
+STRETCH = BLOCK << 12
+"""Draws whose order is computed together."""
+
+
+@dataclass(frozen=True)
+class Blend(Layout):
+    """`sizes` are of the shards of one source after another; `shuffle` takes those of each in a new order every time."""
+
+    sides: tuple[tuple[int, ...], ...] = ()  # draws of robot and of web sources
+    shards: tuple[int, ...] = ()  # of each source
+
+    @property
+    def total(self) -> int:
+        """Draws in an epoch."""
+        return sum(map(sum, self.sides))
+
+    def locate(self, epoch: int, positions: I64) -> tuple[I64, I64]:
+        """Shard and place in the shard of positions int64[n] of an epoch, two int64[n]."""
+        found = np.empty((2, len(positions)), np.int64)
+        stretches = positions // STRETCH
+        for stretch in np.unique(stretches).tolist():
+            here = np.flatnonzero(stretches == stretch)
+            drawn = _stretch(self, epoch, stretch)
+            inside = positions[here] % STRETCH
+            found[:, here] = self._draws(drawn.source[inside], drawn.draw[inside])
+        return found[0], found[1]
+
+    def _draws(self, source: NDArray[np.int32], draw: I64) -> I64:
+        """Where draws of sources lie, int64[2, n]."""
+        found = np.empty((2, len(draw)), np.int64)
+        for number in np.unique(source).tolist():
+            here = np.flatnonzero(source == number)
+            rounds, place = np.divmod(draw[here], sum(self._own(number)))
+            for turn in np.unique(rounds).tolist():
+                now = rounds == turn
+                found[:, here[now]] = self._places(number, turn, place[now])
+        return found
+
+    def _own(self, number: int) -> Sequence[int]:
+        """Sizes of a source's shards."""
+        first = sum(self.shards[:number])
+        return self.sizes[first : first + self.shards[number]]
+
+    def _places(self, number: int, turn: int, place: I64) -> I64:
+        """Shard and place in it of a source's examples, when it is read for the `turn`-th time."""
+        order, starts = _turn(self, number, turn)
+        part = np.searchsorted(starts, place, side="right") - 1
+        return np.stack([sum(self.shards[:number]) + order[part], place - starts[part]])
+
+
+class _Drawn(NamedTuple):
+    source: NDArray[np.int32]  # of each draw of a stretch
+    draw: I64  # how often its source had been drawn before
+
+
+@lru_cache(maxsize=8)
+def _stretch(blend: Blend, epoch: int, stretch: int) -> _Drawn:
+    placed = _quotas(blend)
+    before, counts = placed[stretch], (placed[stretch + 1] - placed[stretch]).tolist()
+    robots = len(blend.sides[0])
+    key = key64("blend", blend.seed, epoch if blend.shuffle else 0, stretch)
+    source = interleave([counts[:robots], counts[robots:]], key)
+    draw = np.empty(len(source), np.int64)
+    for number, (first, each) in enumerate(zip(before.tolist(), placed[-1].tolist(), strict=True)):
+        here = np.flatnonzero(source == number)
+        draw[here] = epoch * each + first + np.arange(len(here))
+    return _Drawn(source, draw)
+
+
+@lru_cache(maxsize=2)
+def _quotas(blend: Blend) -> I64:
+    """Draws of each source before each stretch and at the end, int64[stretches + 1, sources]."""
+    ends = np.minimum(np.arange(STRETCH, blend.total + STRETCH, STRETCH, dtype=np.int64), blend.total)
+    placed = sided_quotas(blend.sides, ends)
+    return np.concatenate([np.zeros((1, placed.shape[1]), np.int64), placed])
+
+
+@lru_cache(maxsize=256)
+def _turn(blend: Blend, number: int, turn: int) -> tuple[I64, I64]:
+    """Order of a source's shards, and where each starts in it. Two int64[shards]."""
+    own = np.asarray(blend._own(number), np.int64)
+    key = key64("reading", blend.seed, number, turn)
+    order = keyed_permutation(len(own), key) if blend.shuffle else np.arange(len(own), dtype=np.int64)
+    return order, np.cumsum(own[order]) - own[order]
+
+
+def make_layout(sizes: Sequence[int], sides: Sequence[Sequence[int]], shards: Sequence[int], seed: int, shuffle: bool) -> Layout:
+    """How an epoch is read. `shards` counts those of each source, where every one lies by itself; empty where they are mixed."""
+    if not shards:
+        return Layout(tuple(sizes), seed, shuffle)
+    return Blend(tuple(sizes), seed, shuffle, tuple(map(tuple, sides)), tuple(shards))

@@ -1,0 +1,1 @@
+"""Step eight: what was built, for people."""

@@ -1,0 +1,230 @@
+"""A raw dataset that one of our sources reads: its pictures, and what a recipe would say of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, takewhile
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rt2data.errors import UsageError
+from rt2data.look.inspect.examples import Examples, Film, Seen, Stretches, counted, dimensions
+from rt2data.look.inspect.recognize import Sight
+from rt2data.look.report.contact_sheet import Tile
+from rt2data.read.action_space import load_space, space_names
+from rt2data.read.source import Source
+from rt2data.records import Example, Image, Kind, Step, Unit
+
+SCANNED = 200
+"""Records looked at for enough pictures."""
+GENERIC = "generic_nd"
+MAX_FILM = 48
+"""Neighbours of a step that are looked at."""
+Record = TypeVar("Record", bound=Step | Example)
+
+
+@dataclass(frozen=True)
+class RawSight(Sight):
+    """A dataset as a source with its default settings reads it."""
+
+    source: Source
+    settings: Mapping[str, Any]  # what a recipe has to say, besides the action space
+    name: str  # a good name in a recipe
+
+    def facts(self) -> dict[str, Any]:
+        return self.source.describe()
+
+    def tiles(self, count: int) -> list[Tile]:
+        tiles = list(islice(self._robot_tiles(count) if self.source.role == "robot" else self._web_tiles(), count))
+        if not tiles:
+            raise UsageError("no pictures were found", str(self.path), "plan a recipe of it to see what is rejected")
+        return tiles
+
+    def _robot_tiles(self, count: int) -> Iterator[Tile]:
+        """First, middle and last step of the first episodes, camera by camera."""
+        shown = 0
+        for steps in self._episodes():
+            yield from _by_camera(self.name, steps)
+            shown += sum(len(step.images) for step in steps)
+            if shown >= count:
+                return
+
+    def _episodes(self) -> Iterator[list[Step]]:
+        """Three steps of each of the first episodes. Their pictures are copied: the source's own may die with the next record."""
+        for unit in self.source.units():
+            chosen: list[Step] = []
+            for record in self.source.read(unit):
+                if not isinstance(record, Step):
+                    continue
+                if record.step in (0, record.steps // 2, record.steps - 1):
+                    chosen.append(_kept(record))
+                if record.step == record.steps - 1:
+                    yield chosen
+                    chosen = []
+
+    def _web_tiles(self) -> Iterator[Tile]:
+        """The first questions, one for each picture."""
+        seen: set[str] = set()
+        for unit in self.source.units():
+            for record in islice(self.source.read(unit), SCANNED * 50):
+                if isinstance(record, Example) and record.group not in seen and record.images:
+                    seen.add(record.group)
+                    yield Tile(_copy(record.images[0]), self.name, "web", record.question, counted(record.answers), record.group)
+
+    def examples(self) -> RawExamples:
+        """Steps or questions, in the order in which they lie."""
+        return RawExamples(self.name, self.source)
+
+    def suggestion(self) -> str:
+        lines = [f"{self.source.role}:", f"  {self.name}:"]
+        lines += [f"    {line}" for line in self._lines()]
+        return "\n".join(lines) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        facts = self.facts()
+        yield f"kind: {getattr(self.source, 'kind', '')}"
+        for key, value in self.settings.items():
+            yield f"{key}: {json.dumps(value, ensure_ascii=False)}"
+        if self.source.role == "robot":
+            yield from _space_lines(self.name, facts)
+            yield from _camera_lines(facts)
+        yield "weight: 1"
+
+
+class RawExamples(Examples):
+    """What a source reads, without what it rejects. Its length is known when all of it was read."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        self._name, self._source = name, source
+        self._stretches = Stretches([partial(self._read, unit) for unit in source.units()])
+
+    def _read(self, unit: Unit) -> Iterator[Step | Example]:
+        """The records of a unit, with pictures that outlive them."""
+        for record in self._source.read(unit):
+            if isinstance(record, Step | Example):
+                yield _kept(record)
+
+    @property
+    def total(self) -> int | None:
+        return self._stretches.total
+
+    @property
+    def sources(self) -> Mapping[str, Kind]:
+        return {self._name: self._source.role}
+
+    def at(self, number: int, whole: bool = True) -> Seen:
+        record = self._stretches.at(number)
+        seen = self._step(number, record) if isinstance(record, Step) else self._question(number, record)
+        return seen if record.images else replace(seen, picture=None, fault="it has no picture")
+
+    def _step(self, number: int, step: Step) -> Seen:
+        return Seen(
+            number=number,
+            key=f"{step.episode}-{step.step:06d}",
+            kind="robot",
+            source=self._name,
+            split=step.split,
+            group=step.episode,
+            prompt=step.instruction,
+            target=_numbers(step.action),
+            picture=_first(step.images).data,
+            camera=_first(step.images).camera,
+            step=step.step,
+            steps=step.steps,
+            terminate=step.is_terminal,
+            action=dimensions((), step.action.tolist()),
+        )
+
+    def _question(self, number: int, example: Example) -> Seen:
+        return Seen(
+            number=number,
+            key=example.key,
+            kind="web",
+            source=self._name,
+            split=example.split,
+            group=example.group,
+            prompt=example.question,
+            target=counted(example.answers),
+            picture=_first(example.images).data,
+            answers=example.answers,
+        )
+
+    def film(self, seen: Seen) -> Film | None:
+        """Neighbours in the log that are of the same episode."""
+        if seen.step is None:
+            return None
+        before = takewhile(lambda number: self._same(number, seen), range(seen.number - 1, seen.number - MAX_FILM, -1))
+        after = takewhile(lambda number: self._same(number, seen), range(seen.number + 1, seen.number + MAX_FILM))
+        earlier = sorted(before)
+        return Film(self, [*earlier, seen.number, *after], len(earlier))
+
+    def _same(self, number: int, seen: Seen) -> bool:
+        try:
+            return self.at(number).place == seen.place
+        except IndexError:
+            return False
+
+
+def _first(images: Sequence[Image]) -> Image:
+    """The picture that a mixture takes where nobody says which: of the first camera by name."""
+    return min(images, key=lambda image: image.camera, default=Image("", b""))
+
+
+def recipe_name(text: str) -> str:
+    """A name that a recipe takes: lower case, digits and _, at most 64."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    name = name if re.match(r"[a-z]", name) else f"source_{name}".rstrip("_")
+    return f"{name[:28]}_set" if name in ("longest", "shortest") else name[:64].rstrip("_")
+
+
+def _space_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """The action space, guessed from the number of dimensions and the dataset's name."""
+    size = (facts.get("first_episode") or {}).get("action")
+    fitting = [space for space in space_names() if space != GENERIC and load_space(space).size == size]
+    guess = next((space for space in fitting if shares_a_word(space, name)), GENERIC)
+    others = [space for space in fitting if space != guess]
+    hint = f"; also of {size} numbers: {', '.join(others)}" if others else ""
+    yield f"action_space: {guess} # check this: {size or 'an unknown number of'} numbers{hint}"
+
+
+def shares_a_word(space: str, name: str) -> bool:
+    """Whether a dataset's name speaks of a robot: bridge_dataset of widowx_bridge."""
+    common = {"robot", "dataset", "data", "set", "sim", "table", "language"}
+    words = [set(re.findall(r"[a-z0-9]{3,}", text.replace("_", " "))) - common for text in (space, name)]
+    return bool(words[0] & words[1]) or space.replace("_", "") in name.replace("_", "")
+
+
+def _camera_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    cameras = sorted((facts.get("guesses") or {}).get("cameras") or (facts.get("first_episode") or {}).get("cameras") or ())
+    if cameras:
+        also = f" # check this: also {', '.join(cameras[1:])}" if cameras[1:] else ""
+        yield f"camera: {json.dumps(cameras[0])}{also}"
+
+
+def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
+    cameras = [image.camera for image in steps[0].images] if steps else []
+    for camera in cameras:
+        for step in steps:
+            picture = next((image.data for image in step.images if image.camera == camera), None)
+            if picture is not None:
+                note = f"{camera} step {step.step} of {step.steps}"
+                yield Tile(picture, name, "robot", step.instruction, _numbers(step.action), note)
+
+
+def _kept(record: Record) -> Record:
+    """The record with pictures of its own."""
+    return replace(record, images=tuple(Image(image.camera, _copy(image)) for image in record.images))
+
+
+def _copy(image: Image) -> Any:
+    """The picture's own bytes or pixels, which outlive the record."""
+    return image.data.copy() if isinstance(image.data, np.ndarray) else bytes(image.data)
+
+
+def _numbers(action: np.ndarray[Any, np.dtype[np.float32]]) -> str:
+    return " ".join(f"{value:.3g}" for value in action.tolist())

@@ -1,0 +1,197 @@
+"""Charts of counts: stacked shares, histograms, bins. Pure functions from numbers to SVG; colours and sizes are the page's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite, sqrt
+
+from markupsafe import Markup
+
+from rt2data.look.report.figures import percent, plain, real, whole
+from rt2data.look.report.svg import NONE, Tick, drawing, join, path, plot, rungs, short
+from rt2data.look.stats.model import Coded
+
+HIGH = 100  # units of a histogram's height
+WIDE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a stacked bar."""
+
+    name: str
+    look: str  # classes: side and shade
+    value: float
+
+
+def stacked(title: str, parts: Sequence[Part]) -> Markup:
+    """One bar whose pieces have the proportions of their values; nothing where they add up to nothing."""
+    total = sum(part.value for part in parts)
+    marks, at = [], 0.0
+    for part in parts:
+        width = WIDE * part.value / total if total else 0.0
+        if width:
+            marks.append(path(f"M{short(at)} 0h{short(width)}v10h-{short(width)}z", f"piece {part.look}"))
+        at += width
+    said = ", ".join(f"{plain(part.name, 80)} {percent(part.value / total)}" for part in parts) if total else "nothing"
+    return drawing(join(marks), title, said, WIDE, 10, stretch=True, look="stack")
+
+
+def skyline(values: Sequence[float], top: float) -> str:
+    """The outline of bars as wide as one unit, closed at the bottom; HIGH is their room. Empty where all are 0."""
+    if not any(values) or top <= 0:
+        return ""
+    shape, last = [f"M0 {HIGH}"], None
+    for number, value in enumerate(values):
+        height = short(HIGH * (1 - min(value / top, 1)))
+        if height != last:
+            shape.append(f"H{number}V{height}")
+            last = height
+    return "".join(shape) + f"H{len(values)}V{HIGH}z"
+
+
+def bins(coded: Coded, unit: str, side: str = "robot") -> Markup:
+    """How often each bin of a dimension is written, heights as square roots: a lone bin does not hide the others.
+
+    The axis says what the lowest and the highest bin stand for. Marks at the ends say what was clipped.
+    """
+    counts, total = coded.bins, sum(coded.bins)
+    roots = [sqrt(count) for count in counts]
+    top = max(roots, default=0.0)
+    marks = join([rungs((0.5, 1), len(counts), HIGH), path(skyline(roots, top), side), _clipped(coded, len(counts))])
+    said = _said(coded, total)
+    name = f"{plain(coded.name, 80)}: how often each of {len(counts)} bins is written"
+    area = drawing(marks, name, said, max(len(counts), 1), HIGH, stretch=True, look="area")
+    most = top * top / total if total else None
+    rise = [Tick(0, "0"), Tick(0.5, percent(most / 4, 1)), Tick(1, percent(most, 1))] if most else []
+    return plot(area, _bounds(coded, unit), rise, "bins")
+
+
+def _bounds(coded: Coded, unit: str) -> list[Tick]:
+    """Lowest, zero where it lies well inside, highest."""
+    zero = -coded.lo / (coded.hi - coded.lo) if coded.hi > coded.lo else -1.0
+    middle = [Tick(zero, "0")] if 0.35 < zero < 0.65 else []
+    return [Tick(0, real(coded.lo, 3)), *middle, Tick(1, f"{real(coded.hi, 3)} {plain(unit, 20)}".rstrip())]
+
+
+def _clipped(coded: Coded, wide: int) -> Markup:
+    """A bar at each end where values were cut off, as thick as it is bad: 1 % fills an eighth of the height."""
+    marks = []
+    for share, at in ((coded.clipped_low, 0.0), (coded.clipped_high, wide * 0.985)):
+        if share > 0:
+            height = min(HIGH, max(8.0, HIGH * share * 12.5))
+            marks.append(path(f"M{short(at)} 0h{short(wide * 0.015)}v{short(height)}h-{short(wide * 0.015)}z", "clip"))
+    return join(marks)
+
+
+def _said(coded: Coded, total: int) -> str:
+    used = sum(1 for count in coded.bins if count)
+    most = max(range(len(coded.bins)), key=coded.bins.__getitem__, default=0)
+    peak = percent(coded.bins[most] / total) if total else "none"
+    return (
+        f"Bins stand for {real(coded.lo)} to {real(coded.hi)}. {used} bins are used; bin {most} has {peak}. "
+        f"Clipped low {percent(coded.clipped_low)}, high {percent(coded.clipped_high)}."
+    )
+
+
+def lengths(title: str, bars: Sequence[tuple[int, int]], side: str, unit: str, limit: int | None = None) -> Markup:
+    """A histogram from (lowest of the bar, count); a line at the limit where there is one."""
+    if not bars:
+        return NONE
+    step = _step([low for low, _ in bars])
+    start, end = bars[0][0], bars[-1][0] + step
+    last = max(end, limit + step) if limit is not None else end
+    top = max(count for _, count in bars)
+    marks = [rungs((0.5, 1), WIDE, HIGH), path(_bars(bars, step, start, last, top), side)]
+    x = [Tick(0, whole(start)), Tick(1, f"{whole(last - 1 if step == 1 else last)} {plain(unit, 20)}")]
+    if limit is not None:
+        at = (limit - start) / (last - start)
+        marks.append(path(f"M{short(WIDE * at)} 0V{HIGH}", "limit"))
+        x += [Tick(at, f"limit {whole(limit)}")] if 0.2 < at < 0.75 else []
+    count = sum(count for _, count in bars)
+    most = max(bars, key=lambda bar: bar[1])
+    said = f"{whole(count)} in all, from {whole(start)} to {whole(end - 1)} {plain(unit, 20)}; "
+    said += f"most at {whole(most[0])}: {whole(most[1])}." + ("" if limit is None else f" The limit is {whole(limit)}.")
+    y = [Tick(0, "0"), Tick(0.5, real(top / 2)), Tick(1, whole(top))]
+    return plot(drawing(join(marks), title, said, WIDE, HIGH, stretch=True, look="area"), x, y, "lengths")
+
+
+def _step(lows: Sequence[int]) -> int:
+    """How wide the bars are."""
+    return min((b - a for a, b in pairwise(lows) if b > a), default=1)
+
+
+def _bars(bars: Sequence[tuple[int, int]], step: int, start: int, last: int, top: int) -> str:
+    """All bars as one path, with a hair between them where there is room."""
+    scale = WIDE / (last - start)
+    hair = min(step * scale * 0.12, 3.0)
+    shape = []
+    for low, count in bars:
+        height = HIGH * count / top if top else 0.0
+        if height:
+            left, width = scale * (low - start), scale * step - hair
+            shape.append(f"M{short(left)} {HIGH}v-{short(height)}h{short(width)}v{short(height)}z")
+    return "".join(shape)
+
+
+def running(points: Sequence[tuple[int, float]], asked: float) -> Markup:
+    """The robot share after so many examples, and the funnel within which it is never off by more than 16 examples."""
+    shown = [(n, share) for n, share in points if isfinite(share) and n > 0]
+    if not shown:
+        return NONE
+    end, worst = shown[-1][0], max(abs(share - asked) for _, share in shown)
+    reach = max(0.01, worst * 1.25, min(0.1, 128 / end))
+    view = View(max(0.0, asked - reach), min(1.0, asked + reach), end)
+    line = "M" + "L".join(view.point(n, share) for n, share in shown)
+    marks = [rungs((0, 0.5, 1), WIDE, HIGH), path(_funnel(asked, view), "funnel"), path(line, "line robot")]
+    said = f"Asked {percent(asked)}; after {whole(end)} examples {percent(shown[-1][1])}; at most {percent(worst)} away."
+    area = drawing(join(marks), "Robot share of the examples read so far", said, WIDE, HIGH, stretch=True, look="area")
+    levels = [Tick(at, percent(view.lo + (view.hi - view.lo) * at, 1)) for at in (0, 0.5, 1)]
+    return plot(area, [Tick(0, "0"), Tick(0.5, whole(end / 2)), Tick(1, f"{whole(end)} examples")], levels, "running")
+
+
+def _joints(values: Sequence[float]) -> Iterator[tuple[int, float, bool, bool]]:
+    """Each number with its place, and whether there is one just before and just after it."""
+    here = [False, *map(isfinite, values), False]
+    return ((at, value, here[at], here[at + 2]) for at, value in enumerate(values) if here[at + 1])
+
+
+def _high(value: float, lo: float, reach: float) -> float:
+    return HIGH * (0.96 - 0.92 * min(max((value - lo) / reach, 0.0), 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a chart of shares shows: from `lo` to `hi`, and so many examples."""
+
+    lo: float
+    hi: float
+    end: int
+
+    def point(self, n: float, share: float) -> str:
+        """Where a share stands; at the edge where it lies outside."""
+        at = (share - self.lo) / (self.hi - self.lo)
+        return f"{short(WIDE * n / self.end)} {short(HIGH * (1 - max(0.0, min(1.0, at))))}"
+
+
+def _funnel(asked: float, view: View) -> str:
+    """asked + 16/n and back along asked - 16/n."""
+    places = [view.end * (k / 60) ** 2 for k in range(1, 61)]
+    up = [view.point(n, asked + 16 / n) for n in places]
+    down = [view.point(n, asked - 16 / n) for n in reversed(places)]
+    return "M0 0L" + "L".join(up + down) + f"L0 {HIGH}z"
+
+
+def curve(values: Sequence[float], lo: float, hi: float, title: str, side: str = "robot") -> Markup:
+    """One dimension over the steps of an episode, between lo and hi; values that are no numbers leave a gap, lone ones are dots."""
+    reach = hi - lo if hi > lo else 1.0
+    shape = []
+    for step, value, joined, goes_on in _joints(values):
+        at = f"{short(WIDE * (step + 0.5) / len(values))} {short(_high(value, lo, reach))}"
+        shape.append(f"L{at}" if joined else f"M{at}" if goes_on else f"M{at}h0")
+    finite = [value for value in values if isfinite(value)]
+    said = f"{len(values)} steps, from {real(min(finite))} to {real(max(finite))}" if finite else "no numbers"
+    zero = rungs(((-lo / reach) * 0.92 + 0.04,), WIDE, HIGH) if lo < 0 < hi else NONE
+    return drawing(join([zero, path("".join(shape), f"line {side}")]), title, said, WIDE, HIGH, stretch=True, look="curve")

@@ -1,0 +1,193 @@
+"""Pictures with what is asked and answered about them, side by side on one sheet: to see at a glance what a model will see."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from rt2data.images.ready import ImageFault, ImageRule, make_ready
+from rt2data.read.text import clean_text
+from rt2data.records import Kind
+
+SIDE = 224  # of a picture's box
+GAP = 16
+FONT, SMALL = 14, 12  # pixels
+LINE, TAG = 18, 20
+PROMPT_LINES, TARGET_LINES = 4, 3
+AS_JPEG = ImageRule(png="jpeg")
+MAX_CHARS = 600
+MAX_TILES = 400
+MARK = b"tEXtSoftware\0rt2data"
+"""A chunk near the start of every sheet."""
+COLORS = {"robot": (37, 99, 190), "web": (176, 84, 10)}
+PAPER, BOX, EDGE, INK, FAINT = (255, 255, 255), (238, 239, 242), (216, 218, 223), (40, 42, 48), (130, 134, 142)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Drawing = ImageDraw.ImageDraw
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture on a sheet, and the words under it."""
+
+    picture: bytes | memoryview | NDArray[np.uint8]  # encoded, or RGB pixels uint8[height, width, 3]
+    source: str
+    kind: Kind
+    prompt: str
+    target: str
+    note: str = ""  # beside the source's tag: camera and step, epoch, ...
+
+
+def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str = "") -> bytes:
+    """A PNG of all tiles in reading order, at most 400. The same tiles give the same bytes.
+
+    Pictures keep their proportions; those that cannot be decoded say so in their place. Words are wrapped, and cut with dots where
+    they are too long. Raises ValueError where there is no tile.
+    """
+    if not tiles:
+        raise ValueError("no tiles to draw")
+    tiles = tiles[:MAX_TILES]
+    drawn = [_draw_tile(tile) for tile in tiles]
+    across = columns or _columns(len(tiles))
+    rows = [drawn[start : start + across] for start in range(0, len(drawn), across)]
+    heights = [max(tile.height for tile in row) for row in rows]
+    head = GAP + (FONT + GAP if title else 0)
+    sheet = Image.new("RGB", (GAP + across * (SIDE + GAP), head + sum(heights) + GAP * len(rows)), PAPER)
+    if title:
+        _write(ImageDraw.Draw(sheet), (GAP, GAP), _fitted(_plain(title), _font(FONT), sheet.width - 2 * GAP), _font(FONT), INK)
+    top = head
+    for row, height in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (GAP + column * (SIDE + GAP), top))
+        top += height + GAP
+    return _png(sheet)
+
+
+def _columns(tiles: int) -> int:
+    """One row of up to six; else the number of columns that leaves the fewest places empty."""
+    return tiles if tiles <= 6 else min((6, 5, 4), key=lambda columns: -tiles % columns)
+
+
+def _draw_tile(tile: Tile) -> Image.Image:
+    """Picture, tag, prompt and target, one below the other."""
+    prompt = wrap(tile.prompt, _font(FONT), SIDE, PROMPT_LINES)
+    # The font sets a space after a 1 so narrow that `1 50` would read as `150`.
+    target = wrap(tile.target, _font(FONT), SIDE, TARGET_LINES, gap="  " if tile.kind == "robot" else " ")
+    made = Image.new("RGB", (SIDE, SIDE + 8 + TAG + 4 + LINE * (len(prompt) + len(target))), PAPER)
+    made.paste(_boxed(tile.picture), (0, 0))
+    draw = ImageDraw.Draw(made)
+    draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=EDGE)
+    top = SIDE + 8
+    _draw_tag(draw, top, tile)
+    top += TAG + 4
+    for lines, color in ((prompt, INK), (target, COLORS[tile.kind])):
+        for line in lines:
+            _write(draw, (0, top), line, _font(FONT), color)
+            top += LINE
+    return made
+
+
+def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
+    """The source's name on a ground that says robot or web; the note beside it."""
+    font = _font(SMALL)
+    name = _fitted(_plain(tile.source), font, SIDE - 16)
+    right = font.getlength(name) + 12
+    draw.rounded_rectangle((0, top, right, top + TAG - 3), radius=4, fill=COLORS[tile.kind])
+    _write(draw, (6, top + 1), name, font, PAPER)
+    room = SIDE - right - 8
+    if room > 3 * SMALL:
+        _write(draw, (right + 8, top + 1), _fitted(_plain(tile.note), font, room), font, FAINT)
+
+
+def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
+    """The picture, whole, centred in its box."""
+    box = Image.new("RGB", (SIDE, SIDE), BOX)
+    try:
+        found = decoded(picture)
+    except ImageFault as fault:
+        _write(
+            ImageDraw.Draw(box),
+            (GAP, SIDE // 2 - FONT),
+            _fitted(str(fault.reason), _font(FONT), SIDE - 2 * GAP),
+            _font(FONT),
+            FAINT,
+        )
+        return box
+    scale = SIDE / max(found.size)
+    size = max(1, round(found.width * scale)), max(1, round(found.height * scale))
+    found = found.resize(size, Image.Resampling.LANCZOS)
+    box.paste(found, ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
+    return box
+
+
+def decoded(picture: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
+    """RGB, no smaller than `side` square where the picture is not, and hardly larger. Raises ImageFault."""
+    ready = make_ready(picture, AS_JPEG, decode=False)
+    encoded = ready.data
+    if encoded is None:
+        assert not isinstance(picture, np.ndarray)  # pixels have no bytes of their own
+        encoded = bytes(picture)
+    try:
+        return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=side, min_width=side))
+    except ValueError as error:
+        raise ImageFault("corrupt_image", str(error)) from None
+
+
+def wrap(text: str, font: Font, width: float, lines: int, gap: str = " ") -> list[str]:
+    """At most so many lines, each within a width in pixels, `gap` between words; the last ends in dots where there was more."""
+    found = [""]
+    for word in _plain(text).split():
+        for part in _parts(word, font, width):
+            longer = f"{found[-1]}{gap}{part}".lstrip()
+            if font.getlength(longer) <= width:
+                found[-1] = longer
+            else:
+                found.append(part)
+    if len(found) > lines:
+        found = [*found[: lines - 1], _fitted(gap.join(found[lines - 1 :]), font, width)]
+    return found
+
+
+def _parts(word: str, font: Font, width: float) -> list[str]:
+    """A word, in pieces where it is wider than a line."""
+    if font.getlength(word) <= width:
+        return [word]
+    fits = max(1, int(len(word) * width / font.getlength(word)) - 2)
+    return [word[start : start + fits] for start in range(0, len(word), fits)]
+
+
+def _fitted(text: str, font: Font, width: float) -> str:
+    """One line within a width; it ends in dots where it was cut."""
+    if font.getlength(text) <= width:
+        return text
+    fits = bisect_left(range(len(text)), True, key=lambda end: font.getlength(text[:end].rstrip() + "...") > width)
+    return text[: max(fits - 1, 0)].rstrip() + "..."
+
+
+def _plain(text: str) -> str:
+    """Words from outside: without control characters, and not endless."""
+    return "".join(c for c in clean_text(text[:MAX_CHARS]) if c.isprintable())
+
+
+def _write(draw: Drawing, at: tuple[float, float], text: str, font: Font, color: tuple[int, int, int]) -> None:
+    draw.text(at, text, fill=color, font=font)
+
+
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
+def _png(sheet: Image.Image) -> bytes:
+    out = io.BytesIO()
+    about = PngInfo()
+    about.add_text("Software", "rt2data")
+    sheet.save(out, "PNG", compress_level=6, pnginfo=about)
+    return out.getvalue()

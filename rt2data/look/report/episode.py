@@ -1,0 +1,115 @@
+"""An episode as a film strip with its actions under it: what the robot saw, and what it was told to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rt2data.look.inspect.mixture import MixtureSight
+from rt2data.look.report.contact_sheet import Tile
+from rt2data.look.report.pictures import read_place
+from rt2data.look.report.thumbnails import Shot, shoot
+from rt2data.prepare.store import Store, read_columns, rows_file, vectors
+from rt2data.records import F32
+from rt2data.render.record import ExampleRecord
+
+FRAMES, SIDE = 10, 128
+LOOKED = 64
+"""Rows among whose episodes one of usual length is chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """One episode. Steps that were left out are missing in the curves too."""
+
+    source: str
+    split: str
+    episode: str
+    camera: str
+    instruction: str
+    steps: int  # as recorded
+    kept: int  # steps that are here
+    frames: tuple[Shot, ...]
+    curves: tuple[tuple[float, ...], ...]  # by dimension, then by step; NaN where a step is missing
+
+
+def store_film(store: Store, split: str) -> Film | None:
+    """An episode of usual length; None where the store has no episodes. Rows are looked through file by file."""
+    info = store.info
+    if info.kind != "robot" or not info.splits[split].rows:
+        return None
+    near = store.take(split, np.arange(min(LOOKED, info.splits[split].rows), dtype=np.int64))
+    lengths = sorted(zip(near["steps"].to_pylist(), near["group"].to_pylist(), strict=True))
+    length, episode = lengths[len(lengths) // 2]
+    rows = episode_rows(store, split, episode).sort_by("step")
+    steps, actions = rows["step"].to_numpy(), vectors(rows["action"], info.action_dim)
+    seen = store.take(split, rows["number"].to_numpy()[spread(len(rows), FRAMES)]).to_pylist()
+    return Film(
+        source=info.name,
+        split=split,
+        episode=episode,
+        camera=info.camera,
+        instruction=seen[0]["text"],
+        steps=max(length, int(steps[-1]) + 1),
+        kept=len(rows),
+        frames=tuple(_frame(store, row) for row in seen),
+        curves=() if actions is None else tuple(_placed(steps, column, max(length, int(steps[-1]) + 1)) for column in actions.T),
+    )
+
+
+def mixture_films(sight: MixtureSight) -> list[Film]:
+    """Of each robot source the episode of which the first shards hold the most steps: not all, where they are not all drawn."""
+    found: dict[str, dict[str, dict[int, tuple[bytes, ExampleRecord]]]] = {}
+    for shard in sight.first_shards():
+        for member, record in sight.of_shard(shard.name):
+            if record.episode is not None and record.step is not None:
+                found.setdefault(record.source, {}).setdefault(record.episode, {})[record.step] = bytes(member.image), record
+    return [_longest(episodes) for _, episodes in sorted(found.items())]
+
+
+def _longest(episodes: Mapping[str, Mapping[int, tuple[bytes, ExampleRecord]]]) -> Film:
+    episode = max(sorted(episodes), key=lambda name: len(episodes[name]))
+    steps = sorted(episodes[episode])
+    records = [episodes[episode][step] for step in steps]
+    _, first = records[0]
+    size = sum(first.action_mask or ())
+    actions = np.array([(record.action or ())[:size] for _, record in records], np.float32).reshape(len(steps), -1)
+    chosen = [(step, records[at][0]) for at in spread(len(steps), FRAMES) for step in (steps[at],)]
+    frames = [shoot(Tile(data, first.source, "robot", first.text, "", f"step {step}"), SIDE) for step, data in chosen]
+    placed = [_placed(np.array(steps, np.int32), column, steps[-1] + 1) for column in actions.T]
+    return Film(first.source, first.split, episode, "", first.text, steps[-1] + 1, len(steps), tuple(frames), tuple(placed))
+
+
+def episode_rows(store: Store, split: str, episode: str) -> pa.Table:
+    """Number, step and action of the rows of one episode, as they lie."""
+    found, before = [], 0
+    for file, count in enumerate(store.info.splits[split].files):
+        here = read_columns(rows_file(store.path, split, file), ["group", "step", "action"])
+        here = here.append_column("number", pa.array(np.arange(before, before + count)))
+        found.append(here.filter(pc.equal(here["group"], episode)))
+        before += count
+    return pa.concat_tables(found)
+
+
+def spread(total: int, count: int) -> list[int]:
+    """The middles of `count` equal parts of 0..total-1: frame and curve stand one under the other. All where there are fewer."""
+    parts = min(total, count)
+    return [int((part + 0.5) * total / parts) for part in range(parts)]
+
+
+def _frame(store: Store, row: dict[str, object]) -> Shot:
+    images: Sequence[dict[str, object]] = row["images"]  # type: ignore[assignment]
+    tile = Tile(read_place(store, images[0]), store.info.name, "robot", str(row["text"]), "", f"step {row['step']}")
+    return shoot(tile, SIDE)
+
+
+def _placed(steps: NDArray[np.int32], values: F32, length: int) -> tuple[float, ...]:
+    """Values at their steps, NaN elsewhere."""
+    curve = np.full(length, np.nan)
+    curve[steps] = values
+    return tuple(curve.tolist())

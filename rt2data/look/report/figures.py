@@ -1,0 +1,83 @@
+"""Numbers and words as a page shows them. Words from outside come out plain: nothing in them can steer or grow a page."""
+
+from __future__ import annotations
+
+import math
+
+from rt2data.read.text import clean_text
+
+MAX_CHARS = 600
+NOTHING = "–"
+"""Stands where there is no number."""
+
+
+def plain(text: object, limit: int = MAX_CHARS) -> str:
+    """Words from outside on one line: no control characters, no invisible ones, not endless."""
+    whole = str(text)
+    kept = "".join(char for char in clean_text(whole[:limit]) if char.isprintable())
+    return kept + "…" if len(whole) > limit else kept
+
+
+def sentence(text: str, upper: bool = False) -> str:
+    """Words from outside as a sentence that ends, and with `upper` begins as one does."""
+    found = plain(text).strip()
+    if upper and found.split(" ")[0].isalpha():
+        found = found[0].upper() + found[1:]
+    return found if not found or found[-1] in ".!?…:" else found + "."
+
+
+def whole(value: float | None) -> str:
+    """12,345."""
+    return NOTHING if _none(value) else _signed(f"{value:,.0f}")
+
+
+def real(value: float | None, digits: int = 4) -> str:
+    """The digits that count: 12.35, 0.001235, 1.2e-07."""
+    if value is None or _none(value):
+        return NOTHING
+    if value == int(value) and abs(value) < 1e6:
+        return _signed(f"{value:,.0f}")
+    return _signed(f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.{digits}g}")
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share in 0..1 as 12.35 %; what is not quite nothing, or not quite all, is not rounded to it."""
+    if value is None or _none(value):
+        return NOTHING
+    least = 10.0**-digits
+    shown = value * 100
+    if 0 < abs(shown) < least:
+        return f"<{least:g} %"
+    if 100 - least < shown < 100:
+        return f">{100 - least:g} %"
+    return _signed(f"{shown:.{digits}f} %")
+
+
+def amount(count: float | None) -> str:
+    """Bytes as people say them."""
+    if count is None or _none(count):
+        return NOTHING
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return _signed(f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}")
+        count /= 1000
+    return _signed(f"{count:.1f} TB")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None or _none(seconds):
+        return NOTHING
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _none(value: float | None) -> bool:
+    return value is None or not math.isfinite(value)
+
+
+def _signed(text: str) -> str:
+    """With a minus as wide as a digit."""
+    return text.replace("-", "\N{MINUS SIGN}")

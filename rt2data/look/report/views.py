@@ -1,0 +1,272 @@
+"""What templates ask of statistics: sums, shares, orders and classes, each a small pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rt2data.look.report.charts import Part
+from rt2data.look.report.figures import amount, percent, real, whole
+from rt2data.look.stats.model import (
+    Actions,
+    Camera,
+    Coded,
+    Leak,
+    Lost,
+    MixtureStats,
+    Numbers,
+    Share,
+    SourceStats,
+    Stats,
+    Text,
+)
+from rt2data.records import RANK, Warn, worst_first
+
+__all__ = ["real"]
+
+SHADES = 4
+MEASURES = (
+    ("asked", "asked"),
+    ("examples", "examples"),
+    ("all tokens", "tokens"),
+    ("learned tokens", "learned_tokens"),
+    ("picture bytes", "image_bytes"),
+)
+"""A name, and the field of a share."""
+
+
+def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
+    """The worst first; those of one kind about one source, with the same advice, together."""
+    found: dict[tuple[str, ...], list[Warn]] = {}
+    for warn in worst_first(warnings):
+        found.setdefault((warn.level, warn.code, warn.source, warn.do), []).append(warn)
+    return list(found.values())
+
+
+def counted(warnings: Sequence[Warn]) -> str:
+    """2 errors, 1 warning, 3 notes."""
+    counts = [(sum(warn.level == level for warn in warnings), level) for level in RANK]
+    return ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for count, level in counts if count) or "none"
+
+
+def looks(shares: Sequence[Share]) -> dict[str, str]:
+    """Classes of each source: its side's colour, in a shade of its own."""
+    found: dict[str, str] = {}
+    for kind in ("robot", "web"):
+        names = [share.source for share in shares if share.kind == kind]
+        found |= {name: f"{kind} shade{number % SHADES}" for number, name in enumerate(names)}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A mixture by one measure: what each source is of it."""
+
+    name: str
+    parts: tuple[Part, ...]
+    robot: float  # share
+
+
+def measures(mixture: MixtureStats) -> list[Measure]:
+    """What was asked, and what it came to by examples, tokens, learned tokens and bytes of pictures."""
+    return [_measure(mixture.shares, name, field) for name, field in MEASURES]
+
+
+def _measure(shares: Sequence[Share], name: str, field: str) -> Measure:
+    classes = looks(shares)
+    parts = tuple(Part(share.source, classes[share.source], float(getattr(share, field))) for share in shares)
+    total = sum(part.value for part in parts)
+    robot = sum(part.value for part, share in zip(parts, shares, strict=True) if share.kind == "robot")
+    return Measure(name, parts, robot / total if total else 0.0)
+
+
+def realized(mixture: MixtureStats) -> float:
+    """Robot share of the examples."""
+    robot = sum(share.examples for share in mixture.shares if share.kind == "robot")
+    return robot / mixture.examples if mixture.examples else 0.0
+
+
+def tokens(stats: Stats) -> int | None:
+    """All tokens that one pass reads; None where no recipe says how text becomes tokens."""
+    if stats.mixture:
+        return sum(share.tokens for share in stats.mixture.shares)
+    known = [round(source.tokens.whole.total) for source in stats.sources if source.tokens]
+    return sum(known) if known else None
+
+
+def learned(stats: Stats) -> int | None:
+    """Those of them that are learned."""
+    if stats.mixture:
+        return sum(share.learned_tokens for share in stats.mixture.shares)
+    known = [round(source.tokens.target.total) for source in stats.sources if source.tokens]
+    return sum(known) if known else None
+
+
+def examples(stats: Stats) -> int:
+    """Examples of a mixture, rows of anything else."""
+    return stats.mixture.examples if stats.mixture else sum(source.rows for source in stats.sources)
+
+
+def picture_bytes(stats: Stats) -> int:
+    """Bytes of pictures that one pass reads."""
+    parts = stats.mixture.shares if stats.mixture else stats.sources
+    return sum(part.image_bytes for part in parts)
+
+
+def read_bytes(stats: Stats) -> int:
+    """Bytes that one pass reads: the shards of a mixture, the pictures of anything else."""
+    return stats.mixture.bytes if stats.mixture else picture_bytes(stats)
+
+
+def ended(kinds: Mapping[str, int]) -> str:
+    """jpeg 1,200, png 3."""
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+# Words
+
+
+def lead(stats: Stats) -> str:
+    """What lies there, in a sentence."""
+    sources = {source.name: source.kind for source in stats.sources}
+    named = ", ".join(f"{name} ({kind})" for name, kind in sources.items()) or "no source"
+    return f"A {stats.what} of {named}."
+
+
+def contents(stats: Stats) -> list[tuple[str, str]]:
+    """The blocks that have something to say: template and title."""
+    has = {
+        "mixture": stats.mixture is not None,
+        "actions": any(source.actions for source in stats.sources),
+        "episodes": any(source.episodes for source in stats.sources),
+        "tokens": any(source.tokens for source in stats.sources),
+        "pictures": any(source.cameras for source in stats.sources),
+    }
+    return [(name, title) for name, title in BLOCKS if has.get(name, True)]
+
+
+BLOCKS = (
+    ("warnings", "Look at these first"),
+    ("mixture", "Mixture"),
+    ("actions", "Actions"),
+    ("episodes", "Episodes"),
+    ("language", "Language"),
+    ("tokens", "Tokens"),
+    ("pictures", "Pictures"),
+    ("lost", "Left out"),
+    ("leaks", "Leakage"),
+    ("origin", "Reproducing it"),
+    ("cost", "Cost"),
+)
+
+
+def headline(stats: Stats) -> list[tuple[str, str, str]]:
+    """The few figures that everybody asks for first: name, value, and what belongs to it."""
+    m, share = stats.mixture, robot_share(stats)
+    read, every, known = read_bytes(stats), tokens(stats), learned(stats)
+    found = [("examples" if m else "rows", whole(examples(stats)), f"in {whole(m.shards)} shards" if m else f"in {splits(stats)}")]
+    if m or share not in (0.0, 1.0):
+        found.append(("robot", percent(share), f"asked {percent(m.asked_robot)}" if m else "of the rows"))
+    if every is not None:
+        found.append(("tokens", whole(every), f"{percent(known / every, 1)} learned" if known and every else ""))
+    found.append(("to read", amount(read), "shards" if m else "pictures"))
+    found.append(("left out", whole(left_out(stats)), f"{whole(faults(stats))} faulty"))
+    return [*found, ("warnings", whole(len(stats.warnings)), counted(stats.warnings) if stats.warnings else "")]
+
+
+def splits(stats: Stats) -> str:
+    """4 splits."""
+    count = len(stats.sources)
+    return f"{count} split{'' if count == 1 else 's'}"
+
+
+def texts(source: SourceStats) -> list[tuple[Text, str]]:
+    """What is asked, and what is answered."""
+    asked = [(source.text, "instructions" if source.kind == "robot" else "questions")]
+    return [*asked, (source.answers, "answers")] if source.answers else asked
+
+
+def sizes_said(source: SourceStats) -> str:
+    """The commonest size, and how many there are."""
+    sizes = {(w, h): 0 for camera in source.cameras for w, h, _ in camera.sizes}
+    for camera in source.cameras:
+        for width, height, count in camera.sizes:
+            sizes[width, height] += count
+    if not sizes:
+        return "unknown"
+    width, height = max(sizes, key=lambda size: (sizes[size], size))
+    return f"all {width}×{height}" if len(sizes) == 1 else f"{len(sizes)} sizes, most often {width}×{height}"
+
+
+def sizes(source: SourceStats) -> list[tuple[Camera, int, int, int]]:
+    """Camera, width, height and how often: the eight commonest of each camera."""
+    return [(camera, *size) for camera in source.cameras for size in camera.sizes[:8]]
+
+
+def flag(warn: Warn) -> str:
+    """black_camera as `black`."""
+    return warn.code.removesuffix("_camera").removesuffix("_picture").replace("_", " ")
+
+
+def leak(found: Leak) -> str:
+    """What two have in common."""
+    return {"group": "episode or picture id", "picture": "picture", "text_and_picture": "question and picture"}[found.what]
+
+
+def origin_facts(stats: Stats) -> list[tuple[str, str]]:
+    """What tells one mixture from another."""
+    m = stats.mixture
+    made = [("fingerprint", m.fingerprint), ("seed", str(m.seed)), ("tokenizer", m.tokenizer)] if m else []
+    return [*made, ("rt2data", stats.tool_version), ("shape of the figures", f"version {stats.version}")]
+
+
+# Sources
+
+
+def robot_share(stats: Stats) -> float:
+    """Robot share of the examples or rows."""
+    if stats.mixture:
+        return realized(stats.mixture)
+    rows = examples(stats)
+    return sum(source.rows for source in stats.sources if source.kind == "robot") / rows if rows else 0.0
+
+
+def losses(stats: Stats) -> list[tuple[str, Lost]]:
+    """Source and loss, faults first, then the largest. A source tells the same of each of its splits: it is told once."""
+    told = dict.fromkeys((source.name, lost) for source in stats.sources for lost in source.lost)
+    return sorted(told, key=lambda pair: (not pair[1].fault, -pair[1].count, pair[0], pair[1].reason))
+
+
+def left_out(stats: Stats) -> int:
+    """Rows that were left out."""
+    return sum(lost.count for _, lost in losses(stats))
+
+
+def faults(stats: Stats) -> int:
+    """Those for which the data is to blame."""
+    return sum(lost.count for _, lost in losses(stats) if lost.fault)
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """A dimension as the codec writes it, with what is known of its numbers."""
+
+    coded: Coded
+    numbers: Numbers
+
+
+def coded(actions: Actions) -> list[Dim]:
+    """The codec's dimensions; one that has no numbers of its own (terminate) is shown with none."""
+    numbers = {each.name: each for each in actions.dims}
+    return [Dim(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
+
+
+def _unknown(of: Coded) -> Numbers:
+    zero: dict[str, Any] = dict.fromkeys(("mean", "std", "min", "max", "q01", "q05", "q50", "q95", "q99", "zeros", "top"), 0.0)
+    return Numbers(name=of.name, unit="", count=sum(of.bins), not_finite=0, dead=False, sparse=False, **zero)
+
+
+def names(actions: Actions) -> list[str]:
+    """Of the dimensions."""
+    return [each.name for each in actions.dims]

@@ -1,0 +1,163 @@
+"""Second kind of work order: whole episodes. Rows lie in keyed random order, so each order takes the episodes of its share of
+hashes from all files of rows, reads only the columns it needs, sorts them and sums up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rt2data.look.stats.model import Episodes
+from rt2data.look.stats.motion import MotionSums, Steps, sum_motion
+from rt2data.look.stats.rowset import RowSet, space_from
+from rt2data.look.stats.spreads import spread
+from rt2data.look.stats.texts import hash_groups
+from rt2data.order import U64, key64, mix64
+from rt2data.prepare.store import vectors
+from rt2data.read.action_space import ActionSpace
+from rt2data.records import F32
+from rt2data.tally.counts import Counts, bars, count, quantiles_of
+from rt2data.tally.sums import Sum, add_up
+
+MOST_ROWS, MOST_BYTES = 2_000_000, 48 << 20
+"""What one work order holds of rows, and of their numbers, whichever is less."""
+BATCH = 1 << 16
+"""Rows of whole episodes that are summed up together."""
+COLUMNS = ("group", "step", "action", "state", "timestamp")
+GAP = 1.5
+"""An interval of more medians than this is a gap."""
+
+
+class EpisodeSums(Sum, frozen=True, eq=False):
+    """What some whole episodes add up to."""
+
+    lengths: Counts = msgspec.field(default_factory=Counts)  # steps -> episodes
+    incomplete: int = 0
+    intervals: Counts = msgspec.field(default_factory=Counts)  # microseconds to the next step -> steps
+    backwards: int = 0
+    motion: MotionSums = msgspec.field(default_factory=MotionSums)
+
+    def summary(self) -> Episodes:
+        """Episodes, without their motion."""
+        fps, jitter, gaps = _rates(self.intervals)
+        return Episodes(
+            count=self.lengths.total,
+            steps=spread(self.lengths),
+            lengths=bars(self.lengths),
+            short=int(self.lengths.counts[self.lengths.keys < 2].sum()),
+            incomplete=self.incomplete,
+            fps=fps,
+            jitter=jitter,
+            backwards=self.backwards,
+            gaps=gaps,
+        )
+
+
+def _rates(intervals: Counts) -> tuple[float | None, float | None, int]:
+    """Frames a second, jitter, and how many intervals are too long."""
+    if not len(intervals):
+        return None, None, 0
+    low, median, high = quantiles_of(intervals.keys.astype(np.float64), intervals.counts, (0.25, 0.5, 0.75))
+    return 1e6 / median, (high - low) / median, int(intervals.counts[intervals.keys > GAP * median].sum())
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodesOrder:
+    """Work order: sum up the episodes of one part of the hashes."""
+
+    rows: RowSet
+    part: int
+    parts: int
+
+    @property
+    def label(self) -> str:
+        return f"sum {self.rows.place} episodes {self.part}"
+
+
+def episode_orders(rows: RowSet) -> list[EpisodesOrder]:
+    """As many as the rows need; none for web."""
+    if rows.kind != "robot":
+        return []
+    width = 4 * (rows.action_dim + rows.state_dim) + 28
+    parts = max(-(-rows.rows // MOST_ROWS), -(-rows.rows * width // MOST_BYTES))
+    return [EpisodesOrder(rows, part, parts) for part in range(parts)]
+
+
+def sum_episodes(order: EpisodesOrder) -> EpisodeSums:
+    """The sums of all episodes of a part. Raises DataError where rows cannot be read."""
+    found = [_read(order, number) for number in range(order.rows.files)]
+    group, step = np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
+    timestamp = np.concatenate([each[2] for each in found])
+    action, state = [each[3] for each in found], [each[4] for each in found]
+    del found
+    every = Steps(group.view(np.int64), step, _joined(action), _joined(state) if order.rows.state_dim else None, timestamp)
+    space = space_from(order.rows.space)
+    parts = (_sum(_taken(every, at), space) for at in _batches(np.lexsort((step, group)), group))
+    return add_up(EpisodeSums(), parts)
+
+
+def _taken(every: Steps, at: NDArray[np.int64]) -> Steps:
+    """These rows, which are whole episodes in order; the episodes are numbered from 0."""
+    group = every.episode[at]
+    number = np.cumsum(np.append(False, group[1:] != group[:-1]))
+    state = None if every.state is None else every.state[at]
+    return Steps(number, every.step[at], every.action[at], state, every.timestamp[at])
+
+
+Read = tuple[U64, NDArray[np.int32], NDArray[np.float64], F32, F32]
+
+
+def _read(order: EpisodesOrder, number: int) -> Read:
+    """Group hashes, steps, timestamps, actions and states of a file's rows of this part."""
+    table = order.rows.read(number, COLUMNS)
+    group = hash_groups(table["group"].combine_chunks())
+    mine = part_of(group, order.parts) == order.part
+    action, state = vectors(table["action"], order.rows.action_dim), vectors(table["state"], order.rows.state_dim)
+    assert action is not None
+    timestamp = table["timestamp"].to_numpy().astype(np.float64)
+    return group[mine], table["step"].to_numpy()[mine], timestamp[mine], action[mine], (action if state is None else state)[mine]
+
+
+def part_of(groups: U64, parts: int) -> U64:
+    """Which part each group belongs to, by its keyed hash, uint64[n]."""
+    return (mix64(groups, key64("episodes")) >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)
+
+
+def _joined(parts: list[F32]) -> F32:
+    """End to end; each part is let go as soon as it is copied."""
+    whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float32)
+    at = len(whole)
+    while parts:
+        part = parts.pop()
+        whole[at - len(part) : at] = part
+        at -= len(part)
+    return whole
+
+
+def _batches(by_step: NDArray[np.int64], group: U64) -> Iterator[NDArray[np.int64]]:
+    """Rows of whole episodes, some ten thousand at a time."""
+    rising = group[by_step]
+    ends = np.flatnonzero(np.append(rising[1:] != rising[:-1], True)) + 1 if len(rising) else np.empty(0, np.int64)
+    start = 0
+    for end in ends.tolist():
+        if end - start >= BATCH or end == len(rising):
+            yield by_step[start:end]
+            start = end
+
+
+def _sum(steps: Steps, space: ActionSpace) -> EpisodeSums:
+    lengths = np.diff(steps.starts, append=len(steps))
+    last = np.append(steps.starts[1:], len(steps)) - 1
+    spans = steps.step[last] - steps.step[steps.starts] + 1
+    micros = np.rint(np.diff(steps.timestamp, prepend=np.nan) * 1e6)[steps.next_to]
+    micros = micros[np.isfinite(micros)]
+    return EpisodeSums(
+        count(lengths),
+        int((spans != lengths).sum()),
+        count(micros[micros > 0].astype(np.int64)),
+        int((micros <= 0).sum()),
+        sum_motion(steps, space),
+    )

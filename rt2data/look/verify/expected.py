@@ -1,0 +1,231 @@
+"""What an output should hold, from its manifest alone: opened once in each worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rt2data.errors import DataError, RtError, UsageError
+from rt2data.formats.base import BLENDED, FORMATS, Format, make_format
+from rt2data.order import I64, MAX_EXAMPLES
+from rt2data.plan.layout import make_parts, shard_file
+from rt2data.plan.plan import Plan, SourcePlan
+from rt2data.prepare.statistics import DimStats
+from rt2data.render.action_tokens import ActionWords
+from rt2data.render.codecs.codec import F64
+from rt2data.render.codecs.table import Codec, codec_from_json
+from rt2data.render.record import ExampleRecord
+from rt2data.render.renderer import Memo
+from rt2data.render.templates import TEMPLATES, Template, find_template
+from rt2data.render.tokenizer import Ids, Tokenizer, load_tokenizer
+from rt2data.seal.manifest import Manifest, read_manifest
+from rt2data.write.shard import shard_layout
+
+
+class Example(NamedTuple):
+    """A record that could be read, with its place in the shard and how many of its tokens are learned."""
+
+    at: int
+    record: ExampleRecord
+    learned: int
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """What ids a text has to have, by the tokenizer that made them; texts repeat, so recent ones are kept."""
+
+    tokenizer: Tokenizer
+    cue: str
+    _prompts: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
+    _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
+
+    def prompts(self, texts: Sequence[str], space: str) -> list[Ids]:
+        """Ids of prompts with their begin token; `space` is what follows them before an action."""
+        begin = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
+        found = self._prompts.get([text.rstrip() + space for text in texts], self.tokenizer.encode_batch)
+        return [begin + ids for ids in found] if begin else found
+
+    def answers(self, texts: Sequence[str]) -> list[Ids]:
+        """Ids of answers with their end token, as they are behind a prompt."""
+        end = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
+        found = self._targets.get([" " + text for text in texts], lambda new: self.tokenizer.encode_after(self.cue, new))
+        return [ids + end for ids in found]
+
+
+@dataclass(frozen=True)
+class ExpectedSource:
+    """What every record of one source should say, and how to read its actions back."""
+
+    number: int  # in the plan
+    plan: SourcePlan
+    constants: tuple[Any, ...]  # kind, split, action space, codec
+    codec: Codec | None
+    words: ActionWords | None  # None for web, and where the tokenizer is not at hand
+    state_dim: int | None  # None where records have no state
+    reach: tuple[F64, F64] | None  # least and most of each dimension of the action, by the statistics
+
+    @property
+    def robot(self) -> bool:
+        return self.plan.kind == "robot"
+
+
+SAFE = re.compile(r"[a-z][a-z0-9_]*")
+"""What a part's folder may be called."""
+CONSTANTS = ("kind", "split", "action_space", "codec")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A manifest, opened."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def plan(self) -> Plan:
+        return self.manifest.plan
+
+    @cached_property
+    def format(self) -> Format:
+        return make_format(self.plan.format)
+
+    def shard_name(self, index: int) -> str:
+        """Path of a shard, from the output's folder."""
+        return shard_file(self.plan, self.format, index, len(self.manifest.shards))
+
+    @cached_property
+    def layout(self) -> I64 | None:
+        """First draw of each source in each shard, int64[shards + 1, sources]; None where the plan does not add up."""
+        return shard_layout(self.plan)[0] if adds_up(self.manifest) else None
+
+    @cached_property
+    def sources(self) -> dict[str, ExpectedSource]:
+        """By name. A codec that cannot be read is None here; the manifest's own check names it."""
+        return {source.name: self._source(number, source) for number, source in enumerate(self.plan.sources)}
+
+    def _source(self, number: int, source: SourcePlan) -> ExpectedSource:
+        codec, written = read_codec(source), source.codec
+        label = f"{written.get('name')}/{written.get('version')}" if written else None
+        return ExpectedSource(
+            number=number,
+            plan=source,
+            constants=(source.kind, self.plan.split, source.action_space, label),
+            codec=codec,
+            words=self._words(codec),
+            state_dim=_state_dim(self.manifest.statistics, source.name),
+            reach=_reach(self.manifest.statistics, source),
+        )
+
+    def _words(self, codec: Codec | None) -> ActionWords | None:
+        if codec is None or self.tokenizer is None:
+            return None
+        try:
+            return ActionWords(codec.token_map, self.tokenizer, find_template(self.plan.template).cue)
+        except RtError:
+            return None
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The plan's tokenizer where its file is where the recipe says and still the same."""
+        return self._found_tokenizer[0]
+
+    @cached_property
+    def texts(self) -> Texts | None:
+        """Ids of texts, made again; None without the tokenizer."""
+        if self.tokenizer is None or self.plan.template not in TEMPLATES:
+            return None
+        return Texts(self.tokenizer, find_template(self.plan.template).cue)
+
+    @cached_property
+    def template(self) -> Template | None:
+        """The plan's template; None where it is not known here."""
+        return find_template(self.plan.template) if self.plan.template in TEMPLATES else None
+
+    @property
+    def tokenizer_note(self) -> str:
+        """Why there is no tokenizer; empty where there is."""
+        return self._found_tokenizer[1]
+
+    @cached_property
+    def _found_tokenizer(self) -> tuple[Tokenizer | None, str]:
+        path = (self.manifest.recipe.get("tokenizer") or {}).get("path")
+        try:
+            found = load_tokenizer(self.plan.tokenizer["kind"], path)
+        except RtError as error:
+            return None, str(error)
+        same = found.identity() == self.plan.tokenizer
+        return (found, "") if same else (None, f"the tokenizer at {path} is not the one the plan was made with")
+
+
+def read_codec(source: SourcePlan) -> Codec | None:
+    """The codec of a source; None for web, and where it is damaged."""
+    try:
+        return codec_from_json(source.codec) if source.codec else None
+    except DataError:
+        return None
+
+
+def adds_up(manifest: Manifest) -> bool:
+    """Whether quotas can be computed from the plan at all; what is not so is named by the manifest's own check."""
+    plan = manifest.plan
+    robots_first = [s.kind for s in plan.sources] == sorted(s.kind for s in plan.sources)
+    counts = [s.draws for s in plan.sources]
+    return (
+        robots_first
+        and plan.shards == len(manifest.shards) > 0
+        and 0 < plan.num_examples == sum(counts) <= MAX_EXAMPLES
+        and min(counts) >= 0
+        and all(s.rows > 0 for s in plan.sources)
+        and parts_add_up(plan)
+    )
+
+
+def parts_add_up(plan: Plan) -> bool:
+    """Whether there are parts just where there should be, one for each source, with the examples and the weight that follow."""
+    if not plan.materialize:
+        return not plan.parts
+    shards = [part.shards for part in plan.parts or ()]
+    try:
+        follow = plan.parts == make_parts(plan.sources, shards)
+        return follow and sum(shards) == plan.shards and min(shards) > 0 and plan.format in BLENDED
+    except (ValueError, ZeroDivisionError, UsageError):
+        return False
+
+
+def _state_dim(statistics: Mapping[str, Any], name: str) -> int | None:
+    """How long a state is, from its statistics."""
+    try:
+        return len(statistics[name]["state"]["mean"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _reach(statistics: Mapping[str, Any], source: SourcePlan) -> tuple[F64, F64] | None:
+    """Least and most of each dimension; None for web, and where the statistics are damaged."""
+    try:
+        found = DimStats.from_json(statistics[source.name]["action"])
+    except (DataError, KeyError, TypeError):
+        return None
+    return (np.array(found.min), np.array(found.max)) if found.size == source.action_dim else None
+
+
+def readable(manifest: Manifest) -> bool:
+    """Whether this release can read the shards, and they lie in the output's folder."""
+    return manifest.plan.format in FORMATS and all(SAFE.fullmatch(part.source) for part in manifest.plan.parts or ())
+
+
+def shard_names(expected: Expected) -> list[str]:
+    """The file names of the shards the plan says there are, as many as the manifest lists."""
+    return [expected.shard_name(index) for index in range(len(expected.manifest.shards))]
+
+
+@lru_cache(maxsize=2)
+def open_expected(folder: str, manifest_hash: str) -> Expected:
+    """The manifest of an output, opened once in each process. `manifest_hash` tells outputs that were replaced apart."""
+    return Expected(Path(folder), read_manifest(Path(folder)))

@@ -1,0 +1,177 @@
+"""Pages of examples for a browser on this machine: loopback only, GET only, and no path that is asked for is ever opened.
+
+A page of another origin that has its name point here (DNS rebinding) is refused by its Host header.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from rt2data.errors import RtError, UsageError
+from rt2data.images.ready import ImageFault
+from rt2data.look.inspect.examples import Examples, Seen
+from rt2data.look.view.pages import Asked, example_page, grid_page
+from rt2data.look.view.pictures import encoded
+from rt2data.read.text import one_line
+
+HOST = "127.0.0.1"
+TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+WAIT_S = 30.0
+"""A browser that says nothing for so long is let go."""
+_PLACE = re.compile(r"/(example|picture|frame)/([0-9]{1,15})(?:/([0-9]{1,9}))?", re.ASCII)
+
+
+class Answer(NamedTuple):
+    """What is sent back."""
+
+    status: HTTPStatus
+    kind: str
+    content: bytes
+
+
+def policy(nonce: str) -> str:
+    """The Content-Security-Policy: pictures from here, the page's own style and script, and nothing else."""
+    own = f"'nonce-{nonce}'"
+    return (
+        f"default-src 'none'; img-src 'self' data:; style-src {own}; script-src {own}; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+class Site:
+    """What is shown, one request at a time: files and positions are shared."""
+
+    def __init__(self, examples: Examples, title: str) -> None:
+        self._examples, self._title, self._lock = examples, title, threading.Lock()
+        self._film = lru_cache(maxsize=8)(lambda number: examples.film(examples.at(number, whole=False)))
+
+    def answer(self, target: str, nonce: str) -> Answer:
+        """The answer to a GET of this address."""
+        with self._lock:
+            try:
+                return self._answer(target, nonce)
+            except (IndexError, ValueError):
+                return _said(HTTPStatus.NOT_FOUND, "there is nothing here")
+            except (RtError, ImageFault) as error:
+                return _said(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(str(error), 1000))
+
+    def _answer(self, target: str, nonce: str) -> Answer:
+        parts = urlsplit(target)
+        if parts.path == "/":
+            asked = Asked.of(parse_qs(parts.query, max_num_fields=10))
+            return _page(grid_page(self._examples, self._title, asked, nonce))
+        found = _PLACE.fullmatch(parts.path)
+        if found is None or (found[1] == "frame") != (found[3] is not None):
+            raise IndexError(target)
+        if found[1] == "example":
+            seen = self._examples.at(int(found[2]))
+            return _page(example_page(self._examples, self._title, seen, self._film(seen.number), nonce))
+        return _picture(self._frame(int(found[2]), int(found[3])) if found[3] else self._examples.at(int(found[2])))
+
+    def _frame(self, number: int, at: int) -> Seen:
+        """A step of the episode of an example."""
+        film = self._film(number)
+        if film is None:
+            raise IndexError(at)
+        return film.examples.at(film.numbers[at])
+
+
+def _page(html: str) -> Answer:
+    return Answer(HTTPStatus.OK, "text/html; charset=utf-8", html.encode("utf-8", "replace"))
+
+
+def _said(status: HTTPStatus, words: str) -> Answer:
+    return Answer(status, "text/plain; charset=utf-8", (words + "\n").encode("utf-8", "replace"))
+
+
+def _picture(seen: Seen) -> Answer:
+    if seen.picture is None:
+        return _said(HTTPStatus.NOT_FOUND, one_line(seen.fault))
+    extension, content = encoded(seen.picture)
+    return Answer(HTTPStatus.OK, TYPES[extension], content)
+
+
+class Speaker(BaseHTTPRequestHandler):
+    """HTTP around a Site."""
+
+    timeout = WAIT_S
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Any method but GET is refused."""
+        if name.startswith("do_"):
+            return lambda: self._send(_said(HTTPStatus.METHOD_NOT_ALLOWED, "only GET"))
+        raise AttributeError(name)
+
+    def do_GET(self) -> None:
+        """A page or a picture, for whoever asks this very machine by its own name."""
+        if self.headers.get_all("Host", []) not in [[host] for host in self.server.hosts]:
+            self._send(_said(HTTPStatus.MISDIRECTED_REQUEST, "ask by the address that was printed"))
+            return
+        nonce = secrets.token_urlsafe(16)
+        self._send(self.server.site.answer(self.path, nonce), nonce)
+
+    def _send(self, answer: Answer, nonce: str = "none") -> None:
+        self.close_connection = self.close_connection or answer.status != HTTPStatus.OK
+        self.send_response(answer.status)
+        headers = {
+            "Content-Type": answer.kind,
+            "Content-Length": str(len(answer.content)),
+            "Content-Security-Policy": policy(nonce),
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        } | ({"Allow": "GET"} if answer.status == HTTPStatus.METHOD_NOT_ALLOWED else {})
+        headers |= {"Connection": "close"} if self.close_connection else {}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the library refuses, in our words."""
+        self.close_connection = True
+        self._send(_said(HTTPStatus(code), HTTPStatus(code).phrase))
+
+    def version_string(self) -> str:
+        """Nothing about the machine."""
+        return "rt2data"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the library's name)
+        """Nobody wants to read every request."""
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on loopback alone."""
+
+    daemon_threads = True
+
+    def __init__(self, site: Site, port: int) -> None:
+        """Port 0 takes one that is free. Raises UsageError where the port is taken."""
+        try:
+            super().__init__((HOST, port), Speaker)
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"cannot listen on port {port}: {error}", HOST, "choose another with --port, or none") from None
+        self.site = site
+        self.hosts = tuple(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
+
+    @property
+    def url(self) -> str:
+        """Where the pages are."""
+        return f"http://{HOST}:{self.server_port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle is no accident; anything else is told with its trace."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)

@@ -1,0 +1,151 @@
+"""Step four: recipe and stores become a job: exact draws, codecs, shards. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rt2data.errors import DataError
+from rt2data.formats.base import make_format
+from rt2data.order import EpochOrder
+from rt2data.plan.job import Job, make_labels, make_renderer
+from rt2data.plan.layout import make_parts
+from rt2data.plan.limits import layout_warnings
+from rt2data.plan.plan import (
+    Plan,
+    SourcePlan,
+    draws,
+    fingerprinted,
+    needed_sources,
+    new_plan,
+    plan_source,
+    require_few_rejects,
+    shard_count,
+    source_shares,
+    split_rows,
+    warnings_of,
+)
+from rt2data.plan.recipe import Recipe, canonical
+from rt2data.plan.source_notes import source_notes
+from rt2data.prepare.store import Known
+from rt2data.read.action_space import load_space
+from rt2data.read.source import RobotSource, Source, WebSource
+from rt2data.records import Rows, Warn, key_name, worst_first
+from rt2data.render.action_tokens import ActionWords, check_action_words
+from rt2data.render.codecs.table import Codec, make_codec
+from rt2data.render.record import encode_records
+from rt2data.render.templates import find_template
+from rt2data.render.tokenizer import Tokenizer, load_tokenizer
+
+SAMPLE = 64
+"""Rows of each source rendered to estimate how long a record is."""
+
+
+def decide(recipe: Recipe, stores: Mapping[str, Known], allow_bad: bool = False) -> Job:
+    """Plan a mixture from what is known of its sources.
+
+    Raises UsageError, DataError or RejectLimitError where it cannot be built.
+    """
+    if not allow_bad:
+        require_few_rejects(recipe, stores)
+    rows = split_rows(stores, recipe.split)
+    shares, counts = source_shares(recipe, rows), draws(recipe, rows)
+    tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
+    needed = needed_sources(recipe)
+    sources = []
+    for name, source in needed.items():
+        drawn = plan_source(name, source, stores[name].info, recipe.split, shares[name], counts[name])
+        sources.append(_with_codec(drawn, source, stores[name], recipe, tokenizer))
+    notes = [note for s in sources for note in source_notes(needed[s.name], stores[s.name].info, s)]
+    draft = _draft(recipe, needed, tuple(sources), tokenizer, notes)
+    return Job(
+        plan=_sized(draft, recipe, stores, tokenizer),
+        recipe=_plain(recipe),
+        stores={name: str(stores[name].path) for name in needed},
+        tokenizer_path=recipe.tokenizer.path,
+    )
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(canonical(recipe))
+    return found
+
+
+def _with_codec(drawn: SourcePlan, source: Source, store: Known, recipe: Recipe, tokenizer: Tokenizer) -> SourcePlan:
+    """The source with its codec, whose every action word has been checked against the tokenizer."""
+    if not isinstance(source, RobotSource):
+        return drawn
+    codec = source_codec(source, store, recipe.codec, recipe.split)
+    words = ActionWords(codec.token_map, tokenizer, find_template(recipe.template).cue)
+    check_action_words(words, codec.width, recipe.action_words)
+    return msgspec.structs.replace(drawn, codec=codec.to_json())
+
+
+def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Codec:
+    """The codec of a robot source, its bounds resolved with the statistics of the split that is drawn.
+
+    Raises DataError, naming the source, where they give no bounds.
+    """
+    space = load_space(source.action_space).sized(store.info.action_dim)
+    try:
+        return make_codec(name, space, store.action_stats(split))
+    except DataError as error:
+        raise DataError(error.what, f"source {store.info.name}", error.do) from None
+
+
+def _draft(
+    recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePlan, ...], tokenizer: Tokenizer, notes: Sequence[Warn]
+) -> Plan:
+    """The plan before its records have been measured."""
+    return new_plan(
+        robot_frac=str(recipe.robot_frac),
+        num_examples=sum(s.draws for s in sources),
+        robot_examples=sum(s.draws for s in sources if s.kind == "robot"),
+        seed=recipe.seed,
+        split=recipe.split,
+        template=recipe.template,
+        codec=recipe.codec,
+        tokenizer=tokenizer.identity(),
+        max_tokens=recipe.max_tokens,
+        format=recipe.shards.format,
+        shards=1,
+        bytes=0,
+        action_dim=max((s.action_dim for s in sources), default=0),
+        sources=sources,
+        answers={name: s.answers for name, s in needed.items() if isinstance(s, WebSource)},
+        warnings=(*warnings_of(recipe, sources), *notes),
+        materialize=msgspec.UNSET if recipe.shards.materialize == "repeats" else "once",
+    )
+
+
+def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: Tokenizer) -> Plan:
+    """The plan with sizes: records are measured on a sample, so the number of shards follows."""
+    measured, sizes = [], []
+    form = make_format(draft.format)
+    for source in draft.sources:
+        numbers, epochs = EpochOrder(source.rows, draft.seed, source.name).draw(0, min(SAMPLE, source.rows))
+        rows = stores[source.name].rows(draft.split, numbers, epochs)
+        record = _mean_record(draft, source, rows, tokenizer)
+        measured.append(msgspec.structs.replace(source, record_bytes=record))
+        sizes.append(draft.written(source) * form.example_bytes(source.image_bytes, record))
+    cut = _cut(msgspec.structs.replace(draft, sources=tuple(measured), bytes=sum(sizes)), sizes, recipe)
+    warnings = worst_first((*cut.warnings, *layout_warnings(cut.format, cut.shards, cut.bytes)))
+    return fingerprinted(msgspec.structs.replace(cut, warnings=warnings))
+
+
+def _cut(plan: Plan, sizes: Sequence[int], recipe: Recipe) -> Plan:
+    """The plan with its shards, of the whole or of each source by itself; `sizes` are bytes of each source."""
+    if not plan.materialize:
+        return msgspec.structs.replace(plan, shards=shard_count(plan.num_examples, plan.bytes, recipe.shards.bytes))
+    each = zip(plan.sources, sizes, strict=True)
+    shards = [shard_count(plan.written(source), size, recipe.shards.bytes) for source, size in each]
+    return msgspec.structs.replace(plan, shards=sum(shards), parts=make_parts(plan.sources, shards))
+
+
+def _mean_record(plan: Plan, source: SourcePlan, rows: Rows, tokenizer: Tokenizer) -> int:
+    rendered = make_renderer(plan, source, tokenizer).render(rows)
+    records = encode_records(rows, rendered, [f"{key_name(source.name)}-{key}" for key in rows.keys], make_labels(plan, source))
+    return int(np.mean([len(record) for record in records]))

@@ -1,0 +1,93 @@
+"""A plan with all that is needed to carry it out: where stores and tokenizer lie. One small file in the build folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rt2data.errors import SourceChangedError, UsageError
+from rt2data.io.publish import write_whole
+from rt2data.plan.plan import (
+    Plan,
+    SourcePlan,
+)
+from rt2data.render.action_tokens import ActionWords
+from rt2data.render.codecs.table import codec_from_json
+from rt2data.render.record import Labels
+from rt2data.render.renderer import Renderer
+from rt2data.render.templates import find_template
+from rt2data.render.tokenizer import Tokenizer, load_tokenizer
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """job.json: the plan and where its parts are."""
+
+    plan: Plan
+    recipe: dict[str, Any]
+    stores: dict[str, str]
+    tokenizer_path: str | None
+
+    def renderer(self, source: SourcePlan) -> Renderer:
+        """The renderer of one source."""
+        return make_renderer(self.plan, source, load_tokenizer(self.plan.tokenizer["kind"], self.tokenizer_path))
+
+    def labels(self, source: SourcePlan) -> Labels:
+        """What all records of one source have in common."""
+        return make_labels(self.plan, source)
+
+
+_decode_job = msgspec.json.Decoder(Job).decode  # made at import: two threads that make a type's first one crash
+
+
+def make_labels(plan: Plan, source: SourcePlan) -> Labels:
+    """What all records of one source have in common."""
+    codec = f"{source.codec['name']}/{source.codec['version']}" if source.codec else None
+    return Labels(plan.split, source.action_space, source.action_dim, plan.action_dim, codec)
+
+
+def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Renderer:
+    """Template, tokenizer, codec and answer rule of one source, put together."""
+    template = find_template(plan.template)
+    codec = codec_from_json(source.codec) if source.codec else None
+    return Renderer(
+        template=template,
+        tokenizer=tokenizer,
+        codec=codec,
+        words=ActionWords(codec.token_map, tokenizer, template.cue) if codec else None,
+        answers=plan.answers.get(source.name, "majority"),  # type: ignore[arg-type]
+        seed=plan.seed,
+        max_tokens=plan.max_tokens,
+    )
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a build folder."""
+    return _decode_job((folder / "job.json").read_bytes())
+
+
+def adopt(folder: Path, job: Job) -> None:
+    """Make `folder` the staging folder of this job, or go on with it where it already is.
+
+    Raises UsageError where an unfinished build of another recipe lies there, SourceChangedError where only the sources differ.
+    """
+    try:
+        earlier = read_job(folder)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        write_whole(folder / "job.json", msgspec.json.encode(job))
+        return
+    if earlier.plan.fingerprint == job.plan.fingerprint:
+        return
+    if earlier.recipe == job.recipe and _digests(earlier) != _digests(job):
+        changed = sorted(name for name in job.stores if _digests(earlier).get(name) != _digests(job)[name])
+        raise SourceChangedError(
+            f"the sources changed since this build was begun: {', '.join(changed)}",
+            str(folder),
+            "run with --restart to begin it anew",
+        )
+    raise UsageError("an unfinished build of another recipe or version lies here", str(folder), "run with --restart to discard it")
+
+
+def _digests(job: Job) -> dict[str, str]:
+    return {s.name: s.digest for s in job.plan.sources}

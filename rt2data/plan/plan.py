@@ -1,0 +1,281 @@
+"""Step four: recipe and prepared stores become a Plan: exact draws, epochs, shards. Pure; shown first, sealed in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any, Literal
+
+import msgspec
+import xxhash
+
+from rt2data.errors import DataError, RejectLimitError, UsageError, command
+from rt2data.io.installation import VERSION
+from rt2data.order import MAX_EXAMPLES, apportion
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare.store import Known, StoreInfo
+from rt2data.read.source import Source
+from rt2data.records import Kind, Level, Warn
+
+PLAN_VERSION = 2
+"""Raise when the same recipe and rows would give other bytes."""
+WARN_EPOCHS = 4
+MANY_EPOCHS = 10
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One source in a folder of its own, which has its name."""
+
+    source: str
+    examples: int  # written, each row once
+    shards: int
+    weight: int  # against the other parts
+
+
+class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How one source is drawn."""
+
+    name: str
+    kind: Kind
+    source: str  # kind of raw format
+    digest: str
+    rows: int
+    groups: int
+    weight: str
+    share: str  # of all examples, exact
+    draws: int
+    epochs: float
+    repeats_min: int
+    repeats_max: int
+    unseen: int
+    image_bytes: int  # mean
+    record_bytes: int  # mean, of a sample
+    action_space: str | None
+    action_dim: int
+    codec: dict[str, Any] | None
+    camera: str | None = None  # the mixture's; None for web
+    cameras: tuple[str, ...] = ()  # all that the source has; none for web
+
+    @property
+    def camera_line(self) -> str:
+        """Which camera of how many, and the others; empty where there is only one."""
+        dropped = ", ".join(name for name in self.cameras if name != self.camera)
+        return f"camera {self.camera}, 1 of {len(self.cameras)}; dropped: {dropped}" if dropped else ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What will be written. Robot sources first, each side by name."""
+
+    version: int
+    tool_version: str
+    fingerprint: str = ""
+    robot_frac: str
+    num_examples: int
+    robot_examples: int
+    seed: int
+    split: str
+    template: str
+    codec: str
+    tokenizer: dict[str, Any]
+    max_tokens: int | None
+    format: str
+    shards: int
+    bytes: int  # estimate
+    action_dim: int  # actions are padded to it
+    sources: tuple[SourcePlan, ...]
+    answers: dict[str, str]  # answer rule of each web source
+    warnings: tuple[Warn, ...]
+    materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: each draw is written, repeats and all
+    parts: tuple[Part, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
+
+    def written(self, source: SourcePlan) -> int:
+        """How many examples of a source there are in the shards."""
+        return min(source.draws, source.rows) if self.materialize else source.draws
+
+    def sides(self) -> list[list[int]]:
+        """Draws of the robot sources and of the web sources, in the order of `sources`."""
+        return [[s.draws for s in self.sources if s.kind == kind] for kind in ("robot", "web")]
+
+
+def needed_sources(recipe: Recipe) -> dict[str, Source]:
+    """The sources that will be drawn from, robot first, each side by name: a weight of 0, or a side of share 0, is not read."""
+    sides = ((recipe.robot, recipe.robot_frac), (recipe.web, 1 - recipe.robot_frac))
+    return {name: side[name] for side, share in sides if share for name in sorted(side) if side[name].weight}
+
+
+def require_few_rejects(recipe: Recipe, stores: Mapping[str, Known]) -> None:
+    """Raises RejectLimitError where more of a source is faulty, or without words, than the recipe allows."""
+    _require_words(recipe, {name: store.info for name, store in stores.items()})
+    for name, store in stores.items():
+        bad, rows, reasons = _faulty(store.info, recipe.sources[name].whole_records)
+        if bad and bad > recipe.max_bad * (bad + rows):
+            allowed = f"more than max_bad {float(recipe.max_bad):.3g} allows"
+            raise RejectLimitError(
+                f"{bad} of {bad + rows} rows of source {name} are faulty, {allowed}",
+                reasons,
+                f"look at them: {command('store', 'rejects', store.path)}; "
+                "then mend the source, raise max_bad or build with --allow-bad",
+            )
+
+
+def _faulty(info: StoreInfo, whole: Collection[str]) -> tuple[int, int, str]:
+    """Faulty rows, good rows, and the faults in words. A record that was lost `whole` counts as a mean episode."""
+    rows, groups = (sum(getattr(split, each) for split in info.splits.values()) for each in ("rows", "groups"))
+    length = max(1, round(rows / max(groups, 1)))
+    faults = sorted((lost.reason, lost.count) for lost in info.rejects if lost.fault)
+    bad = sum(count * (length if reason in whole else 1) for reason, count in faults)
+    said = (f"{count} {reason}" + (f" (records of about {length} rows)" if reason in whole else "") for reason, count in faults)
+    return bad, rows, ", ".join(said)
+
+
+def _require_words(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
+    """Raises RejectLimitError where nearly all steps of a robot source were dropped because they have no words."""
+    for name, info in infos.items():
+        limit = getattr(recipe.sources[name], "max_blank", 1)
+        blank = sum(lost.count for lost in info.rejects if lost.reason == "blank_instruction" and not lost.fault)
+        rows = sum(split.rows for split in info.splits.values())
+        if blank > limit * (blank + rows):
+            raise RejectLimitError(
+                f"{blank} of {blank + rows} steps of source {name} have no words, more than max_blank {float(limit):.3g} allows",
+                "blank_instruction",
+                "name the feature with the words as `instruction`, raise max_blank, or set blank_instruction: keep",
+            )
+
+
+def draws(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, int]:
+    """Exact number of draws of each source. `rows` holds the needed sources only.
+
+    Raises DataError where a side that is asked for has no rows.
+    """
+    shares = source_shares(recipe, rows)
+    total = _total(recipe, rows, shares)
+    names = list(shares)
+    return dict(zip(names, apportion(total, [shares[name] for name in names]), strict=True))
+
+
+def source_shares(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, Fraction]:
+    """Share of each source in all examples; they add up to 1."""
+    shares: dict[str, Fraction] = {}
+    for side, sources, share in (("robot", recipe.robot, recipe.robot_frac), ("web", recipe.web, 1 - recipe.robot_frac)):
+        if not share:
+            continue
+        weights = {name: _weight(recipe, sources[name], rows[name]) for name in sorted(sources) if name in rows}
+        whole = sum(weights.values(), Fraction(0))
+        if not whole or any(not rows[name] for name in weights):
+            empty = ", ".join(name for name in weights if not rows[name]) or "none given"
+            raise DataError(
+                f"the {side} side is to have {float(share):.4g} of the examples but has a source without rows",
+                f"split {recipe.split}: {empty}",
+                "look at what was rejected or filtered, or leave the source out with weight 0",
+            )
+        shares |= {name: share * weight / whole for name, weight in weights.items()}
+    return shares
+
+
+def _weight(recipe: Recipe, source: Source, rows: int) -> Fraction:
+    return source.weight * rows if recipe.weighting == "rows" else source.weight
+
+
+def _total(recipe: Recipe, rows: Mapping[str, int], shares: Mapping[str, Fraction]) -> int:
+    size = recipe.size
+    if size.num_examples is not None:
+        return size.num_examples
+    exact = {name: size.epochs * rows[name] / share for name, share in shares.items() if share}
+    if size.of not in ("longest", "shortest") and size.of not in exact:
+        raise UsageError(f"size.of names a source that is not drawn: {size.of}", "recipe", f"name one of {', '.join(exact)}")
+    found = ceil(exact.get(size.of, max(exact.values())))
+    if size.of == "shortest":
+        found = max(1, floor(min(exact.values())))  # one more would repeat a row
+    if found > MAX_EXAMPLES:
+        raise UsageError(f"the mixture would have {found:,} examples", "size", f"at most {MAX_EXAMPLES:,}: give num_examples")
+    return found
+
+
+def fingerprinted(plan: Plan) -> Plan:
+    """The plan with the hash of everything that decides the output's bytes."""
+    bare = msgspec.structs.replace(plan, fingerprint="", warnings=())
+    content = msgspec.json.encode(bare, order="deterministic")
+    return msgspec.structs.replace(plan, fingerprint=xxhash.xxh3_128_hexdigest(content))
+
+
+def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: Fraction, count: int) -> SourcePlan:
+    """The draws of one source, before codec and record sizes are known."""
+    here = info.splits[split]
+    least, rest = divmod(count, here.rows)
+    return SourcePlan(
+        name=name,
+        kind=info.kind,
+        source=info.source,
+        digest=info.digest,
+        rows=here.rows,
+        groups=here.groups,
+        weight=str(source.weight),
+        share=str(share),
+        draws=count,
+        epochs=count / here.rows,
+        repeats_min=least,
+        repeats_max=least + bool(rest),
+        unseen=max(here.rows - count, 0),
+        image_bytes=here.image_bytes // here.rows,
+        record_bytes=0,
+        action_space=getattr(source, "action_space", None),
+        action_dim=info.action_dim,
+        codec=None,
+        camera=info.camera if info.kind == "robot" else None,
+        cameras=info.cameras if info.kind == "robot" else (),
+    )
+
+
+def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ...]:
+    """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
+    found: list[Warn] = []
+    for s in sources:
+        if recipe.max_epochs is not None and s.repeats_max > recipe.max_epochs:
+            raise UsageError(
+                f"source {s.name} would be repeated {s.epochs:.2f} times, max_epochs is {recipe.max_epochs}",
+                "max_epochs",
+                "draw less of it",
+            )
+        found += draw_warnings(s.name, s.epochs, s.unseen, s.rows)
+    return (*found, *_opposite_terminates(sources))
+
+
+def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:
+    """One word that ends the task in one source and continues it in another: no model can learn when to stop."""
+    ends = {s.name: s.codec["terminate"] for s in sources if s.codec and s.codec["terminate"]}
+    low = [name for name, bins in ends.items() if bins["terminates"] < bins["continues"]]
+    high = [name for name in ends if name not in low]  # in the plan's order: the manifest holds the message
+    if low and high:
+        what = f"terminate is the lower bin in {', '.join(low)} and the higher one in {', '.join(high)}"
+        yield Warn("terminate_polarity", "error", "", what, "use one codec, with one `terminates`, for all sources")
+
+
+def draw_warnings(name: str, epochs: float, unseen: int, rows: int) -> Iterator[Warn]:
+    """A source that comes too often, or rows that never come: the same of a plan and of a finished mixture."""
+    if epochs > WARN_EPOCHS:
+        level: Level = "error" if epochs > MANY_EPOCHS else "warning"
+        what = f"every row is repeated {epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
+        yield Warn("repeated_epochs", level, name, what, "draw less of it, or find more of its kind")
+    if unseen:
+        yield Warn("unseen", "note", name, f"{unseen:,} of {rows:,} rows are never drawn", "draw more if they matter")
+
+
+def shard_count(total: int, bytes_total: int, shard_bytes: int) -> int:
+    """How many shards: about `shard_bytes` each, never more than there are examples."""
+    return max(1, min(total, round(bytes_total / shard_bytes)))
+
+
+def empty_split(info: StoreInfo, split: str) -> bool:
+    """Whether a store has no rows of this split."""
+    return split not in info.splits or not info.splits[split].rows
+
+
+def split_rows(stores: Mapping[str, Known], split: str) -> dict[str, int]:
+    """Rows of this split in each store."""
+    return {name: 0 if empty_split(s.info, split) else s.info.splits[split].rows for name, s in stores.items()}
+
+
+def new_plan(**values: Any) -> Plan:
+    """A plan of this version, fingerprinted."""
+    return fingerprinted(Plan(version=PLAN_VERSION, tool_version=VERSION, **values))

@@ -1,0 +1,141 @@
+"""What no single setting shows: whether the settings of a recipe make sense together.
+
+Looks at the tree as written, not at the parsed recipe, so that these mistakes are told together with all others. What
+cannot be read is passed over here: the types have told it already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from rt2data.plan.recipe.messages import Finding, shown
+from rt2data.plan.recipe.mistakes import closest
+from rt2data.records import SOURCE, key_name
+from rt2data.settings import parse_fraction
+
+_RULES = ("longest", "shortest")
+_TAKEN = re.compile(r"statistics|sha256sums|note-\d+", re.IGNORECASE | re.ASCII)
+"""Files and folders of every output, among those names that a source can have."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The parts that must fit together."""
+
+    tree: dict[str, Any]
+    robot_frac: Fraction | None  # None where it is missing or wrong
+    weights: dict[str, dict[str, Fraction | None]]  # by side and source; a side that is no mapping is left out
+
+    @property
+    def shares(self) -> dict[str, Fraction]:
+        """Share of each side; empty where it is not known."""
+        return {} if self.robot_frac is None else {"robot": self.robot_frac, "web": 1 - self.robot_frac}
+
+
+def needed(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Side and name of the sources that will be read: not those of weight 0, nor those of a side that has no share."""
+    outline = _outline(tree)
+    for side, weights in outline.weights.items():
+        if outline.shares.get(side) != 0:
+            yield from ((side, name) for name, weight in weights.items() if weight != 0)
+
+
+def nonsense(tree: Any) -> Iterator[Finding]:
+    """Every mistake in how the settings fit together."""
+    if isinstance(tree, dict):
+        outline = _outline(tree)
+        for rule in (_empty_sides, _zero_sides, _shared_names, _alike_names, _folder_names, _size):
+            yield from rule(outline)
+
+
+def _empty_sides(outline: Outline) -> Iterator[Finding]:
+    for side, share in outline.shares.items():
+        if share and outline.weights.get(side) == {}:
+            asked, other = shown(outline.tree["robot_frac"]), "0" if side == "robot" else "1"
+            message = f"{asked} needs {side} sources and there are none: add one under {side}, or ask for {other}"
+            yield Finding(("robot_frac",), message)
+
+
+def _zero_sides(outline: Outline) -> Iterator[Finding]:
+    for side, share in outline.shares.items():
+        weights = outline.weights.get(side, {})
+        if share and weights and all(weight == 0 for weight in weights.values()):
+            message = f"every weight under {side} is 0, but robot_frac asks for {side} examples"
+            yield Finding((side, next(iter(weights)), "weight"), message)
+
+
+def _shared_names(outline: Outline) -> Iterator[Finding]:
+    robot, web = outline.weights.get("robot", {}), outline.weights.get("web", {})
+    for name in web:
+        if name in robot:
+            yield Finding(("web", name), "is a name used under robot already", at_key=True)
+    for side, names in outline.weights.items():
+        for name in names:
+            if name in _RULES:
+                yield Finding((side, name), f"the name must not be {name}: it is a rule of size.of", at_key=True)
+
+
+def _alike_names(outline: Outline) -> Iterator[Finding]:
+    """Names become parts of file names and of keys, and must be told apart there too."""
+    places = [(side, name) for side, names in outline.weights.items() for name in names if re.fullmatch(SOURCE, name)]
+    for form, alike in ((str.lower, "differ in case only"), (key_name, "give the same keys")):
+        seen: dict[str, str] = {}
+        for side, name in places:
+            other = seen.setdefault(form(name), name)
+            if other != name:
+                yield Finding((side, name), f"{name} and {other} {alike}: rename one", at_key=True)
+
+
+def _folder_names(outline: Outline) -> Iterator[Finding]:
+    """With `once` a source's name is that of a folder, beside others."""
+    shards = outline.tree.get("shards")
+    if not isinstance(shards, dict) or shards.get("materialize") != "once":
+        return
+    for side, names in outline.weights.items():
+        for name in filter(_TAKEN.fullmatch, names):
+            message = f"the name must not be {name} with materialize once: every output has a file or folder of that name"
+            yield Finding((side, name), message, at_key=True)
+
+
+def _size(outline: Outline) -> Iterator[Finding]:
+    size = outline.tree.get("size")
+    if not isinstance(size, dict):
+        return
+    if size.get("num_examples") is not None and {"epochs", "of"} & size.keys():
+        yield Finding(("size", "num_examples"), "stands beside epochs or of: give one or the other", at_key=True)
+    elif isinstance(size.get("of"), str) and len(outline.weights) == 2:
+        yield from _size_of(outline, size["of"])
+
+
+def _size_of(outline: Outline, of: str) -> Iterator[Finding]:
+    known = [*_RULES, *outline.weights["robot"], *outline.weights["web"]]
+    if of not in known:
+        yield Finding(("size", "of"), f"no source is called {shown(of)}", closest(of, known))
+    for side, weights in outline.weights.items():
+        if of in weights and (weights[of] == 0 or outline.shares.get(side) == 0):
+            yield Finding(("size", "of"), f"{of} takes no part: its weight or the share of {side} is 0")
+
+
+def _outline(tree: dict[str, Any]) -> Outline:
+    sides = {side: tree.get(side, {}) for side in ("robot", "web")}
+    weights = {side: _weights(sources) for side, sources in sides.items() if isinstance(sources, dict)}
+    return Outline(tree, _number(tree.get("robot_frac")), weights)
+
+
+def _weights(sources: dict[str, Any]) -> dict[str, Fraction | None]:
+    return {name: _weight(settings) for name, settings in sources.items()}
+
+
+def _weight(settings: Any) -> Fraction | None:
+    return _number(settings.get("weight", 1)) if isinstance(settings, dict) else None
+
+
+def _number(value: Any) -> Fraction | None:
+    try:
+        return parse_fraction(value)
+    except ValueError:
+        return None

@@ -1,0 +1,176 @@
+"""What the types say is wrong, in plain English, at the path the user wrote."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from rt2data.plan.recipe.mistakes import KeyPath, closest
+from rt2data.settings import short
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "none_required": "null",
+    "finite_number": "finite",
+    "literal_error": "{expected}",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "above {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "below {lt}",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of up to {max_length}",
+    "string_too_short": "text of {min_length} or more characters",
+    "string_too_long": "text of up to {max_length} characters",
+    "string_pattern_mismatch": "text of the form {pattern}",
+}
+"""Completes `must be ...` for each type of error pydantic has for our fields."""
+_NAME = "a letter, then up to 63 letters, digits, _ or -"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A mistake before it is known where it stands."""
+
+    path: KeyPath
+    message: str
+    suggestion: str = ""
+    at_key: bool = False
+
+
+def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[Finding]:
+    """One finding for each path: what several members of a union say about one value is joined."""
+    told = [error for error in errors if not (error["type"] == "too_short" and _told_inside(error, errors))]
+    located = [(*locate(model, _without_mark(error["loc"])), error) for error in told]
+    for path, group in groupby(located, key=lambda each: each[0]):
+        members = list(group)
+        yield _finding(path, members[0][1], [error for _, _, error in members])
+
+
+def locate(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[KeyPath, type[BaseModel] | None]:
+    """The path the user wrote (no names of union members in it), and the model its last key belongs to."""
+    here: list[Any] = [model]
+    path: list[str | int] = []
+    owner: type[BaseModel] | None = None
+    for token in loc:
+        owner = _model(here)
+        tagged = [each for each in here if _tagged(each, token)]
+        if len(here) > 1 and tagged:
+            here = tagged
+            continue
+        inner = [one for each in here for one in _inside(each, token)]
+        if not inner and not (owner and token == loc[-1]):
+            break
+        path.append(token)
+        here = inner
+    return tuple(path), owner
+
+
+def _told_inside(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is only called short because what is in it is wrong."""
+    place = error["loc"]
+    return any(other["loc"][: len(place)] == place != other["loc"] for other in errors)
+
+
+def _without_mark(loc: Sequence[str | int]) -> Sequence[str | int]:
+    """pydantic ends the place of a bad key of a mapping with a mark."""
+    return loc[:-1] if loc[-1:] == ("[key]",) else loc
+
+
+def _finding(path: KeyPath, owner: type[BaseModel] | None, errors: list[ErrorDetails]) -> Finding:
+    first = errors[0]
+    context: dict[str, Any] = first.get("ctx", {})
+    match first["type"]:
+        case "extra_forbidden":
+            fields = list(owner.model_fields) if owner else []
+            return Finding(path, "unknown key", closest(path[-1], fields), at_key=True)
+        case "missing":
+            return Finding(path, f"is missing{_meaning(owner, path)}", at_key=True)
+        case "source_kind":
+            return _kind_finding(path, **context)
+        case "value_error":
+            return Finding(path, str(context["error"]))
+    if first["loc"][-1] == "[key]":
+        return Finding(path, f"the name must be {_NAME}", at_key=True)
+    expected = " or ".join(map(_expected, errors))
+    words = [word for error in errors for word in re.findall("'([^']*)'", error.get("ctx", {}).get("expected", ""))]
+    return Finding(path, f"must be {expected}, got {shown(first['input'])}", closest(first["input"], words))
+
+
+def _expected(error: ErrorDetails) -> str:
+    phrase = _EXPECTED.get(error["type"])
+    return phrase.format(**error.get("ctx", {})) if phrase else error["msg"].removeprefix("Input should be ")
+
+
+def _kind_finding(path: KeyPath, kind: Any, known: list[str], home: str | None) -> Finding:
+    choice = " or ".join(map(repr, known))
+    if kind is None:
+        return Finding((*path, "kind"), f"is missing: {choice}", at_key=True)
+    if home:
+        return Finding((*path, "kind"), f"{shown(kind)} belongs under {home}")
+    return Finding((*path, "kind"), f"must be {choice}, got {shown(kind)}", closest(kind, known))
+
+
+def shown(value: Any) -> str:
+    """A value in a few words, as YAML would write it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, tuple | list) else short(value)
+
+
+def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
+    """What a missing field means, from its docstring."""
+    field = owner.model_fields.get(str(path[-1])) if owner else None
+    return f": {field.description.split('. ')[0].rstrip('.')}" if field and field.description else ""
+
+
+def _model(alternatives: Sequence[Any]) -> type[BaseModel] | None:
+    return next((each for each in alternatives if _is_model(each)), None)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _tagged(annotation: Any, tag: str | int) -> bool:
+    """Whether this member of a union is the one whose `kind` is `tag`."""
+    kind = annotation.model_fields.get("kind") if _is_model(annotation) else None
+    return kind is not None and tag in get_args(kind.annotation)
+
+
+def _inside(annotation: Any, token: str | int) -> list[Any]:
+    """What may stand under one key of a value of this type."""
+    if _is_model(annotation):
+        field = annotation.model_fields.get(token)
+        return _members(field.annotation) if field else []
+    arguments = get_args(annotation)
+    if get_origin(annotation) is dict and isinstance(token, str):
+        return _members(arguments[1])
+    if get_origin(annotation) in (list, tuple) and isinstance(token, int):
+        return _members(arguments[0 if arguments[-1] is ... else min(token, len(arguments) - 1)])
+    return []
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The alternatives of a union, or the one type there is."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _members(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [member for each in get_args(annotation) for member in _members(each)]
+    return [annotation] if origin is not Literal else [origin]

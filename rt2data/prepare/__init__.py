@@ -1,0 +1,1 @@
+"""Step three: the prepared store of a source."""

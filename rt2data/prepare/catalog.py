@@ -1,0 +1,176 @@
+"""The folder of prepared stores: what is on it, what of that is of use no more, and taking it away."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rt2data.errors import DataError, LockedError, RtError, UsageError, command
+from rt2data.io.location import local_path
+from rt2data.io.publish import exclusively, output_errors
+from rt2data.prepare.store import REJECTS, Store, StoreInfo
+from rt2data.records import SOURCE
+
+State = Literal["complete", "stale", "partial", "damaged"]
+USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged"})
+_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(?P<partial>\.partial)?")
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One store on the shelf.
+
+    A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
+    them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source goes on with it.
+    """
+
+    path: Path
+    name: str
+    state: State
+    bytes: int
+    age_days: float
+    kind: str = ""
+    source: str = ""
+    splits: dict[str, int] | None = None  # rows
+    why: str = ""  # it is stale or damaged
+
+    @property
+    def rows(self) -> int:
+        return sum((self.splits or {}).values())
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        fields = {name: getattr(self, name) for name in ("name", "state", "kind", "source", "rows", "bytes", "why")}
+        return fields | {"path": str(self.path), "splits": self.splits or {}, "age_days": round(self.age_days, 2)}
+
+
+def kept_stores(root: Path) -> list[Kept]:
+    """All stores in a folder, by name; none where there is no such folder. Whatever is no store of ours is not looked at."""
+    if not root.is_dir():
+        return []
+    named = ((path, _FOLDER.fullmatch(path.name)) for path in root.iterdir())
+    found = [_look(path, match) for path, match in named if match and path.is_dir() and not path.is_symlink()]
+    return sorted(found, key=lambda kept: (kept.name, kept.path.name))
+
+
+def _look(path: Path, match: re.Match[str]) -> Kept:
+    size, changed = _weigh(path)
+    age = max(time.time() - changed, 0.0) / _DAY
+    if match["partial"]:
+        return Kept(path, match["name"], "partial", size, age)
+    try:
+        store = Store(path)
+        info, why = store.info, _why_stale(store)
+    except (RtError, OSError, pa.ArrowException) as error:
+        return Kept(path, match["name"], "damaged", size, age, why=str(error))
+    return Kept(path, match["name"], "stale" if why else "complete", size, age, info.kind, info.source, _rows(info), why)
+
+
+def _rows(info: StoreInfo) -> dict[str, int]:
+    return {name: split.rows for name, split in info.splits.items()}
+
+
+def _why_stale(store: Store) -> str:
+    changed = store.changed_files()
+    return f"{len(changed):,} files changed or gone, first {changed[0]}" if changed else ""
+
+
+def _weigh(path: Path) -> tuple[int, float]:
+    """Bytes of all files, and when the last of them was written. Files may vanish meanwhile."""
+    size, changed = 0, 0.0
+    for entry in _files(path):
+        try:
+            stat = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        size, changed = size + stat.st_size, max(changed, stat.st_mtime)
+    return size, changed or path.stat().st_mtime
+
+
+def _files(path: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(Path(entry.path))
+            else:
+                yield entry
+
+
+def select(
+    kept: Collection[Kept], names: Collection[str] = (), older_days: float | None = None, everything: bool = False
+) -> list[Kept]:
+    """What to take away: those named; or all; or what is of no use, and with `older_days` what was not written to for so long.
+
+    Raises UsageError for a name that no store has.
+    """
+    if names:
+        unknown = [name for name in names if not any(_named(store, name) for store in kept)]
+        if unknown:
+            raise UsageError(f"no store is called {unknown[0]}", do=f"{command('store', 'list')} names them")
+        return [store for store in kept if any(_named(store, name) for name in names)]
+    old = float("inf") if older_days is None else older_days
+    return [store for store in kept if everything or store.state in USELESS or store.age_days > old]
+
+
+def _named(kept: Kept, name: str) -> bool:
+    return name in (kept.name, kept.path.name, str(kept.path)) or Path(name).absolute() == kept.path.absolute()
+
+
+def remove(kept: Kept) -> None:
+    """Take one store away. Raises LockedError where a build is preparing it, OutputError where it cannot be removed."""
+    own = kept.path.name.removeprefix(".").removesuffix(".partial")
+    with exclusively(kept.path.with_name(f".{own}.lock"), f"the store of {kept.name}"), output_errors(kept.path):
+        (kept.path / "source.json").unlink(missing_ok=True)  # from here on it is no complete store
+        shutil.rmtree(kept.path)
+
+
+def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
+    """Take stores away; those removed, and those that a build is preparing right now."""
+    gone, busy = [], []
+    for store in kept:
+        try:
+            remove(store)
+            gone.append(store)
+        except LockedError:
+            busy.append(store)
+    return gone, busy
+
+
+def is_store(name: str) -> bool:
+    """Whether this is the path of a store, and not a name."""
+    return (Path(name) / "rejects.parquet").is_file()
+
+
+def find_store(root: Path, name: str) -> Path:
+    """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
+    given = local_path(name)
+    if is_store(name):
+        _ = Store(given).info  # else what is told of an unfinished store would pass for all of it
+        return given
+    found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
+    current = [kept for kept in found if kept.state == "complete"] or found
+    if not current:
+        raise UsageError(f"no store is called {name!r}", str(root), f"{command('store', 'list', '--store', root)} names them")
+    if len(current) > 1:
+        folders = ", ".join(kept.path.name for kept in current)
+        raise UsageError(f"{len(current)} stores are called {name!r}", folders, "name one of these folders")
+    return current[0].path
+
+
+def read_rejects(store: Path) -> list[dict[str, Any]]:
+    """What was left out of a source: reason, where, detail, fault, count. Raises DataError where that cannot be read."""
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(store / "rejects.parquet", schema=REJECTS).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError("its rejects cannot be read", str(store), "prepare the source again") from error
+    return rows

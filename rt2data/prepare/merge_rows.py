@@ -1,0 +1,317 @@
+"""Step three, continued: the rows of all units, gathered in keyed order, and the store sealed."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from rt2data.errors import DataError
+from rt2data.io.installation import VERSION
+from rt2data.io.publish import output_errors, produce_whole, sync, write_whole
+from rt2data.io.stamps import NO_FILE, Stamp, require_unchanged, unchanged
+from rt2data.order import U64, WINDOW
+from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
+from rt2data.prepare.store import (
+    REJECTS,
+    ROWS,
+    STORE_VERSION,
+    Lost,
+    SplitInfo,
+    Store,
+    StoreInfo,
+    count_lost,
+    read_columns,
+    read_stamps,
+    rejects_table,
+    rows_file,
+    vectors,
+    write_stamps,
+)
+from rt2data.prepare.streamed import summarize_parts
+from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, staging_folder
+from rt2data.read.source import RobotSource, Source
+from rt2data.records import F32, NO_MARKS, End, Reject
+from rt2data.standardize.end_marks import refuted
+from rt2data.tally.distinct import count_distinct
+
+ROWS_PER_FILE = 4 * WINDOW
+ORDER = ROWS.get_field_index("order")
+
+
+@dataclass(frozen=True, slots=True)
+class GatherOrder:
+    """Work order: write one file of rows: those of a split whose hash lies in [low, high)."""
+
+    name: str
+    folder: str
+    split: str
+    number: int
+    low: int
+    high: int
+    units: int
+    against: End = NO_MARKS  # the marks that speak against success, as all units together show
+
+    @property
+    def label(self) -> str:
+        return f"gather {self.name} {self.split} rows {self.number}"
+
+
+class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one file of rows holds."""
+
+    name: str
+    split: str
+    number: int
+    rows: int
+    image_bytes: int
+    text_bytes: int
+    formats: dict[str, int]
+    digest: str
+
+
+def gather_orders(name: str, folder: Path, units: list[UnitSummary]) -> list[GatherOrder]:
+    """One work order for each file of rows: equal ranges of the hash, as many as the rows need.
+
+    Raises DataError where the recipe asks for successes and the source marks none.
+    """
+    rows: Counter[str] = Counter()
+    for unit in units:
+        rows.update(unit.rows)
+    against = marks_against(name, _added(unit.facts for unit in units))
+    orders = []
+    for split, count in sorted(rows.items()):
+        files = -(-count // ROWS_PER_FILE)
+        edges = [i * 2**64 // files for i in range(files + 1)]
+        orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units), against) for i in range(files)]
+    return orders
+
+
+def gather_rows(order: GatherOrder) -> RowsSummary:
+    """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
+    folder = Path(order.folder)
+    table = judge_ends(pa.concat_tables(_slices(order)), order.against)
+    table = table.sort_by([("order", "ascending"), ("key", "ascending")])
+    _refuse_duplicates(order, table)
+    produce_whole(rows_file(folder, order.split, order.number), lambda path: _write_rows(path, table))
+    first = pc.list_element(table["images"], 0)
+    formats = pc.value_counts(pc.struct_field(first, "format")).to_pylist()
+    return RowsSummary(
+        name=order.name,
+        split=order.split,
+        number=order.number,
+        rows=table.num_rows,
+        image_bytes=pc.sum(pc.struct_field(first, "length")).as_py() or 0,
+        text_bytes=pc.sum(pc.binary_length(table["text"])).as_py() or 0,
+        formats={entry["values"]: entry["counts"] for entry in formats},
+        digest=xxhash.xxh3_128_hexdigest(table["digest"].to_numpy().tobytes()),
+    )
+
+
+def _write_rows(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False, write_page_checksum=True)
+
+
+def _slices(order: GatherOrder) -> Iterator[pa.Table]:
+    """What each unit has for one file of rows. Only row groups that can hold some of it are read: a fragment is in keyed order."""
+    low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
+    wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
+    for unit in range(order.units):
+        with pq.ParquetFile(Path(order.folder) / f"fragment-{unit:05d}.parquet") as file:
+            yield file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
+
+
+def _groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
+    """Row groups whose range of hashes meets that of the order."""
+    ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
+    return [
+        i
+        for i, found in enumerate(ranges)
+        if found is None or not found.has_min_max or (found.min < order.high and found.max >= order.low)  # an empty one has none
+    ]
+
+
+def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
+    keys = table["key"].combine_chunks()
+    same = pc.equal(keys.slice(1), keys.slice(0, max(len(keys) - 1, 0)))
+    if pc.any(same).as_py():
+        key = keys[pc.index(same, True).as_py()].as_py()
+        raise DataError(f"two rows of source {order.name} have one key", f"key {key}, split {order.split}", "remove one of them")
+
+
+def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
+    """Add the summaries up, write statistics and rejects, give the store its name; source.json is written last.
+
+    Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
+    """
+    staging = staging_folder(folder)
+    failed = _failed(source, staging, units)
+    info = _info(name, source, staging, units, rows, count_lost(failed))
+    _stamp_blobs(name, source, staging, folder, units)
+    produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, staging, units, failed))
+    write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
+    _remove_parts(staging, units)
+    write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
+    sync(staging)
+    with output_errors(folder):
+        (folder / "source.json").unlink(missing_ok=True)  # a store that is half removed is none
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+    sync(folder.parent)
+    return info
+
+
+def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Reject]:
+    """The episodes that gathering dropped because the recipe wants successes only."""
+    if not isinstance(source, RobotSource) or not source.filters.success:
+        return []
+    fragments = (staging / f"fragment-{unit.unit:05d}.parquet" for unit in units)
+    return failed_episodes(fragments, refuted(_added(unit.facts for unit in units)))
+
+
+def _write_rejects(path: Path, staging: Path, units: list[UnitSummary], failed: Sequence[Reject]) -> None:
+    """What was dropped in all units, one after another, then the episodes that gathering dropped."""
+    with pq.ParquetWriter(path, REJECTS) as file:
+        for unit in units:
+            rejects = pq.read_table(staging / f"rejects-{unit.unit:05d}.parquet", schema=REJECTS)
+            if rejects.num_rows:
+                file.write_table(rejects)
+        if failed:
+            file.write_table(rejects_table(failed))
+
+
+def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
+    """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
+    for unit in units:
+        for part in (f"unit-{unit.unit:05d}.json", f"fragment-{unit.unit:05d}.parquet", f"rejects-{unit.unit:05d}.parquet"):
+            (staging / part).unlink()
+        if not unit.blob_bytes:
+            (staging / blob_name(unit.unit)).unlink()
+    shutil.rmtree(staging / SHARED, ignore_errors=True)
+
+
+def _info(
+    name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary], failed: tuple[Lost, ...]
+) -> StoreInfo:
+    by_place = sorted(rows, key=lambda r: (r.split, r.number))
+    cameras = sorted({camera for unit in units for camera in unit.cameras})
+    return StoreInfo(
+        **identity(name, source),
+        digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
+        camera=mixture_camera(source, cameras),
+        cameras=tuple(cameras),
+        action_dim=one_dim(name, "action", [d for u in units for d in u.action_dims]),
+        state_dim=one_dim(name, "state", [d for u in units for d in u.state_dims]),
+        splits={
+            split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})
+        },
+        rejects=_lost(units, failed),
+        conversions=_added(u.conversions for u in units),
+        facts=_added(u.facts for u in units),
+        bytes_read=sum(u.bytes_read for u in units),
+    )
+
+
+def mixture_camera(source: Source, cameras: Sequence[str]) -> str:
+    """The camera that a mixture takes: the recipe's, else the first of `cameras`, which are sorted."""
+    wanted = source.camera if isinstance(source, RobotSource) else None
+    return wanted or next(iter(cameras), "")
+
+
+def identity(name: str, source: Source) -> dict[str, Any]:
+    """What a store says of its source before anything is read."""
+    return {
+        "version": STORE_VERSION,
+        "tool_version": VERSION,
+        "name": name,
+        "kind": source.role,
+        "source": str(getattr(source, "kind", type(source).__name__)),
+        "settings": source.prepare_settings(),
+    }
+
+
+def one_dim(name: str, what: str, dims: list[int]) -> int:
+    """The number of dimensions that all have, 0 where there are none. Raises DataError where they differ."""
+    if len(set(dims)) > 1:
+        raise DataError(
+            f"source {name} has {what}s of different lengths", ", ".join(map(str, sorted(set(dims)))), "split the source"
+        )
+    return dims[0] if dims else 0
+
+
+def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
+    rows = sum(f.rows for f in files)
+    groups = (_group_hashes(rows_file(staging, split, file.number)) for file in files)
+    return SplitInfo(
+        rows=rows,
+        groups=count_distinct(groups, rows, staging),
+        image_bytes=sum(f.image_bytes for f in files),
+        text_bytes=sum(f.text_bytes for f in files),
+        files=tuple(f.rows for f in files),
+        formats=_added(f.formats for f in files),
+    )
+
+
+def _group_hashes(path: Path) -> U64:
+    """Hashes of the different groups of one file of rows."""
+    names = pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
+    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Counts by name, added up; in the order of their names."""
+    return dict(sorted(sum(map(Counter, counts), Counter[str]()).items()))
+
+
+def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...]:
+    lost: Counter[tuple[str, bool]] = Counter()
+    for entry in chain(failed, *(unit.rejects for unit in units)):
+        lost[entry.reason, entry.fault] += entry.count
+    return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+
+
+def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: list[UnitSummary]) -> None:
+    """Blobs get real stamps now that they are written; empty ones none. The source's own must still hold, and be all there are."""
+    stamps = read_stamps(staging / "files.parquet")
+    sources = stamps[: len(stamps) - len(units)]
+    require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
+    known = {stamp.path for stamp in sources}
+    require_unchanged(name, sorted(path for path in (str(Path(each).absolute()) for each in source.files()) if path not in known))
+    blobs = []
+    for unit in sorted(units, key=lambda u: u.unit):
+        path = staging / blob_name(unit.unit)
+        blobs.append(Stamp.of(str((folder / path.name).absolute()), path.stat()) if unit.blob_bytes else NO_FILE)
+    produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*sources, *blobs]))
+
+
+def _statistics(store: Store, info: StoreInfo) -> dict[str, Any]:
+    """Per-dimension statistics of each split, from the rows."""
+    found: dict[str, Any] = {}
+    store.__dict__["info"] = info
+    for split in info.splits:
+        dims = {"action": info.action_dim, "state": info.state_dim}
+        found[split] = {
+            what: summarize_parts(partial(_vectors, store, split, what, dim)).to_json() if dim else None
+            for what, dim in dims.items()
+        }
+    return found
+
+
+def _vectors(store: Store, split: str, name: str, dim: int) -> Iterator[F32]:
+    """One column of vectors, file by file."""
+    for part in store.parts(split, name):
+        found = vectors(part, dim)
+        if found is not None:
+            yield found

@@ -1,0 +1,52 @@
+"""Which episodes of a source succeeded, decided when what all its units count is known: so no unit needs to see another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rt2data.errors import DataError
+from rt2data.order import key64, mix64
+from rt2data.prepare.store import ROWS
+from rt2data.records import End, Reject
+from rt2data.standardize.end_marks import REQUIRED, refuted, succeeded, tells_success, wanted
+
+
+def marks_against(name: str, facts: Mapping[str, int]) -> End:
+    """The marks that speak against success in a source, by the facts of all its units.
+
+    Raises DataError where the recipe asks for successes and the source marks none.
+    """
+    if facts.get(REQUIRED) and not tells_success(facts):
+        what = f"source {name} does not say which episodes are successes"
+        where = "no success or reward is set, and is_terminal is the same everywhere"
+        raise DataError(what, where, "set terminate: last_step or never, and remove filters.success")
+    return refuted(facts)
+
+
+def judge_ends(table: pa.Table, against: End) -> pa.Table:
+    """Rows with their ends decided: failed episodes are dropped if the recipe wants successes, and end with no terminate token."""
+    marks = table["marks"].to_numpy()
+    kept = wanted(marks, against)
+    if not kept.all():
+        table, marks = table.filter(pa.array(kept)), marks[kept]
+    terminate = table["terminate"].to_numpy() & succeeded(marks, against)
+    digest = table["digest"].to_numpy()
+    digest = np.where(terminate, mix64(digest, key64("terminate")), digest)
+    for column, values in (("terminate", terminate), ("digest", digest)):
+        table = table.set_column(ROWS.get_field_index(column), ROWS.field(column), pa.array(values))
+    return table
+
+
+def failed_episodes(fragments: Iterable[Path], against: End) -> list[Reject]:
+    """The episodes that `judge_ends` drops from these files of rows."""
+    lost: Counter[str] = Counter()
+    for path in fragments:
+        table = pq.read_table(path, columns=["group", "marks"])
+        lost.update(table["group"].filter(pa.array(~wanted(table["marks"].to_numpy(), against))).to_pylist())
+    return [Reject("failed_episode", f"episode {group}", fault=False, count=count) for group, count in sorted(lost.items())]

@@ -1,0 +1,332 @@
+"""The prepared store of one source: small rows in keyed random order, pointing at image bytes where they already lie."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rt2data.errors import DataError, UsageError
+from rt2data.io.stamps import Stamp, unchanged
+from rt2data.order import I64, U64, WINDOW
+from rt2data.prepare.statistics import DimStats
+from rt2data.read.text import one_line
+from rt2data.records import Kind, Reject, Rows
+
+STORE_VERSION = 3
+"""Raise when the rows change their meaning or order: older stores are then prepared anew."""
+
+IMAGE = pa.struct(
+    [
+        ("camera", pa.string()),
+        ("file", pa.int32()),  # index in files.parquet
+        ("offset", pa.int64()),
+        ("length", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("xxh3", pa.uint64()),  # of the encoded bytes: a changed picture is noticed when it is copied
+    ]
+)
+ROWS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("order", pa.uint64()),  # keyed hash of the key: rows are sorted by it
+        ("group", pa.string()),
+        ("split", pa.dictionary(pa.int8(), pa.string())),
+        ("step", pa.int32()),
+        ("steps", pa.int32()),
+        ("text", pa.string()),
+        ("answers", pa.list_(pa.string())),
+        ("pick", pa.int32()),
+        ("action", pa.list_(pa.float32())),
+        ("state", pa.list_(pa.float32())),
+        ("terminate", pa.bool_()),
+        ("marks", pa.uint8()),  # ends.End: what the source says of the end of the row's episode
+        ("timestamp", pa.float64()),
+        ("images", pa.list_(IMAGE)),  # the one for the mixture first
+        ("digest", pa.uint64()),  # of all that a mixture takes from this row
+    ]
+)
+FILES = pa.schema(
+    [("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("ctime_ns", pa.int64()), ("inode", pa.uint64())]
+)
+REJECTS = pa.schema(
+    [("reason", pa.string()), ("where", pa.string()), ("detail", pa.string()), ("fault", pa.bool_()), ("count", pa.int64())]
+)
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """How much was left out for one reason."""
+
+    reason: str
+    count: int
+    fault: bool
+
+
+class SplitInfo(msgspec.Struct, frozen=True):
+    """What one split of a prepared source holds."""
+
+    rows: int
+    groups: int  # episodes or pictures
+    image_bytes: int  # of the mixture's camera, all rows
+    text_bytes: int
+    files: tuple[int, ...]  # rows in each of its row files
+    formats: dict[str, int]  # rows by format of the mixture's picture
+
+
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """source.json: provenance and counts; written last, so its presence means the store is complete."""
+
+    version: int
+    tool_version: str
+    name: str
+    kind: Kind
+    source: str  # kind of raw format
+    settings: dict[str, Any]
+    digest: str  # of all rows in order: the same content gives the same digest, wherever it lies
+    camera: str
+    cameras: tuple[str, ...]
+    action_dim: int
+    state_dim: int
+    splits: dict[str, SplitInfo]
+    rejects: tuple[Lost, ...]
+    conversions: dict[str, int]  # pictures that had to be made, by rule
+    bytes_read: int
+    facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
+
+
+_decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raises DataError where a part of a store is damaged, or was removed meanwhile."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        what = f"a prepared store is damaged: {one_line(str(error))}"
+        raise DataError(what, str(path), "remove this store's folder and build again") from error
+
+
+def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
+    """files.parquet: the files that images lie in, in the order in which rows number them."""
+    columns = {name: [getattr(s, name) for s in stamps] for name in FILES.names}
+    pq.write_table(pa.table(columns, schema=FILES), path, write_page_checksum=True)
+
+
+def read_stamps(path: Path) -> list[Stamp]:
+    """The stamps of files.parquet, in order. Raises DataError where it cannot be read."""
+    with readable(path):
+        table = pq.read_table(path, schema=FILES, page_checksum_verification=True)
+    return [Stamp(**row) for row in table.to_pylist()]
+
+
+def rows_file(folder: Path, split: str, number: int) -> Path:
+    """Where one file of rows lies."""
+    return folder / f"rows-{split}-{number:05d}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Where the mixture's picture of each of n rows lies."""
+
+    file: NDArray[np.int32]
+    offset: I64
+    length: NDArray[np.int32]
+    xxh3: U64
+    format: Sequence[str]
+
+
+class Known(Protocol):
+    """What a plan needs to know of a source: a prepared store knows it exactly, an estimate about."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder, which may not be there yet."""
+
+    @property
+    def info(self) -> StoreInfo:
+        """Counts and provenance."""
+
+    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+        """The rows of these numbers, as the renderer takes them."""
+
+    def action_stats(self, split: str) -> DimStats | None:
+        """Statistics of the actions of a split; None where there are no actions."""
+
+
+@dataclass
+class Store:
+    """A complete prepared store, for reading."""
+
+    path: Path
+    cached_groups: int = 4  # a shard reads a window of as many rows, which touches two or three
+    _groups: OrderedDict[tuple[str, int, int], pa.Table] = field(default_factory=OrderedDict)
+
+    @cached_property
+    def info(self) -> StoreInfo:
+        """Raises UsageError where there is no complete store of this version."""
+        try:
+            found = _decode_info((self.path / "source.json").read_bytes())
+        except (FileNotFoundError, msgspec.MsgspecError) as error:
+            raise UsageError("not a complete prepared store", str(self.path), "build again: it will be prepared") from error
+        if found.version != STORE_VERSION:
+            raise UsageError(f"a prepared store of version {found.version}, not {STORE_VERSION}", str(self.path), "build again")
+        return found
+
+    @cached_property
+    def stamps(self) -> list[Stamp]:
+        return read_stamps(self.path / "files.parquet")
+
+    def changed_files(self) -> list[str]:
+        """Files of the source that are no longer as they were when it was prepared."""
+        return [stamp.path for stamp in self.stamps if not unchanged(stamp)]
+
+    def take(self, split: str, rows: I64) -> pa.Table:
+        """The rows of these numbers, in this order. Reads only the row groups they lie in."""
+        ends = np.cumsum(self.info.splits[split].files)
+        file = np.searchsorted(ends, rows, side="right")
+        inside = rows - np.concatenate([[0], ends])[file]
+        group = inside // WINDOW
+        parts, places = [], []
+        for number, chunk in sorted(set(zip(file.tolist(), group.tolist(), strict=True))):
+            here = np.flatnonzero((file == number) & (group == chunk))
+            parts.append(self._group(split, number, chunk).take(pa.array(inside[here] - chunk * WINDOW)))
+            places.append(here)
+        back = np.argsort(np.concatenate(places))
+        return pa.concat_tables(parts).take(pa.array(back)).combine_chunks()
+
+    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+        """The rows of these numbers, as the renderer takes them."""
+        return as_rows(self.take(split, numbers), self.info, epochs)
+
+    def action_stats(self, split: str) -> DimStats | None:
+        """Statistics of the actions of a split; None where there are no actions."""
+        found = msgspec.json.decode((self.path / "stats.json").read_bytes())[split]["action"]
+        return None if found is None else DimStats.from_json(found)
+
+    def _group(self, split: str, number: int, chunk: int) -> pa.Table:
+        """A row group, from the few kept last."""
+        place = (split, number, chunk)
+        if place not in self._groups:
+            path = rows_file(self.path, split, number)
+            with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+                self._groups[place] = file.read_row_group(chunk, use_threads=False).combine_chunks()
+            while len(self._groups) > self.cached_groups:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(place)
+        return self._groups[place]
+
+    def column(self, split: str, name: str) -> pa.ChunkedArray:
+        """One whole column of a split."""
+        return pa.chunked_array([chunk for part in self.parts(split, name) for chunk in part.chunks], ROWS.field(name).type)
+
+    def parts(self, split: str, name: str) -> Iterator[pa.ChunkedArray]:
+        """One column of a split, file by file."""
+        for number in range(len(self.info.splits[split].files)):
+            yield read_columns(rows_file(self.path, split, number), [name]).column(name)
+
+
+def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """Some columns of a file of rows, in the order of the file. Raises DataError where it cannot be read."""
+    with readable(path):
+        return pq.read_table(path, columns=list(names), use_threads=False, page_checksum_verification=True)
+
+
+def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float32] | None:
+    """A list<float> column as float32[n, width]; None where there are no vectors."""
+    if not width:
+        return None
+    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(flat.flatten(), dtype=np.float32).reshape(-1, width)
+
+
+def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
+    """Rows that were laid down, in keyed order."""
+    arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
+    return pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
+    if kind != pa.list_(pa.float32()):
+        return pa.array(values, type=kind)
+    lengths = [0 if value is None else len(value) for value in values]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
+    missing = pa.array([value is None for value in values], type=pa.bool_())
+    return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
+
+
+def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
+    """What was dropped, by reason."""
+    lost: Counter[tuple[str, bool]] = Counter()
+    for reject in rejects:
+        lost[reject.reason, reject.fault] += reject.count
+    return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
+
+
+def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+    """Rejects as rows."""
+    rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
+    return pa.Table.from_pylist(rows, schema=REJECTS)
+
+
+class Shape(Protocol):
+    """What is known of all rows of a source."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def action_dim(self) -> int: ...
+
+    @property
+    def state_dim(self) -> int: ...
+
+
+def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
+    """A table of rows as the renderer takes it."""
+    return Rows(
+        source=info.name,
+        kind=info.kind,
+        keys=table["key"].to_pylist(),
+        groups=table["group"].to_pylist(),
+        steps=table["step"].to_numpy(),
+        cameras=_first_images(table, "camera")[0].to_pylist() if info.kind == "robot" else (None,) * table.num_rows,
+        text=table["text"].to_pylist(),
+        answers=table["answers"].to_pylist(),
+        picks=table["pick"].to_numpy(),
+        action=vectors(table["action"], info.action_dim),
+        state=vectors(table["state"], info.state_dim),
+        terminate=table["terminate"].to_numpy(),
+        epochs=epochs,
+    )
+
+
+def pictures(table: pa.Table) -> Pictures:
+    """Where the first picture of each row lies."""
+    file, offset, length, xxh3, kinds = _first_images(table, "file", "offset", "length", "xxh3", "format")
+    return Pictures(file.to_numpy(), offset.to_numpy(), length.to_numpy(), xxh3.to_numpy(), kinds.to_pylist())
+
+
+def _first_images(table: pa.Table, *names: str) -> list[pa.Array]:
+    """Columns of the first picture of each row, which is the mixture's."""
+    images = table["images"].combine_chunks()
+    offsets = images.offsets.to_numpy()
+    first, every = pa.array(offsets[:-1] - offsets[0]), images.flatten()
+    return [every.field(name).take(first) for name in names]

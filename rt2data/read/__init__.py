@@ -1,0 +1,1 @@
+"""Step one: one file or small folder for each raw format."""

@@ -1,0 +1,197 @@
+"""What an action's numbers mean. One robot is one TOML file in schemas/actions, or one of yours."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from rt2data.errors import DataError, UsageError
+from rt2data.io.installation import schemas
+from rt2data.read.action_dims import STRICT, Dim, Name, Words, to_polarity
+from rt2data.records import F32
+
+__all__ = ["ActionSpace", "Dim", "find_space", "load_space", "space_names", "to_polarity"]
+
+MAX_DIMS = 1024
+MAX_BYTES = 1 << 20  # of a TOML file
+
+
+ControlMode = Literal[
+    "delta_eef", "absolute_eef", "velocity_eef", "delta_joint", "absolute_joint", "velocity_joint", "velocity_body"
+]
+Rotation = Literal["rpy", "axis_angle", "quaternion", "r6"]
+GripperMode = Literal["absolute", "relative", "effort"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpace:
+    """The numbers of one robot's action, in order, and how often and in which frame they are given.
+
+    `control_mode` is what they command, the gripper and terminate aside: of the end effector x, y, z and then a rotation, as
+    `rotation` has it, or the joints in order. `gripper_mode` is whether a gripper's number is where it goes, a change, or a force.
+    None of the three is guessed: what a space does not say is not known.
+
+    A space of any size has no `dims` but one pattern, `each`, until `sized` repeats it. Raises ValueError for what
+    contradicts itself.
+    """
+
+    __pydantic_config__ = STRICT
+
+    name: Name
+    dims: Annotated[tuple[Dim, ...], Field(alias="dim", max_length=MAX_DIMS)] = ()
+    each: Dim | None = None
+    title: Words = ""
+    source: Words = ""
+    control_hz: Annotated[float, Field(gt=0)] | None = None
+    frame: Words = ""
+    control_mode: ControlMode | None = None
+    rotation: Rotation | None = None
+    gripper_mode: GripperMode | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.dims) == (self.each is not None):
+            raise ValueError("give either [[dim]], once for each dimension, or [each], the one that is repeated")
+        if self.each and (self.each.grips or self.each.ends):
+            raise ValueError("a dimension that is repeated cannot be the gripper or terminate")
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two dimensions have the same name: {', '.join(twice)}")
+        if sum(dim.grips for dim in self.dims) > 1 or sum(dim.ends for dim in self.dims) > 1:
+            raise ValueError("only one dimension can say open and closed, and only one terminates and continues")
+        if self.gripper_mode and self.gripper is None:
+            raise ValueError("gripper_mode is given, but no dimension says open and closed")
+
+    @property
+    def size(self) -> int | None:
+        """D, or None for a space of any size."""
+        return len(self.dims) or None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """D names."""
+        return tuple(dim.name for dim in self.dims)
+
+    @property
+    def gripper(self) -> int | None:
+        """Position of the gripper, if there is one."""
+        return next((i for i, dim in enumerate(self.dims) if dim.grips), None)
+
+    @property
+    def terminate(self) -> int | None:
+        """Position of the terminate dimension, if there is one."""
+        return next((i for i, dim in enumerate(self.dims) if dim.ends), None)
+
+    @property
+    def normalised(self) -> NDArray[np.bool_]:
+        """bool[D]: the dimensions whose bounds come from the statistics."""
+        return np.array([dim.span is None for dim in self.dims], bool)
+
+    def sized(self, n: int) -> ActionSpace:
+        """This space with n dimensions. Raises DataError if it has another number, or n is not between 1 and 1024."""
+        if not 1 <= n <= MAX_DIMS or self.size not in (None, n):
+            raise DataError(
+                f"actions have {n} dimensions, action space {self.name} has {self.size or f'1 to {MAX_DIMS}'}",
+                do="name the action space this source has",
+            )
+        if self.each is None:
+            return self
+        dims = tuple(replace(self.each, name=f"{self.each.name}_{i}") for i in range(n))
+        return replace(self, dims=dims, each=None)
+
+    def ended(self, actions: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """bool[N]: which of the actions [N, D] end the task, by the space's own terminate dimension as codecs round it.
+
+        None, where the space has no such dimension.
+        """
+        own = self.terminate
+        if own is None:
+            return np.zeros(len(actions), np.bool_)
+        dim = self.dims[own]
+        found: NDArray[np.bool_] = np.rint(np.clip(actions[:, own], *(dim.span or (None, None)))) == dim.terminates
+        return found
+
+    def check(self, actions: F32) -> NDArray[np.intp]:
+        """Positions of the rows of f32[N, D] that hold NaN or Inf. Raises ValueError for another shape."""
+        if actions.ndim != 2 or self.size not in (None, actions.shape[1]):
+            raise ValueError(f"actions of shape {actions.shape} for action space {self.name} of size {self.size}")
+        return np.flatnonzero(~np.isfinite(actions).all(axis=1))
+
+
+def load_space(name_or_path: str | Path) -> ActionSpace:
+    """The action space of that name in schemas/actions, or in a .toml file of yours.
+
+    Raises UsageError naming the file, and every mistake in it with its key.
+    """
+    path = find_space(str(name_or_path))
+    try:
+        return SPACE.validate_json(json.dumps(_parse(path), default=str))
+    except ValidationError as error:
+        mistakes = "; ".join(map(_mistake, error.errors(include_url=False)))
+        raise UsageError(f"not an action space: {mistakes}", str(path), "see schemas/actions for examples") from None
+
+
+def find_space(name_or_path: str) -> Path:
+    """The TOML file behind a name or a path. Raises UsageError if no action space has that name."""
+    if name_or_path.endswith(".toml"):
+        return Path(name_or_path)
+    names = space_names()
+    if name_or_path not in names:
+        raise UsageError(
+            f"no action space is called {name_or_path!r}",
+            do=f"{did_you_mean(name_or_path, names)}it can be {', '.join(names)}, or the path of a .toml file",
+        )
+    return _shelf() / f"{name_or_path}.toml"
+
+
+def space_names() -> list[str]:
+    """Names of the action spaces that come with rt2data, sorted."""
+    return sorted(path.stem for path in _shelf().glob("*.toml"))
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """`did you mean x? ` for the known word closest to this one, or nothing."""
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+SPACE: TypeAdapter[ActionSpace] = TypeAdapter(ActionSpace)
+"""How an ActionSpace is checked and written as plain JSON values, with the keys of its TOML."""
+
+
+def _shelf() -> Path:
+    return schemas() / "actions"
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"action space cannot be read: {error.strerror}", str(path)) from None
+    if len(text) > MAX_BYTES:
+        raise UsageError(f"action space is longer than {MAX_BYTES} bytes", str(path))
+    try:
+        return tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"not TOML: {error}", str(path)) from None
+
+
+def _mistake(error: ErrorDetails) -> str:
+    """One line of pydantic's findings: `dim[2].bounds: must be two numbers`."""
+    path = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]]
+    place = "".join(path).lstrip(".")
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = [field.name for field in fields(Dim if len(path) > 1 else ActionSpace)]
+        known = ["dim" if name == "dims" else name for name in known]
+        return f"unknown key {place}; {did_you_mean(str(error['loc'][-1]), known)}".rstrip("; ")
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said

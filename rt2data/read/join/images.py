@@ -1,0 +1,179 @@
+"""Which image file a question means. Every candidate is kept until one is left: nothing is chosen in silence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from rt2data.errors import DataError, SourceChangedError
+from rt2data.io.digest import sized_hash
+from rt2data.read.join.folders import ImageFile
+from rt2data.read.join.names import NamePattern, numbers_of, suggested_pattern
+
+Conflict = Literal["refuse", "first"]
+
+
+class ImageKey(NamedTuple):
+    """What a question says of its image."""
+
+    number: int  # image_id; -1 where there is none
+    name: str = ""  # a file's name or path, empty where there is none
+
+    def __str__(self) -> str:
+        return f"image {self.name or self.number}"
+
+
+class Found(NamedTuple):
+    """An image, or why there is none."""
+
+    path: str  # empty where there is none
+    how: str  # number, pattern, name, base_name; or the reason of a reject
+    settled: str = ""  # of several files: same_bytes, or first_folder where the recipe's order decided
+    detail: str = ""
+
+    def facts(self) -> Iterator[str]:
+        """What there is to count of it."""
+        yield f"join.image_by_{self.how}" if self.path else f"join.{self.how}"
+        if self.settled:
+            yield f"join.{self.settled}"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All listed files, by what questions can say of them."""
+
+    files: Sequence[ImageFile]
+    pattern: NamePattern | None = None
+
+    def of(self, key: ImageKey) -> tuple[str, list[ImageFile]]:
+        """How the files were found, and all of them: by the name given, else by number."""
+        named = self._named(key.name) if key.name else ("", [])
+        if named[1]:
+            return named
+        return "pattern" if self.pattern else "number", self._numbered.get(key.number, [])
+
+    def unclear(self, number: int) -> ImageFile | None:
+        """A file that may have this number: its name has several."""
+        return self._unclear.get(number)
+
+    def _named(self, name: str) -> tuple[str, list[ImageFile]]:
+        """By path where one ends like the path given, else by base name."""
+        parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+        files = self._by_name.get(parts[-1] if parts else "", [])
+        tail = "/".join(parts)
+        exact = [file for file in files if f"/{file.inside}".endswith(f"/{tail}")]
+        return ("name", exact) if exact else ("base_name", files)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[ImageFile]]:
+        found = defaultdict(list)
+        for file in self.files:
+            found[file.name].append(file)
+        return found
+
+    @cached_property
+    def _numbered(self) -> dict[int, list[ImageFile]]:
+        found = defaultdict(list)
+        for file in self.files:
+            numbers = self._numbers(file)
+            if len(numbers) == 1:
+                found[numbers[0]].append(file)
+        return found
+
+    @cached_property
+    def _unclear(self) -> dict[int, ImageFile]:
+        found: dict[int, ImageFile] = {}
+        for file in self.files:
+            numbers = self._numbers(file)
+            for number in numbers if len(numbers) > 1 else ():
+                found.setdefault(number, file)
+        return found
+
+    def _numbers(self, file: ImageFile) -> tuple[int, ...]:
+        if self.pattern is None:
+            return numbers_of(file.name)
+        number = self.pattern.number(file.inside)
+        return () if number is None else (number,)
+
+
+def choose_images(keys: Iterable[ImageKey], candidates: Candidates, conflict: Conflict) -> list[Found]:
+    """The image of each key, in order. Bytes are compared only where a key has several candidates.
+
+    Raises DataError where for some several different images remain, or where only names with several numbers fit.
+    """
+    chosen: list[Found] = []
+    clashes: list[tuple[ImageKey, Sequence[ImageFile]]] = []
+    unclear: ImageKey | None = None
+    for key in keys:
+        found = _choose(key, candidates, conflict)
+        if not isinstance(found, Found):
+            clashes.append((key, found))
+            continue
+        chosen.append(found)
+        unclear = unclear or (key if found.how == "unclear_image_name" else None)
+    if clashes:
+        raise _clash(clashes, conflict)
+    if unclear is not None and not any(found.path for found in chosen):
+        raise _all_unclear(unclear, candidates)
+    return chosen
+
+
+def _choose(key: ImageKey, candidates: Candidates, conflict: Conflict) -> Found | Sequence[ImageFile]:
+    """The image of one key, or two that differ."""
+    how, files = candidates.of(key)
+    if not files:
+        return _missing(key, candidates)
+    if len(files) == 1:
+        return Found(files[0].path, how)
+    other = _different(files)
+    if other is None:
+        return Found(files[0].path, how, "same_bytes")
+    if conflict == "refuse":
+        return files[0], other
+    first = [file for file in files if file.folder == files[0].folder]
+    other = _different(first)
+    return Found(files[0].path, how, "first_folder") if other is None else (files[0], other)
+
+
+def _missing(key: ImageKey, candidates: Candidates) -> Found:
+    file = candidates.unclear(key.number)
+    if file is None:
+        return Found("", "missing_image", "", str(key))
+    advice = f"{file.path} has several numbers: set `name` to {suggested_pattern(file.name, key.number)}"
+    return Found("", "unclear_image_name", "", f"{key}: {advice}")
+
+
+def _different(files: Sequence[ImageFile]) -> ImageFile | None:
+    """The first file whose bytes are not those of the first; sizes are looked at before bytes."""
+    try:
+        size = Path(files[0].path).stat().st_size
+        for file in files[1:]:
+            if Path(file.path).stat().st_size != size:
+                return file
+        first = sized_hash(Path(files[0].path))
+        return next((file for file in files[1:] if sized_hash(Path(file.path)) != first), None)
+    except FileNotFoundError as error:
+        raise SourceChangedError("an image is gone", str(error.filename), "run the build again") from None
+
+
+def _clash(clashes: Sequence[tuple[ImageKey, Sequence[ImageFile]]], conflict: Conflict) -> DataError:
+    key, (one, other) = clashes[0]
+    name = suggested_pattern(one.name, key.number) if not key.name and key.number in numbers_of(one.name) else ""
+    advice = [f'set `name` (such as "{name}")' if name else "", "narrow `image_dirs`"]
+    if conflict == "refuse" and one.folder != other.folder:
+        advice.append("set `image_conflict: first` to take the first of `image_dirs`")
+    count = f"{len(clashes):,} image{'s' if len(clashes) > 1 else ''} that questions name"
+    return DataError(
+        f"{count} can be several files that differ, such as {key}", f"{one.path}, {other.path}", ", or ".join(filter(None, advice))
+    )
+
+
+def _all_unclear(key: ImageKey, candidates: Candidates) -> DataError:
+    file = candidates.unclear(key.number)
+    assert file is not None
+    name = suggested_pattern(file.name, key.number)
+    return DataError(f"names of images have several numbers, and none has one alone: {key}", file.path, f'set `name` to "{name}"')

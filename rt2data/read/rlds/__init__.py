@@ -1,0 +1,1 @@
+"""Robot logs as RLDS: TFDS folders of TFRecord files."""

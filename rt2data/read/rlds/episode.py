@@ -1,0 +1,176 @@
+"""One record of an RLDS dataset is one episode: from its decoded features to Steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt2data.io.tfrecord.columns import ColumnError, TextError, frames, numbers, texts
+from rt2data.io.tfrecord.example import Feature
+from rt2data.io.tfrecord.features import Leaf
+from rt2data.io.tfrecord.wire import MalformedError
+from rt2data.read.rlds.layout import Layout, holds_frames
+from rt2data.records import F32, Image, Place, Step
+
+
+class EpisodeFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
+    """An episode that cannot be used. `steps` are lost with it, as far as that is known."""
+
+    def __init__(self, reason: str, detail: str, steps: int = 1) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail, self.steps = reason, detail, steps
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where an episode comes from. `offset` is that of its payload in the file, None where the file is compressed."""
+
+    episode: str
+    split: str
+    path: str
+    offset: int | None
+
+    @property
+    def where(self) -> str:
+        """What finds it again."""
+        return f"{self.path}, byte {self.offset or 0}, episode {self.episode}"
+
+
+def read_steps(record: Record, features: Mapping[str, Feature], layout: Layout) -> Iterator[Step]:
+    """The steps of one episode, in order.
+
+    Raises EpisodeFault for an episode to drop.
+    """
+    cameras = [_pictures(record, name, leaf, _feature(features, leaf)) for name, leaf in layout.cameras.items()]
+    flags = {name: _flag(leaf, _feature(features, leaf)) for name, leaf in layout.flags.items()}
+    total = _steps([*cameras, *flags.values()], [*layout.cameras, *flags])
+    action = _matrix(layout.action, features, total)
+    state = _matrix(layout.state, features, total) if layout.state else [None] * total
+    words = _words(layout.instruction, features, total)
+    first = _edge(flags.get("is_first"), total, 0)
+    last = _edge(flags.get("is_last"), total, total - 1)
+    terminal = flags.get("is_terminal") or [False] * total
+    success, reward = _successes(layout, features, total), _told(layout.reward, features, total)
+    columns = zip(words, action, zip(*cameras, strict=True), state, first, last, terminal, success, reward, strict=True)
+    for number, column in enumerate(columns):
+        yield Step(record.episode, number, total, record.split, *column)
+
+
+def _feature(features: Mapping[str, Feature], leaf: Leaf) -> Feature:
+    """A feature that is not there has no values, as in TFDS."""
+    return features.get(leaf.key) or Feature(memoryview(b""), None, 0, 0)
+
+
+def _pictures(record: Record, camera: str, leaf: Leaf, feature: Feature) -> list[Image]:
+    """One camera's pictures: byte ranges of the file, or pixels where they are stored raw."""
+    if holds_frames(leaf):
+        try:
+            return [Image(camera, pixels) for pixels in frames(leaf, feature)]
+        except ColumnError as error:
+            raise EpisodeFault("wrong_shape", str(error)) from error
+    payload, path, base = feature.payload, record.path, record.offset
+    if base is None:
+        return [Image(camera, payload[start:stop]) for start, stop in feature.spans()]
+    return [Image(camera, payload[start:stop], Place(path, base + start, stop - start)) for start, stop in feature.spans()]
+
+
+def _flag(leaf: Leaf, feature: Feature) -> list[bool]:
+    try:
+        found: list[bool] = numbers(leaf, feature).astype(np.bool_).reshape(-1).tolist()
+    except ColumnError as error:
+        raise EpisodeFault("wrong_shape", str(error)) from error
+    return found
+
+
+def _steps(columns: Sequence[Sequence[object]], names: Sequence[str]) -> int:
+    """How many steps there are: what cameras and flags agree on."""
+    lengths = [len(column) for column in columns]
+    if len(set(lengths)) > 1:
+        said = ", ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
+        raise EpisodeFault("ragged_episode", f"numbers of steps differ: {said}", max(lengths))
+    if not lengths[0]:
+        raise EpisodeFault("empty_episode", "it has no steps")
+    return lengths[0]
+
+
+def _matrix(leaves: Sequence[Leaf], features: Mapping[str, Feature], total: int) -> list[F32]:
+    """The leaves' numbers side by side: `total` rows float32[D]. It shares no memory with the record."""
+    parts = [_columns(leaf, _feature(features, leaf), total) for leaf in leaves]
+    with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
+        return list(np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe"))
+
+
+def _columns(leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
+    """Numbers [total, width] of one leaf. Raises EpisodeFault where they are of another kind or number than features.json says."""
+    try:
+        found = numbers(leaf, feature)
+    except ColumnError as error:
+        step = "" if error.step is None else f", step {error.step}"
+        raise EpisodeFault("ragged_episode", f"{error}{step}", total) from error
+    except MalformedError as error:
+        raise EpisodeFault("ragged_episode", f"{leaf.key}: {error}", total) from error
+    if len(found) != total:
+        raise EpisodeFault("ragged_episode", f"{leaf.key} holds {found.size} values, not {total} steps of {leaf.width}", total)
+    return _one_hot(found) if _is_one_hot(leaf, found) else found.reshape(total, -1)
+
+
+def _successes(layout: Layout, features: Mapping[str, Feature], total: int) -> list[bool | None]:
+    """Marks of success; that of a whole episode stands at its last step."""
+    found = [None if value is None else value > 0 for value in _told(layout.success, features, total)]
+    if layout.success is None or layout.success.key != "aspects/success":
+        return found
+    labelled = _told(layout.labelled, features, total)
+    return [value if told else None for value, told in zip(found, labelled, strict=True)]
+
+
+def _told(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> list[float | None]:
+    """One number for each step, None where there is none or it cannot be read. A number of the whole episode is its last step's."""
+    nothing: list[float | None] = [None] * total
+    if leaf is None:
+        return nothing
+    try:
+        found: list[float] = numbers(leaf, _feature(features, leaf)).reshape(-1).astype(np.float64).tolist()
+    except (ColumnError, MalformedError):
+        return nothing
+    if leaf.per_step:
+        return [*found] if len(found) == total else nothing
+    return [*nothing[:-1], found[0]] if len(found) == 1 else nothing
+
+
+def _is_one_hot(leaf: Leaf, found: NDArray[np.generic]) -> bool:
+    """Google Robot's mode: int32[3], one of terminate, arm, base."""
+    return leaf.name == "terminate_episode" and leaf.shape == (3,) and found.dtype.kind in "iu"
+
+
+def _one_hot(found: NDArray[np.generic]) -> NDArray[np.float32]:
+    """[n, 3] -> [n, 1]: which of them is set, 0 terminate and 1 go on; NaN where it is not exactly one."""
+    rows = found.astype(np.int64)
+    valid = (rows.sum(axis=1) == 1) & (rows.max(axis=1) == 1)
+    return np.where(valid, rows.argmax(axis=1), np.nan).astype(np.float32)[:, None]
+
+
+def _words(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> list[str]:
+    """The instruction of every step; one of the whole episode holds for all."""
+    if leaf is None:
+        return [""] * total
+    try:
+        found = texts(leaf, _feature(features, leaf))
+    except TextError as error:
+        raise EpisodeFault("bad_text", str(error), total) from error
+    except ColumnError as error:
+        raise EpisodeFault("wrong_shape", str(error), total) from error
+    if not leaf.per_step:
+        found = (found or [""])[:1] * total
+    if len(found) != total:
+        raise EpisodeFault("ragged_episode", f"{len(found)} instructions for {total} steps", total)
+    return found
+
+
+def _edge(flag: list[bool] | None, total: int, position: int) -> list[bool]:
+    """A flag as recorded; by position where the episode never sets it, as Bridge does."""
+    if flag is not None and any(flag):
+        return flag
+    return [number == position for number in range(total)]

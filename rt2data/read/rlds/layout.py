@@ -1,0 +1,230 @@
+"""Which features of an RLDS dataset are action, state, words and cameras: what the recipe names, or good guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rt2data.errors import UsageError
+from rt2data.io.tfrecord.columns import number_type
+from rt2data.io.tfrecord.features import STEPS, Leaf
+from rt2data.read.misfits import nearest
+
+INSTRUCTIONS = (
+    "language_instruction",  # Bridge, DROID, LIBERO
+    "observation/natural_language_instruction",  # Google Robot and most of Open X
+    "observation/instruction",  # Language-Table: int32[512]
+    "observation/language_instruction",
+    "natural_language_instruction",
+    "instruction",
+)
+"""Where instructions are looked for, in this order."""
+FLAGS = ("is_first", "is_last", "is_terminal")
+SUCCESS = (
+    f"{STEPS}/success",
+    f"{STEPS}/is_success",
+    "episode_metadata/success",
+    "success",  # Kuka
+    "aspects/success",  # Google Robot, where aspects/has_aspects says so
+)
+"""Where marks of success are looked for, in this order."""
+REWARD = f"{STEPS}/reward"
+
+_LISTED = 24
+_SMALLEST = 16
+"""Pixels: a uint8 tensor with a shorter side is no picture by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The leaves an episode is read from. The columns of `action` (and of `state`) are joined in order."""
+
+    action: tuple[Leaf, ...]
+    state: tuple[Leaf, ...]
+    instruction: Leaf | None
+    cameras: Mapping[str, Leaf]
+    flags: Mapping[str, Leaf]  # of is_first, is_last, is_terminal those that are there
+    success: Leaf | None = None
+    labelled: Leaf | None = None  # a flag without which `success` says nothing
+    reward: Leaf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the recipe names; None where it leaves the choice to us. Paths are given from `steps` on, or from the root."""
+
+    action: tuple[str, ...] | None = None
+    state: tuple[str, ...] | None = None
+    instruction: str | None = None
+    cameras: Mapping[str, str] | None = None
+    success: str | None = None
+
+
+def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf]) -> Layout:
+    """Layout of a dataset with these leaves. `seen` are the cameras to read where none are named.
+
+    Raises UsageError, with what is there, where something named is not, or is of the wrong kind, or nothing can be guessed.
+    """
+    if not any(leaf.per_step for leaf in leaves):
+        raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
+    cameras = seen if wanted.cameras is None else _named_cameras(leaves, wanted.cameras)
+    if not cameras:
+        raise UsageError("there are no pictures under steps/observation", listed(leaves), "name them as `cameras`")
+    return Layout(
+        action=tuple(_numbers(leaves, path) for path in wanted.action or ("action",)),
+        state=tuple(_numbers(leaves, path) for path in (guess_state(leaves) if wanted.state is None else wanted.state)),
+        instruction=_words(leaves, wanted.instruction) if wanted.instruction else guess_instruction(leaves),
+        cameras=cameras,
+        flags=_flags(leaves),
+        success=_success(leaves, wanted.success),
+        labelled=_number_leaf(leaves, "aspects/has_aspects"),
+        reward=_number_leaf(leaves, REWARD),
+    )
+
+
+# Guesses
+
+
+def guess_action(leaves: Sequence[Leaf]) -> tuple[str, ...]:
+    """`action` where it is one tensor. The parts of a dict have no order of their own and must be named."""
+    return tuple(leaf.path for leaf in leaves if leaf.key == f"{STEPS}/action" and holds_numbers(leaf))
+
+
+def guess_state(leaves: Sequence[Leaf]) -> tuple[str, ...]:
+    """`observation/state` where it is one tensor."""
+    return tuple(leaf.path for leaf in leaves if leaf.key == f"{STEPS}/observation/state" and holds_numbers(leaf))
+
+
+def guess_instruction(leaves: Sequence[Leaf]) -> Leaf | None:
+    """The first of the usual places that holds words."""
+    by_key = {leaf.key: leaf for leaf in leaves}
+    found = (by_key.get(f"{STEPS}/{path}") for path in INSTRUCTIONS)
+    return next((leaf for leaf in found if leaf is not None and holds_words(leaf)), None)
+
+
+def guess_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
+    """Every 8-bit image under steps/observation, by its last name; else every uint8 tensor shaped as one.
+
+    Grey ones, often depth, count only where there is no picture in colour.
+    """
+    seen = [leaf for leaf in leaves if leaf.key.startswith(f"{STEPS}/observation/")]
+    images = [leaf for leaf in seen if leaf.kind == "image" and leaf.dtype == "uint8"]
+    found = images or [leaf for leaf in seen if holds_frames(leaf)]
+    return name_cameras([leaf for leaf in found if leaf.shape[-1:] != (1,)] or found)
+
+
+def name_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
+    """Cameras by the last parts of their paths, or by all that follow steps/observation where those are not unique."""
+    names = [leaf.name for leaf in leaves]
+    if len(set(names)) < len(names):
+        names = [leaf.path.removeprefix("observation/").replace("/", "_") for leaf in leaves]
+    return dict(zip(names, leaves, strict=True))
+
+
+# What a leaf can be
+
+
+def holds_numbers(leaf: Leaf) -> bool:
+    """Whether each step has the same number of numbers in it."""
+    try:
+        number_type(leaf)
+    except TypeError:
+        return False
+    return leaf.per_step and bool(leaf.width)
+
+
+def holds_words(leaf: Leaf) -> bool:
+    """A string, or a row of integers that are the bytes of one."""
+    return leaf.kind == "text" or (holds_numbers(leaf) and len(leaf.shape) == 1 and number_type(leaf).kind in "iu")
+
+
+def holds_encoded(leaf: Leaf) -> bool:
+    """Pictures as the bytes of a file: an Image, a string, or a uint8 tensor of any length stored as bytes."""
+    as_bytes = leaf.dtype == "uint8" and leaf.shape == (None,) and leaf.encoding == "bytes"
+    return leaf.per_step and (leaf.kind == "text" or (leaf.kind == "image" and leaf.dtype == "uint8") or as_bytes)
+
+
+def holds_frames(leaf: Leaf) -> bool:
+    """Raw pictures: uint8[height, width, 1, 3 or 4]."""
+    if leaf.kind != "tensor" or leaf.dtype != "uint8" or len(leaf.shape) != 3 or not leaf.width:
+        return False
+    return leaf.per_step and min(size or 0 for size in leaf.shape[:2]) >= _SMALLEST and leaf.shape[2] in (1, 3, 4)
+
+
+# What the recipe names
+
+
+def _named_cameras(leaves: Sequence[Leaf], cameras: Mapping[str, str]) -> dict[str, Leaf]:
+    found = {name: find_leaf(leaves, path) for name, path in cameras.items()}
+    for leaf in found.values():
+        _require(holds_encoded(leaf) or holds_frames(leaf), leaf, "8-bit pictures")
+    return found
+
+
+def _numbers(leaves: Sequence[Leaf], path: str) -> Leaf:
+    leaf = find_leaf(leaves, path)
+    _require(holds_numbers(leaf), leaf, "numbers of a fixed shape in every step")
+    return leaf
+
+
+def _words(leaves: Sequence[Leaf], path: str) -> Leaf:
+    leaf = find_leaf(leaves, path)
+    _require(holds_words(leaf), leaf, "words")
+    return leaf
+
+
+def _flags(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
+    found = {name: _number_leaf(leaves, f"{STEPS}/{name}") for name in FLAGS}
+    return {name: leaf for name, leaf in found.items() if leaf is not None}
+
+
+def _success(leaves: Sequence[Leaf], path: str | None) -> Leaf | None:
+    """The mark of success that is named, or one of the usual places."""
+    if path is None:
+        return next((leaf for key in SUCCESS if (leaf := _number_leaf(leaves, key)) is not None), None)
+    leaf = find_leaf(leaves, path)
+    _require(_is_number(leaf), leaf, "one flag for each step or episode")
+    return leaf
+
+
+def _number_leaf(leaves: Sequence[Leaf], key: str) -> Leaf | None:
+    return next((leaf for leaf in leaves if leaf.key == key and _is_number(leaf)), None)
+
+
+def _is_number(leaf: Leaf) -> bool:
+    """Whether a leaf is one number, of each step or of the episode."""
+    try:
+        number_type(leaf)
+    except TypeError:
+        return False
+    return leaf.width == 1
+
+
+def _require(fits: bool, leaf: Leaf, what: str) -> None:
+    if not fits:
+        raise UsageError(f"the feature does not hold {what}", str(leaf))
+
+
+def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
+    """The leaf at a path given from `steps` on, or from the root. Raises UsageError with what is there instead."""
+    by_key = {leaf.key: leaf for leaf in leaves}
+    found = by_key.get(f"{STEPS}/{path}") or by_key.get(path)
+    if found is not None:
+        return found
+    parts = [leaf for leaf in leaves if leaf.key.startswith((f"{STEPS}/{path}/", f"{path}/"))]
+    if parts:
+        raise UsageError(f"`{path}` is a group of features", listed(parts), "name its parts, in order")
+    near = nearest_leaf(leaves, path)
+    raise UsageError(f"there is no feature `{path}`", listed(leaves), f"did you mean {near}?" if near else "")
+
+
+def nearest_leaf(leaves: Sequence[Leaf], path: str) -> str:
+    """The path of a feature that is near to this one, or whose last name is; empty where there is none."""
+    by_name = {leaf.name: leaf.path for leaf in leaves}
+    return nearest(path, [leaf.path for leaf in leaves]) or by_name.get(nearest(path.rpartition("/")[2], list(by_name)), "")
+
+
+def listed(leaves: Sequence[Leaf]) -> str:
+    """Names of what is there, bounded."""
+    more = f" and {len(leaves) - _LISTED} more" if len(leaves) > _LISTED else ""
+    return "there is " + ", ".join(leaf.path for leaf in leaves[:_LISTED]) + more

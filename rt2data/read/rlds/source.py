@@ -1,0 +1,280 @@
+"""RLDS: episodes in a TFDS directory of TFRecord files, read without TensorFlow. Pictures stay where they are, as byte ranges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+from xxhash import xxh3_64_hexdigest
+
+from rt2data.errors import DataError, RtError, UsageError
+from rt2data.io.tfrecord.example import Feature, decode_example
+from rt2data.io.tfrecord.features import Leaf
+from rt2data.io.tfrecord.framing import Fault
+from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped
+from rt2data.io.tfrecord.reading import read_records
+from rt2data.io.tfrecord.wire import MalformedError
+from rt2data.read.misfits import Misfit, absent_folder
+from rt2data.read.rlds.check import feature_misfits, split_misfits, width_misfits
+from rt2data.read.rlds.episode import EpisodeFault, Record, read_steps
+from rt2data.read.rlds.layout import (
+    Layout,
+    Wanted,
+    choose_layout,
+    guess_action,
+    guess_cameras,
+    guess_instruction,
+    guess_state,
+    name_cameras,
+)
+from rt2data.read.rlds.sample import survey_shards
+from rt2data.read.rlds.units import Raw, all_units, unit_pieces, unit_records
+from rt2data.read.sample import Survey
+from rt2data.read.source import RobotSource
+from rt2data.read.tfds_directory import Directory, Shard, open_directory
+from rt2data.records import Reject, SourceRecord, Step, Unit
+from rt2data.settings import PathStr
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _as_tuple(value: Any) -> Any:
+    """A single path is a list of one; YAML's lists are lists."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+FeaturePath = Annotated[str, Field(min_length=1, max_length=512)]
+FeaturePaths = Annotated[
+    tuple[FeaturePath, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_tuple, json_schema_input_type=FeaturePath | list[FeaturePath]),
+]
+"""One feature path, or several whose numbers are joined in order."""
+SplitNames = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])]
+
+
+class RLDS(RobotSource):
+    """Robot episodes in RLDS format, as a TFDS dataset directory."""
+
+    whole_records: ClassVar[frozenset[str]] = frozenset({"bad_crc", "bad_length", "malformed_example"})
+
+    kind: Literal["rlds"] = "rlds"
+    path: PathStr
+    """The directory of one version, such as my_robot/1.0.0, or one above it with no other version in it."""
+    splits: SplitNames | None = None
+    """Which splits to read; by default all."""
+    action: FeaturePaths | None = None
+    """Feature or features under `steps` that are the action, joined in order; by default `action`."""
+    state: FeaturePaths | None = None
+    """Feature or features under `steps` that are the robot's state; by default `observation/state` where there is one."""
+    instruction: FeaturePath | None = None
+    """Feature that holds the words; by default `language_instruction` or another of the usual places."""
+    success: FeaturePath | None = None
+    """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
+    cameras: dict[str, FeaturePath] | None = None
+    """Names of cameras and their features; by default every picture under `observation`, by its last name."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """What is named and not there: the dataset, its splits, its features. Reads its two JSON files; for images that are stored
+        as strings, the first record too.
+        """
+        yield from super().misfits()
+        found = [] if Path(self.path).exists() else list(absent_folder(("path",), self.path))
+        yield from found
+        if not found:
+            yield from self._dataset_misfits()
+
+    def _dataset_misfits(self) -> Iterator[Misfit]:
+        try:
+            directory = open_directory(self.path)
+        except UsageError as error:
+            yield Misfit(("path",), str(error))
+            return
+        yield from split_misfits(self.splits or (), tuple(directory.splits))
+        seen = {} if self.cameras else _seen_cameras(directory)
+        yield from feature_misfits(directory.leaves, self._wanted, seen, self.camera)
+        yield from width_misfits(directory.leaves, self.action, self.action_space)
+
+    def split_names(self) -> tuple[str, ...]:
+        """Those that are read."""
+        return tuple(self._splits(open_directory(self.path)))
+
+    def files(self) -> list[str]:
+        """Both JSON files and the shards of the splits that are read. Raises UsageError, DataError where one is missing."""
+        directory = open_directory(self.path)
+        shards = [shard.path for split in self._splits(directory).values() for shard in split]
+        _require_files(shards)
+        return sorted([*directory.json_paths, *shards])
+
+    def units(self) -> list[Unit]:
+        """Ranges of whole records, or small files read together, about 64 MB each. Reads headers only, once all is there.
+
+        Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
+        number of records than dataset_info.json says.
+        """
+        directory = open_directory(self.path)
+        self._layout(directory)
+        splits = self._splits(directory)
+        _require_files([shard.path for shards in splits.values() for shard in shards])
+        found = all_units(splits)
+        if not found:
+            raise DataError("there are no episodes", directory.path)
+        return found
+
+    def read(self, unit: Unit) -> Iterator[SourceRecord]:
+        """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
+        directory = open_directory(self.path)
+        layout = self._layout(directory)
+        for part in unit.each:
+            try:
+                yield from _read_part(part, directory, layout)
+            except OSError as error:
+                error.filename = error.filename or part.path  # a failed read does not know it
+                raise
+
+    def survey(self, split: str, seed: int = 0) -> Survey:
+        """Episodes as dataset_info.json counts them, and a sample of them spread over the files of the split.
+
+        Raises what `units` raises, but looks at a few of the files only.
+        """
+        directory = open_directory(self.path)
+        self._layout(directory)
+        splits = self._splits(directory)
+        _require_files([shard.path for shards in splits.values() for shard in shards])
+        return survey_shards(directory.path, splits, {name for name in splits if self.may_feed(name, split)}, seed, self.read)
+
+    def pieces(self, unit: Unit, size: int) -> list[Unit]:
+        """Ranges of whole records; a compressed file is not cut."""
+        return unit_pieces(unit, size)
+
+    def describe(self) -> dict[str, Any]:
+        """Splits, features and the guesses made of them, and a look at the first episode."""
+        directory = open_directory(self.path)
+        return {
+            "kind": self.kind,
+            "path": directory.path,
+            "name": directory.name,
+            "version": directory.version,
+            "splits": {name: _describe_split(shards) for name, shards in self._splits(directory).items()},
+            "features": [str(leaf) for leaf in directory.leaves],
+            "guesses": _guesses(directory),
+            "first_episode": self._describe_first(),
+        }
+
+    def _splits(self, directory: Directory) -> Mapping[str, tuple[Shard, ...]]:
+        """The splits to read. Raises UsageError where one is not there, or has a name that no recipe could ask for."""
+        wanted = tuple(directory.splits) if self.splits is None else self.splits
+        for name in wanted:
+            if name not in directory.splits:
+                raise UsageError(f"there is no split `{name}`", directory.path, f"there is {', '.join(directory.splits)}")
+            if not _SPLIT.fullmatch(name):
+                what = f"a split is called {name[:80]!r}: only letters, digits, _ and - are read"
+                raise UsageError(what, directory.path, "leave it out with `splits`")
+        return {name: directory.splits[name] for name in dict.fromkeys(wanted)}
+
+    def _layout(self, directory: Directory) -> Layout:
+        seen = {} if self.cameras else _seen_cameras(directory)
+        return choose_layout(directory.leaves, self._wanted, seen)
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted(self.action, self.state, self.instruction, self.cameras or None, self.success)
+
+    def _describe_first(self) -> dict[str, Any]:
+        """Length, words and sizes of the first episode, or why it cannot be read."""
+        try:
+            found = next(iter(self.read(self.units()[0])))
+        except RtError as error:
+            return {"problem": str(error)}
+        if not isinstance(found, Step):
+            return {"problem": str(found)}
+        return {
+            "episode": found.episode,
+            "steps": found.steps,
+            "instruction": found.instruction,
+            "action": len(found.action),
+            "state": 0 if found.state is None else len(found.state),
+            "cameras": [image.camera for image in found.images],
+        }
+
+
+def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[SourceRecord]:
+    """The records of one file, or of a range of it."""
+    number = directory.number(unit.split, unit.path)
+    for found in unit_records(unit, directory.splits[unit.split][number]):
+        if isinstance(found, Reject):
+            yield found
+        else:
+            episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
+            yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
+
+
+def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | Reject]:
+    """Steps of one record, or a Reject for it."""
+    try:
+        yield from read_steps(record, decode_example(raw.payload), layout)
+    except EpisodeFault as fault:
+        yield Reject(fault.reason, record.where, fault.detail, count=fault.steps)
+    except MalformedError as error:
+        yield Reject("malformed_example", record.where, str(error))
+
+
+def _require_files(paths: list[str]) -> None:
+    for path in paths:
+        if not Path(path).is_file():
+            raise DataError("a shard is missing", path, "fetch it, or leave its split out with `splits`")
+
+
+def _short(split: str) -> str:
+    """The name of a split as part of a key: a long one is cut, and told apart by its hash."""
+    return split if len(split) <= 20 else f"{split[:11]}-{xxh3_64_hexdigest(split.encode())[:8]}"
+
+
+def _describe_split(shards: tuple[Shard, ...]) -> dict[str, int]:
+    sizes = [Path(shard.path).stat().st_size for shard in shards if Path(shard.path).is_file()]
+    episodes = sum(shard.records for shard in shards)
+    return {"episodes": episodes, "shards": len(shards), "missing_shards": len(shards) - len(sizes), "bytes": sum(sizes)}
+
+
+def _guesses(directory: Directory) -> dict[str, Any]:
+    """What is read where the recipe names nothing: feature paths."""
+    instruction = guess_instruction(directory.leaves)
+    return {
+        "action": list(guess_action(directory.leaves)),
+        "state": list(guess_state(directory.leaves)),
+        "instruction": instruction.path if instruction else None,
+        "cameras": {name: leaf.path for name, leaf in _seen_cameras(directory).items()},
+    }
+
+
+def _seen_cameras(directory: Directory) -> dict[str, Leaf]:
+    """Cameras known by their features, else strings under steps/observation that begin as JPEG or PNG in the first record."""
+    found = guess_cameras(directory.leaves)
+    strings = [leaf for leaf in directory.leaves if leaf.kind == "text" and leaf.path.startswith("observation/")]
+    if found or not strings:
+        return found
+    features = _first_features(directory)
+    return name_cameras([leaf for leaf in strings if leaf.key in features and _is_picture(features[leaf.key])])
+
+
+def _first_features(directory: Directory) -> dict[str, Feature]:
+    """The first record there is; nothing where it is damaged."""
+    for shard in (shard for shards in directory.splits.values() for shard in shards if Path(shard.path).is_file()):
+        for found in read_gzipped(shard.path) if is_gzipped(shard.path) else read_records(shard.path):
+            try:
+                return {} if isinstance(found, Fault) else decode_example(found[1])
+            except MalformedError:
+                return {}
+    return {}
+
+
+def _is_picture(feature: Feature) -> bool:
+    if feature.kind != "bytes":
+        return False
+    return any(bytes(feature.payload[start : start + 8]).startswith((_JPEG, _PNG)) for start, _ in feature.spans()[:1])

@@ -1,0 +1,128 @@
+"""From the shards of an RLDS dataset to units, and from a unit to its records, the damaged ones among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from rt2data.errors import DataError
+from rt2data.io.tfrecord.framing import Fault, Index, Span, scan
+from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped, scan_gzipped
+from rt2data.io.tfrecord.reading import read_records
+from rt2data.read.tfds_directory import Shard
+from rt2data.records import Reject, Unit
+
+UNIT_BYTES = 64 << 20
+"""A unit ends with the record that brings it to this size."""
+
+
+class Raw(NamedTuple):
+    """One whole record: its number in the shard and the offset of its payload, None where the file is compressed."""
+
+    number: int
+    offset: int | None
+    payload: memoryview
+
+
+def all_units(splits: Mapping[str, Sequence[Shard]]) -> list[Unit]:
+    """Units of about UNIT_BYTES, in the order of splits and shards. Raises DataError as `shard_units` does."""
+    found = (unit for split, shards in splits.items() for shard in shards for unit in shard_units(shard, split))
+    return put_together(found, UNIT_BYTES)
+
+
+def shard_units(shard: Shard, split: str) -> list[Unit]:
+    """Units of one file, numbered from 0 on; one of no length stands for a compressed file, which is read whole.
+
+    Reads headers only. Raises DataError where the file is cut or its number of records is not the declared one. Behind a damaged
+    header records cannot be told from outside: one unit has all that follows, and `unit_records` does the counting.
+    """
+    if is_gzipped(shard.path):
+        require_count(scan_gzipped(shard.path), shard)
+        return [Unit(0, shard.path, split, bytes=Path(shard.path).stat().st_size)]
+    file = scan(shard.path)
+    if file.broken is None:
+        require_count(file, shard)
+    return [
+        Unit(k, shard.path, split, start, stop, first, stop - start)
+        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file.spans, 0, file.size, UNIT_BYTES)))
+    ]
+
+
+def put_together(units: Iterable[Unit], limit: int) -> list[Unit]:
+    """Neighbours of one split joined up to `limit` bytes, numbered from 0: a unit costs a few milliseconds, however small it is."""
+    runs: list[list[Unit]] = []
+    room = 0
+    for unit in units:
+        if not runs or unit.split != runs[-1][0].split or unit.bytes > room:
+            runs.append([])
+            room = limit
+        runs[-1].append(unit)
+        room -= unit.bytes
+    return [_joined(run, index) for index, run in enumerate(runs)]
+
+
+def _joined(run: Sequence[Unit], index: int) -> Unit:
+    if len(run) == 1:
+        return replace(run[0], index=index)
+    return replace(run[0], index=index, bytes=sum(part.bytes for part in run), parts=tuple(run))
+
+
+def _edges(spans: list[Span], start: int, stop: int, limit: int) -> list[tuple[int, int]]:
+    """Where units of [start, stop) begin and the last one ends: byte, and number of the record there."""
+    edges = [(start, 0)]
+    for number, span in enumerate(spans, start=1):
+        if span.stop - edges[-1][0] >= limit and span.stop < stop:
+            edges.append((span.stop, number))
+    return [*edges, (stop, len(spans))] if stop > start else []
+
+
+def unit_pieces(unit: Unit, size: int) -> list[Unit]:
+    """A unit in pieces of whole records, each ending with the record that brings it to `size` bytes; a compressed file is one."""
+    if unit.parts:
+        return put_together([piece for part in unit.parts for piece in unit_pieces(part, size)], size)
+    if not unit.stop:
+        return [unit]
+    spans = [span for span in scan(unit.path).spans if unit.start <= span.offset < unit.stop]
+    edges = [(at, unit.first + number) for at, number in _edges(spans, unit.start, unit.stop, size)]
+    return [replace(unit, start=start, stop=stop, first=first, bytes=stop - start) for (start, first), (stop, _) in pairwise(edges)]
+
+
+def require_count(file: Index, shard: Shard) -> None:
+    """Raises DataError where a file holds another number of records than declared."""
+    if len(file.spans) != shard.records:
+        what = f"expected {shard.records} records, found {len(file.spans)}"
+        raise DataError(what, shard.path, "the file is not whole, or dataset_info.json belongs to another")
+
+
+def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
+    """The whole records of a unit, and a Reject for each that is damaged or lost. A lost record takes a number too.
+
+    Raises DataError where the file is cut, or holds more records than declared.
+    """
+    number, gaps = unit.first, 0
+    for found in _frames(unit):
+        if not isinstance(found, Fault):
+            offset, payload = found
+            yield Raw(number, offset if unit.stop else None, payload)
+        else:
+            yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes passed over")
+            gaps += found.reason == "bad_length"
+        number += 1
+    if gaps and unit.stop == Path(unit.path).stat().st_size:
+        yield from _lost(unit, shard, number - gaps, gaps)
+
+
+def _frames(unit: Unit) -> Iterator[tuple[int, memoryview] | Fault]:
+    return read_records(unit.path, unit.start, unit.stop) if unit.stop else read_gzipped(unit.path)
+
+
+def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
+    """Records that went down in a gap beyond the one counted for it: what the declared number leaves over."""
+    missing = shard.records - found
+    if missing < 0:
+        raise DataError(f"expected {shard.records} records, found {found}", unit.path)
+    if missing > gaps:
+        yield Reject("bad_length", unit.path, "records behind a damaged header", count=missing - gaps)

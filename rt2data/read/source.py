@@ -1,0 +1,211 @@
+"""What every source is, and the table of sources. A new raw format is one file beside this one and one line in `SOURCES`."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from rt2data.errors import UsageError
+from rt2data.images.ready import ImageRule
+from rt2data.read.action_space import load_space, space_names
+from rt2data.read.misfits import Misfit, absent_file, nearest
+from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.records import Kind, SourceRecord, Unit
+from rt2data.settings import NameOrPath, Settings, Share, Weight
+
+SOURCES: dict[str, str] = {
+    "rlds": "rt2data.read.rlds.source:RLDS",
+    "vqav2": "rt2data.read.vqav2.source:VQAv2",
+}
+
+
+HELD_OUT = "val"
+"""The split of what a source holds out."""
+
+
+class Source(Settings):
+    """A raw dataset: its settings are the fields, and it reads itself.
+
+    `units` lists the work orders (looking at sizes and headers only, and refusing files that are cut); `read` turns one of them
+    into Steps or Examples and Rejects. `files` names every raw file that matters, so that a change is noticed. `survey` gives a
+    sample for a quick estimate, `pieces` cuts a unit smaller for a trial run: both work for any source, some do it better.
+    """
+
+    role: ClassVar[Kind]
+    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license"})
+    """Settings that change nothing in the prepared store."""
+    whole_records: ClassVar[frozenset[str]] = frozenset()
+    """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
+
+    weight: Weight = Field(default=1, validate_default=True)
+    """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
+    """Its licence as an SPDX expression, such as CC-BY-4.0: told on the card."""
+    holdout: Share = Field(default=0, validate_default=True)
+    """Fraction of episodes (or of images) set aside as split `val`, chosen by hash, stable when data grows."""
+    images: ImageRule = ImageRule()
+    """What is checked, kept and made of the pictures."""
+    max_text_bytes: Annotated[int, Field(ge=1)] = 32768
+    """Longer instructions, questions and answers are rejected."""
+
+    def prepare_settings(self) -> dict[str, Any]:
+        """The settings that decide what the prepared store holds, as plain JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.mix_only))
+
+    def misfits(self) -> Iterator[Misfit]:
+        """What the settings name that is not there: paths, splits, features. Asked when a recipe is read, so that all are told at
+        once; looks at names and metadata alone. May raise RtError where that cannot be done: `units` tells it again.
+        """
+        yield from ()
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits its rows are recorded under, as far as metadata says; none where it does not. Raises as `misfits` does."""
+        return ()
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """Paths of all raw files this source depends on, sorted. Raises UsageError where something is missing."""
+
+    @abstractmethod
+    def units(self) -> list[Unit]:
+        """Work orders, in order. Raises DataError where a file is cut, UsageError where it is missing."""
+
+    def share(self, folder: Path) -> None:
+        """Write what all units need into a folder, once, before any is read; each unit then has its path in `shared`.
+
+        Raises UsageError or DataError where the source cannot be read.
+        """
+
+    @abstractmethod
+    def read(self, unit: Unit) -> Iterator[SourceRecord]:
+        """Read one unit. Steps of an episode come together and in order."""
+
+    def survey(self, split: str, seed: int = 0) -> Survey:
+        """How much there is of a split, and a sample of it: whole units in an order by seed.
+
+        Raises UsageError or DataError where the source cannot be read, as `units` does.
+        """
+        units = self.units()
+        wanted = [unit for unit in units if self.may_feed(unit.split, split)]
+        by_bytes = all(unit.bytes for unit in wanted)
+        parts = [Part(unit.bytes if by_bytes else 1, unit.bytes, unit) for unit in shuffled(wanted, seed)]
+        return Survey(
+            measure="bytes" if by_bytes else "work orders",
+            whole=sum(part.measure for part in parts),
+            units=len(units),
+            bytes=sum(unit.bytes for unit in units),
+            parts=parts,
+            read=lambda part: self.read(part.place),
+        )
+
+    def may_feed(self, recorded: str, split: str) -> bool:
+        """Whether rows of a recorded split can end up in `split`: their own, or `val` where some are held out."""
+        return recorded == split or (split == HELD_OUT and bool(self.holdout))
+
+    def pieces(self, unit: Unit, size: int) -> list[Unit]:
+        """A unit in pieces of about `size` bytes, each of whole records; all of it where it cannot be cut."""
+        return [unit]
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What is there, from headers and metadata alone, for `rt2data inspect`."""
+
+
+class Filters(Settings):
+    """Which episodes and steps to keep. What is left out is counted by reason, not as a fault."""
+
+    min_steps: Annotated[int, Field(ge=0)] = 2
+    """Shorter episodes are left out."""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Longer episodes are left out."""
+    instruction: str | None = None
+    """Keep only steps whose instruction matches this regular expression (searched, case ignored)."""
+    success: Literal[True] | None = None
+    """`true` keeps only episodes that are successes, as the source marks them (success, reward, is_terminal)."""
+    drop_first: Annotated[int, Field(ge=0)] = 0
+    """Steps to drop at the start of each episode."""
+    drop_last: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated), never one that
+    ends the task."""
+    noop: Annotated[float, Field(ge=0)] | None = None
+    """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper stays."""
+
+    @field_validator("instruction")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"must be a regular expression: {error}") from None
+        return pattern
+
+
+class RobotSource(Source):
+    """A log of robot episodes."""
+
+    role: ClassVar[Kind] = "robot"
+    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {"max_blank", "gaps"}
+
+    action_space: NameOrPath
+    """Name of a file in schemas/actions, or the path of a .toml of your own."""
+    camera: str | None = None
+    """The camera whose picture goes into the mixture; by default the first by name."""
+    gripper_open: Literal[-1, 0, 1] | None = None
+    """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
+    terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
+    """Which step carries the terminate token, where the action has no dimension of its own for it. `auto`: the last step of each
+    episode that nothing marks as failed or truncated, where the source tells ends apart by success, reward or is_terminal;
+    `success`: the same, and a source that marks no success is refused; `last_step`: of every episode."""
+    blank_instruction: Literal["drop", "reject", "keep"] = "drop"
+    """A step without words: drop it, reject it as a fault, or keep it."""
+    max_blank: Share = Field(default="90%", validate_default=True)
+    """Refuse the source where a larger share of its steps was dropped for want of words."""
+    gaps: Literal["cut", "drop", "join"] = "cut"
+    """What `write-rlds` does with an episode that lost steps in the middle: cut it there into episodes, drop it, or join what is
+    left (as OpenVLA does where it removes steps without motion: states and images then jump)."""
+    bad_step: Literal["step", "episode"] = "step"
+    """A step with NaN or Inf in its action: reject the step, or its whole episode."""
+    filters: Filters = Filters()
+    """Which episodes and steps to keep."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """An action space that is not there, or is none."""
+        key, name = ("action_space",), self.action_space
+        found = list(absent_file(key, name)) if name.endswith(".toml") else []
+        try:
+            _ = found or load_space(name)
+        except UsageError as error:
+            near = "" if name.endswith(".toml") else nearest(name, space_names())
+            found = [Misfit(key, error.what if near else str(error), near)]
+        yield from found
+
+
+class WebSource(Source):
+    """A corpus of pictures with questions or captions."""
+
+    role: ClassVar[Kind] = "web"
+
+    answers: Literal["majority", "sample", "all"] = "majority"
+    """`majority`: the commonest; `sample`: one of them by key and epoch; `all`: one row for each distinct answer."""
+
+    def prepare_settings(self) -> dict[str, Any]:
+        """`majority` and `sample` choose when rows are drawn; only `all` changes the rows themselves."""
+        return super().prepare_settings() | {"answers": "all" if self.answers == "all" else "drawn"}
+
+
+def source_class(kind: str) -> type[Source]:
+    """The class behind a name of the table."""
+    module, name = SOURCES[kind].split(":")
+    found: type[Source] = getattr(import_module(module), name)
+    return found
+
+
+def source_classes(role: Kind) -> tuple[type[Source], ...]:
+    """All sources of one side of the mixture, in the table's order."""
+    return tuple(cls for cls in map(source_class, SOURCES) if cls.role == role)

@@ -1,0 +1,1 @@
+"""Questions and answers about images, in the layout of VQAv2."""

@@ -1,0 +1,284 @@
+"""An index of a VQA corpus: where each question and its annotation lie, and which file its image is.
+
+Both JSON files are streamed once and the image folders listed once; what is found is written beside a store that is prepared, so
+that its units read only what belongs to them. It takes 29 bytes a question, and as much as the paths of the images that are needed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import feather
+
+from rt2data.errors import DataError
+from rt2data.io.json_stream import Fault, JsonArray, Slice
+from rt2data.io.publish import output_errors, produce_whole
+from rt2data.read.join.images import Candidates, Conflict, Found, ImageKey, choose_images
+from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, RowFault, id_or_none, read_id, read_image_key
+from rt2data.records import Reject
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+_NONE = -1
+_LONGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Questions:
+    """All elements of the file of questions, in order; one entry for each."""
+
+    start: I64  # first byte
+    length: I32
+    ids: I64  # question_id; -1 where it cannot be read
+    slot: I32  # position in `keys`; -1 where no image is named
+    keys: Sequence[ImageKey]  # every image that is named, once
+
+    @cached_property
+    def images(self) -> I64:
+        """image_id of each question; -1 where it has none."""
+        return np.array([*(key.number for key in self.keys), _NONE], np.int64)[self.slot]
+
+    def where(self, kept: NDArray[np.bool_]) -> Questions:
+        """Some of them."""
+        return Questions(self.start[kept], self.length[kept], self.ids[kept], self.slot[kept], self.keys)
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The annotation of each question: the first that has its question_id. Length 0 where there is none."""
+
+    start: I64
+    length: I32
+    alone: NDArray[np.bool_]  # joined by question_id alone: one of both says nothing of the image
+    strays: Sequence[Reject] = ()  # annotations that cannot be used, have no question, or come second
+
+    def where(self, kept: NDArray[np.bool_]) -> Annotations:
+        """Those of some questions."""
+        return Annotations(self.start[kept], self.length[kept], self.alone[kept])
+
+
+def index_questions(rows: Iterable[tuple[Slice, QuestionRow | Fault]], path: str) -> Questions:
+    """Index some questions. Raises DataError where there are none, or an id is given twice."""
+    start, length, ids, slot = array("q"), array("i"), array("q"), array("i")
+    keys: dict[ImageKey, int] = {}
+    for place, row in rows:
+        start.append(place.start)
+        length.append(min(place.stop - place.start, _LONGEST))
+        key = None if isinstance(row, Fault) else _image_key(row)
+        ids.append(_NONE if isinstance(row, Fault) else id_or_none(row.question_id))
+        slot.append(_NONE if key is None else keys.setdefault(key, len(keys)))
+    if not start:
+        raise DataError("there are no questions", path)
+    found = Questions(np.asarray(start), np.asarray(length), np.asarray(ids), np.asarray(slot), list(keys))
+    _refuse_twice(found.ids, path)
+    return found
+
+
+def _image_key(row: QuestionRow) -> ImageKey | None:
+    try:
+        return read_image_key(row)
+    except RowFault:
+        return None
+
+
+def _refuse_twice(ids: I64, path: str) -> None:
+    known = np.sort(ids[ids >= 0])
+    twice = known[1:][known[1:] == known[:-1]]
+    if twice.size:
+        raise DataError(f"question_id {twice[0]} is given twice", path, "remove one, or make it two sources")
+
+
+def index_annotations(source: JsonArray[AnnotationRow], questions: Questions) -> Annotations:
+    """Stream the annotations. Raises DataError where they are no JSON, or most of them are about other images."""
+    given, strays, _ = scan_annotations(source)
+    joined, unused = join(given, questions, source.path)
+    for i, reason in unused:
+        strays.append((int(given.start[i]), Reject(reason, f"{source.path}: byte {given.start[i]}, question {given.ids[i]}")))
+    return replace(joined, strays=[stray for _, stray in sorted(strays, key=lambda each: each[0])])
+
+
+def scan_annotations(source: JsonArray[AnnotationRow], look: int | None = None) -> tuple[Given, list[tuple[int, Reject]], bool]:
+    """The annotations of a file, or of its first bytes; those that cannot be used, by byte; and whether that is all."""
+    start, length, ids, images = array("q"), array("i"), array("q"), array("q")
+    faults: list[tuple[int, Reject]] = []
+    complete = True
+    for place, row in source.located():
+        if look is not None and place.start > look:
+            complete = False
+            break
+        try:
+            number = _question_id(row)
+        except RowFault as fault:
+            faults.append((place.start, Reject(fault.reason, f"{source.path}: byte {place.start}", fault.detail)))
+            continue
+        start.append(place.start)
+        length.append(min(place.stop - place.start, _LONGEST))
+        ids.append(number)
+        images.append(id_or_none(row.image_id) if isinstance(row, AnnotationRow) else _NONE)
+    return Given(*(np.asarray(each) for each in (start, length, ids, images))), faults, complete
+
+
+def _question_id(row: AnnotationRow | Fault) -> int:
+    if isinstance(row, Fault):
+        raise RowFault(row.reason, row.detail)
+    return read_id(row.question_id, "bad_question_id")
+
+
+@dataclass(frozen=True)
+class Given:
+    """Annotations, in order; one entry for each."""
+
+    start: I64  # first byte
+    length: I32
+    ids: I64  # question_id
+    images: I64  # image_id; -1 where it has none
+
+
+def join(given: Given, questions: Questions, path: str) -> tuple[Annotations, list[tuple[int, str]]]:
+    """The first annotation of each question, and which are not used and why. Raises DataError as `refuse_another_split` does."""
+    order = np.argsort(questions.ids, kind="stable")
+    place = np.searchsorted(questions.ids[order], given.ids).clip(max=len(order) - 1)
+    at = np.where(questions.ids[order][place] == given.ids, order[place], _NONE)
+    asked, chosen = np.unique(at, return_index=True)
+    asked, chosen = asked[asked >= 0], chosen[asked >= 0]
+    start, length, images = (np.zeros(len(order), each.dtype) for each in (given.start, given.length, given.images))
+    for into, values in ((start, given.start), (length, given.length), (images, given.images)):
+        into[asked] = values[chosen]
+    told = (length > 0) & (images >= 0) & (questions.images >= 0)
+    refuse_another_split(int((images != questions.images)[told].sum()), int(told.sum()), path)
+    second = at >= 0
+    second[chosen] = False
+    reasons = dict.fromkeys(np.flatnonzero(at < 0).tolist(), "annotation_without_question")
+    reasons |= dict.fromkeys(np.flatnonzero(second).tolist(), "duplicate_annotation")
+    return Annotations(start, length, (length > 0) & ~told), list(reasons.items())
+
+
+def refuse_another_split(differ: int, both: int, path: str) -> None:
+    """Raises DataError where most annotations are about another image than their questions."""
+    if 2 * differ > both:
+        what = (
+            f"{differ:,} of {both:,} annotations have another image_id than their question: they look like those of another split"
+        )
+        raise DataError(what, path, "set `annotations` to the file that belongs to these questions")
+
+
+@lru_cache(maxsize=2)
+def questions_of(source: JsonArray[QuestionRow], stamp: object) -> Questions:
+    """The questions of a file, indexed once while its stamp stays the same."""
+    return index_questions(source.located(), source.path)
+
+
+@lru_cache(maxsize=2)
+def annotations_of(
+    source: JsonArray[AnnotationRow], questions: JsonArray[QuestionRow], stamps: tuple[object, object]
+) -> Annotations:
+    """The annotations of a file and of its questions, indexed once while their stamps (questions' first) stay the same."""
+    return index_annotations(source, questions_of(questions, stamps[0]))
+
+
+def images_of(questions: Questions, annotations: Annotations, candidates: Candidates, conflict: Conflict) -> list[Found]:
+    """The image of each key; nothing for keys that no question with an annotation has. Raises DataError as `choose_images` does."""
+    slots = np.unique(questions.slot[annotations.length > 0])
+    needed = slots[slots >= 0].tolist()
+    found = [Found("", "")] * len(questions.keys)
+    for slot, image in zip(needed, choose_images([questions.keys[i] for i in needed], candidates, conflict), strict=True):
+        found[slot] = image
+    return found
+
+
+@dataclass(frozen=True)
+class Index:
+    """All of it, in memory or mapped from a folder."""
+
+    questions: pa.Table  # start, length, annotation, annotation_length, alone, slot
+    images: pa.Table  # path, how, settled, detail: one for each slot
+    strays: pa.Table  # reason, where, detail
+
+    @staticmethod
+    def of(questions: Questions, annotations: Annotations, images: Sequence[Found]) -> Index:
+        """An index; `images` are those of `questions.keys`."""
+        columns = {
+            "start": questions.start,
+            "length": questions.length,
+            "annotation": annotations.start,
+            "annotation_length": annotations.length,
+            "alone": annotations.alone,
+            "slot": questions.slot,
+        }
+        strays = [[getattr(stray, name) for stray in annotations.strays] for name in ("reason", "where", "detail")]
+        return Index(
+            pa.table({name: pa.array(values) for name, values in columns.items()}),
+            pa.table({name: pa.array([getattr(image, name) for image in images], pa.string()) for name in Found._fields}),
+            pa.table([pa.array(each, pa.string()) for each in strays], ["reason", "where", "detail"]),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write it into a folder, file by file, each whole."""
+        with output_errors(folder):
+            folder.mkdir(exist_ok=True)
+        for name, table in (("questions", self.questions), ("images", self.images), ("strays", self.strays)):
+            produce_whole(folder / f"{name}.arrow", lambda path, table=table: _write(table, path))  # type: ignore[misc]
+
+    @staticmethod
+    def read(folder: Path) -> Index:
+        """What `write` wrote; only what is used is read. Raises OSError."""
+        tables = (feather.read_table(folder / f"{name}.arrow", memory_map=True) for name in ("questions", "images", "strays"))
+        return Index(*tables)
+
+    @cached_property
+    def columns(self) -> dict[str, NDArray[np.int64]]:
+        """The columns of `questions`."""
+        return {name: self.questions[name].combine_chunks().to_numpy(zero_copy_only=False) for name in self.questions.column_names}
+
+    @cached_property
+    def _found(self) -> list[pa.Array]:
+        return [self.images[name].combine_chunks() for name in Found._fields]
+
+    def image(self, slot: int) -> Found:
+        """The image of a slot."""
+        return Found(*(column[slot].as_py() for column in self._found))
+
+    def between(self, start: int, stop: int) -> range:
+        """The questions that begin in [start, stop) of their file."""
+        first, end = np.searchsorted(self.columns["start"], [start, stop]).tolist()
+        return range(first, end)
+
+    def rejects(self) -> Iterator[Reject]:
+        """What is wrong with annotations of no question."""
+        for row in self.strays.to_pylist():
+            yield Reject(**row)
+
+    def facts(self, rows: range) -> Counter[str]:
+        """What there is to count of how these questions are joined."""
+        here = slice(rows.start, rows.stop)
+        joined = self.columns["annotation_length"][here] > 0
+        facts = Counter({"join.questions": len(rows), "join.annotations": int(joined.sum())})
+        facts["join.by_question_id_alone"] = int(self.columns["alone"][here].sum())
+        slots, counts = np.unique(self.columns["slot"][here][joined], return_counts=True)
+        for slot, count in zip(slots.tolist(), counts.tolist(), strict=True):
+            for name in self.image(slot).facts() if slot >= 0 else ():
+                facts[name] += count
+        return +facts
+
+    @property
+    def all(self) -> range:
+        """All questions."""
+        return range(self.questions.num_rows)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    feather.write_feather(table, path, compression="uncompressed")
+
+
+@lru_cache(maxsize=4)
+def index_at(folder: str, written_ns: int) -> Index:
+    """The index of a folder; one whose time differs is another."""
+    return Index.read(Path(folder))

@@ -1,0 +1,171 @@
+"""Rows of a VQA corpus, read where its index says they lie: each becomes an Example, or a Reject with a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+import xxhash
+
+from rt2data.images.ready import ImageFault
+from rt2data.io.json_stream import Decode, Fault, JsonArray
+from rt2data.read.join.folders import ImageReader
+from rt2data.read.join.images import Found, ImageKey
+from rt2data.read.join.names import numbers_of
+from rt2data.read.vqav2.index import Index
+from rt2data.read.vqav2.rows import (
+    AnnotationRow,
+    LoneAnswerRow,
+    Question,
+    QuestionRow,
+    RowFault,
+    id_or_none,
+    read_answers,
+    read_question,
+)
+from rt2data.records import Example, Fact, Image, Reject
+
+_NOTHING = (b"null", b"[]", b'""', b"{}")
+
+
+class _Row(NamedTuple):
+    """A question and its annotation, as they lie; a text is None where it is too long, empty where there is none."""
+
+    start: int
+    question: bytes | None
+    annotation_start: int
+    annotation: bytes | None
+    slot: int  # of its image
+
+
+@dataclass
+class Rows:
+    """Reads rows of one corpus and counts how they are written. Made anew for each unit."""
+
+    questions: JsonArray[QuestionRow]
+    annotations: JsonArray[AnnotationRow]
+    index: Index
+    split: str
+    max_text_bytes: int
+    images: ImageReader
+    facts: Counter[str] = field(default_factory=Counter)
+    _last: tuple[int, Found] = (-1, Found("", "missing_image"))  # rows about one image follow each other
+
+    def read(self, rows: range) -> Iterator[Example | Fact | Reject]:
+        """Examples and rejects in order, then facts. Raises DataError."""
+        for row in self._texts(rows):
+            yield self._example(row)
+        for name, count in sorted((self.facts + self.index.facts(rows)).items()):
+            yield Fact(name, count)
+
+    def first(self) -> tuple[Question, tuple[str, ...] | str] | None:
+        """The first question that can be asked, and its answers or what is wrong with them."""
+        for row in self._texts(self.index.all):
+            question = self._question(row)
+            if isinstance(question, Question):
+                try:
+                    return question, self._answers(row, question)
+                except RowFault as fault:
+                    return question, str(fault)
+        return None
+
+    def _texts(self, rows: range) -> Iterator[_Row]:
+        here = slice(rows.start, rows.stop)
+        start, length, annotation, annotation_length, slot = (
+            self.index.columns[name][here].tolist() for name in ("start", "length", "annotation", "annotation_length", "slot")
+        )
+        asked = self.questions.texts(zip(start, length, strict=True))
+        given = self.annotations.texts(zip(annotation, annotation_length, strict=True))
+        return map(_Row, start, asked, annotation, given, slot)
+
+    def _example(self, row: _Row) -> Example | Reject:
+        question = self._question(row)
+        if isinstance(question, Reject):
+            return question
+        try:
+            answers, image = self._answers(row, question), self._image(row.slot)
+        except (RowFault, ImageFault) as fault:
+            return Reject(fault.reason, f"{self._place(row)}, question {question.key}", fault.detail)
+        return Example(str(question.key), group_of(question.image), self.split, question.text, answers, (image,))
+
+    def _question(self, row: _Row) -> Question | Reject:
+        found = self._decode_question(row.question, row.start)
+        if isinstance(found, Fault):
+            return Reject(found.reason, self._place(row), found.detail)
+        self._count_ids(found.question_id, found.image_id)
+        try:
+            return read_question(found, self.max_text_bytes)
+        except RowFault as fault:
+            return Reject(fault.reason, f"{self._place(row)}, question {str(found.question_id)[:40]}", fault.detail)
+
+    def _count_ids(self, *ids: Any) -> None:
+        """Count questions whose ids are written another way than as whole numbers."""
+        kinds = {type(value) for value in ids}
+        if str in kinds:
+            self.facts["ids.text"] += 1
+        if float in kinds:
+            self.facts["ids.float"] += 1
+
+    def _place(self, row: _Row) -> str:
+        return f"{self.questions.path}: byte {row.start}"
+
+    def _answers(self, row: _Row, question: Question) -> tuple[str, ...]:
+        """Raises RowFault: no_annotation, image_id_mismatch among others."""
+        if row.annotation == b"":
+            raise RowFault("no_annotation", self.annotations.path)
+        found = self._decode_annotation(row.annotation, row.annotation_start)
+        if isinstance(found, Fault):
+            raise RowFault(found.reason, found.detail)
+        image = id_or_none(found.image_id)
+        if image >= 0 and question.image.number >= 0 and image != question.image.number:
+            raise RowFault("image_id_mismatch", f"image {question.image.number}, but its annotation is about image {image}")
+        raw, where = self._given(row, found)
+        answers, written = read_answers(raw, self.max_text_bytes)
+        for name in filter(None, (where, written)):
+            self.facts[name] += 1
+        return answers
+
+    def _given(self, row: _Row, found: AnnotationRow) -> tuple[msgspec.Raw, str]:
+        """The answers, and what there is to count where they are not in `answers`. Raises RowFault: no_answers."""
+        if _holds(found.answers):
+            return found.answers, ""
+        if _holds(found.multiple_choice_answer):
+            return found.multiple_choice_answer, "answers.multiple_choice_answer"
+        lone = self._decode_lone(row.annotation, row.annotation_start)
+        if isinstance(lone, Fault) or not _holds(lone.answer):
+            raise RowFault("no_answers")
+        return lone.answer, "answers.answer"
+
+    def _image(self, slot: int) -> Image:
+        if slot != self._last[0]:
+            self._last = slot, self.index.image(slot)
+        found = self._last[1]
+        if not found.path:
+            raise ImageFault(found.how, found.detail)
+        return self.images.read(found.path)
+
+    @cached_property
+    def _decode_question(self) -> Decode[QuestionRow]:
+        return self.questions.decoder(seen=True)
+
+    @cached_property
+    def _decode_annotation(self) -> Decode[AnnotationRow]:
+        return self.annotations.decoder(seen=True)
+
+    @cached_property
+    def _decode_lone(self) -> Decode[LoneAnswerRow]:
+        return JsonArray(self.annotations.path, self.annotations.key, LoneAnswerRow, self.annotations.max_element).decoder()
+
+
+def _holds(raw: msgspec.Raw) -> bool:
+    return len(raw) > 4 or bytes(raw) not in _NOTHING
+
+
+def group_of(image: ImageKey) -> str:
+    """What keeps all questions about one image in one split: its number, or a hash of its name."""
+    numbers = (image.number,) if image.number >= 0 else numbers_of(image.name.rpartition("/")[2])
+    return str(numbers[0]) if len(numbers) == 1 else f"n{xxhash.xxh3_64_hexdigest(image.name.encode())}"

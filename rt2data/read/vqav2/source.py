@@ -1,0 +1,221 @@
+"""VQAv2, OK-VQA and what is laid out like them: a JSON of questions, a JSON of answers to them, and folders of COCO images.
+
+Both JSON files are streamed once into an index, so they may have any size. A unit is a range of the questions; it reads these and
+their annotations where the index says they lie. The first unit also tells what is wrong with annotations of no question.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from rt2data.errors import DataError, UsageError
+from rt2data.io.json_stream import JsonArray
+from rt2data.io.stamps import Stamp
+from rt2data.read.join.folders import ImageReader, list_images
+from rt2data.read.join.images import Candidates, Conflict
+from rt2data.read.join.messages import join_line, written_line
+from rt2data.read.join.names import NamePattern, checked_pattern
+from rt2data.read.misfits import Misfit, absent_folder, json_misfits
+from rt2data.read.sample import Survey
+from rt2data.read.source import WebSource
+from rt2data.read.vqav2.index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
+from rt2data.read.vqav2.layouts import Role, require_layout
+from rt2data.read.vqav2.reader import Rows
+from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
+from rt2data.read.vqav2.sample import survey
+from rt2data.records import SourceRecord, Unit
+from rt2data.settings import PathStr
+
+_BLOCK = 4096  # questions between two places where units may begin
+_UNITS = 16  # units of a corpus, if they can be had with 1 to 8 blocks each
+_BLOCKS_PER_UNIT = 8
+_HEADER = 1 << 20  # room in an image file beside its pixels
+
+
+def _as_tuple(value: Any) -> Any:
+    """A single path is a list of one; YAML's lists are lists."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+class VQAv2(WebSource):
+    """Questions about COCO images with ten answers each, as VQAv2 and OK-VQA publish them."""
+
+    kind: Literal["vqav2"] = "vqav2"
+    questions: PathStr
+    """JSON file with `questions`: each has question_id, image_id (or the name of an image file) and question."""
+    annotations: PathStr
+    """JSON file with `annotations`: each has question_id and answers."""
+    image_dirs: Annotated[
+        tuple[PathStr, ...],
+        Field(min_length=1),
+        BeforeValidator(_as_tuple, json_schema_input_type=PathStr | list[PathStr]),
+    ]
+    """Folder or folders of images, searched eight levels deep. An image's id is the one whole number in its name."""
+    name: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(checked_pattern)] | None = None
+    """How image files are named, such as COCO_train2014_{id:012d}.jpg; others are not looked at. May begin with folders."""
+    image_conflict: Conflict = "refuse"
+    """Where a question's image can be several files that differ: `refuse` to build, or take the `first` of `image_dirs`."""
+    split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
+    """The name given to all rows' split."""
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Files and folders that are not there, and files that plainly hold something else."""
+        yield from json_misfits("questions", self.questions)
+        yield from json_misfits("annotations", self.annotations)
+        for number, folder in enumerate(self.image_dirs):
+            yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
+
+    def split_names(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.split,)
+
+    def files(self) -> list[str]:
+        """Both JSON files and every image that may be meant. Raises UsageError where one of them, or all images, are missing."""
+        self._require_files()
+        return sorted({self.questions, self.annotations, *(file.path for file in self.candidates().files)})
+
+    def units(self) -> list[Unit]:
+        """Ranges of the questions, at most 32,768 each. Raises DataError where the questions are cut or there are none."""
+        self._require_files()
+        asked = self._asked()
+        size = _questions_per_unit(len(asked.start))
+        bounds = [*asked.start[::size].tolist(), int(asked.start[-1] + asked.length[-1])]
+        return [
+            Unit(i, self.questions, self.split, start, stop, first=i * size, bytes=stop - start)
+            for i, (start, stop) in enumerate(pairwise(bounds))
+        ]
+
+    def unit_count(self, questions: int) -> int:
+        """How many units so many questions make."""
+        return -(-questions // _questions_per_unit(questions))
+
+    def share(self, folder: Path) -> None:
+        """Write the index. Raises DataError where the JSON is broken, a question comes twice, or a join is ambiguous."""
+        self._require_files()
+        self.index().write(folder)
+
+    def read(self, unit: Unit) -> Iterator[SourceRecord]:
+        """Examples of a unit's questions in order, a Reject for each row that is lost, and how they were joined.
+
+        Raises DataError as `share` does.
+        """
+        index = _shared(unit) or self.index()
+        if unit.index == 0:
+            yield from index.rejects()
+        yield from self.rows(index).read(index.between(unit.start, unit.stop))
+
+    def survey(self, split: str, seed: int = 0) -> Survey:
+        """Questions counted by streaming, or by size where the file is large; blocks of them, and images' sizes, as a sample.
+
+        Raises UsageError where something is missing, DataError where the questions are cut, there are none, or the join is refused.
+        """
+        self._require_files()
+        return survey(self, split, seed)
+
+    def pieces(self, unit: Unit, size: int) -> list[Unit]:
+        """Ranges of questions."""
+        first, end = np.searchsorted(self._asked().start, [unit.start, unit.stop])
+        starts = self._asked().start[first:end].tolist()
+        edges = [at for k, at in enumerate(starts) if not k or at // size > starts[k - 1] // size]
+        return [replace(unit, start=start, stop=stop, bytes=stop - start) for start, stop in pairwise([*edges, unit.stop])]
+
+    def describe(self) -> dict[str, Any]:
+        """Counts of questions, annotations and images, how they join, and the first question. Raises DataError, UsageError."""
+        self._require_files()
+        asked, given, candidates = self._asked(), self._given(), self.candidates()
+        found: dict[str, Any] = {
+            "kind": self.kind,
+            "split": self.split,
+            "questions": len(asked.start),
+            "annotations": int((given.length > 0).sum()) + len(given.strays),
+        }
+        try:
+            index = self.index(candidates)
+        except DataError as error:
+            return found | {"pictures": {"found": len(candidates.files)}, "problem": str(error)}
+        images = [image for image in index.images.to_pylist() if image["how"]]
+        missing = sum(not image["path"] for image in images)
+        rows = self.rows(index)
+        return found | {
+            "pictures": {"found": len(candidates.files), "needed": len(images), "missing": missing},
+            "join": join_line(index.facts(index.all)),
+            "first": _first(rows),
+            "read_as": written_line(rows.facts),
+        }
+
+    def index(self, candidates: Candidates | None = None) -> Index:
+        """Where questions and annotations lie, and which image each means. Raises DataError."""
+        asked, given = self._asked(), self._given()
+        return Index.of(asked, given, images_of(asked, given, candidates or self.candidates(), self.image_conflict))
+
+    def candidates(self) -> Candidates:
+        """All image files that may be meant. Raises UsageError where there are none."""
+        pattern = NamePattern(self.name) if self.name else None
+        return Candidates(list_images(self.image_dirs, pattern), pattern)
+
+    def rows(self, index: Index) -> Rows:
+        """Reads rows of an index."""
+        images = ImageReader(max_bytes=4 * self.images.max_pixels + _HEADER)
+        return Rows(self.question_rows, self.annotation_rows, index, self.split, self.max_text_bytes, images)
+
+    @property
+    def question_rows(self) -> JsonArray[QuestionRow]:
+        """The array of questions."""
+        return JsonArray(self.questions, "questions", QuestionRow, self._max_element)
+
+    @property
+    def annotation_rows(self) -> JsonArray[AnnotationRow]:
+        """The array of annotations."""
+        return JsonArray(self.annotations, "annotations", AnnotationRow, self._max_element)
+
+    def _asked(self) -> Questions:
+        return questions_of(self.question_rows, Stamp.of(self.questions))
+
+    def _given(self) -> Annotations:
+        stamps = Stamp.of(self.questions), Stamp.of(self.annotations)
+        return annotations_of(self.annotation_rows, self.question_rows, stamps)
+
+    @property
+    def _max_element(self) -> int:
+        """Room for ten answers of the greatest length, with every character escaped."""
+        return 64 * max(self.max_text_bytes, 32768)
+
+    def _require_files(self) -> None:
+        roles: tuple[tuple[Role, str], ...] = (("questions", self.questions), ("annotations", self.annotations))
+        for role, path in roles:
+            if not Path(path).is_file():
+                raise UsageError(f"there is no file of {role}", path, f"set `{role}` to the JSON file")
+            if not os.access(path, os.R_OK):
+                raise UsageError(f"the file of {role} may not be read", path, "give yourself permission")
+            require_layout(path, role)
+
+
+def _questions_per_unit(questions: int) -> int:
+    """A unit is of so many questions: some whole blocks."""
+    blocks = -(-questions // _BLOCK)
+    return _BLOCK * min(_BLOCKS_PER_UNIT, -(-blocks // _UNITS))
+
+
+def _shared(unit: Unit) -> Index | None:
+    """The index that `share` wrote for a unit that is prepared."""
+    return index_at(unit.shared, Path(unit.shared).stat().st_mtime_ns) if unit.shared else None
+
+
+def _first(rows: Rows) -> dict[str, Any]:
+    found = rows.first()
+    if found is None:
+        return {"problem": "there is no question that can be used"}
+    question, answers = found
+    told = {"problem": answers, "question": question.text} if isinstance(answers, str) else {"answers": list(answers)}
+    image = question.image.name or question.image.number
+    return {"question_id": question.key, "image_id": image, "question": question.text, **told}

@@ -1,7 +1,0 @@
-"""The recipe: what the user asks for. Parsed once, at the edge; every mistake is told at once, with its place."""
-
-from rt2data.recipe.mistakes import Mistake, RecipeError
-from rt2data.recipe.model import Recipe, canonical, from_canonical, recipe_model
-from rt2data.recipe.read import parse_recipe, read_recipe
-
-__all__ = ["Mistake", "Recipe", "RecipeError", "canonical", "from_canonical", "parse_recipe", "read_recipe", "recipe_model"]

@@ -1,0 +1,1 @@
+"""Step five: rows become prompts, targets and token ids."""

@@ -1,0 +1,220 @@
+"""Action words: bins written as digits (RT-2) or as the last ids of the vocabulary (OpenVLA), and the way back.
+
+In `digits` the word of a bin is its decimal number, and an action is its words joined by spaces. In `last_n` bin b is
+the id `vocab_size - 1 - b` (RT-1's bin b is OpenVLA's digit b + 1), and the text is whatever those ids decode to.
+
+The space before an action is written where vocabularies expect it: a number takes it along as the first part of its
+word, an id of `last_n` leaves it to the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt2data.errors import DataError, InternalError, UsageError
+from rt2data.render.tokenizer import Ids, Tokenizer
+
+TokenMap = Literal["digits", "last_n"]
+WordRule = Literal["text", "ids"]
+"""What must survive: the way through text and back, as a trainer that tokenizes texts goes, or only the ids."""
+
+BINS = 256
+_NUMBERS = tuple(map(str, range(BINS)))
+_BIN_OF = {number: b for b, number in enumerate(_NUMBERS)}
+_NO_NUMBERS = "choose a tokenizer that writes and reads the numbers 0 to 255; `byte` does"
+_NO_LAST_WORDS = "choose a codec that writes digits (rt2)"
+_IDS_ONLY = ", or check `ids` alone if your trainer reads input_ids and never the text"
+
+
+@dataclass(frozen=True)
+class ActionWords:
+    """Bins to words of one tokenizer, and back.
+
+    `cue` is what every prompt of the template ends with, but for its last space. Raises UsageError where `last_n` asks
+    for ids that the vocabulary lacks.
+    """
+
+    token_map: TokenMap
+    tokenizer: Tokenizer
+    cue: str = "A:"
+
+    def __post_init__(self) -> None:
+        if self.token_map == "last_n":
+            _last_texts(self.tokenizer)  # which looks every id up
+
+    @property
+    def before(self) -> str:
+        """What the words follow, as far as it is the prompt's: the cue, with its space for `last_n`."""
+        return self.cue + (" " if self.token_map == "last_n" else "")
+
+    @property
+    def lead(self) -> str:
+        """What stands between `before` and the words: the space for `digits`."""
+        return " " if self.token_map == "digits" else ""
+
+    def spell(self, bins: NDArray[np.int32]) -> tuple[list[str], list[Ids]]:
+        """Texts and ids of actions int[N, K]. Raises InternalError for bins outside 0..255."""
+        if bins.size and not (bins.min() >= 0 and bins.max() < BINS):
+            raise InternalError(f"bins outside 0..{BINS - 1}", where=f"{bins.min()}..{bins.max()}")
+        rows = bins.tolist()
+        return self._spell_digits(rows) if self.token_map == "digits" else self._spell_last(rows)
+
+    def _spell_digits(self, rows: list[list[int]]) -> tuple[list[str], list[Ids]]:
+        texts, pieces = _join(_NUMBERS, rows, " "), _digit_ids(self.tokenizer, self.cue)
+        return texts, self.encode(texts) if pieces is None else _concat(pieces, rows)
+
+    def _spell_last(self, rows: list[list[int]]) -> tuple[list[str], list[Ids]]:
+        ids, pieces = _last_ids(self.tokenizer, rows), _last_texts(self.tokenizer)
+        return [self.tokenizer.decode(each) for each in ids] if pieces is None else _join(pieces, rows, ""), ids
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """Ids of actions written as text, as a tokenizer gives them behind a prompt."""
+        return self.tokenizer.encode_after(self.before, [self.lead + text for text in texts])
+
+    def parse(self, target: str | Sequence[int]) -> list[int]:
+        """Bins of one action, from its text or its ids. Raises DataError for what is no action word."""
+        if self.token_map == "digits":
+            text = target if isinstance(target, str) else self.tokenizer.decode(target)
+            return [_bin(_BIN_OF.get(word), word) for word in text.split()]
+        ids = self.encode([target])[0] if isinstance(target, str) else target
+        last = self.tokenizer.vocab_size - 1
+        return [_bin(last - i if 0 <= last - i < BINS else None, i) for i in ids]
+
+
+# What a word is by itself, if every action is its words in a row; None if an action must be asked for as a whole. Pairs
+# show it: a tokenizer that joins two words joins neighbours.
+
+
+@lru_cache(maxsize=32)
+def _digit_ids(tokenizer: Tokenizer, cue: str) -> tuple[Ids, ...] | None:
+    """Ids of the 256 numbers, each with the space before it."""
+    rows = action_pairs(8).tolist()
+    pieces = tokenizer.encode_after(cue, [" " + number for number in _NUMBERS])
+    whole = tokenizer.encode_after(cue, [" " + text for text in _join(_NUMBERS, rows, " ")])
+    return tuple(pieces) if _concat(pieces, rows) == whole else None
+
+
+@lru_cache(maxsize=32)
+def _last_texts(tokenizer: Tokenizer) -> tuple[str, ...] | None:
+    """Texts of the last 256 ids. Raises UsageError where the vocabulary has not that many."""
+    rows = action_pairs(8).tolist()
+    try:
+        pieces = [tokenizer.decode(each) for each in _last_ids(tokenizer, action_pairs(1).tolist())]
+    except DataError as fault:
+        raise UsageError(f"too few ids for `last_n`: {fault.what}", fault.where, _NO_LAST_WORDS) from None
+    whole = [tokenizer.decode(each) for each in _last_ids(tokenizer, rows)]
+    return tuple(pieces) if _join(pieces, rows, "") == whole else None
+
+
+def _last_ids(tokenizer: Tokenizer, rows: list[list[int]]) -> list[Ids]:
+    last = tokenizer.vocab_size - 1
+    return [[last - b for b in row] for row in rows]
+
+
+@lru_cache(maxsize=4)
+def action_pairs(width: int) -> NDArray[np.int32]:
+    """Actions int32[N, width] in which every ordered pair of bins stands side by side somewhere.
+
+    Windows of the de Bruijn sequence B(256, 2), built from its Lyndon words: a, then a b for every b > a.
+    """
+    if width == 1:
+        return np.arange(BINS, dtype=np.int32)[:, None]
+    lyndon = [np.append(a, np.stack([np.full(255 - a, a), np.arange(a + 1, 256)], 1)) for a in range(BINS)]
+    cycle = np.resize(np.concatenate(lyndon), BINS * BINS + 2 * width)
+    found = np.lib.stride_tricks.sliding_window_view(cycle, width)[: BINS * BINS : width - 1]
+    return found.astype(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class WordFault:
+    """An action whose words do not come back as they were."""
+
+    bins: tuple[int, ...]
+    ids: tuple[int, ...]
+    text: str
+    why: str
+
+    def __str__(self) -> str:
+        many = "s" if len(self.bins) > 1 else ""
+        return f"bin{many} {_list(self.bins)} = id{many} {_list(self.ids)} {self.text[:40]!a} {self.why}"
+
+
+def check_action_words(words: ActionWords, width: int, rule: WordRule = "text") -> None:
+    """Refuse a tokenizer in which action words of a codec of `width` bins get lost. Raises UsageError naming them."""
+    faults = word_faults(words, width, rule)
+    if not faults:
+        return
+    advice = _NO_NUMBERS if words.token_map == "digits" else _NO_LAST_WORDS + (_IDS_ONLY if rule == "text" else "")
+    first = "; ".join(map(str, faults[:3])) + ("; ..." if len(faults) > 3 else "")
+    count = f"{len(faults)} of {BINS}" if len(faults[0].bins) == 1 else f"{len(faults)} combinations of"
+    what = f"{count} action words of `{words.token_map}` do not survive this tokenizer: {first}"
+    raise UsageError(what, words.tokenizer.path or words.tokenizer.name, advice)
+
+
+def word_faults(words: ActionWords, width: int, rule: WordRule = "text") -> list[WordFault]:
+    """What goes wrong with every word alone, else with every pair of words in actions of the codec's width.
+
+    No word may hold a special token, and its ids must parse to its bins; by rule `text` the text behind a prompt must
+    also give the very same ids.
+    """
+    alone = _faults(words, action_pairs(1), rule)
+    return alone or _faults(words, action_pairs(width), rule)
+
+
+def _faults(words: ActionWords, bins: NDArray[np.int32], rule: WordRule) -> list[WordFault]:
+    texts, ids = words.spell(bins)
+    heard = _heard(words, texts) if rule == "text" else ids
+    return [
+        WordFault(tuple(row), tuple(said), text, why)
+        for row, text, said, back in zip(bins.tolist(), texts, ids, heard, strict=True)
+        if (why := _why(words, row, said, back))
+    ]
+
+
+def _heard(words: ActionWords, texts: list[str]) -> list[Ids]:
+    """Ids that a tokenizer finds in a text of prompt and action, from where they leave the prompt's own."""
+    head = words.tokenizer.encode(words.before)
+    joint = words.tokenizer.encode_batch([words.before + words.lead + text for text in texts])
+    return [ids[_agreement(head, ids) :] for ids in joint]
+
+
+def _agreement(head: Ids, ids: Ids) -> int:
+    """How many ids at the start are the same."""
+    return next((k for k, (a, b) in enumerate(zip(head, ids, strict=False)) if a != b), min(len(head), len(ids)))
+
+
+def _why(words: ActionWords, row: list[int], said: Ids, heard: Ids) -> str:
+    special = words.tokenizer.special_ids.intersection(said)
+    if special:
+        return f"is the special token {words.tokenizer.token(min(special))!r}"
+    if said != heard:
+        return f"reads back as ids {_list(heard)}"
+    try:
+        back = words.parse(said)
+    except DataError as fault:
+        return fault.what
+    return "" if back == row else f"reads back as bins {_list(back)}"
+
+
+def _list(found: Sequence[int]) -> str:
+    return " ".join(map(str, found[:16])) or "(none)"
+
+
+def _join(words: Sequence[str], rows: list[list[int]], gap: str) -> list[str]:
+    return [gap.join([words[b] for b in row]) for row in rows]
+
+
+def _concat(words: Sequence[Ids], rows: list[list[int]]) -> list[Ids]:
+    return [[i for b in row for i in words[b]] for row in rows]
+
+
+def _bin(found: int | None, word: Any) -> int:
+    if found is None:
+        raise DataError(f"not an action word: {word!r}")
+    return found

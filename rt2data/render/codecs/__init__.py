@@ -1,0 +1,1 @@
+"""Action codecs: actions to bins and back."""

@@ -1,0 +1,13 @@
+"""What the terminate word of a target means, for whoever reads targets: said beside them, as the codec has it."""
+
+from __future__ import annotations
+
+from rt2data.render.codecs.codec import Codec
+
+
+def terminate_legend(codec: Codec) -> str:
+    """`word 1: 1 = go on, 0 = end of the task`; nothing where the codec writes no terminate word."""
+    found = codec.terminate
+    if found is None:
+        return ""
+    return f"word {found['position'] + 1}: {found['continues']} = go on, {found['terminates']} = end of the task"

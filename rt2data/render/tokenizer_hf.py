@@ -1,0 +1,123 @@
+"""Hugging Face `tokenizer.json`, read by the `tokenizers` package: the same ids as the trainers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tokenizers import Tokenizer as Library
+
+from rt2data.errors import UsageError
+from rt2data.render.tokenizer import CONFIG, RESERVED, Ids, Tokenizer, TokenizerKind, no_such_id, not_unicode, read_model
+
+# Looked up only where neither the file nor the tokenizer_config.json beside it says what begins, ends or fills.
+_COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
+    "bos": ("<s>", "<bos>", "<|begin_of_text|>", "[CLS]"),
+    "eos": ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>", "[SEP]"),
+    "pad": ("<pad>", "[PAD]", "<|pad|>"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HFTokenizer(Tokenizer):
+    """A `tokenizer.json`."""
+
+    kind: ClassVar[TokenizerKind] = "hf"
+    lib: Any = field(default=None, repr=False)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
+        try:
+            return [found.ids for found in self.lib.encode_batch(list(texts), add_special_tokens=False)]
+        except TypeError:
+            raise not_unicode(texts) from None
+
+    def decode(self, ids: Sequence[int]) -> str:
+        for i in ids:
+            self.token(i)  # the library drops unknown ids without a word
+        text: str = self.lib.decode(list(ids), skip_special_tokens=False)
+        return text
+
+    def token(self, token_id: int) -> str:
+        found: str | None = self.lib.id_to_token(token_id) if token_id >= 0 else None
+        if found is None:
+            raise no_such_id(self, token_id)
+        return found
+
+
+def hf_tokenizer(path: str, body: bytes) -> HFTokenizer:
+    """The tokenizer whose `tokenizer.json` is `body`, read from `path`. Raises UsageError where it is no such file."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one core per worker, and no warning after a fork
+    try:
+        lib = Library.from_buffer(body)
+    except ValueError as fault:
+        raise UsageError(f"not a tokenizer.json: {str(fault)[:200]}", where=path) from None
+    lib.no_truncation()  # a file may carry its trainer's limits: a target must never be cut or filled
+    lib.no_padding()
+    lib.encode_special_tokens = True  # the characters of a control token in a text are characters
+    bos, eos, pad = _ends(lib, path)
+    return HFTokenizer(
+        name="/".join(Path(path).parts[-2:]),
+        vocab_size=lib.get_vocab_size(with_added_tokens=False),
+        sha256=hashlib.sha256(body).hexdigest(),
+        special_ids=_special_ids(lib) | {i for i in (bos, eos, pad) if i is not None},
+        bos_id=bos,
+        eos_id=eos,
+        pad_id=next(i for i in (pad, eos, 0) if i is not None),
+        path=path,
+        lib=lib,
+    )
+
+
+def _special_ids(lib: Library) -> frozenset[int]:
+    """Added tokens marked special, the unknown token, and reserved names wherever they stand."""
+    special = {i for i, token in lib.get_added_tokens_decoder().items() if token.special}
+    reserved = {i for token, i in lib.get_vocab(with_added_tokens=True).items() if RESERVED.fullmatch(token)}
+    unknown = lib.token_to_id(getattr(lib.model, "unk_token", None) or "")
+    return frozenset(special | reserved | ({unknown} if unknown is not None else set()))
+
+
+def _ends(lib: Library, path: str) -> tuple[int | None, int | None, int | None]:
+    """(begin, end, pad): what the file's own template adds, else what its configuration says, else common names.
+
+    A configuration may name a begin token that is never written (`add_bos_token: false`, as GPT-2 and Qwen do), and
+    it knows the end token that a base model's template leaves out.
+    """
+    before, after = _template_ends(lib)
+    config = _config_beside(path)
+    if before is None and config.get("add_bos_token") is not False:
+        before = _named(lib, config, "bos")
+    eos = _named(lib, config, "eos")
+    return before, after if eos is None else eos, _named(lib, config, "pad")
+
+
+def _template_ends(lib: Library) -> tuple[int | None, int | None]:
+    """Ids that the post-processor puts before and after a text, if it does."""
+    plain = lib.encode("a", add_special_tokens=False).ids
+    whole = lib.encode("a", add_special_tokens=True).ids
+    start = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
+    after = whole[start + len(plain) :]
+    return (whole[0] if start else None), (after[0] if after else None)
+
+
+def _named(lib: Library, config: Mapping[str, Any], role: str) -> int | None:
+    said = config.get(f"{role}_token", _COMMON_NAMES[role])  # null in the configuration means: there is none
+    said = said.get("content") if isinstance(said, dict) else said
+    names = (said,) if isinstance(said, str) else tuple(said or ())
+    return next((i for i in map(lib.token_to_id, names) if i is not None), None)
+
+
+def _config_beside(path: str) -> dict[str, Any]:
+    """`tokenizer_config.json` from the same folder, or nothing."""
+    beside = Path(path).with_name(CONFIG)
+    if not beside.is_file():
+        return {}
+    try:
+        found = json.loads(read_model(str(beside)))
+    except (ValueError, RecursionError):
+        raise UsageError("not valid JSON", where=str(beside), do="mend or remove it") from None
+    return found if isinstance(found, dict) else {}

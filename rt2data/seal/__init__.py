@@ -1,0 +1,1 @@
+"""Step seven: the manifest and the files beside the shards."""

@@ -1,0 +1,280 @@
+"""What an output says of itself to people and to catalogues: README.md, croissant.json, statistics in other trainers' shapes.
+
+All follows from the manifest. README.md is its owner's to edit; the rest is listed in the manifest with its hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+from string import digits
+from typing import Any
+
+import msgspec
+
+from rt2data.formats.base import Dataset, Format
+from rt2data.formats.flat import COLUMNS, Column, no_null
+from rt2data.prepare.statistics import DimStats
+from rt2data.render.codecs.shapes import lerobot_stats, octo_statistics, openpi_norm_stats
+from rt2data.seal.blend import alone, how_to_read
+from rt2data.seal.manifest import Manifest
+from rt2data.seal.side_files import Sidecars
+
+CARD, CROISSANT = "README.md", "croissant.json"
+_TAGS = ("robotics", "vla", "vision-language-action", "co-training", "rt2data")
+
+
+def write_cards(beside: Sidecars, manifest: Manifest, form: Format) -> None:
+    """All of it. Raises OutputError."""
+    beside.write_editable(CARD, card(manifest, form).encode())
+    beside.write(CROISSANT, _json(croissant(manifest, form)))
+    for name, shape in sorted(statistics(manifest).items()):
+        beside.write(f"statistics/{name}.json", _json(shape))
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+# Statistics
+
+
+def statistics(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Shapes by file name: one for Octo, one of each other for each robot source."""
+    octo, found = dict[str, Any](), dict[str, dict[str, Any]]()
+    for source in manifest.plan.sources:
+        if source.kind == "robot":
+            here = manifest.statistics[source.name]
+            action = DimStats.from_json(here["action"])
+            state = DimStats.from_json(here["state"]) if here["state"] is not None else None
+            octo[source.name] = octo_statistics(action, state, source.groups)
+            found[f"openpi_{source.name}"] = openpi_norm_stats(action, state)
+            found[f"lerobot_{source.name}"] = lerobot_stats(action, state)
+    return found | ({"octo": octo} if octo else {})
+
+
+# Card
+
+
+def card(manifest: Manifest, form: Format) -> str:
+    """README.md: front matter as Hugging Face reads it, then what is here, how to read it and what was changed."""
+    reading = how_to_read(form, Path(), manifest)
+    parts = (
+        "\n".join(_front_matter(manifest, form)),
+        f"# {title(manifest)}",
+        f"{manifest.examples:,} examples in {len(manifest.shards):,} shards ({manifest.plan.format}, {manifest.bytes:,} bytes); "
+        f"{_of_which(manifest)} are robot steps, their actions written as text. Each is a picture, a prompt and a target.",
+        "\n".join(_source_table(manifest)),
+        f"## Reading it\n\n{_order(manifest)}{_nulls(manifest, form)}\n\n```python\n{reading}```",
+        "## What was changed\n\n" + "\n".join(_changes(manifest)),
+        f"## How it was made\n\n{_making(manifest)}",
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _of_which(manifest: Manifest) -> str:
+    return f"{manifest.robot_frac:.4%}" + (" of what is read by weight" if manifest.plan.parts else "")
+
+
+def _order(manifest: Manifest) -> str:
+    if not manifest.plan.parts:
+        return "The examples are shuffled and mixed already."
+    return (
+        "Every source lies in a folder of its own, shuffled, each row once: a reader mixes them by the weights of `weights.json`, "
+        "whose shares are exact. How often a row is read is told by the epochs of its source."
+    )
+
+
+def _nulls(manifest: Manifest, form: Format) -> str:
+    return "" if form.has_null else f"\n\n{no_null(manifest.plan.action_dim)}"
+
+
+def _making(manifest: Manifest) -> str:
+    plan = manifest.plan
+    return (
+        f"rt2data {manifest.tool_version}: seed {plan.seed}, split {plan.split}, template {plan.template}, codec {plan.codec}, "
+        f"{plan.tokenizer.get('kind')} tokenizer. `manifest.json` holds the recipe, the plan, the action codec with its bounds, "
+        f"and a hash of every shard. `statistics/` holds those of actions and states, step by step as they are written: "
+        f"`openpi_*.json` fits openpi only where its transforms change no number, as its `about` says. "
+        f"Fingerprint `{plan.fingerprint}`."
+    )
+
+
+def title(manifest: Manifest) -> str:
+    """Names of the sources."""
+    return "A co-training mixture of " + " and ".join(source.name for source in manifest.plan.sources)
+
+
+def licences(manifest: Manifest) -> dict[str, str]:
+    """SPDX expressions by source, where the recipe gives them."""
+    sides = ((manifest.recipe.get(side) or {}) for side in ("robot", "web"))
+    asked = {name: source.get("license") for side in sides for name, source in side.items()}
+    return {source.name: asked[source.name] for source in manifest.plan.sources if asked.get(source.name)}
+
+
+def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
+    kinds = {source.kind for source in manifest.plan.sources}
+    given = sorted({each.lower() for each in licences(manifest).values()})
+    yield "---"
+    if given:
+        yield "license:"
+        yield from (f"- {each}" for each in given)
+    yield "task_categories:"
+    yield from (f"- {task}" for kind, task in (("robot", "robotics"), ("web", "visual-question-answering")) if kind in kinds)
+    yield "tags:"
+    yield from (f"- {tag}" for tag in _TAGS)
+    if form.media_type in (PARQUET, TAR):
+        yield from ("configs:", f"- config_name: {config_name(manifest)}", "  default: true", "  data_files:")
+        yield f"  - split: {manifest.plan.split.replace('-', '_')}"
+        yield f'    path: "{shard_glob(manifest.dataset)}"'
+    if form.media_type == TAR:
+        yield from ("dataset_info:", f"  config_name: {config_name(manifest)}", *_FEATURES)
+    yield "---"
+
+
+def config_name(manifest: Manifest) -> str:
+    """Name of the one configuration for Hugging Face's datasets.
+
+    Its cache goes by the folder's name and this card and not by the files: the fingerprint keeps a mixture that was built again,
+    or another folder of the same name, from being taken for what was read before (huggingface/datasets#2956, #6465).
+    """
+    return f"mixture-{manifest.plan.fingerprint[:12]}"
+
+
+def _feature(column: Column) -> Iterator[str]:
+    yield f"    - name: {column.name}"
+    yield f"      {'dtype' if column.shape == 'one' else 'list'}: {column.type}"
+
+
+_FEATURES = (
+    "  features:",
+    *(line for kind in ("jpg", "png") for line in (f"  - name: {kind}", "    dtype: image")),
+    *("  - name: json", "    struct:", *(line for column in COLUMNS for line in _feature(column))),
+)
+"""Hugging Face's datasets would guess them from the first five examples, where actions or answers may be missing."""
+
+
+def _source_table(manifest: Manifest) -> Iterator[str]:
+    given = licences(manifest)
+    counted = "draws" if manifest.plan.parts else "examples"
+    yield f"| source | side | raw format | {counted} | share | rows | epochs | licence |"
+    yield "|---|---|---|---:|---:|---:|---:|---|"
+    for source in manifest.plan.sources:
+        share, licence = source.draws / manifest.plan.num_examples, given.get(source.name, "not given")
+        numbers = f"{source.draws:,} | {share:.4%} | {source.rows:,} | {source.epochs:.4g}"
+        yield f"| {source.name} | {source.kind} | {source.source} | {numbers} | {licence} |"
+
+
+def _changes(manifest: Manifest) -> Iterator[str]:
+    for source in manifest.plan.sources:
+        made = {what: count for what, count in sorted(manifest.conversions.get(source.name, {}).items()) if count}
+        pictures = ", ".join(f"{count:,} {what}" for what, count in made.items()) or "copied byte for byte"
+        yield f"- {source.name}: pictures {pictures}."
+        if source.camera_line:
+            yield f"  - {source.camera_line}"
+        for lost in manifest.rejects.get(source.name, ()):
+            yield f"  - left out: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
+        for warn in manifest.plan.warnings:
+            if warn.source == source.name and warn.code != "cameras":
+                yield f"  - {warn.level}: {warn.what}"
+
+
+# Croissant
+
+
+def croissant(manifest: Manifest, form: Format) -> dict[str, Any]:
+    """Croissant 1.0 metadata: the shards as one set of files, and their columns where a file has columns."""
+    found: dict[str, Any] = {"@context": _CONTEXT, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0"}
+    found |= {"name": "mixture", "description": title(manifest), "version": "1.0.0"}
+    if given := licences(manifest):
+        found["license"] = sorted(set(given.values()))
+    found["distribution"] = [
+        {"@type": "cr:FileSet", "@id": name, "name": name, "encodingFormat": form.media_type, "includes": pattern}
+        for name, pattern in _file_sets(manifest).items()
+    ]
+    if form.media_type == PARQUET:
+        found["recordSet"] = [_record_set()]
+    return found
+
+
+def _file_sets(manifest: Manifest) -> dict[str, str]:
+    """Patterns by name: all shards, or those of each part."""
+    parts = {f"{each.folder}-shards": f"{each.folder}/{shard_glob(each.dataset)}" for each in alone(manifest)}
+    return parts or {"shards": shard_glob(manifest.dataset)}
+
+
+PARQUET, TAR = "application/vnd.apache.parquet", "application/x-tar"
+
+
+def shard_glob(dataset: Dataset) -> str:
+    """A pattern of all shards, and of nothing else."""
+    names = [dataset.shards[0].name, dataset.shards[-1].name]
+    if names[0] == names[1]:
+        return names[0]
+    start, end = _common(*names), _common(names[0][::-1], names[1][::-1])[::-1]
+    return f"{start}*{end.lstrip(digits)}"
+
+
+def _common(one: str, other: str) -> str:
+    """What both begin with."""
+    return "".join(here for here, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _record_set() -> dict[str, Any]:
+    picture = _field("image", "sc:ImageObject")
+    picture["source"]["transform"] = {"jsonPath": "bytes"}
+    columns = [_field(column.name, _DATA_TYPES[column.type]) | _repeated(column) for column in COLUMNS]
+    return {"@type": "cr:RecordSet", "@id": "examples", "name": "examples", "field": [picture, *columns]}
+
+
+def _field(name: str, kind: str) -> dict[str, Any]:
+    source = {"fileSet": {"@id": "shards"}, "extract": {"column": name}}
+    return {"@type": "cr:Field", "@id": f"examples/{name}", "name": name, "dataType": kind, "source": source}
+
+
+def _repeated(column: Column) -> dict[str, bool]:
+    return {} if column.shape == "one" else {"repeated": True}
+
+
+_DATA_TYPES = dict.fromkeys(("int64", "int32", "uint8"), "sc:Integer")
+_DATA_TYPES |= {"string": "sc:Text", "float32": "sc:Float", "bool": "sc:Boolean"}
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "samplingRate": "cr:samplingRate",
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The terms of Croissant 1.0, as its specification lists them."""

@@ -1,0 +1,126 @@
+"""Step seven: shard infos and statistics are added up, files beside the shards are written, the manifest comes last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rt2data.formats.base import make_format
+from rt2data.io.installation import VERSION
+from rt2data.io.publish import write_whole
+from rt2data.plan.job import Job
+from rt2data.plan.plan import Plan
+from rt2data.prepare.statistics import DimStats, openvla_statistics
+from rt2data.prepare.store import Store
+from rt2data.render.codecs.table import codec_from_json
+from rt2data.seal.blend import alone, once_files
+from rt2data.seal.dataset_card import write_cards
+from rt2data.seal.manifest import MANIFEST_VERSION, Manifest
+from rt2data.seal.side_files import Sidecars, SideFile
+from rt2data.write.shard import ShardInfo, SideTotals, add_totals, note_name
+
+
+def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
+    """Shard infos and statistics added up. `shards` may come in any order."""
+    ordered = tuple(msgspec.structs.replace(s, fresh=True) for s in sorted(shards, key=lambda s: s.index))
+    totals = add_totals(ordered)
+    stores = {name: Store(Path(path)) for name, path in job.stores.items()}
+    robot_frac, token_frac, loss_token_frac = robot_fractions(job.plan, totals)
+    return Manifest(
+        version=MANIFEST_VERSION,
+        tool="rt2data",
+        tool_version=VERSION,
+        examples=sum(total.examples for total in totals.values()),
+        bytes=sum(s.bytes for s in ordered),
+        robot_frac=robot_frac,
+        token_frac=token_frac,
+        loss_token_frac=loss_token_frac,
+        totals=totals,
+        epochs={s.name: s.epochs for s in job.plan.sources},
+        statistics={s.name: _statistics(stores[s.name], job.plan.split) for s in job.plan.sources if s.kind == "robot"},
+        rejects={name: store.info.rejects for name, store in sorted(stores.items())},
+        conversions={name: store.info.conversions for name, store in sorted(stores.items())},
+        plan=job.plan,
+        recipe=job.recipe,
+        shards=ordered,
+    )
+
+
+def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float, float, float]:
+    """Robot share of examples, of tokens and of learned tokens; an example that is written once counts as often as it is read."""
+    sums = {kind: [Fraction(0)] * 3 for kind in ("robot", "web")}
+    for source in plan.sources:
+        total = totals.get(source.name, SideTotals())
+        times = Fraction(source.draws, max(plan.written(source), 1)) if plan.materialize else Fraction(1)
+        counts = (total.examples, total.prompt_tokens + total.target_tokens, total.target_tokens)
+        sums[source.kind] = [before + times * count for before, count in zip(sums[source.kind], counts, strict=True)]
+    examples, tokens, learned = (
+        float(robot / (robot + web)) if robot + web else 0.0 for robot, web in zip(sums["robot"], sums["web"], strict=True)
+    )
+    return examples, tokens, learned
+
+
+def _statistics(store: Store, split: str) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
+    return found
+
+
+def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
+    """Write statistics and manifest into the staging folder and remove what was only needed while building."""
+    manifest = make_manifest(job, shards)
+    manifest = _with_sidecars(folder, manifest)
+    for shard in shards:
+        (folder / f"info-{shard.index:06d}.json").unlink()
+        (folder / note_name(shard.index)).unlink(missing_ok=True)
+    write_whole(folder / "manifest.json", _pretty(manifest))
+    (folder / "job.json").unlink()
+    return manifest
+
+
+def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
+    """Write what the format's readers need beside the shards, and the cards; the manifest that lists it all."""
+    beside = Sidecars(folder)
+    form = make_format(manifest.plan.format)
+    beside.write("dataset_statistics.json", _pretty(dataset_statistics(manifest.plan, manifest.statistics)))
+    for each in alone(manifest):
+        with beside.within(each.folder, each.first) as inner:
+            form.sidecars(inner, each.dataset)
+    if not manifest.plan.parts:
+        form.sidecars(beside, manifest.dataset)
+    for name, content in once_files(form, manifest).items():
+        beside.write(name, content)
+    write_cards(beside, manifest, form)
+    beside.write("SHA256SUMS", checksums({shard.name: shard.sha256 for shard in manifest.shards}, beside.files))
+    return msgspec.structs.replace(manifest, files=dict(sorted(beside.files.items())))
+
+
+def checksums(shards: Mapping[str, str], files: Mapping[str, SideFile]) -> bytes:
+    """What `sha256sum --check` reads: every file but the manifest, which comes last, and the card, which its owner may edit."""
+    found = {**shards, **{name: file.sha256 for name, file in files.items()}}
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())).encode()
+
+
+def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """dataset_statistics.json as OpenVLA reads it: what undoes the normalization, by source. `statistics` are a manifest's."""
+    found: dict[str, Any] = {}
+    for source in plan.sources:
+        if source.codec is None:
+            continue
+        here, codec = statistics[source.name], codec_from_json(source.codec)
+        found |= openvla_statistics(
+            source.name,
+            action=DimStats.from_json(here["action"]),
+            mask=codec.mask,
+            num_trajectories=source.groups,
+            proprio=None if here["state"] is None else DimStats.from_json(here["state"]),
+            bounds=(codec.lo, codec.hi),
+        )
+    return found
+
+
+def _pretty(value: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -1,0 +1,177 @@
+"""What settings are made of: the base of all that a recipe says, exact fractions, and paths."""
+
+from __future__ import annotations
+
+import math
+import os
+import pwd
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema
+
+from rt2data.errors import UsageError
+from rt2data.io.location import local_path
+
+
+class Settings(BaseModel):
+    """Base of everything a recipe can say: frozen, typed strictly, unknown keys refused.
+
+    Fields that hold paths are `PathStr`, lists are `tuple[X, ...]`; a docstring under each field is its help in editors.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+# Exact fractions: shares and weights are never floats, so draws add up exactly.
+
+_DECIMAL = r"((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)"
+_TEXT = rf"{_DECIMAL}\s*(/\s*[1-9][0-9]*|%)?"
+_SIGNED = rf"[+-]?{_DECIMAL}([eE][+-]?[0-9]{{1,3}})?"
+_NUMBER = re.compile(rf"(?P<number>{_SIGNED})\s*(/\s*(?P<over>[1-9][0-9]*)|(?P<percent>%))?")
+_TOO_LONG = 10**30  # keeps sums of many fractions short, and 1e300 from being a weight
+
+
+def parse_fraction(value: Any) -> Fraction:
+    """`0.66`, `"2/3"`, `"50%"`, `1` -> Fraction, exactly as written.
+
+    A float stands for its decimal text, `str(value)`. Exponents are read in floats only and leading zeros never: what
+    could be taken for something else is refused. Raises ValueError for anything else, NaN and infinities included.
+    """
+    if isinstance(value, Fraction):
+        return value
+    found = _NUMBER.fullmatch(_text(value))
+    if found is None:
+        raise ValueError(f"must be a finite number, a fraction or a percentage, got {short(value)}")
+    fraction = Fraction(found["number"]) / (100 if found["percent"] else int(found["over"] or 1))
+    if max(abs(fraction.numerator), fraction.denominator) > _TOO_LONG:
+        raise ValueError(f"must be a number of ordinary size, got {short(value)}")
+    return fraction
+
+
+def short(value: Any) -> str:
+    """`repr` in at most 40 characters."""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _text(value: Any) -> str:
+    """What `_NUMBER` may look at; empty where the type, the size or an exponent in text rules a number out."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    text = str(value).strip()
+    return "" if len(text) > 80 or (isinstance(value, str) and "e" in text.lower()) else text
+
+
+def _share(value: Any) -> Fraction:
+    found = parse_fraction(value)
+    if not 0 <= found <= 1:
+        raise ValueError(f"must lie between 0 and 1, got {short(value)}")
+    return found
+
+
+def _weight(value: Any) -> Fraction:
+    found = parse_fraction(value)
+    if found < 0:
+        raise ValueError(f"must not be negative, got {short(value)}")
+    return found
+
+
+def _positive(value: Any) -> Fraction:
+    found = parse_fraction(value)
+    if found <= 0:
+        raise ValueError(f"must be above 0, got {short(value)}")
+    return found
+
+
+def _schema(**bounds: int) -> WithJsonSchema:
+    text = {"type": "string", "pattern": rf"^\s*{_TEXT}\s*$"}
+    return WithJsonSchema({"anyOf": [{"type": "number", **bounds}, text]})
+
+
+_AS_TEXT = PlainSerializer(str, return_type=str)
+
+Share = Annotated[Fraction, BeforeValidator(_share), _AS_TEXT, _schema(minimum=0, maximum=1)]
+"""A fraction between 0 and 1."""
+Weight = Annotated[Fraction, BeforeValidator(_weight), _AS_TEXT, _schema(minimum=0)]
+"""A fraction of at least 0."""
+Positive = Annotated[Fraction, BeforeValidator(_positive), _AS_TEXT, _schema(exclusiveMinimum=0)]
+"""A fraction above 0."""
+
+
+# Paths
+
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_ALLOWED = re.compile(r"HOME|RT2DATA_[A-Z0-9_]+")
+
+
+def _resolve(text: str, info: ValidationInfo) -> str:
+    """Absolute path. Without a `folder` in the validation context (a recipe read back) the text is left as it is."""
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    folder: Path | None = (info.context or {}).get("folder")
+    if folder is None:
+        return text
+    found = _VARIABLE.sub(_variable, text)
+    try:
+        local_path(found)
+    except UsageError as error:
+        raise ValueError(f"{error.where}: {error.what} -> {error.do}") from None
+    return str(folder / (_home() + found[1:] if found == "~" or found.startswith("~/") else found))
+
+
+def _resolve_file(text: str, info: ValidationInfo) -> str:
+    return _resolve(text, info) if "/" in text or text.endswith(".toml") else text
+
+
+def _variable(found: re.Match[str]) -> str:
+    name = found[1]
+    if not _ALLOWED.fullmatch(name):
+        raise ValueError(f"{found[0]} is not allowed: only ${{HOME}} and ${{RT2DATA_...}} are")
+    if name not in os.environ:
+        raise ValueError(f"{found[0]} is not set")
+    return os.environ[name]
+
+
+def _home() -> str:
+    try:
+        return home()
+    except (KeyError, OSError):
+        raise ValueError("~ is unknown here: set HOME") from None
+
+
+def home() -> str:
+    """$HOME; where that is empty or not set, the home of this process's user. Raises KeyError or OSError where there is none."""
+    return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+
+
+PathStr = Annotated[str, Field(min_length=1), AfterValidator(_resolve)]
+"""A path of a local file or folder, absolute once the recipe is read."""
+NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
+"""A bare name of something we ship, left as it is, or the path of a .toml file."""
+
+
+def default_store_root() -> Path:
+    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
+
+    The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
+    nobody's home is known, and where $RT2DATA_STORE is no local path.
+    """
+    chosen, cache = os.environ.get("RT2DATA_STORE"), os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        if chosen:
+            return local_path(home() + chosen[1:] if chosen == "~" or chosen.startswith("~/") else chosen).absolute()
+        return (Path(cache) if Path(cache).is_absolute() else Path(home(), ".cache")) / "rt2data" / "store"
+    except (KeyError, OSError):
+        raise UsageError("no home folder is known for prepared stores", do="set RT2DATA_STORE, or `store` in the recipe") from None

@@ -1,1 +1,0 @@
-"""Raw formats, one file each."""

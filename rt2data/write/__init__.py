@@ -1,0 +1,1 @@
+"""Step six: one shard of the mixture."""

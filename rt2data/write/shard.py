@@ -1,0 +1,330 @@
+"""Steps five and six: one shard of the mixture. A plain function of (job, shard number); any shard is computed by itself.
+
+Rows are drawn and rendered a few thousand at a time; pictures are copied by range from where they lie, never decoded.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from rt2data.errors import DataError, SourceChangedError
+from rt2data.formats.base import Format, ShardWriter, make_format
+from rt2data.io.per_thread import PerThread
+from rt2data.io.publish import output_errors, whole_file, write_whole
+from rt2data.io.stamps import Stamp, require_unchanged
+from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
+from rt2data.plan.job import Job, read_job
+from rt2data.plan.layout import parts_layout, shard_file
+from rt2data.plan.plan import Plan, SourcePlan
+from rt2data.prepare.store import Pictures, Store, as_rows, pictures
+from rt2data.records import Rendered, Rows, key_name
+from rt2data.render.record import Labels, encode_records
+from rt2data.render.renderer import Renderer
+
+BATCH = 2048
+"""Examples drawn, rendered and written together."""
+OPEN_FILES = 256
+EXTENSIONS = {"jpeg": "jpg", "png": "png"}
+
+
+def note_name(index: int) -> str:
+    """File name of a shard's notes, which are there only while the output is built."""
+    return f"note-{index:06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOrder:
+    """Work order: write one shard into the staging folder of a build."""
+
+    folder: str
+    fingerprint: str  # of the plan
+    index: int
+
+    @property
+    def label(self) -> str:
+        return f"shard {self.index}"
+
+
+class SideTotals(msgspec.Struct, frozen=True):
+    """What one source gave to a shard or to the whole."""
+
+    examples: int = 0
+    prompt_tokens: int = 0
+    target_tokens: int = 0
+    image_bytes: int = 0
+    longest: int = 0  # tokens
+
+    def __add__(self, other: SideTotals) -> SideTotals:
+        return SideTotals(
+            self.examples + other.examples,
+            self.prompt_tokens + other.prompt_tokens,
+            self.target_tokens + other.target_tokens,
+            self.image_bytes + other.image_bytes,
+            max(self.longest, other.longest),
+        )
+
+
+class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What one shard holds; its file in the staging folder says that the shard is done."""
+
+    name: str
+    index: int
+    examples: int
+    bytes: int
+    xxh3_128: str
+    sha256: str
+    sources: dict[str, SideTotals]
+    fresh: bool = True  # False where an earlier run had written it
+
+
+_decode_info = msgspec.json.Decoder(ShardInfo).decode  # made at import: two threads that make a type's first one crash
+
+
+def shard_layout(plan: Plan) -> tuple[I64, I64]:
+    """First draw of each source in each shard, int64[shards, sources], and one row past the last; and the shards' ends."""
+    if plan.parts:
+        placed = parts_layout(plan, plan.parts)
+        return placed, placed[1:].sum(axis=1)
+    ends = boundaries(plan.num_examples, plan.shards)
+    placed = sided_quotas(plan.sides(), ends)
+    return np.concatenate([np.zeros((1, placed.shape[1]), np.int64), placed]), ends
+
+
+def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
+    """The source of each example of a shard, as a number in `plan.sources`."""
+    counts = (placed[index + 1] - placed[index]).tolist()
+    robots = sum(s.kind == "robot" for s in plan.sources)
+    return interleave([counts[:robots], counts[robots:]], key64("interleave", plan.seed, index))
+
+
+def write_shard(order: ShardOrder) -> ShardInfo:
+    """Write one shard, whole or not at all. Idempotent. Raises SourceChangedError, OutputError, UsageError."""
+    folder, mixing = Path(order.folder), open_mixing(order.folder, order.fingerprint)
+    done = folder / f"info-{order.index:06d}.json"
+    name = mixing.shard_name(order.index)
+    path = folder / name
+    if done.is_file() and path.is_file():
+        return msgspec.structs.replace(_decode_info(done.read_bytes()), fresh=False)
+    with output_errors(path):
+        path.parent.mkdir(exist_ok=True)
+    with whole_file(path, direct=True) as file:
+        writer = mixing.format.open(file, mixing.job.plan.action_dim)
+        totals = mixing.fill(writer, order.index)
+        digest = writer.close()
+    if notes := writer.notes():
+        write_whole(folder / note_name(order.index), notes)
+    info = ShardInfo(
+        name=name,
+        index=order.index,
+        examples=sum(t.examples for t in totals.values()),
+        **digest._asdict(),
+        sources=totals,
+    )
+    write_whole(done, msgspec.json.encode(info))
+    return info
+
+
+@PerThread
+def open_mixing(folder: str, fingerprint: str) -> Mixing:
+    """The job of a build folder, opened once in each worker."""
+    job = read_job(Path(folder))
+    assert job.plan.fingerprint == fingerprint
+    return Mixing(job)
+
+
+@dataclass
+class Mixing:
+    """A job, opened: plan, stores, renderers."""
+
+    job: Job
+
+    @cached_property
+    def format(self) -> Format:
+        return make_format(self.job.plan.format)
+
+    def shard_name(self, index: int) -> str:
+        """Path of a shard, from the output's folder."""
+        return shard_file(self.job.plan, self.format, index, self.job.plan.shards)
+
+    @cached_property
+    def drawers(self) -> list[Drawer]:
+        return [Drawer(source, self.job) for source in self.job.plan.sources]
+
+    @cached_property
+    def layout(self) -> I64:
+        return shard_layout(self.job.plan)[0]
+
+    def fill(self, writer: ShardWriter, index: int) -> dict[str, SideTotals]:
+        """Write all examples of a shard in order; what each source gave."""
+        sources = shard_sources(self.job.plan, index, self.layout)
+        at = self.layout[index].copy()
+        totals = {s.name: SideTotals() for s in self.job.plan.sources}
+        for start in range(0, len(sources), BATCH):
+            batch = sources[start : start + BATCH]
+            counts = np.bincount(batch, minlength=len(at))
+            drawn = [d.draw(int(a), int(a + n)) if n else None for d, a, n in zip(self.drawers, at, counts, strict=True)]
+            _write_batch(writer, batch, drawn)
+            for part in filter(None, drawn):
+                totals[part.source.name] += part.totals()
+            at += counts
+        return {name: total for name, total in totals.items() if total.examples}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some draws of one source, rendered."""
+
+    source: SourcePlan
+    rows: Rows
+    rendered: Rendered
+    records: list[bytes]
+    keys: list[str]
+    pictures: Pictures
+    files: OpenFiles
+
+    def totals(self) -> SideTotals:
+        """Sums over these draws."""
+        lengths, prompts = [len(ids) for ids in self.rendered.input_ids], sum(self.rendered.prompt_len)
+        return SideTotals(len(lengths), prompts, sum(lengths) - prompts, int(self.pictures.length.sum()), max(lengths, default=0))
+
+
+@dataclass
+class Drawer:
+    """Draws rows of one source and renders them."""
+
+    source: SourcePlan
+    job: Job
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(Path(self.job.stores[self.source.name]))
+
+    @cached_property
+    def files(self) -> OpenFiles:
+        return OpenFiles(self.source.name, self.store.stamps)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        return self.job.renderer(self.source)
+
+    @cached_property
+    def labels(self) -> Labels:
+        return self.job.labels(self.source)
+
+    @cached_property
+    def order(self) -> EpochOrder:
+        return EpochOrder(self.source.rows, self.job.plan.seed, self.source.name)
+
+    def draw(self, start: int, stop: int) -> Drawn:
+        """Draws start..stop-1, in order."""
+        numbers, epochs = self.order.draw(start, stop)
+        table = self.store.take(self.job.plan.split, numbers)
+        rows = as_rows(table, self.store.info, epochs)
+        rendered = self.renderer.render(rows)
+        name = key_name(rows.source)
+        keys = [f"{name}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)]
+        records = encode_records(rows, rendered, keys, self.labels)
+        return Drawn(self.source, rows, rendered, records, keys, pictures(table), self.files)
+
+
+def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[Drawn | None]) -> None:
+    """Place a batch in its order: each source's draws one after another."""
+    for part in filter(None, drawn):
+        part.files.will_need(part.pictures)
+    taken = [0] * len(drawn)
+    columns = [part and _columns(part) for part in drawn]
+    for number in batch.tolist():
+        column, at = columns[number], taken[number]
+        taken[number] = at + 1
+        assert column is not None
+        key, extension, record, file, offset, length, digest = column[at]
+        room = writer.place(key, extension, length, record)
+        drawn[number].files.read_into(room, file, offset, digest, key)
+
+
+def _columns(part: Drawn) -> list[tuple[str, str, bytes, int, int, int, int]]:
+    p = part.pictures
+    extensions = [EXTENSIONS[kind] for kind in p.format]
+    places = (p.file.tolist(), p.offset.tolist(), p.length.tolist(), p.xxh3.tolist())
+    return list(zip(part.keys, extensions, part.records, *places, strict=True))
+
+
+@dataclass
+class OpenFiles:
+    """Files of one source, opened when first read, a few hundred at a time; each must still be the one that was prepared."""
+
+    source: str
+    stamps: Sequence[Stamp]
+    _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
+
+    def will_need(self, places: Pictures) -> None:
+        """Let the system fetch the pictures from the disk side by side, before they are read one by one."""
+        for file, offset, length in zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True):
+            if len(self._open) < OPEN_FILES or file in self._open:
+                os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)
+
+    def read_into(self, room: memoryview, file: int, offset: int, digest: int, key: str) -> None:
+        """Read exactly len(room) bytes at `offset`.
+
+        Raises SourceChangedError where they are not the bytes that were prepared, DataError where they cannot be read.
+        """
+        try:
+            got = os.preadv(self._descriptor(file), [room], offset)
+        except OSError as error:
+            place = f"{self.stamps[file].path} byte {offset}"
+            raise DataError(f"source {self.source} cannot be read: {error.strerror}", place, "see that the disk is well") from error
+        if got != len(room) or xxhash.xxh3_64_intdigest(room) != digest:
+            require_unchanged(self.source, [f"{self.stamps[file].path} byte {offset} (row {key})"])
+
+    def _descriptor(self, file: int) -> int:
+        return self._open[file] if file in self._open else self._opened(file)
+
+    def _opened(self, file: int) -> int:
+        path = self.stamps[file].path
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise SourceChangedError(f"a file of source {self.source} is gone", path, "put it back and run again") from None
+        except OSError as error:
+            if error.errno == errno.EMFILE and self._open:
+                os.close(self._open.popitem(last=False)[1])
+                return self._opened(file)
+            raise DataError(f"source {self.source} cannot be read: {error.strerror}", path, "see that it can be opened") from error
+        if Stamp.of(path, os.fstat(descriptor)) != self.stamps[file]:
+            os.close(descriptor)
+            require_unchanged(self.source, [path])
+        self._open[file] = descriptor
+        if len(self._open) > OPEN_FILES:
+            os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        for descriptor in self._open.values():
+            close(descriptor)
+
+    def check(self) -> None:
+        """Raises SourceChangedError where an open file is no longer as it was."""
+        changed = [
+            self.stamps[f].path for f, d in self._open.items() if Stamp.of(self.stamps[f].path, os.fstat(d)) != self.stamps[f]
+        ]
+        require_unchanged(self.source, changed)
+
+
+def add_totals(shards: Sequence[ShardInfo]) -> dict[str, SideTotals]:
+    """Sums over shards, by source."""
+    found: dict[str, SideTotals] = {}
+    for shard in shards:
+        for name, part in shard.sources.items():
+            found[name] = found.get(name, SideTotals()) + part
+    return dict(sorted(found.items()))

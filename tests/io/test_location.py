@@ -1,0 +1,159 @@
+"""A path with a scheme is no folder: wherever a path enters it is refused, exit code 2, before anything is read or written."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import typer
+
+import rt2data
+from rt2data.cli.app import app
+from rt2data.errors import UsageError
+from rt2data.io.location import local_path
+from rt2data.plan.recipe import RecipeError, read_recipe
+from rt2data.prepare.catalog import find_store
+from tests.conftest import ROOT
+
+URLS = (
+    "gs://bucket/x",
+    "s3://bucket/x",
+    "hf://datasets/org/x",
+    "https://host/x",
+    "az://container/x",
+    "file:///data/x",
+    "gs:/bucket/x",
+)
+RECIPE = """
+robot_frac: 1/2
+robot: {arm: {kind: rlds, path: logs, action_space: widowx_bridge}}
+web: {qa: {kind: vqav2, questions: q.json, annotations: a.json, image_dirs: [images]}}
+"""
+
+
+def commands(group: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Callable[..., Any]]]:
+    for each in group.registered_commands:
+        assert each.callback is not None
+        yield (*words, each.name or each.callback.__name__.replace("_", "-")), each.callback
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from commands(inner.typer_instance, (*words, str(inner.name)))
+
+
+def holds_path(hint: Any) -> bool:
+    return hint is Path or any(map(holds_path, get_args(hint)))
+
+
+def lines(words: tuple[str, ...], callback: Callable[..., Any]) -> Iterator[list[str]]:
+    """A command line for each parameter of a command that is a path, `URL` in its place."""
+    hints = get_type_hints(callback, include_extras=True)
+    needed = [name for name, each in inspect.signature(callback).parameters.items() if each.default is each.empty]
+    for name, hint in hints.items():
+        if holds_path(hint):
+            info = next(each for each in hint.__metadata__ if hasattr(each, "param_decls"))
+            option = [(info.param_decls or (f"--{name.replace('_', '-')}",))[0]] if type(info).__name__ == "OptionInfo" else []
+            yield [*words, *("x" for other in needed if other != name), *option, "URL"]
+
+
+LINES = [line for words, callback in commands(app) for line in lines(words, callback)]
+
+
+def test_the_walk_finds_what_is_known() -> None:
+    found = {" ".join(line) for line in LINES}
+    assert {"inspect URL", "demo URL", "build-mixture -o URL", "report x -o URL", "report x --markdown URL"} <= found
+    assert {"inspect x --png URL", "store list --store URL", "init URL", "verify URL", "diff x URL", "view URL"} <= found
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_every_path_of_every_command(line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in URLS[:1] + URLS[-1:]:
+        with pytest.raises(UsageError, match="gs:// is not supported") as caught:
+            app([url if word == "URL" else word for word in line], standalone_mode=False)
+        assert caught.value.code == 2
+        assert caught.value.where == "gs://bucket/x"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "robot.arm.path",
+        "robot.arm.action_space",
+        "web.qa.questions",
+        "web.qa.annotations",
+        "web.qa.image_dirs",
+        "store",
+        "tokenizer.path",
+    ],
+)
+def test_every_path_of_a_recipe(key: str, url: str, tmp_path: Path) -> None:
+    (tmp_path / "mixture.yaml").write_text(RECIPE)
+    more = ("tokenizer={kind: hf, path: x}",) if key.startswith("tokenizer") else ()
+    with pytest.raises(RecipeError, match=rf"--set .*{key}.*:// is not supported"):
+        read_recipe(tmp_path / "mixture.yaml", overrides=(*more, f"{key}={url}"))
+
+
+def test_a_recipe_says_where(tmp_path: Path) -> None:
+    (tmp_path / "mixture.yaml").write_text(RECIPE.replace("path: logs", "path: s3://bucket/logs"))
+    with pytest.raises(RecipeError, match=r"mixture\.yaml:3:33 robot\.arm\.path: s3://bucket/logs.*mount"):
+        read_recipe(tmp_path / "mixture.yaml")
+
+
+def test_variables_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RT2DATA_LOGS", "gs://bucket")
+    (tmp_path / "mixture.yaml").write_text(RECIPE.replace("path: logs", "path: '${RT2DATA_LOGS}/logs'"))
+    with pytest.raises(RecipeError, match="gs://bucket/logs"):
+        read_recipe(tmp_path / "mixture.yaml")
+
+
+def test_the_store_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RT2DATA_STORE", "gs://bucket/store")
+    (tmp_path / "mixture.yaml").write_text(RECIPE)
+    with pytest.raises(UsageError, match="gs://bucket/store"):
+        read_recipe(tmp_path / "mixture.yaml")
+    assert read_recipe(tmp_path / "mixture.yaml", overrides=("store=here",)).store_folder == tmp_path / "here"
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_python(url: str, tmp_path: Path) -> None:
+    for opened in (rt2data.load, read_recipe, lambda path: find_store(tmp_path, path)):
+        with pytest.raises(UsageError, match="is not supported"):
+            opened(url)
+
+
+def pipeline(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "pipelines" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("build_mixture", "--out"),
+        ("build_mixture", "--recipe"),
+        *(("mixture_stats", f"--{x}") for x in ("path", "out", "recipe", "store")),
+    ],
+)
+def test_pipelines(name: str, option: str) -> None:
+    with pytest.raises(UsageError, match="gcsfuse"):
+        pipeline(name).parse([option, "gs://bucket/x"])
+
+
+def test_file_urls_are_named_without_their_scheme() -> None:
+    with pytest.raises(UsageError, match=r"file:///data/x.* -> write the path itself: /data/x"):
+        local_path("file:///data/x")
+
+
+@pytest.mark.parametrize("path", ["a/b", "/a:b/c", "C:/x", "a/b:/c", "2:/x", "a:b", "./-", ""])
+def test_other_paths_stay(path: str) -> None:
+    assert local_path(path) == Path(path)
