@@ -37,7 +37,7 @@ def recipe_schema() -> Schema:
 
 def example_schema() -> Schema:
     """The record beside each picture. For whoever reads shards."""
-    from rt2data.render.record import ExampleRecord
+    from rt2data.render.fields import ExampleRecord
 
     return _of_struct(ExampleRecord)
 

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from rt2data.forecast.sampling import Guess, Range, mean_guess, total_guess
 from rt2data.order import I64, key64
-from rt2data.prepare.merge_rows import identity, mixture_camera, one_dim
+from rt2data.prepare.merge_rows import identity, image_slots, mixture_camera, one_dim
 from rt2data.prepare.outcomes import judge_ends
 from rt2data.prepare.statistics import DimStats, summarize
 from rt2data.prepare.store import SplitInfo, StoreInfo, as_rows, rows_table, vectors
-from rt2data.prepare.unit import Laying, UnitOrder, require_something, unreadable
+from rt2data.prepare.unit import RowBuilder, UnitOrder, require_something, unreadable
 from rt2data.read.sample import Part, Survey
 from rt2data.read.source import Source
 from rt2data.records import End, Rows, Unit
@@ -52,7 +52,7 @@ class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass
-class Tasting(Laying):
+class Tasting(RowBuilder):
     """Lays rows down in memory only: where pictures lie does not matter, those that would be made are only counted."""
 
     def _file(self, path: str) -> int:
@@ -72,9 +72,9 @@ class Sketch:
     table: pa.Table  # sampled rows of the split that is drawn
     estimate: SourceEstimate
 
-    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+    def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
         """Sampled rows that stand for the rows of these numbers."""
-        return as_rows(self.table.take(pa.array(numbers % self.table.num_rows)), self.info, epochs)
+        return as_rows(self.table.take(pa.array(numbers % self.table.num_rows)), self.info, epochs, horizon)
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the sampled actions."""
@@ -222,6 +222,8 @@ def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) 
         digest="",
         camera=mixture_camera(source, cameras),
         cameras=cameras,
+        slots=image_slots(source, cameras),
+        horizon=getattr(source, "horizon", 1),
         action_dim=one_dim(name, "action", list(laying.summary().action_dims)),
         state_dim=one_dim(name, "state", list(laying.summary().state_dims)),
         splits=_splits(tasted, estimate),
@@ -237,13 +239,18 @@ def _splits(tasted: _Tasted, estimate: SourceEstimate) -> dict[str, SplitInfo]:
     if not any(tasted.drawn):
         return {}
     rows = max(round(estimate.rows.value), 1)
+    taken = [[image for image in images if image["chosen"]] for images in tasted.column("images")]
+    counts = [len(images) for images in taken]
     split = SplitInfo(
         rows=rows,
         groups=max(round(estimate.groups.value), 1),
+        images=round(rows * sum(counts) / len(counts)),
         image_bytes=round(rows * estimate.image_bytes.value),
+        fewest=min(counts),
+        most=max(counts),
         text_bytes=round(tasted.guess([len(text.encode()) for text in tasted.laying.columns["text"]]).value),
         files=(),
-        formats=dict(Counter(images[0]["format"] for images in tasted.column("images"))),
+        formats=dict(Counter(image["format"] for images in taken for image in images)),
     )
     return {tasted.split: split}
 

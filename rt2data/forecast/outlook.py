@@ -119,7 +119,7 @@ def _end_of(plan: Plan, recipe: Recipe, known: Mapping[str, Known], end: str) ->
         return None
     form = make_format(plan.format)
     written = {name: min(n, round(rows[name] or 0)) if plan.materialize else n for name, n in counts.items()}
-    sizes = {s.name: written[s.name] * form.example_bytes(round(pictures[s.name] or 0), s.record_bytes) for s in plan.sources}
+    sizes = {s.name: written[s.name] * form.example_bytes([round(pictures[s.name] or 0)], s.record_bytes) for s in plan.sources}
     parts = [(written[name], sizes[name]) for name in sizes] if plan.materialize else [(sum(counts.values()), sum(sizes.values()))]
     return sum(counts.values()), sum(sizes.values()), sum(shard_count(*part, recipe.shards.bytes) for part in parts)
 

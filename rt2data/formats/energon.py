@@ -3,7 +3,7 @@
     shard-000000.tar.idx     where each sample begins, and where the last one ends: u64 little-endian
     .nv-meta/.info.json      samples of each shard          .nv-meta/split.yaml    shards of each split
     .nv-meta/dataset.yaml    what becomes of a sample       .nv-meta/index.sqlite  samples by key, and their parts
-    .nv-meta/index.uuid      changes with the content
+    .nv-meta/index.uuid      changes with the content      energon_cooker.py      where examples have several images
 
 Source: Megatron-Energon 7.4, flavors/webdataset/{itar,indexing,structs,metadata}.py. All bytes follow from the examples, those of
 the database for one release of SQLite.
@@ -26,18 +26,23 @@ from rt2data.formats.base import Dataset, SideWriter
 from rt2data.order import I64
 
 BLOCK = 512
-META, METADATASET = ".nv-meta", "metadataset.yaml"
+META, METADATASET, COOKER = ".nv-meta", "metadataset.yaml", "energon_cooker.py"
 VERSION = "7.4.1"
 """The release whose layout this is."""
+
+
+class Part(NamedTuple):
+    """A member of a tar, without its key."""
+
+    name: str
+    bytes: int
 
 
 class Sample(NamedTuple):
     """What the writer of a shard notes of an example."""
 
     key: str
-    extension: str
-    image_bytes: int
-    record_bytes: int
+    parts: Sequence[Part]  # in their order
 
 
 def write_energon(beside: SideWriter, dataset: Dataset) -> None:
@@ -47,7 +52,10 @@ def write_energon(beside: SideWriter, dataset: Dataset) -> None:
         beside.write(f"{shard.name}.idx", starts(read_notes(beside.notes(shard.index))).astype("<u8").tobytes())
     beside.write(f"{META}/.info.json", _info({shard.name: shard.examples for shard in dataset.shards}))
     beside.write(f"{META}/split.yaml", _split(dataset.split, names))
-    beside.write(f"{META}/dataset.yaml", _DATASET)
+    several = dataset.sizes.images is not None
+    beside.write(f"{META}/dataset.yaml", _CRUDE if several else _DATASET)
+    if several:
+        beside.write(COOKER, _COOKER)
     beside.write(f"{META}/index.uuid", str(uuid.uuid5(_NAMESPACE, dataset.fingerprint)).encode())
     beside.produce(f"{META}/index.sqlite", lambda path: _write_index(path, beside, len(names)))
 
@@ -71,9 +79,12 @@ def read_notes(notes: bytes) -> list[Sample]:
 
 def starts(samples: list[Sample]) -> I64:
     """Where each sample begins in its tar, and where the last ends, int64[n + 1]: each part is a header and a padded body."""
-    sizes = np.array([(s.image_bytes, s.record_bytes) for s in samples], np.int64).reshape(-1, 2)
-    taken = (BLOCK + -(-sizes // BLOCK) * BLOCK).sum(1)
+    taken = np.array([sum(_taken(part) for part in sample.parts) for sample in samples], np.int64)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(taken)])
+
+
+def _taken(part: Part) -> int:
+    return BLOCK + -(-part.bytes // BLOCK) * BLOCK
 
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "rt2data")
@@ -90,6 +101,41 @@ field_map:
   context: json[prompt]
   answers: json[target]
 """
+
+_CRUDE = b"""\
+# Samples as they are in the shards: add the cooker of energon_cooker.py to your task encoder's `cookers`.
+__module__: megatron.energon
+__class__: CrudeWebdataset
+subflavors:
+  rt2data: record
+"""
+
+_COOKER = b'''\
+"""Turns samples of this mixture into records with their images: for `cookers` of a Megatron-Energon task encoder."""
+
+import io
+import json
+
+from megatron.energon import Cooker, basic_sample_keys, stateless
+
+
+@stateless
+def cook_record(sample: dict) -> dict:
+    """The record, and `images`: a PIL image for every place that has one, else None."""
+    from PIL import Image
+
+    record = json.loads(sample["json"]) if isinstance(sample["json"], (bytes, str)) else sample["json"]
+    images = []
+    for place, there in enumerate(record["image_mask"]):
+        part = next((sample[name] for name in (f"image_{place}.jpg", f"image_{place}.png") if name in sample), None)
+        if there and part is None:
+            raise ValueError(f"{record['key']}: image_{place} is missing")
+        images.append(Image.open(io.BytesIO(part)) if isinstance(part, bytes) else part)
+    return {**basic_sample_keys(sample), **record, "images": images}
+
+
+COOKER = Cooker(cook_record, has_subflavors={"rt2data": "record"})
+'''
 
 
 def _info(counts: dict[str, int]) -> bytes:
@@ -143,6 +189,6 @@ def _sample_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, str, 
 
 def _part_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, int, str, int, int]]:
     for number, (sample, at) in enumerate(zip(samples, starts(samples).tolist(), strict=False)):
-        picture = at + BLOCK
-        yield shard, number, sample.extension, picture, sample.image_bytes
-        yield shard, number, "json", picture + -(-sample.image_bytes // BLOCK) * BLOCK + BLOCK, sample.record_bytes
+        for part in sample.parts:
+            yield shard, number, part.name, at + BLOCK, part.bytes
+            at += _taken(part)

@@ -1,7 +1,8 @@
 """A TFDS directory with an example to a record: TFRecord shards of tf.train.Example, and the JSON that TFDS opens them by.
 
-Pictures stay encoded, and lie at the end of their Example, so that they are read to where they belong. The order of features is
-free, so any protobuf reader takes it.
+Images stay encoded, and come at the end of their Example, so that they are read to where they belong. The order of features is
+free, so any protobuf reader takes it. Where examples have other than one image, each place has a feature of its own; an empty place
+holds one black pixel, for TFDS decodes every image, and `image_mask` says that it is none.
 """
 
 from __future__ import annotations
@@ -11,52 +12,93 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from rt2data.errors import DataError
-from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, SideWriter
+from rt2data.formats.base import Dataset, Format, ImageSize, Member, MemberImage, Reading, ShardWriter, SideWriter, Sizes
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.flat import COLUMNS, Column, filled, no_null, unfilled
+from rt2data.formats.flat import filled, no_null, shape_of, unfilled
 from rt2data.io.digest import Digest
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf, encode_features
 from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
 from rt2data.io.tfrecord.wire import BLOCK, encode_varint
 from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
+from rt2data.render.fields import FIELDS, ExampleRecord, Field
+from rt2data.render.record import encode_record
 
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"
 _LIST_OF = {"string": 1, "float32": 2, "int64": 3, "int32": 3, "uint8": 3, "bool": 3}
 """Number of the list in a tf.train.Feature: bytes, floats, integers."""
-_LENGTH, _CRC = struct.Struct("<Q"), struct.Struct("<I")
+MESSAGE_PARTS = ("role", "content")
+_LENGTH, _CRC, _DOUBLE = struct.Struct("<Q"), struct.Struct("<I"), struct.Struct("<d")
 _ONE_BYTE = [bytes([n]) for n in range(128)]
 _ENTRY, _NAME, _VALUE = (bytes([number << 3 | BLOCK]) for number in (1, 1, 2))
+
+
+EMPTY = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90wS\xde"
+    b"\x00\x00\x00\x0cIDATx\xdac```\x00\x00\x00\x04\x00\x01\xc8\xea\xeb\xf9\x00\x00\x00\x00IEND\xaeB`\x82"
+)
+"""A PNG of one black pixel."""
+
+
+def image_names(sizes: Sizes) -> list[tuple[str, str]]:
+    """The features of each place: its image, and the format of that."""
+    if sizes.images is None:
+        return [(IMAGE, IMAGE_FORMAT)]
+    return [(f"{IMAGE}_{slot}", f"{IMAGE}_{slot}_format") for slot in range(sizes.images)]
 
 
 # Encode
 
 
-def encode_head(columns: Mapping[str, Any], image_bytes: int, extension: str) -> bytes:
-    """An Example up to its picture, whose `image_bytes` follow and end it."""
-    entries = [_column_entry(column, columns[column.name]) for column in COLUMNS]
-    entries.append(_entry(IMAGE_FORMAT, 1, _block(b"\x0a", extension.encode())))
-    value = b"\x0a" + _varint(image_bytes)
+def encode_head(columns: Mapping[str, Any], images: Sequence[ImageSize], sizes: Sizes) -> tuple[bytes, list[tuple[bytes, int]]]:
+    """An Example up to its images; then for each image what comes before its bytes, and how many these are."""
+    entries = [entry for field in FIELDS for entry in _field_entries(field, columns[field.name])]
+    there = {image.slot: image for image in images}
+    tails = list[tuple[bytes, int]]()
+    for slot, (name, format_name) in enumerate(image_names(sizes)):
+        image = there.get(slot)
+        entries.append(_entry(format_name, 1, _block(b"\x0a", b"" if image is None else image.extension.encode())))
+        if image is None:
+            entries.append(_entry(name, 1, _block(b"\x0a", EMPTY)))
+        else:
+            tails.append((_open_entry(name, image.bytes), image.bytes))
+    body = b"".join(entries)
+    features = len(body) + sum(len(head) + size for head, size in tails)
+    return b"".join((b"\x0a", _varint(features), body)), tails
+
+
+def _open_entry(name: str, size: int) -> bytes:
+    """The entry of an image up to its bytes, which end it."""
+    value = b"\x0a" + _varint(size)
     for tag in (b"\x0a", _VALUE):
-        value = tag + _varint(len(value) + image_bytes) + value
-    entry = _block(_NAME, IMAGE.encode()) + value
-    features = b"".join((*entries, _ENTRY, _varint(len(entry) + image_bytes), entry))
-    return b"".join((b"\x0a", _varint(len(features) + image_bytes), features))
+        value = tag + _varint(len(value) + size) + value
+    entry = _block(_NAME, name.encode()) + value
+    return b"".join((_ENTRY, _varint(len(entry) + size), entry))
 
 
-def _column_entry(column: Column, value: Any) -> bytes:
-    kind, many = _LIST_OF[column.type], (value,) if column.shape == "one" else value
+def _field_entries(field: Field, value: Any) -> Iterator[bytes]:
+    if field.shape == "messages":
+        for part in MESSAGE_PARTS:
+            yield _entry(f"{field.name}/{part}", 1, b"".join([_block(b"\x0a", each[part].encode()) for each in value]))
+        return
+    if field.type == "float64":
+        yield _entry(field.name, 1, _block(b"\x0a", _DOUBLE.pack(value)))
+        return
+    kind = _LIST_OF[field.type]
+    many = (value,) if field.shape == "one" else tuple(chain.from_iterable(value)) if field.shape == "chunk" else value
     if kind == 1:
-        return _entry(column.name, kind, b"".join([_block(b"\x0a", text.encode()) for text in many]))
+        yield _entry(field.name, kind, b"".join([_block(b"\x0a", text.encode()) for text in many]))
+        return
     packed = struct.pack(f"<{len(many)}f", *many) if kind == 2 else _pack_ints(many)
-    return _entry(column.name, kind, _block(b"\x0a", packed) if packed else b"")
+    yield _entry(field.name, kind, _block(b"\x0a", packed) if packed else b"")
 
 
 @lru_cache(maxsize=1 << 14)
@@ -83,19 +125,19 @@ def _pack_ints(values: Sequence[int]) -> bytes:
 class TfrecordWriter(ShardWriter):
     """One TFRecord file. A record's checksum is set when its picture is there: before the next record, or at the end."""
 
-    def __init__(self, file: FileIO, action_dim: int) -> None:
-        self._out, self._action_dim = ChunkWriter(file), action_dim
+    def __init__(self, file: FileIO, sizes: Sizes) -> None:
+        self._out, self._sizes = ChunkWriter(file), sizes
         self._last: memoryview | None = None
 
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """Length, its checksum, the Example, room for the checksum of that."""
+    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
+        """Length, its checksum, the Example, memory for the checksum of that."""
         self._finish()
-        head = encode_head(filled(record, self._action_dim), image_bytes, extension)
-        self._last = room = self._out.room(FRAME + len(head) + image_bytes)
-        length = _LENGTH.pack(len(head) + image_bytes)
-        room[:HEADER] = length + _CRC.pack(masked_crc(length))
-        room[HEADER : HEADER + len(head)] = head
-        return room[HEADER + len(head) : -FOOTER]
+        head, tails = encode_head(filled(record, self._sizes), images, self._sizes)
+        size = example_size(head, tails)
+        self._last = block = self._out.room(FRAME + size)
+        length = _LENGTH.pack(size)
+        block[:HEADER] = length + _CRC.pack(masked_crc(length))
+        return fill_example(block[HEADER:-FOOTER], head, tails)
 
     def _finish(self) -> None:
         if self._last is not None:
@@ -107,35 +149,82 @@ class TfrecordWriter(ShardWriter):
         return self._out.close()
 
 
+def example_size(head: bytes, tails: Sequence[tuple[bytes, int]]) -> int:
+    """Bytes of a whole Example."""
+    return len(head) + sum(len(before) + size for before, size in tails)
+
+
+def fill_example(block: memoryview, head: bytes, tails: Sequence[tuple[bytes, int]]) -> list[memoryview]:
+    """Write an Example but for its images; gives the memory of each of these."""
+    block[: len(head)] = head
+    bodies, at = list[memoryview](), len(head)
+    for before, size in tails:
+        start = at + len(before)
+        block[at:start] = before
+        bodies.append(block[start : start + size])
+        at = start + size
+    return bodies
+
+
 # Decode
 
 
 def decode_payload(payload: memoryview) -> Member:
     """The example in a record. Raises ValueError where it is none of ours."""
     columns = decode_columns(payload)
-    image, extension = columns.pop(IMAGE), columns.pop(IMAGE_FORMAT)
-    return Member(columns["key"], extension, image, memoryview(unfilled(columns)))
+    images, formats = columns.pop(IMAGES), columns.pop(FORMATS)
+    found = tuple(
+        MemberImage(slot, extension, image)
+        for slot, (image, extension) in enumerate(zip(images, formats, strict=True))
+        if extension
+    )
+    return Member(columns["key"], found, memoryview(encode_record(unfilled(columns))))
+
+
+IMAGES, FORMATS = "images", "image_formats"
 
 
 def decode_columns(payload: memoryview) -> dict[str, Any]:
-    """The columns of a record, its picture among them. Raises ValueError where it is no record of ours."""
+    """The columns of a record, its images and their formats among them. Raises ValueError where it is no record of ours."""
     try:
         features = decode_example(payload)
-        columns = {column.name: _values(column, features[column.name]) for column in COLUMNS}
-        (start, stop), (begin, end) = features[IMAGE].spans()[0], features[IMAGE_FORMAT].spans()[0]
-    except (KeyError, IndexError) as error:
+        columns = {field.name: _values(field, features) for field in FIELDS}
+        columns["actions"] = _as_chunk(columns["actions"], len(columns["action_is_pad"]))
+        slots = sum(name.startswith(f"{IMAGE}_") and name.endswith("_format") for name in features) - (IMAGE_FORMAT in features)
+        names = image_names(Sizes(images=None if IMAGE in features else slots))
+        spans = [(features[name].spans()[0], features[form].spans()[0]) for name, form in names]
+    except (KeyError, IndexError, TypeError, struct.error) as error:
         raise ValueError(f"no example of ours: {error!r}") from None
-    return columns | {IMAGE: payload[start:stop], IMAGE_FORMAT: str(payload[begin:end], "utf-8")}
+    images = [payload[start:stop] for (start, stop), _ in spans]
+    return columns | {IMAGES: images, FORMATS: [str(payload[start:stop], "utf-8") for _, (start, stop) in spans]}
 
 
-def _values(column: Column, feature: Feature) -> Any:
-    if column.type == "string":
-        found: list[Any] = [str(feature.payload[start:stop], "utf-8") for start, stop in feature.spans()]
-    elif column.type == "float32":
+def _as_chunk(flat: Sequence[float], horizon: int) -> list[Sequence[float]]:
+    if not horizon or len(flat) % horizon:
+        raise ValueError(f"{len(flat)} numbers for {horizon} actions")
+    width = len(flat) // horizon
+    return [flat[at * width : at * width + width] for at in range(horizon)]
+
+
+def _values(field: Field, features: Mapping[str, Feature]) -> Any:
+    if field.shape == "messages":
+        parts = [_texts(features[f"{field.name}/{part}"]) for part in MESSAGE_PARTS]
+        return [dict(zip(MESSAGE_PARTS, each, strict=True)) for each in zip(*parts, strict=True)]
+    feature = features[field.name]
+    if field.type == "string":
+        found: list[Any] = _texts(feature)
+    elif field.type == "float64":
+        (start, stop), *_ = feature.spans()
+        found = [_DOUBLE.unpack(feature.payload[start:stop])[0]]
+    elif field.type == "float32":
         found = feature.floats().tolist()
     else:
-        found = [bool(n) for n in feature.int64s()] if column.type == "bool" else feature.int64s().tolist()
-    return found[0] if column.shape == "one" else found
+        found = [bool(n) for n in feature.int64s()] if field.type == "bool" else feature.int64s().tolist()
+    return found[0] if field.shape == "one" else found
+
+
+def _texts(feature: Feature) -> list[str]:
+    return [str(feature.payload[start:stop], "utf-8") for start, stop in feature.spans()]
 
 
 class Tfds(Format):
@@ -145,13 +234,13 @@ class Tfds(Format):
     media_type: ClassVar[str] = "application/octet-stream"
     has_null: ClassVar[bool] = False
 
-    def open(self, file: FileIO, action_dim: int) -> TfrecordWriter:
+    def open(self, file: FileIO, sizes: Sizes) -> TfrecordWriter:
         """A writer of one TFRecord file."""
-        return TfrecordWriter(file, action_dim)
+        return TfrecordWriter(file, sizes)
 
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
-        """A frame and two bodies: names of features take about as much as names of JSON, and numbers less."""
-        return FRAME + image_bytes + record_bytes
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
+        """A frame and all bodies: names of features take about as much as names of JSON, and numbers less."""
+        return FRAME + sum(images) + record_bytes
 
     def shard_name(self, index: int, total: int, split: str) -> str:
         """As TFDS names its shards."""
@@ -161,14 +250,14 @@ class Tfds(Format):
         """The two JSON files of a version directory."""
         shards = [Shard(shard.name, shard.examples, shard.bytes) for shard in dataset.shards]
         mixed = ", ".join(dataset.sources)
-        about = f"A co-training mixture of {mixed}. {no_null(dataset.action_dim)}"
+        about = f"A co-training mixture of {mixed}. {no_null(dataset.sizes)}"
         beside.write(INFO, _json(encode_info(NAME, VERSION, {split_name(dataset.split): shards}, about)))
-        beside.write(FEATURES, _json(encode_features(leaves(dataset.action_dim))))
+        beside.write(FEATURES, _json(encode_features(leaves(dataset.sizes))))
 
     def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the tensorflow-datasets package."""
         call = f"tfds.builder_from_directory({str(out)!r}).as_dataset(split={split_name(dataset.split)!r})"
-        return Reading("import tensorflow_datasets as tfds", call, _USE)
+        return Reading("import tensorflow_datasets as tfds", call, _USE if dataset.sizes.images is None else _USE_SLOTS)
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples by records. A file that ends between two records is whole to its format: only their number tells."""
@@ -205,16 +294,30 @@ def _member(path: Path, payload: memoryview, at: int) -> Member:
 # Metadata
 
 
-def leaves(action_dim: int) -> list[Leaf]:
+def leaves(sizes: Sizes) -> list[Leaf]:
     """The features of the dataset, as TFDS knows them."""
-    picture = [Leaf(IMAGE, "image", "uint8", (None, None, 3), ""), Leaf(IMAGE_FORMAT, "text", "string")]
-    return picture + [_leaf(column, action_dim) for column in COLUMNS]
+    images = [
+        leaf
+        for name, form in image_names(sizes)
+        for leaf in (Leaf(name, "image", "uint8", (None, None, 3), ""), Leaf(form, "text", "string"))
+    ]
+    return images + [leaf for field in FIELDS for leaf in _leaves(field, sizes)]
 
 
-def _leaf(column: Column, action_dim: int) -> Leaf:
-    if column.shape == "one":
-        return Leaf(column.name, "text" if column.type == "string" else "scalar", column.type)
-    return Leaf(column.name, "tensor", column.type, (action_dim if column.shape == "vector" and action_dim else None,))
+def _leaves(field: Field, sizes: Sizes) -> Iterator[Leaf]:
+    if field.shape == "messages":
+        yield from (Leaf(f"{field.name}/{part}", "tensor", "string", (None,)) for part in MESSAGE_PARTS)
+    elif field.shape == "one":
+        yield _leaf(field)
+    else:
+        yield Leaf(field.name, "tensor", field.type, shape_of(field, sizes) or (None,))
+
+
+def _leaf(field: Field) -> Leaf:
+    """One value. Numbers of double precision are stored as bytes, for tf.train.Example has none."""
+    if field.type == "float64":
+        return Leaf(field.name, "tensor", field.type, (), "bytes")
+    return Leaf(field.name, "text" if field.type == "string" else "scalar", field.type)
 
 
 def split_name(split: str) -> str:
@@ -227,6 +330,10 @@ def _json(tree: Any) -> bytes:
 
 
 _USE = """\
-picture = example["image"]                              # uint8[height, width, 3]
-ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+image = example["image"]                                # uint8[height, width, 3]
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions, ...: by the names of the record
+"""
+_USE_SLOTS = """\
+image = example["image_0"]                              # uint8[height, width, 3]; image_1, ...: where image_mask is true
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions, ...: by the names of the record
 """

@@ -10,10 +10,26 @@ from pathlib import Path
 from typing import ClassVar
 
 from rt2data.errors import DataError
-from rt2data.formats.base import Blended, BlendFormat, Dataset, Member, Reading, ShardWriter, SideWriter, one_a_line
+from rt2data.formats.base import (
+    Blended,
+    BlendFormat,
+    Dataset,
+    ImageSize,
+    Member,
+    MemberImage,
+    Reading,
+    ShardWriter,
+    SideWriter,
+    Sizes,
+    image_name,
+    one_a_line,
+    slot_and_extension,
+)
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
+from rt2data.formats.energon import METADATASET, Part, Sample, encode_notes, metadataset, write_energon
 from rt2data.io.digest import Digest
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import encode_record
 
 HEADER = tarfile.BLOCKSIZE
 NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 135), slice(148, 156)
@@ -47,24 +63,27 @@ def padded(size: int) -> int:
 
 
 class TarWriter(ShardWriter):
-    """One tar shard, laid out in memory a few megabytes at a time."""
+    """One tar shard, made in memory a few megabytes at a time."""
 
-    def __init__(self, file: FileIO) -> None:
-        self._out = ChunkWriter(file)
-        self._placed: list[Sample] = []
+    def __init__(self, file: FileIO, sizes: Sizes) -> None:
+        self._out, self._single = ChunkWriter(file), sizes.images is None
+        self._written: list[Sample] = []
 
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """Header, room for the picture, header, record."""
-        self._placed.append(Sample(key, extension, image_bytes, len(record)))
-        image_end = HEADER + padded(image_bytes)
-        room = self._out.room(image_end + HEADER + padded(len(record)))
-        room[:HEADER] = tar_header(f"{key}.{extension}".encode(), image_bytes)
-        room[HEADER + image_bytes : image_end] = bytes(image_end - HEADER - image_bytes)
-        room[image_end : image_end + HEADER] = tar_header(f"{key}.json".encode(), len(record))
-        start = image_end + HEADER
-        room[start : start + len(record)] = record
-        room[start + len(record) :] = bytes(len(room) - start - len(record))
-        return room[HEADER : HEADER + image_bytes]
+    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
+        """Header and memory for each image, header, record."""
+        body = encode_record(record)
+        parts = [Part(image_name(slot, extension, self._single), size) for slot, extension, size in images]
+        parts.append(Part("json", len(body)))
+        self._written.append(Sample(key, parts))
+        block = self._out.room(sum(HEADER + padded(part.bytes) for part in parts))
+        bodies, at = list[memoryview](), 0
+        for name, size in parts:
+            start, at = at + HEADER, at + HEADER + padded(size)
+            block[start - HEADER : start] = tar_header(f"{key}.{name}".encode(), size)
+            block[start + size : at] = bytes(at - start - size)
+            bodies.append(block[start : start + size])
+        bodies[-1][:] = body
+        return bodies[:-1]
 
     def close(self) -> Digest:
         """End of archive: two empty blocks, then padding to a whole tar record."""
@@ -75,22 +94,25 @@ class TarWriter(ShardWriter):
 
     def notes(self) -> bytes:
         """Keys and sizes: where all members lie follows from them."""
-        return encode_notes(self._placed)
+        return encode_notes(self._written)
 
 
 class WebDataset(BlendFormat):
-    """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order."""
+    """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order.
+
+    Where examples have other than one image they are `KEY.image_0.jpg`, `KEY.image_1.jpg`, ..., those that there are.
+    """
 
     extension: ClassVar[str] = "tar"
     media_type: ClassVar[str] = "application/x-tar"
 
-    def open(self, file: FileIO, action_dim: int) -> TarWriter:
+    def open(self, file: FileIO, sizes: Sizes) -> TarWriter:
         """A writer of one tar."""
-        return TarWriter(file)
+        return TarWriter(file, sizes)
 
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
-        """Two headers and two padded bodies."""
-        return 2 * HEADER + padded(image_bytes) + padded(record_bytes)
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
+        """A header and a padded body for each."""
+        return sum(HEADER + padded(size) for size in (*images, record_bytes))
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """What Energon wants."""
@@ -100,13 +122,13 @@ class WebDataset(BlendFormat):
         """With the webdataset package."""
         last = len(dataset.shards) - 1
         names = out / f"shard-{{000000..{last:06d}}}.tar" if last else out / self.shard_name(0, 1, "")
-        return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _USE)
+        return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _use(dataset))
 
     def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
         """With webdataset's RandomMix, by Python's own random numbers."""
         each = one_a_line(f"{self.reading(part.out, part.dataset).call}.repeat()" for part in parts)
         mix = f"webdataset.RandomMix([{each}], {[part.weight for part in parts]})"
-        return Reading("import itertools, json, webdataset", f"itertools.islice({mix}, {examples})", _USE)
+        return Reading("import itertools, json, webdataset", f"itertools.islice({mix}, {examples})", _use(parts[0].dataset))
 
     def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
         """Energon's metadataset."""
@@ -114,24 +136,46 @@ class WebDataset(BlendFormat):
         return {METADATASET: metadataset(split, [(part.weight, str(part.out)) for part in parts])}
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples by pairs of members; the picture comes first. Pads, checksums and the end mark are checked."""
+        """Examples by their members; the record comes last. Pads, checksums and the end mark are checked."""
         with path.open("rb") as file:
             if not path.stat().st_size:
                 raise DataError("an empty shard", str(path), "build it again")
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        members = _members(path, whole)
-        for name, image in members:
-            key, _, extension = name.partition(".")
-            other, record = next(members, ("", memoryview(b"")))
-            if other != f"{key}.json" or extension not in ("jpg", "png"):
-                raise DataError(f"member {name!r} is not followed by its record but by {other!r}", str(path), "build it again")
-            yield Member(key, extension, image, record)
+        images = list[MemberImage]()
+        last = ""
+        for name, body in _members(path, whole):
+            key, _, rest = name.partition(".")
+            if images and key != last:
+                raise DataError(f"images of {last!r} are not followed by their record but by {name!r}", str(path), "build it again")
+            last = key
+            if rest == "json":
+                yield Member(key, tuple(images), body)
+                images = []
+            else:
+                images.append(_image(path, name, body))
+        if images:
+            raise DataError(f"images of {last!r} without their record", str(path), "build it again")
+
+
+def _image(path: Path, name: str, body: memoryview) -> MemberImage:
+    try:
+        return MemberImage(*slot_and_extension(name), body)
+    except ValueError:
+        raise DataError(f"member {name!r} is neither an image nor a record", str(path), "build it again") from None
 
 
 _USE = """\
-record = json.loads(example["json"])                # prompt, target, input_ids, loss_mask, action, ...
-picture = example.get("jpg") or example.get("png")  # encoded, as it was
+record = json.loads(example["json"])              # prompt, target, input_ids, loss_mask, actions, ...
+image = example.get("jpg") or example.get("png")  # encoded, as it was
 """
+_USE_SLOTS = """\
+record = json.loads(example["json"])  # prompt, target, input_ids, loss_mask, actions, image_names, image_mask, ...
+images = {name: part for name, part in example.items() if name.startswith("image_")}  # encoded: image_0.jpg, image_1.jpg, ...
+"""
+
+
+def _use(dataset: Dataset) -> str:
+    return _USE if dataset.sizes.images is None else _USE_SLOTS
 
 
 def _members(path: Path, whole: memoryview) -> Iterator[tuple[str, memoryview]]:

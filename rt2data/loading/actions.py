@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from rt2data.errors import DataError, UsageError
 from rt2data.read.action_space import did_you_mean
 from rt2data.render.codecs.table import Codec, codec_from_json
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 
 Record = Mapping[str, Any] | ExampleRecord
 _MISSING = object()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rt2data.errors import DataError, UsageError
 from rt2data.loading.shards import Stored
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 
 Example = dict[str, Any]
 Pixels = NDArray[np.uint8]

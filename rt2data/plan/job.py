@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from rt2data.errors import SourceChangedError, UsageError
 from rt2data.io.publish import write_whole
@@ -15,7 +17,7 @@ from rt2data.plan.plan import (
 )
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import codec_from_json
-from rt2data.render.record import Labels
+from rt2data.render.fields import Labels
 from rt2data.render.renderer import Renderer
 from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
@@ -44,7 +46,16 @@ _decode_job = msgspec.json.Decoder(Job).decode  # made at import: two threads th
 def make_labels(plan: Plan, source: SourcePlan) -> Labels:
     """What all records of one source have in common."""
     codec = f"{source.codec['name']}/{source.codec['version']}" if source.codec else None
-    return Labels(plan.split, source.action_space, source.action_dim, plan.action_dim, codec)
+    return Labels(
+        split=plan.split,
+        action_space=source.action_space,
+        action_dim=source.action_dim,
+        padded_dim=plan.action_dim,
+        horizon=plan.horizon,
+        codec=codec,
+        slots=source.slots,
+        loss_weight=float(np.float32(Fraction(source.loss_weight))),
+    )
 
 
 def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Renderer:

@@ -33,6 +33,7 @@ from rt2data.prepare.store import (
     Store,
     StoreInfo,
     count_lost,
+    images,
     read_columns,
     read_stamps,
     rejects_table,
@@ -41,9 +42,9 @@ from rt2data.prepare.store import (
     write_stamps,
 )
 from rt2data.prepare.streamed import summarize_parts
-from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, staging_folder
+from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, staging_folder, wanted_cameras
 from rt2data.read.source import RobotSource, Source
-from rt2data.records import F32, NO_MARKS, End, Reject
+from rt2data.records import F32, NO_MARKS, End, Reject, Slot
 from rt2data.standardize.end_marks import refuted
 from rt2data.tally.distinct import count_distinct
 
@@ -76,7 +77,10 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
     split: str
     number: int
     rows: int
+    images: int  # that a mixture takes
     image_bytes: int
+    fewest: int  # in one row
+    most: int
     text_bytes: int
     formats: dict[str, int]
     digest: str
@@ -106,16 +110,19 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
     table = table.sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
     produce_whole(rows_file(folder, order.split, order.number), lambda path: _write_rows(path, table))
-    first = pc.list_element(table["images"], 0)
-    formats = pc.value_counts(pc.struct_field(first, "format")).to_pylist()
+    taken = images(table, ())
+    counts = np.diff(taken.starts)
     return RowsSummary(
         name=order.name,
         split=order.split,
         number=order.number,
         rows=table.num_rows,
-        image_bytes=pc.sum(pc.struct_field(first, "length")).as_py() or 0,
+        images=len(taken),
+        image_bytes=int(taken.length.sum(dtype=np.int64)),
+        fewest=int(counts.min(initial=np.iinfo(np.int32).max)),
+        most=int(counts.max(initial=0)),
         text_bytes=pc.sum(pc.binary_length(table["text"])).as_py() or 0,
-        formats={entry["values"]: entry["counts"] for entry in formats},
+        formats=dict(sorted(Counter(taken.format).items())),
         digest=xxhash.xxh3_128_hexdigest(table["digest"].to_numpy().tobytes()),
     )
 
@@ -212,6 +219,8 @@ def _info(
         digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
         camera=mixture_camera(source, cameras),
         cameras=tuple(cameras),
+        slots=image_slots(source, cameras),
+        horizon=getattr(source, "horizon", 1),
         action_dim=one_dim(name, "action", [d for u in units for d in u.action_dims]),
         state_dim=one_dim(name, "state", [d for u in units for d in u.state_dims]),
         splits={
@@ -225,9 +234,16 @@ def _info(
 
 
 def mixture_camera(source: Source, cameras: Sequence[str]) -> str:
-    """The camera that a mixture takes: the recipe's, else the first of `cameras`, which are sorted."""
-    wanted = source.camera if isinstance(source, RobotSource) else None
-    return wanted or next(iter(cameras), "")
+    """The camera of a mixture's first image: the recipe's, else the first of `cameras`, which are sorted."""
+    wanted = wanted_cameras(source, cameras) if isinstance(source, RobotSource) else ()
+    return next(iter(wanted or cameras), "")
+
+
+def image_slots(source: Source, cameras: Sequence[str]) -> tuple[Slot, ...]:
+    """The places of an example's images: its cameras, then the same further and further back in time. None of a web source."""
+    if not isinstance(source, RobotSource):
+        return ()
+    return tuple(Slot(camera, offset) for offset in source.offsets for camera in wanted_cameras(source, cameras))
 
 
 def identity(name: str, source: Source) -> dict[str, Any]:
@@ -257,7 +273,10 @@ def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
     return SplitInfo(
         rows=rows,
         groups=count_distinct(groups, rows, staging),
+        images=sum(f.images for f in files),
         image_bytes=sum(f.image_bytes for f in files),
+        fewest=min((f.fewest for f in files), default=0),
+        most=max((f.most for f in files), default=0),
         text_bytes=sum(f.text_bytes for f in files),
         files=tuple(f.rows for f in files),
         formats=_added(f.formats for f in files),

@@ -13,22 +13,25 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError, UsageError
 from rt2data.io.stamps import Stamp, unchanged
-from rt2data.order import I64, U64, WINDOW
+from rt2data.order import I64, WINDOW
 from rt2data.prepare.statistics import DimStats
 from rt2data.read.text import one_line
-from rt2data.records import Kind, Reject, Rows
+from rt2data.records import Chunks, Images, Kind, Reject, Rows, Slot, Turn
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 """Raise when the rows change their meaning or order: older stores are then prepared anew."""
 
 IMAGE = pa.struct(
     [
         ("camera", pa.string()),
+        ("at", pa.int32()),  # control steps from the row's own: 0, or below it
+        ("chosen", pa.bool_()),  # whether a mixture takes it
         ("file", pa.int32()),  # index in files.parquet
         ("offset", pa.int64()),
         ("length", pa.int32()),
@@ -38,6 +41,7 @@ IMAGE = pa.struct(
         ("xxh3", pa.uint64()),  # of the encoded bytes: a changed picture is noticed when it is copied
     ]
 )
+TURN = pa.struct([("role", pa.string()), ("text", pa.string()), ("loss", pa.bool_())])
 ROWS = pa.schema(
     [
         ("key", pa.string()),
@@ -49,13 +53,17 @@ ROWS = pa.schema(
         ("text", pa.string()),
         ("answers", pa.list_(pa.string())),
         ("pick", pa.int32()),
+        ("turns", pa.list_(TURN)),  # of a conversation
         ("action", pa.list_(pa.float32())),
+        ("chunk", pa.list_(pa.float32())),  # H actions, one after another, where a source has a horizon above 1
+        ("real", pa.int32()),  # how many of them are no padding
+        ("ends", pa.int32()),  # which of them ends the task; -1 where none does
         ("state", pa.list_(pa.float32())),
         ("terminate", pa.bool_()),
         ("marks", pa.uint8()),  # ends.End: what the source says of the end of the row's episode
         ("timestamp", pa.float64()),
-        ("images", pa.list_(IMAGE)),  # the one for the mixture first
-        ("digest", pa.uint64()),  # of all that a mixture takes from this row
+        ("images", pa.list_(IMAGE)),  # those that a mixture takes first, in the order of its slots
+        ("digest", pa.uint64()),  # of all that a mixture takes from this row, but its chunk, which other rows make
     ]
 )
 FILES = pa.schema(
@@ -79,10 +87,13 @@ class SplitInfo(msgspec.Struct, frozen=True):
 
     rows: int
     groups: int  # episodes or pictures
-    image_bytes: int  # of the mixture's camera, all rows
+    images: int  # that a mixture takes, all rows
+    image_bytes: int  # of those
+    fewest: int  # of those in one row
+    most: int
     text_bytes: int
     files: tuple[int, ...]  # rows in each of its row files
-    formats: dict[str, int]  # rows by format of the mixture's picture
+    formats: dict[str, int]  # images that a mixture takes, by format
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +108,8 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     digest: str  # of all rows in order: the same content gives the same digest, wherever it lies
     camera: str
     cameras: tuple[str, ...]
+    slots: tuple[Slot, ...]  # of a robot source: the places of its examples' images
+    horizon: int  # actions in a row's chunk
     action_dim: int
     state_dim: int
     splits: dict[str, SplitInfo]
@@ -137,17 +150,6 @@ def rows_file(folder: Path, split: str, number: int) -> Path:
     return folder / f"rows-{split}-{number:05d}.parquet"
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Where the mixture's picture of each of n rows lies."""
-
-    file: NDArray[np.int32]
-    offset: I64
-    length: NDArray[np.int32]
-    xxh3: U64
-    format: Sequence[str]
-
-
 class Known(Protocol):
     """What a plan needs to know of a source: a prepared store knows it exactly, an estimate about."""
 
@@ -159,8 +161,8 @@ class Known(Protocol):
     def info(self) -> StoreInfo:
         """Counts and provenance."""
 
-    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
-        """The rows of these numbers, as the renderer takes them."""
+    def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
+        """The rows of these numbers, as the renderer takes them, with chunks of so many actions."""
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the actions of a split; None where there are no actions."""
@@ -207,9 +209,9 @@ class Store:
         back = np.argsort(np.concatenate(places))
         return pa.concat_tables(parts).take(pa.array(back)).combine_chunks()
 
-    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
-        """The rows of these numbers, as the renderer takes them."""
-        return as_rows(self.take(split, numbers), self.info, epochs)
+    def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
+        """The rows of these numbers, as the renderer takes them, with chunks of so many actions."""
+        return as_rows(self.take(split, numbers), self.info, epochs, horizon)
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the actions of a split; None where there are no actions."""
@@ -260,7 +262,7 @@ def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
-    if kind != pa.list_(pa.float32()):
+    if kind != pa.list_(pa.float32()) or all(value is None for value in values):
         return pa.array(values, type=kind)
     lengths = [0 if value is None else len(value) for value in values]
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
@@ -298,35 +300,85 @@ class Shape(Protocol):
     @property
     def state_dim(self) -> int: ...
 
+    @property
+    def slots(self) -> tuple[Slot, ...]: ...
 
-def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
-    """A table of rows as the renderer takes it."""
+
+def as_rows(table: pa.Table, info: Shape, epochs: I64, horizon: int = 1) -> Rows:
+    """A table of rows as the renderer takes it, with chunks of `horizon` actions, which its rows must hold."""
     return Rows(
         source=info.name,
         kind=info.kind,
         keys=table["key"].to_pylist(),
         groups=table["group"].to_pylist(),
         steps=table["step"].to_numpy(),
-        cameras=_first_images(table, "camera")[0].to_pylist() if info.kind == "robot" else (None,) * table.num_rows,
+        lengths=table["steps"].to_numpy(),
+        timestamps=table["timestamp"].to_pylist(),
+        images=images(table, info.slots),
         text=table["text"].to_pylist(),
         answers=table["answers"].to_pylist(),
         picks=table["pick"].to_numpy(),
-        action=vectors(table["action"], info.action_dim),
+        turns=_turns(table["turns"]),
+        chunks=_chunks(table, info.action_dim, horizon),
         state=vectors(table["state"], info.state_dim),
         terminate=table["terminate"].to_numpy(),
         epochs=epochs,
     )
 
 
-def pictures(table: pa.Table) -> Pictures:
-    """Where the first picture of each row lies."""
-    file, offset, length, xxh3, kinds = _first_images(table, "file", "offset", "length", "xxh3", "format")
-    return Pictures(file.to_numpy(), offset.to_numpy(), length.to_numpy(), xxh3.to_numpy(), kinds.to_pylist())
+def _turns(column: pa.ChunkedArray) -> Sequence[Sequence[Turn] | None]:
+    """The turns of each conversation."""
+    if column.null_count == len(column):
+        return (None,) * len(column)
+    return [None if turns is None else tuple(Turn(**turn) for turn in turns) for turns in column.to_pylist()]
 
 
-def _first_images(table: pa.Table, *names: str) -> list[pa.Array]:
-    """Columns of the first picture of each row, which is the mixture's."""
-    images = table["images"].combine_chunks()
-    offsets = images.offsets.to_numpy()
-    first, every = pa.array(offsets[:-1] - offsets[0]), images.flatten()
-    return [every.field(name).take(first) for name in names]
+def _chunks(table: pa.Table, dim: int, horizon: int) -> Chunks | None:
+    """The first `horizon` actions of each row's chunk."""
+    if horizon == 1:
+        own = vectors(table["action"], dim)
+        ends = np.where(table["terminate"].to_numpy(), 0, -1).astype(np.int32)
+        return None if own is None else Chunks(own[:, None], np.ones(len(own), np.int32), ends)
+    flat = vectors(table["chunk"], dim)
+    if flat is None:
+        return None
+    ends, real = table["ends"].to_numpy(), table["real"].to_numpy()
+    actions = flat.reshape(table.num_rows, -1, dim)[:, :horizon]
+    return Chunks(actions, np.minimum(real, horizon), np.where(ends < horizon, ends, -1))
+
+
+def images(table: pa.Table, slots: Sequence[Slot]) -> Images:
+    """The images of each row that a mixture takes. Where a source has several `slots`, each image has the number of its own."""
+    column = table["images"].combine_chunks()
+    values, chosen = column.flatten(), pc.struct_field(column.flatten(), "chosen").to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(chosen)])
+    starts = ends[np.asarray(column.offsets) - column.offsets[0].as_py()].astype(np.int64)
+    if not chosen.all():
+        values = values.filter(pa.array(chosen))
+    field = {name: pc.struct_field(values, name) for name in ("camera", "at", "file", "offset", "length", "xxh3", "format")}
+    return Images(
+        starts=starts,
+        slot=_slot_numbers(field["camera"], field["at"], slots) if len(slots) > 1 else _counted(starts),
+        camera=field["camera"].to_pylist(),
+        file=field["file"].to_numpy(),
+        offset=field["offset"].to_numpy(),
+        length=field["length"].to_numpy(),
+        xxh3=field["xxh3"].to_numpy(),
+        format=field["format"].to_pylist(),
+    )
+
+
+def _counted(starts: I64) -> NDArray[np.int32]:
+    """0, 1, 2, ... in each row."""
+    counts = np.diff(starts)
+    return (np.arange(starts[-1]) - np.repeat(starts[:-1], counts)).astype(np.int32)
+
+
+def _slot_numbers(cameras: pa.Array, at: pa.Array, slots: Sequence[Slot]) -> NDArray[np.int32]:
+    """The number of each image's slot."""
+    names = list(dict.fromkeys(slot.camera for slot in slots))
+    offsets = list(dict.fromkeys(slot.offset for slot in slots))
+    camera = pc.index_in(cameras, pa.array(names)).to_numpy()
+    back = pc.index_in(at, pa.array(offsets, pa.int32())).to_numpy()
+    found: NDArray[np.int32] = (back * len(names) + camera).astype(np.int32)
+    return found

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageRule
@@ -17,7 +17,7 @@ from rt2data.read.action_space import load_space, space_names
 from rt2data.read.misfits import Misfit, absent_file, nearest
 from rt2data.read.sample import Part, Survey, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
-from rt2data.settings import NameOrPath, Settings, Share, Weight
+from rt2data.settings import NameOrPath, Positive, Settings, Share, Weight
 
 SOURCES: dict[str, str] = {
     "rlds": "rt2data.read.rlds.source:RLDS",
@@ -38,13 +38,15 @@ class Source(Settings):
     """
 
     role: ClassVar[Kind]
-    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license"})
+    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license", "loss_weight"})
     """Settings that change nothing in the prepared store."""
     whole_records: ClassVar[frozenset[str]] = frozenset()
     """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
 
     weight: Weight = Field(default=1, validate_default=True)
     """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
+    loss_weight: Positive = Field(default=1, validate_default=True)
+    """How much the loss of each example counts against that of others: trainers multiply by it. It changes no draw."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
     """Its licence as an SPDX expression, such as CC-BY-4.0: told on the card."""
     holdout: Share = Field(default=0, validate_default=True)
@@ -146,16 +148,32 @@ class Filters(Settings):
         return pattern
 
 
+CameraNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
 class RobotSource(Source):
     """A log of robot episodes."""
 
     role: ClassVar[Kind] = "robot"
-    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {"max_blank", "gaps"}
+    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {"max_blank", "gaps", "horizon", "control_hz", "state_names"}
 
     action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""
     camera: str | None = None
-    """The camera whose picture goes into the mixture; by default the first by name."""
+    """The camera whose image goes into the mixture; by default the first by name. `cameras` takes several."""
+    cameras: CameraNames | Literal["all"] | None = None
+    """The cameras whose images go into the mixture, in this order, or `all` of them, by name. An episode without one of them keeps
+    its place empty; an episode without any of them is rejected."""
+    history: Annotated[tuple[Annotated[int, Field(ge=-1000, le=0)], ...], Field(min_length=1)] = (0,)
+    """Images of which steps go into an example, in control steps from its own: `[-3, 0]` adds the one three steps before. Must
+    hold 0. Before the start of an episode the place is empty."""
+    horizon: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Actions of an example: its own and those of the steps that follow. At the end of an episode the last action is repeated and
+    marked as padding."""
+    control_hz: Annotated[float, Field(gt=0)] | None = None
+    """Steps per second, if not the action space's own."""
+    state_names: tuple[str, ...] | None = None
+    """Names of the dimensions of the state, in order."""
     gripper_open: Literal[-1, 0, 1] | None = None
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
     terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
@@ -168,11 +186,42 @@ class RobotSource(Source):
     """Refuse the source where a larger share of its steps was dropped for want of words."""
     gaps: Literal["cut", "drop", "join"] = "cut"
     """What `write-rlds` does with an episode that lost steps in the middle: cut it there into episodes, drop it, or join what is
-    left (as OpenVLA does where it removes steps without motion: states and images then jump)."""
+    left (as OpenVLA does where it removes steps without motion: states and images then jump). With `join`, action chunks and
+    history too go over the gap; else they end there."""
     bad_step: Literal["step", "episode"] = "step"
     """A step with NaN or Inf in its action: reject the step, or its whole episode."""
     filters: Filters = Filters()
     """Which episodes and steps to keep."""
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> Self:
+        names = self.named_cameras
+        if self.camera is not None and names is not None:
+            raise ValueError("give `camera` or `cameras`, not both")
+        if isinstance(names, tuple) and len(set(names)) < len(names):
+            raise ValueError("`cameras` names one camera twice")
+        if 0 not in self.history or len(set(self.history)) < len(self.history):
+            raise ValueError("`history` must hold 0, and no step twice")
+        return self
+
+    @property
+    def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
+        """The several cameras that the recipe chooses; None where it does not."""
+        return self.cameras
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The steps whose images an example has, its own first, then back in time."""
+        return tuple(sorted(self.history, reverse=True))
+
+    @property
+    def windowed(self) -> bool:
+        """Whether an example holds something of other steps."""
+        return self.horizon > 1 or len(self.history) > 1
+
+    def prepare_settings(self) -> dict[str, Any]:
+        """Gaps matter where windows end at them. A horizon does not: a store that holds longer chunks serves a shorter one."""
+        return super().prepare_settings() | ({"gaps": self.gaps} if self.windowed else {})
 
     def misfits(self) -> Iterator[Misfit]:
         """An action space that is not there, or is none."""

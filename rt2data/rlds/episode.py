@@ -16,6 +16,7 @@ from rt2data.io.tfrecord.features import STEPS
 from rt2data.io.tfrecord.room import Room
 from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
+from rt2data.render.fields import loss_mask
 from rt2data.rlds.plan import DatasetPlan, Grip
 from rt2data.standardize.answers import AnswerRule, choose_answer
 
@@ -138,7 +139,7 @@ def _ragged(name: str, lengths: Sequence[int], values: Values) -> dict[str, Valu
 
 def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Room]:
     ids, lengths = rendered.input_ids[start:stop], [len(each) for each in rendered.input_ids[start:stop]]
-    learned = [np.arange(size) >= prompt for size, prompt in zip(lengths, rendered.prompt_len[start:stop], strict=True)]
+    learned = [np.array(loss_mask(tuple(spans))) for spans in rendered.spans[start:stop]]
     flat = np.fromiter(chain.from_iterable(ids), np.int64, sum(lengths))
     found: dict[str, Values | Room] = {
         "prompt": [text.encode() for text in rendered.prompts[start:stop]],
@@ -147,7 +148,7 @@ def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Roo
         **_ragged("loss_mask", lengths, np.concatenate(learned).astype(np.int64)),
     }
     if rendered.bins is not None:
-        found["action_bins"] = rendered.bins[start:stop].ravel().astype(np.int64)
+        found["action_bins"] = np.array(rendered.bins[start:stop], np.int64).ravel()
     return {f"{STEPS}/{name}": values for name, values in found.items()}
 
 

@@ -124,9 +124,10 @@ def _hashes(groups: pa.ChunkedArray) -> U64:
 def _pictures(table: pa.Table, cameras: set[str]) -> pa.Table:
     """The wanted pictures, with the row each belongs to."""
     images = table["images"].combine_chunks()
-    fields = {name: images.flatten().field(name) for name in ("camera", "format", "height", "width", "length")}
+    fields = {name: images.flatten().field(name) for name in ("camera", "at", "format", "height", "width", "length")}
     found = pa.table({**fields, "row": pc.list_parent_indices(images).cast(pa.int64())})
-    return found.filter(pc.is_in(found["camera"], pa.array(sorted(cameras), pa.string())))
+    wanted = pc.is_in(found["camera"], pa.array(sorted(cameras), pa.string()))
+    return found.filter(pc.and_(wanted, pc.equal(found["at"], 0)))
 
 
 def _looks(pictures: pa.Table) -> Counter[Look]:

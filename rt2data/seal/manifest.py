@@ -44,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """What a format's readers need of it."""
         names = tuple(source.name for source in self.plan.sources)
         shards = tuple(ShardEntry(s.name, s.index, s.examples, s.bytes, s.xxh3_128) for s in self.shards)
-        return Dataset(self.plan.split, self.plan.fingerprint, self.plan.action_dim, names, shards)
+        return Dataset(self.plan.split, self.plan.fingerprint, self.plan.sizes, names, shards)
 
 
 def read_manifest(out: Path) -> Manifest:

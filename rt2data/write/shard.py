@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError, SourceChangedError
-from rt2data.formats.base import Format, ShardWriter, make_format
+from rt2data.formats.base import Format, ImageSize, ShardWriter, make_format
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import output_errors, whole_file, write_whole
 from rt2data.io.stamps import Stamp, require_unchanged
@@ -27,9 +28,10 @@ from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_
 from rt2data.plan.job import Job, read_job
 from rt2data.plan.layout import parts_layout, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
-from rt2data.prepare.store import Pictures, Store, as_rows, pictures
-from rt2data.records import Rendered, Rows, key_name
-from rt2data.render.record import Labels, encode_records
+from rt2data.prepare.store import Store, as_rows
+from rt2data.records import Images, Rendered, Rows, key_name
+from rt2data.render.fields import Batch, ExampleRecord, Labels
+from rt2data.render.record import make_records
 from rt2data.render.renderer import Renderer
 
 BATCH = 2048
@@ -119,7 +121,7 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     with output_errors(path):
         path.parent.mkdir(exist_ok=True)
     with whole_file(path, direct=True) as file:
-        writer = mixing.format.open(file, mixing.job.plan.action_dim)
+        writer = mixing.format.open(file, mixing.job.plan.sizes)
         totals = mixing.fill(writer, order.index)
         digest = writer.close()
     if notes := writer.notes():
@@ -188,15 +190,16 @@ class Drawn:
     source: SourcePlan
     rows: Rows
     rendered: Rendered
-    records: list[bytes]
+    records: list[ExampleRecord]
     keys: list[str]
-    pictures: Pictures
     files: OpenFiles
 
     def totals(self) -> SideTotals:
         """Sums over these draws."""
-        lengths, prompts = [len(ids) for ids in self.rendered.input_ids], sum(self.rendered.prompt_len)
-        return SideTotals(len(lengths), prompts, sum(lengths) - prompts, int(self.pictures.length.sum()), max(lengths, default=0))
+        lengths = [len(ids) for ids in self.rendered.input_ids]
+        loss = sum(span.stop - span.start for spans in self.rendered.spans for span in spans if span.loss)
+        image_bytes = int(self.rows.images.length.sum(dtype=np.int64))
+        return SideTotals(len(lengths), sum(lengths) - loss, loss, image_bytes, max(lengths, default=0))
 
 
 @dataclass
@@ -230,34 +233,52 @@ class Drawer:
         """Draws start..stop-1, in order."""
         numbers, epochs = self.order.draw(start, stop)
         table = self.store.take(self.job.plan.split, numbers)
-        rows = as_rows(table, self.store.info, epochs)
+        rows = as_rows(table, self.store.info, epochs, self.source.horizon)
         rendered = self.renderer.render(rows)
         name = key_name(rows.source)
         keys = [f"{name}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)]
-        records = encode_records(rows, rendered, keys, self.labels)
-        return Drawn(self.source, rows, rendered, records, keys, pictures(table), self.files)
+        records = make_records(Batch(rows, rendered, keys, self.labels))
+        return Drawn(self.source, rows, rendered, records, keys, self.files)
 
 
 def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[Drawn | None]) -> None:
     """Place a batch in its order: each source's draws one after another."""
     for part in filter(None, drawn):
-        part.files.will_need(part.pictures)
+        part.files.will_need(part.rows.images)
     taken = [0] * len(drawn)
-    columns = [part and _columns(part) for part in drawn]
+    columns = [part and Columns(part) for part in drawn]
     for number in batch.tolist():
         column, at = columns[number], taken[number]
         taken[number] = at + 1
         assert column is not None
-        key, extension, record, file, offset, length, digest = column[at]
-        room = writer.place(key, extension, length, record)
-        drawn[number].files.read_into(room, file, offset, digest, key)
+        column.write(writer, at)
 
 
-def _columns(part: Drawn) -> list[tuple[str, str, bytes, int, int, int, int]]:
-    p = part.pictures
-    extensions = [EXTENSIONS[kind] for kind in p.format]
-    places = (p.file.tolist(), p.offset.tolist(), p.length.tolist(), p.xxh3.tolist())
-    return list(zip(part.keys, extensions, part.records, *places, strict=True))
+class Origin(NamedTuple):
+    """Where the bytes of an image are."""
+
+    file: int
+    offset: int
+    xxh3: int
+
+
+class Columns:
+    """The draws of one source as lists, which are quicker to walk than arrays."""
+
+    def __init__(self, part: Drawn) -> None:
+        images = part.rows.images
+        extensions = [EXTENSIONS[kind] for kind in images.format]
+        self._keys, self._records, self._files = part.keys, part.records, part.files
+        self._starts = images.starts.tolist()
+        self._sizes = [*map(ImageSize, images.slot.tolist(), extensions, images.length.tolist())]
+        self._sources = [*map(Origin, images.file.tolist(), images.offset.tolist(), images.xxh3.tolist())]
+
+    def write(self, writer: ShardWriter, at: int) -> None:
+        """Write one example, and read its images to where they belong."""
+        key, start, stop = self._keys[at], self._starts[at], self._starts[at + 1]
+        bodies = writer.add(key, self._sizes[start:stop], self._records[at])
+        for body, (file, offset, digest) in zip(bodies, self._sources[start:stop], strict=True):
+            self._files.read_into(body, file, offset, digest, key)
 
 
 @dataclass
@@ -268,8 +289,8 @@ class OpenFiles:
     stamps: Sequence[Stamp]
     _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
 
-    def will_need(self, places: Pictures) -> None:
-        """Let the system fetch the pictures from the disk side by side, before they are read one by one."""
+    def will_need(self, places: Images) -> None:
+        """Let the system fetch the images from the disk side by side, before they are read one by one."""
         for file, offset, length in zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True):
             if len(self._open) < OPEN_FILES or file in self._open:
                 os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)

@@ -22,7 +22,7 @@ from rt2data.formats import chunks
 from rt2data.formats.base import FORMATS, Format, make_format
 from rt2data.io.digest import Digest
 from rt2data.io.publish import OutputFile, whole_file
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 KEY_CHARS = 90

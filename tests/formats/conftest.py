@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from rt2data.formats.base import make_format
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.seal.manifest import read_manifest
 
 

@@ -14,7 +14,7 @@ from rt2data.build import Site, build_plainly
 from rt2data.formats.base import FORMATS
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import Recipe
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 

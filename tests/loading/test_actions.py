@@ -20,7 +20,7 @@ from rt2data.errors import DataError, UsageError
 from rt2data.read.action_space import load_space
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import Codec, codec_from_json, make_codec
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 from rt2data.render.tokenizer import load_tokenizer
 from tests.read.robots import BRIDGE
 from tests.render.tiny import llama_like

@@ -27,7 +27,8 @@ from rt2data.look.verify.records import row_key
 from rt2data.prepare.store import Store
 from rt2data.records import Kind
 from rt2data.render.codecs.legend import terminate_legend
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest
 from rt2data.settings import default_store_root
 from rt2data.write.shard import shard_sources

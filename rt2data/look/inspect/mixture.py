@@ -18,7 +18,8 @@ from rt2data.look.report.contact_sheet import Tile
 from rt2data.plan.plan import SourcePlan
 from rt2data.render.codecs.legend import terminate_legend
 from rt2data.render.codecs.table import codec_from_json
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.seal.blend import alone
 from rt2data.seal.manifest import Manifest, read_manifest
 from rt2data.write.shard import ShardInfo, SideTotals

@@ -19,9 +19,9 @@ from rt2data.look.inspect.examples import Dimension, Examples, Film, Seen, count
 from rt2data.look.inspect.recognize import Sight
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.order import I64
-from rt2data.prepare.store import Pictures, Store, as_rows, pictures
+from rt2data.prepare.store import Store, as_rows
 from rt2data.read.action_space import ActionSpace, load_space
-from rt2data.records import Kind, Rows
+from rt2data.records import Images, Kind, Rows
 
 
 def see(path: Path) -> Sight | None:
@@ -57,16 +57,19 @@ def _tiles(store: Store, split: str, count: int) -> Iterator[Tile]:
     if not len(numbers):
         return
     table = store.take(split, numbers)
-    rows, seen = as_rows(table, store.info, np.zeros_like(numbers)), pictures(table)
+    rows = as_rows(table, store.info, np.zeros_like(numbers))
     for i in range(len(rows)):
-        yield Tile(_read(store, seen, i), store.info.name, rows.kind, rows.text[i], said(rows, i), split)
+        yield Tile(_read(store, rows.images, i), store.info.name, rows.kind, rows.text[i], said(rows, i), split)
 
 
-def _read(store: Store, places: Pictures, i: int) -> bytes:
-    """The bytes where a picture lay when it was prepared. Raises OSError."""
-    with Path(store.stamps[places.file[i]].path).open("rb") as file:
-        file.seek(int(places.offset[i]))
-        return file.read(int(places.length[i]))
+def _read(store: Store, images: Images, row: int) -> bytes:
+    """The bytes where a row's first image was when it was prepared; none where it has no image. Raises OSError."""
+    at, stop = images.starts[row], images.starts[row + 1]
+    if at == stop:
+        return b""
+    with Path(store.stamps[images.file[at]].path).open("rb") as file:
+        file.seek(int(images.offset[at]))
+        return file.read(int(images.length[at]))
 
 
 def said(rows: Rows, i: int) -> str:
@@ -93,7 +96,7 @@ class StoreExamples(Examples):
         table = self.store.take(split, np.array([row], np.int64))
         rows = as_rows(table, self.store.info, np.zeros(1, np.int64))
         robot = rows.kind == "robot"
-        content, fault = self._picture(pictures(table)) if whole else (None, "")
+        content, fault = self._picture(rows.images) if whole else (None, "")
         return Seen(
             number=number,
             key=rows.keys[0],
@@ -121,13 +124,15 @@ class StoreExamples(Examples):
             number -= split.rows
         raise IndexError(number)
 
-    def _picture(self, places: Pictures) -> tuple[bytes | None, str]:
+    def _picture(self, images: Images) -> tuple[bytes | None, str]:
         """The picture, where it still is what it was; else why there is none."""
         try:
-            content = _read(self.store, places, 0)
+            content = _read(self.store, images, 0)
         except OSError as error:
             return None, f"its file cannot be read: {error.strerror}"
-        same = xxhash.xxh3_64_intdigest(content) == int(places.xxh3[0])
+        if not len(images):
+            return None, "it has no image"
+        same = xxhash.xxh3_64_intdigest(content) == int(images.xxh3[0])
         return (content, "") if same else (None, "its file changed since the source was prepared")
 
     def decoded(self, split: str, values: list[float]) -> list[Dimension]:

@@ -16,7 +16,7 @@ from rt2data.look.report.pictures import read_place
 from rt2data.look.report.thumbnails import Shot, shoot
 from rt2data.prepare.store import Store, read_columns, rows_file, vectors
 from rt2data.records import F32
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 
 FRAMES, SIDE = 10, 128
 LOOKED = 64

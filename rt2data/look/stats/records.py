@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.errors import DataError, command
-from rt2data.formats.base import Member, make_format, members_of
+from rt2data.formats.base import Member, MemberImage, make_format, members_of
 from rt2data.images.headers import ImageFault, look
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import produce_whole
@@ -22,7 +22,8 @@ from rt2data.look.stats.rowset import RowSet, written
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import ROWS, rows_file
 from rt2data.render.codecs.table import codec_from_json
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest, read_manifest
 from rt2data.tally.sums import Sum
 
@@ -76,6 +77,7 @@ def _rowset(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
         rows=min(source.rows, source.draws),
         digest=source.digest,
         camera=source.camera or IMAGE,
+        slots=(),
         action_dim=source.action_dim if codec else 0,
         state_dim=len(state["mean"]) if state else 0,
         lost=manifest.rejects.get(source.name, ()),
@@ -140,24 +142,30 @@ def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
         "text": record.text,
         "answers": list(record.answers),
         "pick": -1,
+        "turns": None,
+        "chunk": None,
+        "real": None,
+        "ends": None,
         "action": None if record.action is None else list(record.action[:size]),
         "state": None if record.state is None else list(record.state),
         "terminate": bool(record.terminate),
         "marks": 0,
         "timestamp": None,
-        "images": [_picture(member.image, record.camera or IMAGE)],
+        "images": [_picture(image, record) for image in member.images],
         "digest": 0,
     }
 
 
-def _picture(content: memoryview, camera: str) -> dict[str, Any]:
+def _picture(image: MemberImage, record: ExampleRecord) -> dict[str, Any]:
     """Kind and size by the header; a picture without a sound one is told by its fault."""
     try:
-        seen = look(content)
+        seen = look(image.data)
         kind, width, height = seen.format, seen.width, seen.height
     except ImageFault as fault:
         kind, width, height = fault.reason, 0, 0
-    facts = {"camera": camera, "file": 0, "offset": 0, "length": len(content), "xxh3": xxhash.xxh3_64_intdigest(content)}
+    camera, at = record.image_names[image.slot], record.image_offsets[image.slot]
+    place = {"file": 0, "offset": 0, "length": len(image.data), "xxh3": xxhash.xxh3_64_intdigest(image.data)}
+    facts = {"camera": camera if record.kind == "robot" else IMAGE, "at": at, "chosen": True} | place
     return facts | {"width": width, "height": height, "format": kind}
 
 

@@ -127,7 +127,7 @@ def _rendered(rows: RowSet, table: pa.Table) -> LengthSums:
     for start in range(0, table.num_rows, BATCH):
         batch = table.slice(start, BATCH).combine_chunks()
         made = renderer.render(as_rows(batch, rows, np.zeros(batch.num_rows, np.int64)))
-        prompt += made.prompt_len
+        prompt += [spans[-1].start for spans in made.spans]
         whole += map(len, made.input_ids)
     return sum_lengths(prompt, whole)
 

@@ -15,7 +15,7 @@ from rt2data.errors import DataError
 from rt2data.prepare.statistics import DimStats
 from rt2data.prepare.store import Lost, Store, StoreInfo, read_columns, rows_file
 from rt2data.read.action_space import SPACE, ActionSpace, load_space
-from rt2data.records import Kind
+from rt2data.records import Kind, Slot
 from rt2data.render.codecs.table import Codec, codec_from_json, make_codec
 
 GENERIC = "generic_nd"
@@ -34,6 +34,7 @@ class RowSet:
     rows: int
     digest: str
     camera: str  # the one that the mixture takes
+    slots: tuple[Slot, ...]
     action_dim: int
     state_dim: int
     space: str = ""  # the action space as JSON; empty for web
@@ -79,6 +80,7 @@ def _bare(store: Store, split: str, space: ActionSpace | None, codec: tuple[str,
         rows=info.splits[split].rows,
         digest=info.digest,
         camera=info.camera,
+        slots=info.slots,
         action_dim=info.action_dim,
         state_dim=info.state_dim,
         space=written(space) if space else "",

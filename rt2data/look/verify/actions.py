@@ -13,7 +13,7 @@ from rt2data.records import F32
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64
 from rt2data.render.codecs.table import Codec
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 
 Finding = tuple[int, str]
 FLOAT32 = float(np.finfo(np.float32).max)

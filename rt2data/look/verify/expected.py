@@ -20,7 +20,7 @@ from rt2data.prepare.statistics import DimStats
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64
 from rt2data.render.codecs.table import Codec, codec_from_json
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 from rt2data.render.renderer import Memo
 from rt2data.render.templates import TEMPLATES, Template, find_template
 from rt2data.render.tokenizer import Ids, Tokenizer, load_tokenizer

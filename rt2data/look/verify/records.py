@@ -22,7 +22,8 @@ from rt2data.look.verify.texts import text_faults
 from rt2data.order import I64
 from rt2data.read.text import is_blank
 from rt2data.records import key_name
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.write.shard import EXTENSIONS, SideTotals
 
 BATCH = 2048
@@ -91,7 +92,15 @@ class Reading:
         row = xxhash.xxh3_64_intdigest(row_key(record).encode()) if record else 0
         epoch = min(record.epoch, MAX_EPOCH) if record else UNKNOWN
         number = source.number if source else UNKNOWN
-        values = (number, epoch, tokens - learned, learned, len(member.image), row, xxhash.xxh3_64_intdigest(member.key.encode()))
+        values = (
+            number,
+            epoch,
+            tokens - learned,
+            learned,
+            sum(len(image.data) for image in member.images),
+            row,
+            xxhash.xxh3_64_intdigest(member.key.encode()),
+        )
         for column, value in zip(self.columns.values(), values, strict=True):
             column.append(value)
 
@@ -139,16 +148,18 @@ def row_key(record: ExampleRecord) -> str:
 
 
 def picture_faults(member: Member) -> Iterator[str]:
-    """What the picture's header says against its extension."""
-    try:
-        seen = look(member.image)
-    except ImageFault as fault:
-        yield f"its picture cannot be used: {fault.reason}" + (f", {fault.detail}" if fault.detail else "")
-        return
-    if EXTENSIONS.get(seen.format) != member.extension:
-        yield f"its picture is {seen.format}, its name says .{member.extension}"
-    if seen.width < 1 or seen.height < 1:
-        yield f"its picture has {seen.width} x {seen.height} pixels"
+    """What the headers of its images say against their extensions."""
+    for number, image in enumerate(member.images):
+        name = "its image" if len(member.images) == 1 else f"its image {number}"
+        try:
+            seen = look(image.data)
+        except ImageFault as fault:
+            yield f"{name} cannot be used: {fault.reason}" + (f", {fault.detail}" if fault.detail else "")
+            continue
+        if EXTENSIONS.get(seen.format) != image.extension:
+            yield f"{name} is {seen.format}, its name says .{image.extension}"
+        if seen.width < 1 or seen.height < 1:
+            yield f"{name} has {seen.width} x {seen.height} pixels"
 
 
 def record_faults(member: Member, record: ExampleRecord, source: ExpectedSource, expected: Expected) -> Iterator[str]:

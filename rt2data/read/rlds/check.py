@@ -31,7 +31,7 @@ def split_misfits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Misfi
             yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", nearest(name, known))
 
 
-def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf], camera: str | None) -> Iterator[Misfit]:
+def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf], chosen: Chosen) -> Iterator[Misfit]:
     """Features that are not there or hold something else. `seen` are the cameras where none are named."""
     if not any(leaf.per_step for leaf in leaves):
         yield Misfit(("path",), f"is no RLDS dataset: it has no `steps`, {listed(leaves)}")
@@ -45,16 +45,27 @@ def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, L
     if wanted.success is not None:
         yield from _misfit(leaves, ("success",), wanted.success, holds_numbers, "a number or a flag")
     for name, path in (wanted.cameras or {}).items():
-        yield from _misfit(leaves, ("cameras", name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images")
-    yield from _camera(list(seen if wanted.cameras is None else wanted.cameras), camera, leaves)
+        yield from _misfit(
+            leaves, ("camera_features", name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images"
+        )
+    yield from _cameras(list(seen if wanted.cameras is None else wanted.cameras), chosen, leaves)
 
 
-def _camera(names: list[str], camera: str | None, leaves: Sequence[Leaf]) -> Iterator[Misfit]:
+Chosen = tuple[tuple[str | int, ...], tuple[str, ...]]
+"""The setting that names the cameras of the mixture, and their names."""
+
+
+def _cameras(names: list[str], chosen: Chosen, leaves: Sequence[Leaf]) -> Iterator[Misfit]:
     if not names:
-        yield Misfit(("cameras",), f"there are no images under steps/observation: name them, {listed(leaves)}")
-    elif camera is not None and camera not in names:
-        near = nearest(camera, names) or nearest(camera.rpartition("/")[2], names)
-        yield Misfit(("camera",), f"there is no camera {camera!r}: there is {', '.join(names)}", near)
+        what = f"there are no images under steps/observation: name them, {listed(leaves)}"
+        yield Misfit(("camera_features",), what)
+        return
+    setting, cameras = chosen
+    for number, camera in enumerate(cameras):
+        if camera not in names:
+            near = nearest(camera, names) or nearest(camera.rpartition("/")[2], names)
+            place = (*setting, number) if setting == ("cameras",) else setting
+            yield Misfit(place, f"there is no camera {camera!r}: there is {', '.join(names)}", near)
 
 
 def _misfit(leaves: Sequence[Leaf], setting: tuple[str | int, ...], path: str, fits: Fits, what: str) -> Iterator[Misfit]:

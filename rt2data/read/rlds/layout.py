@@ -69,7 +69,7 @@ def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Lea
         raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
     cameras = seen if wanted.cameras is None else _named_cameras(leaves, wanted.cameras)
     if not cameras:
-        raise UsageError("there are no pictures under steps/observation", listed(leaves), "name them as `cameras`")
+        raise UsageError("there are no pictures under steps/observation", listed(leaves), "name them as `camera_features`")
     return Layout(
         action=tuple(_numbers(leaves, path) for path in wanted.action or ("action",)),
         state=tuple(_numbers(leaves, path) for path in (guess_state(leaves) if wanted.state is None else wanted.state)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
@@ -33,7 +33,7 @@ from rt2data.read.rlds.layout import (
 from rt2data.read.rlds.sample import survey_shards
 from rt2data.read.rlds.units import Raw, all_units, unit_pieces, unit_records
 from rt2data.read.sample import Survey
-from rt2data.read.source import RobotSource
+from rt2data.read.source import CameraNames, RobotSource
 from rt2data.read.tfds_directory import Directory, Shard, open_directory
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.settings import PathStr
@@ -77,8 +77,33 @@ class RLDS(RobotSource):
     """Feature that holds the words; by default `language_instruction` or another of the usual places."""
     success: FeaturePath | None = None
     """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
-    cameras: dict[str, FeaturePath] | None = None
-    """Names of cameras and their features; by default every picture under `observation`, by its last name."""
+    camera_features: dict[str, FeaturePath] | None = None
+    """Names of cameras and their features; by default every image under `observation`, by its last name."""
+    cameras: CameraNames | Literal["all"] | dict[str, FeaturePath] | None = None  # type: ignore[assignment]
+    """The cameras whose images go into the mixture, in this order, or `all` of them, by name; names with features are read as
+    `camera_features`."""
+
+    @model_validator(mode="after")
+    def _check_cameras(self) -> Self:
+        if isinstance(self.cameras, dict) and self.camera_features is not None:
+            raise ValueError("give features under `camera_features`, names under `cameras`")
+        return self
+
+    @property
+    def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
+        """Features under `cameras` say which cameras there are, and choose none."""
+        return None if isinstance(self.cameras, dict) else self.cameras
+
+    @property
+    def _chosen(self) -> tuple[tuple[str | int, ...], tuple[str, ...]]:
+        """The setting that names the cameras of the mixture, and their names."""
+        if self.camera is not None:
+            return ("camera",), (self.camera,)
+        return ("cameras",), self.named_cameras if isinstance(self.named_cameras, tuple) else ()
+
+    @property
+    def _features_of_cameras(self) -> dict[str, str] | None:
+        return self.cameras if isinstance(self.cameras, dict) else self.camera_features
 
     def misfits(self) -> Iterator[Misfit]:
         """What is named and not there: the dataset, its splits, its features. Reads its two JSON files; for images that are stored
@@ -97,8 +122,8 @@ class RLDS(RobotSource):
             yield Misfit(("path",), str(error))
             return
         yield from split_misfits(self.splits or (), tuple(directory.splits))
-        seen = {} if self.cameras else _seen_cameras(directory)
-        yield from feature_misfits(directory.leaves, self._wanted, seen, self.camera)
+        seen = {} if self._features_of_cameras else _seen_cameras(directory)
+        yield from feature_misfits(directory.leaves, self._wanted, seen, self._chosen)
         yield from width_misfits(directory.leaves, self.action, self.action_space)
 
     def split_names(self) -> tuple[str, ...]:
@@ -179,12 +204,12 @@ class RLDS(RobotSource):
         return {name: directory.splits[name] for name in dict.fromkeys(wanted)}
 
     def _layout(self, directory: Directory) -> Layout:
-        seen = {} if self.cameras else _seen_cameras(directory)
+        seen = {} if self._features_of_cameras else _seen_cameras(directory)
         return choose_layout(directory.leaves, self._wanted, seen)
 
     @property
     def _wanted(self) -> Wanted:
-        return Wanted(self.action, self.state, self.instruction, self.cameras or None, self.success)
+        return Wanted(self.action, self.state, self.instruction, self._features_of_cameras or None, self.success)
 
     def _describe_first(self) -> dict[str, Any]:
         """Length, words and sizes of the first episode, or why it cannot be read."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 from rt2data.errors import DataError
 from rt2data.read.action_dims import ENDLESS
 from rt2data.read.action_space import SPACE, ActionSpace
-from rt2data.records import F32
+from rt2data.records import F32, Chunks
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -84,6 +86,27 @@ class Codec(ABC):
         A terminate dimension of the action space itself outweighs the flags. Raises ValueError for NaN, Inf or another
         shape.
         """
+
+    def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
+        """The bins of n chunks, action after action, without those of padding: n lists, of as many bins as there are real actions.
+
+        Raises as `encode` does. A codec that writes chunks as a whole overrides this and `decode_chunk`.
+        """
+        horizon = chunks.actions.shape[1]
+        if horizon == 1:
+            found: list[list[int]] = self.encode(chunks.actions[:, 0], chunks.ends == 0).tolist()
+            return found
+        real = ~chunks.is_pad
+        ends = np.arange(horizon) == chunks.ends[:, None]
+        bins = self.encode(chunks.actions[real], ends[real])
+        edges = np.concatenate([[0], np.cumsum(chunks.real)]).tolist()
+        return [bins[start:stop].ravel().tolist() for start, stop in pairwise(edges)]
+
+    def decode_chunk(self, bins: Sequence[int]) -> tuple[F64, Bools]:
+        """Actions float64[h, D] and terminate flags bool[h] of one chunk's bins. Raises ValueError for a wrong number of bins."""
+        if len(bins) % self.width or not len(bins):
+            raise ValueError(f"{len(bins)} bins are no whole number of actions of {self.width}")
+        return self.decode(np.asarray(bins, np.int32).reshape(-1, self.width))
 
     @abstractmethod
     def decode(self, bins: I32) -> tuple[F64, Bools]:
