@@ -64,6 +64,13 @@ class Turn(NamedTuple):
     loss: bool = True  # whether an assistant's words are learned
 
 
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One turn, as conversations are exchanged between tools."""
+
+    role: Role
+    content: str
+
+
 class Slot(NamedTuple):
     """A fixed place for one image of an example: a camera, and when, in control steps from the example's own (0, or below it)."""
 
@@ -268,7 +275,7 @@ class Rendered:
     targets: Sequence[str]  # the last target
     input_ids: Sequence[Sequence[int]]
     spans: Sequence[Sequence[Span]]  # of each row's ids, in order, without gaps
-    turns: Sequence[Sequence[Turn]]  # what was said, without the template's words; `<image>` where images are
+    messages: Sequence[Sequence[Message]]  # what was said, without the template's words; `<image>` where images are
     bins: Sequence[Sequence[int]] | None = None  # n: the codec's integers, K to an action; None for web
     info: dict[str, Any] = field(default_factory=dict)
 

@@ -38,12 +38,8 @@ class Sizes:
     images: int | None = None  # places for images in each example; None: every example has exactly one image
 
 
-class ImageSize(NamedTuple):
-    """One image that an example is to have."""
-
-    slot: int  # its place in the example, from 0
-    extension: str  # jpg or png
-    bytes: int
+ImageSize = tuple[int, str, int]
+"""One image that an example is to have: its place in the example, from 0; jpg or png; its bytes."""
 
 
 class MemberImage(NamedTuple):

@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,18 +30,8 @@ VERSION = "7.4.1"
 """The release whose layout this is."""
 
 
-class Part(NamedTuple):
-    """A member of a tar, without its key."""
-
-    name: str
-    bytes: int
-
-
-class Sample(NamedTuple):
-    """What the writer of a shard notes of an example."""
-
-    key: str
-    parts: Sequence[Part]  # in their order
+Sample = tuple[str, tuple[tuple[str, int], ...]]
+"""What the writer of a shard notes of an example: its key, and name and bytes of each part, in order. Plain, for there are many."""
 
 
 def write_energon(beside: SideWriter, dataset: Dataset) -> None:
@@ -79,12 +68,13 @@ def read_notes(notes: bytes) -> list[Sample]:
 
 def starts(samples: list[Sample]) -> I64:
     """Where each sample begins in its tar, and where the last ends, int64[n + 1]: each part is a header and a padded body."""
-    taken = np.array([sum(_taken(part) for part in sample.parts) for sample in samples], np.int64)
+    taken = np.array([sum(_taken(size) for _, size in parts) for _, parts in samples], np.int64)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(taken)])
 
 
-def _taken(part: Part) -> int:
-    return BLOCK + -(-part.bytes // BLOCK) * BLOCK
+def _taken(size: int) -> int:
+    """Bytes of a tar that a part takes, with its header."""
+    return BLOCK + -(-size // BLOCK) * BLOCK
 
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "rt2data")
@@ -183,12 +173,12 @@ def _write_index(path: Path, beside: SideWriter, shards: int) -> None:
 
 def _sample_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, str, int, int, int]]:
     at = starts(samples).tolist()
-    for number, sample in enumerate(samples):
-        yield shard, sample.key, number, at[number], at[number + 1] - at[number]
+    for number, (key, _) in enumerate(samples):
+        yield shard, key, number, at[number], at[number + 1] - at[number]
 
 
 def _part_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, int, str, int, int]]:
-    for number, (sample, at) in enumerate(zip(samples, starts(samples).tolist(), strict=False)):
-        for part in sample.parts:
-            yield shard, number, part.name, at + BLOCK, part.bytes
-            at += _taken(part)
+    for number, ((_, parts), at) in enumerate(zip(samples, starts(samples).tolist(), strict=False)):
+        for name, size in parts:
+            yield shard, number, name, at + BLOCK, size
+            at += _taken(size)

@@ -99,11 +99,11 @@ class Fields:
 
         Raises struct.error where a column has more than 4 GiB.
         """
-        there = {self.names[image.slot][0]: image for image in images}
         bodies: dict[str, bytes | int] = dict.fromkeys((name for name, _ in self.names), EMPTY)
-        bodies |= {name: image.bytes for name, image in there.items()}
-        extensions = {form: there[name].extension if name in there else "" for name, form in self.names}
-        values = columns | extensions
+        values = columns | dict.fromkeys((form for _, form in self.names), "")
+        for slot, extension, size in images:
+            name, form = self.names[slot]
+            bodies[name], values[form] = size, extension
         bodies |= {field.name: field.encode(values[field.name]) for field in self.fields if field.name not in bodies}
         lengths = {name: body if isinstance(body, int) else len(body) for name, body in bodies.items()}
         sizes = self.sizes.pack(*(lengths[field.name] for field in self.fields if field.size is None))

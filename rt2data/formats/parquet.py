@@ -144,7 +144,7 @@ class ParquetShard(ShardWriter):
 
     def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
         """A row; its images' memory is the next of the row group's."""
-        size = sum(image.bytes for image in images)
+        size = sum(length for _, _, length in images)
         if self._rows and (self._used + size > GROUP_BYTES or len(self._rows) == GROUP_ROWS):
             self._flush()
         if size > len(self._images):

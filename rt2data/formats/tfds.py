@@ -61,15 +61,15 @@ def image_names(sizes: Sizes) -> list[tuple[str, str]]:
 def encode_head(columns: Mapping[str, Any], images: Sequence[ImageSize], sizes: Sizes) -> tuple[bytes, list[tuple[bytes, int]]]:
     """An Example up to its images; then for each image what comes before its bytes, and how many these are."""
     entries = [entry for field in FIELDS for entry in _field_entries(field, columns[field.name])]
-    there = {image.slot: image for image in images}
+    there = {slot: (extension, size) for slot, extension, size in images}
     tails = list[tuple[bytes, int]]()
     for slot, (name, format_name) in enumerate(image_names(sizes)):
-        image = there.get(slot)
-        entries.append(_entry(format_name, 1, _block(b"\x0a", b"" if image is None else image.extension.encode())))
-        if image is None:
-            entries.append(_entry(name, 1, _block(b"\x0a", EMPTY)))
+        extension, size = there.get(slot, ("", 0))
+        entries.append(_entry(format_name, 1, _block(b"\x0a", extension.encode())))
+        if extension:
+            tails.append((_open_entry(name, size), size))
         else:
-            tails.append((_open_entry(name, image.bytes), image.bytes))
+            entries.append(_entry(name, 1, _block(b"\x0a", EMPTY)))
     body = b"".join(entries)
     features = len(body) + sum(len(head) + size for head, size in tails)
     return b"".join((b"\x0a", _varint(features), body)), tails

@@ -6,6 +6,7 @@ import mmap
 import tarfile
 from collections.abc import Iterator, Sequence
 from io import FileIO
+from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,7 +27,7 @@ from rt2data.formats.base import (
     slot_and_extension,
 )
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.energon import METADATASET, Part, Sample, encode_notes, metadataset, write_energon
+from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
 from rt2data.io.digest import Digest
 from rt2data.render.fields import ExampleRecord
 from rt2data.render.record import encode_record
@@ -72,18 +73,18 @@ class TarWriter(ShardWriter):
     def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
         """Header and memory for each image, header, record."""
         body = encode_record(record)
-        parts = [Part(image_name(slot, extension, self._single), size) for slot, extension, size in images]
-        parts.append(Part("json", len(body)))
-        self._written.append(Sample(key, parts))
-        block = self._out.room(sum(HEADER + padded(part.bytes) for part in parts))
-        bodies, at = list[memoryview](), 0
-        for name, size in parts:
-            start, at = at + HEADER, at + HEADER + padded(size)
-            block[start - HEADER : start] = tar_header(f"{key}.{name}".encode(), size)
-            block[start + size : at] = bytes(at - start - size)
-            bodies.append(block[start : start + size])
-        bodies[-1][:] = body
-        return bodies[:-1]
+        parts = (*((image_name(slot, extension, self._single), size) for slot, extension, size in images), ("json", len(body)))
+        self._written.append((key, parts))
+        ends = [*accumulate(HEADER + padded(size) for _, size in parts)]
+        block, start, bodies = self._out.room(ends[-1]), 0, []
+        for (name, size), end in zip(parts, ends, strict=True):
+            at = start + HEADER
+            block[start:at] = tar_header(f"{key}.{name}".encode(), size)
+            block[at + size : end] = bytes(end - at - size)
+            bodies.append(block[at : at + size])
+            start = end
+        bodies.pop()[:] = body
+        return bodies
 
     def close(self) -> Digest:
         """End of archive: two empty blocks, then padding to a whole tar record."""

@@ -33,7 +33,12 @@ def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
     """Which of several cameras the mixture takes."""
     if planned.camera_line:
         dropped = "dropped" in planned.camera_line
-        yield "cameras", "note", planned.camera_line, "set `camera` to take another, or `cameras` to take several" if dropped else ""
+        yield (
+            "cameras",
+            "note",
+            planned.camera_line,
+            "set `camera` to take another, or `cameras` to take several" if dropped else "",
+        )
     absent = {name.removeprefix(ABSENT): count for name, count in info.facts.items() if name.startswith(ABSENT)}
     if absent:
         listed = ", ".join(f"{name} in {count:,} rows" for name, count in absent.items())

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import InternalError
-from rt2data.records import Chunks, Rendered, Role, Rows, Slot, Span
+from rt2data.records import Chunks, Message, Rendered, Rows, Slot, Span
 
 Type = Literal["string", "int64", "int32", "uint8", "float32", "float64", "bool"]
 Shape = Literal["one", "list", "vector", "pads", "chunk", "messages"]
@@ -140,10 +140,6 @@ class Batch:
         """Lists as long as the ids."""
         return [loss_mask(tuple(spans)) for spans in self.rendered.spans]
 
-    def messages(self) -> Sequence[Any]:
-        """What was said, turn by turn."""
-        return [tuple(Message(turn.role, turn.text) for turn in turns) for turns in self.rendered.turns]
-
 
 @lru_cache(maxsize=64)
 def _numbered(count: int) -> tuple[str, ...]:
@@ -178,19 +174,12 @@ class Field:
         return self.fill is not None
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One turn, as conversations are exchanged between tools."""
-
-    role: Role
-    content: str
-
-
 Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,90}$")]
 Bit = Annotated[int, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class ExampleRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One training example: what is asked about images, and the target to learn: an answer, or an action written as one."""
 
     key: Annotated[Key, Field("unique in the output", lambda b: b.keys)]
@@ -232,7 +221,11 @@ class ExampleRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ]
     messages: Annotated[
         Sequence[Message],
-        Field("the conversation without the template's words; <image> is the place of an image", Batch.messages, shape="messages"),
+        Field(
+            "the conversation without the template's words; <image> is an image's place",
+            lambda b: b.rendered.messages,
+            shape="messages",
+        ),
     ]
     prompt: Annotated[str, Field("what the model is given beside the images", lambda b: b.rendered.prompts)]
     target: Annotated[str, Field("what the model is to say", lambda b: b.rendered.targets)]

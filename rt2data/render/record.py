@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+
 import msgspec
 
 from rt2data.render.fields import FIELDS, Batch, ExampleRecord
@@ -12,6 +14,4 @@ encode_record = msgspec.json.Encoder().encode
 
 def make_records(batch: Batch) -> list[ExampleRecord]:
     """The record of each row, in their order."""
-    columns = [field.of(batch) for field in FIELDS]
-    names = [field.name for field in FIELDS]
-    return [ExampleRecord(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+    return list(starmap(ExampleRecord, zip(*(field.of(batch) for field in FIELDS), strict=True)))

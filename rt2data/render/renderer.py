@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from rt2data.errors import InternalError, UsageError
-from rt2data.records import Rendered, Rows, Span, Turn
+from rt2data.records import Message, Rendered, Rows, Span, Turn
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import Codec
 from rt2data.render.templates import Template
@@ -116,8 +116,8 @@ class Renderer:
             targets=targets.texts,
             input_ids=ids,
             spans=[_two_spans(len(each.ids), len(whole)) for each, whole in zip(asked, ids, strict=True)],
-            turns=[
-                (Turn("user", _places(count) + each.words), Turn("assistant", target))
+            messages=[
+                (_question(each.words, count), Message("assistant", target))
                 for each, target, count in zip(asked, targets.texts, images, strict=True)
             ],
             bins=targets.bins,
@@ -181,7 +181,8 @@ class Renderer:
             ids.append([each for piece in said for each in piece])
             prompts.append("".join(piece.text for piece in pieces[:-1]))
             targets.append(pieces[-1].text.removeprefix(" "))
-        return Rendered(prompts, targets, ids, spans, talks)
+        messages = [tuple(Message(turn.role, turn.text) for turn in turns) for turns in talks]
+        return Rendered(prompts, targets, ids, spans, messages)
 
     def _as_turns(self, rows: Rows, at: int) -> Sequence[Turn]:
         """A question and its answer."""
@@ -216,6 +217,11 @@ class Renderer:
 @lru_cache(maxsize=4096)
 def _two_spans(prompt: int, whole: int) -> tuple[Span, ...]:
     return Span(0, prompt, False, "prompt"), Span(prompt, whole, True, "target")
+
+
+@lru_cache(maxsize=4096)
+def _question(words: str, images: int) -> Message:
+    return Message("user", _places(images) + words)
 
 
 @lru_cache(maxsize=64)

@@ -31,7 +31,7 @@ class Runs:
         return Runs(np.repeat(edges[:-1], lengths), np.repeat(edges[1:], lengths))
 
     def cut(self, horizon: int, earliest: int) -> int:
-        """How many steps have a window from `earliest` (0 or below) to `horizon` - 1 that ends at a gap, not at the episode's end."""
+        """How many steps have a window, from `earliest` (0 or below) to `horizon` - 1, that ends at a gap."""
         at = np.arange(len(self.start))
         ahead = (at + horizon > self.stop) & (self.stop < len(at))
         back = (at + earliest < self.start) & (self.start > 0)

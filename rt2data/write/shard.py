@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,7 +19,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError, SourceChangedError
-from rt2data.formats.base import Format, ImageSize, ShardWriter, make_format
+from rt2data.formats.base import Format, ShardWriter, make_format
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import output_errors, whole_file, write_whole
 from rt2data.io.stamps import Stamp, require_unchanged
@@ -254,14 +253,6 @@ def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[
         column.write(writer, at)
 
 
-class Origin(NamedTuple):
-    """Where the bytes of an image are."""
-
-    file: int
-    offset: int
-    xxh3: int
-
-
 class Columns:
     """The draws of one source as lists, which are quicker to walk than arrays."""
 
@@ -270,8 +261,8 @@ class Columns:
         extensions = [EXTENSIONS[kind] for kind in images.format]
         self._keys, self._records, self._files = part.keys, part.records, part.files
         self._starts = images.starts.tolist()
-        self._sizes = [*map(ImageSize, images.slot.tolist(), extensions, images.length.tolist())]
-        self._sources = [*map(Origin, images.file.tolist(), images.offset.tolist(), images.xxh3.tolist())]
+        self._sizes = list(zip(images.slot.tolist(), extensions, images.length.tolist(), strict=True))
+        self._sources = list(zip(images.file.tolist(), images.offset.tolist(), images.xxh3.tolist(), strict=True))
 
     def write(self, writer: ShardWriter, at: int) -> None:
         """Write one example, and read its images to where they belong."""

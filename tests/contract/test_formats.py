@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from rt2data.errors import DataError, OutputError
 from rt2data.formats import chunks
-from rt2data.formats.base import FORMATS, Format, ImageSize, Sizes, make_format
+from rt2data.formats.base import FORMATS, Format, Sizes, make_format
 from rt2data.io.digest import Digest
 from rt2data.io.publish import OutputFile, whole_file
 from rt2data.render.fields import FIELDS, ExampleRecord
@@ -190,9 +190,7 @@ def lay(form: Format, file: FileIO, examples: tuple[Placed, ...], asked: Sizes =
     """Write all examples; images come after their memory, as they are read from a file."""
     writer = form.open(file, asked)
     for each in examples:
-        bodies = writer.add(
-            each.key, [ImageSize(slot, kind, len(image)) for slot, kind, image in each.images], decode_record(each.record)
-        )
+        bodies = writer.add(each.key, [(slot, kind, len(image)) for slot, kind, image in each.images], decode_record(each.record))
         assert [len(body) for body in bodies] == each.lengths
         for body, (_, _, image) in zip(bodies, each.images, strict=True):
             body[:] = image

@@ -60,4 +60,3 @@ def test_no_chunk_of_a_hundred_thousand_episodes_crosses_its_end() -> None:
         expected = np.minimum(np.arange(length)[:, None] + np.arange(horizon), length - 1)
         assert (chunks.actions[..., 0] == number).all() and (chunks.actions[..., 1] == expected).all()
         assert (chunks.is_pad.sum(1) == np.maximum(np.arange(length) + horizon - length, 0)).all()
-
