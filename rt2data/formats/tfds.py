@@ -21,11 +21,11 @@ from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, 
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.flat import COLUMNS, Column, filled, no_null, unfilled
 from rt2data.io.digest import Digest
+from rt2data.io.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf, encode_features
 from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
 from rt2data.io.tfrecord.wire import BLOCK, encode_varint
-from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
 
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"

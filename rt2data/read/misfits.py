@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rt2data.read.recognize import recognize
-from rt2data.read.recognize_json import recognize_json
+from rt2data.read.recognize import recognize, recognize_json
 from rt2data.read.vqav2.layouts import Role, advice, other_layout
 
 _NAMES = 5000

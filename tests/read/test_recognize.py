@@ -18,9 +18,8 @@ from rt2data.look.inspect import recognise
 from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import RecipeError, parse_recipe
-from rt2data.read.recognize import hub_advice, recognize
-from rt2data.read.recognize_json import LAYOUTS, recognize_json
-from rt2data.read.tfds_directory import open_directory
+from rt2data.read.recognize import LAYOUTS, hub_advice, recognize, recognize_json
+from rt2data.read.rlds.source import open_dataset
 from tests.contract.toy import jpeg
 
 REAL = {
@@ -105,7 +104,7 @@ def test_folders(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "c" / "d" / "set" / "1.0.0" / "dataset_info.json").write_text("{}")
     assert what(tmp_path) == "a folder above TFDS datasets"
     with pytest.raises(UsageError, match=r"name .*/set/1\.0\.0 as a source of kind rlds"):
-        open_directory(str(tmp_path))
+        open_dataset(str(tmp_path))
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "x-train.tfrecord-00000-of-00001").touch()
     assert what(tmp_path / "raw") == "TFRecord files without dataset_info.json"

@@ -27,7 +27,7 @@ from rt2data.io.tfrecord.columns import pack
 from rt2data.io.tfrecord.example import encode_example
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import HEADER, frame, masked_crc, scan
-from rt2data.read import rlds_units
+from rt2data.read.rlds import units as rlds_units
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Reject, Step
 

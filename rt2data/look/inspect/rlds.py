@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rt2data.io.tfrecord.directory import INFO, Directory, open_directory
 from rt2data.io.tfrecord.features import STEPS
 from rt2data.look.inspect.raw import RawSight, recipe_name
 from rt2data.look.inspect.recognize import Sight
 from rt2data.read.rlds.layout import holds_numbers
 from rt2data.read.rlds.source import RLDS
-from rt2data.read.tfds_directory import INFO, Directory, open_directory
 
 LEVELS = 3
 MAX_FOLDERS = 5000

@@ -13,7 +13,7 @@ from typing import Any
 from rt2data.errors import UsageError
 from rt2data.look.inspect.raw import RawSight, recipe_name
 from rt2data.look.inspect.recognize import Sight
-from rt2data.read.join.names import is_image, is_passed_over, numbers_of
+from rt2data.read.join.files import is_image, is_passed_over, numbers_of
 from rt2data.read.vqav2.source import VQAv2
 
 LEVELS = 4

@@ -18,12 +18,9 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from rt2data.look.report import charts, figures, maps, views
-from rt2data.look.report.cost import cost
+from rt2data.look.report import charts, figures, views
 from rt2data.look.report.episode import Film
-from rt2data.look.report.lost import LostRow
-from rt2data.look.report.pictures import Album, fewer
-from rt2data.look.report.thumbnails import Shot, Tint
+from rt2data.look.report.images import Album, LostRow, Shot, Tint, fewer
 from rt2data.look.stats.model import SourceStats, Stats
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -126,7 +123,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= FILTERS
-    made.globals |= {"charts": charts, "maps": maps, "views": views, "cost_of": cost}
+    made.globals |= {"charts": charts, "views": views}
     return made
 
 

@@ -11,30 +11,31 @@ from pydantic import BeforeValidator, Field
 from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
+from rt2data.io.tfrecord.directory import Directory, NoVersionError, Shard, open_directory
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import Fault
-from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped
-from rt2data.io.tfrecord.reading import read_records
+from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.read.misfits import Misfit, absent_folder
-from rt2data.read.rlds.check import feature_misfits, split_misfits, width_misfits
+from rt2data.read.recognize import recognize
 from rt2data.read.rlds.episode import EpisodeFault, Record, read_steps
 from rt2data.read.rlds.layout import (
     Layout,
     Wanted,
     choose_layout,
+    feature_misfits,
     guess_action,
     guess_cameras,
     guess_instruction,
     guess_state,
     name_cameras,
+    split_misfits,
+    width_misfits,
 )
-from rt2data.read.rlds.sample import survey_shards
-from rt2data.read.rlds.units import Raw, all_units, unit_pieces, unit_records
+from rt2data.read.rlds.units import Raw, all_units, survey_shards, unit_pieces, unit_records
 from rt2data.read.sample import Survey
 from rt2data.read.source import RobotSource
-from rt2data.read.tfds_directory import Directory, Shard, open_directory
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.settings import PathStr
 
@@ -92,7 +93,7 @@ class RLDS(RobotSource):
 
     def _dataset_misfits(self) -> Iterator[Misfit]:
         try:
-            directory = open_directory(self.path)
+            directory = open_dataset(self.path)
         except UsageError as error:
             yield Misfit(("path",), str(error))
             return
@@ -103,11 +104,11 @@ class RLDS(RobotSource):
 
     def split_names(self) -> tuple[str, ...]:
         """Those that are read."""
-        return tuple(self._splits(open_directory(self.path)))
+        return tuple(self._splits(open_dataset(self.path)))
 
     def files(self) -> list[str]:
         """Both JSON files and the shards of the splits that are read. Raises UsageError, DataError where one is missing."""
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         shards = [shard.path for split in self._splits(directory).values() for shard in split]
         _require_files(shards)
         return sorted([*directory.json_paths, *shards])
@@ -118,7 +119,7 @@ class RLDS(RobotSource):
         Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
         number of records than dataset_info.json says.
         """
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
@@ -129,7 +130,7 @@ class RLDS(RobotSource):
 
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         layout = self._layout(directory)
         for part in unit.each:
             try:
@@ -143,7 +144,7 @@ class RLDS(RobotSource):
 
         Raises what `units` raises, but looks at a few of the files only.
         """
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
@@ -155,7 +156,7 @@ class RLDS(RobotSource):
 
     def describe(self) -> dict[str, Any]:
         """Splits, features and the guesses made of them, and a look at the first episode."""
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         return {
             "kind": self.kind,
             "path": directory.path,
@@ -202,6 +203,17 @@ class RLDS(RobotSource):
             "state": 0 if found.state is None else len(found.state),
             "cameras": [image.camera for image in found.images],
         }
+
+
+def open_dataset(path: str) -> Directory:
+    """The TFDS directory at `path`. Raises what `open_directory` raises; where something else is there, the error names it."""
+    try:
+        return open_directory(path)
+    except NoVersionError as error:
+        found = recognize(Path(error.where))
+        if found is None:
+            raise
+        raise UsageError(f"not an RLDS dataset: this is {found.what}", error.where, found.do) from None
 
 
 def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[SourceRecord]:

@@ -1,19 +1,20 @@
-"""From the shards of an RLDS dataset to units, and from a unit to its records, the damaged ones among them."""
+"""From the shards of an RLDS dataset to units, and from a unit to its records; a sample of records for estimates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from rt2data.errors import DataError
+from rt2data.io.tfrecord.directory import Shard
 from rt2data.io.tfrecord.framing import Fault, Index, Span, scan
-from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped, scan_gzipped
-from rt2data.io.tfrecord.reading import read_records
-from rt2data.read.tfds_directory import Shard
-from rt2data.records import Reject, Unit
+from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records, scan_gzipped
+from rt2data.order import key64
+from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.records import Reject, SourceRecord, Step, Unit
 
 UNIT_BYTES = 64 << 20
 """A unit ends with the record that brings it to this size."""
@@ -126,3 +127,67 @@ def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
         raise DataError(f"expected {shard.records} records, found {found}", unit.path)
     if missing > gaps:
         yield Reject("bad_length", unit.path, "records behind a damaged header", count=missing - gaps)
+
+
+# Sample
+
+FILES = 8
+RECORDS = 128
+"""Files looked at, and records chosen of all of them."""
+
+
+def survey_shards(
+    path: str,
+    splits: Mapping[str, tuple[Shard, ...]],
+    wanted: Collection[str],
+    seed: int,
+    read: Callable[[Unit], Iterable[SourceRecord]],
+) -> Survey:
+    """A survey of the wanted splits of a directory.
+
+    Raises DataError where there are no episodes, or a file that is looked at is not whole.
+    """
+    by_split = [[Path(shard.path).stat().st_size for shard in shards] for shards in splits.values()]
+    sizes = [size for split in by_split for size in split]
+    if not sum(sizes):
+        raise DataError("there are no episodes", path)
+    shards = [(split, shard) for split in sorted(wanted) for shard in splits[split] if shard.records]
+    looked_at = shuffled(shards, key64("survey", seed))[:FILES]
+    chosen = [_records(split, shard, seed, -(-RECORDS // len(looked_at))) for split, shard in looked_at]
+    return Survey(
+        measure="episodes",
+        whole=sum(shard.records for _, shard in shards),
+        units=sum(-(-sum(split) // UNIT_BYTES) for split in by_split),
+        bytes=sum(sizes),
+        parts=[part for part in chain.from_iterable(zip_longest(*chosen)) if part],
+        read=lambda part: _first(read(part.place), int(part.measure)),
+        unchecked=(f"headers of {len(sizes) - len(looked_at)} of {len(sizes)} files",) if len(looked_at) < len(sizes) else (),
+    )
+
+
+def _records(split: str, shard: Shard, seed: int, count: int) -> list[Part]:
+    """Some records of one file, by seed; of a compressed file the first few."""
+    if is_gzipped(shard.path):
+        size, taken = Path(shard.path).stat().st_size, min(count, shard.records)
+        return [Part(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
+    file = scan(shard.path)
+    if file.broken is None:
+        require_count(file, shard)
+    numbers = shuffled(range(len(file.spans)), key64("records", seed, shard.path))[:count]
+    spans = [(number, file.spans[number]) for number in numbers]
+    return [
+        Part(1, span.stop - span.offset, Unit(0, shard.path, split, span.offset, span.stop, number, span.stop - span.offset))
+        for number, span in spans
+    ]
+
+
+def _first(records: Iterable[SourceRecord], episodes: int) -> Iterator[SourceRecord]:
+    """The records of so many episodes; a lost one counts too."""
+    seen, last = 0, ""
+    for record in records:
+        episode = record.episode if isinstance(record, Step) else ""
+        if not episode or episode != last:
+            if seen == episodes:
+                return
+            seen, last = seen + 1, episode
+        yield record

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from rt2data.errors import UsageError
-from rt2data.read.recognize_json import KNOWN, recognize_json
+from rt2data.read.recognize import KNOWN, recognize_json
 
 HEAD = 1 << 16
 """Bytes at the start of a file that say what it is."""

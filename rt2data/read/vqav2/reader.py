@@ -13,9 +13,8 @@ import xxhash
 
 from rt2data.images.ready import ImageFault
 from rt2data.io.json_stream import Decode, Fault, JsonArray
-from rt2data.read.join.folders import ImageReader
+from rt2data.read.join.files import ImageReader, numbers_of
 from rt2data.read.join.images import Found, ImageKey
-from rt2data.read.join.names import numbers_of
 from rt2data.read.vqav2.index import Index
 from rt2data.read.vqav2.rows import (
     AnnotationRow,

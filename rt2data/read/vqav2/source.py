@@ -19,10 +19,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from rt2data.errors import DataError, UsageError
 from rt2data.io.json_stream import JsonArray
 from rt2data.io.stamps import Stamp
-from rt2data.read.join.folders import ImageReader, list_images
-from rt2data.read.join.images import Candidates, Conflict
-from rt2data.read.join.messages import join_line, written_line
-from rt2data.read.join.names import NamePattern, checked_pattern
+from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
+from rt2data.read.join.images import Candidates, Conflict, join_line, written_line
 from rt2data.read.misfits import Misfit, absent_folder, json_misfits
 from rt2data.read.sample import Survey
 from rt2data.read.source import WebSource

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt2data.io.tfrecord import room
-from rt2data.io.tfrecord.example import Values, encode_example
+from rt2data.io.tfrecord import example
+from rt2data.io.tfrecord.example import Room, Values, encode_example, record_with_room
 from rt2data.io.tfrecord.framing import frame
-from rt2data.io.tfrecord.room import Room, record_with_room
 
 NAMES = st.text(min_size=1, max_size=8)
 PICTURES = st.lists(st.binary(max_size=300), max_size=5)
@@ -36,6 +35,6 @@ def test_the_bytes_are_those_of_the_plain_encoder(others: dict[str, Values], pic
 def test_a_record_that_would_be_too_long_is_refused_before_it_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="more than"):
         record_with_room({"picture": Room([2**30, 2**30])})
-    monkeypatch.setattr(room, "MAX_PAYLOAD", 50)
+    monkeypatch.setattr(example, "MAX_PAYLOAD", 50)
     with pytest.raises(ValueError, match="more than 50"):
         record_with_room({"picture": Room([60])})

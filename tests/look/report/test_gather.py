@@ -17,7 +17,7 @@ from rt2data.cli.report import Wanted, report
 from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.look.report.episode import spread
 from rt2data.look.report.gather import mixture_report, stores_report
-from rt2data.look.report.lost import lost_rows
+from rt2data.look.report.images import lost_rows
 from rt2data.look.report.page import Report, page
 from rt2data.look.stats.find import Question
 from rt2data.look.stats.run import take_stats

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from rt2data.look.report.contact_sheet import Tile
-from rt2data.look.report.pictures import album, fewer
-from rt2data.look.report.thumbnails import SIDE, Shot, picture_warnings, shoot, tint
+from rt2data.look.report.images import SIDE, Shot, album, fewer, picture_warnings, shoot, tint
 from rt2data.read.rlds.source import RLDS
 from tests.contract.toy import jpeg
 from tests.look.report import made

@@ -17,14 +17,18 @@ from typing import Any
 from rt2data.errors import DataError, UsageError
 from rt2data.io.location import local_path
 from rt2data.io.tfrecord.features import Leaf, decode_features
-from rt2data.read.recognize import recognize
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 _MAX_JSON = 64 << 20
 _LEVELS = 3
-"""How far below a given path a version directory may lie: name/config/version."""
+"""How far below a given path a version directory may be: name/config/version."""
+_DO = "name the directory of a TFDS version, such as my_robot/1.0.0"
+
+
+class NoVersionError(UsageError):
+    """There is no dataset_info.json at the path or below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +107,14 @@ def find_version(path: str) -> Path:
     if not root.exists():
         raise UsageError("there is no such directory", str(root))
     if not root.is_dir():
-        raise _no_dataset(root, "a file, not the directory of a TFDS version")
+        raise NoVersionError("a file, not the directory of a TFDS version", str(root), _DO)
     found = [root] if (root / INFO).is_file() else sorted(_below(root, _LEVELS))
     if not found:
-        raise _no_dataset(root, f"no {INFO} here or up to {_LEVELS} levels below")
+        raise NoVersionError(f"no {INFO} here or up to {_LEVELS} levels below", str(root), _DO)
     if len(found) > 1:
         names = ", ".join(str(one.relative_to(root)) for one in found[:8])
         raise UsageError(f"{len(found)} TFDS versions lie below: {names}", str(root), "name one of them")
     return found[0]
-
-
-def _no_dataset(root: Path, otherwise: str) -> UsageError:
-    """Says what lies there instead, where that is known."""
-    found = recognize(root)
-    if found is not None:
-        return UsageError(f"not an RLDS dataset: this is {found.what}", str(root), found.do)
-    return UsageError(otherwise, str(root), "name the directory of a TFDS version, such as my_robot/1.0.0")
 
 
 def _below(root: Path, levels: int) -> list[Path]:
