@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-
-from rt2data.read.recognize import recognize, recognize_json
-from rt2data.read.vqav2.layouts import Role, advice, other_layout
 
 _NAMES = 5000
 """Names of a folder among which one that is near is looked for."""
@@ -21,37 +18,6 @@ class Misfit(NamedTuple):
     setting: tuple[str | int, ...]  # its key, below the source: ("camera",), ("image_dirs", 0)
     message: str
     suggestion: str = ""  # what was probably meant
-
-
-def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such file."""
-    if Path(path).is_dir():
-        found = recognize(Path(path))
-        yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_file():
-        yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
-
-
-def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such folder."""
-    if Path(path).is_file():
-        found = recognize(Path(path))
-        yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_dir():
-        yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))
-
-
-def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such JSON file, or it is plainly something else than questions or annotations of VQAv2."""
-    found = list(absent_file((role,), path))
-    yield from found
-    if found:
-        return
-    other = recognize(Path(path))
-    if other is not None and recognize_json(path) is None:
-        yield Misfit((role,), f"is {other.what}: {path} -> {other.do}")
-    elif layout := other_layout(path, role):
-        yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
 
 
 def nearest_path(path: Path) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageRule
 from rt2data.read.action_space import load_space, space_names
-from rt2data.read.misfits import Misfit, absent_file, nearest
+from rt2data.read.known_formats import Recognized, by_content, by_marks
+from rt2data.read.misfits import Misfit, nearest, nearest_path
 from rt2data.read.sample import Part, Survey, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
 from rt2data.settings import NameOrPath, Settings, Share, Weight
@@ -27,6 +28,14 @@ SOURCES: dict[str, str] = {
 
 HELD_OUT = "val"
 """The split of what a source holds out."""
+
+
+class Suggestion(NamedTuple):
+    """How a recipe can read a path."""
+
+    settings: Mapping[str, Any]  # all that the source needs, but for the action space
+    name: str  # of the dataset
+    facts: Mapping[str, Any] = {}  # what else was found
 
 
 class Source(Settings):
@@ -43,6 +52,9 @@ class Source(Settings):
     whole_records: ClassVar[frozenset[str]] = frozenset()
     """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
 
+    looks_for: ClassVar[str] = ""
+    """What `recognize` looks for, for the message that nothing was recognized."""
+
     weight: Weight = Field(default=1, validate_default=True)
     """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
@@ -53,6 +65,16 @@ class Source(Settings):
     """What is checked, kept and made of the pictures."""
     max_text_bytes: Annotated[int, Field(ge=1)] = 32768
     """Longer instructions, questions and answers are rejected."""
+
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        """How a recipe can read what is at a path; None where it has another format. Raises RtError where it is damaged."""
+        return None
+
+    @classmethod
+    def hint(cls, path: Path) -> Recognized | None:
+        """What a path is where a user named it in the wrong place; None where it has another format. Raises OSError."""
+        return None
 
     def prepare_settings(self) -> dict[str, Any]:
         """The settings that decide what the prepared store holds, as plain JSON values."""
@@ -209,3 +231,31 @@ def source_class(kind: str) -> type[Source]:
 def source_classes(role: Kind) -> tuple[type[Source], ...]:
     """All sources of one side of the mixture, in the table's order."""
     return tuple(cls for cls in map(source_class, SOURCES) if cls.role == role)
+
+
+def recognize(path: Path) -> Recognized | None:
+    """What is at a path, as the sources or the table of known formats say; None where nothing is there or known. Never raises."""
+    try:
+        if not path.exists():
+            return None
+        return by_marks(path) or next(filter(None, (source_class(kind).hint(path) for kind in SOURCES)), None) or by_content(path)
+    except OSError:
+        return None
+
+
+def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
+    """A misfit where there is no such file."""
+    if Path(path).is_dir():
+        found = recognize(Path(path))
+        yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
+    elif not Path(path).is_file():
+        yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
+
+
+def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
+    """A misfit where there is no such folder."""
+    if Path(path).is_file():
+        found = recognize(Path(path))
+        yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
+    elif not Path(path).is_dir():
+        yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))

@@ -19,7 +19,7 @@ from rt2data.read.join.files import NamePattern, checked_pattern, numbers_of
 from rt2data.read.join.images import join_line, written_line
 from rt2data.read.vqav2 import index
 from rt2data.read.vqav2 import source as module
-from rt2data.read.vqav2.layouts import other_layout, shape_of
+from rt2data.read.vqav2.recognize import other_layout, shape_of
 from rt2data.read.vqav2.source import VQAv2
 from rt2data.records import Example, Fact, Reject
 from tests.contract.toy import jpeg

@@ -18,8 +18,10 @@ from rt2data.look.inspect import recognise
 from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import RecipeError, parse_recipe
-from rt2data.read.recognize import LAYOUTS, hub_advice, recognize, recognize_json
+from rt2data.read.known_formats import LAYOUTS, hub_advice, recognize_json
 from rt2data.read.rlds.source import open_dataset
+from rt2data.read.source import SOURCES, recognize
+from tests.contract import toy
 from tests.contract.toy import jpeg
 
 REAL = {
@@ -163,6 +165,16 @@ def test_anything_is_looked_at_without_harm(tmp_path_factory: pytest.TempPathFac
 
 def test_every_layout_has_a_name_and_keys() -> None:
     assert all(name and needed for name, _, needed in LAYOUTS)
+
+
+def test_a_new_source_is_recognized_by_its_line_in_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for kind, where in toy.TABLE.items():
+        monkeypatch.setitem(SOURCES, kind, where)
+    for kind, path in (("toy_robot", toy.write_robot(tmp_path / "arm", 1, 2)), ("toy_web", toy.write_web(tmp_path / "faq", 1))):
+        seen = recognise(path)
+        assert seen.kind == kind
+        assert seen.examples().at(0).source == path.name
+        assert f"kind: {kind}" in seen.suggestion()
 
 
 # Where a path turns out to be something else

@@ -17,8 +17,8 @@ from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import Fault
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records
 from rt2data.io.tfrecord.wire import MalformedError
-from rt2data.read.misfits import Misfit, absent_folder
-from rt2data.read.recognize import recognize
+from rt2data.read.known_formats import Recognized
+from rt2data.read.misfits import Misfit
 from rt2data.read.rlds.episode import EpisodeFault, Record, read_steps
 from rt2data.read.rlds.layout import (
     Layout,
@@ -33,9 +33,10 @@ from rt2data.read.rlds.layout import (
     split_misfits,
     width_misfits,
 )
+from rt2data.read.rlds.recognize import recognize_rlds, rlds_hint
 from rt2data.read.rlds.units import Raw, all_units, survey_shards, unit_pieces, unit_records
 from rt2data.read.sample import Survey
-from rt2data.read.source import RobotSource
+from rt2data.read.source import RobotSource, Suggestion, absent_folder, recognize
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.settings import PathStr
 
@@ -65,6 +66,8 @@ class RLDS(RobotSource):
 
     whole_records: ClassVar[frozenset[str]] = frozenset({"bad_crc", "bad_length", "malformed_example"})
 
+    looks_for: ClassVar[str] = "a dataset_info.json in a folder or up to three levels below"
+
     kind: Literal["rlds"] = "rlds"
     path: PathStr
     """The directory of one version, such as my_robot/1.0.0, or one above it with no other version in it."""
@@ -80,6 +83,16 @@ class RLDS(RobotSource):
     """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
     cameras: dict[str, FeaturePath] | None = None
     """Names of cameras and their features; by default every picture under `observation`, by its last name."""
+
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        """The TFDS version directory at a path or at most three levels below."""
+        return recognize_rlds(path)
+
+    @classmethod
+    def hint(cls, path: Path) -> Recognized | None:
+        """Files of a TFDS dataset, and folders above one."""
+        return rlds_hint(path)
 
     def misfits(self) -> Iterator[Misfit]:
         """What is named and not there: the dataset, its splits, its features. Reads its two JSON files; for images that are stored

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -21,12 +21,13 @@ from rt2data.io.json_stream import JsonArray
 from rt2data.io.stamps import Stamp
 from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
 from rt2data.read.join.images import Candidates, Conflict, join_line, written_line
-from rt2data.read.misfits import Misfit, absent_folder, json_misfits
+from rt2data.read.known_formats import Recognized
+from rt2data.read.misfits import Misfit
 from rt2data.read.sample import Survey
-from rt2data.read.source import WebSource
+from rt2data.read.source import Suggestion, WebSource, absent_folder
 from rt2data.read.vqav2.index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
-from rt2data.read.vqav2.layouts import Role, require_layout
 from rt2data.read.vqav2.reader import Rows
+from rt2data.read.vqav2.recognize import Role, json_misfits, recognize_vqav2, require_layout, vqav2_hint
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.read.vqav2.sample import survey
 from rt2data.records import SourceRecord, Unit
@@ -48,6 +49,8 @@ def _as_tuple(value: Any) -> Any:
 class VQAv2(WebSource):
     """Questions about COCO images with ten answers each, as VQAv2 and OK-VQA publish them."""
 
+    looks_for: ClassVar[str] = "JSON files of questions and of annotations in a folder or below"
+
     kind: Literal["vqav2"] = "vqav2"
     questions: PathStr
     """JSON file with `questions`: each has question_id, image_id (or the name of an image file) and question."""
@@ -65,6 +68,16 @@ class VQAv2(WebSource):
     """Where a question's image can be several files that differ: `refuse` to build, or take the `first` of `image_dirs`."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
     """The name given to all rows' split."""
+
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        """A pair of JSON files at a path or below it, and folders of images."""
+        return recognize_vqav2(path)
+
+    @classmethod
+    def hint(cls, path: Path) -> Recognized | None:
+        """JSON files in VQAv2's layout, and folders of them."""
+        return vqav2_hint(path)
 
     def misfits(self) -> Iterator[Misfit]:
         """Files and folders that are not there, and files that plainly hold something else."""

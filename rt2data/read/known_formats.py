@@ -1,47 +1,54 @@
-"""What a path is when no source reads it, from names and first bytes alone: for messages that say what to do about it.
+"""Formats that are known but not read: what a path is, from names and first bytes alone, and what to do about it.
 
-No dataset is read. Every look is bounded: a few kilobytes of a file, a few hundred names of a folder.
+`source.recognize` asks this table and the sources. No dataset is read: every look is bounded to a few kilobytes of a file and a
+few hundred names of a folder.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Set
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 _HEAD = 4096
 _NAMES = 400
-"""Names of a folder that are looked at, and folders below it."""
-_LEVELS, _ENTRIES = 7, 5000
+"""Names of a folder that are looked at."""
 
 _ROBOT = "rt2data reads robot logs as RLDS: convert it with a TFDS builder that yields one record of steps per episode"
 _WEB = "rt2data reads questions and answers as VQAv2 has them: write a JSON file of questions and one of annotations"
 _EITHER = "rt2data reads RLDS (TFDS folders of TFRecord files) and VQAv2 (two JSON files and folders of images)"
 _UNPACK = "unpack it, and name the folder"
-_TFDS = "name the folder that holds dataset_info.json and features.json"
 
 
 class Recognized(NamedTuple):
-    """A guess that is told to the user."""
+    """What a path is, and what the user can do with it."""
 
     what: str  # "a LeRobot v2.1 dataset"
     do: str
 
 
-def recognize(path: Path) -> Recognized | None:
-    """What lies at `path`, as far as can be told; None where nothing is there or nothing is known. Never raises."""
-    try:
-        if path.is_dir():
-            return _folder(path)
-        return _file(path) if path.is_file() else None
-    except OSError:
-        return None
+def by_marks(path: Path) -> Recognized | None:
+    """What a path is by names that leave no doubt. Raises OSError."""
+    if path.is_dir():
+        return _folder_by_marks(path) if names_in(path) else Recognized("an empty folder", "check the path, or fetch the data")
+    if not path.stat().st_size:
+        return Recognized("an empty file", "fetch it again")
+    if (path.parent / "manifest.json").is_file() and path.name.startswith("shard-"):
+        return Recognized("a shard of a mixture", "name its folder")
+    return _folder_by_marks(path.parent.parent) if path.name == "info.json" and path.parent.name == "meta" else None
+
+
+def by_content(path: Path) -> Recognized | None:
+    """What a path is by the first bytes of a file, or by most of the names in a folder. Raises OSError."""
+    if not path.is_dir():
+        return _by_first_bytes(path)
+    files = files_near(path)
+    return json_in(files, KNOWN - VQA, _WEB) or _by_endings([file.name for file in files])
 
 
 def hub_advice(text: str) -> str:
@@ -83,24 +90,14 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
 """Offset, the bytes there, what the file is, what to do."""
 
 
-def _file(path: Path) -> Recognized | None:
+def _by_first_bytes(path: Path) -> Recognized | None:
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    if not head:
-        return Recognized("an empty file", "fetch it again")
-    if (path.parent / "manifest.json").is_file() and path.name.startswith("shard-"):
-        return Recognized("a shard of a mixture", "name its folder")
-    if path.name in ("dataset_info.json", "features.json"):
-        return Recognized("a file of a TFDS dataset", "name its folder")
-    if path.name == "info.json" and path.parent.name == "meta":
-        return _by_marks(path.parent.parent)
-    if ".tfrecord" in path.name:
-        return Recognized("one shard of a TFDS dataset", _TFDS)
     for offset, sign, what, do in _MAGIC:
         if head[offset : offset + len(sign)] == sign:
             return _tar(path) if what == "a tar archive" else Recognized(what, do)
     layout = recognize_json(path)
-    return Recognized(f"a JSON file: {layout}", _json_advice(layout)) if layout else None
+    return Recognized(f"a JSON file: {layout}", _WEB) if layout else None
 
 
 def _tar(path: Path) -> Recognized:
@@ -134,16 +131,8 @@ _ENDINGS: tuple[tuple[set[str], str, str], ...] = (
 """Endings of names, what a folder that mostly holds such files is, what to do."""
 
 
-def _folder(path: Path) -> Recognized | None:
-    names = _names(path)
-    if not names:
-        return Recognized("an empty folder", "look at the path, or fetch the data")
-    files = [path / name for name in names] + list(_files_below(path))
-    return _by_marks(path) or _by_json(files) or _by_endings([file.name for file in files])
-
-
-def _by_marks(path: Path) -> Recognized | None:
-    """Layouts that have a file of a fixed name at their root. One level too low is told too."""
+def _folder_by_marks(path: Path) -> Recognized | None:
+    """Layouts that have a file of a fixed name at their root, also when the path is one level too low."""
     for root, more in ((path, ""), (path.parent, f", of which {path.name} is a part")):
         if (root / "meta/info.json").is_file():
             return Recognized(f"a LeRobot {_lerobot_version(root)} dataset{more}", _ROBOT)
@@ -157,31 +146,7 @@ def _by_marks(path: Path) -> Recognized | None:
         return Recognized("a mixture that rt2data built", "look at it: rt2data inspect")
     if (path / "source.json").is_file() and (path / "files.parquet").is_file():
         return Recognized("a prepared store of rt2data", "look at it: rt2data inspect")
-    if dataset := _dataset_below(path):
-        what = "a TFDS dataset" if dataset == path else "a folder above TFDS datasets"
-        return Recognized(what, f"name {dataset} as a source of kind rlds")
-    if any(".tfrecord" in name for name in _names(path)):
-        return Recognized("TFRecord files without dataset_info.json", _TFDS)
     return None
-
-
-def _dataset_below(folder: Path) -> Path | None:
-    """The first folder with a dataset_info.json here or below, the nearest first. Gives up after some hundred folders."""
-    level, looked = [folder], 0
-    for _ in range(_LEVELS):
-        for each in level:
-            if (each / "dataset_info.json").is_file():
-                return each
-        looked += len(level)
-        level = list(islice((child for each in level for child in _folders(each)), max(_NAMES - looked, 0)))
-    return None
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Folders in a folder, as far as the first few thousand names go."""
-    with os.scandir(folder) as entries:
-        first = islice(entries, _ENTRIES)
-        return sorted(Path(each.path) for each in first if each.is_dir(follow_symlinks=False) and not each.name.startswith("."))
 
 
 def _by_endings(names: list[str]) -> Recognized | None:
@@ -192,17 +157,11 @@ def _by_endings(names: list[str]) -> Recognized | None:
     return Recognized(what, do) if most else None
 
 
-def _by_json(files: list[Path]) -> Recognized | None:
-    """The known layout of the first JSON files."""
-    layouts = map(recognize_json, [path for path in files if path.suffix in (".json", ".jsonl")][:8])
-    found = next((layout for layout in layouts if layout in KNOWN), None)
-    return Recognized(f"a folder of JSON files: {found}", _json_advice(found)) if found else None
-
-
-def _json_advice(layout: str) -> str:
-    if layout in KNOWN - OTHERS:
-        return "it goes into a source of kind vqav2: name `questions`, `annotations` and `image_dirs`"
-    return _WEB
+def json_in(files: list[Path], layouts: Set[str], do: str) -> Recognized | None:
+    """The first of some layouts that the first JSON files have, where the first known one is among them."""
+    known = map(recognize_json, [path for path in files if path.suffix in (".json", ".jsonl")][:8])
+    found = next((layout for layout in known if layout in KNOWN), None)
+    return Recognized(f"a folder of JSON files: {found}", do) if found in layouts else None
 
 
 def _lerobot_version(root: Path) -> str:
@@ -218,16 +177,15 @@ def _starts(path: Path, sign: bytes) -> bool:
         return file.read(len(sign)) == sign
 
 
-def _names(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
     """Names in a folder, but for what macOS leaves beside files."""
     return sorted(entry.name for entry in islice(folder.iterdir(), _NAMES) if not entry.name.startswith("._"))
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """What lies one level below."""
-    for child in islice(folder.iterdir(), 40):
-        if child.is_dir() and not child.is_symlink():
-            yield from (child / name for name in _names(child))
+def files_near(folder: Path) -> list[Path]:
+    """What is in a folder and one level below."""
+    below = (child for child in islice(folder.iterdir(), 40) if child.is_dir() and not child.is_symlink())
+    return [parent / name for parent in (folder, *below) for name in names_in(parent)]
 
 
 # JSON
@@ -274,8 +232,8 @@ LAYOUTS: tuple[_Layout, ...] = (
 
 
 KNOWN = frozenset(name for name, _, _ in LAYOUTS)
-OTHERS = KNOWN - {"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations"}
-"""Those that are plainly not of VQAv2's kind."""
+VQA = frozenset({"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations"})
+"""Those that a vqav2 source reads."""
 
 
 def recognize_json(path: str | Path) -> str | None:
