@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rt2data.images.headers import Encoded, ImageFault, Look, look
+from rt2data.images.headers import PILLOW_FAULTS, Encoded, ImageFault, Look, look
 
 __all__ = ["Encoded", "ImageFault", "ImageRule", "Look", "Ready", "look", "make_ready", "only_point"]
 
@@ -22,11 +20,6 @@ Pixels = NDArray[np.uint8]
 
 _SCANS = 64  # a progressive JPEG has about ten; each may cost as much as a whole picture
 _SIDE = 65500  # libjpeg's limit
-_PILLOW_FAULTS = (
-    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
-"""What Pillow's decoders raise on bad bytes."""
 
 
 class ImageRule(BaseModel):
@@ -169,7 +162,7 @@ def _open(data: Encoded, found: Look, rule: ImageRule | None = None) -> Image.Im
         if rule is not None:
             _check_size(picture.width, picture.height, rule)  # a GIF's first frame may exceed its header's size
         picture.load()
-    except _PILLOW_FAULTS as error:
+    except PILLOW_FAULTS as error:
         raise ImageFault("corrupt_image", f"{type(error).__name__}: {error}") from None
     return picture
 
