@@ -10,15 +10,16 @@ asked for, and bytes stay in the payload, as ranges.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.io.tfrecord.framing import FOOTER, HEADER, MAX_PAYLOAD, mask, masked_crc
+from rt2data.io.tfrecord.framing import FOOTER, HEADER, MAX_PAYLOAD, frame_header, mask
 from rt2data.io.tfrecord.wire import (
     BLOCK,
     FIXED32,
@@ -26,9 +27,9 @@ from rt2data.io.tfrecord.wire import (
     Field,
     MalformedError,
     block,
+    block_head,
     decode_int64s,
     encode_int64s,
-    encode_varint,
     fields,
     varint,
 )
@@ -41,6 +42,10 @@ _NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _BLOCK_TAG = 1 << 3 | BLOCK
 _FEATURE_TAG = 2 << 3 | BLOCK
 _LIST_TAGS = {number << 3 | BLOCK: kind for number, kind in _KINDS.items()}
+
+
+_CACHED = 256
+"""Bytes: longer values are not kept for the next record."""
 
 
 class Feature(NamedTuple):
@@ -102,26 +107,6 @@ def decode_example(payload: memoryview) -> dict[str, Feature]:
             name, feature = _plain_entry(payload, start, stop) or _entry(payload, start, stop)
             found[name] = feature
     return found
-
-
-def encode_example(features: Mapping[str, Values]) -> bytes:
-    """One Example, the same bytes for the same features: names sorted, numbers packed.
-
-    Raises TypeError for anything but bytes, float32 and int64.
-    """
-    entries = (block(1, block(1, name.encode()) + block(2, encode_list(features[name]))) for name in sorted(features))
-    return block(1, b"".join(entries))
-
-
-def encode_list(values: Values) -> bytes:
-    """The one list of a feature. Raises TypeError for anything but bytes, float32 and int64."""
-    if not isinstance(values, np.ndarray):
-        return block(_NUMBERS["bytes"], b"".join(block(1, value) for value in values))
-    if values.dtype not in (np.float32, np.int64):
-        raise TypeError(f"a feature holds bytes, float32 or int64, not {values.dtype}")
-    kind: ListKind = "float" if values.dtype == np.float32 else "int64"
-    packed = values.astype("<f4").tobytes() if kind == "float" else encode_int64s(values.astype(np.int64, copy=False))
-    return block(_NUMBERS[kind], block(1, packed) if packed else b"")
 
 
 def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tuple[int, int]]:
@@ -209,16 +194,113 @@ def _join_ints(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-# Encode with room for images that are read later
+# Encode
 
-_BYTES_LIST = 1
+
+def encode_example(features: Mapping[str, Values]) -> bytes:
+    """One Example, the same bytes for the same features: names sorted, numbers packed.
+
+    Raises TypeError for anything but bytes, float32 and int64.
+    """
+    return block(1, b"".join([encode_feature(name, features[name]) for name in sorted(features)]))
+
+
+def encode_feature(name: str, values: Values | Sequence[int] | Sequence[float], kind: ListKind | None = None) -> bytes:
+    """One entry of the map from names to features. `kind` must be given where the values are Python's numbers.
+
+    Raises TypeError for arrays of anything but float32 and int64.
+    """
+    kind = kind or _kind(values)
+    if kind == "bytes":
+        blocks = [block(1, value) for value in values]  # type: ignore[arg-type]
+        packed = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    elif kind == "float":
+        packed = values.astype("<f4").tobytes() if isinstance(values, np.ndarray) else struct.pack(f"<{len(values)}f", *values)
+    else:
+        packed = encode_int64s(values)  # type: ignore[arg-type]
+    return _entry_of(name, kind, packed) if len(packed) <= _CACHED else _entry_of.__wrapped__(name, kind, packed)
+
+
+@lru_cache(maxsize=1 << 14)
+def encode_text(name: str, text: str) -> bytes:
+    """The entry of one text, kept for the next record: give it texts that repeat, such as sources and instructions."""
+    return encode_feature(name, (text.encode(),), "bytes")
+
+
+def _kind(values: object) -> ListKind:
+    if not isinstance(values, np.ndarray):
+        return "bytes"
+    if values.dtype not in (np.float32, np.int64):
+        raise TypeError(f"a feature holds bytes, float32 or int64, not {values.dtype}")
+    return "float" if values.dtype == np.float32 else "int64"
+
+
+@lru_cache(maxsize=1 << 14)
+def _entry_of(name: str, kind: ListKind, packed: bytes) -> bytes:
+    """Most short values come again and again: sources, instructions, masks, steps."""
+    values = packed if kind == "bytes" or not packed else block(1, packed)
+    return block(1, block(1, name.encode()) + block(2, block(_NUMBERS[kind], values)))
+
+
+# Encode with room for bytes that are read later into their places
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Values still to come: a list of so many strings of these lengths."""
+    """Values still to come: a list of byte strings of these lengths."""
 
     lengths: Sequence[int]
+
+
+class Parts(NamedTuple):
+    """Encoded bytes, and room (feature, length) between them; `size` counts both, in bytes."""
+
+    parts: Sequence[bytes | tuple[str, int]]
+    size: int
+
+    def write(self, payload: memoryview) -> dict[str, list[memoryview]]:
+        """Write the bytes into a payload of `size` bytes; the room that is left, by feature, one view for each value in order."""
+        at, places = 0, dict[str, list[memoryview]]()
+        for part in self.parts:
+            if isinstance(part, bytes):
+                payload[at : at + len(part)] = part
+                at += len(part)
+            else:
+                places.setdefault(part[0], []).append(payload[at : at + part[1]])
+                at += part[1]
+        return places
+
+
+def encode_with_room(entries: Iterable[bytes | tuple[str, Room]]) -> Parts:
+    """One Example of these entries in the order given: those that `encode_feature` made, and names of bytes features with room.
+
+    The bytes are those that `encode_example` gives for the same order, without a copy of large values for each level of nesting.
+    """
+    parts: list[bytes | tuple[str, int]] = []
+    size = 0
+    for entry in entries:
+        if isinstance(entry, bytes):
+            parts.append(entry)
+            size += len(entry)
+        else:
+            found = _room_entry(*entry)
+            parts += found.parts
+            size += found.size
+    head = block_head(1, size)
+    return Parts([head, *parts], len(head) + size)
+
+
+def _room_entry(name: str, room: Room) -> Parts:
+    parts: list[bytes | tuple[str, int]] = []
+    size = 0
+    for length in room.lengths:
+        head = block_head(1, length)
+        parts += (head, (name, length))
+        size += len(head) + length
+    before = block_head(_NUMBERS["bytes"], size)
+    before = block(1, name.encode()) + block_head(2, len(before) + size) + before
+    before = block_head(1, len(before) + size) + before
+    return Parts([before, *parts], len(before) + size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,68 +318,11 @@ class Record:
 
 
 def record_with_room(features: Mapping[str, Values | Room]) -> Record:
-    """Lay one Example out as a framed record. Raises ValueError where it would be longer than a record can be."""
-    parts = _Parts([])
-    for name in sorted(features):
-        parts.add(_room_entry(name, features[name]))
-    whole = parts.inside(1)
+    """One Example as a framed record, names sorted. Raises ValueError where it would be longer than a record can be."""
+    named = sorted(features.items())
+    whole = encode_with_room((name, each) if isinstance(each, Room) else encode_feature(name, each) for name, each in named)
     if whole.size > MAX_PAYLOAD:
         raise ValueError(f"a record of {whole.size:,} bytes, more than {MAX_PAYLOAD:,}")
     buffer = bytearray(HEADER + whole.size + FOOTER)
-    length = struct.pack("<Q", whole.size)
-    buffer[:HEADER] = length + struct.pack("<I", masked_crc(length))
-    return Record(buffer, whole.lay(memoryview(buffer)[HEADER:]))
-
-
-@dataclass(slots=True)
-class _Parts:
-    """Encoded bytes, and room (feature, length) between them."""
-
-    parts: list[bytes | tuple[str, int]]
-    size: int = 0
-
-    def add(self, other: _Parts) -> None:
-        self.parts += other.parts
-        self.size += other.size
-
-    def inside(self, number: int) -> _Parts:
-        """As the value of a length-delimited field."""
-        head = _head(number, self.size)
-        return _Parts([head, *self.parts], len(head) + self.size)
-
-    def lay(self, payload: memoryview) -> dict[str, list[memoryview]]:
-        """Write the bytes into the payload; the room that is left."""
-        at, places = 0, dict[str, list[memoryview]]()
-        for part in self.parts:
-            if isinstance(part, bytes):
-                payload[at : at + len(part)] = part
-                at += len(part)
-            else:
-                places.setdefault(part[0], []).append(payload[at : at + part[1]])
-                at += part[1]
-        return places
-
-
-def _room_entry(name: str, values: Values | Room) -> _Parts:
-    """One entry of the map from names to features."""
-    feature = (_room(name, values) if isinstance(values, Room) else _bytes(encode_list(values))).inside(2)
-    entry = _bytes(name.encode()).inside(1)
-    entry.add(feature)
-    return entry.inside(1)
-
-
-def _room(name: str, room: Room) -> _Parts:
-    found = _Parts([])
-    for length in room.lengths:
-        head = _head(1, length)
-        found.parts += [head, (name, length)]
-        found.size += len(head) + length
-    return found.inside(_BYTES_LIST)
-
-
-def _bytes(content: bytes) -> _Parts:
-    return _Parts([content], len(content))
-
-
-def _head(number: int, size: int) -> bytes:
-    return encode_varint(number << 3 | BLOCK) + encode_varint(size)
+    buffer[:HEADER] = frame_header(whole.size)
+    return Record(buffer, whole.write(memoryview(buffer)[HEADER:]))

@@ -72,8 +72,13 @@ def masked_crc(data: bytes) -> int:
 
 def frame(payload: bytes) -> bytes:
     """One record as it lies in a file."""
-    length = _LENGTH.pack(len(payload))
-    return b"".join((length, _CRC.pack(masked_crc(length)), payload, _CRC.pack(masked_crc(payload))))
+    return b"".join((frame_header(len(payload)), payload, _CRC.pack(masked_crc(payload))))
+
+
+def frame_header(length: int) -> bytes:
+    """The 12 bytes before a payload of this length."""
+    packed = _LENGTH.pack(length)
+    return packed + _CRC.pack(masked_crc(packed))
 
 
 def payload_length(header: bytes | memoryview) -> int | None:
