@@ -29,7 +29,7 @@ _NO_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDB)})  # JPEG markers that no
 
 
 class ImageFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """A picture that cannot be used. `reason` is a short snake_case word for the Reject."""
+    """An image that cannot be used. `reason` is a short snake_case word for the Reject."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
@@ -37,7 +37,7 @@ class ImageFault(Exception):  # noqa: N818 (a finding about data, not an error o
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageHeader:
     """What a header says."""
 
     format: str  # jpeg, png, webp, gif, bmp
@@ -48,7 +48,7 @@ class Look:
     direct: bool = True  # samples are 8-bit grey or colour; False for a PNG with a palette or with another bit depth
 
 
-def look(data: Encoded) -> Look:
+def read_header(data: Encoded) -> ImageHeader:
     """Kind and size from the header; a JPEG, PNG or WEBP must also have its end.
 
     Zero bytes of any number, or up to 64 KiB of anything, may follow the end: buffers are padded and cameras add trailers.
@@ -57,7 +57,7 @@ def look(data: Encoded) -> Look:
     if not len(data):
         raise ImageFault("empty_image")
     try:
-        found = _look(data)
+        found = _parse(data)
     except (IndexError, struct.error):
         raise ImageFault("truncated_image", "the file ends inside its header") from None
     if not found.width or not found.height:
@@ -65,7 +65,7 @@ def look(data: Encoded) -> Look:
     return found
 
 
-def _look(data: Encoded) -> Look:
+def _parse(data: Encoded) -> ImageHeader:
     if data[:3] == b"\xff\xd8\xff":
         return _jpeg(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -81,7 +81,7 @@ def _look(data: Encoded) -> Look:
     raise ImageFault("not_an_image", f"begins with {bytes(data[:12])!r}")
 
 
-def _jpeg(data: Encoded) -> Look:
+def _jpeg(data: Encoded) -> ImageHeader:
     """Walk the segments to the frame header (ITU T.81, B.1 and B.2.2)."""
     at, orientation = 2, 1
     for _ in range(_SEGMENTS):
@@ -101,14 +101,14 @@ def _jpeg(data: Encoded) -> Look:
     raise ImageFault("corrupt_image", "no JPEG frame header")
 
 
-def _jpeg_frame(data: Encoded, at: int, orientation: int) -> Look:
+def _jpeg_frame(data: Encoded, at: int, orientation: int) -> ImageHeader:
     precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
     if data[at + 1] > 0xC2 or precision != 8 or channels not in (1, 3, 4):
         kind = f"frame {data[at + 1]:#x}, {precision} bits, {channels} components"
         raise ImageFault("unsupported_image", f"a JPEG neither baseline nor progressive, of 8 bits: {kind}")
     if not _ends_with(data, b"\xff\xd9", at):
         raise ImageFault("truncated_image", "no end mark")
-    return Look("jpeg", width, height, channels, orientation)
+    return ImageHeader("jpeg", width, height, channels, orientation)
 
 
 def _ends_with(data: Encoded, mark: bytes, after: int) -> bool:
@@ -143,7 +143,7 @@ def _exif_orientation(data: Encoded, at: int) -> int:
     return 1
 
 
-def _png(data: Encoded) -> Look:
+def _png(data: Encoded) -> ImageHeader:
     """Walk the chunks (W3C PNG, 5.3): size, transparency, orientation, and no bomb in the compressed texts."""
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     channels = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}.get(colour)
@@ -152,7 +152,7 @@ def _png(data: Encoded) -> Look:
     orientation, budget = 1, _TEXT
     for kind, start, stop in _chunks(data):
         if kind == b"IEND":
-            return Look("png", width, height, channels, orientation, direct=bits == 8 and colour != 3)
+            return ImageHeader("png", width, height, channels, orientation, direct=bits == 8 and colour != 3)
         if kind == b"tRNS":
             channels = 4
         elif kind == b"eXIf":
@@ -202,7 +202,7 @@ PILLOW_FAULTS = (
 """What Pillow raises on bad bytes."""
 
 
-def _by_pillow(data: Encoded, form: str) -> Look:
+def _by_pillow(data: Encoded, form: str) -> ImageHeader:
     try:
         image = PILLOW[form](io.BytesIO(data))
     except PILLOW_FAULTS as error:
@@ -212,4 +212,4 @@ def _by_pillow(data: Encoded, form: str) -> Look:
         raise ImageFault(reason, f"a bad {form.upper()} header: {error}") from None
     exif = image.info.get("exif", b"")
     orientation = _exif_orientation(exif, 6 if exif[:6] == b"Exif\0\0" else 0)
-    return Look(form, image.width, image.height, 4 if image.mode == "RGBA" else 3, orientation)
+    return ImageHeader(form, image.width, image.height, 4 if image.mode == "RGBA" else 3, orientation)

@@ -19,7 +19,7 @@ from rt2data.io.installation import schemas
 from rt2data.records import F32
 
 QUANTILES: Literal["q01q99"] = "q01q99"
-ENDLESS = 1e37  # what float32 arithmetic cannot scale
+ENDLESS = 1e37  # beyond this float32 arithmetic cannot scale
 MAX_LEVELS = 255  # a discrete dimension's values; one fewer than bins, so that every codec keeps them apart
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -84,7 +84,7 @@ class Dim:
         if first is None or second is None or first == second:
             raise ValueError(f"{a} and {b} must both be given, and differ")
         if self.span is not None and not all(self.span[0] <= end <= self.span[1] for end in (first, second)):
-            raise ValueError(f"{a} and {b} must lie within the bounds")
+            raise ValueError(f"{a} and {b} must be within the bounds")
 
     @property
     def span(self) -> Span | None:
@@ -110,7 +110,7 @@ def _check_levels(lo: float, hi: float) -> None:
 def to_polarity(values: Any, source_open: Literal[-1, 0, 1], dim: Dim) -> F32:
     """Gripper values (any shape) of a source that opens at `source_open`, as `dim` has them, in float32.
 
-    The conventions are (-1 open, 1 closed), (0 open, 1 closed) and (1 open, 0 closed); what lies between keeps its
+    The conventions are (-1 open, 1 closed), (0 open, 1 closed) and (1 open, 0 closed); values between keep their
     proportion. Raises UsageError if `dim` is no gripper.
     """
     if dim.open is None or dim.closed is None:
@@ -144,7 +144,7 @@ class ActionSpace:
 
     `control_mode` is what they command, the gripper and terminate aside: of the end effector x, y, z and then a rotation, as
     `rotation` has it, or the joints in order. `gripper_mode` is whether a gripper's number is where it goes, a change, or a force.
-    None of the three is guessed: what a space does not say is not known.
+    None of the three is guessed: what a space does not state is unknown.
 
     A space of any size has no `dims` but one pattern, `each`, until `sized` repeats it. Raises ValueError for what
     contradicts itself.
@@ -255,12 +255,12 @@ def find_space(name_or_path: str) -> Path:
             f"no action space is called {name_or_path!r}",
             do=f"{did_you_mean(name_or_path, names)}it can be {', '.join(names)}, or the path of a .toml file",
         )
-    return _shelf() / f"{name_or_path}.toml"
+    return _folder() / f"{name_or_path}.toml"
 
 
 def space_names() -> list[str]:
     """Names of the action spaces that come with rt2data, sorted."""
-    return sorted(path.stem for path in _shelf().glob("*.toml"))
+    return sorted(path.stem for path in _folder().glob("*.toml"))
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -273,7 +273,7 @@ SPACE: TypeAdapter[ActionSpace] = TypeAdapter(ActionSpace)
 """How an ActionSpace is checked and written as plain JSON values, with the keys of its TOML."""
 
 
-def _shelf() -> Path:
+def _folder() -> Path:
     return schemas() / "actions"
 
 

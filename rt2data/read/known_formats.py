@@ -20,7 +20,7 @@ _NAMES = 400
 """Names of a folder that are looked at."""
 
 _ROBOT = "rt2data reads robot logs as RLDS: convert it with a TFDS builder that yields one record of steps per episode"
-_WEB = "rt2data reads questions and answers as VQAv2 has them: write a JSON file of questions and one of annotations"
+_WEB = "rt2data reads questions and answers in VQAv2's layout: write a JSON file of questions and one of annotations"
 _EITHER = "rt2data reads RLDS (TFDS folders of TFRecord files) and VQAv2 (two JSON files and folders of images)"
 _UNPACK = "unpack it, and name the folder"
 
@@ -76,16 +76,16 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard file", _UNPACK),
     (0, b"BZh", "a bzip2 file", _UNPACK),
     (0, b"\x93NUMPY", "a NumPy array", _EITHER),
-    (0, b"\xff\xd8\xff", "an image", "name the folder it lies in as one of `image_dirs`"),
-    (0, b"\x89PNG\r\n\x1a\n", "an image", "name the folder it lies in as one of `image_dirs`"),
-    (8, b"WEBP", "an image", "name the folder it lies in as one of `image_dirs`"),
-    (0, b"GIF8", "an image", "name the folder it lies in as one of `image_dirs`"),
+    (0, b"\xff\xd8\xff", "an image", "name its folder as one of `image_dirs`"),
+    (0, b"\x89PNG\r\n\x1a\n", "an image", "name its folder as one of `image_dirs`"),
+    (8, b"WEBP", "an image", "name its folder as one of `image_dirs`"),
+    (0, b"GIF8", "an image", "name its folder as one of `image_dirs`"),
     (4, b"ftyp", "a video", _EITHER),
     (0, b"\x1aE\xdf\xa3", "a video", _EITHER),
     (8, b"AVI ", "a video", _EITHER),
     (0, b"version https://git-lfs.github.com/", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
-    (0, b"<!DOCTYPE html", "an HTML page", "a download that failed or asks for a login looks so: fetch the file again"),
-    (0, b"<html", "an HTML page", "a download that failed or asks for a login looks so: fetch the file again"),
+    (0, b"<!DOCTYPE html", "an HTML page", "the download failed or needs a login: fetch the file again"),
+    (0, b"<html", "an HTML page", "the download failed or needs a login: fetch the file again"),
 )
 """Offset, the bytes there, what the file is, what to do."""
 
@@ -125,7 +125,7 @@ _ENDINGS: tuple[tuple[set[str], str, str], ...] = (
     ({".parquet", ".arrow"}, "a folder of Parquet or Arrow files", _EITHER),
     ({".tar"}, "a folder of tar archives (WebDataset shards?)", _EITHER),
     ({".zip", ".7z", ".gz", ".tgz", ".xz", ".zst"}, "a folder of archives", "unpack them"),
-    (_IMAGES, "a folder of images", "it goes under `image_dirs` of a vqav2 source, beside `questions` and `annotations`"),
+    (_IMAGES, "a folder of images", "it goes under `image_dirs` of a vqav2 source, next to `questions` and `annotations`"),
     (_VIDEOS, "a folder of videos", _EITHER),
 )
 """Endings of names, what a folder that mostly holds such files is, what to do."""
@@ -150,7 +150,7 @@ def _folder_by_marks(path: Path) -> Recognized | None:
 
 
 def _by_endings(names: list[str]) -> Recognized | None:
-    """By what most of the files are; JSON and text beside them do not count."""
+    """By what most of the files are; JSON and text files do not count."""
     endings = Counter(Path(name).suffix.lower() for name in names)
     counts = [(sum(endings[each] for each in group), what, do) for group, what, do in _ENDINGS]
     most, what, do = max(counts, key=lambda each: each[0])
@@ -178,7 +178,7 @@ def _starts(path: Path, sign: bytes) -> bool:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names in a folder, but for what macOS leaves beside files."""
+    """Names in a folder, without the resource forks of macOS."""
     return sorted(entry.name for entry in islice(folder.iterdir(), _NAMES) if not entry.name.startswith("._"))
 
 
@@ -237,7 +237,7 @@ VQA = frozenset({"VQAv2 questions", "VQAv2 annotations", "VQA questions or annot
 
 
 def recognize_json(path: str | Path) -> str | None:
-    """The layout of a JSON or JSON Lines file, such as "GQA questions"; else its form and first keys; None where it is no JSON.
+    """The layout of a JSON or JSON Lines file, such as "GQA questions"; else its form and first keys; None where it is not JSON.
 
     Never raises; reads at most 128 kB.
     """

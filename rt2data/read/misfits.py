@@ -1,4 +1,4 @@
-"""What a source's settings name that is not there: told when the recipe is read, from names and metadata alone."""
+"""Settings of a source that name what is not there, found when the recipe is read, from names and metadata alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NAMES = 5000
-"""Names of a folder among which one that is near is looked for."""
+"""Names of a folder that are compared."""
 
 
 class Misfit(NamedTuple):
@@ -21,7 +21,7 @@ class Misfit(NamedTuple):
 
 
 def nearest_path(path: Path) -> str:
-    """The path with its first part that is not there replaced by the nearest name beside it; empty where none is near."""
+    """The path with its first part that is not there replaced by the nearest name in its folder; empty where none is near."""
     there = next((parent for parent in path.parents if parent.is_dir()), None)
     if there is None:
         return ""

@@ -1,4 +1,4 @@
-"""What every source is, and the table of sources. A new raw format is one file beside this one and one line in `SOURCES`."""
+"""What every source is, and the table of sources. A new raw format is one file in this folder and one line in `SOURCES`."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class Source(Settings):
     weight: Weight = Field(default=1, validate_default=True)
     """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
-    """Its licence as an SPDX expression, such as CC-BY-4.0: told on the card."""
+    """Its licence as an SPDX expression, such as CC-BY-4.0: shown on the card."""
     holdout: Share = Field(default=0, validate_default=True)
     """Fraction of episodes (or of images) set aside as split `val`, chosen by hash, stable when data grows."""
     images: ImageRule = ImageRule()
-    """What is checked, kept and made of the pictures."""
+    """What is checked, kept and made of the images."""
     max_text_bytes: Annotated[int, Field(ge=1)] = 32768
     """Longer instructions, questions and answers are rejected."""
 
@@ -140,12 +140,12 @@ class Source(Settings):
 
 
 class Filters(Settings):
-    """Which episodes and steps to keep. What is left out is counted by reason, not as a fault."""
+    """Which episodes and steps to keep. What is dropped is counted by reason, not as a fault."""
 
     min_steps: Annotated[int, Field(ge=0)] = 2
-    """Shorter episodes are left out."""
+    """Shorter episodes are dropped."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Longer episodes are left out."""
+    """Longer episodes are dropped."""
     instruction: str | None = None
     """Keep only steps whose instruction matches this regular expression (searched, case ignored)."""
     success: Literal[True] | None = None
@@ -177,7 +177,7 @@ class RobotSource(Source):
     action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""
     camera: str | None = None
-    """The camera whose picture goes into the mixture; by default the first by name."""
+    """The camera whose image goes into the mixture; by default the first by name."""
     gripper_open: Literal[-1, 0, 1] | None = None
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
     terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
@@ -209,7 +209,7 @@ class RobotSource(Source):
 
 
 class WebSource(Source):
-    """A corpus of pictures with questions or captions."""
+    """A corpus of images with questions or captions."""
 
     role: ClassVar[Kind] = "web"
 

@@ -56,7 +56,7 @@ class Directory:
         return [str(Path(self.path) / name) for name in (INFO, FEATURES)]
 
     def number(self, split: str, path: str) -> int:
-        """Which shard of a split a file is. Raises KeyError where it is none."""
+        """The number of a file among the shards of a split. Raises KeyError for any other file."""
         return self._numbers[split, path]
 
     @cached_property
@@ -77,7 +77,7 @@ def open_directory(path: str) -> Directory:
 
 
 def _version_of(path: Path) -> tuple[int, ...]:
-    """Changes when the file does."""
+    """Changes when the file changes."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -113,7 +113,7 @@ def find_version(path: str) -> Path:
         raise NoVersionError(f"no {INFO} here or up to {_LEVELS} levels below", str(root), _DO)
     if len(found) > 1:
         names = ", ".join(str(one.relative_to(root)) for one in found[:8])
-        raise UsageError(f"{len(found)} TFDS versions lie below: {names}", str(root), "name one of them")
+        raise UsageError(f"{len(found)} TFDS versions are below: {names}", str(root), "name one of them")
     return found[0]
 
 
@@ -131,7 +131,7 @@ def _below(root: Path, levels: int) -> list[Path]:
 
 
 def _read_json(path: Path) -> Any:
-    """Raises DataError where it is no JSON, or none of a sensible size."""
+    """Raises DataError where it is not JSON, or larger than 64 MB."""
     try:
         if path.stat().st_size > _MAX_JSON:
             raise DataError(f"larger than {_MAX_JSON >> 20} MB", str(path))
@@ -166,7 +166,7 @@ def shard_name(template: str, dataset: str, split: str, number: int, shards: int
     except KeyError as error:
         raise ValueError(f"unknown part {error} in the file name template {template!r}") from None
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"the file name template {template!r} leads out of the directory")
+        raise ValueError(f"the file name template {template!r} points out of the directory")
     return name
 
 

@@ -110,7 +110,7 @@ def decode_example(payload: memoryview) -> dict[str, Feature]:
 
 
 def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tuple[int, int]]:
-    """Byte ranges of the length-delimited fields number 1. Other numbers are of a later version of the message and passed over."""
+    """Byte ranges of the length-delimited fields number 1. Other numbers are of a later version of the message and skipped."""
     found = [one for one in fields(payload, start, stop) if one[0] == 1]
     if any(wire != BLOCK for _, wire, _, _ in found):
         raise MalformedError(f"{message} with a field of the wrong wire type, byte {start}")
@@ -118,7 +118,7 @@ def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tu
 
 
 def _plain_entry(payload: memoryview, start: int, stop: int) -> tuple[str, Feature] | None:
-    """An entry as every writer lays it out: a short name, a feature of one list, nothing else. None where it is not so."""
+    """An entry as most writers encode it: a short name, a feature of one list, nothing else; None for any other."""
     try:
         at = start + 2 + payload[start + 1]
         if payload[start] != _BLOCK_TAG or payload[start + 1] > 127 or payload[at] != _FEATURE_TAG:
@@ -164,7 +164,7 @@ def _feature(payload: memoryview, start: int, stop: int) -> Feature:
 
 
 def _spans(payload: memoryview, start: int, stop: int) -> list[tuple[int, int]]:
-    """`fields` for the one case that comes once per picture: values of field 1, each with its length before it."""
+    """`fields` for the case that occurs once per image: values of field 1, each after its length."""
     found = []
     at = start
     try:

@@ -41,11 +41,11 @@ def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator
     """Read the records whose frames begin in bytes [start, stop), checking both checksums of each.
 
     Yields (offset of the payload in the file, payload). A payload that does not match its checksum gives a Fault and
-    reading goes on with the next record; a header that does not match gives a Fault that ends where the next whole, matching
-    record begins. A view stays good for as long as it is held: its memory is used again only when nobody looks at it.
+    reading continues with the next record; a header that does not match gives a Fault that ends where the next whole, matching
+    record begins. A view stays valid while it is held: its buffer is reused only when no view of it is left.
     Raises DataError where the file ends inside a record.
     """
-    shelf = Shelf()
+    buffers = Buffers()
     with opened(path) as fd:
         size = os.fstat(fd).st_size
         at, stop = start, size if stop is None else min(stop, size)
@@ -56,18 +56,18 @@ def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator
                 yield Fault("bad_length", at, found - at)
                 at = found
                 continue
-            payload = _payload(fd, path, at, length, shelf)
+            payload = _payload(fd, path, at, length, buffers)
             yield Fault("bad_crc", at, FRAME + length) if payload is None else (at + HEADER, payload)
             del payload  # so that its buffer can be used again
             at += FRAME + length
 
 
-def _payload(fd: int, path: str, at: int, length: int, shelf: Shelf) -> memoryview | None:
+def _payload(fd: int, path: str, at: int, length: int, buffers: Buffers) -> memoryview | None:
     """Payload of the record at byte `at`, None where its checksum is wrong.
 
-    Goes by pieces that are summed while the processor's cache still holds them.
+    Reads pieces that are summed while the processor's cache still holds them.
     """
-    body = shelf.take(length + FOOTER)
+    body = buffers.take(length + FOOTER)
     crc = done = 0
     while done < len(body):
         got = os.preadv(fd, [body[done : done + _PIECE]], at + HEADER + done)
@@ -78,7 +78,7 @@ def _payload(fd: int, path: str, at: int, length: int, shelf: Shelf) -> memoryvi
     return body[:length].toreadonly() if mask(crc) == int.from_bytes(body[length:], "little") else None
 
 
-class Shelf:
+class Buffers:
     """Two buffers, used in turn once no view of them is left."""
 
     def __init__(self) -> None:
@@ -87,14 +87,14 @@ class Shelf:
     def take(self, size: int) -> memoryview:
         """A view of `size` bytes whose contents are anything."""
         for buffer in self._buffers:
-            if len(buffer) >= size and _unwatched(buffer):
+            if len(buffer) >= size and _unused(buffer):
                 return memoryview(buffer)[:size]
         fresh = bytearray(size + size // 4)  # records of one file are of much the same size
         self._buffers = [*self._buffers[-1:], fresh]
         return memoryview(fresh)[:size]
 
 
-def _unwatched(buffer: bytearray) -> bool:
+def _unused(buffer: bytearray) -> bool:
     """A bytearray refuses to change its length while anyone holds a view of it."""
     try:
         buffer.append(buffer.pop())
@@ -107,14 +107,14 @@ def _unwatched(buffer: bytearray) -> bool:
 
 _WINDOW = 1 << 20
 _TRIES = 64
-"""Headers that match by themselves but announce a payload that does not. More than a few are no accident; the search ends there."""
+"""Headers that match while the payload they announce does not: more than a few are no accident, and the search ends."""
 
 
 def next_record(fd: int, start: int, stop: int, size: int) -> int:
     """Offset of the first whole, matching record at or after `start`, or `stop` where there is none before it.
 
     `size` is that of the file. Memory is bounded by the search window whatever the headers announce. Empty records are
-    passed over: a run of zeros would be full of their lengths.
+    skipped: a run of zeros would be full of their lengths.
     """
     tries = 0
     for base in range(start, stop, _WINDOW):

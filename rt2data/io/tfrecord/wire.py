@@ -132,7 +132,7 @@ def _runs(raw: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
 
 
 def _numbers(run: NDArray[np.uint8], ends: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Numbers whose last bytes lie at `ends`: seven bits of each byte, lowest first."""
+    """Numbers whose last bytes are at `ends`: seven bits of each byte, lowest first."""
     starts = np.concatenate((np.zeros(1, np.intp), ends[:-1] + 1))
     sizes = ends - starts + 1
     if sizes.max() > 10:

@@ -15,7 +15,7 @@ import simplejpeg
 from markupsafe import Markup
 from PIL import Image
 
-from rt2data.images.ready import ImageFault, ImageRule, look
+from rt2data.images.ready import ImageFault, ImageRule, read_header
 from rt2data.look.report.contact_sheet import Tile, decoded
 from rt2data.look.report.figures import plain
 from rt2data.prepare.catalog import read_rejects
@@ -24,13 +24,13 @@ from rt2data.records import Kind, Warn
 
 SIDE, QUALITY = 192, 74
 BLACK, FLAT = 0.04, 0.02
-"""Of 1: a picture that is darker than this is black, one whose brightness varies less is flat."""
+"""Of 1: an image that is darker than this is black, one whose brightness varies less is flat."""
 VIVID = 48
-"""Of 255: how far the channels of a pixel lie apart for its colour to count."""
+"""Of 255: the spread of a pixel's channels from which its colour counts."""
 COOL, ENOUGH = 0.8, 0.05
 """Of the vivid pixels, the bluish share above which red and blue may be swapped, where so many of all pixels are vivid."""
 
-GONE = "Check that the source lies where it was prepared, and verify the mixture."
+GONE = "Check that the source is where it was prepared, and verify the mixture."
 OTHER = "Choose another camera in the recipe."
 UNUSED = "The mixture does not use it; do not choose it."
 SWAP = "Look at the contact sheet: unless it sees a sky or another blue thing, swap the channels where the log is written."
@@ -38,7 +38,7 @@ SWAP = "Look at the contact sheet: unless it sees a sky or another blue thing, s
 
 @dataclass(frozen=True, slots=True)
 class Tint:
-    """Brightness and colours of one picture; all in 0..1."""
+    """Brightness and colours of one image; all in 0..1."""
 
     brightness: float
     contrast: float  # standard deviation of the brightness
@@ -51,7 +51,7 @@ class Tint:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A small picture with its words."""
+    """A small image with its text."""
 
     uri: Markup  # data: and a JPEG, whole; empty where it cannot be decoded
     width: int
@@ -62,15 +62,15 @@ class Shot:
 
     @property
     def alt(self) -> str:
-        """What a screen reader says of it."""
+        """The alternative text."""
         words = [plain(self.tile.source, 60), plain(self.tile.note, 80), plain(self.tile.prompt, 160)]
         return ", ".join(word for word in words if word)
 
 
 def shoot(tile: Tile, side: int = SIDE) -> Shot:
-    """Scale the picture of a tile to at most `side` square. One that cannot be decoded keeps its words and says why."""
+    """Scale the image of a tile to at most `side` square. One that cannot be decoded keeps its text and gives the reason."""
     if not len(tile.picture):
-        return Shot(Markup(), side, side, tile, None, "nothing lies there")
+        return Shot(Markup(), side, side, tile, None, "missing")
     try:
         found = decoded(tile.picture, side)
     except ImageFault as fault:
@@ -104,56 +104,56 @@ def mean_tint(shots: Iterable[Shot]) -> Tint | None:
     return Tint(**mean)
 
 
-def picture_warnings(source: str, camera: str, used: bool, shots: Sequence[Shot]) -> list[Warn]:
-    """What the looks of a camera's sampled pictures give reason to say: black, flat, red and blue swapped, unreadable."""
+def image_warnings(source: str, camera: str, used: bool, shots: Sequence[Shot]) -> list[Warn]:
+    """Warnings about a camera's sampled images: black, flat, red and blue swapped, unreadable."""
     found, mean = [shot.tint for shot in shots if shot.tint], mean_tint(shots)
-    many, named = f"{len(found)} sampled pictures", plain(camera, 60) or "(unnamed)"
+    many, named = f"{len(found)} sampled images", plain(camera, 60) or "(unnamed)"
     level = "error" if used else "note"
     whose = "Camera" if used else "Unused camera"
     other = OTHER if used else UNUSED
     broken = len(shots) - len(found)
-    told = []
+    warnings = []
     if broken:
-        told.append(("unreadable_picture", level, f"{broken} of {len(shots)} sampled pictures of {named} cannot be shown", GONE))
+        warnings.append(("unreadable_picture", level, f"{broken} of {len(shots)} images of {named} cannot be decoded", GONE))
     if mean is None:
         pass
     elif all(each.brightness < BLACK for each in found):
-        told.append(("black_camera", level, f"{whose} {named} is black in all {many}", other))
+        warnings.append(("black_camera", level, f"{whose} {named} is black in all {many}", other))
     elif all(each.contrast < FLAT for each in found):
-        told.append(("flat_camera", level, f"{whose} {named} shows one flat colour in all {many}", other))
+        warnings.append(("flat_camera", level, f"{whose} {named} shows one flat colour in all {many}", other))
     elif mean.vivid >= ENOUGH and mean.cool >= COOL:
         cool = f"{whose} {named} is more blue than red in {mean.cool:.0%} of its coloured pixels: the two may be swapped (BGR)"
-        told.append(("bgr_camera", "note", cool, SWAP))
-    return [Warn(code=code, level=how, source=source, what=what + ".", do=do) for code, how, what, do in told]  # type: ignore[arg-type]
+        warnings.append(("bgr_camera", "note", cool, SWAP))
+    return [Warn(code=code, level=how, source=source, what=what + ".", do=do) for code, how, what, do in warnings]  # type: ignore[arg-type]
 
 
 # By camera
 
 MEASURED = 48
-"""Pictures of each camera whose looks are measured; fewer are shown."""
+"""Images of each camera that are measured; fewer are shown."""
 NEAR = 512
-"""Rows from which those of different episodes or pictures are chosen."""
+"""Rows from which those of different episodes or images are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Album:
-    """Pictures of one camera of one source."""
+    """Images of one camera of one source."""
 
     source: str
     split: str
     kind: Kind
     camera: str
-    used: bool  # the one the mixture takes
+    used: bool  # the one the mixture uses
     shots: tuple[Shot, ...]  # those that are shown
     tint: Tint | None  # of those that were measured
     warnings: tuple[Warn, ...]
 
 
 def album(source: str, split: str, kind: Kind, camera: str, used: bool, tiles: Sequence[Tile], count: int) -> Album:
-    """Show the first `count` tiles, half of them where the mixture does not take this camera; measure up to MEASURED."""
+    """Show the first `count` tiles, half of them where the mixture does not use this camera; measure up to MEASURED."""
     shown = count if used else -(-count // 2)
     shots = [shoot(tile) for tile in tiles[: max(count, MEASURED)]]
-    warnings = tuple(picture_warnings(source, camera, used, shots))
+    warnings = tuple(image_warnings(source, camera, used, shots))
     return Album(source, split, kind, camera, used, tuple(shots[:shown]), mean_tint(shots), warnings)
 
 
@@ -171,7 +171,7 @@ def store_albums(store: Store, splits: Sequence[str], count: int) -> list[Album]
 
 
 def sampled_rows(store: Store, split: str, count: int) -> list[dict[str, Any]]:
-    """Rows of a split, of as many different episodes or pictures as there are near its beginning: rows lie in random order."""
+    """Rows of a split from as many different episodes or images as its first rows have: rows are stored in random order."""
     numbers = np.arange(min(NEAR, store.info.splits[split].rows), dtype=np.int64)
     if not len(numbers):
         return []
@@ -184,7 +184,7 @@ def sampled_rows(store: Store, split: str, count: int) -> list[dict[str, Any]]:
 
 
 def _tile(store: Store, row: dict[str, Any], camera: str) -> Iterator[Tile]:
-    """The row's picture of this camera, with its words; none where it has none."""
+    """The row's image of this camera, with its text; nothing where it has none."""
     for image in row["images"]:
         if image["camera"] == camera:
             note = f"{row['group']} step {row['step']}" if row["step"] >= 0 else row["group"]
@@ -199,7 +199,7 @@ def said(row: dict[str, Any]) -> str:
 
 
 def read_place(store: Store, image: dict[str, Any]) -> bytes:
-    """A picture's bytes from where they lie; none where they lie there no more."""
+    """An image's bytes from the file that holds them; empty where they cannot be read."""
     try:
         with Path(store.stamps[image["file"]].path).open("rb") as file:
             file.seek(image["offset"])
@@ -209,7 +209,7 @@ def read_place(store: Store, image: dict[str, Any]) -> bytes:
 
 
 def fewer(albums: Sequence[Album]) -> list[Album]:
-    """The same albums with half as many pictures."""
+    """The same albums with half as many images."""
     return [replace(each, shots=each.shots[: len(each.shots) // 2]) for each in albums]
 
 
@@ -218,7 +218,7 @@ def fewer(albums: Sequence[Album]) -> list[Album]:
 EACH = 5
 """Rows shown for each reason."""
 ROOM = 4 << 20
-"""Bytes read from where a picture begins: where it ends is not known."""
+"""Bytes read from the start of an image whose end is unknown."""
 _PLACE = re.compile(r" in (?P<path>/.+) byte (?P<offset>\d{1,15})$", re.DOTALL)
 
 
@@ -236,7 +236,7 @@ class LostRow:
 
 
 def lost_rows(store: Store) -> list[LostRow]:
-    """The first few for each reason, in the order in which they were met."""
+    """The first few for each reason, in the order of the store."""
     shown: Counter[str] = Counter()
     found = []
     for row in read_rejects(store.path) if store.info.rejects else ():
@@ -247,11 +247,11 @@ def lost_rows(store: Store) -> list[LostRow]:
 
 
 def _shot(store: Store, row: dict[str, Any]) -> Shot | None:
-    """Its picture, whole or in part; none where its place is not told or nothing can be seen of it."""
+    """Its image, whole or in part; None where its place is unknown or nothing can be decoded."""
     encoded = _bytes(row["where"])
     if not encoded:
         return None
-    tile = Tile(_seen(encoded), store.info.name, store.info.kind, f"left out: {row['reason']}", "", row["where"])
+    tile = Tile(_seen(encoded), store.info.name, store.info.kind, f"dropped: {row['reason']}", "", row["where"])
     shot = shoot(tile, 128)
     return shot if shot.uri else None
 
@@ -271,7 +271,7 @@ def _bytes(where: str) -> bytes:
 def _seen(encoded: bytes) -> Any:
     """Pixels as far as a damaged JPEG shows any; else the bytes as they are."""
     try:
-        found = look(encoded)
+        found = read_header(encoded)
         small = found.width * found.height <= ImageRule().max_pixels
     except ImageFault as fault:
         small = fault.reason in ("truncated_image", "corrupt_image") and encoded[:2] == b"\xff\xd8"

@@ -1,4 +1,4 @@
-"""Statistics and pictures become one page of HTML that needs nothing else: no network, no other file.
+"""Statistics and images become one page of HTML that needs no network and no other file.
 
 The page runs two scripts of its own, named by their hashes in its Content-Security-Policy, and nothing else that may stand in it.
 Whatever is text goes through `figures.plain` and autoescape. The same reports give the same bytes.
@@ -48,22 +48,22 @@ class Report:
     films: tuple[Film, ...] = ()
     lost: tuple[LostRow, ...] = ()
     origin: Origin = Origin()
-    trimmed: bool = False  # pictures were left out for the page to stay small
+    trimmed: bool = False  # images were dropped to keep the page small
     legends: Mapping[str, str] = field(default_factory=dict)  # what the terminate word of a source's targets means
 
     @property
     def seen(self) -> list[Shot]:
-        """Pictures of rows that were left out."""
+        """Images of rejected rows."""
         return [each.shot for each in self.lost if each.shot]
 
     def tint(self, source: SourceStats, camera: str) -> Tint | None:
-        """How the pictures of a camera look; None where none were looked at."""
+        """Colours of a camera's images; None where none were measured."""
         found = [a.tint for a in self.albums if (a.source, a.split, a.camera) == (source.name, source.split, camera)]
         return found[0] if found else None
 
 
 def page_within(reports: Sequence[Report], limit: int = MAX_BYTES) -> bytes:
-    """The page with as many pictures as it has room for: half of them are left out until it is no longer than `limit`.
+    """The page with as many images as fit: half of them are dropped until it is no longer than `limit`.
 
     Without any it is as long as it is. Raises ValueError where there is nothing to report.
     """

@@ -27,18 +27,18 @@ _FIELD = re.compile(r"\{id(?::(?:d|0([1-9]|1[0-8])d))?\}")
 _UNDECODABLE = re.compile(r"[\ud800-\udfff]")
 
 
-def is_passed_over(name: str) -> bool:
-    """Whether a file or folder is no part of a data set: hidden ones, macOS's resource forks, names that are not Unicode."""
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder is ignored: hidden ones, resource forks of macOS, names that are not Unicode."""
     return name.startswith(".") or name == "__MACOSX" or _UNDECODABLE.search(name) is not None
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name ends like that of an image."""
+    """Whether a file's name has the suffix of an image."""
     return _IMAGE.fullmatch(name) is not None
 
 
 def numbers_of(name: str) -> tuple[int, ...]:
-    """The numbers that an image of this name may have: one, none, or several where its name alone does not tell."""
+    """The numbers that an image of this name may have: one, none, or several where the name alone does not decide."""
     stem = name.rpartition(".")[0]
     whole = [int(word) for word in _WORD.findall(stem) if _NUMBER.fullmatch(word)]
     if whole:
@@ -139,7 +139,7 @@ def _below(folder: str, inside: str, depth: int, seen: set[tuple[int, int]]) -> 
     folders = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if is_passed_over(entry.name):
+            if is_ignored(entry.name):
                 continue
             if is_image(entry.name) and entry.is_file():
                 yield inside + entry.name, entry.path
@@ -157,7 +157,7 @@ class ImageReader:
         self._last: tuple[str, Image] | None = None
 
     def read(self, path: str) -> Image:
-        """An image and where it lies. Raises ImageFault: missing_image, unreadable_image, too_large_file."""
+        """An image and its place. Raises ImageFault: missing_image, unreadable_image, too_large_file."""
         if self._last is None or self._last[0] != path:
             content = self._content(path)
             self._last = path, Image("image", content, Place(path, 0, len(content)))

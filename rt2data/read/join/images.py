@@ -17,7 +17,7 @@ Conflict = Literal["refuse", "first"]
 
 
 class ImageKey(NamedTuple):
-    """What a question says of its image."""
+    """What a question states about its image."""
 
     number: int  # image_id; -1 where there is none
     name: str = ""  # a file's name or path, empty where there is none
@@ -35,7 +35,7 @@ class Found(NamedTuple):
     detail: str = ""
 
     def facts(self) -> Iterator[str]:
-        """What there is to count of it."""
+        """The facts to count."""
         yield f"join.image_by_{self.how}" if self.path else f"join.{self.how}"
         if self.settled:
             yield f"join.{self.settled}"
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """All listed files, by what questions can say of them."""
+    """All listed files, by the name or number that a question gives."""
 
     files: Sequence[ImageFile]
     pattern: NamePattern | None = None

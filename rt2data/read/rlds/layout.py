@@ -33,7 +33,7 @@ REWARD = f"{STEPS}/reward"
 
 _LISTED = 24
 _SMALLEST = 16
-"""Pixels: a uint8 tensor with a shorter side is no picture by itself."""
+"""Pixels: a uint8 tensor with a shorter side is no image by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Lea
         raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
     cameras = seen if wanted.cameras is None else _named_cameras(leaves, wanted.cameras)
     if not cameras:
-        raise UsageError("there are no pictures under steps/observation", listed(leaves), "name them as `cameras`")
+        raise UsageError("there are no images under steps/observation", listed(leaves), "name them as `cameras`")
     return Layout(
         action=tuple(_numbers(leaves, path) for path in wanted.action or ("action",)),
         state=tuple(_numbers(leaves, path) for path in (guess_state(leaves) if wanted.state is None else wanted.state)),
@@ -106,7 +106,7 @@ def guess_instruction(leaves: Sequence[Leaf]) -> Leaf | None:
 def guess_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
     """Every 8-bit image under steps/observation, by its last name; else every uint8 tensor shaped as one.
 
-    Grey ones, often depth, count only where there is no picture in colour.
+    Grey ones, often depth, count only where there is no image in colour.
     """
     seen = [leaf for leaf in leaves if leaf.key.startswith(f"{STEPS}/observation/")]
     images = [leaf for leaf in seen if leaf.kind == "image" and leaf.dtype == "uint8"]
@@ -140,13 +140,13 @@ def holds_words(leaf: Leaf) -> bool:
 
 
 def holds_encoded(leaf: Leaf) -> bool:
-    """Pictures as the bytes of a file: an Image, a string, or a uint8 tensor of any length stored as bytes."""
+    """Images as the bytes of a file: an Image, a string, or a uint8 tensor of any length stored as bytes."""
     as_bytes = leaf.dtype == "uint8" and leaf.shape == (None,) and leaf.encoding == "bytes"
     return leaf.per_step and (leaf.kind == "text" or (leaf.kind == "image" and leaf.dtype == "uint8") or as_bytes)
 
 
 def holds_frames(leaf: Leaf) -> bool:
-    """Raw pictures: uint8[height, width, 1, 3 or 4]."""
+    """Raw images: uint8[height, width, 1, 3 or 4]."""
     if leaf.kind != "tensor" or leaf.dtype != "uint8" or len(leaf.shape) != 3 or not leaf.width:
         return False
     return leaf.per_step and min(size or 0 for size in leaf.shape[:2]) >= _SMALLEST and leaf.shape[2] in (1, 3, 4)
@@ -158,7 +158,7 @@ def holds_frames(leaf: Leaf) -> bool:
 def _named_cameras(leaves: Sequence[Leaf], cameras: Mapping[str, str]) -> dict[str, Leaf]:
     found = {name: find_leaf(leaves, path) for name, path in cameras.items()}
     for leaf in found.values():
-        _require(holds_encoded(leaf) or holds_frames(leaf), leaf, "8-bit pictures")
+        _require(holds_encoded(leaf) or holds_frames(leaf), leaf, "8-bit images")
     return found
 
 
@@ -287,7 +287,7 @@ def width_misfits(leaves: Sequence[Leaf], action: Sequence[str] | None, space: s
         widths = [find_leaf(leaves, path).width for path in action or guess_action(leaves)]
         size = load_space(space).size
     except UsageError:
-        return  # told already
+        return  # reported already
     width = sum(each or 0 for each in widths)
     if size is not None and widths and None not in widths and width != size:
         yield Misfit(("action_space",), f"{space} has {size} numbers, and the action {width}")

@@ -1,4 +1,4 @@
-"""RLDS: episodes in a TFDS directory of TFRecord files, read without TensorFlow. Pictures stay where they are, as byte ranges."""
+"""RLDS: episodes in a TFDS directory of TFRecord files, read without TensorFlow. Images are byte ranges of the files."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class RLDS(RobotSource):
     success: FeaturePath | None = None
     """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
     cameras: dict[str, FeaturePath] | None = None
-    """Names of cameras and their features; by default every picture under `observation`, by its last name."""
+    """Names of cameras and their features; by default every image under `observation`, by its last name."""
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
@@ -95,8 +95,8 @@ class RLDS(RobotSource):
         return rlds_hint(path)
 
     def misfits(self) -> Iterator[Misfit]:
-        """What is named and not there: the dataset, its splits, its features. Reads its two JSON files; for images that are stored
-        as strings, the first record too.
+        """What the settings name that is not there: the dataset, its splits, its features. Reads its two JSON files; for images
+        that are stored as strings, the first record too.
         """
         yield from super().misfits()
         found = [] if Path(self.path).exists() else list(absent_folder(("path",), self.path))
@@ -149,7 +149,7 @@ class RLDS(RobotSource):
             try:
                 yield from _read_part(part, directory, layout)
             except OSError as error:
-                error.filename = error.filename or part.path  # a failed read does not know it
+                error.filename = error.filename or part.path  # a failed read has none
                 raise
 
     def survey(self, split: str, seed: int = 0) -> Survey:
@@ -189,7 +189,7 @@ class RLDS(RobotSource):
                 raise UsageError(f"there is no split `{name}`", directory.path, f"there is {', '.join(directory.splits)}")
             if not _SPLIT.fullmatch(name):
                 what = f"a split is called {name[:80]!r}: only letters, digits, _ and - are read"
-                raise UsageError(what, directory.path, "leave it out with `splits`")
+                raise UsageError(what, directory.path, "name the others in `splits`")
         return {name: directory.splits[name] for name in dict.fromkeys(wanted)}
 
     def _layout(self, directory: Directory) -> Layout:
@@ -253,11 +253,11 @@ def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | R
 def _require_files(paths: list[str]) -> None:
     for path in paths:
         if not Path(path).is_file():
-            raise DataError("a shard is missing", path, "fetch it, or leave its split out with `splits`")
+            raise DataError("a shard is missing", path, "fetch it, or name the other splits in `splits`")
 
 
 def _short(split: str) -> str:
-    """The name of a split as part of a key: a long one is cut, and told apart by its hash."""
+    """The name of a split as part of a key: a long one is cut, and gets its hash."""
     return split if len(split) <= 20 else f"{split[:11]}-{xxh3_64_hexdigest(split.encode())[:8]}"
 
 
@@ -285,7 +285,7 @@ def _seen_cameras(directory: Directory) -> dict[str, Leaf]:
     if found or not strings:
         return found
     features = _first_features(directory)
-    return name_cameras([leaf for leaf in strings if leaf.key in features and _is_picture(features[leaf.key])])
+    return name_cameras([leaf for leaf in strings if leaf.key in features and _is_encoded_image(features[leaf.key])])
 
 
 def _first_features(directory: Directory) -> dict[str, Feature]:
@@ -299,7 +299,7 @@ def _first_features(directory: Directory) -> dict[str, Feature]:
     return {}
 
 
-def _is_picture(feature: Feature) -> bool:
+def _is_encoded_image(feature: Feature) -> bool:
     if feature.kind != "bytes":
         return False
     return any(bytes(feature.payload[start : start + 8]).startswith((_JPEG, _PNG)) for start, _ in feature.spans()[:1])

@@ -38,7 +38,7 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
     """Units of one file, numbered from 0 on; one of no length stands for a compressed file, which is read whole.
 
     Reads headers only. Raises DataError where the file is cut or its number of records is not the declared one. Behind a damaged
-    header records cannot be told from outside: one unit has all that follows, and `unit_records` does the counting.
+    header the records are unknown: one unit has all that follows, and `unit_records` counts them.
     """
     if is_gzipped(shard.path):
         require_count(scan_gzipped(shard.path), shard)
@@ -55,13 +55,13 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
 def put_together(units: Iterable[Unit], limit: int) -> list[Unit]:
     """Neighbours of one split joined up to `limit` bytes, numbered from 0: a unit costs a few milliseconds, however small it is."""
     runs: list[list[Unit]] = []
-    room = 0
+    left = 0
     for unit in units:
-        if not runs or unit.split != runs[-1][0].split or unit.bytes > room:
+        if not runs or unit.split != runs[-1][0].split or unit.bytes > left:
             runs.append([])
-            room = limit
+            left = limit
         runs[-1].append(unit)
-        room -= unit.bytes
+        left -= unit.bytes
     return [_joined(run, index) for index, run in enumerate(runs)]
 
 
@@ -109,7 +109,7 @@ def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
             offset, payload = found
             yield Raw(number, offset if unit.stop else None, payload)
         else:
-            yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes passed over")
+            yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes skipped")
             gaps += found.reason == "bad_length"
         number += 1
     if gaps and unit.stop == Path(unit.path).stat().st_size:
@@ -121,7 +121,7 @@ def _frames(unit: Unit) -> Iterator[tuple[int, memoryview] | Fault]:
 
 
 def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
-    """Records that went down in a gap beyond the one counted for it: what the declared number leaves over."""
+    """Records lost in a gap beyond the one counted for it: the rest of the declared number."""
     missing = shard.records - found
     if missing < 0:
         raise DataError(f"expected {shard.records} records, found {found}", unit.path)

@@ -1,4 +1,4 @@
-"""Whether JSON files have VQAv2's layout, by their first bytes, and which files of a folder belong together as one corpus."""
+"""Whether JSON files have VQAv2's layout, by their first bytes, and which files of a folder form one corpus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from rt2data.errors import UsageError
-from rt2data.read.join.files import is_image, is_passed_over, numbers_of
+from rt2data.read.join.files import is_ignored, is_image, numbers_of
 from rt2data.read.known_formats import KNOWN, VQA, Recognized, files_near, json_in, recognize_json
 from rt2data.read.misfits import Misfit
 from rt2data.read.source import Suggestion, absent_file, recognize
@@ -59,7 +59,7 @@ def advice(role: Role, name: str = "") -> str:
 
 
 def other_layout(path: str, role: Role) -> str:
-    """The name of the layout a file plainly has instead; empty for a file that fits, is no JSON, is cut, or has no known layout."""
+    """The name of another layout that a file has; empty for a file that fits, is not JSON, is cut, or has no known layout."""
     with Path(path).open("rb") as file:
         shape = shape_of(file.read(HEAD))
     if "question_id" in shape.arrays.get(role, ()) or ("question_id" in shape.element and not CHOICES & shape.element):
@@ -71,7 +71,7 @@ def other_layout(path: str, role: Role) -> str:
 
 
 def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such JSON file, or it is plainly something else than questions or annotations of VQAv2."""
+    """A misfit where there is no such JSON file, or it is not one of questions or annotations in VQAv2's layout."""
     found = list(absent_file((role,), path))
     yield from found
     if found:
@@ -192,7 +192,7 @@ def _entries(folder: Path, levels: int) -> Iterator[tuple[os.DirEntry[str], int]
             entries = sorted(listing, key=lambda entry: entry.name)
     except PermissionError:
         return
-    entries = [entry for entry in entries if not is_passed_over(entry.name)]
+    entries = [entry for entry in entries if not is_ignored(entry.name)]
     yield from ((entry, levels) for entry in entries if entry.is_file())
     for entry in entries:
         if levels and entry.is_dir(follow_symlinks=False):
@@ -222,7 +222,7 @@ def choose_pair(path: Path, found: Files) -> tuple[Path, Path]:
 
 
 def likeness(questions: Path, annotations: Path) -> float:
-    """How alike two names are, where each says what it holds in its own word."""
+    """How alike two names are without the words for their contents."""
     one, other = (re.sub(r"OpenEnded_|questions|annotations", "", path.name) for path in (questions, annotations))
     near = 1 if questions.parent == annotations.parent else 0
     return SequenceMatcher(None, one, other).ratio() + near

@@ -1,7 +1,7 @@
-"""VQAv2, OK-VQA and what is laid out like them: a JSON of questions, a JSON of answers to them, and folders of COCO images.
+"""VQAv2, OK-VQA and corpora of the same layout: a JSON of questions, a JSON of answers, and folders of images.
 
 Both JSON files are streamed once into an index, so they may have any size. A unit is a range of the questions; it reads these and
-their annotations where the index says they lie. The first unit also tells what is wrong with annotations of no question.
+their annotations at the places in the index. The first unit also yields the rejects of annotations without a question.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rt2data.settings import PathStr
 _BLOCK = 4096  # questions between two places where units may begin
 _UNITS = 16  # units of a corpus, if they can be had with 1 to 8 blocks each
 _BLOCKS_PER_UNIT = 8
-_HEADER = 1 << 20  # room in an image file beside its pixels
+_HEADER = 1 << 20  # bytes of an image file besides its pixels
 
 
 def _as_tuple(value: Any) -> Any:
@@ -87,7 +87,7 @@ class VQAv2(WebSource):
             yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
 
     def split_names(self) -> tuple[str, ...]:
-        """The one."""
+        """The one in `split`."""
         return (self.split,)
 
     def files(self) -> list[str]:
@@ -153,19 +153,19 @@ class VQAv2(WebSource):
         try:
             index = self.index(candidates)
         except DataError as error:
-            return found | {"pictures": {"found": len(candidates.files)}, "problem": str(error)}
+            return found | {"images": {"found": len(candidates.files)}, "problem": str(error)}
         images = [image for image in index.images.to_pylist() if image["how"]]
         missing = sum(not image["path"] for image in images)
         rows = self.rows(index)
         return found | {
-            "pictures": {"found": len(candidates.files), "needed": len(images), "missing": missing},
+            "images": {"found": len(candidates.files), "needed": len(images), "missing": missing},
             "join": join_line(index.facts(index.all)),
             "first": _first(rows),
             "read_as": written_line(rows.facts),
         }
 
     def index(self, candidates: Candidates | None = None) -> Index:
-        """Where questions and annotations lie, and which image each means. Raises DataError."""
+        """Places of questions and annotations, and the image of each. Raises DataError."""
         asked, given = self._asked(), self._given()
         return Index.of(asked, given, images_of(asked, given, candidates or self.candidates(), self.image_conflict))
 
@@ -207,7 +207,7 @@ class VQAv2(WebSource):
             if not Path(path).is_file():
                 raise UsageError(f"there is no file of {role}", path, f"set `{role}` to the JSON file")
             if not os.access(path, os.R_OK):
-                raise UsageError(f"the file of {role} may not be read", path, "give yourself permission")
+                raise UsageError(f"the file of {role} cannot be read", path, "change its permissions")
             require_layout(path, role)
 
 
@@ -227,6 +227,6 @@ def _first(rows: Rows) -> dict[str, Any]:
     if found is None:
         return {"problem": "there is no question that can be used"}
     question, answers = found
-    told = {"problem": answers, "question": question.text} if isinstance(answers, str) else {"answers": list(answers)}
+    found_answers = {"problem": answers, "question": question.text} if isinstance(answers, str) else {"answers": list(answers)}
     image = question.image.name or question.image.number
-    return {"question_id": question.key, "image_id": image, "question": question.text, **told}
+    return {"question_id": question.key, "image_id": image, "question": question.text, **found_answers}

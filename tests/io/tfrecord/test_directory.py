@@ -269,7 +269,7 @@ def test_found_from_above_when_it_is_the_only_one(root: Path, tmp_path: Path) ->
     assert find_version(str(tmp_path)) == root
     (tmp_path / "toy" / "2.0.0").mkdir()
     (tmp_path / "toy" / "2.0.0" / INFO).write_text("{}")
-    with pytest.raises(UsageError, match=r"2 TFDS versions lie below: toy/1.0.0, toy/2.0.0"):
+    with pytest.raises(UsageError, match=r"2 TFDS versions are below: toy/1.0.0, toy/2.0.0"):
         find_version(str(tmp_path))
 
 

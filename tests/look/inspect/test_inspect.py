@@ -103,7 +103,7 @@ def test_coco_is_recognised_by_folder_and_by_file(shared_data: Path, below: str)
     facts = seen.facts()
     assert seen.kind == "vqav2"
     assert (facts["questions"], facts["annotations"]) == (13, 13)
-    assert facts["pictures"] == {"found": 23, "needed": 12, "missing": 0}
+    assert facts["images"] == {"found": 23, "needed": 12, "missing": 0}
     assert facts["first"]["answers"][0] == "can't tell"
     (source,) = suggested(shared_data / "coco_web" / below, "web").web.values()
     assert len(source.files()) == 25
@@ -118,7 +118,7 @@ def test_coco_pictures_come_with_question_and_counted_answers(shared_data: Path)
 
 
 def test_questions_far_from_their_pictures(shared_data: Path) -> None:
-    assert recognise(shared_data / "vqa_allennlp").facts()["pictures"]["missing"] == 0
+    assert recognise(shared_data / "vqa_allennlp").facts()["images"]["missing"] == 0
 
 
 def test_several_datasets_below_are_named(shared_data: Path) -> None:
