@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
-from rt2data.images.ready import look
+from rt2data.images.ready import read_header
 from rt2data.order import apportion
 from rt2data.plan.plan import draws
 from rt2data.plan.recipe import Recipe, read_recipe
@@ -392,7 +392,7 @@ def test_resized_pictures_are_made_once(build: Build, recipe_file: Path, tmp_pat
     form = make_format("webdataset")
     for shard in sorted((tmp_path / "second").glob("shard-*.tar")):
         for member in form.read(shard):
-            seen = look(member.image)
+            seen = read_header(member.image)
             assert (seen.format, seen.width, seen.height) == ("jpeg", 16, 16)
 
 

@@ -17,11 +17,11 @@ from rt2data.beam.pool import Inline
 from rt2data.build import Site, build_plainly
 from rt2data.errors import UsageError
 from rt2data.formats.base import FORMATS, make_format, members_of
+from rt2data.io.tfrecord.directory import tfds_name
 from rt2data.look.inspect import recognise
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import Recipe, RecipeError, parse_recipe, read_recipe
 from rt2data.prepare.catalog import kept_stores
-from rt2data.read.tfds_directory import tfds_name
 from rt2data.records import SOURCE, key_name
 from rt2data.render.record import decode_record
 from rt2data.rlds.decide import Wishes

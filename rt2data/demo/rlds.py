@@ -13,10 +13,10 @@ from rt2data.demo.expert import Episode, perform
 from rt2data.demo.picture import Draw, jpeg
 from rt2data.demo.render import PIXELS, render
 from rt2data.demo.tasks import FAMILIES, draw_task
+from rt2data.io.tfrecord.directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 from rt2data.io.tfrecord.example import Values, encode_example
 from rt2data.io.tfrecord.features import Leaf, encode_features
 from rt2data.io.tfrecord.framing import frame
-from rt2data.read.tfds_directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 
 NAME, VERSION = "tabletop_pick", "1.0.0"
 DESCRIPTION = "Rendered table-top pick and place by a scripted expert, with the actions of BridgeData V2. Made by rt2data demo."

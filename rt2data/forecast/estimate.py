@@ -155,9 +155,7 @@ def _size(laying: Tasting, parts: list[Part]) -> int:
 def _picture_bytes(tasted: _Tasted) -> Guess:
     """Mean size of the mixture's picture. Sizes of more files count only where pictures are taken as they lie."""
     as_they_lie = not tasted.laying.blob_bytes
-    return mean_guess(
-        tasted.survey.picture_bytes if as_they_lie and tasted.survey.picture_bytes else _lengths(tasted.column("images"))
-    )
+    return mean_guess(tasted.survey.image_bytes if as_they_lie and tasted.survey.image_bytes else _lengths(tasted.column("images")))
 
 
 def _lengths(images: list[Any]) -> list[int]:

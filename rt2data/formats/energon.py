@@ -23,9 +23,9 @@ import numpy as np
 
 from rt2data.errors import OutputError
 from rt2data.formats.base import Dataset, SideWriter
+from rt2data.io.tar import BLOCK, padded
 from rt2data.order import I64
 
-BLOCK = 512
 META, METADATASET = ".nv-meta", "metadataset.yaml"
 VERSION = "7.4.1"
 """The release whose layout this is."""
@@ -145,4 +145,4 @@ def _part_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, int, st
     for number, (sample, at) in enumerate(zip(samples, starts(samples).tolist(), strict=False)):
         picture = at + BLOCK
         yield shard, number, sample.extension, picture, sample.image_bytes
-        yield shard, number, "json", picture + -(-sample.image_bytes // BLOCK) * BLOCK + BLOCK, sample.record_bytes
+        yield shard, number, "json", picture + padded(sample.image_bytes) + BLOCK, sample.record_bytes

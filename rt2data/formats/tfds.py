@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,19 +20,16 @@ from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, 
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.flat import COLUMNS, Column, filled, no_null, unfilled
 from rt2data.io.digest import Digest
-from rt2data.io.tfrecord.example import Feature, decode_example
+from rt2data.io.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
+from rt2data.io.tfrecord.example import Feature, ListKind, Room, decode_example, encode_feature, encode_text, encode_with_room
 from rt2data.io.tfrecord.features import Leaf, encode_features
-from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
-from rt2data.io.tfrecord.wire import BLOCK, encode_varint
-from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
+from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, frame_header, masked_crc, payload_length
 
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"
-_LIST_OF = {"string": 1, "float32": 2, "int64": 3, "int32": 3, "uint8": 3, "bool": 3}
-"""Number of the list in a tf.train.Feature: bytes, floats, integers."""
-_LENGTH, _CRC = struct.Struct("<Q"), struct.Struct("<I")
-_ONE_BYTE = [bytes([n]) for n in range(128)]
-_ENTRY, _NAME, _VALUE = (bytes([number << 3 | BLOCK]) for number in (1, 1, 2))
+_LIST_OF: dict[str, ListKind] = {"string": "bytes", "float32": "float"}
+"""The list of a tf.train.Feature for a column's type; all others are integers."""
+_CRC = struct.Struct("<I")
 
 
 # Encode
@@ -42,42 +38,18 @@ _ENTRY, _NAME, _VALUE = (bytes([number << 3 | BLOCK]) for number in (1, 1, 2))
 def encode_head(columns: Mapping[str, Any], image_bytes: int, extension: str) -> bytes:
     """An Example up to its picture, whose `image_bytes` follow and end it."""
     entries = [_column_entry(column, columns[column.name]) for column in COLUMNS]
-    entries.append(_entry(IMAGE_FORMAT, 1, _block(b"\x0a", extension.encode())))
-    value = b"\x0a" + _varint(image_bytes)
-    for tag in (b"\x0a", _VALUE):
-        value = tag + _varint(len(value) + image_bytes) + value
-    entry = _block(_NAME, IMAGE.encode()) + value
-    features = b"".join((*entries, _ENTRY, _varint(len(entry) + image_bytes), entry))
-    return b"".join((b"\x0a", _varint(len(features) + image_bytes), features))
+    entries.append(encode_text(IMAGE_FORMAT, extension))
+    parts = encode_with_room([b"".join(entries), (IMAGE, Room([image_bytes]))]).parts
+    return b"".join(part for part in parts if isinstance(part, bytes))
 
 
 def _column_entry(column: Column, value: Any) -> bytes:
-    kind, many = _LIST_OF[column.type], (value,) if column.shape == "one" else value
-    if kind == 1:
-        return _entry(column.name, kind, b"".join([_block(b"\x0a", text.encode()) for text in many]))
-    packed = struct.pack(f"<{len(many)}f", *many) if kind == 2 else _pack_ints(many)
-    return _entry(column.name, kind, _block(b"\x0a", packed) if packed else b"")
-
-
-@lru_cache(maxsize=1 << 14)
-def _entry(name: str, kind: int, values: bytes) -> bytes:
-    """A name and its list of values. Most values come again and again: sources, instructions, masks, steps."""
-    return _block(_ENTRY, _block(_NAME, name.encode()) + _block(_VALUE, _block(bytes([kind << 3 | BLOCK]), values)))
-
-
-def _block(tag: bytes, value: bytes) -> bytes:
-    return b"".join((tag, _varint(len(value)), value))
-
-
-def _varint(value: int) -> bytes:
-    return _ONE_BYTE[value] if value < 128 else encode_varint(value)
-
-
-def _pack_ints(values: Sequence[int]) -> bytes:
-    """Packed int64; a negative number takes ten bytes."""
-    if not values or (min(values) >= 0 and max(values) < 128):
-        return bytes(values)
-    return b"".join([_varint(value % 2**64) for value in values])
+    kind = _LIST_OF.get(column.type, "int64")
+    if kind != "bytes":
+        return encode_feature(column.name, (value,) if column.shape == "one" else value, kind)
+    if column.shape == "one":
+        return encode_text(column.name, value)
+    return encode_feature(column.name, [text.encode() for text in value])
 
 
 class TfrecordWriter(ShardWriter):
@@ -92,8 +64,7 @@ class TfrecordWriter(ShardWriter):
         self._finish()
         head = encode_head(filled(record, self._action_dim), image_bytes, extension)
         self._last = room = self._out.room(FRAME + len(head) + image_bytes)
-        length = _LENGTH.pack(len(head) + image_bytes)
-        room[:HEADER] = length + _CRC.pack(masked_crc(length))
+        room[:HEADER] = frame_header(len(head) + image_bytes)
         room[HEADER : HEADER + len(head)] = head
         return room[HEADER + len(head) : -FOOTER]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError
-from rt2data.read.action_dims import MAX_LEVELS, too_narrow
+from rt2data.read.action_space import MAX_LEVELS, too_narrow
 from rt2data.records import F32
 
 Vector = tuple[float, ...]

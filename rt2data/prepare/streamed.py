@@ -8,7 +8,7 @@ import numpy as np
 
 from rt2data.errors import DataError
 from rt2data.prepare.statistics import FEW, DimStats
-from rt2data.read.action_dims import too_narrow
+from rt2data.read.action_space import too_narrow
 from rt2data.records import F32
 from rt2data.tally.counts import Counts
 from rt2data.tally.moments import Moments, moments

@@ -300,9 +300,9 @@ class Laying:
             "file": file,
             "offset": offset,
             "length": len(content),
-            "width": ready.look.width,
-            "height": ready.look.height,
-            "format": ready.look.format,
+            "width": ready.header.width,
+            "height": ready.header.height,
+            "format": ready.header.format,
             "xxh3": xxhash.xxh3_64_intdigest(content),
         }
 

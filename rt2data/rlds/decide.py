@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError, UsageError, command
+from rt2data.io.tfrecord.directory import tfds_name
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
 from rt2data.plan.plan import needed_sources, require_few_rejects
@@ -19,7 +20,6 @@ from rt2data.plan.source_notes import ends
 from rt2data.prepare.store import Store, StoreInfo
 from rt2data.read.action_space import ActionSpace, load_space
 from rt2data.read.source import RobotSource
-from rt2data.read.tfds_directory import tfds_name
 from rt2data.rlds.encodings import unregistered
 from rt2data.rlds.index import GapRule, Look, SplitIndex, index_split
 from rt2data.rlds.loader_layouts import Skin, doubts, find_skin, grip, name_datasets, name_pictures, require_fit

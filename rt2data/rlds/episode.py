@@ -11,9 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rt2data.errors import InternalError
-from rt2data.io.tfrecord.example import Values
+from rt2data.io.tfrecord.example import Room, Values
 from rt2data.io.tfrecord.features import STEPS
-from rt2data.io.tfrecord.room import Room
 from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
 from rt2data.rlds.plan import DatasetPlan, Grip

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rt2data.errors import UsageError
+from rt2data.io.tfrecord.directory import tfds_name
 from rt2data.prepare.store import StoreInfo
 from rt2data.read.action_space import ActionSpace
-from rt2data.read.tfds_directory import tfds_name
 from rt2data.rlds.plan import Grip
 
 SUFFIX = "_rlds"

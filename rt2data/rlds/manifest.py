@@ -14,12 +14,12 @@ import xxhash
 from rt2data.errors import DataError
 from rt2data.io.installation import VERSION
 from rt2data.io.publish import write_whole
+from rt2data.io.tfrecord.directory import FEATURES, INFO, TEMPLATE
 from rt2data.io.tfrecord.features import encode_features
 from rt2data.order import I64
 from rt2data.plan.recipe.model import from_canonical
 from rt2data.prepare.statistics import openvla_statistics, summarize
 from rt2data.prepare.store import Lost, Store, vectors
-from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE
 from rt2data.records import F32
 from rt2data.rlds.decide import space_of
 from rt2data.rlds.episode import turn, widen

@@ -11,9 +11,9 @@ import xxhash
 from rt2data.errors import SourceChangedError
 from rt2data.io.installation import VERSION
 from rt2data.io.publish import write_whole
+from rt2data.io.tfrecord.directory import TEMPLATE, shard_name
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.plan.job import Job
-from rt2data.read.tfds_directory import TEMPLATE, shard_name
 from rt2data.records import Kind
 
 RLDS_VERSION = 2

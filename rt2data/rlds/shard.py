@@ -17,7 +17,7 @@ import xxhash
 from rt2data.errors import DataError, InternalError
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import whole_file, write_all, write_whole
-from rt2data.io.tfrecord.room import Record, record_with_room
+from rt2data.io.tfrecord.example import Record, record_with_room
 from rt2data.order import I64
 from rt2data.prepare.store import Store, as_rows
 from rt2data.render.renderer import Renderer

@@ -21,7 +21,7 @@ from rt2data.cli.progress import Progress
 from rt2data.cli.store import Place
 from rt2data.cli.verify import Checking
 from rt2data.errors import UsageError, command
-from rt2data.look.report.cost import BATCHES, Cost
+from rt2data.look.report.views import BATCHES, Cost
 from rt2data.look.stats.model import Share
 from rt2data.look.stats.warnings import _mixture
 from rt2data.plan.plan import MANY_EPOCHS, WARN_EPOCHS, draw_warnings

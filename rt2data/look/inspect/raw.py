@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from rt2data.look.inspect.examples import Examples, Film, Seen, Stretches, count
 from rt2data.look.inspect.recognize import Sight
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.read.action_space import load_space, space_names
-from rt2data.read.source import Source
+from rt2data.read.source import SOURCES, Source, source_class
 from rt2data.records import Example, Image, Kind, Step, Unit
 
 SCANNED = 200
@@ -28,6 +29,16 @@ MAX_FILM = 48
 Record = TypeVar("Record", bound=Step | Example)
 
 
+def see(path: Path) -> Sight | None:
+    """The first source that recognizes a path. Any action space reads the same steps: which one it should be the user must say."""
+    for cls in map(source_class, SOURCES):
+        if found := cls.recognize(path):
+            needed = {"action_space": GENERIC} if cls.role == "robot" else {}
+            source = cls.model_validate({**needed, **found.settings})
+            return RawSight(path, source, found.settings, recipe_name(found.name), found.facts)
+    return None
+
+
 @dataclass(frozen=True)
 class RawSight(Sight):
     """A dataset as a source with its default settings reads it."""
@@ -35,9 +46,14 @@ class RawSight(Sight):
     source: Source
     settings: Mapping[str, Any]  # what a recipe has to say, besides the action space
     name: str  # a good name in a recipe
+    more: Mapping[str, Any] = field(default_factory=dict)  # facts that recognition found
+
+    @property
+    def kind(self) -> str:
+        return str(getattr(self.source, "kind", ""))
 
     def facts(self) -> dict[str, Any]:
-        return self.source.describe()
+        return self.source.describe() | dict(self.more)
 
     def tiles(self, count: int) -> list[Tile]:
         tiles = list(islice(self._robot_tiles(count) if self.source.role == "robot" else self._web_tiles(), count))
@@ -87,7 +103,7 @@ class RawSight(Sight):
 
     def _lines(self) -> Iterator[str]:
         facts = self.facts()
-        yield f"kind: {getattr(self.source, 'kind', '')}"
+        yield f"kind: {self.kind}"
         for key, value in self.settings.items():
             yield f"{key}: {json.dumps(value, ensure_ascii=False)}"
         if self.source.role == "robot":

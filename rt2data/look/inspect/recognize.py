@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rt2data.errors import UsageError
-from rt2data.read.recognize import hub_advice, recognize
+from rt2data.read.known_formats import hub_advice
+from rt2data.read.source import SOURCES, recognize, source_class
 
 if TYPE_CHECKING:
     from rt2data.look.inspect.examples import Examples
@@ -20,18 +21,22 @@ KINDS: dict[str, tuple[str, str]] = {
     "mixture": ("rt2data.look.inspect.mixture:see", "a folder with a manifest.json"),
     "store": ("rt2data.look.inspect.prepared:see", "a folder with a source.json"),
     "recipe": ("rt2data.look.inspect.recipes:see", "a .yaml file"),
-    "rlds": ("rt2data.look.inspect.rlds:see", "a dataset_info.json in a folder or up to three levels below"),
-    "vqav2": ("rt2data.look.inspect.vqav2:see", "JSON files of questions and of annotations in a folder or below"),
 }
-"""Name -> the function that recognises it, and what it looks for. The first that recognises a path wins."""
+"""What we write ourselves: name -> the function that recognizes it, and what it looks for. The first that recognizes a path wins,
+then the sources of `read.source.SOURCES`."""
+RAW = "rt2data.look.inspect.raw:see"
 
 
 @dataclass(frozen=True)
 class Sight(ABC):
     """Something recognised at a path."""
 
-    kind: ClassVar[str]
     path: Path
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Its name in `KINDS`, or the kind of its source."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
@@ -61,13 +66,14 @@ def recognise(path: Path) -> Sight:
         if not path.exists():
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)
-        found = next(filter(None, (_see(where)(path) for where, _ in KINDS.values())), None)
+        found = next(filter(None, (_see(where)(path) for where in (*(where for where, _ in KINDS.values()), RAW))), None)
     except PermissionError as error:
         raise UsageError("a file or folder may not be read", str(error.filename or path), "give yourself permission") from error
     if found is None and (other := recognize(path)):
         raise UsageError(f"nothing that rt2data reads is here: this is {other.what}", str(path), other.do)
     if found is None:
-        looked = "; ".join(f"{name}: {what}" for name, (_, what) in KINDS.items())
+        looks_for = {name: what for name, (_, what) in KINDS.items()} | {kind: source_class(kind).looks_for for kind in SOURCES}
+        looked = "; ".join(f"{name}: {what}" for name, what in looks_for.items())
         raise UsageError("nothing known is here", str(path), f"looked for {looked}")
     return found
 

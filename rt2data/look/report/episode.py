@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from rt2data.look.inspect.mixture import MixtureSight
 from rt2data.look.report.contact_sheet import Tile
-from rt2data.look.report.pictures import read_place
-from rt2data.look.report.thumbnails import Shot, shoot
+from rt2data.look.report.images import Shot, read_place, shoot
 from rt2data.prepare.store import Store, read_columns, rows_file, vectors
 from rt2data.records import F32
 from rt2data.render.record import ExampleRecord

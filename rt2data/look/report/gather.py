@@ -13,9 +13,8 @@ from rt2data.errors import command
 from rt2data.look.inspect.mixture import MixtureSight, legend_of
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.episode import mixture_films, store_film
-from rt2data.look.report.lost import lost_rows
+from rt2data.look.report.images import MEASURED, Album, album, lost_rows, store_albums
 from rt2data.look.report.page import Origin, Report
-from rt2data.look.report.pictures import MEASURED, Album, album, store_albums
 from rt2data.look.stats.model import SourceStats, Stats
 from rt2data.prepare.catalog import kept_stores
 from rt2data.prepare.store import Store

@@ -9,7 +9,7 @@ import numpy as np
 
 from rt2data.look.stats.model import Numbers
 from rt2data.order import U64
-from rt2data.read.action_dims import too_narrow
+from rt2data.read.action_space import too_narrow
 from rt2data.records import F32
 from rt2data.tally.counts import Counts, count
 from rt2data.tally.moments import Moments, moments

@@ -14,7 +14,7 @@ import xxhash
 
 from rt2data.errors import DataError, command
 from rt2data.formats.base import Member, make_format, members_of
-from rt2data.images.headers import ImageFault, look
+from rt2data.images.headers import ImageFault, read_header
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import produce_whole
 from rt2data.look.stats.lengths import LengthSums, sum_lengths
@@ -153,7 +153,7 @@ def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
 def _picture(content: memoryview, camera: str) -> dict[str, Any]:
     """Kind and size by the header; a picture without a sound one is told by its fault."""
     try:
-        seen = look(content)
+        seen = read_header(content)
         kind, width, height = seen.format, seen.width, seen.height
     except ImageFault as fault:
         kind, width, height = fault.reason, 0, 0

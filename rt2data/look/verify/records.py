@@ -14,7 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from rt2data.formats.base import Member
-from rt2data.images.ready import ImageFault, look
+from rt2data.images.ready import ImageFault, read_header
 from rt2data.look.verify.actions import action_faults
 from rt2data.look.verify.expected import CONSTANTS, Example, Expected, ExpectedSource
 from rt2data.look.verify.findings import EpochSeen
@@ -141,7 +141,7 @@ def row_key(record: ExampleRecord) -> str:
 def picture_faults(member: Member) -> Iterator[str]:
     """What the picture's header says against its extension."""
     try:
-        seen = look(member.image)
+        seen = read_header(member.image)
     except ImageFault as fault:
         yield f"its picture cannot be used: {fault.reason}" + (f", {fault.detail}" if fault.detail else "")
         return

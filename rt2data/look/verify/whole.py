@@ -17,7 +17,7 @@ from rt2data.look.verify.findings import MANIFEST, NO_KEYS, EpochSeen, Fault, Fi
 from rt2data.look.verify.sealed import manifest_faults, statistics_faults
 from rt2data.look.verify.shard import MAX_FAULTS, ShardCheck, verify_shard
 from rt2data.look.verify.side_files import once_faults, sidecar_faults, unknown_files
-from rt2data.read.recognize import recognize
+from rt2data.read.source import recognize
 from rt2data.seal.manifest import Manifest, read_manifest
 from rt2data.seal.seal import robot_fractions
 from rt2data.write.shard import SideTotals

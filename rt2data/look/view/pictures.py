@@ -17,7 +17,7 @@ def encoded(picture: Picture) -> tuple[str, bytes]:
     """`jpg` or `png`, and the bytes: its own wherever those will do. Raises ImageFault."""
     ready = make_ready(picture, ImageRule(), decode=False)
     content = bytes(picture) if ready.data is None else ready.data
-    return "png" if ready.look.format == "png" else "jpg", content
+    return "png" if ready.header.format == "png" else "jpg", content
 
 
 def pixels(picture: Picture, width: int, height: int) -> NDArray[np.uint8]:

@@ -17,9 +17,9 @@ from rt2data.plan.recipe.cross_checks import needed
 from rt2data.plan.recipe.messages import Finding
 from rt2data.plan.recipe.mistakes import KeyPath
 from rt2data.plan.recipe.model import TokenizerFile, named_tokenizer
-from rt2data.read.misfits import Misfit, absent_file, nearest
-from rt2data.read.recognize import hub_advice
-from rt2data.read.source import SOURCES, Source, source_class
+from rt2data.read.known_formats import hub_advice
+from rt2data.read.misfits import Misfit, nearest
+from rt2data.read.source import SOURCES, Source, absent_file, source_class
 
 
 def absences(tree: Any, folder: Path) -> Iterator[Finding]:

@@ -8,8 +8,7 @@ import numpy as np
 
 from rt2data.errors import DataError, UsageError
 from rt2data.prepare.statistics import DimStats
-from rt2data.read.action_dims import ENDLESS, Dim, too_narrow
-from rt2data.read.action_space import ActionSpace, did_you_mean
+from rt2data.read.action_space import ENDLESS, ActionSpace, Dim, did_you_mean, too_narrow
 from rt2data.render.codecs.codec import Codec
 from rt2data.render.codecs.openvla import OpenVLA
 from rt2data.render.codecs.rt1 import RT1

@@ -17,9 +17,10 @@ from rt2data.cli.verify import show as show_findings
 from rt2data.errors import DataError, UsageError
 from rt2data.look.inspect import KINDS, recognise
 from rt2data.look.inspect.raw import recipe_name, shares_a_word
-from rt2data.look.inspect.vqav2 import Found, choose_pair
 from rt2data.look.verify import Fault, Findings
 from rt2data.plan.recipe import Recipe, parse_recipe
+from rt2data.read.source import SOURCES
+from rt2data.read.vqav2.recognize import Files, choose_pair
 
 Recipes = Callable[..., Recipe]
 
@@ -102,7 +103,7 @@ def test_coco_is_recognised_by_folder_and_by_file(shared_data: Path, below: str)
     facts = seen.facts()
     assert seen.kind == "vqav2"
     assert (facts["questions"], facts["annotations"]) == (13, 13)
-    assert facts["pictures"] == {"found": 23, "needed": 12, "missing": 0}
+    assert facts["images"] == {"found": 23, "needed": 12, "missing": 0}
     assert facts["first"]["answers"][0] == "can't tell"
     (source,) = suggested(shared_data / "coco_web" / below, "web").web.values()
     assert len(source.files()) == 25
@@ -117,7 +118,7 @@ def test_coco_pictures_come_with_question_and_counted_answers(shared_data: Path)
 
 
 def test_questions_far_from_their_pictures(shared_data: Path) -> None:
-    assert recognise(shared_data / "vqa_allennlp").facts()["pictures"]["missing"] == 0
+    assert recognise(shared_data / "vqa_allennlp").facts()["images"]["missing"] == 0
 
 
 def test_several_datasets_below_are_named(shared_data: Path) -> None:
@@ -199,7 +200,7 @@ def test_an_unknown_path_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"annotations": []}')
     with pytest.raises(UsageError) as caught:
         recognise(tmp_path)
-    assert all(name in caught.value.do for name in KINDS)
+    assert all(name in caught.value.do for name in (*KINDS, *SOURCES))
     with pytest.raises(UsageError, match="nothing is there"):
         recognise(tmp_path / "nowhere")
     for name, words in (("notes.txt", "nothing known"), ("other.json", "a JSON file: an object with the keys annotations")):
@@ -211,17 +212,17 @@ def test_questions_without_answers_or_pictures(shared_data: Path, tmp_path: Path
     folder = shared_data / "coco_web" / "annotations"
     (tmp_path / "a" / "b").mkdir(parents=True)
     questions = Path(shutil.copy(folder / "v2_OpenEnded_mscoco_trainval2014_questions.json", tmp_path / "a" / "b"))
-    with pytest.raises(UsageError, match="questions without annotations"):
+    with pytest.raises(UsageError, match="questions, but no annotations"):
         recognise(questions)
     shutil.copy(folder / "v2_mscoco_trainval2014_annotations.json", tmp_path / "a" / "b")
-    with pytest.raises(UsageError, match="but no pictures"):
+    with pytest.raises(UsageError, match="but no images"):
         recognise(questions)
 
 
 def test_pairs_are_made_by_name() -> None:
     questions = [Path(f"/a/v2_OpenEnded_mscoco_{split}2014_questions.json") for split in ("train", "val")]
     annotations = [Path(f"/a/v2_mscoco_{split}2014_annotations.json") for split in ("train", "val")]
-    found = Found(questions, annotations, [])
+    found = Files(questions, annotations, [])
     assert choose_pair(Path("/a"), found) == (questions[0], annotations[0])
     assert choose_pair(questions[1], found) == (questions[1], annotations[1])
     assert choose_pair(annotations[1], found) == (questions[1], annotations[1])

@@ -10,10 +10,8 @@ import numpy as np
 
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.episode import Film
-from rt2data.look.report.lost import LostRow
+from rt2data.look.report.images import LostRow, album, shoot
 from rt2data.look.report.page import Origin, Report
-from rt2data.look.report.pictures import album
-from rt2data.look.report.thumbnails import shoot
 from rt2data.look.stats.model import (
     Actions,
     Camera,

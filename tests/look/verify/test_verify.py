@@ -14,7 +14,8 @@ import xxhash
 from rt2data.beam.pool import make_pool
 from rt2data.build import Site, build_plainly
 from rt2data.errors import UsageError
-from rt2data.formats.webdataset import HEADER, TarWriter, WebDataset, tar_header
+from rt2data.formats.webdataset import TarWriter, WebDataset
+from rt2data.io.tar import BLOCK, tar_header
 from rt2data.look.verify import Findings, ShardSeen, verify
 from rt2data.look.verify import shard as one_shard
 from rt2data.plan.recipe import read_recipe
@@ -179,8 +180,8 @@ def test_no_folder_and_no_manifest(out: Path) -> None:
 
 def test_a_flipped_byte_is_noticed_wherever_it_is(out: Path) -> None:
     first = members(out / SHARD)[0]
-    record_at = HEADER + -(-len(first["image"]) // HEADER) * HEADER + HEADER
-    for offset, also in ((3, "damaged member header"), (HEADER + 200, ""), (record_at + 1, "not an example record")):
+    record_at = BLOCK + -(-len(first["image"]) // BLOCK) * BLOCK + BLOCK
+    for offset, also in ((3, "damaged member header"), (BLOCK + 200, ""), (record_at + 1, "not an example record")):
         path = Path(shutil.copytree(out, out.with_name(f"flip-{offset}"))) / SHARD
         flip(path, offset)
         text = said(verify(path.parent))
@@ -460,7 +461,7 @@ def test_very_many_faults_are_counted(out: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_header_with_a_negative_size_ends(out: Path) -> None:
     content = bytearray((out / SHARD).read_bytes())
-    content[:HEADER] = tar_header(b"a.jpg", -1024)
+    content[:BLOCK] = tar_header(b"a.jpg", -1024)
     (out / SHARD).write_bytes(content)
     assert "damaged member header" in said(verify(out))
 

@@ -17,14 +17,18 @@ from typing import Any
 from rt2data.errors import DataError, UsageError
 from rt2data.io.location import local_path
 from rt2data.io.tfrecord.features import Leaf, decode_features
-from rt2data.read.recognize import recognize
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 _MAX_JSON = 64 << 20
 _LEVELS = 3
-"""How far below a given path a version directory may lie: name/config/version."""
+"""How far below a given path a version directory may be: name/config/version."""
+_DO = "name the directory of a TFDS version, such as my_robot/1.0.0"
+
+
+class NoVersionError(UsageError):
+    """There is no dataset_info.json at the path or below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Directory:
         return [str(Path(self.path) / name) for name in (INFO, FEATURES)]
 
     def number(self, split: str, path: str) -> int:
-        """Which shard of a split a file is. Raises KeyError where it is none."""
+        """The number of a file among the shards of a split. Raises KeyError for any other file."""
         return self._numbers[split, path]
 
     @cached_property
@@ -73,7 +77,7 @@ def open_directory(path: str) -> Directory:
 
 
 def _version_of(path: Path) -> tuple[int, ...]:
-    """Changes when the file does."""
+    """Changes when the file changes."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -103,22 +107,14 @@ def find_version(path: str) -> Path:
     if not root.exists():
         raise UsageError("there is no such directory", str(root))
     if not root.is_dir():
-        raise _no_dataset(root, "a file, not the directory of a TFDS version")
+        raise NoVersionError("a file, not the directory of a TFDS version", str(root), _DO)
     found = [root] if (root / INFO).is_file() else sorted(_below(root, _LEVELS))
     if not found:
-        raise _no_dataset(root, f"no {INFO} here or up to {_LEVELS} levels below")
+        raise NoVersionError(f"no {INFO} here or up to {_LEVELS} levels below", str(root), _DO)
     if len(found) > 1:
         names = ", ".join(str(one.relative_to(root)) for one in found[:8])
-        raise UsageError(f"{len(found)} TFDS versions lie below: {names}", str(root), "name one of them")
+        raise UsageError(f"{len(found)} TFDS versions are below: {names}", str(root), "name one of them")
     return found[0]
-
-
-def _no_dataset(root: Path, otherwise: str) -> UsageError:
-    """Says what lies there instead, where that is known."""
-    found = recognize(root)
-    if found is not None:
-        return UsageError(f"not an RLDS dataset: this is {found.what}", str(root), found.do)
-    return UsageError(otherwise, str(root), "name the directory of a TFDS version, such as my_robot/1.0.0")
 
 
 def _below(root: Path, levels: int) -> list[Path]:
@@ -135,7 +131,7 @@ def _below(root: Path, levels: int) -> list[Path]:
 
 
 def _read_json(path: Path) -> Any:
-    """Raises DataError where it is no JSON, or none of a sensible size."""
+    """Raises DataError where it is not JSON, or larger than 64 MB."""
     try:
         if path.stat().st_size > _MAX_JSON:
             raise DataError(f"larger than {_MAX_JSON >> 20} MB", str(path))
@@ -170,7 +166,7 @@ def shard_name(template: str, dataset: str, split: str, number: int, shards: int
     except KeyError as error:
         raise ValueError(f"unknown part {error} in the file name template {template!r}") from None
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"the file name template {template!r} leads out of the directory")
+        raise ValueError(f"the file name template {template!r} points out of the directory")
     return name
 
 

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.columns import ColumnError, TextError, frames, numbers, pack, texts
+from rt2data.io.tfrecord.directory import INFO, TEMPLATE, encode_info, find_version, open_directory, shard_name
 from rt2data.io.tfrecord.example import Feature, decode_example, encode_example
 from rt2data.io.tfrecord.features import Leaf, decode_features, encode_features
 from rt2data.io.tfrecord.framing import Fault, frame
-from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped, scan_gzipped
+from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, scan_gzipped
 from rt2data.io.tfrecord.wire import MalformedError
-from rt2data.read.tfds_directory import INFO, TEMPLATE, encode_info, find_version, open_directory, shard_name
+from rt2data.read.rlds.source import open_dataset
 
 LEAVES = (
     Leaf("episode_metadata/file_path", "text", "string"),
@@ -268,7 +269,7 @@ def test_found_from_above_when_it_is_the_only_one(root: Path, tmp_path: Path) ->
     assert find_version(str(tmp_path)) == root
     (tmp_path / "toy" / "2.0.0").mkdir()
     (tmp_path / "toy" / "2.0.0" / INFO).write_text("{}")
-    with pytest.raises(UsageError, match=r"2 TFDS versions lie below: toy/1.0.0, toy/2.0.0"):
+    with pytest.raises(UsageError, match=r"2 TFDS versions are below: toy/1.0.0, toy/2.0.0"):
         find_version(str(tmp_path))
 
 
@@ -278,7 +279,7 @@ def test_no_directory_and_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such directory"):
         find_version(str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="this is an empty folder"):
-        find_version(str(tmp_path))
+        open_dataset(str(tmp_path))
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UsageError, match=r"no dataset_info\.json"):
         find_version(str(tmp_path))

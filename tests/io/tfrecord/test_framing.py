@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
-from rt2data.io.tfrecord import resync
+from rt2data.io.tfrecord import reading
 from rt2data.io.tfrecord.framing import FRAME, HEADER, Fault, Span, frame, mask, masked_crc, payload_length, scan
 from rt2data.io.tfrecord.reading import read_records
 
@@ -170,7 +170,7 @@ def test_the_search_passes_over_headers_whose_payload_does_not_match(tmp_path: P
 
 
 def test_the_search_crosses_its_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resync, "_WINDOW", 64)
+    monkeypatch.setattr(reading, "_WINDOW", 64)
     path = tmp_path / "x"
     for lead in range(50, 80):
         path.write_bytes(b"\x07" * lead + frame(b"found"))
@@ -186,7 +186,7 @@ def test_the_search_gives_up_on_a_file_made_to_lure_it(tmp_path: Path) -> None:
 
 def test_the_search_by_table_agrees_with_the_library() -> None:
     rows = np.random.default_rng(0).integers(0, 256, (500, 8), dtype=np.uint8)
-    assert resync._masked_crcs(rows).tolist() == [masked_crc(row.tobytes()) for row in rows]
+    assert reading._masked_crcs(rows).tolist() == [masked_crc(row.tobytes()) for row in rows]
 
 
 @given(st.binary(max_size=400))

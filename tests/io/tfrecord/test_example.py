@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rt2data.io.tfrecord.example import Feature, decode_example, encode_example
+from rt2data.io.tfrecord import example
+from rt2data.io.tfrecord.example import (
+    Feature,
+    Room,
+    Values,
+    decode_example,
+    encode_example,
+    encode_feature,
+    encode_text,
+    encode_with_room,
+    record_with_room,
+)
+from rt2data.io.tfrecord.framing import frame
 from rt2data.io.tfrecord.wire import MalformedError, block, decode_int64s, encode_int64s, encode_varint, fields
 
 FLOATS = hnp.arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))
@@ -209,3 +221,58 @@ def test_a_megabyte_of_continuation_bytes_is_refused_at_once() -> None:
 def test_fields_give_ranges_of_values() -> None:
     raw = memoryview(block(1, b"abc") + b"\x10\x96\x01" + b"\x1d\0\0\0\0")
     assert fields(raw, 0, len(raw)) == [(1, 2, 2, 5), (2, 0, 6, 8), (3, 5, 9, 13)]
+
+
+# --- room for bytes that are read later -------------------------------------------------------------------------------------------
+
+NAMES = st.text(min_size=1, max_size=8)
+IMAGES = st.lists(st.binary(max_size=300), max_size=5)
+OTHERS = st.one_of(
+    IMAGES,
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=6).map(lambda v: np.array(v, np.int64)),
+    st.lists(st.floats(width=32, allow_nan=False), max_size=6).map(lambda v: np.array(v, np.float32)),
+)
+
+
+@given(st.dictionaries(NAMES, OTHERS, max_size=5), st.dictionaries(NAMES, IMAGES, max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_the_bytes_are_those_of_the_plain_encoder(others: dict[str, Values], images: dict[str, list[bytes]]) -> None:
+    known: dict[str, Values] = {**others, **images}
+    left: dict[str, Values | Room] = {**others, **{name: Room([len(p) for p in each]) for name, each in images.items()}}
+    record = record_with_room(left)
+    for name, each in images.items():
+        for place, content in zip(record.places.get(name, ()), each, strict=True):
+            place[:] = content
+    assert bytes(record.close()) == frame(encode_example(known))
+
+
+def test_a_record_that_would_be_too_long_is_refused_before_it_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="more than"):
+        record_with_room({"image": Room([2**30, 2**30])})
+    monkeypatch.setattr(example, "MAX_PAYLOAD", 50)
+    with pytest.raises(ValueError, match="more than 50"):
+        record_with_room({"image": Room([60])})
+
+
+@given(st.lists(st.tuples(NAMES, OTHERS), max_size=4), st.lists(st.tuples(NAMES, IMAGES), max_size=2))
+@settings(max_examples=100, deadline=None)
+def test_entries_keep_the_order_given(others: list[tuple[str, Values]], images: list[tuple[str, list[bytes]]]) -> None:
+    entries = [encode_feature(*each) for each in others]
+    parts = encode_with_room([*entries, *((name, Room([*map(len, each)])) for name, each in images)])
+    payload = bytearray(parts.size)
+    places = parts.write(memoryview(payload))
+    for name in dict(images):
+        for place, content in zip(
+            places.get(name, ()), (one for other, each in images if other == name for one in each), strict=True
+        ):
+            place[:] = content
+    assert bytes(payload) == block(1, b"".join([*entries, *(encode_feature(*each) for each in images)]))
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=6), st.lists(st.floats(width=32, allow_nan=False), max_size=300), st.text()
+)
+def test_numbers_of_python_and_numpy_give_the_same_bytes(ints: list[int], floats: list[float], text: str) -> None:
+    assert encode_feature("x", ints, "int64") == encode_feature("x", np.array(ints, np.int64))
+    assert encode_feature("x", floats, "float") == encode_feature("x", np.array(floats, np.float32))
+    assert encode_text("x", text) == encode_feature("x", [text.encode()])
