@@ -15,7 +15,7 @@ from rt2data.cli.progress import Progress
 from rt2data.demo.write import write_demo
 from rt2data.errors import command
 
-NAMES = {"draw_episode": "episodes", "draw_picture": "scenes"}
+NAMES = {"draw_episode": "episodes", "draw_image": "scenes"}
 
 
 class Drawing(Progress):
