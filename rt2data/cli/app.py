@@ -24,6 +24,7 @@ Environment:
   RT2DATA_DIRECT_IO  0 writes shards through the page cache
   TMPDIR             where stats and report keep what they need while they run
   COLUMNS, NO_COLOR  width of tables; no colours
+  PAGER              the pager of view on a terminal; its default is less
 
 \b
 Exit codes: 0 done, 1 a bug or too little memory, 2 wrong usage or recipe, 3 data that cannot be trusted, 4 too many rejects,

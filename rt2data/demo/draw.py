@@ -29,7 +29,7 @@ def render(scene: Scene, pixels: int = PIXELS) -> U8:
     """uint8[pixels, pixels, 3], RGB. The same scene always gives the same image."""
     camera, large = VIEWS[scene.view], pixels * SCALE
     light, dark = _table(scene.table, camera, large)
-    image = Image.composite(dark, light, _shadows(scene, camera, pixels).resize(light.size, Image.Resampling.BILINEAR))
+    image = Image.composite(dark, light, _shadows(scene, camera, pixels).resize(light.size, Image.Resampling.NEAREST))
     draw = ImageDraw.Draw(image)
     for _, polygon in _polygons(scene, camera, large):
         draw.polygon(polygon.corners, fill=polygon.color)
@@ -113,7 +113,8 @@ def _shadows_of(thing: Thing, camera: Camera, pixels: int) -> list[list[float]]:
 def _shadow(solid: Solid, camera: Camera, pixels: int) -> list[float]:
     """Corners of a solid's shadow on the table."""
     points = solid.points()
-    return outline(project(camera, points - np.maximum(points[:, 2:], 0) * LAMP / LAMP[2], pixels))
+    found: list[float] = outline(project(camera, points - np.maximum(points[:, 2:], 0) * LAMP / LAMP[2], pixels)).tolist()
+    return found
 
 
 @lru_cache(maxsize=32)

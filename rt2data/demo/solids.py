@@ -70,10 +70,10 @@ _AROUND: F64 = np.array([point for point in product((-1.0, 0.0, 1.0), repeat=3) 
 _AROUND /= np.linalg.norm(_AROUND, axis=1, keepdims=True)
 
 
-def outline(points: F64) -> list[float]:
-    """Corners x0, y0, x1, y1, ... of the convex hull of float64[n, 2]: the farthest points in 28 directions."""
-    found: list[float] = points[np.argmax(points @ CIRCLE.T, axis=0)].ravel().tolist()
-    return found
+def outline(points: F64) -> F64:
+    """Convex hulls of float64[..., n, 2], as their farthest points in 28 directions: float64[..., 56], x0, y0, x1, y1, ..."""
+    farthest = np.argmax(points @ CIRCLE.T, axis=-2)
+    return np.take_along_axis(points, farthest[..., None], axis=-2).reshape(*points.shape[:-2], -1)
 
 
 def lit(color: Rgb, light: float) -> Rgb:
@@ -140,10 +140,11 @@ class Limb(NamedTuple):
         centers = project(camera, self.knots, pixels)
         radii = (project(camera, self.knots + right * self.radius, pixels) - centers)[:, :1]
         lamp = np.array([right @ LAMP, -(up @ LAMP)])
-        for part in np.linspace(0, 1, self.layers).tolist():
-            discs = (centers + lamp * radii * 0.6 * part)[:, None] + CIRCLE * radii[:, :, None] * (1 - 0.85 * part)
-            for start in range(max(len(discs) - 1, 1)):
-                yield Polygon(outline(discs[start : start + 2].reshape(-1, 2)), lit(self.color, 0.66 + 0.50 * part))
+        parts = np.linspace(0, 1, self.layers)[:, None, None]
+        discs = (centers + lamp * radii * 0.6 * parts)[:, :, None] + CIRCLE * (radii * (1 - 0.85 * parts))[..., None]
+        pairs = np.concatenate([discs[:, :-1], discs[:, 1:]], axis=2) if len(self.knots) > 1 else discs
+        for part, outlines in zip(parts.ravel().tolist(), outline(pairs).tolist(), strict=True):
+            yield from (Polygon(corners, lit(self.color, 0.66 + 0.50 * part)) for corners in outlines)
 
 
 Solid = Lathe | Limb

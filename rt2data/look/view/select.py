@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from rt2data.images.ready import ImageRule, make_ready
 from rt2data.look.inspect.examples import Examples, Picture, Seen
-from rt2data.look.report.contact_sheet import decoded
 
 
 @dataclass(frozen=True)
@@ -22,14 +17,6 @@ class Filter:
     kind: str = ""
     text: str = ""
 
-    def matches(self, seen: Seen) -> bool:
-        """Whether this example is shown."""
-        texts = (seen.prompt, seen.target, seen.key, *seen.answers)
-        return self._may_match(seen.source, seen.kind) and self.text.casefold() in "\n".join(texts).casefold()
-
-    def _may_match(self, source: str, kind: str) -> bool:
-        return self.source in ("", source) and self.kind in ("", kind)
-
     def scan(self, examples: Examples, numbers: Iterable[int]) -> Iterator[tuple[int, bool]]:
         """Each number, and whether its example matches, up to the end. Reads no images, and no records of other sources."""
         for number in numbers:
@@ -37,10 +24,17 @@ class Filter:
                 return
             source = examples.source_of(number)
             try:
-                may_match = source is None or self._may_match(source, examples.sources.get(source, ""))
-                yield number, may_match and self.matches(examples.at(number, whole=False))
+                wanted = source is None or self._may_match(source, examples.sources.get(source, ""))
+                yield number, wanted and self._matches(examples.at(number, whole=False))
             except IndexError:
                 return
+
+    def _matches(self, seen: Seen) -> bool:
+        texts = (seen.prompt, seen.target, seen.key, *seen.answers)
+        return self._may_match(seen.source, seen.kind) and self.text.casefold() in "\n".join(texts).casefold()
+
+    def _may_match(self, source: str, kind: str) -> bool:
+        return self.source in ("", source) and self.kind in ("", kind)
 
 
 EVERYTHING = Filter()
@@ -56,11 +50,3 @@ def encoded(image: Picture) -> tuple[str, bytes]:
     ready = make_ready(image, ImageRule(), decode=False)
     content = bytes(image) if ready.data is None else ready.data
     return "png" if ready.look.format == "png" else "jpg", content
-
-
-def pixels(image: Picture, width: int, height: int) -> NDArray[np.uint8]:
-    """uint8[h, w, 3], as large as fits into the box, in proportion; h is even. Raises ImageFault."""
-    found = decoded(image, max(width, height))
-    scale = min(width / found.width, height / found.height)
-    size = max(1, round(found.width * scale)), max(2, 2 * round(found.height * scale / 2))
-    return np.asarray(found.resize(size, Image.Resampling.LANCZOS))

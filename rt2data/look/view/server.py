@@ -26,6 +26,11 @@ from rt2data.read.text import one_line
 HOST = "127.0.0.1"
 TYPES = {"jpg": "image/jpeg", "png": "image/png"}
 WAIT_S = 30.0  # after that, an idle connection is closed
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'nonce-{0}'; script-src 'nonce-{0}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Allowed are images from this server, the page's own style and script, and nothing else."""
 _PATH = re.compile(r"/(?:example/(?P<example>\d{1,15})|(?P<kind>image|frame)/(?P<number>\d{1,15})/(?P<index>\d{1,9}))", re.ASCII)
 
 
@@ -35,15 +40,6 @@ class Answer(NamedTuple):
     status: HTTPStatus
     kind: str
     content: bytes
-
-
-def policy(nonce: str) -> str:
-    """The Content-Security-Policy: images from this server, the page's own style and script, and nothing else."""
-    own = f"'nonce-{nonce}'"
-    return (
-        f"default-src 'none'; img-src 'self' data:; style-src {own}; script-src {own}; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
 
 
 class Site:
@@ -127,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {
             "Content-Type": answer.kind,
             "Content-Length": str(len(answer.content)),
-            "Content-Security-Policy": policy(nonce),
+            "Content-Security-Policy": POLICY.format(nonce),
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin",

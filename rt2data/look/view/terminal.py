@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Resampling
 from rich.color import Color
 from rich.console import Console
 from rich.style import Style
@@ -21,7 +22,8 @@ from rich.text import Text
 
 from rt2data.images.ready import ImageFault
 from rt2data.look.inspect.examples import Dimension, Picture, Seen, counted
-from rt2data.look.view.select import images_of, pixels
+from rt2data.look.report.contact_sheet import decoded
+from rt2data.look.view.select import images_of
 from rt2data.read.text import one_line
 
 LABEL, BAR = 10, 21  # cells of the labels on the left, and of a bar
@@ -80,20 +82,24 @@ def _images(images: list[tuple[str, Picture]], width: int) -> Table:
 
 
 def _image(image: Picture, width: int) -> Text:
+    """As large as fits into so many cells and 24 lines; why, if it cannot be decoded."""
+    height = 2 * IMAGE_LINES
     try:
-        return half_blocks(pixels(image, width, 2 * IMAGE_LINES))
+        found = decoded(image, max(width, height))
     except ImageFault as fault:
         return Text(one_line(str(fault.reason)), "red")
+    scale = min(width / found.width, height / found.height)
+    size = max(1, round(found.width * scale)), max(2, 2 * round(found.height * scale / 2))
+    return half_blocks(np.asarray(found.resize(size, Resampling.LANCZOS)))
 
 
-def half_blocks(shown: NDArray[np.uint8]) -> Text:
-    """One line for each two rows of uint8[2h, w, 3]: the upper pixel is the foreground of a cell, the lower its background."""
-    found = Text(no_wrap=True)
-    for number, (top, bottom) in enumerate(zip(shown[::2].tolist(), shown[1::2].tolist(), strict=True)):
-        found.append("\n" if number else "")
-        for upper, lower in zip(top, bottom, strict=True):
-            found.append("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
-    return found
+def half_blocks(pixels: NDArray[np.uint8]) -> Text:
+    """A line for each two rows of uint8[2h, w, 3]: the upper pixel is the foreground of a cell, the lower its background."""
+    rows = []
+    for pair in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
+        colors = [(Color.from_rgb(*upper), Color.from_rgb(*lower)) for upper, lower in zip(*pair, strict=True)]
+        rows.append(Text.assemble(*(("▀", Style(color=upper, bgcolor=lower)) for upper, lower in colors)))
+    return Text("\n").join(rows)
 
 
 # Text

@@ -65,6 +65,12 @@ def test_half_blocks_show_every_pixel() -> None:
     assert np.array_equal(np.reshape(fronts, (3, 5, 3)), shown[::2]) and np.array_equal(np.reshape(backs, (3, 5, 3)), shown[1::2])
 
 
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (1, 90), (90, 1), (1, 1)])
+def test_images_fit_their_cells(shape: tuple[int, int]) -> None:
+    rows = terminal._image(np.zeros((*shape, 3), np.uint8), 20).plain.splitlines()
+    assert len(rows) <= terminal.IMAGE_LINES and all(0 < len(row) <= 20 for row in rows)
+
+
 @pytest.mark.parametrize(("color_system", "code"), [("truecolor", "38;2;"), ("256", "38;5;"), (None, "")])
 def test_images_are_drawn_where_there_are_colors(color_system: str | None, code: str) -> None:
     drawn = draw(console(color_system), hostile("x"), None)
