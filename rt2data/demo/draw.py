@@ -15,11 +15,11 @@ from rt2data.demo.solids import LAMP, VIEWS, Camera, Lathe, Polygon, Solid, axes
 
 PIXELS, SCALE = 256, 2
 U8 = NDArray[np.uint8]
-BACK, NEAR, SIDE = -0.20, 0.75, 3.0  # metres: where the table ends, and two edges outside of every picture
+BACK, NEAR, SIDE = -0.20, 0.75, 3.0  # metres: where the table ends, and two edges outside of every image
 WALL: Rgb = (186, 191, 199)
 TOPS: dict[str, Rgb] = {
-    "oak": (203, 165, 118), "walnut": (146, 101, 68), "stone": (168, 170, 173), "linen": (226, 224, 218), "felt": (112, 158, 118),
-    "slate": (112, 142, 178),
+    "oak": (203, 165, 118), "walnut": (146, 101, 68), "stone": (168, 170, 173), "linen": (226, 224, 218),
+    "felt": (112, 158, 118), "slate": (112, 142, 178),
 }  # fmt: skip
 WOODEN = ("oak", "walnut")
 BOARD = 0.105  # metres
@@ -78,10 +78,9 @@ def _stacked(number: int, scene: Scene, camera: Camera, pixels: int) -> Iterator
     for other, held in enumerate(scene.things):
         if support_of(held, scene.things) is thing:
             if thing.shape != "block":
-                dark = Lathe(
-                    (held.x, held.y, held.z), ((held.size.radius * 1.25, 1e-4), (0.0, 1e-4)), lit(COLORS[thing.color], 0.62)
-                )
-                yield from ((number, polygon) for polygon in dark.polygons(camera, pixels))
+                disc, dark = ((held.size.radius * 1.25, 1e-4), (0.0, 1e-4)), lit(COLORS[thing.color], 0.62)  # its shadow
+                shadow = Lathe((held.x, held.y, held.z), disc, dark).polygons(camera, pixels)
+                yield from ((number, polygon) for polygon in shadow)
             yield from _stacked(other, scene, camera, pixels)
     yield from ((number, polygon) for polygon in before)
 
@@ -126,12 +125,9 @@ def _table(name: str, camera: Camera, pixels: int) -> tuple[Image.Image, Image.I
         ImageDraw.Draw(image).polygon(project(camera, corners, pixels).ravel().tolist(), fill=color)
     edge = project(camera, np.array([(BACK, -SIDE, 0), (BACK, SIDE, 0), (BACK, SIDE, -0.02), (BACK, -SIDE, -0.02)]), pixels)
     ImageDraw.Draw(image).polygon(edge.ravel().tolist(), fill=lit(TOPS[name], 0.6))
-    corner = (
-        Image.radial_gradient("L")
-        .resize((2 * pixels, 2 * pixels))
-        .crop((pixels // 2, pixels // 3, pixels * 3 // 2, pixels * 4 // 3))
-    )
-    image = Image.composite(image.point(lambda value: value * 0.80), image, corner)
+    gradient = Image.radial_gradient("L").resize((2 * pixels, 2 * pixels))
+    around = gradient.crop((pixels // 2, pixels // 3, pixels * 3 // 2, pixels * 4 // 3))
+    image = Image.composite(image.point(lambda value: value * 0.80), image, around)
     return image, image.point(lambda value: value * 0.52)
 
 

@@ -57,11 +57,12 @@ def perform(task: Task, rng: Random) -> Episode:
     legs, grasp, release = _push(task, home) if task.family == "push" else _carry(task, home, rng)
     path = _add_tremor(_path(home, legs), legs, rng).astype(np.float32)  # [T + 1, 6]
     fingers = np.repeat([leg.fingers for leg in legs], [leg.steps for leg in legs])  # [T]
-    opening = _opening(fingers, rng.uniform(0.9, 1.0), _width(task) if grasp else 0.0)
+    width = 2 * task.target.size.radius / WIDEST if grasp else 0.0  # between the fingers, 0 to 1
+    opening = _opening(fingers, rng.uniform(0.9, 1.0), width)
     states = np.concatenate([path, opening[:, None]], axis=1).astype(np.float32)
     actions = np.concatenate([path[1:] - path[:-1], fingers[:, None]], axis=1).astype(np.float32)
     path_of_target = _carried(task, states, grasp, release) if grasp else _pushed(task, states)
-    scenes = [_seen(task, thing, state) for thing, state in zip(path_of_target, states, strict=True)]
+    scenes = [_scene(task, thing, state) for thing, state in zip(path_of_target, states, strict=True)]
     return Episode(task, tuple(scenes[:-1]), states[:-1], actions)
 
 
@@ -135,13 +136,8 @@ def _wave(steps: NDArray[np.int_], rng: Random) -> F64:
     return found
 
 
-def _width(task: Task) -> float:
-    """How far the fingers are open around the target, 0 to 1."""
-    return 2 * task.target.size.radius / WIDEST
-
-
 def _opening(fingers: NDArray[np.int_], first: float, width: float) -> F64:
-    """float64[T + 1]: the fingers follow their command and stop at what is between them."""
+    """float64[T + 1]: the fingers follow their command and stop at the width of what is between them."""
     found = [first]
     for command in fingers.tolist():
         found.append(min(1.0, found[-1] + OPENING) if command else max(width, found[-1] - CLOSING))
@@ -172,6 +168,7 @@ def _pushed(task: Task, states: F32) -> list[Thing]:
     return [goal if way - s < 1e-5 else replace(target, x=target.x + s * ux, y=target.y + s * uy) for s in slid]
 
 
-def _seen(task: Task, target: Thing, state: F32) -> Scene:
+def _scene(task: Task, target: Thing, state: F32) -> Scene:
+    """The scene with the target and the gripper at one state."""
     x, y, z, roll, pitch, yaw, opening = state.tolist()
     return replace(task.scene, things=(target, *task.scene.things[1:]), gripper=Gripper(x, y, z, roll, pitch, yaw, opening))
