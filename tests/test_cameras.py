@@ -14,7 +14,7 @@ from rt2data.forecast.outlook import known_sources, outlook
 from rt2data.formats.base import FORMATS
 from rt2data.look.inspect.mixed import MixtureExamples
 from rt2data.look.verify import verify
-from rt2data.look.view.words import as_plain
+from rt2data.look.view.terminal import as_plain
 from rt2data.plan.recipe import Recipe
 from rt2data.records import Example, Image, Reject, Step, Unit
 from rt2data.seal.manifest import Manifest

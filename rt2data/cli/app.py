@@ -24,6 +24,7 @@ Environment:
   RT2DATA_DIRECT_IO  0 writes shards through the page cache
   TMPDIR             where stats and report keep what they need while they run
   COLUMNS, NO_COLOR  width of tables; no colours
+  PAGER              the pager of view on a terminal; its default is less
 
 \b
 Exit codes: 0 done, 1 a bug or too little memory, 2 wrong usage or recipe, 3 data that cannot be trusted, 4 too many rejects,
@@ -226,17 +227,20 @@ def inspect(
 def view(
     path: Annotated[Path, typer.Argument(help="A mixture, a prepared store or a raw source.")],
     at: Annotated[int, typer.Option(min=0, help="The first example to show, counted from 0.")] = 0,
-    count: Annotated[int | None, typer.Option(min=1, help="Print so many and end, also on a terminal.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Print at most this many, without a pager.")] = None,
+    source: Annotated[str, typer.Option(help="Show examples of this source only.")] = "",
+    search: Annotated[str, typer.Option(help="Show examples with this text in prompt, target, answers or key.")] = "",
     save: Annotated[Path | None, typer.Option(help="Write the images of what is printed into this folder.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show them in a browser on this machine.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes one that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes a free one.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Let --save replace other files.")] = False,
     json: Json = False,
 ) -> None:
-    """Show examples one by one: image, prompt, target, action, tokens. Interactive on a terminal."""
+    """Show examples: image, prompt, target, action, tokens. On a terminal in $PAGER."""
     from rt2data.cli.view import view as show
+    from rt2data.look.view.select import Filter
 
-    show(path, at, count, save, port if serve else None, json, force)
+    show(path, at, count, save, port if serve else None, json, force, Filter(source, text=search))
 
 
 @app.verb(epilog="Example: rt2data diff mixture m2 --exit-code")
