@@ -10,12 +10,13 @@ import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work, workers_wanted
 from rt2data.build import Site
-from rt2data.cli.console import insist, say_json, size, talk
+from rt2data.cli.console import insist, say_json, talk
 from rt2data.cli.outlook import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
 from rt2data.forecast.space import require_store_space
 from rt2data.formats.base import make_format
+from rt2data.io.words import plural, size
 from rt2data.plan.plan import Plan
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.seal.blend import how_to_read
@@ -90,9 +91,9 @@ def _tell(manifest: Manifest, out: Path, built: bool) -> None:
     for name, lost in manifest.rejects.items():
         for entry in lost:
             talk(f"dropped from {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
-    shape = f"{len(manifest.shards)} shards of {size(manifest.bytes / len(manifest.shards))}"
+    shape = f"{plural(len(manifest.shards), 'shard')} of {size(manifest.bytes / len(manifest.shards))}"
     reading = how_to_read(make_format(manifest.plan.format), out, manifest)
-    print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
+    print(f"\n{plural(manifest.examples, 'example')}, {manifest.robot_frac:.4%} robot, {shape} in {out}")
     print(f"check it:  {command('verify', out)}\nread it:   {reading.call}")
     _look_first(manifest.plan, out)
 
@@ -100,6 +101,6 @@ def _tell(manifest: Manifest, out: Path, built: bool) -> None:
 def _look_first(plan: Plan, out: Path) -> None:
     """The last line of a build with something wrong, as far as its plan tells; statistics are not taken again for that."""
     counts = [(sum(warn.level == level for warn in plan.warnings), level) for level in ("error", "warning")]
-    said = [f"{count} {level}{'' if count == 1 else 's'}" for count, level in counts if count]
+    said = [plural(count, level) for count, level in counts if count]
     if said:
         insist(f"{' and '.join(said)} above; look before you train: {command('stats', out)}")

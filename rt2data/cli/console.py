@@ -42,20 +42,6 @@ def plain(value: object) -> str:
     return "".join(c for c in str(value) if c.isprintable() or c == "\n")
 
 
-def number(value: float) -> str:
-    """12,345 or 1.25."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def size(count: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def report_failure(error: RtError, as_json: bool) -> None:
     """One line of what, where and what to do; for programs the same as JSON on stdout."""
     for line in getattr(error, "lines", (str(error),)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rt2data.cli.console import number, size, talk, tell
+from rt2data.cli.console import talk, tell
 from rt2data.cli.tables import table
 from rt2data.forecast.canary import Canary, Forecast
 from rt2data.forecast.cost import CloudCost
 from rt2data.forecast.estimate import SourceEstimate
 from rt2data.forecast.outlook import Outlook, exact
 from rt2data.forecast.sampling import Range
+from rt2data.io.words import duration, number, plural, size
 from rt2data.plan.plan import Plan, SourcePlan
 
 COLUMNS = (
@@ -85,9 +86,9 @@ def _sum(found: Outlook) -> str:
     mark = "~" if found.estimated else ""
     robot = f"{mark}{found.robot_examples:,} robot = {found.robot_examples / found.num_examples:.4%} (asked {found.robot_frac})"
     written = sum(map(found.written, found.sources))
-    shards = f"{mark}{found.shards} shards of about {written // found.shards:,} examples"
+    shards = f"{mark}{plural(found.shards, 'shard')} of about {plural(written // found.shards, 'example')}"
     spread = f" ({_between(found.totals.bytes)})" if found.totals else ""
-    return f"{mark}{found.num_examples:,} examples ({robot}), about {size(found.bytes)}{spread} in {shards}"
+    return f"{mark}{plural(found.num_examples, 'example')} ({robot}), about {size(found.bytes)}{spread} in {shards}"
 
 
 def _once(found: Outlook) -> str:
@@ -111,36 +112,26 @@ def _sample(estimate: SourceEstimate) -> str:
 
 
 def _time(canary: Canary) -> Iterator[str]:
-    workers = f"{canary.workers} worker{'s' * (canary.workers != 1)}" if canary.workers else "this process alone"
+    workers = plural(canary.workers, "worker") if canary.workers else "this process alone"
     took = f"canary of {canary.share:.1%}, in {canary.seconds:.0f} s"
     yield f"about {_about(canary.build)} on {workers} ({took}); a re-mix about {_about(canary.remix)}"
     phases = canary.build.phases
-    parts = ", ".join(f"{name} {seconds(getattr(phases, name))}" for name in phases.__struct_fields__)
+    parts = ", ".join(f"{name} {duration(getattr(phases, name))}" for name in phases.__struct_fields__)
     yield f"of it {parts}; memory up to about {size(canary.peak_bytes)}"
     yield from (f"note: {note}" for note in canary.notes)
 
 
 def _about(forecast: Forecast) -> str:
     found = forecast.seconds
-    return f"{seconds(found.value)} ± {seconds(found.high - found.value)}" if found.high is not None else seconds(found.value)
-
-
-def seconds(count: float) -> str:
-    """A time as people say it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if count < 59.5:
-        return f"{count:.1f} s" if count < 9.95 else f"{count:.0f} s"
-    minutes, rest = divmod(round(count), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60:,} h {minutes % 60} min"
+    return f"{duration(found.value)} ± {duration(found.high - found.value)}" if found.high is not None else duration(found.value)
 
 
 def _cost(cost: CloudCost) -> Iterator[str]:
     low, high = cost.low, cost.high
-    workers = f"{low.workers} to {high.workers} workers" if high.workers > 1 else "1 worker"
+    workers = f"{low.workers} to {plural(high.workers, 'worker')}" if high.workers > low.workers else plural(low.workers, "worker")
     yield (
-        f"Dataflow, {cost.machine} in {cost.region}: {workers} for {seconds(low.hours * 3600)} to {seconds(high.hours * 3600)}; "
-        f"{seconds(cost.cpu_hours * 3600)} of one processor's work ({cost.cpu_from})"
+        f"Dataflow, {cost.machine} in {cost.region}: {workers} for {duration(low.hours * 3600)} to {duration(high.hours * 3600)}; "
+        f"{duration(cost.cpu_hours * 3600)} of one processor's work ({cost.cpu_from})"
     )
     uses = (("vcpu_hours", "vCPU-hours"), ("memory_gb_hours", "GB-hours of memory"), ("disk_gb_hours", "GB-hours of disk"))
     told = [f"{getattr(low, name):.3g} to {getattr(high, name):.3g} {what}" for name, what in uses]

@@ -11,10 +11,11 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work
-from rt2data.cli.console import say_json, size, talk
+from rt2data.cli.console import say_json, talk
 from rt2data.cli.stats import Passing, prepared
 from rt2data.errors import UsageError
 from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.words import size
 from rt2data.look.report import markdown, page
 from rt2data.look.report.gather import mixture_report, stores_report
 from rt2data.look.report.page import Report

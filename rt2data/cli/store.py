@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.console import say_json, talk
 from rt2data.cli.tables import table
 from rt2data.errors import UsageError
+from rt2data.io.words import number, plural, size
 from rt2data.plan.recipe import read_recipe
 from rt2data.prepare.catalog import Kept, find_store, is_store, kept_stores, read_rejects, remove_all, select
 from rt2data.read.text import one_line
@@ -80,9 +81,9 @@ def prune(place: Place, names: Sequence[str], everything: bool, older: float | N
         talk(f"left alone, a build is preparing it: {store.path}")
     freed = size(sum(store.bytes for store in (gone if yes else chosen)))
     print(
-        f"{len(gone)} stores removed, {freed} freed"
+        f"{plural(len(gone), 'store')} removed, {freed} freed"
         if yes
-        else f"{len(chosen)} stores, {freed}: nothing was removed, add --yes to do so"
+        else f"{plural(len(chosen), 'store')}, {freed}: nothing was removed, add --yes to do so"
     )
 
 

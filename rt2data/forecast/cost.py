@@ -7,6 +7,7 @@ from math import ceil
 import msgspec
 
 from rt2data.forecast.prices import Machine, Prices, Region
+from rt2data.io.words import size
 
 ROW_S = 30e-6
 """Processor time to prepare a row (docs/measurements.md: 38 microseconds with a picture of 50 KB, 8 of them for its bytes)."""
@@ -112,7 +113,7 @@ def _use(labour: Labour, shape: Machine, rates: Region, end: int) -> Use:
 
 
 def _notes(labour: Labour, region: str) -> tuple[str, ...]:
-    moved = f"{labour.read_bytes / 1e9:,.1f} GB are read and {labour.write_bytes / 1e9:,.1f} GB written"
+    moved = f"{size(labour.read_bytes)} are read and {size(labour.write_bytes)} written"
     return (
         f"only work orders and summaries go through the shuffle ({labour.orders:,} of at most {ORDER_BYTES:,} bytes): "
         "pictures never do",

@@ -11,7 +11,7 @@ import msgspec
 
 from rt2data.errors import UsageError
 from rt2data.io.installation import schemas
-from rt2data.read.action_space import did_you_mean
+from rt2data.io.words import did_you_mean
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]

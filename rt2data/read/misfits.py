@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from rt2data.io.words import closest
 from rt2data.read.recognize import recognize
 from rt2data.read.recognize_json import recognize_json
 from rt2data.read.vqav2.layouts import Role, advice, other_layout
@@ -67,11 +67,5 @@ def nearest_path(path: Path) -> str:
         return ""
     ending = Path(missing).suffix
     stems = {Path(name).stem: name for name in names if Path(name).suffix == ending}
-    near = stems.get(nearest(Path(missing).stem, list(stems))) or nearest(missing, names, cutoff=0.8)
+    near = stems.get(closest(Path(missing).stem, list(stems))) or closest(missing, names, cutoff=0.8)
     return str(there.joinpath(near, *rest)) if near and there.joinpath(near, *rest).exists() else str(there / near) if near else ""
-
-
-def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """The known word nearest to this one, upper or lower case; empty where none is near."""
-    by_lower = {each.lower(): each for each in reversed(known)}
-    return next((by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)), "")

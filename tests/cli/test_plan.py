@@ -10,7 +10,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from rt2data.cli.outlook import seconds
 from rt2data.io.installation import schemas
 from tests.cli.places import lay_out
 from tests.faults.command import Warm
@@ -120,11 +119,3 @@ def test_a_layout_that_homes_refuse_is_a_warning(warm: Warm, place: Path) -> Non
     said.succeeded()
     assert "hubs take 10,000 -> set shards.bytes to " in said.err
     assert "Energon wants fewer than 10,000" in said.err
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [(0.42, "0.4 s"), (9.97, "10 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
-)
-def test_times_are_said_as_people_say_them(count: float, words: str) -> None:
-    assert seconds(count) == words

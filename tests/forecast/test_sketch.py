@@ -22,8 +22,9 @@ from rt2data.forecast.outlook import known_sources, outlook
 from rt2data.forecast.sampling import Range
 from rt2data.plan.recipe.model import Size
 from rt2data.prepare.unit import begin, prepare_unit
-from rt2data.read import rlds_survey, vqa_survey
+from rt2data.read.rlds import sample as rlds_sample
 from rt2data.read.source import Source, source_class
+from rt2data.read.vqav2 import sample as vqa_sample
 from rt2data.records import Example, Reject, Step, Unit
 from rt2data.seal.manifest import read_manifest
 from tests.bench.generate import STEPS, write_corpus, write_log
@@ -116,8 +117,8 @@ def test_a_seed_gives_its_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_long_log_is_estimated_from_a_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = write_log(tmp_path, 30 * STEPS * 1500, 1500, shard_bytes=100_000)
-    monkeypatch.setattr(rlds_survey, "FILES", 4)
-    monkeypatch.setattr(rlds_survey, "RECORDS", 6)
+    monkeypatch.setattr(rlds_sample, "FILES", 4)
+    monkeypatch.setattr(rlds_sample, "RECORDS", 6)
     found = estimated(make("rlds", path=str(log), action_space="widowx_bridge"))
     assert found.estimate.measure == "episodes" and found.estimate.whole == 30
     assert found.estimate.sampled < 10
@@ -156,7 +157,7 @@ def test_questions_are_counted_and_pictures_sized(tmp_path: Path) -> None:
 
 def test_questions_of_a_huge_file_are_estimated_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = corpus(tmp_path)
-    monkeypatch.setattr(vqa_survey, "LOOK", 20_000)
+    monkeypatch.setattr(vqa_sample, "LOOK", 20_000)
     found = estimated(source).estimate
     assert found.rows.value == pytest.approx(600, rel=0.05)
     assert {"questions beyond the first 64 MB", "annotations beyond the first 64 MB"} <= set(found.not_checked)

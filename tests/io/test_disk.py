@@ -29,7 +29,7 @@ def test_what_goes_to_one_disk_is_added_up(tmp_path: Path, monkeypatch: pytest.M
     leave(monkeypatch, 1_000_000)
     needs = Need("the output", tmp_path / "not" / "yet", 600_000), Need("the store", tmp_path, 500_000)
     require_space(needs[0])
-    said = r"the output \(600.0 KB\) and the store \(500.0 KB\).* 1.10 MB are needed and 1.00 MB are free"
+    said = r"the output \(600.00 kB\) and the store \(500.00 kB\).* 1.10 MB are needed and 1.00 MB are free"
     with pytest.raises(OutputError, match=said) as told:
         require_space(*needs)
     assert told.value.code == 5 and "free some space" in told.value.do

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from rt2data.io.words import closest
 from rt2data.plan.recipe.messages import Finding, shown
-from rt2data.plan.recipe.mistakes import closest
 from rt2data.records import SOURCE, key_name
 from rt2data.settings import parse_fraction
 

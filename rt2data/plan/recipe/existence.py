@@ -13,11 +13,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from rt2data.errors import RtError
+from rt2data.io.words import closest
 from rt2data.plan.recipe.cross_checks import needed
 from rt2data.plan.recipe.messages import Finding
 from rt2data.plan.recipe.mistakes import KeyPath
 from rt2data.plan.recipe.model import TokenizerFile, named_tokenizer
-from rt2data.read.misfits import Misfit, absent_file, nearest
+from rt2data.read.misfits import Misfit, absent_file
 from rt2data.read.recognize import hub_advice
 from rt2data.read.source import SOURCES, Source, source_class
 
@@ -77,7 +78,7 @@ def _absent_split(source: Source, split: Any, place: KeyPath, said: bool) -> Ite
     names = source.split_names()
     if names and isinstance(split, str) and not any(source.may_feed(name, split) for name in names):
         message = f"source {place[1]} has no split {split!r}: it has {', '.join(names)}"
-        yield Finding(("split",) if said else place, message, nearest(split, names), at_key=not said)
+        yield Finding(("split",) if said else place, message, closest(split, names), at_key=not said)
 
 
 def _absent_tokenizer(value: Any, folder: Path) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from rt2data.plan.recipe.mistakes import KeyPath, closest
+from rt2data.io.words import closest
+from rt2data.plan.recipe.mistakes import KeyPath
 from rt2data.settings import short
 
 _EXPECTED = {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,13 +68,6 @@ class RecipeError(UsageError):
 def dotted(path: KeyPath) -> str:
     """`("robot", "bridge", "splits", 0)` -> `robot.bridge.splits[0]`. Odd keys are quoted."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in path).lstrip(".")
-
-
-def closest(word: object, known: Sequence[str]) -> str:
-    """The known word that was probably meant; empty where none is near."""
-    if not isinstance(word, str) or len(word) > 64:
-        return ""
-    return next(iter(difflib.get_close_matches(word.lower(), known, n=1)), "")
 
 
 def _name(key: str) -> str:

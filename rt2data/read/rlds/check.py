@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rt2data.errors import UsageError
 from rt2data.io.tfrecord.features import Leaf
+from rt2data.io.words import closest
 from rt2data.read.action_space import load_space
-from rt2data.read.misfits import Misfit, nearest
+from rt2data.read.misfits import Misfit
 from rt2data.read.rlds.layout import (
     Wanted,
     find_leaf,
@@ -28,7 +29,7 @@ def split_misfits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Misfi
     for number, name in enumerate(wanted):
         if name not in known:
             setting: tuple[str | int, ...] = ("splits", number) if len(wanted) > 1 else ("splits",)
-            yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", nearest(name, known))
+            yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", closest(name, known))
 
 
 def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf], camera: str | None) -> Iterator[Misfit]:
@@ -53,7 +54,7 @@ def _camera(names: list[str], camera: str | None, leaves: Sequence[Leaf]) -> Ite
     if not names:
         yield Misfit(("cameras",), f"there are no images under steps/observation: name them, {listed(leaves)}")
     elif camera is not None and camera not in names:
-        near = nearest(camera, names) or nearest(camera.rpartition("/")[2], names)
+        near = closest(camera, names) or closest(camera.rpartition("/")[2], names)
         yield Misfit(("camera",), f"there is no camera {camera!r}: there is {', '.join(names)}", near)
 
 

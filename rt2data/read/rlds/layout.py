@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rt2data.errors import UsageError
 from rt2data.io.tfrecord.columns import number_type
 from rt2data.io.tfrecord.features import STEPS, Leaf
-from rt2data.read.misfits import nearest
+from rt2data.io.words import closest
 
 INSTRUCTIONS = (
     "language_instruction",  # Bridge, DROID, LIBERO
@@ -221,7 +221,7 @@ def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
 def nearest_leaf(leaves: Sequence[Leaf], path: str) -> str:
     """The path of a feature that is near to this one, or whose last name is; empty where there is none."""
     by_name = {leaf.name: leaf.path for leaf in leaves}
-    return nearest(path, [leaf.path for leaf in leaves]) or by_name.get(nearest(path.rpartition("/")[2], list(by_name)), "")
+    return closest(path, [leaf.path for leaf in leaves]) or by_name.get(closest(path.rpartition("/")[2], list(by_name)), "")
 
 
 def listed(leaves: Sequence[Leaf]) -> str:
