@@ -14,7 +14,7 @@ from rt2data.cli.console import insist, say_json, talk
 from rt2data.cli.outlook import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
-from rt2data.forecast.space import require_store_space
+from rt2data.forecast.forecast import require_store_space
 from rt2data.formats.base import make_format
 from rt2data.io.words import plural, size
 from rt2data.plan.plan import Plan

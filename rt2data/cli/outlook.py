@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from rt2data.cli.console import talk, tell
 from rt2data.cli.tables import table
-from rt2data.forecast.canary import Canary, Forecast
+from rt2data.forecast.canary import BuildTime, Canary
 from rt2data.forecast.cost import CloudCost
-from rt2data.forecast.estimate import SourceEstimate
-from rt2data.forecast.outlook import Outlook, exact
-from rt2data.forecast.sampling import Range
+from rt2data.forecast.estimate import Range, SourceEstimate
+from rt2data.forecast.forecast import PlanForecast, exact
 from rt2data.io.words import duration, number, plural, size
 from rt2data.plan.plan import Plan, SourcePlan
 
@@ -49,7 +48,7 @@ def show_plan(plan: Plan) -> None:
     show_outlook(exact(plan))
 
 
-def show_outlook(found: Outlook) -> None:
+def show_outlook(found: PlanForecast) -> None:
     """The plan as a table: source, size, weight, share, draws, epochs, unseen, bytes; then all of it together."""
     table(COLUMNS, [_row(found, source) for source in found.sources], left=2, drop=DROP)
     print(_sum(found))
@@ -62,7 +61,7 @@ def show_outlook(found: Outlook) -> None:
     tell(found.warnings)
 
 
-def _row(found: Outlook, source: SourcePlan) -> tuple[str, ...]:
+def _row(found: PlanForecast, source: SourcePlan) -> tuple[str, ...]:
     mark = "~" if source.name in found.estimates else ""
     drawn = "~" if found.estimated else ""  # how much is drawn of one source depends on all
     unseen = f"{number(source.unseen)} ({source.unseen / source.rows:.0%})" if source.unseen else "0"
@@ -82,7 +81,7 @@ def _row(found: Outlook, source: SourcePlan) -> tuple[str, ...]:
     )
 
 
-def _sum(found: Outlook) -> str:
+def _sum(found: PlanForecast) -> str:
     mark = "~" if found.estimated else ""
     robot = f"{mark}{found.robot_examples:,} robot = {found.robot_examples / found.num_examples:.4%} (asked {found.robot_frac})"
     written = sum(map(found.written, found.sources))
@@ -91,7 +90,7 @@ def _sum(found: Outlook) -> str:
     return f"{mark}{plural(found.num_examples, 'example')} ({robot}), about {size(found.bytes)}{spread} in {shards}"
 
 
-def _once(found: Outlook) -> str:
+def _once(found: PlanForecast) -> str:
     weights = ", ".join(f"{part.source} {part.weight}" for part in found.parts or ())
     return f"each row is written once, {sum(map(found.written, found.sources)):,} in all; repeats are weights: {weights}"
 
@@ -107,7 +106,7 @@ def _sample(estimate: SourceEstimate) -> str:
     rows = estimate.rows
     spread = f", {rows.low:,.0f} to {rows.high:,.0f}" if rows.low is not None and rows.high is not None else ""
     read = f"{estimate.sampled_rows:,} rows of {estimate.sampled:,.0f} of {estimate.whole:,.0f} {estimate.measure} read"
-    left = f", {estimate.left_out:.1%} of them left out" if estimate.left_out else ""
+    left = f", {estimate.dropped:.1%} of them dropped" if estimate.dropped else ""
     return f"~{rows.value:,.0f} rows{spread} ({read}{left}); not checked: {'; '.join(estimate.not_checked)}"
 
 
@@ -121,9 +120,9 @@ def _time(canary: Canary) -> Iterator[str]:
     yield from (f"note: {note}" for note in canary.notes)
 
 
-def _about(forecast: Forecast) -> str:
-    found = forecast.seconds
-    return f"{duration(found.value)} ± {duration(found.high - found.value)}" if found.high is not None else duration(found.value)
+def _about(found: BuildTime) -> str:
+    seconds = found.seconds
+    return f"{duration(seconds.value)} ± {duration((seconds.high or seconds.value) - seconds.value)}"
 
 
 def _cost(cost: CloudCost) -> Iterator[str]:

@@ -51,9 +51,9 @@ def manifest_schema() -> Schema:
 
 def plan_schema() -> Schema:
     """`rt2data plan --json`: what would be written, how sure that is, how long it takes. For whoever decides by program."""
-    from rt2data.forecast.outlook import Outlook
+    from rt2data.forecast.forecast import PlanForecast
 
-    return _of_struct(Outlook)
+    return _of_struct(PlanForecast)
 
 
 def stats_schema() -> Schema:
