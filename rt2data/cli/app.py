@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rt2data.cli.commands import App, Quiet
-from rt2data.cli.local import local_paths_only
+from rt2data.cli.commands import App, Quiet, local_paths_only
 from rt2data.cli.running import run
 from rt2data.io.installation import VERSION
 
@@ -383,7 +382,7 @@ def schema(
     json: Json = False,
 ) -> None:
     """Print a schema, which is JSON, or an action space, which is TOML."""
-    from rt2data.cli.schema import schema as show
+    from rt2data.cli.schemagen import schema as show
 
     show(name, json)
 

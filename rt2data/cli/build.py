@@ -11,7 +11,7 @@ import msgspec
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work, workers_wanted
 from rt2data.build import Site
 from rt2data.cli.console import insist, say_json, talk
-from rt2data.cli.outlook import show_plan
+from rt2data.cli.plan_tables import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
 from rt2data.forecast.forecast import require_store_space

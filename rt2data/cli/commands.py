@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from rt2data.cli.verbosity import verbosity
+from rt2data.io.location import local_path
 
 Function = Callable[..., Any]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and failures: no progress, no hints.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the trace of a failure, and what libraries say.")]
 SHARED = {"quiet": Quiet, "verbose": Verbose}
+
+
+@dataclass
+class Verbosity:
+    """`quiet`: results, warnings and failures only. `verbose`: the trace of a failure too, and what libraries say."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+verbosity = Verbosity()
 
 
 class Command(TyperCommand):
@@ -92,5 +105,29 @@ def suggestions(typed: str, known: list[str]) -> list[str]:
     """Commands that somebody may have meant: those that begin with the word, else those written nearly so."""
     begin = [path for path in known if path.split()[-1].startswith(typed)]
     last = {path.split()[-1]: path for path in known}
-    near = [last[word] for word in difflib.get_close_matches(typed, last, n=2)]
+    near = [last[word] for word in get_close_matches(typed, last, n=2)]
     return (begin or near)[:2]
+
+
+def local_paths_only(app: typer.Typer) -> None:
+    """Make all commands of the application and its groups refuse a path that has a scheme, with UsageError, before they begin."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.callback = _refusing(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            local_paths_only(group.typer_instance)
+
+
+def _refusing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same command: typer reads its signature through the wrapper."""
+
+    @functools.wraps(function)
+    def call(**given: Any) -> Any:
+        for value in given.values():
+            for each in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(each, Path):
+                    local_path(each)
+        return function(**given)
+
+    return call

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from rt2data.cli.verbosity import verbosity
+from rt2data.cli.commands import verbosity
 from rt2data.errors import RtError
 from rt2data.read.text import one_line
 from rt2data.records import Warn, worst_first
@@ -47,4 +47,9 @@ def report_failure(error: RtError, as_json: bool) -> None:
     for line in getattr(error, "lines", (str(error),)):
         insist(f"rt2data: {plain(line)}")
     if as_json:
-        say_json({"error": type(error).__name__, "code": error.code, "what": error.what, "where": error.where, "do": error.do})
+        say_failure(error)
+
+
+def say_failure(error: RtError) -> None:
+    """A failure as JSON, for programs."""
+    say_json({"error": type(error).__name__, "code": error.code, "what": error.what, "where": error.where, "do": error.do})

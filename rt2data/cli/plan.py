@@ -11,7 +11,7 @@ import msgspec
 from rt2data.beam.pool import Pool
 from rt2data.cli.build import Asked
 from rt2data.cli.console import say_json, talk
-from rt2data.cli.outlook import show_outlook
+from rt2data.cli.plan_tables import show_outlook
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import command
 from rt2data.forecast.canary import parse_amount, run_canary

@@ -12,8 +12,8 @@ from typing import Any
 
 from rt2data.beam.local import Stopping
 from rt2data.build import Preparation, Waiting
+from rt2data.cli.commands import verbosity
 from rt2data.cli.console import insist, talk
-from rt2data.cli.verbosity import verbosity
 from rt2data.io.words import size
 from rt2data.plan.plan import Plan
 from rt2data.prepare.merge_rows import RowsSummary

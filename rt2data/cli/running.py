@@ -15,8 +15,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from rt2data.cli.verbosity import verbosity
-from rt2data.errors import InternalError, OutputError, RtError
+from rt2data.cli.commands import verbosity
+from rt2data.errors import InternalError, OutputError, RtError, UsageError
 
 Command = Callable[..., Any]
 OPEN_FILES = 1 << 16
@@ -113,15 +113,24 @@ def _flush() -> int:
 
 
 def _other(error: Exception) -> int:
-    """Wrong usage is the command line library's to tell; all else but too little disk or memory is a bug, told with its trace."""
+    """Wrong usage is shown by the command line library; anything else but too little disk or memory is a bug, with its trace."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()
+        if "--json" in sys.argv:
+            _say_usage_error(error)
         return int(error.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _failed(OutputError(f"cannot write: {error.strerror}", str(error.filename or "standard output"), "free some space"))
     if _memory_is_short(error):
         return _failed(_out_of_memory(error))
     raise error
+
+
+def _say_usage_error(error: Any) -> None:
+    from rt2data.cli.console import say_failure
+
+    path = error.ctx.command_path if error.ctx else "rt2data"
+    say_failure(UsageError(error.format_message(), path, f"{path} --help"))
 
 
 def _memory_is_short(error: BaseException) -> bool:

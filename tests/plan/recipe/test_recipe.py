@@ -601,3 +601,13 @@ def test_init_writes_the_starter_once(tmp_path: Path) -> None:
 
 def test_mistakes_are_expected_failures() -> None:
     assert issubclass(RecipeError, UsageError) and issubclass(RecipeError, RtError) and RecipeError.code == 2
+
+
+def test_an_override_of_an_unknown_source_says_which_there_are() -> None:
+    assert mistakes(PLAIN, "robot.amr.weight=2") == [
+        "--set robot.amr.weight=2 robot.amr: there is no source of this name: the recipe has arm, did you mean 'arm'?"
+    ]
+    assert set(read(PLAIN, "robot.two.weight=2", "robot.two.kind=log", "robot.two.path=b", "robot.two.action_space=x").robot) == {
+        "arm",
+        "two",
+    }
