@@ -24,8 +24,8 @@ from rt2data.records import worst_first
 
 
 @dataclass(frozen=True)
-class Foresee:
-    """What the command line wants to know of a build."""
+class ForecastOptions:
+    """What a plan should find out, and the prices it should use."""
 
     prepare: bool
     canary: str | None
@@ -35,8 +35,8 @@ class Foresee:
     prices: Path | None
 
 
-def plan(asked: Asked, wanted: Foresee, allow_bad: bool) -> None:
-    """Decide and show: from the prepared stores, or from a quick scan of what is not prepared. Writes no shard."""
+def plan(asked: Asked, wanted: ForecastOptions, allow_bad: bool) -> None:
+    """Plan and print, from prepared stores or from a sample of what is not prepared. Writes no shard."""
     recipe = asked.read()
     found = _canary(asked, wanted, recipe, allow_bad) if wanted.canary else _plan(asked, wanted, recipe, allow_bad)
     found = _with_space(found, asked, recipe)
@@ -51,12 +51,12 @@ def plan(asked: Asked, wanted: Foresee, allow_bad: bool) -> None:
 
 
 def _with_space(found: PlanForecast, asked: Asked, recipe: Recipe) -> PlanForecast:
-    """The plan, warned where a disk has too little room for what it says."""
+    """The plan, with a warning where a disk has too little free space for it."""
     short = space_warnings(*needs_of(found, asked.recipe.absolute().parent, recipe.store_folder))
     return msgspec.structs.replace(found, warnings=worst_first((*found.warnings, *short)))
 
 
-def _plan(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> PlanForecast:
+def _plan(asked: Asked, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
     if not wanted.prepare:
         return forecast_plan(recipe, known_sources(recipe, recipe.store_folder.absolute()), allow_bad)
     with asked.workers_at_work() as pool:
@@ -70,7 +70,7 @@ def _prepared(asked: Asked, recipe: Recipe, pool: Pool, allow_bad: bool) -> Plan
         return exact(plan_locally(recipe, pool, Progress(asked.quiet), allow_bad).plan)
 
 
-def _canary(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> PlanForecast:
+def _canary(asked: Asked, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
     """The plan, and what a trial run of a part of it predicts."""
     amount, startup_s = parse_amount(wanted.canary or ""), time.process_time()
     if wanted.prepare:
@@ -84,9 +84,9 @@ def _canary(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> P
 
 
 def _advise(found: PlanForecast, asked: Asked) -> None:
-    """How to know more."""
+    """How to get exact figures, and times."""
     if found.estimated and not asked.quiet:
         options = [word for each in asked.overrides for word in ("--set", each)]
         options += ["--robot-frac", asked.robot_frac] if asked.robot_frac is not None else []
-        more = "" if found.canary else f"; how long it takes: {command('plan', asked.recipe, *options, '--canary', '1%')}"
-        talk(f"~ is an estimate from a quick scan; exact: {command('plan', asked.recipe, *options, '--prepare')}{more}")
+        more = "" if found.canary else f"; for the time it takes: {command('plan', asked.recipe, *options, '--canary', '1%')}"
+        talk(f"~ marks an estimate from a sample; for exact figures: {command('plan', asked.recipe, *options, '--prepare')}{more}")

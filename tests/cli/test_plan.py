@@ -92,7 +92,7 @@ def test_a_price_is_a_range_with_its_date(warm: Warm, place: Path) -> None:
     said = warm(place, "plan", "--runner", "dataflow", "--machine", "n1-standard-2")
     said.succeeded()
     assert "Dataflow, n1-standard-2 in us-central1: 1 worker for " in said.out
-    assert "by prices of 2023-09-05" in said.out
+    assert "at prices of 2023-09-05" in said.out
     assert "unverified price: vcpu_hour, memory_gb_hour, disk_gb_hour, shuffle_gb" in said.out
     assert "never images" in said.out
     assert "built-in rates of one core, from docs/measurements.md" in said.out

@@ -1,6 +1,6 @@
-"""What a recipe names against what is there: paths, splits, features, cameras. All misfits at once, before anything is read.
+"""Checks that the paths, splits, features and cameras of a recipe exist, before anything is read.
 
-Looks at each source by itself, as the tree has it, so that these are told together with all other mistakes.
+Each source is checked on its own, from the tree, so that these mistakes are reported together with all others.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from rt2data.read.source import SOURCES, Source, source_class
 
 
 def absences(tree: Any, folder: Path) -> Iterator[Finding]:
-    """Every misfit of the sources that will be read, and of the tokenizer. `folder` is what paths are relative to."""
+    """Everything missing for the sources that will be read and the tokenizer. Paths are relative to `folder`."""
     if not isinstance(tree, dict):
         return
     split = tree.get("split", "train")
     for side, name in needed(tree):
         source = _source(side, tree[side][name], folder)
         if source is None:
-            continue  # the types have told why
-        with suppress(RtError, OSError):  # damaged: told with its exit code when it is opened to be read
+            continue  # the types report why
+        with suppress(RtError, OSError):  # damaged: reported with its exit code when it is read
             for misfit in source.misfits():
                 yield _finding((side, name), misfit, _written(tree[side][name], misfit.setting))
         with suppress(RtError, OSError):
@@ -41,7 +41,7 @@ def absences(tree: Any, folder: Path) -> Iterator[Finding]:
 
 
 def _source(side: str, settings: Any, folder: Path) -> Source | None:
-    """The source, where its settings are right by themselves."""
+    """The source, if its settings are valid."""
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if not isinstance(kind, str) or kind not in SOURCES or source_class(kind).role != side:
         return None
@@ -64,7 +64,7 @@ def _finding(place: KeyPath, misfit: Misfit, written: Any) -> Finding:
 
 
 def _written(settings: Any, setting: KeyPath) -> Any:
-    """What the recipe says there."""
+    """The value of a setting in the recipe."""
     for key in setting:
         try:
             settings = settings[key]

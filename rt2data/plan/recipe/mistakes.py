@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, and where: every mistake of it at once."""
+"""Mistakes in a recipe, and their places."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing to mend. Prints as `mixture.yaml:12:3 robot.bridge.weigth: unknown key, did you mean 'weight'?`"""
+    """One mistake. Prints as `mixture.yaml:12:3 robot.bridge.weigth: unknown key, did you mean 'weight'?`"""
 
     spot: Spot
     path: str  # dotted; empty where there is none
@@ -66,7 +66,7 @@ class RecipeError(UsageError):
 
 
 def dotted(path: KeyPath) -> str:
-    """`("robot", "bridge", "splits", 0)` -> `robot.bridge.splits[0]`. Odd keys are quoted."""
+    """`("robot", "bridge", "splits", 0)` -> `robot.bridge.splits[0]`. Unusual keys are quoted."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in path).lstrip(".")
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rt2data.errors import UsageError, command
 from rt2data.io.location import local_path
 from rt2data.io.words import closest
-from rt2data.plan.recipe.cross_checks import nonsense
+from rt2data.plan.recipe.cross_checks import contradictions
 from rt2data.plan.recipe.document import MAX_BYTES, Document, parse
 from rt2data.plan.recipe.existence import absences
 from rt2data.plan.recipe.messages import Finding, findings, shown
@@ -68,7 +68,7 @@ def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[Finding]]:
     if not isinstance(tree, dict):
         return None, [Finding((), f"must be a mapping of settings, got {shown(tree)}")]
     model = recipe_model()
-    conflicts = list(nonsense(tree))
+    conflicts = list(contradictions(tree))
     try:
         return model.model_validate(tree, context={"folder": folder.absolute()}), conflicts
     except ValidationError as error:
