@@ -220,7 +220,7 @@ def test_building_again_does_nothing(warm: Warm, place: Path, built: Ended) -> N
     before = (place / "mixture" / "manifest.json").stat()
     said = warm(place, "build-mixture", "--workers", "0")
     said.succeeded()
-    assert "here already: nothing to do" in said.err
+    assert "already complete: nothing to do" in said.err
     assert (place / "mixture" / "manifest.json").stat() == before
 
 

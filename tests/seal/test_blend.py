@@ -339,7 +339,7 @@ def test_the_plan_shows_what_is_written(out: Path, capsys: pytest.CaptureFixture
     show_plan(read_manifest(out).plan)
     shown = capsys.readouterr().out
     assert "500 examples (333 robot = 66.6000% (asked 2/3))" in shown
-    assert "each row is written once, 57 in all; repeats are weights: arm 2, qa 1" in shown
+    assert "each row is written once, 57 in total; repeats are weights: arm 2, qa 1" in shown
 
 
 def test_the_card_shows_how_to_mix(out: Path, name: str) -> None:
