@@ -177,7 +177,7 @@ def test_an_epoch_of_the_shortest_repeats_nothing(build: Build) -> None:
 def test_epochs_of_a_named_source(build: Build) -> None:
     _, found = build("qa", size__of="qa", size__epochs="3/2", robot_frac="2/3")
     assert counts(found) == {"arm": 27, "qa": 14}
-    with pytest.raises(UsageError, match="takes no part"):
+    with pytest.raises(UsageError, match="is not drawn"):
         build(size__of="leg")
 
 

@@ -10,10 +10,11 @@ from shlex import quote
 from typing import Any
 
 from rt2data.beam.pool import Pool, pool_at_work
-from rt2data.cli.console import say_json, size
+from rt2data.cli.console import say_json
 from rt2data.cli.progress import Progress
 from rt2data.demo.write import write_demo
 from rt2data.errors import command
+from rt2data.io.words import plural, size
 
 NAMES = {"draw_episode": "episodes", "draw_image": "scenes"}
 
@@ -37,7 +38,8 @@ def demo(folder: Path, episodes: int, scenes: int, seed: int, force: bool, worke
     if as_json:
         say_json(asdict(made) | {"folder": str(made.folder)})
         return
-    robot, web = f"{made.episodes} episodes with {made.steps} steps", f"{made.scenes} images with {made.questions} questions"
+    robot = f"{plural(made.episodes, 'episode')} with {plural(made.steps, 'step')}"
+    web = f"{plural(made.scenes, 'image')} with {plural(made.questions, 'question')}"
     print(f"{robot}, {web}: {size(made.bytes)} in {folder}")
     print(f"mix it:  cd {quote(str(folder))} && {command('build-mixture', '--robot-frac', '0.5')}")
 

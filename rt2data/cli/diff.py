@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.console import say_json, talk
 from rt2data.cli.tables import table
 from rt2data.errors import DataError
+from rt2data.io.words import number, size
 from rt2data.look.diff import Difference, compare
 from rt2data.look.diff.model import Change, Common, Keys, Moved, Shift
 from rt2data.read.text import one_line

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt2data.cli.console import say_json, size, talk, tell
+from rt2data.cli.console import say_json, talk, tell
 from rt2data.cli.tables import table
 from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.words import plural, size
 from rt2data.look.inspect import Sight, recognise
 from rt2data.read.text import one_line
 from rt2data.records import Warn
@@ -42,7 +43,7 @@ def _draw(seen: Sight, png: Path, tiles: int, force: bool) -> None:
     require_writable(png, seen.path, mark=MARK, force=force)
     found = seen.tiles(tiles)
     write_whole(png, contact_sheet(found, title=f"{seen.kind}  {seen.path}"))
-    talk(f"{len(found)} pictures in {png}")
+    talk(f"{plural(len(found), 'image')} in {png}")
 
 
 def show(facts: Mapping[str, Any], indent: int = 0) -> None:

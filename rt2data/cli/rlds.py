@@ -10,11 +10,12 @@ import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
 from rt2data.cli.build import Asked
-from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.console import say_json, talk
 from rt2data.cli.progress import Progress
 from rt2data.cli.tables import table
 from rt2data.cli.verify import SHOWN
 from rt2data.errors import DataError, UsageError
+from rt2data.io.words import number, plural, size
 from rt2data.read.text import one_line
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.manifest import RldsManifest
@@ -86,7 +87,7 @@ def _tell(manifest: RldsManifest, out: Path) -> None:
         for line in (*dataset.changes, *dataset.warnings):
             talk(f"{dataset.source}: {line}")
     first = manifest.plan.datasets[0]
-    print(f"\n{manifest.episodes:,} episodes, {manifest.steps:,} steps in {out}")
+    print(f"\n{plural(manifest.episodes, 'episode')}, {plural(manifest.steps, 'step')} in {out}")
     print(f"read it:   tfds.load({f'{first.dataset}:{first.version}'!r}, data_dir={str(out)!r})")
     if (out / FILE).is_file():
         print(f"register:  {out / FILE} makes it known to OpenVLA and Octo:\n\n{(out / FILE).read_text()}")
@@ -101,6 +102,6 @@ def verify_rlds(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bo
         return 0 if found.ok else DataError.code
     for fault in found.faults[:SHOWN]:
         print(one_line(str(fault), 1000))
-    verdict = "no faults" if found.ok else f"{len(found.faults):,} faults"
-    print(f"{found.episodes:,} episodes, {found.steps:,} steps, {size(found.bytes)}: {verdict}")
+    verdict = "no faults" if found.ok else plural(len(found.faults), "fault")
+    print(f"{plural(found.episodes, 'episode')}, {plural(found.steps, 'step')}, {size(found.bytes)}: {verdict}")
     return 0 if found.ok else DataError.code

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rt2data.cli.console import number, size, tell
+from rt2data.cli.console import tell
 from rt2data.cli.tables import table
+from rt2data.io.words import number, plural, size
 from rt2data.look.stats.model import Actions, MixtureStats, SourceStats, Spread, Stats, Text
 from rt2data.read.text import one_line
 
@@ -180,7 +181,7 @@ def _mixture(mixture: MixtureStats) -> None:
     columns = ("mixture", "side", "asked", "examples", "tokens", "learned", "epochs", "unique", "unseen", "pictures")
     drop = ("pictures", "unseen", "unique", "side", "learned", "epochs", "tokens", "asked", "examples")
     _section(columns, rows, drop, left=2)
-    shape = f"{mixture.examples:,} examples in {mixture.shards:,} shards, {size(mixture.bytes)}"
+    shape = f"{plural(mixture.examples, 'example')} in {plural(mixture.shards, 'shard')}, {size(mixture.bytes)}"
     print(f"\n{shape}; robot share {mixture.asked_robot:.2%} asked")
     if not mixture.running:  # the order is its readers'
         return

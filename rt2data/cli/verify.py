@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
-from rt2data.cli.console import insist, number, say_json, size, talk
+from rt2data.cli.console import insist, say_json, talk
 from rt2data.cli.progress import Progress
 from rt2data.cli.tables import table
 from rt2data.errors import DataError
+from rt2data.io.words import number, plural, size
 from rt2data.look.verify import Findings
 from rt2data.look.verify import verify as check
 from rt2data.read.text import one_line
@@ -80,11 +81,11 @@ def _show_figures(found: Findings) -> None:
     least, most = found.robot_frac_shards
     spread = f"{found.robot_frac:.4%} robot, {least:.2%} to {most:.2%} by shard"
     verdict = "no faults" if found.ok else _counted(found)
-    print(f"{found.shards} shards, {size(found.bytes)}, {found.examples:,} examples, {spread}: {verdict}")
+    print(f"{plural(found.shards, 'shard')}, {size(found.bytes)}, {plural(found.examples, 'example')}, {spread}: {verdict}")
 
 
 def _counted(found: Findings) -> str:
-    return f"{len(found.faults):,} fault{'' if len(found.faults) == 1 else 's'}"
+    return plural(len(found.faults), "fault")
 
 
 def _epochs(counts: tuple[int, ...]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from rt2data.errors import DataError, UsageError
 from rt2data.io.installation import schemas
+from rt2data.io.words import choose, did_you_mean
 from rt2data.records import F32
 
 QUANTILES: Literal["q01q99"] = "q01q99"
@@ -253,7 +253,7 @@ def find_space(name_or_path: str) -> Path:
     if name_or_path not in names:
         raise UsageError(
             f"no action space is called {name_or_path!r}",
-            do=f"{did_you_mean(name_or_path, names)}it can be {', '.join(names)}, or the path of a .toml file",
+            do=choose(name_or_path, names, ", or the path of a .toml file"),
         )
     return _folder() / f"{name_or_path}.toml"
 
@@ -261,12 +261,6 @@ def find_space(name_or_path: str) -> Path:
 def space_names() -> list[str]:
     """Names of the action spaces that come with rt2data, sorted."""
     return sorted(path.stem for path in _folder().glob("*.toml"))
-
-
-def did_you_mean(word: str, known: list[str]) -> str:
-    """`did you mean x? ` for the known word closest to this one, or nothing."""
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}? " if close else ""
 
 
 SPACE: TypeAdapter[ActionSpace] = TypeAdapter(ActionSpace)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+from rt2data.io.words import closest
 
 _NAMES = 5000
 """Names of a folder that are compared."""
@@ -32,11 +32,5 @@ def nearest_path(path: Path) -> str:
         return ""
     ending = Path(missing).suffix
     stems = {Path(name).stem: name for name in names if Path(name).suffix == ending}
-    near = stems.get(nearest(Path(missing).stem, list(stems))) or nearest(missing, names, cutoff=0.8)
+    near = stems.get(closest(Path(missing).stem, list(stems))) or closest(missing, names, cutoff=0.8)
     return str(there.joinpath(near, *rest)) if near and there.joinpath(near, *rest).exists() else str(there / near) if near else ""
-
-
-def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """The known word nearest to this one, upper or lower case; empty where none is near."""
-    by_lower = {each.lower(): each for each in reversed(known)}
-    return next((by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)), "")

@@ -13,9 +13,10 @@ from pydantic import Field, field_validator
 
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageRule
+from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
 from rt2data.read.known_formats import Recognized, by_content, by_marks
-from rt2data.read.misfits import Misfit, nearest, nearest_path
+from rt2data.read.misfits import Misfit, nearest_path
 from rt2data.read.sample import Part, Survey, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
 from rt2data.settings import NameOrPath, Settings, Share, Weight
@@ -203,7 +204,7 @@ class RobotSource(Source):
         try:
             _ = found or load_space(name)
         except UsageError as error:
-            near = "" if name.endswith(".toml") else nearest(name, space_names())
+            near = "" if name.endswith(".toml") else closest(name, space_names())
             found = [Misfit(key, error.what if near else str(error), near)]
         yield from found
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rt2data.errors import UsageError
 from rt2data.io.tfrecord.directory import tfds_name
+from rt2data.io.words import choose
 from rt2data.prepare.store import StoreInfo
 from rt2data.read.action_space import ActionSpace
 from rt2data.rlds.plan import Grip
@@ -76,7 +77,7 @@ SKINS = {
 def find_skin(name: str) -> Skin:
     """Raises UsageError for an unknown one."""
     if name not in SKINS:
-        raise UsageError(f"no skin is called {name!r}", "--skin", f"it can be {', '.join(SKINS)}")
+        raise UsageError(f"no skin is called {name!r}", "--skin", choose(name, SKINS))
     return SKINS[name]
 
 
@@ -177,7 +178,7 @@ def name_datasets(skin: Skin, robots: Sequence[str], others: Sequence[str], wish
     """
     unknown = sorted(set(wished) - {*robots, *others})
     if unknown:
-        raise UsageError(f"no source is called {', '.join(unknown)}", "--name", f"it can be {', '.join([*robots, *others])}")
+        raise UsageError(f"no source is called {', '.join(unknown)}", "--name", choose(unknown[0], [*robots, *others]))
     free = [name for name in skin.datasets if name not in wished.values()]
     named = [name for name in robots if name not in wished]
     if skin.datasets and len(named) > len(free):

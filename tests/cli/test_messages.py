@@ -81,7 +81,7 @@ def test_advice_runs_as_printed(place: Path, monkeypatch: pytest.MonkeyPatch, ca
     for line in lines:
         rt2data(capsys, *line, "--workers", "0")
     assert "12.0 times" in built[1] and "one shard: at most 1 reader of webdataset" in built[1]
-    assert "2 errors and 1 warning above; look before you train: rt2data stats" in built[1].splitlines()[-1]
+    assert "2 errors and 1 warning above; check before you train: rt2data stats" in built[1].splitlines()[-1]
 
 
 def test_a_command_is_one_for_any_shell() -> None:

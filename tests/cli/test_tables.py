@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rt2data.cli import outlook, store
+from rt2data.cli import plan_tables, store
 from rt2data.cli.tables import table, to_drop
 from tests.cli.places import lay_out
 
@@ -39,7 +39,7 @@ def test_a_column_that_wraps_may_become_narrower_first() -> None:
 
 
 def test_every_table_drops_only_columns_that_it_has() -> None:
-    assert set(outlook.DROP) < set(outlook.COLUMNS) and outlook.COLUMNS[0] not in outlook.DROP
+    assert set(plan_tables.DROP) < set(plan_tables.COLUMNS) and plan_tables.COLUMNS[0] not in plan_tables.DROP
     assert set(store.DROP) < set(store.COLUMNS) and store.COLUMNS[0] not in store.DROP
 
 

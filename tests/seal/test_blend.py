@@ -33,7 +33,7 @@ from rt2data.look.verify import verify
 from rt2data.look.verify.sealed import manifest_faults
 from rt2data.plan.layout import make_parts, part_weights
 from rt2data.plan.recipe import Recipe, RecipeError, read_recipe
-from rt2data.plan.recipe.cross_checks import nonsense
+from rt2data.plan.recipe.cross_checks import contradictions
 from rt2data.plan.recipe.document import parse
 from rt2data.read.source import SOURCES
 from rt2data.render.record import decode_record
@@ -286,7 +286,7 @@ def test_what_cannot_be_is_refused(read: Read, tmp_path: Path) -> None:
 
 def test_a_source_must_not_have_the_name_of_another_folder() -> None:
     text = "robot_frac: 0\nweb: {statistics: {kind: toy_web, path: x}}\nshards: {materialize: %s}\n"
-    found = [[each.message for each in nonsense(parse(text % how, "here").value)] for how in ("repeats", "once")]
+    found = [[each.message for each in contradictions(parse(text % how, "here").value)] for how in ("repeats", "once")]
     assert found == [[], ["the name must not be statistics with materialize once: every output has a file or folder of that name"]]
 
 
@@ -339,7 +339,7 @@ def test_the_plan_shows_what_is_written(out: Path, capsys: pytest.CaptureFixture
     show_plan(read_manifest(out).plan)
     shown = capsys.readouterr().out
     assert "500 examples (333 robot = 66.6000% (asked 2/3))" in shown
-    assert "each row is written once, 57 in all; repeats are weights: arm 2, qa 1" in shown
+    assert "each row is written once, 57 in total; repeats are weights: arm 2, qa 1" in shown
 
 
 def test_the_card_shows_how_to_mix(out: Path, name: str) -> None:

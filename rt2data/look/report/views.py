@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rt2data.io.words import plural
 from rt2data.look.report.charts import Part
 from rt2data.look.report.figures import amount, percent, real, whole
 from rt2data.look.stats.model import (
@@ -47,7 +48,7 @@ def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
 def counted(warnings: Sequence[Warn]) -> str:
     """2 errors, 1 warning, 3 notes."""
     counts = [(sum(warn.level == level for warn in warnings), level) for level in RANK]
-    return ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for count, level in counts if count) or "none"
+    return ", ".join(plural(count, level) for count, level in counts if count) or "none"
 
 
 def looks(shares: Sequence[Share]) -> dict[str, str]:
@@ -165,7 +166,8 @@ def headline(stats: Stats) -> list[tuple[str, str, str]]:
     """The few figures that everybody asks for first: name, value, and what belongs to it."""
     m, share = stats.mixture, robot_share(stats)
     read, every, known = read_bytes(stats), tokens(stats), learned(stats)
-    found = [("examples" if m else "rows", whole(examples(stats)), f"in {whole(m.shards)} shards" if m else f"in {splits(stats)}")]
+    place = plural(m.shards, "shard") if m else splits(stats)
+    found = [("examples" if m else "rows", whole(examples(stats)), f"in {place}")]
     if m or share not in (0.0, 1.0):
         found.append(("robot", percent(share), f"asked {percent(m.asked_robot)}" if m else "of the rows"))
     if every is not None:
@@ -177,8 +179,7 @@ def headline(stats: Stats) -> list[tuple[str, str, str]]:
 
 def splits(stats: Stats) -> str:
     """4 splits."""
-    count = len(stats.sources)
-    return f"{count} split{'' if count == 1 else 's'}"
+    return plural(len(stats.sources), "split")
 
 
 def texts(source: SourceStats) -> list[tuple[Text, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rt2data.errors import UsageError
+from rt2data.io.words import choose
 from rt2data.look.stats.model import Numbers, SourceStats, Stats
 from rt2data.prepare.statistics import DimStats, openvla_statistics
 from rt2data.render.codecs.shapes import lerobot_stats, octo_statistics, openpi_norm_stats
@@ -27,7 +28,7 @@ def as_shape(stats: Stats, name: str) -> dict[str, Any]:
     and where `one_split` does.
     """
     if name not in SHAPES:
-        raise UsageError(f"no trainer's statistics are called {name!r}", do=f"choose one of {', '.join(SHAPES)}")
+        raise UsageError(f"no trainer's statistics are called {name!r}", do=choose(name, SHAPES))
     robots = [source for source in stats.sources if source.actions is not None]
     if not robots:
         raise UsageError("no source has actions", stats.path, "name one with robot data")

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from rt2data.errors import DataError, RtError, UsageError, command
+from rt2data.io.words import choose
 from rt2data.look.stats.model import Lost
 from rt2data.look.stats.records import LayOrder, lay_orders, mixture_rowsets
 from rt2data.look.stats.rowset import RowSet, rowsets
@@ -23,7 +24,6 @@ from rt2data.plan.recipe import Recipe
 from rt2data.prepare.catalog import read_rejects
 from rt2data.prepare.store import Lost as StoreLost
 from rt2data.prepare.store import Store
-from rt2data.read.action_space import did_you_mean
 from rt2data.read.source import WebSource
 from rt2data.read.text import one_line
 from rt2data.records import Warn
@@ -93,7 +93,7 @@ def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subje
 def _known(codec: str) -> str:
     if codec not in CODECS:
         known = list(CODECS)
-        raise UsageError(f"no action codec is called {codec!r}", do=f"{did_you_mean(codec, known)}it can be {', '.join(known)}")
+        raise UsageError(f"no action codec is called {codec!r}", do=choose(codec, known))
     return codec
 
 

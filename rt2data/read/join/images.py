@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from rt2data.errors import DataError, SourceChangedError
 from rt2data.io.digest import sized_hash
+from rt2data.io.words import plural
 from rt2data.read.join.files import ImageFile, NamePattern, numbers_of, suggested_pattern
 
 Conflict = Literal["refuse", "first"]
@@ -165,7 +166,7 @@ def _clash(clashes: Sequence[tuple[ImageKey, Sequence[ImageFile]]], conflict: Co
     advice = [f'set `name` (such as "{name}")' if name else "", "narrow `image_dirs`"]
     if conflict == "refuse" and one.folder != other.folder:
         advice.append("set `image_conflict: first` to take the first of `image_dirs`")
-    count = f"{len(clashes):,} image{'s' if len(clashes) > 1 else ''} that questions name"
+    count = f"{plural(len(clashes), 'image')} that questions name"
     return DataError(
         f"{count} can be several files that differ, such as {key}", f"{one.path}, {other.path}", ", or ".join(filter(None, advice))
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rt2data.errors import UsageError
 from rt2data.io.tfrecord.columns import number_type
 from rt2data.io.tfrecord.features import STEPS, Leaf
+from rt2data.io.words import closest
 from rt2data.read.action_space import load_space
-from rt2data.read.misfits import Misfit, nearest
+from rt2data.read.misfits import Misfit
 
 INSTRUCTIONS = (
     "language_instruction",  # Bridge, DROID, LIBERO
@@ -222,7 +223,7 @@ def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
 def nearest_leaf(leaves: Sequence[Leaf], path: str) -> str:
     """The path of a feature that is near to this one, or whose last name is; empty where there is none."""
     by_name = {leaf.name: leaf.path for leaf in leaves}
-    return nearest(path, [leaf.path for leaf in leaves]) or by_name.get(nearest(path.rpartition("/")[2], list(by_name)), "")
+    return closest(path, [leaf.path for leaf in leaves]) or by_name.get(closest(path.rpartition("/")[2], list(by_name)), "")
 
 
 def listed(leaves: Sequence[Leaf]) -> str:
@@ -241,7 +242,7 @@ def split_misfits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Misfi
     for number, name in enumerate(wanted):
         if name not in known:
             setting: tuple[str | int, ...] = ("splits", number) if len(wanted) > 1 else ("splits",)
-            yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", nearest(name, known))
+            yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", closest(name, known))
 
 
 def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf], camera: str | None) -> Iterator[Misfit]:
@@ -266,7 +267,7 @@ def _camera(names: list[str], camera: str | None, leaves: Sequence[Leaf]) -> Ite
     if not names:
         yield Misfit(("cameras",), f"there are no images under steps/observation: name them, {listed(leaves)}")
     elif camera is not None and camera not in names:
-        near = nearest(camera, names) or nearest(camera.rpartition("/")[2], names)
+        near = closest(camera, names) or closest(camera.rpartition("/")[2], names)
         yield Misfit(("camera",), f"there is no camera {camera!r}: there is {', '.join(names)}", near)
 
 

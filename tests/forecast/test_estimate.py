@@ -17,9 +17,8 @@ from msgspec import structs
 from rt2data.build import Site, build_plainly
 from rt2data.errors import RtError
 from rt2data.forecast import estimate as sketching
-from rt2data.forecast.estimate import Sketch, sketch
-from rt2data.forecast.outlook import known_sources, outlook
-from rt2data.forecast.sampling import Range
+from rt2data.forecast.estimate import EstimatedStore, Range, estimate_store
+from rt2data.forecast.forecast import forecast_plan, known_sources
 from rt2data.plan.recipe.model import Size
 from rt2data.prepare.unit import begin, prepare_unit
 from rt2data.read.rlds import units
@@ -47,8 +46,8 @@ def toy_log(folder: Path, lengths: list[int]) -> toy.ToyRobot:
     return toy.ToyRobot(path=str(folder), action_space="widowx_bridge")
 
 
-def estimated(source: Source, split: str = "train", seed: int = 0) -> Sketch:
-    return sketch("it", source, Path("/nowhere"), split, seed)
+def estimated(source: Source, split: str = "train", seed: int = 0) -> EstimatedStore:
+    return estimate_store("it", source, Path("/nowhere"), split, seed)
 
 
 # What is small enough to be read whole
@@ -57,7 +56,7 @@ def estimated(source: Source, split: str = "train", seed: int = 0) -> Sketch:
 def test_small_sources_are_known_exactly_but_for_what_was_not_checked(read: Read, place: Path, tmp_path: Path) -> None:
     recipe = read()
     before = tree(place)
-    found = outlook(recipe, known_sources(recipe, place / "none"))
+    found = forecast_plan(recipe, known_sources(recipe, place / "none"))
     assert tree(place) == before, "a scan writes nothing"
     build_plainly(recipe.model_copy(update={"store": str(tmp_path / "store")}), Site(tmp_path / "out"))
     plan = read_manifest(tmp_path / "out").plan
@@ -74,16 +73,16 @@ def test_small_sources_are_known_exactly_but_for_what_was_not_checked(read: Read
         assert one.record_bytes == pytest.approx(other.record_bytes, rel=0.03)
     assert (found.num_examples, found.shards) == (plan.num_examples, plan.shards)
     assert found.estimates["arm"].rows.low == found.estimates["arm"].rows.high == 48
-    assert found.estimates["arm"].not_checked == ("keys given twice",)
+    assert found.estimates["arm"].not_checked == ("duplicate keys",)
 
 
 def test_a_prepared_source_is_exact_among_estimates(read: Read, tmp_path: Path) -> None:
     recipe = read(store=tmp_path)
     build_plainly(read(store=tmp_path, web__cap__weight=0), Site(tmp_path / "out"))
-    found = outlook(recipe, known_sources(recipe, tmp_path))
+    found = forecast_plan(recipe, known_sources(recipe, tmp_path))
     assert set(found.estimates) == {"cap"}
     build_plainly(recipe, Site(tmp_path / "out2"))
-    now = outlook(recipe, known_sources(recipe, tmp_path))
+    now = forecast_plan(recipe, known_sources(recipe, tmp_path))
     plan = read_manifest(tmp_path / "out2").plan
     assert not now.estimated and now.fingerprint == plan.fingerprint and now.sources == plan.sources
 
@@ -181,8 +180,8 @@ def test_too_many_rejects_in_a_sample_are_a_warning(tmp_path: Path, read: Read, 
     recipe = read()
     rotten = recipe.model_copy(update={"web": {"qa": Rotten(path=str(place / "qa"))}})
     known = known_sources(rotten, tmp_path)
-    assert "qa: 44.4% of the sampled rows are faulty" in " ".join(map(str, outlook(rotten, known).warnings))
-    assert not any("faulty" in warning.what for warning in outlook(rotten, known, allow_bad=True).warnings)
+    assert "qa: 44.4% of the sampled rows are faulty" in " ".join(map(str, forecast_plan(rotten, known).warnings))
+    assert not any("faulty" in warning.what for warning in forecast_plan(rotten, known, allow_bad=True).warnings)
 
 
 def test_a_held_out_split_is_estimated(tmp_path: Path, toys: None) -> None:
@@ -256,12 +255,12 @@ FAULTS: dict[str, Callable[[Path], dict[str, Any]]] = {
 def test_it_fails_as_a_build_does(tmp_path: Path, read: Read, fault: str) -> None:
     (tmp_path / "data").mkdir()
     recipe = read(store=tmp_path / "store").model_copy(update=FAULTS[fault](tmp_path / "data"))
-    scanned = failure(lambda: outlook(recipe, known_sources(recipe, recipe.store_folder)))
+    scanned = failure(lambda: forecast_plan(recipe, known_sources(recipe, recipe.store_folder)))
     built = failure(lambda: build_plainly(recipe, Site(tmp_path / "out")))
     assert scanned == built
 
 
-def unsure(known: Sketch, low: float | None, high: float | None) -> Sketch:
+def unsure(known: EstimatedStore, low: float | None, high: float | None) -> EstimatedStore:
     return replace(known, estimate=structs.replace(known.estimate, rows=Range(known.estimate.rows.value, low, high)))
 
 
@@ -270,9 +269,9 @@ def test_an_estimate_has_ends(read: Read, tmp_path: Path) -> None:
     recipe = read()
     known = known_sources(recipe, tmp_path)
     arm = known["arm"]
-    assert isinstance(arm, Sketch)
-    totals = outlook(recipe, {**known, "arm": unsure(arm, 24, 96)}).totals
+    assert isinstance(arm, EstimatedStore)
+    totals = forecast_plan(recipe, {**known, "arm": unsure(arm, 24, 96)}).totals
     assert totals is not None and totals.num_examples.low is not None and totals.num_examples.high is not None
     assert totals.num_examples.low < totals.num_examples.value < totals.num_examples.high
-    totals = outlook(recipe, {**known, "arm": unsure(arm, None, None)}).totals
+    totals = forecast_plan(recipe, {**known, "arm": unsure(arm, None, None)}).totals
     assert totals is not None and totals.bytes.low is totals.bytes.high is None
