@@ -15,7 +15,7 @@ from rt2data.cli.console import say_json, talk
 from rt2data.errors import OutputError, UsageError
 from rt2data.images.ready import ImageFault
 from rt2data.io.publish import write_whole
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import Examples, Seen
 from rt2data.look.view.cells import Depth, speaks_kitty
 from rt2data.look.view.words import as_plain, lines
@@ -24,7 +24,7 @@ from rt2data.read.text import one_line
 
 def view(path: Path, at: int, count: int | None, save: Path | None, port: int | None, as_json: bool, force: bool = False) -> None:
     """Show examples from `at` on; on a terminal until somebody leaves. Raises UsageError where there is none."""
-    seen = recognise(path)
+    seen = recognize(path)
     examples = seen.examples()
     if port is not None:
         _serve(examples, f"{seen.kind} {path}", port)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize as inspect_recognize
 from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import RecipeError, parse_recipe
@@ -173,7 +173,7 @@ def test_every_layout_has_a_name_and_keys() -> None:
 def test_wherever_it_is_met(path: str, shared_data: Path, tmp_path: Path) -> None:
     here, what = shared_data / path, REAL[path]
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
-        recognise(here)
+        inspect_recognize(here)
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
         find_subject(Question(here), tmp_path, lambda recipe: {})
     recipe = f"robot_frac: 1\nrobot: {{arm: {{kind: rlds, path: {here}, action_space: generic_nd}}}}\n"
@@ -202,4 +202,4 @@ def test_a_name_on_a_hub_in_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="hf download lerobot/pusht"):
         parse_recipe(recipe, "mix.yaml", tmp_path, check=True)
     with pytest.raises(UsageError, match="hf download lerobot/pusht"):
-        recognise(Path("lerobot/pusht"))
+        inspect_recognize(Path("lerobot/pusht"))

@@ -15,7 +15,7 @@ from rt2data.beam.pool import make_pool
 from rt2data.build import Site, build_plainly
 from rt2data.errors import UsageError
 from rt2data.formats.webdataset import HEADER, TarWriter, WebDataset, tar_header
-from rt2data.look.verify import Findings, ShardSeen, verify
+from rt2data.look.verify import Findings, ShardFindings, verify
 from rt2data.look.verify import shard as one_shard
 from rt2data.plan.recipe import read_recipe
 from rt2data.read.source import SOURCES
@@ -68,7 +68,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def members(path: Path) -> list[dict[str, Any]]:
-    """Key, extension, picture and record of each example, to be edited."""
+    """Key, extension, image and record of each example, to be edited."""
     return [
         {"key": m.key, "extension": m.extension, "image": bytes(m.image), "record": json.loads(bytes(m.record))}
         for m in WebDataset().read(path)
@@ -128,7 +128,7 @@ def test_a_sound_output_has_no_faults(built: Path) -> None:
 
 def test_workers_find_the_same(out: Path) -> None:
     rewrite(out, lambda found: robot(found)["record"].update(terminate=None))
-    heard: list[tuple[ShardSeen, int]] = []
+    heard: list[tuple[ShardFindings, int]] = []
     pool = make_pool("processes", 2)
     try:
         there = verify(out, pool, lambda seen, count: heard.append((seen, count)))
@@ -193,15 +193,15 @@ def test_a_damaged_header_names_its_byte_and_what_was_not_read(out: Path) -> Non
     assert f"{SHARD}: byte 0: a damaged member header; read up to here: 0 of " in said(verify(out))
 
 
-def test_a_picture_that_is_none(out: Path) -> None:
+def test_an_image_that_is_none(out: Path) -> None:
     def edit(found: list[dict[str, Any]]) -> None:
         found[0]["image"] = b"<html>" + found[0]["image"][6:]
         found[1]["extension"] = "png"
 
     rewrite(out, edit)
     text = said(verify(out))
-    assert "example 0, key" in text and "its picture cannot be used: " in text
-    assert "its picture is jpeg, its name says .png" in text
+    assert "example 0, key" in text and "its image cannot be used: " in text
+    assert "its image is jpeg, its name says .png" in text
 
 
 def test_a_cut_shard(out: Path) -> None:
@@ -298,8 +298,8 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         ({"action": [1e300] * 7}, "action is beyond float32"),
         ({"action": [0.0] * 6}, "action is not 7 numbers"),
         ({"action_mask": [True] * 6 + [False]}, "action_mask is not true for 7 of 7"),
-        ({"terminate": None}, "without episode, step or terminate"),
-        ({"episode": "other"}, "without episode, step or terminate"),
+        ({"terminate": None}, "a robot example without terminate"),
+        ({"episode": "other"}, "episode is other, its group "),
         ({"state": None}, "state has None numbers, its statistics 7"),
         ({"target": "1 2 3 4 5 6 7 8"}, "its target '1 2 3 4 5 6 7 8' is not its action_bins"),
         ({"prompt": "Q: something else A:"}, "its input_ids are not those of its prompt"),
@@ -361,7 +361,7 @@ def test_a_terminate_bin_that_contradicts_its_flag(out: Path) -> None:
         (lambda r: r.update(target="three"), "its input_ids are not those of its target"),
         (lambda r: r["loss_mask"].__setitem__(0, 1), "loss_mask is not 0s and then 1s"),
         (lambda r: r["loss_mask"].append(1), "entries for"),
-        (lambda r: r.update(loss_mask=[0] * len(r["loss_mask"])), "it has no prompt or no target"),
+        (lambda r: r.update(loss_mask=[0] * len(r["loss_mask"])), "loss_mask leaves no prompt or no target"),
         (lambda r: r["input_ids"].__setitem__(-1, 7), "where eos_id 1 belongs"),
         (lambda r: r.update(input_ids=[], loss_mask=[]), "input_ids are empty or negative"),
         (lambda r: r["input_ids"].__setitem__(3, -5), "input_ids are empty or negative"),
@@ -405,7 +405,7 @@ def test_a_removed_example(out: Path) -> None:
         (lambda m: m.update(bytes=1), "bytes: is 1, should be"),
         (lambda m: m.update(robot_frac=0.5), "robot_frac: is 0.5, should be 0.66"),
         (lambda m: m.update(token_frac=0.5), "token_frac: is 0.5"),
-        (lambda m: m.update(epochs={"arm": 1.0, "qa": 9.0}), "epochs: is {'arm': 1.0, 'qa': 9.0}"),
+        (lambda m: m.update(epochs={"arm": 1.0, "qa": 9.0}), "epochs.qa: is 9.0, should be 2.6"),
         (lambda m: m["totals"]["qa"].update(prompt_tokens=1), "totals.qa.prompt_tokens: is 1"),
         (lambda m: m["plan"].update(seed=5), "plan.fingerprint: is"),
         (lambda m: m["plan"]["sources"][0].update(draws=47), "plan.num_examples: is 72, should be 71"),
@@ -467,7 +467,7 @@ def test_a_header_with_a_negative_size_ends(out: Path) -> None:
 
 def test_the_size_of_keys_in_memory(built: Path) -> None:
     """Eight bytes for each example, however long its key."""
-    seen: list[ShardSeen] = []
+    seen: list[ShardFindings] = []
     verify(built, on_shard=lambda shard, _: seen.append(shard))
     assert sum(shard.keys.nbytes for shard in seen) == 8 * 72
     assert len({int(key) for shard in seen for key in shard.keys}) == 72
