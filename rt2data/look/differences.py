@@ -22,10 +22,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return max((float("inf") if move is None else abs(move) for move in self.moved.values()), default=0.0)
 
 
-def differences(before: Any, after: Any, path: str = "", into_lists: bool = True) -> Iterator[Difference]:
+def differences(before: Any, after: Any, path: str = "", into_lists: bool = False) -> Iterator[Difference]:
     """Leaves at which two trees of mappings, lists and plain values differ, mappings in the order of their keys.
 
-    A missing key equals null. Lists of equal length are compared item by item if `into_lists`; any other list is a leaf.
+    A missing key equals null. A list is a leaf; with `into_lists` those of equal length are compared item by item.
     The cost is linear in the size of the trees.
     """
     if isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -34,7 +34,7 @@ def differences(before: Any, after: Any, path: str = "", into_lists: bool = True
             yield from differences(before.get(name), after.get(name), below, into_lists)
     elif into_lists and _is_list(before) and _is_list(after) and len(before) == len(after):
         for i, (one, other) in enumerate(zip(before, after, strict=True)):
-            yield from differences(one, other, f"{path}[{i}]")
+            yield from differences(one, other, f"{path}[{i}]", into_lists)
     elif before != after:
         yield Difference(path=path, before=before, after=after)
 

@@ -70,7 +70,7 @@ def read_statistics_file(path: Path) -> Stats | None:
 
 def compare_statistics(before: Path, old: Stats, after: Path, new: Stats) -> Comparison:
     """Figures that moved and all else that differs. Lists (histograms, correlations) are only counted."""
-    found = list(differences(_tree(old), _tree(new), into_lists=False))
+    found = list(differences(_tree(old), _tree(new)))
     lists = sum(map(_is_list, found))
     moves = (msgspec.structs.replace(each, moved={"share": moved(each.before, each.after)}) for each in found if _is_figure(each))
     return Comparison(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge as merge_runs
-from itertools import islice
+from itertools import chain, islice
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
@@ -17,9 +17,9 @@ import numpy as np
 
 NAMED = 5
 """Names kept of the keys that were added, removed or changed."""
-RUN = 1 << 18
-"""Entries sorted in memory at a time: less than 100 MB."""
-BLOCK = 1 << 12
+RUN = 1 << 20
+"""Entries sorted in memory at a time: 16 bytes each and 8 for each field, three times while they are sorted."""
+BLOCK = 1 << 10
 """Entries of a sorted run read from disk at a time."""
 
 
@@ -71,36 +71,42 @@ def merge(before: Iterable[Entry], after: Iterable[Entry]) -> Iterator[tuple[Ent
 
 
 def count_keys(before: Iterable[Entry], after: Iterable[Entry], fields: Sequence[str] = ()) -> KeyCounts:
-    """What two sorted streams have in common; `fields` name the parts of their content."""
+    """How the keys of two sorted streams compare; `fields` name the parts of their content."""
     counts, names = Counter[str](), defaultdict[str, list[str]](list)
     differing, first = Counter(dict.fromkeys(fields, 0)), dict[str, tuple[int, int]]()
     for old, new in merge(before, after):
-        if old is not None and new is not None:
-            what = "same" if old.content == new.content else "changed"
-            for field, one, other in zip(fields, old.content, new.content, strict=False) if what == "changed" else ():
-                if one != other:
-                    differing[field] += 1
-                    first[field] = min(first.get(field, (old.number, new.number)), (old.number, new.number))
-        else:
-            what = "removed" if new is None else "added"
+        what = relation(old, new)
         counts[what] += 1
+        if old is not None and new is not None and what == "changed":
+            numbers = old.number, new.number
+            for field in (name for name, one, other in zip(fields, old.content, new.content, strict=False) if one != other):
+                differing[field] += 1
+                first[field] = min(first.get(field, numbers), numbers)
         entry = new or old
-        if what != "same" and entry is not None and entry.name and len(names[what]) < NAMED:
+        if what != "same" and entry and entry.name and len(names[what]) < NAMED:
             names[what].append(entry.name)
-    examples = {what: tuple(found) for what, found in sorted(names.items()) if found}
     return KeyCounts(
-        **counts, examples=examples, fields=dict(differing), first={field: first[field] for field in fields if field in first}
+        **counts,
+        examples={what: tuple(found) for what, found in sorted(names.items()) if found},
+        fields=dict(differing),
+        first={field: first[field] for field in fields if field in first},
     )
 
 
-def in_order(tuples: Iterable[tuple[int, ...]]) -> Iterator[Entry]:
-    """Tuples of key, number and the hashes of the content, all uint64, as entries in the order of their keys."""
-    unsorted, runs, end = iter(tuples), list[Iterator[Entry]](), 0
+def relation(old: Entry | None, new: Entry | None) -> str:
+    """The field of `KeyCounts` that a pair counts for."""
+    if old is None or new is None:
+        return "added" if old is None else "removed"
+    return "same" if old.content == new.content else "changed"
+
+
+def in_order(tuples: Iterable[tuple[int, ...]], fields: int) -> Iterator[Entry]:
+    """Tuples of key, number and the hashes of so many fields, all uint64, as entries in the order of their keys."""
+    unsorted, runs, end, width = iter(tuples), list[Iterator[Entry]](), 0, 2 + fields
     with TemporaryFile() as file:
-        while batch := list(islice(unsorted, RUN)):
-            run = np.array(batch, np.uint64)
+        while len(run := np.fromiter(chain.from_iterable(islice(unsorted, RUN)), np.uint64).reshape(-1, width)):
             file.write(run[np.argsort(run[:, 0], kind="stable")].tobytes())
-            runs.append(_stored(file, range(end, end + len(run), BLOCK), end + len(run), run.shape[1]))
+            runs.append(_stored(file, range(end, end + len(run), BLOCK), end + len(run), width))
             end += len(run)
         yield from merge_runs(*runs)
 

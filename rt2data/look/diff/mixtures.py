@@ -200,7 +200,8 @@ class Compared(msgspec.Struct):
 
 def compare_examples(before: Path, old: Manifest, after: Path, new: Manifest) -> KeyCounts:
     """Examples of both mixtures, matched by the hash of their key; memory does not grow with them. Raises DataError."""
-    return count_keys(in_order(_hashes(before, old)), in_order(_hashes(after, new)), COMPARED)
+    one, other = (in_order(_hashes(folder, manifest), len(COMPARED)) for folder, manifest in ((before, old), (after, new)))
+    return count_keys(one, other, COMPARED)
 
 
 def _hashes(folder: Path, manifest: Manifest) -> Iterator[tuple[int, ...]]:

@@ -113,7 +113,7 @@ def _groups(store: Store, split: str) -> Iterator[Entry]:
     """Each group once, in the order of the hashes of their names; the name of an entry is its hash."""
     hashes = ((xxhash.xxh3_64_intdigest(name.encode()), 0) for name in _group_names(store, split))
     last = None
-    for entry in in_order(hashes):
+    for entry in in_order(hashes, 0):
         if entry.key != last:
             yield entry._replace(name=str(entry.key))
         last = entry.key

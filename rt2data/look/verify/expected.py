@@ -55,7 +55,7 @@ class ExpectedSource:
 
     number: int  # in the plan
     plan: SourcePlan
-    constants: dict[str, Any]  # fields that have the same value in all its records
+    constants: tuple[str | None, ...]  # values of `CONSTANTS` in all its records
     codec: Codec | None
     words: ActionWords | None  # None for web, and without the tokenizer
     state_dim: int | None  # None where records have no state
@@ -66,6 +66,8 @@ class ExpectedSource:
         return self.plan.kind == "robot"
 
 
+CONSTANTS = ("kind", "split", "action_space", "codec")
+"""Fields with the same value in all records of a source."""
 SAFE = re.compile(r"[a-z][a-z0-9_]*")
 """Names that the folder of a part may have."""
 
@@ -105,7 +107,7 @@ class Expected:
         return ExpectedSource(
             number=number,
             plan=source,
-            constants={"kind": source.kind, "split": self.plan.split, "action_space": source.action_space, "codec": label},
+            constants=(source.kind, self.plan.split, source.action_space, label),
             codec=codec,
             words=self._words(codec),
             state_dim=_state_dim(self.manifest.statistics, source.name),

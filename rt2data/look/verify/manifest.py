@@ -39,7 +39,7 @@ def manifest_faults(manifest: Manifest) -> Iterator[Fault]:
     """Whatever in a manifest contradicts the rest of it."""
     for path, seen, wanted in (*_plan(manifest.plan), *_recipe(manifest), *_sums(manifest), *_shards(manifest)):
         for each in differences(seen, wanted, path):
-            yield Fault(MANIFEST, each.path, f"is {each.before}, should be {each.after}")
+            yield Fault(MANIFEST, each.path, f"is {_shown(each.before)}, should be {_shown(each.after)}")
     yield from _unknown_names(manifest.plan)
     if not parts_add_up(manifest.plan):
         yield Fault(MANIFEST, "plan.parts", "they are not those of its sources, shares and draws")
@@ -152,15 +152,15 @@ def statistics_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
     except (OSError, msgspec.MsgspecError) as error:
         yield Fault(STATISTICS, "", f"cannot be read: {error}")
         return
-    differing = differences(found, wanted)
+    differing = differences(found, wanted, into_lists=True)
     for each in islice(differing, MAX_DIFFERENCES):
-        what = f"is {_short(each.before)}, the manifest's statistics and codec give {_short(each.after)}"
+        what = f"is {_shown(each.before)}, the manifest's statistics and codec give {_shown(each.after)}"
         yield Fault(STATISTICS, each.path, what)
     if next(differing, None):
         yield Fault(STATISTICS, "", "and more differences")
 
 
-def _short(value: Any) -> str:
+def _shown(value: Any) -> str:
     text = "absent" if value is None else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rt2data.formats.base import Member
 from rt2data.images.ready import ImageFault, look
-from rt2data.look.verify.expected import Expected, ExpectedSource
+from rt2data.look.verify.expected import CONSTANTS, Expected, ExpectedSource
 from rt2data.records import key_name
 from rt2data.render.record import ExampleRecord
 from rt2data.write.shard import EXTENSIONS
@@ -62,13 +63,15 @@ Check = Callable[[Any, Checked], str]
 
 def record_faults(checked: Checked) -> Iterator[tuple[str, str]]:
     """Every field that is wrong, and what is wrong with it."""
-    record = checked.record
-    for name, check in ROBOT_FIELDS if checked.source.robot else WEB_FIELDS:
-        if what := check(getattr(record, name), checked):
+    fields = ROBOT_FIELDS if checked.source.robot else WEB_FIELDS
+    for name, check, value in zip(fields, fields.values(), _VALUES(checked.record), strict=True):
+        if what := check(value, checked):
             yield name, what
-    for name, wanted in checked.source.constants.items():
-        if (value := getattr(record, name)) != wanted:
-            yield name, f"{name} is {value}, the plan says {wanted}"
+    constants, planned = _CONSTANTS(checked.record), checked.source.constants
+    if constants != planned:
+        for name, value, wanted in zip(CONSTANTS, constants, planned, strict=True):
+            if value != wanted:
+                yield name, f"{name} is {value}, the plan says {wanted}"
 
 
 def _key(key: str, checked: Checked) -> str:
@@ -99,7 +102,8 @@ def _ids(ids: Any, checked: Checked) -> str:
 
 def _mask(mask: Any, checked: Checked) -> str:
     """As long as the ids: 0 for the prompt, then 1 for the target."""
-    ones, flags = bytes(mask).count(1), bytes(mask)
+    flags = bytes(mask)
+    ones = flags.count(1)
     if len(mask) != len(checked.record.input_ids):
         return f"loss_mask has {len(mask)} entries for {len(checked.record.input_ids)} input_ids"
     if ones and flags.find(1) != len(flags) - ones:
@@ -170,9 +174,10 @@ ROBOT: dict[str, Check] = {
     "state": _state,
 }
 """Fields that web examples do not have."""
-ROBOT_FIELDS = (*ANY.items(), *ROBOT.items(), ("answers", lambda answers, _: "a robot example has answers" if answers else ""))
-WEB_FIELDS = (
-    *ANY.items(),
-    *((name, _absent(name)) for name in ROBOT),
-    ("answers", lambda answers, _: "" if answers else "a web example has no answers"),
-)
+ROBOT_FIELDS: dict[str, Check] = ANY | ROBOT | {"answers": lambda answers, _: "a robot example has answers" if answers else ""}
+WEB_FIELDS: dict[str, Check] = {
+    **ANY,
+    **{name: _absent(name) for name in ROBOT},
+    "answers": lambda answers, _: "" if answers else "a web example has no answers",
+}
+_VALUES, _CONSTANTS = attrgetter(*ROBOT_FIELDS), attrgetter(*CONSTANTS)

@@ -48,12 +48,14 @@ trees = st.recursive(
 # Values
 
 
-@given(trees, trees)
-def test_differences_are_all_that_differs(before: object, after: object) -> None:
-    found = list(differences(before, after))
+@given(trees, trees, st.booleans())
+def test_differences_are_all_that_differs(before: object, after: object, into_lists: bool) -> None:
+    found = list(differences(before, after, into_lists=into_lists))
     assert bool(found) == (_bare(before) != _bare(after))
     assert len({change.path for change in found}) == len(found)
-    assert [(c.path, c.after, c.before) for c in differences(after, before)] == [(c.path, c.before, c.after) for c in found]
+    assert [(c.path, c.after, c.before) for c in differences(after, before, into_lists=into_lists)] == [
+        (c.path, c.before, c.after) for c in found
+    ]
 
 
 def _bare(tree: object) -> object:
@@ -83,7 +85,8 @@ def test_a_stream_is_sorted_in_runs(found: dict[int, int], run: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merging, "RUN", run)
         patch.setattr(merging, "BLOCK", 2)
-        entries = list(in_order((key, number, content) for number, (key, content) in enumerate(found.items())))
+        tuples = ((key, number, content) for number, (key, content) in enumerate(found.items()))
+        entries = list(in_order(tuples, 1))
     numbers = {key: number for number, key in enumerate(found)}
     assert entries == [Entry(key, numbers[key], (found[key],)) for key in sorted(found)]
 
