@@ -37,7 +37,7 @@ class Token(NamedTuple):
     """One id, whether the loss counts it, and the vocabulary's spelling where the tokenizer is there."""
 
     id: int
-    learned: bool
+    in_loss: bool
     word: str = ""
 
 

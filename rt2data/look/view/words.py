@@ -101,7 +101,7 @@ def _tokens(seen: Seen, colored: bool) -> Text:
     """What is learned is marked, run by run: by colour, or in brackets."""
     line, shown = _labelled("tokens"), seen.tokens[:SHOWN_TOKENS]
     gap = "" if all(token.word for token in shown) else " "
-    for learned, run in groupby(shown, key=lambda token: token.learned):
+    for learned, run in groupby(shown, key=lambda token: token.in_loss):
         said = gap.join(str(token.id) if gap else one_line(token.word, 60) for token in run)
         line.append(f"[{said}]" if learned and not colored else said, LEARNED if learned else "").append(gap)
     more = len(seen.tokens) - SHOWN_TOKENS

@@ -292,9 +292,9 @@ def test_what_does_not_go_together(two: tuple[Path, Path]) -> None:
 def summary(tokens: int, warnings: tuple[Warn, ...] = ()) -> Stats:
     share = {"kind": "robot", "asked": 0.5, "learned_tokens": 7, "image_bytes": 8, "epochs": 1.0, "unseen": 0, "unique": 9}
     shares = [Share(source=name, examples=9, tokens=n, **share) for name, n in (("a", tokens), ("b", 5))]  # type: ignore[arg-type]
-    told = {"asked_robot": 0.5, "windows": (), "shard_worst": 0.0, "running": (), "format": "tfds", "template": "rt2"}
+    more = {"asked_robot": 0.5, "windows": (), "shard_worst": 0.0, "running": (), "format": "tfds", "template": "rt2"}
     names = {"codec": "rt2", "tokenizer": "byte", "seed": 0, "fingerprint": ""}
-    mixed = Mixed(examples=18, shards=1, bytes=tokens * 1000, shares=tuple(shares), **told, **names)  # type: ignore[arg-type]
+    mixed = Mixed(examples=18, shards=1, bytes=tokens * 1000, shares=tuple(shares), **more, **names)  # type: ignore[arg-type]
     about = {"tool_version": "1", "what": "mixture", "path": str(tokens), "sources": (), "leaks": ()}
     return Stats(version=STATS_VERSION, mixture=mixed, warnings=warnings, **about)  # type: ignore[arg-type]
 
@@ -323,9 +323,9 @@ def test_summaries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(*two, quick=False, exit_code=False, as_json=False) == 0
-    said = capsys.readouterr().out
-    assert said.splitlines()[1].startswith("different bytes: 0 of ")
-    assert "template" in said and "have another image; the first is example " in said and "\x1b" not in said
+    text = capsys.readouterr().out
+    assert text.splitlines()[1].startswith("different bytes: 0 of ")
+    assert "template" in text and "have another image; the first is example " in text and "\x1b" not in text
     assert diff(*two, quick=True, exit_code=True, as_json=True) == 3
     printed = json.loads(capsys.readouterr().out)
     assert (printed["what"], printed["equal"]) == ("mixtures", False)

@@ -77,7 +77,7 @@ def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:
             *(record.key, record.prompt, record.target),
             picture,
         )
-        assert [(token.id, token.learned) for token in seen.tokens] == list(
+        assert [(token.id, token.in_loss) for token in seen.tokens] == list(
             zip(record.input_ids, map(bool, record.loss_mask), strict=True)
         )
         assert found.at(number, whole=False).picture is None

@@ -1,4 +1,4 @@
-"""Whatever lies at a path is recognized, described, drawn and suggested; an unknown path says what was looked for."""
+"""What is at a path is recognized, described, drawn and suggested; an unknown path says what was looked for."""
 
 from __future__ import annotations
 
@@ -266,9 +266,9 @@ def test_the_command_prints_draws_and_suggests(shared_data: Path, tmp_path: Path
     inspect(coco, None, 6, suggest=True, as_json=False)
     assert capsys.readouterr().out == recognize(coco).suggestion()
     inspect(coco, None, 6, suggest=True, as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert told["facts"]["questions"] == 13
-    assert told["suggestion"].startswith("web:\n  coco_web:\n")
+    printed_json = json.loads(capsys.readouterr().out)
+    assert printed_json["facts"]["questions"] == 13
+    assert printed_json["suggestion"].startswith("web:\n  coco_web:\n")
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

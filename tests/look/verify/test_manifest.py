@@ -44,7 +44,7 @@ DAMAGE: dict[str, tuple[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("sound")
+    folder = tmp_path_factory.mktemp("built")
     with toys_in(folder) as recipe:
         build_plainly(read_recipe(recipe), Site(folder / "out"))
     yield folder / "out"
@@ -70,12 +70,12 @@ def _put(tree: Any, path: list[str], value: Any) -> None:
     tree[last] = value
 
 
-def test_what_was_built_is_sound(built: Path) -> None:
+def test_a_built_manifest_is_within_bounds(built: Path) -> None:
     assert checked_manifest(built).examples > 0
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_missing_shard_is_told_by_every_format(tmp_path: Path, name: str) -> None:
+def test_every_format_reports_a_missing_shard(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"a shard is missing .*gone"):
         next(members_of(make_format(name), tmp_path / "gone"))
     (tmp_path / "folder").mkdir()

@@ -1,4 +1,4 @@
-"""A finished output checks out; damage of any kind, and of several kinds at once, is named, each with its place."""
+"""A finished output has no faults; damage of any kind, and of several kinds at once, is reported, each with its place."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def out(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "copy"))
 
 
-def said(findings: Findings) -> str:
+def faults_text(findings: Findings) -> str:
     return "\n".join(map(str, findings.faults))
 
 
@@ -83,13 +83,13 @@ def rewrite(out: Path, edit: Edit, name: str = SHARD) -> None:
         writer = TarWriter(file)
         for each in found:
             record = each["record"]
-            room = writer.place(
+            place = writer.place(
                 each["key"],
                 each["extension"],
                 len(each["image"]),
                 record if isinstance(record, bytes) else json.dumps(record).encode(),
             )
-            room[:] = each["image"]
+            place[:] = each["image"]
         digest = writer.close()
 
     def reseal(manifest: dict[str, Any]) -> None:
@@ -114,9 +114,9 @@ def web(found: list[dict[str, Any]], number: int = 0) -> dict[str, Any]:
     return [each for each in found if each["record"]["kind"] == "web"][number]
 
 
-def test_a_sound_output_has_no_faults(built: Path) -> None:
+def test_a_good_output_has_no_faults(built: Path) -> None:
     found = verify(built)
-    assert found.ok, said(found)
+    assert found.ok, faults_text(found)
     assert found.notes == ()
     assert found.examples == 72
     assert found.robot_frac == 2 / 3
@@ -128,22 +128,22 @@ def test_a_sound_output_has_no_faults(built: Path) -> None:
 
 def test_workers_find_the_same(out: Path) -> None:
     rewrite(out, lambda found: robot(found)["record"].update(terminate=None))
-    heard: list[tuple[ShardFindings, int]] = []
+    called: list[tuple[ShardFindings, int]] = []
     pool = make_pool("processes", 2)
     try:
-        there = verify(out, pool, lambda seen, count: heard.append((seen, count)))
+        there = verify(out, pool, lambda seen, count: called.append((seen, count)))
     finally:
         pool.close()
     assert there == verify(out)
     assert not there.ok
-    assert sorted(seen.index for seen, _ in heard) == list(range(heard[0][1]))
+    assert sorted(seen.index for seen, _ in called) == list(range(called[0][1]))
 
 
 def test_every_answer_and_another_template_check_out(recipe_file: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file, overrides=["web.qa.answers=all", "template=openvla", "seed=7", "size.num_examples=200"])
     build_plainly(recipe, Site(tmp_path / "out"))
     found = verify(tmp_path / "out")
-    assert found.ok, said(found)
+    assert found.ok, faults_text(found)
     assert found.examples == 200
 
 
@@ -153,7 +153,7 @@ def test_openvla_actions_check_out_with_their_tokenizer_and_without(recipe_file:
     recipe = read_recipe(recipe_file, overrides=["codec=openvla", "template=openvla", f"tokenizer={tokenizer}"])
     build_plainly(recipe, Site(tmp_path / "out"))
     found = verify(tmp_path / "out")
-    assert found.ok, said(found)
+    assert found.ok, faults_text(found)
     assert found.notes == ()
     tokenizer.write_text(tiny.llama_like(merges=(("a", "b"),)))
     assert "is not the one the plan was made with" in verify(tmp_path / "out").notes[0]
@@ -162,16 +162,16 @@ def test_openvla_actions_check_out_with_their_tokenizer_and_without(recipe_file:
     assert without.ok
     assert "ids were not compared with their texts: no such tokenizer file" in without.notes[0]
     rewrite(tmp_path / "out", lambda found: robot(found)["record"]["input_ids"].__setitem__(-2, 300))
-    assert "its target's ids do not mean its action_bins" in said(verify(tmp_path / "out"))
+    assert "its target's ids do not mean its action_bins" in faults_text(verify(tmp_path / "out"))
 
 
 def test_no_folder_and_no_manifest(out: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         verify(out / "nowhere")
     (out / "manifest.json").unlink()
-    assert "no manifest" in said(verify(out))
+    assert "no manifest" in faults_text(verify(out))
     (out / "manifest.json").write_bytes(b'{"version": 1,')
-    assert "damaged manifest" in said(verify(out))
+    assert "damaged manifest" in faults_text(verify(out))
 
 
 # Files
@@ -183,14 +183,14 @@ def test_a_flipped_byte_is_noticed_wherever_it_is(out: Path) -> None:
     for offset, also in ((3, "damaged member header"), (HEADER + 200, ""), (record_at + 1, "not an example record")):
         path = Path(shutil.copytree(out, out.with_name(f"flip-{offset}"))) / SHARD
         flip(path, offset)
-        text = said(verify(path.parent))
+        text = faults_text(verify(path.parent))
         assert f"{SHARD}: its bytes are not those that were written" in text
         assert also in text
 
 
 def test_a_damaged_header_names_its_byte_and_what_was_not_read(out: Path) -> None:
     flip(out / SHARD, 3)
-    assert f"{SHARD}: byte 0: a damaged member header; read up to here: 0 of " in said(verify(out))
+    assert f"{SHARD}: byte 0: a damaged member header; read up to here: 0 of " in faults_text(verify(out))
 
 
 def test_an_image_that_is_none(out: Path) -> None:
@@ -199,7 +199,7 @@ def test_an_image_that_is_none(out: Path) -> None:
         found[1]["extension"] = "png"
 
     rewrite(out, edit)
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert "example 0, key" in text and "its image cannot be used: " in text
     assert "its image is jpeg, its name says .png" in text
 
@@ -207,7 +207,7 @@ def test_an_image_that_is_none(out: Path) -> None:
 def test_a_cut_shard(out: Path) -> None:
     content = (out / SHARD).read_bytes()
     (out / SHARD).write_bytes(content[:-12_000])
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert f"has {len(content) - 12_000:,} bytes, the manifest says {len(content):,}" in text
     assert "cut" in text and "read up to here" in text
     assert "their order was not compared" in text
@@ -219,7 +219,7 @@ def test_missing_extra_and_empty_files(out: Path) -> None:
     (out / "notes.txt").write_text("hello")
     (out / ".shard-000004.tar.123.tmp").write_bytes(b"half")
     (out / ".out.lock").touch()
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert f"{SHARD}: is missing" in text
     assert "shard-000000.tar: an empty shard" in text.replace(": byte 0", "")
     assert "notes.txt: does not belong here" in text
@@ -234,7 +234,7 @@ def test_everything_at_once_is_all_named(out: Path) -> None:
     (out / "notes.txt").write_text("hello")
     (out / "dataset_statistics.json").write_text("{}")
     edit_manifest(out, lambda manifest: manifest.update(examples=1))
-    text = said(verify(out))
+    text = faults_text(verify(out))
     for part in (
         "damaged member header",
         "is missing",
@@ -270,7 +270,7 @@ def test_a_repeated_key_is_named_with_both_places(out: Path) -> None:
 
     rewrite(out, edit)
     key = robot(stolen)["key"]
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert f"key {key}: the same key as example " in text
     assert "of shard-000000.tar" in text
 
@@ -284,7 +284,7 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         found[at]["key"] = found[at]["record"]["key"] = "qa-q9999-r1"
 
     rewrite(out, edit, name)
-    assert "source qa epoch 1: does not hold the same rows as epoch 0" in said(verify(out))
+    assert "source qa epoch 1: does not hold the same rows as epoch 0" in faults_text(verify(out))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_wrong_robot_record_is_named(out: Path, change: dict[str, Any], named:
     rewrite(out, lambda found: robot(found)["record"].update(change))
     found = verify(out)
     hits = [fault for fault in found.faults if named in fault.what]
-    assert hits, said(found)
+    assert hits, faults_text(found)
     assert hits[0].file == SHARD
     assert hits[0].where.startswith("example ") and hits[0].where.endswith(f", key {key}")
 
@@ -335,7 +335,7 @@ def test_a_flipped_terminate_bin_is_named(out: Path) -> None:
         record.update(action_bins=[1 - first, *rest])
 
     rewrite(out, flip)
-    assert "action_bins are not those codec rt2 gives" in said(verify(out))
+    assert "action_bins are not those codec rt2 gives" in faults_text(verify(out))
 
 
 def test_a_bin_off_by_one_is_named(out: Path) -> None:
@@ -348,12 +348,12 @@ def test_a_bin_off_by_one_is_named(out: Path) -> None:
         record.update(action_bins=[*bins[:d], bins[d] + 1, *bins[d + 1 :]])
 
     rewrite(out, shift)
-    assert "beyond the codec's tolerance" in said(verify(out))
+    assert "beyond the codec's tolerance" in faults_text(verify(out))
 
 
 def test_a_terminate_bin_that_contradicts_its_flag(out: Path) -> None:
     rewrite(out, lambda found: robot(found)["record"].update(terminate=not robot(found)["record"]["terminate"]))
-    assert "action_bins are not those codec" in said(verify(out))
+    assert "action_bins are not those codec" in faults_text(verify(out))
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_records_of_two_examples_exchanged_do_not_pass(out: Path) -> None:
 
 def test_a_removed_example(out: Path) -> None:
     rewrite(out, lambda found: found.__delitem__(2))
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert "examples, the manifest says" in text
     assert "their order was not compared" in text
     assert "holds" in text and "the plan says" in text
@@ -430,7 +430,7 @@ def test_a_removed_example(out: Path) -> None:
 )
 def test_an_edited_manifest_is_named(out: Path, edit: Callable[[dict[str, Any]], None], named: str) -> None:
     edit_manifest(out, edit)
-    assert named in said(verify(out))
+    assert named in faults_text(verify(out))
 
 
 def test_edited_statistics_are_named_by_their_path(out: Path) -> None:
@@ -439,13 +439,13 @@ def test_edited_statistics_are_named_by_their_path(out: Path) -> None:
     statistics["arm"]["action"]["mean"][2] = 5.0
     statistics["arm"]["num_trajectories"] = 1
     path.write_text(json.dumps(statistics))
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert "dataset_statistics.json: arm.action.mean[2]: is 5.0" in text
     assert "dataset_statistics.json: arm.num_trajectories: is 1" in text
     path.write_text("{")
-    assert "dataset_statistics.json: cannot be read" in said(verify(out))
+    assert "dataset_statistics.json: cannot be read" in faults_text(verify(out))
     path.unlink()
-    assert "dataset_statistics.json: is missing" in said(verify(out))
+    assert "dataset_statistics.json: is missing" in faults_text(verify(out))
 
 
 def test_very_many_faults_are_counted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,7 +465,7 @@ def test_a_header_with_a_negative_size_ends(out: Path) -> None:
     content = bytearray((out / SHARD).read_bytes())
     content[:HEADER] = tar_header(b"a.jpg", -1024)
     (out / SHARD).write_bytes(content)
-    assert "damaged member header" in said(verify(out))
+    assert "damaged member header" in faults_text(verify(out))
 
 
 def test_the_size_of_keys_in_memory(built: Path) -> None:
