@@ -55,7 +55,7 @@ def _read(path: Path) -> tuple[Recipe, tuple[str, ...]]:
         return read_recipe(path), tuple(map(str, error.mistakes))
 
 
-class Asked(NamedTuple):
+class SettingsDifference(NamedTuple):
     """How two recipes differ."""
 
     settings: tuple[Difference, ...]
@@ -67,12 +67,12 @@ class Asked(NamedTuple):
         return not any(self)
 
 
-def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Asked:
+def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> SettingsDifference:
     """Settings of two canonical recipes that differ, and sources that only the second and only the first has."""
     old, new = ({f"{side}.{name}" for side in SIDES for name in tree.get(side, {})} for tree in (before, after))
     in_one = old ^ new
     settings = tuple(differences(_without(before, in_one), _without(after, in_one)))
-    return Asked(settings, added=tuple(sorted(new - old)), removed=tuple(sorted(old - new)))
+    return SettingsDifference(settings, added=tuple(sorted(new - old)), removed=tuple(sorted(old - new)))
 
 
 def _without(tree: Mapping[str, Any], sources: set[str]) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _shifts(before: Manifest, after: Manifest) -> Iterator[Difference]:
 # Examples
 
 
-class Compared(msgspec.Struct):
+class ComparedRecord(msgspec.Struct):
     """What is compared of a record, as its bytes."""
 
     target: msgspec.Raw
@@ -216,7 +216,7 @@ def _hashes(folder: Path, manifest: Manifest) -> Iterator[tuple[int, ...]]:
         raise DataError(what, str(folder), command("verify", folder))
 
 
-_decode = msgspec.json.Decoder(Compared).decode
+_decode = msgspec.json.Decoder(ComparedRecord).decode
 
 
 def _content(member: Member, folder: Path, shard: str) -> tuple[bytes | memoryview, ...]:

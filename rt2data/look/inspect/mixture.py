@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -155,13 +155,6 @@ def _tile(member: Member, record: ExampleRecord) -> Tile:
 # Examples
 
 
-class Stored(NamedTuple):
-    """An example as it is in its shard."""
-
-    picture: Picture
-    record: memoryview
-
-
 class MixtureExamples(Examples):
     """The examples of a complete output, in order."""
 
@@ -184,33 +177,31 @@ class MixtureExamples(Examples):
     def at(self, number: int, whole: bool = True) -> Seen:
         if not 0 <= number < self.total:
             raise IndexError(number)
-        stored = self._read(number, whole)
+        member = self._read(number, whole)
         try:
-            record = decode_record(stored.record)
+            record = decode_record(member.record)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             where = f"{self._folder} example {number}"
             raise DataError(f"a damaged record: {error}", where, command("verify", self._folder)) from None
-        return self._whole(self._seen(number, record), record, stored.picture) if whole else self._seen(number, record)
+        return self._whole(self._seen(number, record), record, member.image) if whole else self._seen(number, record)
 
-    def _by_index(self) -> Callable[[int, bool], Stored]:
+    def _by_index(self) -> Callable[[int, bool], Member]:
         """Tar shards have an index of the offsets of their examples."""
         shards = Shards(self._folder, [ShardFacts(s.name, s.examples, s.bytes) for s in self._manifest.shards])
 
-        def read_at(number: int, whole: bool) -> Stored:
+        def read_at(number: int, whole: bool) -> Member:
             shard, place = self.locate(number)
             (read,) = shards.read(Run(shard, place, place + 1), whole)
-            return Stored(read.picture, read.record)
+            return Member(read.key, read.extension, read.picture, read.record)
 
         return read_at
 
-    def _in_order(self) -> Callable[[int, bool], Stored]:
+    def _in_order(self) -> Callable[[int, bool], Member]:
         """Shards of other formats are read from their start."""
-        openers = [partial(self._stored, self._folder / shard.name) for shard in self._manifest.shards]
+        form = make_format(self._manifest.plan.format)
+        openers = [partial(members_of, form, self._folder / shard.name) for shard in self._manifest.shards]
         stretches = Stretches(openers, list(self._starts))
         return lambda number, whole: stretches.at(number)
-
-    def _stored(self, path: Path) -> Iterator[Stored]:
-        return (Stored(member.image, member.record) for member in members_of(make_format(self._manifest.plan.format), path))
 
     def locate(self, number: int) -> tuple[int, int]:
         """Shard of an example, and its place there."""

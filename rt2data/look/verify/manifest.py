@@ -31,7 +31,7 @@ from rt2data.write.shard import add_totals, shard_layout
 
 MAX_DIFFERENCES = 20
 """Differences reported of dataset_statistics.json."""
-Compared = tuple[str, object, object]
+Expectation = tuple[str, object, object]
 """Path of a value, the value, and what it should be by the rest of the manifest."""
 
 
@@ -47,7 +47,7 @@ def manifest_faults(manifest: Manifest) -> Iterator[Fault]:
     yield from _quota_faults(manifest)
 
 
-def _plan(plan: Plan) -> Iterator[Compared]:
+def _plan(plan: Plan) -> Iterator[Expectation]:
     yield "plan.fingerprint", plan.fingerprint, fingerprinted(plan).fingerprint
     yield "plan.version", plan.version, PLAN_VERSION
     yield "plan.num_examples", plan.num_examples, sum(s.draws for s in plan.sources)
@@ -61,7 +61,7 @@ def _plan(plan: Plan) -> Iterator[Compared]:
             yield f"plan.sources.{source.name}.draws", source.draws, wanted
 
 
-def _recipe(manifest: Manifest) -> Iterator[Compared]:
+def _recipe(manifest: Manifest) -> Iterator[Expectation]:
     """Settings that recipe and plan both hold."""
     recipe, plan = manifest.recipe, manifest.plan
     yield "recipe.shards.materialize", (recipe.get("shards") or {}).get("materialize", "repeats"), plan.materialize or "repeats"
@@ -70,7 +70,7 @@ def _recipe(manifest: Manifest) -> Iterator[Compared]:
         yield f"recipe.{name}", recipe.get(name), getattr(plan, name)
 
 
-def _sums(manifest: Manifest) -> Iterator[Compared]:
+def _sums(manifest: Manifest) -> Iterator[Expectation]:
     totals = add_totals(manifest.shards)
     yield "version", manifest.version, MANIFEST_VERSION
     yield "examples", manifest.examples, sum(total.examples for total in totals.values())
@@ -81,7 +81,7 @@ def _sums(manifest: Manifest) -> Iterator[Compared]:
     yield "totals", msgspec.to_builtins(manifest.totals), msgspec.to_builtins(totals)
 
 
-def _shards(manifest: Manifest) -> Iterator[Compared]:
+def _shards(manifest: Manifest) -> Iterator[Expectation]:
     yield "shards", len(manifest.shards), manifest.plan.shards
     for at, shard in enumerate(manifest.shards):
         yield f"shards[{at}].index", shard.index, at
