@@ -12,7 +12,7 @@ import rt2data
 from rt2data.build import Site, build_plainly
 from rt2data.forecast.forecast import forecast_plan, known_sources
 from rt2data.formats.base import FORMATS
-from rt2data.look.inspect.mixed import MixtureExamples
+from rt2data.look.inspect.mixture import MixtureExamples
 from rt2data.look.verify import verify
 from rt2data.look.view.terminal import as_plain
 from rt2data.plan.recipe import Recipe

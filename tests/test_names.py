@@ -18,7 +18,7 @@ from rt2data.build import Site, build_plainly
 from rt2data.errors import UsageError
 from rt2data.formats.base import FORMATS, make_format, members_of
 from rt2data.io.tfrecord.directory import tfds_name
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import Recipe, RecipeError, parse_recipe, read_recipe
 from rt2data.prepare.catalog import kept_stores
@@ -162,4 +162,4 @@ def test_a_dataset_is_suggested_under_its_own_name(shared_data: Path) -> None:
     case = shared_data.parent / "cases" / "oxe_long_name" / LONG
     if not case.is_dir():
         pytest.skip("no dataset of a long name")
-    assert recognise(case).suggestion().startswith(f"robot:\n  {LONG}:\n")
+    assert recognize(case).suggestion().startswith(f"robot:\n  {LONG}:\n")

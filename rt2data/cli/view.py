@@ -16,7 +16,7 @@ from rt2data.cli.console import say_json, talk
 from rt2data.errors import OutputError, UsageError
 from rt2data.images.ready import ImageFault
 from rt2data.io.publish import write_whole
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import Examples, Picture, Seen
 from rt2data.look.view.select import EVERYTHING, Filter, encoded, images_of
 from rt2data.look.view.terminal import as_plain, draw, page
@@ -34,7 +34,7 @@ def view(
     only: Filter = EVERYTHING,
 ) -> None:
     """Show examples from number `at` on; on a terminal all of them, in a pager. Raises UsageError if there is none."""
-    seen = recognise(path)
+    seen = recognize(path)
     examples = seen.examples()
     if only.source and only.source not in examples.sources:
         raise UsageError(f"no source {only.source!r}", str(path), f"choose one of {', '.join(sorted(examples.sources))}")

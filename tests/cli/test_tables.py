@@ -89,7 +89,7 @@ def test_names_of_64_letters_are_whole(terminal: Callable[..., str], width: int)
     shown = terminal(width, lambda: table(("source", "side", "rows", "size"), rows, left=2, drop=("size", "side", "rows")))
     lines = shown.splitlines()
     assert name in lines[1] and all(len(line.rstrip()) <= width or line.startswith("(not shown") for line in lines)
-    assert ("(not shown for want of width: size" in shown) == (width == 80)
+    assert ("(columns not shown: size" in shown) == (width == 80)
     assert "--json" in shown or width == 140
 
 
@@ -126,7 +126,7 @@ def test_commands_on_a_terminal(
         assert all(re.search(rf"^{DIMENSION[: 63 - i]}{i}(?: |$)", shown, re.MULTILINE) for i in range(7)), shown
     assert "…" not in shown
     if width == 80:
-        assert "(not shown for want of width: " in shown
+        assert "(columns not shown: " in shown
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize as inspect_recognize
 from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import RecipeError, parse_recipe
@@ -171,7 +171,7 @@ def test_a_new_source_is_recognized_by_its_line_in_the_table(monkeypatch: pytest
     for kind, where in toy.TABLE.items():
         monkeypatch.setitem(SOURCES, kind, where)
     for kind, path in (("toy_robot", toy.write_robot(tmp_path / "arm", 1, 2)), ("toy_web", toy.write_web(tmp_path / "faq", 1))):
-        seen = recognise(path)
+        seen = inspect_recognize(path)
         assert seen.kind == kind
         assert seen.examples().at(0).source == path.name
         assert f"kind: {kind}" in seen.suggestion()
@@ -184,7 +184,7 @@ def test_a_new_source_is_recognized_by_its_line_in_the_table(monkeypatch: pytest
 def test_wherever_it_is_met(path: str, shared_data: Path, tmp_path: Path) -> None:
     here, what = shared_data / path, REAL[path]
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
-        recognise(here)
+        inspect_recognize(here)
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
         find_subject(Question(here), tmp_path, lambda recipe: {})
     recipe = f"robot_frac: 1\nrobot: {{arm: {{kind: rlds, path: {here}, action_space: generic_nd}}}}\n"
@@ -213,4 +213,4 @@ def test_a_name_on_a_hub_in_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="hf download lerobot/pusht"):
         parse_recipe(recipe, "mix.yaml", tmp_path, check=True)
     with pytest.raises(UsageError, match="hf download lerobot/pusht"):
-        recognise(Path("lerobot/pusht"))
+        inspect_recognize(Path("lerobot/pusht"))

@@ -27,10 +27,10 @@ from rt2data.build import Site, begin_mix, build_plainly, preparations, prepare_
 from rt2data.cli.build import show_plan
 from rt2data.errors import UsageError
 from rt2data.formats.base import BLENDED, FORMATS, BlendFormat, make_format
-from rt2data.look.inspect.mixture import MixtureSight
+from rt2data.look.inspect.mixture import InspectedMixture
 from rt2data.look.stats.mixture import mixture_stats
 from rt2data.look.verify import verify
-from rt2data.look.verify.sealed import manifest_faults
+from rt2data.look.verify.manifest import manifest_faults
 from rt2data.plan.layout import make_parts, part_weights
 from rt2data.plan.recipe import Recipe, RecipeError, read_recipe
 from rt2data.plan.recipe.cross_checks import contradictions
@@ -110,7 +110,7 @@ def test_it_checks_out(out: Path) -> None:
     assert (found.examples, found.epochs) == (57, {"arm": (48,), "qa": (9,)})
     assert found.robot_frac == 333 / 500
     assert found.notes == (
-        "each row was written once: the robot share is that of the weights, all other figures are of the rows as they lie",
+        "each row was written once: the robot share is that of the weights, all other figures are of the rows as written",
     )
 
 
@@ -240,7 +240,7 @@ def test_weights_that_are_not_the_plans_are_named_even_when_sealed(copy: Path) -
     content = (copy / WEIGHTS).read_bytes().replace(b'"weight": 2', b'"weight": 3')
     (copy / WEIGHTS).write_bytes(content)
     edit(copy, lambda m: m["files"][WEIGHTS].update(bytes=len(content), xxh3_128=xxhash.xxh3_128_hexdigest(content)))
-    assert said(copy) == f"{WEIGHTS}: does not say what the plan does"
+    assert said(copy) == f"{WEIGHTS}: does not agree with the plan"
     edit(copy, lambda m: m["files"].pop(WEIGHTS))
     assert f"files: do not list {WEIGHTS}" in said(copy)
 
@@ -328,7 +328,7 @@ def test_load_goes_on_where_it_was_for_any_number_of_ranks(read: Read, tmp_path:
 
 
 def test_inspect_shows_weights_and_pictures_of_every_source(out: Path) -> None:
-    sight = MixtureSight(out)
+    sight = InspectedMixture(out)
     facts = sight.facts()
     assert facts["weights"] == {"arm": 2, "qa": 1}
     assert [source["share"] for source in facts["sources"].values()] == [333 / 500, 167 / 500]

@@ -1,4 +1,4 @@
-"""From a path to the subject of statistics: what lies there is recognised, and prepared where it is not yet."""
+"""From a path to the subject of statistics: what lies there is recognized, and prepared where it is not yet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect import recognise
-from rt2data.look.inspect.raw import RawSight
+from rt2data.look.inspect import recognize
+from rt2data.look.inspect.raw import InspectedSource
 from rt2data.look.stats.subject import Subject, What, mixture_subject, recipe_subject, store_subject
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.plan.recipe.read import parse_recipe
@@ -35,14 +35,14 @@ def find_subject(asked: Question, scratch: Path, prepare: Prepare) -> Subject:
 
     Raises UsageError where nothing known is there, or for a codec or split that is not, DataError where it is damaged.
     """
-    seen, recipe = recognise(asked.path), read_recipe(asked.recipe) if asked.recipe else None
+    seen, recipe = recognize(asked.path), read_recipe(asked.recipe) if asked.recipe else None
     if seen.kind == "mixture":
         return _mixture(asked, scratch)
     if seen.kind == "recipe":
         overrides = [f"store={json.dumps(str(asked.store.absolute()))}"] if asked.store else []
         found = read_recipe(asked.path, overrides=overrides, check=True)
         return recipe_subject(asked.path, found, prepare(found), "recipe", asked.codec, asked.split)
-    if isinstance(seen, RawSight):
+    if isinstance(seen, InspectedSource):
         return _stores(asked, recipe, list(prepare(suggested(seen, asked.store)).values()), "source")
     if seen.kind == "store":
         return _stores(asked, recipe, [Store(_folder(asked.path, "source.json"))], "store")
@@ -66,7 +66,7 @@ def _stores(asked: Question, recipe: Recipe | None, stores: list[Store], what: W
     return recipe_subject(asked.path, recipe, {store.info.name: store for store in stores}, what, asked.codec, asked.split)
 
 
-def suggested(seen: RawSight, store: Path | None) -> Recipe:
+def suggested(seen: InspectedSource, store: Path | None) -> Recipe:
     """A recipe of one raw source, as `rt2data inspect --suggest` has it."""
     side = "1" if seen.source.role == "robot" else "0"
     place = f"store: {json.dumps(str(store.absolute()))}\n" if store else ""

@@ -16,7 +16,7 @@ from rt2data.look.stats.model import Lost
 from rt2data.look.stats.records import LayOrder, lay_orders, mixture_rowsets
 from rt2data.look.stats.rowset import RowSet, rowsets
 from rt2data.look.verify.expected import adds_up, readable
-from rt2data.look.verify.manifest_bounds import sound_manifest
+from rt2data.look.verify.manifest import checked_manifest
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan, SourcePlan, new_plan
@@ -80,7 +80,7 @@ def _rendered(recipe: Recipe, rows: RowSet) -> RowSet:
 
 def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subject:
     """A finished mixture. Raises DataError where it is not complete or damaged, UsageError for a split that it is not of."""
-    manifest = sound_manifest(out)
+    manifest = checked_manifest(out)
     if not readable(manifest) or not adds_up(manifest):
         raise DataError("a damaged manifest: its plan does not add up", str(out), f"{command('verify', out)} names every fault")
     if split not in (None, manifest.plan.split):

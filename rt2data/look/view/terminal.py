@@ -186,7 +186,7 @@ def _tokens(seen: Seen, colored: bool) -> Text:
     """Runs of loss tokens are marked by color or brackets."""
     line, shown = _labelled("tokens"), seen.tokens[:SHOWN_TOKENS]
     gap = "" if all(token.word for token in shown) else " "
-    for learned, run in groupby(shown, key=lambda token: token.learned):
+    for learned, run in groupby(shown, key=lambda token: token.in_loss):
         said = gap.join(str(token.id) if gap else one_line(token.word, 60) for token in run)
         line.append(f"[{said}]" if learned and not colored else said, LOSS if learned else "").append(gap)
     more = len(seen.tokens) - SHOWN_TOKENS

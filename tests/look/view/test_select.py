@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.view.select import EVERYTHING, Filter, encoded, images_of
 from tests.contract.toy import jpeg
 
@@ -18,7 +18,7 @@ def test_images_keep_their_bytes() -> None:
 
 
 def test_filters_match_what_they_say(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     all_seen = [examples.at(number) for number in range(96)]
     for only, wanted in {
         EVERYTHING: list(range(96)),
@@ -32,6 +32,6 @@ def test_filters_match_what_they_say(mixture: Path) -> None:
 
 
 def test_images_have_the_names_of_their_cameras(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     names = {(seen.kind, name) for seen in map(examples.at, range(20)) for name, _ in images_of(seen)}
     assert names == {("robot", "front"), ("web", "image")}

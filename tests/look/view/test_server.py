@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import Dimension, Examples, Seen, Token
 from rt2data.look.view import pages
 from rt2data.look.view.select import Filter
@@ -91,7 +91,7 @@ class Hostile(Examples):
 
 
 def test_a_mixture(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     with served(examples) as browser:
         grid = browser.get("/").text
         assert re.findall(r'href="/example/(\d+)"', grid) == [str(i) for i in range(pages.GRID)]
@@ -106,7 +106,7 @@ def test_a_mixture(mixture: Path) -> None:
 
 
 def test_filters(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     all_seen = [examples.at(i) for i in range(96)]
     with served(examples) as browser:
         for query, wanted in {
@@ -121,12 +121,12 @@ def test_filters(mixture: Path) -> None:
 
 def test_the_next_page_searches_on(mixture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MOST", 10)
-    grid = pages.find(recognise(mixture).examples(), pages.Query(20, Filter(text="nowhere")))
+    grid = pages.find(recognize(mixture).examples(), pages.Query(20, Filter(text="nowhere")))
     assert (list(grid.found), grid.searched, grid.following) == ([], 10, 30)
 
 
 def test_the_episode_of_a_step(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     seen = next(examples.at(i) for i in range(96) if examples.source_of(i) == "arm")
     with served(examples) as browser:
         page = browser.get(f"/example/{seen.number}").text
@@ -211,7 +211,7 @@ def test_loopback_alone() -> None:
 
 def test_a_store_of_other_images_is_shown_as_jpeg(mixture: Path) -> None:
     (folder,) = mixture.parent.glob("store/qa-*")
-    with served(recognise(folder).examples()) as browser:
+    with served(recognize(folder).examples()) as browser:
         shown = browser.get("/image/0/0")
         assert Image.open(io.BytesIO(shown.content)).format == "JPEG"
         assert browser.get("/example/0").text.count("/frame/0/") == 2

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from rt2data.cli.view import view
 from rt2data.errors import DataError, UsageError
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import Dimension, Seen, Token
 from rt2data.look.view import terminal
 from rt2data.look.view.select import Filter
@@ -120,7 +120,7 @@ def test_examples_are_printed(mixture: Path, tmp_path: Path, capsys: pytest.Capt
     view(mixture, 3, 2, tmp_path / "pictures", None, as_json=False)
     said = capsys.readouterr().out
     assert "example 3 of 96" in said and "example 4 of 96" in said and "\x1b" not in said
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     saved = sorted((tmp_path / "pictures").iterdir())
     assert [path.read_bytes() for path in saved] == [bytes(examples.at(i).picture or b"") for i in (3, 4)]
     assert all(str(path) in said for path in saved)

@@ -1,4 +1,4 @@
-"""A manifest whose values are not what they should be is told so by whoever reckons with it; a shard that is gone is told too."""
+"""Values of a manifest that are out of bounds are an error for all who compute with them; so is a missing shard."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError
 from rt2data.formats.base import FORMATS, make_format, members_of
 from rt2data.look.diff import compare
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.stats.subject import mixture_subject
-from rt2data.look.verify.manifest_bounds import sound_manifest
+from rt2data.look.verify.manifest import checked_manifest
 from rt2data.plan.recipe import Recipe, read_recipe
 from tests.look.view.conftest import toys_in
 
@@ -44,7 +44,7 @@ DAMAGE: dict[str, tuple[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("sound")
+    folder = tmp_path_factory.mktemp("built")
     with toys_in(folder) as recipe:
         build_plainly(read_recipe(recipe), Site(folder / "out"))
     yield folder / "out"
@@ -70,12 +70,12 @@ def _put(tree: Any, path: list[str], value: Any) -> None:
     tree[last] = value
 
 
-def test_what_was_built_is_sound(built: Path) -> None:
-    assert sound_manifest(built).examples > 0
+def test_a_built_manifest_is_within_bounds(built: Path) -> None:
+    assert checked_manifest(built).examples > 0
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_missing_shard_is_told_by_every_format(tmp_path: Path, name: str) -> None:
+def test_every_format_reports_a_missing_shard(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"a shard is missing .*gone"):
         next(members_of(make_format(name), tmp_path / "gone"))
     (tmp_path / "folder").mkdir()
@@ -87,7 +87,7 @@ def test_a_missing_shard_is_told_by_every_format(tmp_path: Path, name: str) -> N
 def test_looking_at_a_mixture_without_a_shard(toy_recipe: Callable[..., Recipe], tmp_path: Path, name: str) -> None:
     manifest = build_plainly(toy_recipe(shards__format=name), Site(tmp_path / "out"))
     (tmp_path / "out" / manifest.shards[0].name).unlink()
-    seen = recognise(tmp_path / "out")
+    seen = recognize(tmp_path / "out")
     with pytest.raises(DataError, match="a shard is missing"):
         seen.tiles(4)
     examples = seen.examples()

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import KEPT, Stretches
-from rt2data.look.inspect.mixed import spelled
+from rt2data.look.inspect.mixture import spelled
 from rt2data.plan.recipe import Recipe
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.seal.manifest import read_manifest
@@ -66,7 +66,7 @@ def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:
     out = mixture(name)
     manifest = read_manifest(out)
     codec = codec_from_json(manifest.plan.sources[0].codec)
-    found = recognise(out).examples()
+    found = recognize(out).examples()
     assert found.total == 90
     assert dict(found.sources) == {"bridge": "robot", "coco": "web"}
     whole = straight_through(out)
@@ -77,7 +77,7 @@ def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:
             *(record.key, record.prompt, record.target),
             picture,
         )
-        assert [(token.id, token.learned) for token in seen.tokens] == list(
+        assert [(token.id, token.in_loss) for token in seen.tokens] == list(
             zip(record.input_ids, map(bool, record.loss_mask), strict=True)
         )
         assert found.at(number, whole=False).picture is None
@@ -92,13 +92,13 @@ def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:
 
 
 def test_tokens_are_spelled(mixture: Mixtures) -> None:
-    seen = recognise(mixture("webdataset")).examples().at(0)
+    seen = recognize(mixture("webdataset")).examples().at(0)
     assert "".join(token.word for token in seen.tokens) == f"{seen.prompt} {seen.target}</s>"
     assert [spelled(token) for token in ("<0x41>", "<0x0A>", "<0xC3>", "▁the", "<0x20>")] == ["A", "<0x0A>", "<0xC3>", "▁the", " "]
 
 
 def test_the_episode_is_found_in_the_store(mixture: Mixtures) -> None:
-    examples = recognise(mixture("webdataset")).examples()
+    examples = recognize(mixture("webdataset")).examples()
     seen = next(seen for seen in map(examples.at, range(90)) if seen.kind == "robot" and seen.step == 5)
     film = examples.film(seen)
     assert film is not None
@@ -112,8 +112,8 @@ def test_without_its_index_a_shard_is_walked_through(mixture: Mixtures, tmp_path
     out = Path(shutil.copytree(mixture("webdataset"), tmp_path / "bare"))
     for index in out.glob("*.idx"):
         index.unlink()
-    assert recognise(out).examples().at(50).key == recognise(mixture("webdataset")).examples().at(50).key
-    assert recognise(out).examples().film(recognise(out).examples().at(0)) is not None
+    assert recognize(out).examples().at(50).key == recognize(mixture("webdataset")).examples().at(50).key
+    assert recognize(out).examples().film(recognize(out).examples().at(0)) is not None
 
 
 def test_a_damaged_record_is_named(mixture: Mixtures, tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_a_damaged_record_is_named(mixture: Mixtures, tmp_path: Path) -> None:
     shard = out / "shard-000000.tar"
     shard.write_bytes(shard.read_bytes().replace(b'{"key"', b'{"KEY"', 1))
     with pytest.raises(DataError, match="damaged record"):
-        recognise(out).examples().at(0)
+        recognize(out).examples().at(0)
 
 
 def test_raw_sources(shared_data: Path) -> None:
-    robot, web = (recognise(shared_data / name).examples() for name in ("rlds_bridge", "coco_web"))
+    robot, web = (recognize(shared_data / name).examples() for name in ("rlds_bridge", "coco_web"))
     assert robot.total is None
     seen = robot.at(57)
     assert (seen.step, seen.steps, seen.camera, len(seen.action)) == (7, 10, "image_0", 7)
@@ -145,7 +145,7 @@ def test_a_store_tells_of_pictures_that_changed(toy_recipe: Callable[..., Recipe
 
     build_plainly(toy_recipe(), Site(tmp_path / "out"))
     (folder,) = (tmp_path / "store").glob("qa-*")
-    examples = recognise(folder).examples()
+    examples = recognize(folder).examples()
     key = examples.at(0).key
     path = tmp_path / "web" / f"{int(key[1:]):04d}.jpg"
     content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Recognising a prepared store."""
+"""A prepared store: what it says of itself, and its rows by number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import xxhash
 
 from rt2data.errors import DataError, RtError
 from rt2data.look.inspect.examples import Dimension, Examples, Film, Seen, counted, dimensions
-from rt2data.look.inspect.recognize import Sight
+from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.order import I64
 from rt2data.prepare.store import Pictures, Store, as_rows, pictures
@@ -24,14 +24,14 @@ from rt2data.read.action_space import ActionSpace, load_space
 from rt2data.records import Kind, Rows
 
 
-def see(path: Path) -> Sight | None:
-    """A prepared store where there is a source.json beside its list of files."""
+def recognize_store(path: Path) -> Inspected | None:
+    """A prepared store where there are a source.json and a list of files."""
     here = path.parent if path.name == "source.json" else path
-    return StoreSight(here) if (here / "source.json").is_file() and (here / "files.parquet").is_file() else None
+    return InspectedStore(here) if (here / "source.json").is_file() and (here / "files.parquet").is_file() else None
 
 
 @dataclass(frozen=True)
-class StoreSight(Sight):
+class InspectedStore(Inspected):
     """The prepared store of one source."""
 
     kind = "store"
@@ -42,13 +42,13 @@ class StoreSight(Sight):
         return found | {"changed_files": store.changed_files()[:20]}
 
     def tiles(self, count: int) -> list[Tile]:
-        """The first rows of each split: they lie in random order."""
+        """The first rows of each split, which are in random order."""
         store = Store(self.path)
         each = -(-count // max(len(store.info.splits), 1))
         return [tile for split in store.info.splits for tile in _tiles(store, split, each)][:count]
 
     def examples(self) -> StoreExamples:
-        """Rows of all splits, in the order in which they lie."""
+        """Rows of all splits, in stored order."""
         return StoreExamples(Store(self.path))
 
 
@@ -59,17 +59,17 @@ def _tiles(store: Store, split: str, count: int) -> Iterator[Tile]:
     table = store.take(split, numbers)
     rows, seen = as_rows(table, store.info, np.zeros_like(numbers)), pictures(table)
     for i in range(len(rows)):
-        yield Tile(_read(store, seen, i), store.info.name, rows.kind, rows.text[i], said(rows, i), split)
+        yield Tile(_read(store, seen, i), store.info.name, rows.kind, rows.text[i], target_text(rows, i), split)
 
 
 def _read(store: Store, places: Pictures, i: int) -> bytes:
-    """The bytes where a picture lay when it was prepared. Raises OSError."""
+    """The bytes at the place of an image when it was prepared. Raises OSError."""
     with Path(store.stamps[places.file[i]].path).open("rb") as file:
         file.seek(int(places.offset[i]))
         return file.read(int(places.length[i]))
 
 
-def said(rows: Rows, i: int) -> str:
+def target_text(rows: Rows, i: int) -> str:
     """The answers, or the action in numbers."""
     return ", ".join(rows.answers[i]) if rows.action is None else " ".join(f"{value:.3g}" for value in rows.action[i].tolist())
 
@@ -102,7 +102,7 @@ class StoreExamples(Examples):
             split=split,
             group=rows.groups[0],
             prompt=rows.text[0],
-            target=counted(rows.answers[0]) if not robot else said(rows, 0),
+            target=counted(rows.answers[0]) if not robot else target_text(rows, 0),
             picture=content,
             fault=fault,
             camera=self.store.info.camera,
@@ -122,7 +122,7 @@ class StoreExamples(Examples):
         raise IndexError(number)
 
     def _picture(self, places: Pictures) -> tuple[bytes | None, str]:
-        """The picture, where it still is what it was; else why there is none."""
+        """The image, where it is unchanged; else why there is none."""
         try:
             content = _read(self.store, places, 0)
         except OSError as error:
@@ -131,13 +131,13 @@ class StoreExamples(Examples):
         return (content, "") if same else (None, "its file changed since the source was prepared")
 
     def decoded(self, split: str, values: list[float]) -> list[Dimension]:
-        """An action with names and units of its space, and with the reach of each dimension."""
+        """An action with names, units and bounds of each dimension."""
         names = [(dim.name, dim.unit) for dim in self._space.dims] if self._space else []
         return dimensions(names, values, self._bounds(split, len(values)))
 
     @cached_property
     def _space(self) -> ActionSpace | None:
-        """The action space, where it is still at hand."""
+        """The action space, where it is still there."""
         try:
             return load_space(self.store.info.settings["action_space"]).sized(self.store.info.action_dim)
         except (RtError, KeyError):
@@ -148,17 +148,17 @@ class StoreExamples(Examples):
         return read_statistics(self.store)
 
     def _bounds(self, split: str, size: int) -> list[tuple[float, float]]:
-        """Those of the space; the quantiles of the split where it has none."""
+        """Bounds by the action space; the quantiles of the split where it has none."""
         found = self._statistics.get(split, {}).get("action") or {"q01": [0.0] * size, "q99": [0.0] * size}
         spans = [dim.span for dim in self._space.dims] if self._space else [None] * size
         return [span or ends for span, ends in zip(spans, zip(found["q01"], found["q99"], strict=True), strict=True)]
 
     def film(self, seen: Seen) -> Film | None:
-        """All rows of its episode (or about its picture), by step."""
+        """All rows of its episode (or of its image), by step."""
         return self.film_of(seen.split, seen.group, seen.key)
 
     def film_of(self, split: str, group: str, key: str) -> Film | None:
-        """The same for a row that is named from elsewhere; None where it is not here."""
+        """The same for any row by its key; None where it is not in this store."""
         if split not in self.store.info.splits:
             return None
         rows = self._rows_of(split, group)
@@ -175,13 +175,13 @@ class StoreExamples(Examples):
         return sum(self.store.info.splits[name].rows for name in names[: names.index(split)])
 
     def _rows_of(self, split: str, group: str) -> I64:
-        """Numbers of the rows of one group, int64[n]: one column is looked through."""
+        """Numbers of the rows of one group, int64[n]; scans one column."""
         mine = pc.equal(self.store.column(split, "group"), pa.scalar(group))
         return np.flatnonzero(mine.to_numpy()).astype(np.int64)
 
 
 def read_statistics(store: Store) -> dict[str, Any]:
-    """stats.json: of each split, statistics of `action` and `state`, or None. Raises DataError."""
+    """stats.json: the statistics of `action` and `state` of each split, or None. Raises DataError."""
     try:
         found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
