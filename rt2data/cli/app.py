@@ -196,7 +196,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Re-check everything: hashes, counts, order, schema, fractions, tokens. Exits with 3 for any fault."""
-    from rt2data.rlds.verify import is_rlds
+    from rt2data.look.verify.episodes import is_rlds
 
     if is_rlds(out):
         from rt2data.cli.rlds import verify_rlds

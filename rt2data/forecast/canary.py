@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from rt2data.beam.local import local_run
 from rt2data.beam.pool import Pool
 from rt2data.beam.run import build_of, import_beam
-from rt2data.build import Preparation, Site, begin_mix, finish
+from rt2data.build import Preparation, Site, begin_build, finish
 from rt2data.errors import DataError, UsageError
 from rt2data.forecast.forecast import Extent, Line, Point, Rates, Times, cpu_seconds, first_build, fit, makespan, remix, solve
 from rt2data.forecast.sampling import Range, mean_guess
@@ -250,7 +250,7 @@ class Trial:
         examples = max(self.plan.num_examples * wanted // max(self.plan.bytes, 1) // part, shards)
         site = Site(self.folder / kind)
         with site.held():
-            job, orders = begin_mix(site, self._smaller(examples, wanted // part // shards), stores, allow_bad=True)
+            job, orders = begin_build(site, self._smaller(examples, wanted // part // shards), stores, allow_bad=True)
             took = self._carry_out(write_shard, orders)
             seal_s = _seconds(lambda: finish(site, job, [each.result for each in took]))
         self.bytes_written += read_manifest(site.out).bytes

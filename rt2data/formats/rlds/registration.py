@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from rt2data.formats.rlds.dataset import DatasetPlan
+from rt2data.formats.rlds.encodings import OCTO, OPENVLA, Known, find_encoding, kept_dims
+from rt2data.formats.rlds.loader_layouts import gripper_map, wrists
 from rt2data.read.action_space import ActionSpace
-from rt2data.rlds.encodings import OCTO, OPENVLA, Known, find_encoding, kept_dims
-from rt2data.rlds.loader_layouts import turned, wrists
-from rt2data.rlds.plan import DatasetPlan
 
 FILE = "register_rlds.py"
 
@@ -101,7 +101,7 @@ def _transform(dataset: DatasetPlan, space: ActionSpace) -> str:
 def _gripper(space: ActionSpace) -> str | None:
     """The gripper made 1 open, 0 closed, in TensorFlow; None where it is so already."""
     relative = space.gripper_mode == "relative"
-    grip = turned(space, 1.0, -1.0 if relative else 0.0)
+    grip = gripper_map(space, 1.0, -1.0 if relative else 0.0)
     column = "action[:, -1:]" if grip is None else f"action[:, -1:] * {grip.slope!r} + {grip.offset!r}"
     if relative:
         return f"absolute_gripper({column})"

@@ -1,7 +1,7 @@
-"""Which of their action encodings OpenVLA and Octo may be told: by what an action space says, never by its number of dimensions.
+"""The action encoding of OpenVLA and Octo for an action space: from what the space declares, never from its number of dimensions.
 
-An encoding tells those loaders what to normalize and their models what a number does. A wrong one trains without an error, so what
-a space does not say is not claimed.
+An encoding says to those loaders what to normalize and to their models what a number does. A wrong one trains without an error, so
+nothing is claimed that a space does not declare.
 Source: openvla c8f03f4 oxe/{configs,materialize}.py, octo 241fb35 oxe/{oxe_dataset_configs,__init__}.py.
 """
 
