@@ -78,7 +78,8 @@ def read_rlds_manifest(out: Path) -> RldsManifest:
 
 def seal_episodes(folder: Path, job: RldsJob, infos: Sequence[ShardInfo]) -> RldsManifest:
     """Write what makes shards a dataset, then the manifest; remove what was only needed while writing."""
-    shards = tuple(sorted((_shard(job.plan.places[i.index], i) for i in infos), key=lambda s: (s.dataset, s.split, s.index)))
+    places = job.plan.places
+    shards = tuple(sorted((_shard(places[info.index], info) for info in infos), key=lambda s: (s.dataset, s.split, s.index)))
     stores = {name: Store(Path(path)) for name, path in sorted(job.stores.items())}
     recipe = from_canonical(msgspec.json.encode(job.recipe))
     manifest = RldsManifest(

@@ -56,7 +56,7 @@ class RegroupOrder:
 
 def regrouped_file(folder: Path, source: str, split: str, number: int) -> Path:
     """Where a regrouped file of rows is while the output is written."""
-    return folder / f"rows-{source}-{split}-{number:05d}.arrow"
+    return folder / f"rows-{source}.{split}.{number:05d}.arrow"  # no source has a dot in its name
 
 
 def regroup(order: RegroupOrder) -> None:
@@ -194,12 +194,13 @@ class DatasetWriter:
 
     def _episode(self, out: ChunkWriter, batch: Batch, start: int, stop: int) -> SideTotals:
         try:
-            record = record_with_room(episode_features(self.plan, batch, start, stop), out.room)
+            record = record_with_room(episode_features(self.plan, batch, start, stop))
         except ValueError as error:
             where = f"source {self.plan.source}, episode {batch.rows.groups[start]}"
             raise DataError(f"cannot be one record: {error}", where, "drop it with filters.max_steps, or resize") from error
         image_bytes = self._copy(record, batch, start, stop)
-        record.close()
+        whole = record.close()
+        out.room(len(whole))[:] = whole
         if batch.rendered is None:
             return SideTotals(stop - start, image_bytes=image_bytes)
         lengths, prompts = [len(ids) for ids in batch.rendered.input_ids[start:stop]], sum(batch.rendered.prompt_len[start:stop])

@@ -6,7 +6,7 @@ The bytes are those that `frame(encode_example(...))` would give, without a copy
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import google_crc32c
@@ -30,30 +30,25 @@ class Room:
 class Record:
     """One framed record; `places` are writable views of its room, by feature, one for each value in order."""
 
-    buffer: bytearray | memoryview
+    buffer: bytearray
     places: Mapping[str, Sequence[memoryview]]
 
-    def close(self) -> bytearray | memoryview:
+    def close(self) -> bytearray:
         """The whole record, its checksum set, once all room is filled."""
         crc = google_crc32c.extend(0, np.frombuffer(self.buffer, np.uint8, len(self.buffer) - HEADER - FOOTER, HEADER))
         struct.pack_into("<I", self.buffer, len(self.buffer) - FOOTER, mask(crc))
         return self.buffer
 
 
-def record_with_room(
-    features: Mapping[str, Values | Room], allocate: Callable[[int], bytearray | memoryview] = bytearray
-) -> Record:
-    """Lay one Example out as a framed record, in the bytes that `allocate` gives.
-
-    Raises ValueError where it would be longer than a record can be.
-    """
+def record_with_room(features: Mapping[str, Values | Room]) -> Record:
+    """Lay one Example out as a framed record. Raises ValueError where it would be longer than a record can be."""
     parts = _Parts([])
     for name in sorted(features):
         parts.add(_entry(name, features[name]))
     whole = parts.inside(1)
     if whole.size > MAX_PAYLOAD:
         raise ValueError(f"a record of {whole.size:,} bytes, more than {MAX_PAYLOAD:,}")
-    buffer = allocate(HEADER + whole.size + FOOTER)
+    buffer = bytearray(HEADER + whole.size + FOOTER)
     length = struct.pack("<Q", whole.size)
     buffer[:HEADER] = length + struct.pack("<I", masked_crc(length))
     return Record(buffer, whole.lay(memoryview(buffer)[HEADER:]))

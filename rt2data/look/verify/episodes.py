@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.rlds.dataset import RLDS_VERSION, DatasetPlan, fingerprinted
+from rt2data.formats.rlds.dataset import RLDS_VERSION, fingerprinted
 from rt2data.io.digest import sized_hash
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import STEPS, Leaf
@@ -31,8 +31,8 @@ MAX_FAULTS = 100
 class EpisodeCheck:
     """Work order: check one shard."""
 
-    out: str
-    plan: DatasetPlan
+    folder: str  # the dataset's
+    leaves: tuple[Leaf, ...]  # of its records
     shard: EpisodeShard
 
     @property
@@ -72,8 +72,8 @@ def verify_episodes(out: Path, pool: Workers | None = None) -> EpisodeFindings:
         manifest = read_rlds_manifest(out)
     except DataError as error:
         return EpisodeFindings(str(out), (Fault(MANIFEST, "", error.what),))
-    plans = {dataset.dataset: dataset for dataset in manifest.plan.datasets}
-    orders = [EpisodeCheck(str(out), plans[s.dataset], s) for s in manifest.shards]
+    known = {dataset.dataset: (str(out / dataset.folder), dataset.leaves) for dataset in manifest.plan.datasets}
+    orders = [EpisodeCheck(*known[shard.dataset], shard) for shard in manifest.shards]
     waiting = [pool.submit(verify_episode_shard, order) for order in orders] if pool else []
     seen = [future.result() for future in waiting] if pool else [verify_episode_shard(order) for order in orders]
     faults = [*_manifest_faults(manifest), *_file_faults(out, manifest), *_unknown(out, manifest)]
@@ -123,7 +123,7 @@ def _unknown(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
 
 def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
     """Read one shard: its hash, and every record against its features."""
-    shard, path = order.shard, Path(order.out) / order.plan.folder / order.shard.name
+    shard, path = order.shard, Path(order.folder) / order.shard.name
     if not path.is_file():
         return EpisodeFindings(shard.name, (Fault(shard.name, "", "is missing"),))
     faults, episodes, steps = [], 0, 0
@@ -131,7 +131,7 @@ def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
     if digest != shard.xxh3_128:
         faults.append(Fault(shard.name, "", f"has xxh3 {digest}, the manifest says {shard.xxh3_128}"))
     try:
-        for count, problem in _records(path, order.plan.leaves):
+        for count, problem in _records(path, order.leaves):
             episodes, steps = episodes + 1, steps + count
             faults += [Fault(shard.name, f"episode {episodes - 1}", problem)] if problem else []
     except DataError as error:

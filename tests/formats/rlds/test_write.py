@@ -174,6 +174,8 @@ def test_an_unfinished_output_of_another_recipe_is_kept_until_told(toy_recipe: R
         write(toy_recipe(), out, stop)
     with pytest.raises(UsageError, match="unfinished build of another"):
         write(toy_recipe(), out, tokens=True)
+    with pytest.raises(UsageError, match="unfinished build of another"):
+        build_plainly(toy_recipe(), Site(out))  # a mixture in the same place
     write(toy_recipe(), out, tokens=True, restart=True)
     assert verify_episodes(out).ok
 
