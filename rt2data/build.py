@@ -38,9 +38,9 @@ WAIT_S = 1.0
 
 @dataclass(frozen=True)
 class Site:
-    """Where a mixture is built: the output's name, and the staging folder beside it that takes its name when complete.
+    """Where an output is built: its name, and the staging folder next to it that takes this name when complete.
 
-    `restart` discards an unfinished build, and builds a finished one of the same mixture again.
+    `restart` discards an unfinished build, and builds a finished one of the same plan again.
     """
 
     out: Path
@@ -232,7 +232,7 @@ def rlds_output(options: RldsOptions) -> Output:
 def begin_build(
     site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False, output: Output = MIXTURE
 ) -> tuple[Any, list[Any]]:
-    """Decide: the job and its work orders; none where this very output is here already.
+    """Decide: the job and its work orders; no orders where this very output exists already.
 
     Raises OutputError where the disk has too little room for what is still to be written.
     """

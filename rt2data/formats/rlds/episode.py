@@ -1,4 +1,4 @@
-"""Rows of one episode, or one question, as the features of a record."""
+"""Rows of one episode, or of one question, encoded as the features of a record."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class ImageRanges:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of a dataset, whole episodes, as columns."""
+    """Rows of whole episodes of a dataset, as columns."""
 
     rows: Rows
     recorded: I32  # length of the episode in the source
-    pieces: I64  # which piece of its episode each row is in
+    pieces: I64  # number of the piece of its episode that each row is in
     images: Mapping[str, ImageRanges]  # by the feature's key
     rendered: Rendered | None
 
@@ -120,7 +120,7 @@ def _acted(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> dict[str, 
 
 
 def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
-    """One question: no action was taken, so it is zeros that are masked out."""
+    """One question: no action was taken, so the action is zeros, masked out."""
     rule: AnswerRule = "all" if rows.picks[at] >= 0 else "majority"
     answer = choose_answer(rows.answers[at], rule, rows.keys[at], 0, int(rows.picks[at]), 0)
     given = [text.encode() for text in rows.answers[at]]
@@ -132,7 +132,7 @@ def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
 
 
 def _ragged(name: str, lengths: Sequence[int], values: Values) -> dict[str, Values | Room]:
-    """A sequence inside a step, as TFDS stores it: all values, and how many each step has."""
+    """A sequence inside a step, as TFDS stores it: all values, and their number per step."""
     return {f"{name}/ragged_flat_values": values, f"{name}/ragged_row_lengths_0": np.array(lengths, np.int64)}
 
 

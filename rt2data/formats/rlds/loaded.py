@@ -1,7 +1,7 @@
-"""What OpenVLA's loader makes of a dataset's actions and states, so that statistics are of what it trains on.
+"""Actions and states as OpenVLA's loader transforms them, so that statistics are of what it trains on.
 
-Each function takes whole episodes end to end: actions f32[n, D], states f32[n, S], and `starts`, the first row of each episode. It
-gives the same of the steps that are left. Arithmetic is in float32, as the loader's.
+Each function takes whole episodes, concatenated: actions f32[n, D], states f32[n, S], and `starts`, the first row of each episode.
+It returns the same of the steps that remain. Arithmetic is in float32, as the loader's.
 Source: openvla c8f03f4 prismatic/vla/datasets/rlds/{dataset,utils/data_utils}.py, oxe/{configs,transforms}.py.
 """
 
@@ -26,14 +26,14 @@ _STILL = np.float32(0.1)
 
 
 class Loaded(NamedTuple):
-    """Of the steps that are left: actions f32[m, D], what is read as proprio f32[m, P]; the gripper is last in actions."""
+    """The steps that remain: actions f32[m, D], gripper last, and what is read as proprio f32[m, P]."""
 
     action: F32
     proprio: F32 | None
 
 
 def as_loaded(layout: str, space: ActionSpace, action: F32, state: F32 | None, starts: I64) -> Loaded | None:
-    """What the loader makes of a dataset in a layout, or of a plain one as it is registered; None where it cannot read it."""
+    """A dataset in a layout, or a plain one as it is registered, as the loader transforms it; None where it cannot read it."""
     if layout == "bridge":
         assert state is not None
         return bridge(action, state, starts)

@@ -1,7 +1,7 @@
 """Layouts of a robot dataset: plain, or one that OpenVLA's and Octo's loaders know by its name.
 
-Those loaders find everything by the dataset's name: which features to read, and a function that makes actions alike. So a dataset
-that has such a name and layout is read with no change to their code, and with everything that function does.
+Those loaders look up everything by the dataset's name: which features to read, and a function that standardizes actions. So a
+dataset that has such a name and layout is read with no change to their code, and with everything that function does.
 Source: openvla c8f03f4 prismatic/vla/datasets/rlds/oxe/{configs,transforms}.py, octo 241fb35 octo/data/oxe/*.py.
 """
 
@@ -18,7 +18,7 @@ from rt2data.read.action_space import ActionSpace
 from rt2data.read.tfds_directory import tfds_name
 
 SUFFIX = "_rlds"
-"""TFDS has code of its own for names such as bridge and coco, and would run that instead of reading the files."""
+"""TFDS has its own code for names such as bridge and coco, and would run it instead of reading the files."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WIDTH, _GRIPPER = 7, 6
 _MEANT = {"control_mode": ("delta_eef",), "rotation": ("rpy", "axis_angle"), "gripper_mode": ("absolute",)}
@@ -148,12 +148,12 @@ def _chosen(layout: LoaderLayout, info: StoreInfo) -> list[tuple[str, str]]:
 
 
 def wrists(cameras: Sequence[str]) -> list[str]:
-    """Those that sit on the hand, by their names."""
+    """Cameras mounted on the hand, by their names."""
     return [camera for camera in cameras if any(word in camera for word in _WRIST)]
 
 
 def feature_name(camera: str) -> str:
-    """image_<camera>, unless the camera's name says already that it is an image."""
+    """image_<camera>, or the camera's name where it contains 'image' already."""
     plain = re.sub(r"\W+", "_", camera, flags=re.ASCII).strip("_")
     return plain if "image" in plain else f"image_{plain}" if plain else "image"
 
