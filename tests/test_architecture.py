@@ -28,7 +28,7 @@ LAYERS = {
     "plan": {"loading", "plan"},
     "write": {"write"},
     "seal": {"seal"},
-    "whole": {"build", "demo", "look", "rlds"},
+    "whole": {"build", "demo", "look"},
     "run": {"beam", "forecast"},
     "talk": {"__init__", "__main__", "cli", "pipelines"},
 }

@@ -197,7 +197,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Check a finished mixture: hashes, counts, order, schema, fractions, tokens. Exits with 3 if anything is wrong."""
-    from rt2data.rlds.verify import is_rlds
+    from rt2data.look.verify.episodes import is_rlds
 
     if is_rlds(out):
         from rt2data.cli.rlds import verify_rlds

@@ -14,9 +14,9 @@ from rt2data.beam.local import Stopping
 from rt2data.build import Preparation, Waiting
 from rt2data.cli.commands import verbosity
 from rt2data.cli.console import insist, talk
+from rt2data.formats.rlds.dataset import RldsPlan
 from rt2data.io.words import size
 from rt2data.plan.plan import Plan
-from rt2data.prepare.merge_rows import RowsSummary
 from rt2data.prepare.unit import UnitSummary
 from rt2data.write.shard import ShardInfo
 
@@ -80,8 +80,8 @@ class Progress:
             case Plan():
                 self.plan = result
                 self._begin("write", result.shards)
-            case RowsSummary():
-                pass
+            case RldsPlan():
+                self._begin("write", result.shards)
             case Waiting():
                 talk(f"waiting for the store of {result.name}, which another build is preparing")
             case Stopping():

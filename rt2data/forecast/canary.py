@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from rt2data.beam.local import local_run
 from rt2data.beam.pool import Pool
 from rt2data.beam.run import build_of, import_beam
-from rt2data.build import Preparation, Site, begin_mix, finish
+from rt2data.build import Preparation, Site, begin_build, finish
 from rt2data.errors import DataError, UsageError
 from rt2data.forecast.estimate import Range, mean_guess
 from rt2data.forecast.timing import Extent, Point, Rates, Timed, Times, Took, cpu_seconds, fit, no_work, peak_bytes, predict, timed
@@ -222,7 +222,7 @@ class Trial:
         examples = max(self.plan.num_examples * wanted // max(self.plan.bytes, 1) // part, shards)
         site = Site(self.folder / f"mixture-{part}")
         with site.held():
-            job, orders = begin_mix(site, self._smaller(examples, wanted // part // shards), stores, allow_bad=True)
+            job, orders = begin_build(site, self._smaller(examples, wanted // part // shards), stores, allow_bad=True)
             infos = self._carry_out("write", write_shard, orders, lambda info: info.bytes)
             seconds = _seconds(lambda: finish(site, job, infos))
         self.points["seal"].append(Point(job.plan.num_examples, seconds))

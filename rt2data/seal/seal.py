@@ -71,21 +71,25 @@ def _statistics(store: Store, split: str) -> dict[str, Any]:
 
 def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     """Write statistics and manifest into the staging folder and remove what was only needed while building."""
-    manifest = make_manifest(job, shards)
-    manifest = _with_sidecars(folder, manifest)
+    manifest = _with_sidecars(folder, make_manifest(job, shards))
+    close_folder(folder, manifest, shards)
+    return manifest
+
+
+def close_folder(folder: Path, manifest: Any, shards: Sequence[ShardInfo]) -> None:
+    """Remove what was only needed while building, and write the manifest last."""
     for shard in shards:
         (folder / f"info-{shard.index:06d}.json").unlink()
         (folder / note_name(shard.index)).unlink(missing_ok=True)
-    write_whole(folder / "manifest.json", _pretty(manifest))
+    write_whole(folder / "manifest.json", pretty(manifest))
     (folder / "job.json").unlink()
-    return manifest
 
 
 def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
     """Write what the format's readers need beside the shards, and the cards; the manifest that lists it all."""
     beside = Sidecars(folder)
     form = make_format(manifest.plan.format)
-    beside.write("dataset_statistics.json", _pretty(dataset_statistics(manifest.plan, manifest.statistics)))
+    beside.write("dataset_statistics.json", pretty(dataset_statistics(manifest.plan, manifest.statistics)))
     for each in alone(manifest):
         with beside.within(each.folder, each.first) as inner:
             form.sidecars(inner, each.dataset)
@@ -122,5 +126,6 @@ def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _pretty(value: Any) -> bytes:
+def pretty(value: Any) -> bytes:
+    """JSON with one value a line."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

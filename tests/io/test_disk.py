@@ -68,7 +68,7 @@ def test_what_an_unfinished_build_has_written_is_not_needed_again(
     (site.staging / "shard-000000.tar").write_bytes(bytes(5000))
     with preparations(recipe, recipe.store_folder.absolute()) as todo:
         stores = {p.name: build.prepare_plainly(p) for p in todo}
-    job, _ = build.begin_mix(site, recipe, stores)
+    job, _ = build.begin_build(site, recipe, stores)
     assert asked == [Need("the output", tmp_path / "out", job.plan.bytes - 5000)]
     assert bytes_in(tmp_path / "gone") == 0
 

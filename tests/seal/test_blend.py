@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import rt2data
 from rt2data.beam.pool import make_pool
 from rt2data.beam.run import build_locally
-from rt2data.build import Site, begin_mix, build_plainly, preparations, prepare_plainly
+from rt2data.build import Site, begin_build, build_plainly, preparations, prepare_plainly
 from rt2data.cli.build import show_plan
 from rt2data.errors import UsageError
 from rt2data.formats.base import BLENDED, FORMATS, BlendFormat, make_format
@@ -198,7 +198,7 @@ def test_the_same_bytes_for_any_number_of_workers_and_with_beam(name: str, read:
 def test_an_interrupted_build_goes_on_to_the_same_bytes(name: str, read: Read, tmp_path: Path, out: Path) -> None:
     recipe, site = read(f"shards.format={name}", *ONCE), Site(tmp_path / "again")
     with site.held(), preparations(recipe, recipe.store_folder) as todo:
-        _, orders = begin_mix(site, recipe, {p.name: prepare_plainly(p) for p in todo})
+        _, orders = begin_build(site, recipe, {p.name: prepare_plainly(p) for p in todo})
         write_shard(orders[0])
         write_shard(orders[-1])
         (site.staging / "arm" / ".half.1.tmp").write_bytes(b"half")

@@ -1,48 +1,47 @@
-"""Which row is written where: rows lie in the store in random order, episodes are wanted whole, their steps in order.
+"""Where each row is written: a store holds rows in random order, an output of episodes holds them whole, their steps in order.
 
-An episode that lost steps in the middle is cut there, dropped or joined, as the source's `gaps` says: what reads episodes takes two
-steps next to each other for one after the other in time.
+An episode with steps missing in the middle is cut there, dropped or joined, as the source's `gaps` says: readers of episodes take
+two adjacent steps for consecutive in time.
 
-Only small columns are read, one file of rows at a time. Episodes come in the order of a keyed hash of their names, as TFDS too does
-it, so that any part of the output is a fair sample; web rows lie in such an order already.
+Only small columns are read, one file of rows at a time. Episodes are ordered by a keyed hash of their names, as in TFDS, so that
+any part of the output is a fair sample; web rows are in such an order already.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rt2data.formats.rlds.dataset import ShardPlan
 from rt2data.order import I64, U64, key64
-from rt2data.prepare.store import Store, rows_file
+from rt2data.prepare.store import Store, read_columns, rows_file
 from rt2data.read.source import RobotSource, Source
-from rt2data.rlds.plan import ShardPlan
 
 STEP_BYTES = 160
-"""About what a step takes besides its pictures."""
+"""About what a step takes besides its images."""
 
-Look = tuple[str, str, int, int]
+ImageKind = tuple[str, str, int, int]
 """Camera, format, height, width."""
 
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """Order and sizes of one split; n rows as they lie in the store."""
+    """Order and sizes of one split of n rows, in the order of the store."""
 
-    places: I64  # n: where each row comes in the output; rows that are dropped come behind all others
+    places: I64  # n: the place of each row in the output; dropped rows come after all others
     pieces: I64  # n: which piece of its episode each row is in, 0 where it is not cut
     starts: I64  # one for each episode: the place of its first row
     sizes: I64  # one for each episode: about how many bytes
-    looks: Mapping[Look, int]  # rows that have such a picture, dropped ones too
+    kinds: Mapping[ImageKind, int]  # rows that have such an image, dropped ones too
     rows: int  # that are written
-    torn: int = 0  # episodes that lost steps in the middle
+    gapped: int = 0  # episodes with steps missing in the middle
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -54,6 +53,13 @@ class SplitIndex:
     def dropped(self) -> int:
         """Rows that are not written."""
         return len(self.places) - self.rows
+
+    @property
+    def added(self) -> int:
+        """Episodes that begin after a gap."""
+        found = np.empty_like(self.pieces)
+        found[self.places] = self.pieces
+        return int((found[self.starts] > 0).sum())
 
     def shards(self, shard_bytes: int) -> tuple[ShardPlan, ...]:
         """Runs of whole episodes of about so many bytes each."""
@@ -71,7 +77,7 @@ class SplitIndex:
 
 @dataclass(frozen=True)
 class GapRule:
-    """What becomes of episodes that lost steps in the middle; pieces of fewer steps than `shortest` are dropped."""
+    """What to do with episodes that have steps missing in the middle; pieces of fewer steps than `shortest` are dropped."""
 
     gaps: Literal["cut", "drop", "join"]
     shortest: int = 1
@@ -82,35 +88,21 @@ class GapRule:
         return GapRule(source.gaps, source.filters.min_steps) if isinstance(source, RobotSource) else GapRule("join")
 
 
-@dataclass
-class _Columns:
-    """What is taken of each row."""
-
-    group: list[U64] = field(default_factory=list)
-    step: list[I64] = field(default_factory=list)
-    size: list[I64] = field(default_factory=list)
-
-
 def index_split(store: Store, split: str, cameras: set[str], rule: GapRule) -> SplitIndex:
-    """Order of one split; `cameras` are those whose pictures are to be written."""
-    columns, looks = _Columns(), Counter[Look]()
-    for table in _tables(store, split):
-        pictures = _pictures(table, cameras)
-        columns.step.append(table["step"].to_numpy().astype(np.int64))
-        columns.group.append(_hashes(table["group"]) if store.info.kind == "robot" else np.empty(0, np.uint64))
-        columns.size.append(np.bincount(pictures["row"], pictures["length"], table.num_rows).astype(np.int64) + STEP_BYTES)
-        looks.update(_looks(pictures))
-    size = np.concatenate(columns.size)
+    """Order of one split; `cameras` are those whose images are written."""
+    groups, steps, sizes, kinds = [np.empty(0, np.uint64)], [], [], Counter[ImageKind]()
+    for number in range(len(store.info.splits[split].files)):
+        table = read_columns(rows_file(store.path, split, number), ["group", "step", "images"])
+        images = _images(table, cameras)
+        groups += [_hashes(table["group"])] if store.info.kind == "robot" else []
+        steps.append(table["step"].to_numpy().astype(np.int64))
+        sizes.append(np.bincount(images["row"], images["length"], table.num_rows).astype(np.int64) + STEP_BYTES)
+        kinds.update(_kinds(images))
+    size = np.concatenate(sizes)
     if store.info.kind == "web":
         whole = np.arange(len(size), dtype=np.int64)
-        return SplitIndex(whole, np.zeros_like(whole), whole, size, looks, len(whole))
-    return order_episodes(np.concatenate(columns.group), np.concatenate(columns.step), size, looks, rule)
-
-
-def _tables(store: Store, split: str) -> Iterator[pa.Table]:
-    for number in range(len(store.info.splits[split].files)):
-        path = rows_file(store.path, split, number)
-        yield pq.read_table(path, columns=["group", "step", "images"], use_threads=False).combine_chunks()
+        return SplitIndex(whole, np.zeros_like(whole), whole, size, kinds, len(whole))
+    return order_episodes(np.concatenate(groups), np.concatenate(steps), size, kinds, rule)
 
 
 def _hashes(groups: pa.ChunkedArray) -> U64:
@@ -121,34 +113,34 @@ def _hashes(groups: pa.ChunkedArray) -> U64:
     return found
 
 
-def _pictures(table: pa.Table, cameras: set[str]) -> pa.Table:
-    """The wanted pictures, with the row each belongs to."""
+def _images(table: pa.Table, cameras: set[str]) -> pa.Table:
+    """The images of these cameras, with the row of each."""
     images = table["images"].combine_chunks()
     fields = {name: images.flatten().field(name) for name in ("camera", "format", "height", "width", "length")}
     found = pa.table({**fields, "row": pc.list_parent_indices(images).cast(pa.int64())})
     return found.filter(pc.is_in(found["camera"], pa.array(sorted(cameras), pa.string())))
 
 
-def _looks(pictures: pa.Table) -> Counter[Look]:
-    grouped = pictures.group_by(["camera", "format", "height", "width"], use_threads=False).aggregate([("row", "count")])
+def _kinds(images: pa.Table) -> Counter[ImageKind]:
+    grouped = images.group_by(["camera", "format", "height", "width"], use_threads=False).aggregate([("row", "count")])
     return Counter({(r["camera"], r["format"], r["height"], r["width"]): r["row_count"] for r in grouped.to_pylist()})
 
 
-def order_episodes(group: U64, step: I64, size: I64, looks: Mapping[Look, int], rule: GapRule) -> SplitIndex:
+def order_episodes(group: U64, step: I64, size: I64, kinds: Mapping[ImageKind, int], rule: GapRule) -> SplitIndex:
     """Order of n rows by hash of their episode, then by step; `size` are their bytes."""
     order = np.lexsort((step, group))
     begins, jumps = _edges(group[order], step[order])
     episode = np.cumsum(begins) - 1
-    torn = np.bincount(episode, jumps) > 0
+    gapped = np.bincount(episode, jumps) > 0
     cuts = begins | jumps if rule.gaps == "cut" else begins
     piece = np.cumsum(cuts) - 1
-    keep = ~torn[episode] | _fits(rule, np.bincount(piece)[piece])
+    keep = ~gapped[episode] | _fits(rule, np.bincount(piece)[piece])
     places, pieces = np.empty_like(order), np.empty_like(order)
     places[np.concatenate([order[keep], order[~keep]])] = np.arange(len(order))
     pieces[order] = piece - piece[np.flatnonzero(begins)][episode]
     starts = np.flatnonzero(cuts[keep])
     sizes = np.add.reduceat(size[order][keep], starts) if len(starts) else starts
-    return SplitIndex(places, pieces, starts, sizes, looks, int(keep.sum()), int(torn.sum()))
+    return SplitIndex(places, pieces, starts, sizes, kinds, int(keep.sum()), int(gapped.sum()))
 
 
 def _edges(group: U64, step: I64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -158,6 +150,6 @@ def _edges(group: U64, step: I64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def _fits(rule: GapRule, length: I64) -> NDArray[np.bool_]:
-    """Whether a piece of a torn episode is written, by its length."""
+    """Whether a piece of a gapped episode is written, by its length."""
     found: NDArray[np.bool_] = (length >= rule.shortest) & (rule.gaps == "cut") | (rule.gaps == "join")
     return found

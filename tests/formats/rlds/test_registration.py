@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from rt2data.formats.rlds.dataset import DatasetPlan, ImageFeature
+from rt2data.formats.rlds.encodings import OCTO, OPENVLA, find_encoding, unregistered
+from rt2data.formats.rlds.registration import registration
 from rt2data.read.action_space import SPACE, ActionSpace, Dim, load_space, space_names
-from rt2data.rlds.encodings import OCTO, OPENVLA, find_encoding, unregistered
-from rt2data.rlds.plan import DatasetPlan, Picture
-from rt2data.rlds.registration import registration
 
 WIDOWX, GOOGLE, GENERIC = (load_space(name) for name in ("widowx_bridge", "google_robot", "generic_nd"))
 
 
 def plan(space: ActionSpace, dataset: str = "arm_rlds") -> DatasetPlan:
-    pictures = (Picture("image_front", "front", "jpeg", 8, 8), Picture("image_wrist", "wrist", "jpeg", 8, 8))
+    pictures = (ImageFeature("image_front", "front", "jpeg", 8, 8), ImageFeature("image_wrist", "wrist", "jpeg", 8, 8))
     return DatasetPlan(
         source="arm",
         kind="robot",

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt2data.rlds.index import GapRule, order_episodes
+from rt2data.plan.episode_index import GapRule, order_episodes
 
 
 @st.composite
@@ -60,7 +60,7 @@ def test_no_two_steps_beside_each_other_have_a_gap_between_them(found: tuple[lis
     size = np.ones(len(group), np.int64)
     cut, dropped = (order_episodes(group, step, size, {}, GapRule(gaps, shortest)) for gaps in ("cut", "drop"))
     torn = {name for name in found[0] if _has_gap(step[group == np.uint64(name)])}
-    assert cut.torn == dropped.torn == len(torn)
+    assert cut.gapped == dropped.gapped == len(torn)
     assert {int(name) for name in group[~dropped.kept]} == torn
     for index in (cut, dropped):
         assert sorted(index.places.tolist()) == list(range(len(group)))

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.beam.pool import Inline
+from rt2data.build import Site, build_plainly, rlds_output
+from rt2data.formats.rlds.loaded import Loaded, absolute_gripper, as_loaded, binary_gripper
+from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
 from rt2data.read.action_space import load_space
-from rt2data.rlds.decide import Wishes
-from rt2data.rlds.loaded import Loaded, absolute_gripper, as_loaded, binary_gripper
-from rt2data.rlds.run import RldsSite, write_rlds
 
 F32 = np.ndarray[Any, np.dtype[np.float32]]
 WIDOWX, GOOGLE = load_space("widowx_bridge"), load_space("google_robot")
@@ -110,7 +109,7 @@ def test_no_statistics_of_actions_that_no_loader_sees(
     toy_recipe: Callable[..., Recipe], tmp_path: Path, space: str, there: bool
 ) -> None:
     recipe = toy_recipe(robot__arm__action_space=space)
-    manifest = write_rlds(recipe, RldsSite(tmp_path / "out"), Wishes(), Inline())
+    manifest = build_plainly(recipe, Site(tmp_path / "out"), output=rlds_output(RldsOptions()))
     files = {path.name for path in (tmp_path / "out").rglob("*")}
     assert ("dataset_statistics.json" in files, "register_rlds.py" in files) == (there, there)
     assert any("not registered" in warning for warning in manifest.plan.datasets[0].warnings) != there
@@ -118,6 +117,6 @@ def test_no_statistics_of_actions_that_no_loader_sees(
 
 def test_bridge_statistics_count_what_is_left(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     """Six episodes of eight steps lose two each."""
-    write_rlds(toy_recipe(), RldsSite(tmp_path / "out"), Wishes(skin="bridge"), Inline())
+    build_plainly(toy_recipe(), Site(tmp_path / "out"), output=rlds_output(RldsOptions(skin="bridge")))
     found = json.loads((tmp_path / "out/bridge_dataset/1.0.0/dataset_statistics.json").read_text())["bridge_dataset"]
     assert (found["num_transitions"], found["num_trajectories"], len(found["proprio"]["mean"])) == (36, 6, 8)

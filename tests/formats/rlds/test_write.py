@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,27 +16,41 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rt2data.beam.pool import Inline, make_pool
+from rt2data.beam.pool import PoolKind, pool_at_work
+from rt2data.beam.run import build_anywhere, build_locally
+from rt2data.build import Site, build_plainly, rlds_output
 from rt2data.errors import LockedError, SourceChangedError, UsageError
 from rt2data.io.publish import exclusively
+from rt2data.look.verify.episodes import is_rlds, verify_episodes
+from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
-from rt2data.prepare import merge_rows as gather
+from rt2data.prepare import merge_rows
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
-from rt2data.rlds.decide import Wishes
-from rt2data.rlds.manifest import RldsManifest, read_rlds_manifest
-from rt2data.rlds.run import RldsSite, write_rlds
-from rt2data.rlds.shard import RldsShard
-from rt2data.rlds.verify import is_rlds, verify_rlds
+from rt2data.seal.episodes import RldsManifest, read_rlds_manifest
+from rt2data.write.episodes import write_episodes
+from rt2data.write.shard import ShardInfo, ShardOrder
 from tests.contract import toy
 
 Read = Callable[..., Recipe]
 EPISODES, STEPS = 6, 8
+KINDS: tuple[PoolKind, ...] = ("threads", "processes")
 
 
-def write(recipe: Recipe, out: Path, on_result: Callable[[Any], None] = lambda _: None, **settings: Any) -> RldsManifest:
-    site = RldsSite(out, settings.pop("overwrite", False), settings.pop("restart", False))
-    return write_rlds(recipe, site, Wishes(**settings), Inline(), on_result)
+def write(recipe: Recipe, out: Path, after: Callable[[ShardInfo], None] | None = None, **settings: Any) -> RldsManifest:
+    """In this process; `after` is called with each shard that is written."""
+    site = Site(out, settings.pop("overwrite", False), settings.pop("restart", False))
+    output = rlds_output(RldsOptions(**settings))
+    if after is not None:
+        output = replace(output, phases=(output.phases[0], (ShardOrder, partial(_heard, after))))
+    manifest: RldsManifest = build_plainly(recipe, site, output=output)
+    return manifest
+
+
+def _heard(after: Callable[[ShardInfo], None], order: ShardOrder) -> ShardInfo:
+    found = write_episodes(order)
+    after(found)
+    return found
 
 
 def digest(out: Path) -> str:
@@ -54,7 +70,7 @@ def read(folder: Path, **settings: Any) -> list[Step]:
 
 def test_steps_come_back_whole_and_in_order(toy_recipe: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows lie in many files in random order; written back, each episode is as it was read."""
-    monkeypatch.setattr(gather, "ROWS_PER_FILE", 7)
+    monkeypatch.setattr(merge_rows, "ROWS_PER_FILE", 7)
     manifest = write(toy_recipe(), tmp_path / "out")
     assert (manifest.episodes, manifest.steps) == (EPISODES + 9, EPISODES * STEPS + 9)
     assert len([s for s in manifest.shards if s.dataset == "arm_rlds"]) > 2
@@ -98,11 +114,12 @@ def test_flags_stand_at_the_ends_of_what_was_kept(toy_recipe: Read, tmp_path: Pa
 def test_the_same_bytes_for_any_workers(toy_recipe: Read, tmp_path: Path, tokens: bool) -> None:
     recipe = toy_recipe(robot__arm__holdout=0.3)
     write(recipe, tmp_path / "inline", tokens=tokens)
-    for kind in ("threads", "processes") if tokens else ("processes",):
-        pool = make_pool(kind, 2)  # type: ignore[arg-type]
-        write_rlds(recipe, RldsSite(tmp_path / kind), Wishes(tokens=tokens), pool)
-        pool.close()
+    for kind in KINDS if tokens else KINDS[1:]:
+        with pool_at_work(kind, 2) as pool:
+            build_locally(recipe, Site(tmp_path / kind), pool, output=rlds_output(RldsOptions(tokens=tokens)))
         assert digest(tmp_path / kind) == digest(tmp_path / "inline")
+    build_anywhere(recipe, Site(tmp_path / "beam"), (), output=rlds_output(RldsOptions(tokens=tokens)))
+    assert digest(tmp_path / "beam") == digest(tmp_path / "inline")
     splits = json.loads((tmp_path / "inline/arm_rlds/1.0.0/dataset_info.json").read_text())["splits"]
     assert {split["name"] for split in splits} == {"train", "val"}
 
@@ -114,9 +131,9 @@ def test_a_killed_run_leaves_nothing_visible_and_goes_on_with_the_same_bytes(toy
     child.join(60)
     assert child.exitcode == 9
     assert not out.exists()
-    heard: list[Any] = []
+    heard: list[ShardInfo] = []
     write(recipe, out, heard.append)
-    assert sum(not shard.fresh for shard in heard if isinstance(shard, RldsShard)) == 3
+    assert sum(not shard.fresh for shard in heard) == 3
     write(recipe, tmp_path / "again")
     assert digest(out) == digest(tmp_path / "again")
     assert not list(tmp_path.glob(".*partial"))
@@ -125,9 +142,9 @@ def test_a_killed_run_leaves_nothing_visible_and_goes_on_with_the_same_bytes(toy
 def _die_after(recipe: Recipe, out: Path, shards: int) -> None:
     heard = []
 
-    def listen(result: Any) -> None:
-        heard.append(isinstance(result, RldsShard))
-        if sum(heard) == shards:
+    def listen(shard: ShardInfo) -> None:
+        heard.append(shard)
+        if len(heard) == shards:
             os._exit(9)
 
     write(recipe, out, listen)
@@ -141,7 +158,7 @@ def test_what_is_here_already_is_not_written_again_nor_lost(toy_recipe: Read, tm
     assert (out / "manifest.json").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="another output is here"):
         write(toy_recipe(), out, tokens=True)
-    assert verify_rlds(out).ok
+    assert verify_episodes(out).ok
     assert write(toy_recipe(), out, tokens=True, overwrite=True).plan.tokens
     with exclusively(tmp_path / ".out.lock", "out"), pytest.raises(LockedError):
         write(toy_recipe(), out)
@@ -150,16 +167,17 @@ def test_what_is_here_already_is_not_written_again_nor_lost(toy_recipe: Read, tm
 def test_an_unfinished_output_of_another_recipe_is_kept_until_told(toy_recipe: Read, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    def stop(result: Any) -> None:
-        if isinstance(result, RldsShard):
-            raise KeyboardInterrupt
+    def stop(shard: ShardInfo) -> None:
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write(toy_recipe(), out, stop)
-    with pytest.raises(UsageError, match="unfinished output of another"):
+    with pytest.raises(UsageError, match="unfinished build of another"):
         write(toy_recipe(), out, tokens=True)
+    with pytest.raises(UsageError, match="unfinished build of another"):
+        build_plainly(toy_recipe(), Site(out))  # a mixture in the same place
     write(toy_recipe(), out, tokens=True, restart=True)
-    assert verify_rlds(out).ok
+    assert verify_episodes(out).ok
 
 
 def test_a_source_that_changes_is_noticed(toy_recipe: Read, tmp_path: Path) -> None:
@@ -167,9 +185,8 @@ def test_a_source_that_changes_is_noticed(toy_recipe: Read, tmp_path: Path) -> N
     write(recipe, tmp_path / "first")
     file = tmp_path / "robot/003.bin"
 
-    def change(result: Any) -> None:
-        if isinstance(result, RldsShard):
-            file.write_bytes(file.read_bytes()[::-1])
+    def change(shard: ShardInfo) -> None:
+        file.write_bytes(file.read_bytes()[::-1])
 
     with pytest.raises(SourceChangedError):
         write(recipe, out, change)
@@ -179,28 +196,28 @@ def test_a_source_that_changes_is_noticed(toy_recipe: Read, tmp_path: Path) -> N
 def test_verify_names_every_fault(toy_recipe: Read, tmp_path: Path) -> None:
     out = tmp_path / "out"
     manifest = write(toy_recipe(), out, tokens=True)
-    assert verify_rlds(out).ok
+    assert verify_episodes(out).ok
     assert is_rlds(out)
-    assert (verify_rlds(out).episodes, verify_rlds(out).steps) == (manifest.episodes, manifest.steps)
+    assert (verify_episodes(out).episodes, verify_episodes(out).steps) == (manifest.episodes, manifest.steps)
     (out / "arm_rlds/1.0.0" / f"dataset_statistics_{'0' * 64}.json").write_text("{}")  # what OpenVLA leaves
-    assert verify_rlds(out).ok
+    assert verify_episodes(out).ok
     shard = next((out / "arm_rlds/1.0.0").glob("*tfrecord*"))
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
-    assert any("checksum" in fault.what for fault in verify_rlds(out).faults)
+    assert any("checksum" in fault.what for fault in verify_episodes(out).faults)
     shard.write_bytes(whole[:-100])
-    assert any("cut" in fault.what for fault in verify_rlds(out).faults)
+    assert any("cut" in fault.what for fault in verify_episodes(out).faults)
     shard.unlink()
     (out / "coco.txt").write_text("stray")
     (out / "arm_rlds/1.0.0/features.json").write_text("{}")
-    found = {(fault.file, fault.what) for fault in verify_rlds(out).faults}
+    found = {(fault.file, fault.what) for fault in verify_episodes(out).faults}
     assert {
         (shard.name, "is missing"),
         ("coco.txt", "does not belong here: the manifest does not know it"),
         ("arm_rlds/1.0.0/features.json", "is not as it was written"),
     } <= found
     (out / "manifest.json").write_text("{}")
-    assert not verify_rlds(out).ok
+    assert not verify_episodes(out).ok
     assert not is_rlds(out)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from rt2data.errors import DataError
+from rt2data.look.verify.episodes import verify_episodes
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.store import Store
 from rt2data.records import Step
-from rt2data.rlds.verify import verify_rlds
-from tests.rlds.test_write import EPISODES, STEPS, digest, read, write
+from tests.formats.rlds.test_write import EPISODES, STEPS, digest, read, write
 
 Read = Callable[..., Recipe]
 
@@ -48,7 +48,7 @@ def test_an_episode_is_cut_where_steps_are_missing(toy_recipe: Read, tmp_path: P
     spoil(tmp_path, 5, 7)  # the end of an episode: no gap, but its terminate token is gone
     manifest = write(recipe, tmp_path / "out")
     assert next(Store(path).info for path in (tmp_path / "store").glob("arm-*")).facts["ends.dropped"] == 1
-    assert verify_rlds(tmp_path / "out").ok
+    assert verify_episodes(tmp_path / "out").ok
     found = {name: (steps, numbers) for name, steps, numbers in written(tmp_path / "out")}
     assert {name: numbers for name, (_, numbers) in found.items() if name.startswith("e002")} == {
         "e002": [0, 1, 2],
@@ -85,7 +85,7 @@ def test_a_torn_episode_is_dropped_or_joined_as_the_recipe_says(
     recipe = toy_recipe(max_bad="50%", robot__arm__gaps=rule)
     spoil(tmp_path, 2, 3)
     manifest = write(recipe, tmp_path / "out")
-    assert verify_rlds(tmp_path / "out").ok
+    assert verify_episodes(tmp_path / "out").ok
     found = {name: numbers for name, _, numbers in written(tmp_path / "out")}
     assert len(found) == episodes
     assert [name for name in found if name.startswith("e002")] == names

@@ -1,7 +1,7 @@
-"""What OpenVLA's loader makes of a dataset's actions and states, so that statistics are of what it trains on.
+"""Actions and states as OpenVLA's loader transforms them, so that statistics are of what it trains on.
 
-Each function takes whole episodes end to end: actions f32[n, D], states f32[n, S], and `starts`, the first row of each episode. It
-gives the same of the steps that are left. Arithmetic is in float32, as the loader's.
+Each function takes whole episodes, concatenated: actions f32[n, D], states f32[n, S], and `starts`, the first row of each episode.
+It returns the same of the steps that remain. Arithmetic is in float32, as the loader's.
 Source: openvla c8f03f4 prismatic/vla/datasets/rlds/{dataset,utils/data_utils}.py, oxe/{configs,transforms}.py.
 """
 
@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rt2data.formats.rlds.encodings import OPENVLA, find_encoding, kept_dims
+from rt2data.formats.rlds.episode import map_gripper
+from rt2data.formats.rlds.loader_layouts import gripper_map
 from rt2data.order import I64
 from rt2data.read.action_space import ActionSpace
 from rt2data.records import F32
-from rt2data.rlds.encodings import OPENVLA, find_encoding, kept_dims
-from rt2data.rlds.episode import turn
-from rt2data.rlds.loader_layouts import turned
 
 _ARM = 6
 """Numbers before the gripper."""
@@ -26,18 +26,18 @@ _STILL = np.float32(0.1)
 
 
 class Loaded(NamedTuple):
-    """Of the steps that are left: actions f32[m, D], what is read as proprio f32[m, P]; the gripper is last in actions."""
+    """The steps that remain: actions f32[m, D], gripper last, and what is read as proprio f32[m, P]."""
 
     action: F32
     proprio: F32 | None
 
 
-def as_loaded(skin: str, space: ActionSpace, action: F32, state: F32 | None, starts: I64) -> Loaded | None:
-    """What the loader makes of a dataset in a skin, or of a plain one as it is registered; None where it cannot read it."""
-    if skin == "bridge":
+def as_loaded(layout: str, space: ActionSpace, action: F32, state: F32 | None, starts: I64) -> Loaded | None:
+    """A dataset in a layout, or a plain one as it is registered, as the loader transforms it; None where it cannot read it."""
+    if layout == "bridge":
         assert state is not None
         return bridge(action, state, starts)
-    if skin == "libero":
+    if layout == "libero":
         assert state is not None
         return libero(action, state)
     return registered(space, action, state, starts) if find_encoding(space, OPENVLA).name else None
@@ -55,7 +55,7 @@ def bridge(action: F32, state: F32, starts: I64) -> Loaded:
 
 
 def libero(action: F32, state: F32) -> Loaded:
-    """`libero_*_no_noops`: the gripper is cut to 0..1 and turned round. Proprio is the pose and two numbers of the gripper."""
+    """`libero_*_no_noops`: the gripper is clipped to 0..1 and inverted. Proprio is the pose and two numbers of the gripper."""
     gripper = np.float32(1) - np.clip(action[:, _ARM], np.float32(0), np.float32(1))
     return Loaded(np.column_stack([action[:, :_ARM], gripper]), np.column_stack([state[:, :_ARM], state[:, -2:]]))
 
@@ -63,7 +63,7 @@ def libero(action: F32, state: F32) -> Loaded:
 def registered(space: ActionSpace, action: F32, state: F32 | None, starts: I64) -> Loaded:
     """A plain dataset, by the transform of its registration: no terminate, the gripper 1 open and 0 closed."""
     relative = space.gripper_mode == "relative"
-    found = turn(action, turned(space, 1.0, -1.0 if relative else 0.0))[:, kept_dims(space)]
+    found = map_gripper(action, gripper_map(space, 1.0, -1.0 if relative else 0.0))[:, kept_dims(space)]
     if relative:
         found[:, -1] = absolute_gripper(found[:, -1], starts)
     return Loaded(found, state)

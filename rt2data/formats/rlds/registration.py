@@ -1,13 +1,13 @@
-"""The Python that makes plain datasets known to OpenVLA and Octo: to import beside their code, or to paste into it."""
+"""Python code that registers plain datasets with OpenVLA and Octo: to import next to their code, or to paste into it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from rt2data.formats.rlds.dataset import DatasetPlan
+from rt2data.formats.rlds.encodings import OCTO, OPENVLA, Known, find_encoding, kept_dims
+from rt2data.formats.rlds.loader_layouts import gripper_map, wrists
 from rt2data.read.action_space import ActionSpace
-from rt2data.rlds.encodings import OCTO, OPENVLA, Known, find_encoding, kept_dims
-from rt2data.rlds.loader_layouts import turned, wrists
-from rt2data.rlds.plan import DatasetPlan
 
 FILE = "register_rlds.py"
 
@@ -56,29 +56,29 @@ def octo():
 def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
     """The file's text, for the robot datasets whose names these loaders do not know; None where none can be registered.
 
-    `spaces` are the action spaces by source, sized. What they give no encoding for is left out, and a comment says why.
+    `spaces` are the action spaces by source, sized. A dataset without an encoding is omitted, and a comment says why.
     """
     plain = [d for d in datasets if d.kind == "robot" and d.skin == "plain"]
     loaders = {"openvla": (OPENVLA, _OPENVLA_HEAD, _openvla_entry), "octo": (OCTO, _OCTO_HEAD, _octo_entry)}
-    told = {loader: [d for d in plain if find_encoding(spaces[d.source], own[0]).name] for loader, own in loaders.items()}
-    known = [d for d in plain if any(d in each for each in told.values())]
+    able = {loader: [d for d in plain if find_encoding(spaces[d.source], own[0]).name] for loader, own in loaders.items()}
+    known = [d for d in plain if any(d in each for each in able.values())]
     if not known:
         return None
-    able = [loader for loader, each in told.items() if each]
-    parts = [_HEAD.format(first=able[0], which="or .octo()" if len(able) > 1 else "the only loader with an encoding for them")]
+    names = [loader for loader, each in able.items() if each]
+    parts = [_HEAD.format(first=names[0], which="or .octo()" if len(names) > 1 else "the only loader with an encoding for them")]
     parts += [_RELATIVE] if any(spaces[d.source].gripper_mode == "relative" for d in known) else []
     parts += [_transform(d, spaces[d.source]) for d in known]
-    parts += [_function(plain, spaces, *loaders[loader]) for loader in able]
+    parts += [_function(plain, spaces, *loaders[loader]) for loader in names]
     return "".join(parts)
 
 
 def _function(datasets: Sequence[DatasetPlan], spaces: Spaces, table: dict[str, Known], head: str, lines_of: Lines) -> str:
-    """What one loader is told."""
+    """The function that registers the datasets with one loader."""
     return head + "".join(_entry(d, spaces[d.source], table, lines_of) for d in datasets)
 
 
 def _transform(dataset: DatasetPlan, space: ActionSpace) -> str:
-    """To what both loaders want: no terminate, the gripper last as 1 open and 0 closed; and the state's other name."""
+    """The function that makes what both loaders expect: no terminate, the gripper last as 1 open and 0 closed, state as proprio."""
     names = [space.names[at] for at in kept_dims(space)]
     lines = [
         "",
@@ -99,9 +99,9 @@ def _transform(dataset: DatasetPlan, space: ActionSpace) -> str:
 
 
 def _gripper(space: ActionSpace) -> str | None:
-    """The gripper made 1 open, 0 closed, in TensorFlow; None where it is so already."""
+    """TensorFlow code for the gripper as 1 open, 0 closed; None where it is so already."""
     relative = space.gripper_mode == "relative"
-    grip = turned(space, 1.0, -1.0 if relative else 0.0)
+    grip = gripper_map(space, 1.0, -1.0 if relative else 0.0)
     column = "action[:, -1:]" if grip is None else f"action[:, -1:] * {grip.slope!r} + {grip.offset!r}"
     if relative:
         return f"absolute_gripper({column})"
@@ -120,7 +120,7 @@ def _entry(dataset: DatasetPlan, space: ActionSpace, table: dict[str, Known], li
 
 
 def _openvla_entry(dataset: DatasetPlan, encoding: str) -> list[str]:
-    """What the state's numbers are is not known, so no encoding is claimed; the loader does not read it."""
+    """The meaning of the state's numbers is not known, so no state encoding is claimed; the loader does not read it."""
     key = '"state"' if dataset.state_dim else "None"
     state = [f'"state_obs_keys": [{key}]', '"state_encoding": StateEncoding.NONE']
     return [*_views(dataset), *state, f'"action_encoding": ActionEncoding.{encoding}']

@@ -1,4 +1,4 @@
-"""Rows of one episode, or one question, as the features of a record."""
+"""Rows of one episode, or of one question, encoded as the features of a record."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rt2data.errors import InternalError
+from rt2data.formats.rlds.dataset import DatasetPlan, GripperMap
 from rt2data.io.tfrecord.example import Room, Values
 from rt2data.io.tfrecord.features import STEPS
 from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
-from rt2data.rlds.plan import DatasetPlan, Grip
 from rt2data.standardize.answers import AnswerRule, choose_answer
 
 I32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Shots:
-    """Where the pictures of one feature lie, one for each of n rows."""
+class ImageRanges:
+    """Byte ranges of the images of one feature, one for each of n rows."""
 
     file: I32
     offset: NDArray[np.int64]
@@ -33,17 +33,17 @@ class Shots:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of a dataset, whole episodes, as columns."""
+    """Rows of whole episodes of a dataset, as columns."""
 
     rows: Rows
     recorded: I32  # length of the episode in the source
-    pieces: I64  # which piece of its episode each row is in
-    shots: Mapping[str, Shots]  # by the feature's key
+    pieces: I64  # number of the piece of its episode that each row is in
+    images: Mapping[str, ImageRanges]  # by the feature's key
     rendered: Rendered | None
 
 
-def shots(images: pa.ListArray, plan: DatasetPlan) -> dict[str, Shots]:
-    """Where the pictures of a list column lie, by feature. Raises InternalError where a row lacks one."""
+def image_ranges(images: pa.ListArray, plan: DatasetPlan) -> dict[str, ImageRanges]:
+    """Byte ranges of the images of a list column, by feature. Raises InternalError where a row lacks one."""
     flat = images.flatten()
     owner, camera = _owners(images), np.asarray(flat.field("camera").to_pylist(), object)
     columns = {name: flat.field(name).to_numpy() for name in ("file", "offset", "length", "xxh3")}
@@ -51,27 +51,27 @@ def shots(images: pa.ListArray, plan: DatasetPlan) -> dict[str, Shots]:
     for picture in plan.pictures:
         here = np.flatnonzero(camera == picture.camera)
         if not np.array_equal(owner[here], np.arange(len(images))):
-            raise InternalError(f"a row without a picture of camera {picture.camera}", plan.source)
-        found[f"{STEPS}/observation/{picture.feature}"] = Shots(**{name: values[here] for name, values in columns.items()})
+            raise InternalError(f"a row without an image of camera {picture.camera}", plan.source)
+        found[f"{STEPS}/observation/{picture.feature}"] = ImageRanges(**{name: values[here] for name, values in columns.items()})
     return found
 
 
 def _owners(images: pa.ListArray) -> NDArray[np.int64]:
-    """For each picture the row it belongs to."""
+    """For each image the row it belongs to."""
     return np.repeat(np.arange(len(images)), images.value_lengths().to_numpy())
 
 
-def turn(action: F32, grip: Grip | None) -> F32:
-    """Actions f32[n, D] with the gripper as the skin wants it."""
-    if grip is None:
+def map_gripper(action: F32, gripper: GripperMap | None) -> F32:
+    """Actions f32[n, D] with the gripper as the loader layout wants it."""
+    if gripper is None:
         return action
-    found = action.copy()
-    found[:, grip.dim] = (action[:, grip.dim].astype(np.float64) * grip.slope + grip.offset).astype(np.float32)
+    found, values = action.copy(), action[:, gripper.dim].astype(np.float64)
+    found[:, gripper.dim] = (values * gripper.slope + gripper.offset).astype(np.float32)
     return found
 
 
-def widen(state: F32 | None, rows: int, width: int) -> F32:
-    """States f32[n, width]: zeros follow where a source has fewer numbers."""
+def pad_state(state: F32 | None, rows: int, width: int) -> F32:
+    """States f32[n, width], padded with zeros where a source has fewer numbers."""
     found = np.zeros((rows, width), np.float32)
     if state is not None:
         found[:, : state.shape[1]] = state
@@ -93,7 +93,7 @@ def episode_features(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> 
     }
     steps |= _acted(plan, batch, start, stop) if rows.kind == "robot" else _asked(plan, rows, start)
     found = {f"{STEPS}/{name}": values for name, values in steps.items()}
-    found |= {key: Room(each.length[start:stop].tolist()) for key, each in batch.shots.items()}
+    found |= {key: Room(each.length[start:stop].tolist()) for key, each in batch.images.items()}
     if batch.rendered is not None:
         found |= _tokens(batch.rendered, start, stop)
     return found | _metadata(plan, batch, start)
@@ -109,17 +109,17 @@ def _acted(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> dict[str, 
     rows = batch.rows
     assert rows.action is not None
     found: dict[str, Values | Room] = {
-        "action": turn(rows.action[start:stop], plan.grip).ravel(),
+        "action": map_gripper(rows.action[start:stop], plan.grip).ravel(),
         "step": rows.steps[start:stop].astype(np.int64),
     }
     if plan.state_dim:
         state = None if rows.state is None else rows.state[start:stop]
-        found["observation/state"] = widen(state, stop - start, plan.state_dim).ravel()
+        found["observation/state"] = pad_state(state, stop - start, plan.state_dim).ravel()
     return found
 
 
 def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
-    """One question: no action was taken, so it is zeros that are masked out."""
+    """One question: no action was taken, so the action is zeros, masked out."""
     rule: AnswerRule = "all" if rows.picks[at] >= 0 else "majority"
     answer = choose_answer(rows.answers[at], rule, rows.keys[at], 0, int(rows.picks[at]), 0)
     given = [text.encode() for text in rows.answers[at]]
@@ -131,19 +131,19 @@ def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
 
 
 def _ragged(name: str, lengths: Sequence[int], values: Values) -> dict[str, Values | Room]:
-    """A sequence inside a step, as TFDS stores it: all values, and how many each step has."""
+    """A sequence inside a step, as TFDS stores it: all values, and their number per step."""
     return {f"{name}/ragged_flat_values": values, f"{name}/ragged_row_lengths_0": np.array(lengths, np.int64)}
 
 
 def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Room]:
     ids, lengths = rendered.input_ids[start:stop], [len(each) for each in rendered.input_ids[start:stop]]
-    learned = [np.arange(size) >= prompt for size, prompt in zip(lengths, rendered.prompt_len[start:stop], strict=True)]
+    loss = [np.arange(size) >= prompt for size, prompt in zip(lengths, rendered.prompt_len[start:stop], strict=True)]
     flat = np.fromiter(chain.from_iterable(ids), np.int64, sum(lengths))
     found: dict[str, Values | Room] = {
         "prompt": [text.encode() for text in rendered.prompts[start:stop]],
         "target": [text.encode() for text in rendered.targets[start:stop]],
         **_ragged("input_ids", lengths, flat),
-        **_ragged("loss_mask", lengths, np.concatenate(learned).astype(np.int64)),
+        **_ragged("loss_mask", lengths, np.concatenate(loss).astype(np.int64)),
     }
     if rendered.bins is not None:
         found["action_bins"] = rendered.bins[start:stop].ravel().astype(np.int64)

@@ -1,36 +1,31 @@
-"""What will be written: the datasets, their features and shards. Small, plain JSON; it decides every byte of the output."""
+"""What an RLDS output holds: datasets, their features, splits and shards. Small, plain JSON that decides every byte written."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import xxhash
 
-from rt2data.errors import SourceChangedError
 from rt2data.io.installation import VERSION
-from rt2data.io.publish import write_whole
 from rt2data.io.tfrecord.directory import TEMPLATE, shard_name
 from rt2data.io.tfrecord.features import STEPS, Leaf
-from rt2data.plan.job import Job
 from rt2data.records import Kind
 
 RLDS_VERSION = 2
 """Raise when the same recipe and rows would give other bytes."""
-JOB = "rlds.json"
 
 
-class Grip(msgspec.Struct, frozen=True):
-    """The gripper as a skin wants it: value * slope + offset."""
+class GripperMap(msgspec.Struct, frozen=True):
+    """The gripper as a loader layout wants it: value * slope + offset."""
 
     dim: int
     slope: float
     offset: float
 
 
-class Picture(msgspec.Struct, frozen=True):
-    """One feature of pictures: `format` is empty where they differ, a size is None where they differ."""
+class ImageFeature(msgspec.Struct, frozen=True):
+    """The images of one camera: `format` is empty where they differ, a size is None where they differ."""
 
     feature: str
     camera: str
@@ -40,7 +35,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class ShardPlan(msgspec.Struct, frozen=True):
-    """Rows first..first+rows-1 of the split, in the order in which they are written."""
+    """Rows first..first+rows-1 of the split, in the order in which they are written: whole episodes."""
 
     first: int
     rows: int
@@ -63,33 +58,28 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     dataset: str
     version: str
-    skin: str
+    skin: str  # name of the loader layout
     digest: str
     action_dim: int  # numbers of the action as written; 0 where there is none
     state_dim: int
     bins: int  # of a tokenized action; 0 for web and where no tokens are written
     tokens: bool
-    pictures: tuple[Picture, ...]
-    grip: Grip | None
+    pictures: tuple[ImageFeature, ...]
+    grip: GripperMap | None
     splits: tuple[SplitPlan, ...]
     changes: tuple[str, ...]  # what differs from the source, in words
     warnings: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
-        """Where the dataset lies in the output."""
+        """The dataset's version directory in the output."""
         return f"{self.dataset}/{self.version}"
-
-    def shard_name(self, split: str, number: int) -> str:
-        """File name of one shard."""
-        count = next(len(s.shards) for s in self.splits if s.name == split)
-        return shard_name(TEMPLATE, self.dataset, split, number, count)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
         """The features of an episode."""
         own = self._robot() if self.kind == "robot" else self._web()
-        return tuple(sorted((*_SHARED, *own, *self._pictures(), *self._tokens()), key=lambda leaf: leaf.key))
+        return tuple(sorted((*_SHARED, *own, *self._images(), *self._tokens()), key=lambda leaf: leaf.key))
 
     def _robot(self) -> list[Leaf]:
         found = [_step("action", "tensor", "float32", self.action_dim), _step("step", "scalar", "int32")]
@@ -101,7 +91,7 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
         found = [_step("answer", "text", "string"), _step("answers", "ragged", "string")]
         return [*found, *(acted if self.action_dim else ()), Leaf("episode_metadata/picture_id", "text", "string")]
 
-    def _pictures(self) -> list[Leaf]:
+    def _images(self) -> list[Leaf]:
         keys = [f"{STEPS}/observation/{p.feature}" for p in self.pictures]
         return [Leaf(key, "image", "uint8", (p.height, p.width, 3), p.format) for key, p in zip(keys, self.pictures, strict=True)]
 
@@ -129,6 +119,28 @@ _SHARED = (
 )
 
 
+class Place(NamedTuple):
+    """Shard `number` of a split of a dataset."""
+
+    dataset: DatasetPlan
+    split: SplitPlan
+    number: int
+
+    @property
+    def shard(self) -> ShardPlan:
+        return self.split.shards[self.number]
+
+    @property
+    def name(self) -> str:
+        """File name, in the dataset's folder."""
+        return shard_name(TEMPLATE, self.dataset.dataset, self.split.name, self.number, len(self.split.shards))
+
+    @property
+    def path(self) -> str:
+        """Path from the output's folder."""
+        return f"{self.dataset.folder}/{self.name}"
+
+
 class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that is to be written."""
 
@@ -138,37 +150,18 @@ class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
     tokens: str | None  # fingerprint of the mixture's plan, whose template, tokenizer and codecs make the tokens
     datasets: tuple[DatasetPlan, ...]
 
-    def dataset(self, name: str) -> DatasetPlan:
-        """The dataset of this name."""
-        return next(d for d in self.datasets if d.dataset == name)
+    @property
+    def places(self) -> list[Place]:
+        """Every shard; its position is the number that work orders know it by."""
+        return [Place(d, s, number) for d in self.datasets for s in d.splits for number in range(len(s.shards))]
 
-
-class RldsJob(msgspec.Struct, frozen=True, kw_only=True):
-    """rlds.json in the staging folder: the plan and where its parts are."""
-
-    plan: RldsPlan
-    recipe: dict[str, Any]
-    stores: dict[str, str]
-    mixture: Job | None  # renders the tokens
-
-
-_decode_job = msgspec.json.Decoder(RldsJob).decode  # made at import: two threads that make a type's first one crash
+    @property
+    def shards(self) -> int:
+        """How many shards there are."""
+        return len(self.places)
 
 
 def fingerprinted(plan: RldsPlan) -> RldsPlan:
     """The plan with the hash of everything that decides the output's bytes."""
     bare = msgspec.structs.replace(plan, fingerprint="")
     return msgspec.structs.replace(plan, fingerprint=xxhash.xxh3_128_hexdigest(msgspec.json.encode(bare, order="deterministic")))
-
-
-def write_job(folder: Path, job: RldsJob) -> None:
-    """Put the job where the work orders find it."""
-    write_whole(folder / JOB, msgspec.json.encode(job))
-
-
-def read_job(folder: Path) -> RldsJob:
-    """The job of a staging folder. Raises SourceChangedError where it went away."""
-    try:
-        return _decode_job((folder / JOB).read_bytes())
-    except FileNotFoundError:
-        raise SourceChangedError("the staging folder went away", str(folder), "run the same command again") from None

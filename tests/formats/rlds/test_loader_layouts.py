@@ -7,11 +7,20 @@ from dataclasses import replace
 import pytest
 
 from rt2data.errors import UsageError
+from rt2data.formats.rlds.loader_layouts import (
+    LAYOUTS,
+    doubts,
+    feature_name,
+    find_layout,
+    gripper_of,
+    name_datasets,
+    name_images,
+    require_fit,
+)
 from rt2data.prepare.store import StoreInfo
 from rt2data.read.action_space import load_space
-from rt2data.rlds.loader_layouts import SKINS, doubts, feature_name, find_skin, grip, name_datasets, name_pictures, require_fit
 
-PLAIN, BRIDGE, LIBERO = (SKINS[name] for name in ("plain", "bridge", "libero"))
+PLAIN, BRIDGE, LIBERO = (LAYOUTS[name] for name in ("plain", "bridge", "libero"))
 WIDOWX = load_space("widowx_bridge")
 
 
@@ -31,18 +40,18 @@ def info(cameras: tuple[str, ...] = ("front", "wrist"), action: int = 7, state: 
 
 
 def test_features_of_cameras() -> None:
-    assert name_pictures(PLAIN, info(), ()) == {"image_front": "front", "image_wrist": "wrist"}
-    assert name_pictures(LIBERO, info(("front", "side", "wrist")), ()) == {"image": "front", "wrist_image": "wrist"}
-    assert name_pictures(BRIDGE, info(), ()) == {"image_0": "front", "image_1": "wrist"}
-    assert name_pictures(BRIDGE, info(("image_0", "image_2")), ()) == {"image_0": "image_0", "image_2": "image_2"}
-    assert name_pictures(LIBERO, info(), ["front", "wrist_image=front"]) == {"image": "front", "wrist_image": "front"}
+    assert name_images(PLAIN, info(), ()) == {"image_front": "front", "image_wrist": "wrist"}
+    assert name_images(LIBERO, info(("front", "side", "wrist")), ()) == {"image": "front", "wrist_image": "wrist"}
+    assert name_images(BRIDGE, info(), ()) == {"image_0": "front", "image_1": "wrist"}
+    assert name_images(BRIDGE, info(("image_0", "image_2")), ()) == {"image_0": "image_0", "image_2": "image_2"}
+    assert name_images(LIBERO, info(), ["front", "wrist_image=front"]) == {"image": "front", "wrist_image": "front"}
     assert feature_name("cam/high left") == "image_cam_high_left"
 
 
 @pytest.mark.parametrize("wished", [["back"], ["a=front", "a=wrist"], ["1x=front"]])
 def test_cameras_that_cannot_be(wished: list[str]) -> None:
     with pytest.raises(UsageError):
-        name_pictures(PLAIN, info(), wished)
+        name_images(PLAIN, info(), wished)
 
 
 def test_names_of_datasets() -> None:
@@ -72,13 +81,13 @@ def test_who_can_wear_a_skin() -> None:
             require_fit(LIBERO, info(), replace(WIDOWX, **word))
     assert doubts(BRIDGE, WIDOWX) == []
     assert len(doubts(BRIDGE, replace(WIDOWX, control_mode=None, rotation=None, gripper_mode=None))) == 3
-    with pytest.raises(UsageError, match="no skin"):
-        find_skin("fur")
+    with pytest.raises(UsageError, match="no layout"):
+        find_layout("fur")
 
 
 def test_the_gripper_is_turned_only_where_it_must() -> None:
-    assert grip(PLAIN, WIDOWX) is None
-    assert grip(BRIDGE, WIDOWX) is None
-    turned = grip(LIBERO, WIDOWX)  # from 1 open, 0 closed to -1 open, 1 closed
+    assert gripper_of(PLAIN, WIDOWX) is None
+    assert gripper_of(BRIDGE, WIDOWX) is None
+    turned = gripper_of(LIBERO, WIDOWX)  # from 1 open, 0 closed to -1 open, 1 closed
     assert turned is not None
     assert (turned.dim, 1 * turned.slope + turned.offset, 0 * turned.slope + turned.offset) == (6, -1.0, 1.0)

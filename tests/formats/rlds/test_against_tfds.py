@@ -14,14 +14,13 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from rt2data.beam.pool import Inline
+from rt2data.build import Site, build_plainly, rlds_output
+from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.render.tokenizer import load_tokenizer
-from rt2data.rlds.decide import Wishes
-from rt2data.rlds.manifest import RldsManifest
-from rt2data.rlds.run import RldsSite, write_rlds
-from tests.rlds.test_loaded import absolute_by_loop, bridge_by_loop
-from tests.rlds.test_registration import GOOGLE, text_of
+from rt2data.seal.episodes import RldsManifest
+from tests.formats.rlds.test_loaded import absolute_by_loop, bridge_by_loop
+from tests.formats.rlds.test_registration import GOOGLE, text_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")
@@ -33,7 +32,7 @@ RAW = {"steps": {"observation": {camera: tfds.decode.SkipDecoding() for camera i
 
 
 def write(recipe: Recipe, out: Path, **wishes: Any) -> RldsManifest:
-    return write_rlds(recipe, RldsSite(out), Wishes(**wishes), Inline())
+    return build_plainly(recipe, Site(out), output=rlds_output(RldsOptions(**wishes)))
 
 
 def bridge(shared_data: Path, folder: Path) -> Recipe:

@@ -1,46 +1,39 @@
-"""Check datasets of episodes again from their bytes: hashes, checksums of records, counts, flags; that nothing else is there."""
+"""Checking datasets of episodes again from their bytes: hashes, checksums, counts and flags, and that nothing else is there."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import xxhash
 
 from rt2data.errors import DataError, UsageError
+from rt2data.formats.rlds.dataset import RLDS_VERSION, fingerprinted
+from rt2data.io.digest import sized_hash
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.io.tfrecord.framing import Fault as Broken
 from rt2data.io.tfrecord.reading import read_records
 from rt2data.io.tfrecord.wire import MalformedError
-from rt2data.look.verify.findings import Fault
-from rt2data.rlds.manifest import MANIFEST, RldsManifest, pretty, read_rlds_manifest
-from rt2data.rlds.plan import RLDS_VERSION, DatasetPlan, fingerprinted
-from rt2data.rlds.shard import RldsShard
+from rt2data.look.verify.findings import MANIFEST, Fault
+from rt2data.look.verify.output import Workers
+from rt2data.seal.episodes import EpisodeShard, RldsManifest, read_rlds_manifest
+from rt2data.seal.seal import pretty
 
 CACHED = re.compile(r"dataset_statistics_[0-9a-f]{64}\.json")
 """What OpenVLA's and Octo's loaders leave beside the shards they have read."""
 MAX_FAULTS = 100
 
 
-class Workers(Protocol):
-    """Who checks shards: any pool of work orders."""
-
-    def submit(self, work: Callable[[Any], Any], order: Any) -> Future[Any]: ...
-
-
 @dataclass(frozen=True)
-class RldsCheck:
+class EpisodeCheck:
     """Work order: check one shard."""
 
-    out: str
-    plan: DatasetPlan
-    shard: RldsShard
+    folder: str  # the dataset's
+    leaves: tuple[Leaf, ...]  # of its records
+    shard: EpisodeShard
 
     @property
     def label(self) -> str:
@@ -48,29 +41,18 @@ class RldsCheck:
 
 
 @dataclass(frozen=True)
-class RldsFindings:
-    """All faults of an output and what it really holds."""
+class EpisodeFindings:
+    """All faults of an output, or of one shard, and what it really holds."""
 
     out: str
     faults: tuple[Fault, ...]
-    episodes: int
-    steps: int
-    bytes: int
+    episodes: int = 0
+    steps: int = 0
+    bytes: int = 0
 
     @property
     def ok(self) -> bool:
         return not self.faults
-
-
-@dataclass(frozen=True)
-class RldsSeen:
-    """What one shard holds, whatever the manifest says."""
-
-    name: str
-    episodes: int
-    steps: int
-    bytes: int
-    faults: tuple[Fault, ...]
 
 
 def is_rlds(out: Path) -> bool:
@@ -82,22 +64,25 @@ def is_rlds(out: Path) -> bool:
     return True
 
 
-def verify_rlds(out: Path, pool: Workers | None = None) -> RldsFindings:
+def verify_episodes(out: Path, pool: Workers | None = None) -> EpisodeFindings:
     """Check a finished output again. Raises UsageError where there is no such folder; all else that is wrong is a Fault."""
     if not out.is_dir():
         raise UsageError("no such folder", str(out), "name the folder that was written")
     try:
         manifest = read_rlds_manifest(out)
     except DataError as error:
-        return RldsFindings(str(out), (Fault(MANIFEST, "", error.what),), 0, 0, 0)
-    orders = [RldsCheck(str(out), manifest.plan.dataset(s.dataset), s) for s in manifest.shards]
-    waiting = [pool.submit(verify_rlds_shard, order) for order in orders] if pool else []
-    seen = [future.result() for future in waiting] if pool else [verify_rlds_shard(order) for order in orders]
+        return EpisodeFindings(str(out), (Fault(MANIFEST, "", error.what),))
+    known = {dataset.dataset: (str(out / dataset.folder), dataset.leaves) for dataset in manifest.plan.datasets}
+    orders = [EpisodeCheck(*known[shard.dataset], shard) for shard in manifest.shards]
+    waiting = [pool.submit(verify_episode_shard, order) for order in orders] if pool else []
+    seen = [future.result() for future in waiting] if pool else [verify_episode_shard(order) for order in orders]
     faults = [*_manifest_faults(manifest), *_file_faults(out, manifest), *_unknown(out, manifest)]
-    faults += [fault for each in seen for fault in each.faults]
-    return RldsFindings(
-        str(out), tuple(faults), sum(s.episodes for s in seen), sum(s.steps for s in seen), sum(s.bytes for s in seen)
-    )
+    return _added(str(out), seen, faults)
+
+
+def _added(out: str, seen: Sequence[EpisodeFindings], faults: Sequence[Fault]) -> EpisodeFindings:
+    whole = (*faults, *(fault for each in seen for fault in each.faults))
+    return EpisodeFindings(out, whole, sum(s.episodes for s in seen), sum(s.steps for s in seen), sum(s.bytes for s in seen))
 
 
 def _manifest_faults(manifest: RldsManifest) -> Iterator[Fault]:
@@ -105,9 +90,7 @@ def _manifest_faults(manifest: RldsManifest) -> Iterator[Fault]:
     pairs: list[tuple[str, object, object]] = [
         ("plan.version", plan.version, RLDS_VERSION),
         ("plan.fingerprint", plan.fingerprint, fingerprinted(plan).fingerprint),
-        ("episodes", manifest.episodes, sum(s.episodes for s in shards)),
-        ("steps", manifest.steps, sum(s.steps for s in shards)),
-        ("bytes", manifest.bytes, sum(s.bytes for s in shards)),
+        *((name, getattr(manifest, name), sum(getattr(s, name) for s in shards)) for name in ("episodes", "steps", "bytes")),
     ]
     for dataset in plan.datasets:
         for split in dataset.splits:
@@ -121,10 +104,9 @@ def _manifest_faults(manifest: RldsManifest) -> Iterator[Fault]:
 def _file_faults(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
     """Metadata, statistics and registration, by their hashes."""
     for name, digest in manifest.files.items():
-        path = out / name
-        if not path.is_file():
+        if not (out / name).is_file():
             yield Fault(name, "", "is missing")
-        elif xxhash.xxh3_128_hexdigest(path.read_bytes()) != digest:
+        elif sized_hash(out / name)[1] != digest:
             yield Fault(name, "", "is not as it was written")
     if (out / MANIFEST).read_bytes() != pretty(manifest):
         yield Fault(MANIFEST, "", "is not as it was written")
@@ -132,42 +114,32 @@ def _file_faults(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
 
 def _unknown(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
     """Whatever belongs to no output, but for what loaders keep there and Python's own."""
-    folder_of = {d.dataset: d.folder for d in manifest.plan.datasets}
-    known = {MANIFEST, *manifest.files, *(f"{folder_of[s.dataset]}/{s.name}" for s in manifest.shards)}
+    known = {MANIFEST, *manifest.files, *(place.path for place in manifest.plan.places)}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name not in known and not CACHED.fullmatch(path.name) and "__pycache__" not in path.parts:
             yield Fault(name, "", "does not belong here: the manifest does not know it")
 
 
-def verify_rlds_shard(order: RldsCheck) -> RldsSeen:
+def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
     """Read one shard: its hash, and every record against its features."""
-    shard, path = order.shard, Path(order.out) / order.plan.folder / order.shard.name
+    shard, path = order.shard, Path(order.folder) / order.shard.name
     if not path.is_file():
-        return RldsSeen(shard.name, 0, 0, 0, (Fault(shard.name, "", "is missing"),))
+        return EpisodeFindings(shard.name, (Fault(shard.name, "", "is missing"),))
     faults, episodes, steps = [], 0, 0
-    digest, size = _hash(path)
+    size, digest = sized_hash(path)
     if digest != shard.xxh3_128:
         faults.append(Fault(shard.name, "", f"has xxh3 {digest}, the manifest says {shard.xxh3_128}"))
     try:
-        for count, problem in _records(path, order.plan.leaves):
+        for count, problem in _records(path, order.leaves):
             episodes, steps = episodes + 1, steps + count
             faults += [Fault(shard.name, f"episode {episodes - 1}", problem)] if problem else []
     except DataError as error:
         faults.append(Fault(shard.name, error.where, error.what))
-    for what, seen, wanted in (("episodes", episodes, shard.episodes), ("steps", steps, shard.steps), ("bytes", size, shard.bytes)):
-        if seen != wanted:
+    for what, seen in (("episodes", episodes), ("steps", steps), ("bytes", size)):
+        if seen != (wanted := getattr(shard, what)):
             faults.append(Fault(shard.name, "", f"holds {seen:,} {what}, the manifest says {wanted:,}"))
-    return RldsSeen(shard.name, episodes, steps, size, tuple(faults[:MAX_FAULTS]))
-
-
-def _hash(path: Path) -> tuple[str, int]:
-    digest, size = xxhash.xxh3_128(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-            size += len(chunk)
-    return digest.hexdigest(), size
+    return EpisodeFindings(shard.name, tuple(faults[:MAX_FAULTS]), episodes, steps, size)
 
 
 def _records(path: Path, leaves: tuple[Leaf, ...]) -> Iterator[tuple[int, str]]:
@@ -177,8 +149,7 @@ def _records(path: Path, leaves: tuple[Leaf, ...]) -> Iterator[tuple[int, str]]:
             yield 0, f"byte {found.offset}: its checksum is wrong"
             continue
         try:
-            features = decode_example(found[1])
-            yield _check(features, leaves)
+            yield _check(decode_example(found[1]), leaves)
         except (MalformedError, KeyError) as error:
             yield 0, f"is not an episode: {error}"
 

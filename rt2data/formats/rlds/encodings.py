@@ -1,7 +1,7 @@
-"""Which of their action encodings OpenVLA and Octo may be told: by what an action space says, never by its number of dimensions.
+"""The action encoding of OpenVLA and Octo for an action space: from what the space declares, never from its number of dimensions.
 
-An encoding tells those loaders what to normalize and their models what a number does. A wrong one trains without an error, so what
-a space does not say is not claimed.
+An encoding says to those loaders what to normalize and to their models what a number does. A wrong one trains without an error, so
+nothing is claimed that a space does not declare.
 Source: openvla c8f03f4 oxe/{configs,materialize}.py, octo 241fb35 oxe/{oxe_dataset_configs,__init__}.py.
 """
 
@@ -31,7 +31,7 @@ EEF_POS = Known("delta_eef", "rpy", 6)
 OPENVLA = {"EEF_POS": EEF_POS, "EEF_R6": Known("delta_eef", "r6", 9)}
 OCTO = {"EEF_POS": EEF_POS, "JOINT_POS": Known("delta_joint", None, 7)}
 GRIPPERS = ("absolute", "relative")
-"""What a transform can make a loader's gripper of, 1 open and 0 closed."""
+"""Modes that a transform can turn into a loader's gripper, 1 open and 0 closed."""
 
 _SAY = "name a .toml of yours that does, as those in schemas/actions"
 
@@ -57,18 +57,18 @@ def find_encoding(space: ActionSpace, table: dict[str, Known]) -> Encoding:
 
 
 def kept_dims(space: ActionSpace) -> list[int]:
-    """Positions of what loaders take of an action: all but terminate."""
+    """Positions of the numbers that loaders use of an action: all but terminate."""
     return [at for at in range(len(space.dims)) if at != space.terminate]
 
 
 def unregistered(space: ActionSpace) -> list[str]:
-    """Which loaders cannot be told of a dataset with these actions, and why."""
+    """The loaders that a dataset with these actions cannot be registered with, and why."""
     found = {loader: find_encoding(space, table).why for loader, table in (("OpenVLA", OPENVLA), ("Octo", OCTO))}
     if len(set(found.values())) == 1:
         found = {" and ".join(found): next(iter(found.values()))}
-    told = [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
+    lines = [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
     if find_encoding(space, OPENVLA).why:
-        told.append(
+        lines.append(
             "no dataset_statistics.json, which is of what OpenVLA makes of actions; `rt2data stats --as` has them as they are"
         )
-    return told
+    return lines
