@@ -17,7 +17,7 @@ from rt2data.io.publish import write_whole
 from rt2data.io.tfrecord.features import encode_features
 from rt2data.order import I64
 from rt2data.plan.recipe.model import from_canonical
-from rt2data.prepare.statistics import openvla_statistics, summarize
+from rt2data.prepare.statistics import summarize
 from rt2data.prepare.store import Lost, Store, vectors
 from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE
 from rt2data.records import F32
@@ -28,6 +28,7 @@ from rt2data.rlds.loaded import as_loaded
 from rt2data.rlds.plan import JOB, DatasetPlan, RldsJob, RldsPlan
 from rt2data.rlds.registration import FILE, registration
 from rt2data.rlds.shard import RldsShard
+from rt2data.seal.trainer_statistics import SourceStatistics, openvla
 
 MANIFEST, STATISTICS = "manifest.json", "dataset_statistics.json"
 WORKING = ("parts", "done", JOB)
@@ -149,7 +150,7 @@ def dataset_statistics(dataset: DatasetPlan, job: RldsJob) -> dict[str, Any] | N
     proprio = None if loaded.proprio is None else summarize(loaded.proprio)
     action = summarize(loaded.action)
     mask = [number < action.size - 1 for number in range(action.size)]
-    return openvla_statistics(dataset.dataset, action, mask, split.episodes, proprio)
+    return {dataset.dataset: openvla(SourceStatistics(dataset.dataset, action, proprio, split.episodes, mask))}
 
 
 def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> tuple[F32, F32 | None, I64]:

@@ -9,13 +9,13 @@ from markupsafe import Markup
 
 from rt2data.look.report.figures import percent, plain, real, whole
 from rt2data.look.report.svg import NONE, drawing, join, path, short
-from rt2data.look.stats.model import Camera, Coded
+from rt2data.look.stats.model import Camera, EncodedDimension
 
 LEVELS = 8
 """Shades of a map: each is one path, so a map of thousands of cells stays small."""
 
 
-def heat(rows: Sequence[Coded], side: str = "robot") -> Markup:
+def heat(rows: Sequence[EncodedDimension], side: str = "robot") -> Markup:
     """One strip for each dimension, one cell for each bin, darker for more; the shade is the root of the share in its row."""
     wide = max((len(row.bins) for row in rows), default=0)
     if not wide:
