@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rt2data.look.stats.actions import DimensionSums, ValueSums, numbers, sum_dimensions, sum_values
+from rt2data.look.stats.actions import DimensionSums, ValueSums, dimensions, sum_dimensions, sum_values
 from rt2data.tally.sums import add_up
 from tests.bench.rowfiles import tables
 
@@ -19,7 +19,7 @@ def ours(store: Path) -> dict[str, list[float]]:
     first = add_up(DimensionSums(), (sum_dimensions(values) for values in tables(store, "action")))
     wanted = first.wanted()
     second = add_up(ValueSums(), (sum_values(values, wanted) for values in tables(store, "action")))
-    found = numbers(first, second, [str(i) for i in range(first.dims)], [""] * first.dims)
+    found = dimensions(first, second, [str(i) for i in range(first.dims)], [""] * first.dims)
     return {name: [getattr(dim, name) for dim in found] for name in ("mean", "std", "min", "max", "q01", "q99")}
 
 

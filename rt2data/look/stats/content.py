@@ -1,4 +1,4 @@
-"""Sums over what rows hold besides actions: text, images and token lengths, and the distributions that come of their counts."""
+"""Sums over the text, images and token lengths of rows, and the distributions made from their counts."""
 
 from __future__ import annotations
 

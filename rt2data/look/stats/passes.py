@@ -147,7 +147,7 @@ class ValuesOrder:
 
     @property
     def label(self) -> str:
-        return f"look again at {self.rows.place} rows {self.number}"
+        return f"count values of {self.rows.place} rows {self.number}"
 
 
 class FoundTexts(Sum, frozen=True, eq=False):

@@ -59,7 +59,7 @@ def take_stats(subject: Subject, pool: Workers | None = None, report: Report = l
     """Statistics of a subject, by the pool's workers or here. Raises DataError if rows or records cannot be read."""
     shards = gather_shards(_results(subject.shards, pool, "read", report))
     first = gather_first(subject, _results(first_orders(subject), pool, "sum", report))
-    second = gather_second(subject, _results(all_second_orders(subject, first), pool, "look", report))
+    second = gather_second(subject, _results(all_second_orders(subject, first), pool, "count", report))
     return conclude(subject, shards, first, second)
 
 

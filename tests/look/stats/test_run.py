@@ -59,7 +59,7 @@ def test_workers_change_nothing(tmp_path: Path, kind: str, workers: int) -> None
     finally:
         pool.close()
     assert text_of(found) == text_of(take_stats(subject))
-    assert heard[-1] == ("look", 8, 8) and ("sum", 10, 10) in heard
+    assert heard[-1] == ("count", 8, 8) and ("sum", 10, 10) in heard
 
 
 @pytest.mark.parametrize("what", ["store", "mixture", "recipe"])
