@@ -60,10 +60,10 @@ class Moments(Sum, frozen=True, eq=False):
 
 
 def moments(values: NDArray[Any]) -> Moments:
-    """Moments of the columns of [N, D]; one column is copied at a time."""
+    """Moments of the columns of [N, D]; one column at a time is float64."""
     if not len(values):
         return Moments()
-    columns = [_column(values[:, i]) for i in range(values.shape[1])]
+    columns = [_column(column) for column in np.ascontiguousarray(values.T)]
     return Moments(*(np.array(field) for field in zip(*columns, strict=True)))
 
 

@@ -50,8 +50,7 @@ def of_dimension(found: Counts, i: int, bits: int) -> Counts:
 def _by_dimension(values: F32, bits: int, count_keys: Callable[[U32, int], Counts]) -> Counts:
     """Counts of the finite values of each column of [N, D], with the column's number above the bits."""
     found = []
-    for i in range(values.shape[1]):
-        column = values[:, i]
+    for i, column in enumerate(np.ascontiguousarray(values.T)):
         finite = np.isfinite(column)
         found.append(count_keys(to_keys(column if finite.all() else column[finite]), i))
     keys = [each.keys + np.uint64(i << bits) for i, each in enumerate(found)]
