@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     """Take statistics as the arguments say; the file is whole or absent."""
     asked, beam_options = parse(arguments)
     from rt2data.beam.stats import stats_anywhere
-    from rt2data.look.stats.find import Question
+    from rt2data.look.stats.subject import Question
 
     question = Question(asked.path, asked.split, asked.codec, asked.recipe, asked.store)
     stats_anywhere(question, asked.out.absolute(), beam_options, asked.force)

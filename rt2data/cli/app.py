@@ -299,7 +299,7 @@ def stats(
     """Print statistics of actions, episodes, text, images, tokens and shares, with warnings first."""
     from rt2data.cli.stats import Asked
     from rt2data.cli.stats import stats as show
-    from rt2data.look.stats.find import Question
+    from rt2data.look.stats.subject import Question
 
     question = Question(path, split, codec, recipe, store)
     show(Asked(question, shape.value if shape else None, workers, pool.value, json, quiet))
@@ -323,7 +323,7 @@ def report(
     """Write one offline HTML page: warnings, mixture, actions, episodes, text, tokens, images, cost."""
     from rt2data.cli.report import Wanted
     from rt2data.cli.report import report as write
-    from rt2data.look.stats.find import Question
+    from rt2data.look.stats.subject import Question
 
     questions = [Question(path, split, None, recipe, store) for path in paths]
     write(questions, Wanted(out, markdown, tiles, workers, pool.value, json, quiet, force))

@@ -12,7 +12,7 @@ import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, talk
-from rt2data.cli.stats import Passing, prepared
+from rt2data.cli.stats import PassProgress, prepared
 from rt2data.errors import UsageError
 from rt2data.io.publish import require_writable, write_whole
 from rt2data.io.words import size
@@ -20,9 +20,8 @@ from rt2data.look.report import markdown, page
 from rt2data.look.report.gather import mixture_report, stores_report
 from rt2data.look.report.page import Report
 from rt2data.look.report.views import counted
-from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.stats.run import take_stats
-from rt2data.look.stats.subject import Subject
+from rt2data.look.stats.subject import Question, Subject, find_subject
 from rt2data.prepare.store import Store
 
 
@@ -47,7 +46,7 @@ def report(questions: Sequence[Question], wanted: Wanted) -> None:
             require_writable(file, *(question.path for question in questions), mark=mark, force=wanted.force)
     if wanted.markdown and wanted.markdown.resolve() == wanted.out.resolve():
         raise UsageError("page and summary would be one file", str(wanted.out), "give them two names")
-    progress = Passing(wanted.quiet)
+    progress = PassProgress(wanted.quiet)
     with pool_at_work(wanted.pool, wanted.workers) as pool:
         reports = [_make(question, wanted.tiles, pool, progress) for question in questions]
     write_whole(wanted.out, made := page.page_within(reports))
@@ -56,7 +55,7 @@ def report(questions: Sequence[Question], wanted: Wanted) -> None:
     _report(reports, wanted, len(made))
 
 
-def _make(question: Question, tiles: int, pool: Pool, progress: Passing) -> Report:
+def _make(question: Question, tiles: int, pool: Pool, progress: PassProgress) -> Report:
     with TemporaryDirectory(prefix="rt2data-report-") as scratch:
         subject = find_subject(question, Path(scratch), lambda recipe: prepared(recipe, pool, progress))
         found = take_stats(subject, pool, progress)

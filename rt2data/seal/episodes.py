@@ -22,11 +22,12 @@ from rt2data.plan.episode_index import GapRule, index_split
 from rt2data.plan.episodes import space_of
 from rt2data.plan.job import RldsJob
 from rt2data.plan.recipe.model import Recipe, from_canonical
-from rt2data.prepare.statistics import openvla_statistics, summarize
+from rt2data.prepare.statistics import summarize
 from rt2data.prepare.store import Lost, Store, vectors
 from rt2data.records import F32
 from rt2data.seal.seal import close_folder, pretty
 from rt2data.seal.side_files import Sidecars
+from rt2data.seal.trainer_statistics import SourceStatistics, openvla
 from rt2data.write.shard import ShardInfo
 
 STATISTICS = "dataset_statistics.json"
@@ -158,7 +159,7 @@ def loaded_statistics(dataset: DatasetPlan, recipe: Recipe, store: Store) -> dic
     proprio = None if loaded.proprio is None else summarize(loaded.proprio)
     action = summarize(loaded.action)
     mask = [number < action.size - 1 for number in range(action.size)]
-    return openvla_statistics(dataset.dataset, action, mask, split.episodes, proprio)
+    return {dataset.dataset: openvla(SourceStatistics(dataset.dataset, action, proprio, split.episodes, mask))}
 
 
 def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> tuple[F32, F32 | None, I64]:

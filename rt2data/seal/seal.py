@@ -14,13 +14,12 @@ from rt2data.io.installation import VERSION
 from rt2data.io.publish import write_whole
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan
-from rt2data.prepare.statistics import DimStats, openvla_statistics
 from rt2data.prepare.store import Store
-from rt2data.render.codecs.table import codec_from_json
 from rt2data.seal.blend import alone, once_files
 from rt2data.seal.dataset_card import write_cards
 from rt2data.seal.manifest import MANIFEST_VERSION, Manifest
 from rt2data.seal.side_files import Sidecars, SideFile
+from rt2data.seal.trainer_statistics import dataset_statistics
 from rt2data.write.shard import ShardInfo, SideTotals, add_totals, note_name
 
 
@@ -106,24 +105,6 @@ def checksums(shards: Mapping[str, str], files: Mapping[str, SideFile]) -> bytes
     """What `sha256sum --check` reads: every file but the manifest, which comes last, and the card, which its owner may edit."""
     found = {**shards, **{name: file.sha256 for name, file in files.items()}}
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())).encode()
-
-
-def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """dataset_statistics.json as OpenVLA reads it: what undoes the normalization, by source. `statistics` are a manifest's."""
-    found: dict[str, Any] = {}
-    for source in plan.sources:
-        if source.codec is None:
-            continue
-        here, codec = statistics[source.name], codec_from_json(source.codec)
-        found |= openvla_statistics(
-            source.name,
-            action=DimStats.from_json(here["action"]),
-            mask=codec.mask,
-            num_trajectories=source.groups,
-            proprio=None if here["state"] is None else DimStats.from_json(here["state"]),
-            bounds=(codec.lo, codec.hi),
-        )
-    return found
 
 
 def pretty(value: Any) -> bytes:

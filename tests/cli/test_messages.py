@@ -99,7 +99,7 @@ def test_repeats_have_one_level_in_plan_and_stats(epochs: float) -> None:
     stats = made.stats().mixture
     assert stats is not None
     mixture = msgspec.structs.replace(stats, shares=(share,))
-    of_stats = [(code, level) for name, (code, level, *_) in _mixture(mixture) if name == "arm"]
+    of_stats = [(warn.code, warn.level) for warn in _mixture(mixture) if warn.source == "arm"]
     assert of_stats == [(warn.code, warn.level) for warn in draw_warnings("arm", epochs, 0, 10)]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rt2data.errors import UsageError
 from rt2data.look.inspect import recognize as inspect_recognize
-from rt2data.look.stats.find import Question, find_subject
+from rt2data.look.stats.subject import Question, find_subject
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import RecipeError, parse_recipe
 from rt2data.read.known_formats import LAYOUTS, hub_advice, recognize_json

@@ -10,7 +10,7 @@ from math import isfinite, sqrt
 from markupsafe import Markup, escape
 
 from rt2data.look.report.figures import percent, plain, real, whole
-from rt2data.look.stats.model import Camera, Coded
+from rt2data.look.stats.model import Camera, EncodedDimension
 
 NONE = Markup()
 
@@ -110,7 +110,7 @@ def skyline(values: Sequence[float], top: float) -> str:
     return "".join(shape) + f"H{len(values)}V{HIGH}z"
 
 
-def bins(coded: Coded, unit: str, side: str = "robot") -> Markup:
+def bins(coded: EncodedDimension, unit: str, side: str = "robot") -> Markup:
     """How often each bin of a dimension is written, heights as square roots: a lone bin does not hide the others.
 
     The axis says what the lowest and the highest bin stand for. Marks at the ends say what was clipped.
@@ -127,14 +127,14 @@ def bins(coded: Coded, unit: str, side: str = "robot") -> Markup:
     return plot(area, _bounds(coded, unit), rise, "bins")
 
 
-def _bounds(coded: Coded, unit: str) -> list[Tick]:
+def _bounds(coded: EncodedDimension, unit: str) -> list[Tick]:
     """Lowest, zero where it lies well inside, highest."""
     zero = -coded.lo / (coded.hi - coded.lo) if coded.hi > coded.lo else -1.0
     middle = [Tick(zero, "0")] if 0.35 < zero < 0.65 else []
     return [Tick(0, real(coded.lo, 3)), *middle, Tick(1, f"{real(coded.hi, 3)} {plain(unit, 20)}".rstrip())]
 
 
-def _clipped(coded: Coded, wide: int) -> Markup:
+def _clipped(coded: EncodedDimension, wide: int) -> Markup:
     """A bar at each end where values were cut off, as thick as it is bad: 1 % fills an eighth of the height."""
     marks = []
     for share, at in ((coded.clipped_low, 0.0), (coded.clipped_high, wide * 0.985)):
@@ -144,7 +144,7 @@ def _clipped(coded: Coded, wide: int) -> Markup:
     return join(marks)
 
 
-def _said(coded: Coded, total: int) -> str:
+def _said(coded: EncodedDimension, total: int) -> str:
     used = sum(1 for count in coded.bins if count)
     most = max(range(len(coded.bins)), key=coded.bins.__getitem__, default=0)
     peak = percent(coded.bins[most] / total) if total else "none"
@@ -261,7 +261,7 @@ LEVELS = 8
 """Shades of a map: each is one path, so a map of thousands of cells stays small."""
 
 
-def heat(rows: Sequence[Coded], side: str = "robot") -> Markup:
+def heat(rows: Sequence[EncodedDimension], side: str = "robot") -> Markup:
     """One strip for each dimension, one cell for each bin, darker for more; the shade is the root of the share in its row."""
     wide = max((len(row.bins) for row in rows), default=0)
     if not wide:

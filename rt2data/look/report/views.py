@@ -12,11 +12,11 @@ from rt2data.look.report.figures import amount, percent, real, whole
 from rt2data.look.stats.model import (
     Actions,
     Camera,
-    Coded,
+    Dimension,
+    Dropped,
+    EncodedDimension,
     Leak,
-    Lost,
     MixtureStats,
-    Numbers,
     Share,
     SourceStats,
     Stats,
@@ -31,7 +31,7 @@ MEASURES = (
     ("asked", "asked"),
     ("examples", "examples"),
     ("all tokens", "tokens"),
-    ("learned tokens", "learned_tokens"),
+    ("loss tokens", "loss_tokens"),
     ("picture bytes", "image_bytes"),
 )
 """A name, and the field of a share."""
@@ -99,7 +99,7 @@ def tokens(stats: Stats) -> int | None:
 def learned(stats: Stats) -> int | None:
     """Those of them that are learned."""
     if stats.mixture:
-        return sum(share.learned_tokens for share in stats.mixture.shares)
+        return sum(share.loss_tokens for share in stats.mixture.shares)
     known = [round(source.tokens.target.total) for source in stats.sources if source.tokens]
     return sum(known) if known else None
 
@@ -212,7 +212,7 @@ def flag(warn: Warn) -> str:
 
 def leak(found: Leak) -> str:
     """What two have in common."""
-    return {"group": "episode or picture id", "picture": "picture", "text_and_picture": "question and picture"}[found.what]
+    return {"group": "episode or image id", "image": "image", "text_and_image": "question and image"}[found.what]
 
 
 def origin_facts(stats: Stats) -> list[tuple[str, str]]:
@@ -233,7 +233,7 @@ def robot_share(stats: Stats) -> float:
     return sum(source.rows for source in stats.sources if source.kind == "robot") / rows if rows else 0.0
 
 
-def losses(stats: Stats) -> list[tuple[str, Lost]]:
+def losses(stats: Stats) -> list[tuple[str, Dropped]]:
     """Source and loss, faults first, then the largest. A source tells the same of each of its splits: it is told once."""
     told = dict.fromkeys((source.name, lost) for source in stats.sources for lost in source.lost)
     return sorted(told, key=lambda pair: (not pair[1].fault, -pair[1].count, pair[0], pair[1].reason))
@@ -253,8 +253,8 @@ def faults(stats: Stats) -> int:
 class Dim:
     """A dimension as the codec writes it, with what is known of its numbers."""
 
-    coded: Coded
-    numbers: Numbers
+    coded: EncodedDimension
+    numbers: Dimension
 
 
 def coded(actions: Actions) -> list[Dim]:
@@ -263,9 +263,9 @@ def coded(actions: Actions) -> list[Dim]:
     return [Dim(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
 
 
-def _unknown(of: Coded) -> Numbers:
+def _unknown(of: EncodedDimension) -> Dimension:
     zero: dict[str, Any] = dict.fromkeys(("mean", "std", "min", "max", "q01", "q05", "q50", "q95", "q99", "zeros", "top"), 0.0)
-    return Numbers(name=of.name, unit="", count=sum(of.bins), not_finite=0, dead=False, sparse=False, **zero)
+    return Dimension(name=of.name, unit="", count=sum(of.bins), not_finite=0, dead=False, sparse=False, **zero)
 
 
 def names(actions: Actions) -> list[str]:

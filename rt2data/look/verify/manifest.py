@@ -25,7 +25,8 @@ from rt2data.records import SOURCE
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.templates import TEMPLATES
 from rt2data.seal.manifest import MANIFEST_VERSION, Manifest, read_manifest
-from rt2data.seal.seal import dataset_statistics, robot_fractions
+from rt2data.seal.seal import robot_fractions
+from rt2data.seal.trainer_statistics import dataset_statistics
 from rt2data.settings import parse_fraction
 from rt2data.write.shard import add_totals, shard_layout
 

@@ -290,7 +290,7 @@ def test_what_does_not_go_together(two: tuple[Path, Path]) -> None:
 
 
 def summary(tokens: int, warnings: tuple[Warn, ...] = ()) -> Stats:
-    share = {"kind": "robot", "asked": 0.5, "learned_tokens": 7, "image_bytes": 8, "epochs": 1.0, "unseen": 0, "unique": 9}
+    share = {"kind": "robot", "asked": 0.5, "loss_tokens": 7, "image_bytes": 8, "epochs": 1.0, "unseen": 0, "unique": 9}
     shares = [Share(source=name, examples=9, tokens=n, **share) for name, n in (("a", tokens), ("b", 5))]  # type: ignore[arg-type]
     more = {"asked_robot": 0.5, "windows": (), "shard_worst": 0.0, "running": (), "format": "tfds", "template": "rt2"}
     names = {"codec": "rt2", "tokenizer": "byte", "seed": 0, "fingerprint": ""}

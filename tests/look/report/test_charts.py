@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from rt2data.look.report import charts
 from rt2data.look.report.charts import HIGH, WIDE, Part, Tick, drawing, plot, short
-from rt2data.look.stats.model import Camera, Coded
+from rt2data.look.stats.model import Camera, EncodedDimension
 from tests.look.report import made
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -201,7 +201,7 @@ def test_frames_have_the_proportions_of_the_pictures() -> None:
 
 @pytest.mark.parametrize("words", made.HOSTILE)
 def test_no_name_gets_out_of_a_chart(words: str) -> None:
-    coded: Coded = msgspec.structs.replace(made.coded("x", np.linspace(-1, 1, 9)), name=words)
+    coded: EncodedDimension = msgspec.structs.replace(made.coded("x", np.linspace(-1, 1, 9)), name=words)
     camera: Camera = msgspec.structs.replace(made.camera(), name=words)
     bars = ((1, 2), (2, 3))
     drawn = [

@@ -19,9 +19,8 @@ from rt2data.look.report.episode import spread
 from rt2data.look.report.gather import mixture_report, stores_report
 from rt2data.look.report.images import lost_rows
 from rt2data.look.report.page import Report, page
-from rt2data.look.stats.find import Question
 from rt2data.look.stats.run import take_stats
-from rt2data.look.stats.subject import mixture_subject, store_subject
+from rt2data.look.stats.subject import Question, mixture_subject, store_subject
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.prepare.store import REJECTS, Store
 from rt2data.seal.manifest import read_manifest

@@ -1,4 +1,4 @@
-"""What a codec makes of actions, beside the codec itself, dimension by dimension."""
+"""Sums over encoded actions equal the codec itself, dimension by dimension."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rt2data.look.stats.coded import coded, sum_coded
+from rt2data.look.stats.actions import encoded, sum_encoded
 from rt2data.prepare.statistics import summarize
 from rt2data.read.action_space import ActionSpace, load_space
 from rt2data.render.codecs.table import CODECS, make_codec
@@ -42,8 +42,9 @@ def test_each_dimension_by_itself(name: str, codec_name: str, tmp_path: Path) ->
     if space.terminate is not None:
         actions[:, space.terminate] = rng.integers(0, 2, 500)
     codec = make_codec(codec_name, space, summarize(actions))
-    found = coded(
-        sum_coded(codec, actions[:200], np.zeros(200, np.bool_)) + sum_coded(codec, actions[200:], np.zeros(300, np.bool_)), codec
+    found = encoded(
+        sum_encoded(codec, actions[:200], np.zeros(200, np.bool_)) + sum_encoded(codec, actions[200:], np.zeros(300, np.bool_)),
+        codec,
     )
     bins = codec.encode(actions, np.zeros(500, np.bool_))
     errors = codec.decode(bins)[0] - actions
@@ -70,5 +71,5 @@ def test_each_dimension_by_itself(name: str, codec_name: str, tmp_path: Path) ->
 def test_what_is_not_finite_is_not_encoded() -> None:
     codec = make_codec("rt2", load_space("language_table"))
     actions = np.array([[0, 0], [np.nan, 0], [0, np.inf]], np.float32)
-    assert sum_coded(codec, actions, np.zeros(3, np.bool_)).rows == 1
-    assert coded(sum_coded(codec, actions[1:], np.zeros(2, np.bool_)), codec) == ()
+    assert sum_encoded(codec, actions, np.zeros(3, np.bool_)).rows == 1
+    assert encoded(sum_encoded(codec, actions[1:], np.zeros(2, np.bool_)), codec) == ()

@@ -8,13 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rt2data.look.stats.spreads import spread
-from rt2data.tally.counts import Counts, bars, count
+from rt2data.look.stats.content import distribution
+from rt2data.tally.counts import Counts, count, histogram
 from rt2data.tally.quantiles import (
     QUANTILES,
     count_bins,
     count_values,
-    dimension_keys,
     quantiles,
     to_keys,
     to_values,
@@ -36,10 +35,10 @@ def test_keys_rise_with_values(values: np.ndarray) -> None:
 
 def both_passes(parts: list[np.ndarray]) -> list[float]:
     """Quantiles of one column that comes in parts."""
-    keys = [dimension_keys(part[:, None]) for part in parts]
-    bins = add_up(Counts(), map(count_bins, keys))
+    columns = [part[:, None] for part in parts]
+    bins = add_up(Counts(), map(count_bins, columns))
     wanted = wanted_bins(bins, 1)
-    return quantiles(bins, add_up(Counts(), (count_values(each, wanted) for each in keys)), 0)
+    return quantiles(bins, add_up(Counts(), (count_values(each, wanted) for each in columns)), 0)
 
 
 @settings(max_examples=150)
@@ -65,34 +64,31 @@ def rng() -> np.random.Generator:
 def test_dimensions_do_not_mix(rng: np.random.Generator) -> None:
     values = rng.normal(0, 1, (1000, 80)).astype(np.float32) * np.arange(80, dtype=np.float32)
     values[::7, 3] = np.nan
-    keys = dimension_keys(values)
-    bins = count_bins(keys)
-    counted = count_values(keys, wanted_bins(bins, 80))
+    bins = count_bins(values)
+    counted = count_values(values, wanted_bins(bins, 80))
     for i in range(80):
         column = values[:, i].astype(np.float64)
         assert quantiles(bins, counted, i) == np.quantile(column[np.isfinite(column)], QUANTILES).tolist()
 
 
 def test_new_rows_need_no_rereading_while_they_fall_into_the_bins(rng: np.random.Generator) -> None:
-    """One more episode on top of kept sums; and it is said where the old rows are needed after all."""
-    old, new = rng.normal(0, 1, 100_000).astype(np.float32), rng.normal(0, 1, 100).astype(np.float32)
-    keys = dimension_keys(old[:, None])
-    bins = count_bins(keys)
+    """One more episode added to earlier sums; it raises if the old rows must be read again."""
+    old, new = rng.normal(0, 1, (100_000, 1)).astype(np.float32), rng.normal(0, 1, (100, 1)).astype(np.float32)
+    bins = count_bins(old)
     wanted = wanted_bins(bins, 1)
-    counted = count_values(keys, wanted)
-    more = dimension_keys(new[:, None])
-    found = quantiles(bins + count_bins(more), counted + count_values(more, wanted), 0)
-    assert found == np.quantile(np.concatenate([old, new]).astype(np.float64), QUANTILES).tolist()
-    far = dimension_keys(np.full((300_000, 1), 9.0, np.float32))
+    counted = count_values(old, wanted)
+    found = quantiles(bins + count_bins(new), counted + count_values(new, wanted), 0)
+    assert found == np.quantile(np.concatenate([old, new])[:, 0].astype(np.float64), QUANTILES).tolist()
+    far = np.full((300_000, 1), 9.0, np.float32)
     with pytest.raises(LookupError, match="read the rows again"):
         quantiles(bins + count_bins(far), counted + count_values(far, wanted), 0)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=100))
-def test_spreads_and_bars(values: list[int]) -> None:
-    found, exact = spread(count(np.array(values))), np.quantile(np.array(values, np.float64), [0.05, 0.5, 0.95, 0.99])
+def test_distributions_and_histograms(values: list[int]) -> None:
+    found, exact = distribution(count(np.array(values))), np.quantile(np.array(values, np.float64), [0.05, 0.5, 0.95, 0.99])
     assert [found.p05, found.p50, found.p95, found.p99] == exact.tolist()
     assert (found.count, found.total, found.min, found.max) == (len(values), sum(values), min(values), max(values))
-    drawn = bars(count(np.array(values)))
+    drawn = histogram(count(np.array(values)))
     assert sum(height for _, height in drawn) == len(values) and len(drawn) <= 64
     assert drawn[0][0] == min(values)
