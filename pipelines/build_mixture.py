@@ -2,7 +2,7 @@
 
     python pipelines/build_mixture.py --recipe mixture.yaml --out /shared/mixture --runner=DataflowRunner --project=... --region=...
 
-Everything that is not listed by --help goes to Beam. Recipe, sources, store and output must lie where every worker sees them.
+Options that --help does not list are passed to Beam. Recipe, sources, store and output must be on a path that all workers share.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from rt2data.io.location import local_path
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own options, and the rest, which are Beam's."""
+    """Our options, and the remaining ones, which are Beam's."""
     parser = deployed.our_parser(__doc__)
     parser.add_argument("--recipe", type=local_path, default=Path("mixture.yaml"), help="the recipe (default: %(default)s)")
-    parser.add_argument("--out", type=local_path, help="output folder (default: the recipe's name without its ending)")
-    parser.add_argument("--robot-frac", help="share of examples that are robot steps: 0.5, 2/3 or 50%%")
+    parser.add_argument("--out", type=local_path, help="output folder (default: the recipe's name without its suffix)")
+    parser.add_argument("--robot-frac", help="fraction of examples that are robot steps: 0.5, 2/3 or 50%%")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe")
-    parser.add_argument("--overwrite", action="store_true", help="replace another complete mixture at the output")
-    parser.add_argument("--restart", action="store_true", help="throw away an unfinished build at the output")
-    parser.add_argument("--allow-bad", action="store_true", help="build even where more rows are faulty than max_bad allows")
+    parser.add_argument("--overwrite", action="store_true", help="replace a different complete mixture in the output folder")
+    parser.add_argument("--restart", action="store_true", help="discard an unfinished build in the output folder")
+    parser.add_argument("--allow-bad", action="store_true", help="build even if more rows are faulty than max_bad allows")
     return deployed.parse_ours(parser, arguments)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Build as the arguments say; waits for runners that can be waited for."""
+    """Build as the arguments say; waits for the job where the runner allows it."""
     asked, beam_options = parse(arguments)
     from rt2data.beam.run import build_anywhere
     from rt2data.build import Site

@@ -1,8 +1,8 @@
-"""Take statistics with any of Beam's runners: what `rt2data stats --json` prints, as a file, for runs on a schedule.
+"""Take statistics with any of Beam's runners: the output of `rt2data stats --json`, written to a file.
 
     python pipelines/mixture_stats.py --path /shared/mixture --out /shared/stats/mixture.json --runner=DataflowRunner --project=...
 
-Everything that is not listed by --help goes to Beam. What it reads and writes must lie where every worker sees it.
+Options that --help does not list are passed to Beam. Inputs and output must be on a path that all workers share.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rt2data.io.location import local_path
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own options, and the rest, which are Beam's."""
+    """Our options, and the remaining ones, which are Beam's."""
     parser = deployed.our_parser(__doc__)
     parser.add_argument(
         "--path", type=local_path, default=Path("mixture"), help="a mixture, recipe, store or source (default: mixture)"
@@ -24,9 +24,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--out", type=local_path, default=Path("stats.json"), help="the file to write (default: %(default)s)")
     parser.add_argument("--split", help="only this split (default: all)")
     parser.add_argument("--codec", help="codec for actions (default: the recipe's, or rt2)")
-    parser.add_argument("--recipe", type=local_path, help="a recipe that says how the rows of a store become tokens")
+    parser.add_argument("--recipe", type=local_path, help="recipe with the template, codec and tokenizer for a store")
     parser.add_argument("--store", type=local_path, help="folder of prepared stores (default: the recipe's, or the cache)")
-    parser.add_argument("--force", action="store_true", help="replace a file that holds no statistics")
+    parser.add_argument("--force", action="store_true", help="replace a file that is not a statistics file")
     return deployed.parse_ours(parser, arguments)
 
 
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     """Take statistics as the arguments say; the file is whole or absent."""
     asked, beam_options = parse(arguments)
     from rt2data.beam.stats import stats_anywhere
-    from rt2data.look.stats.find import Question
+    from rt2data.look.stats.subject import Question
 
     question = Question(asked.path, asked.split, asked.codec, asked.recipe, asked.store)
     stats_anywhere(question, asked.out.absolute(), beam_options, asked.force)

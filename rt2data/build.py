@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +17,8 @@ from rt2data.io.disk import Need, bytes_in, require_space
 from rt2data.io.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
 from rt2data.io.stamps import require_unchanged
 from rt2data.plan.decide import decide
-from rt2data.plan.job import Job, adopt, read_job
+from rt2data.plan.episodes import RldsOptions, decide_episodes
+from rt2data.plan.job import Job, RldsJob, adopt, read_job
 from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
@@ -23,9 +26,11 @@ from rt2data.prepare.store import Store
 from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
 from rt2data.read.source import Source
 from rt2data.render.tokenizer import load_tokenizer
-from rt2data.seal.manifest import Manifest, read_manifest
+from rt2data.seal.episodes import read_rlds_manifest, seal_episodes
+from rt2data.seal.manifest import read_manifest
 from rt2data.seal.seal import seal
-from rt2data.write.shard import ShardInfo, ShardOrder, write_shard
+from rt2data.write.episodes import RegroupOrder, regroup, regroup_orders, write_episodes
+from rt2data.write.shard import ShardInfo, ShardOrder, shard_orders, write_shard
 
 WAIT_S = 1.0
 """How often a build that waits for a store looks whether it is ready."""
@@ -33,9 +38,9 @@ WAIT_S = 1.0
 
 @dataclass(frozen=True)
 class Site:
-    """Where a mixture is built: the output's name, and the staging folder beside it that takes its name when complete.
+    """Where an output is built: its name, and the staging folder next to it that takes this name when complete.
 
-    `restart` discards an unfinished build, and builds a finished one of the same mixture again.
+    `restart` discards an unfinished build, and builds a finished one of the same plan again.
     """
 
     out: Path
@@ -83,26 +88,25 @@ class Site:
             if not any(self.staging.iterdir()):
                 self.staging.rmdir()
 
-    def finished(self, job: Job) -> Manifest | None:
-        """The manifest where this very mixture is here already. Raises UsageError where another one is and may not be replaced."""
+    def finished(self, fingerprint: str, output: Output) -> bool:
+        """Whether the output of this plan is here already. Raises UsageError where another one is and may not be replaced."""
         if not is_complete(self.out):
-            return None
-        with suppress(DataError):  # a damaged one is another mixture
-            manifest = read_manifest(self.out)
-            if manifest.plan.fingerprint == job.plan.fingerprint and not self.restart:
-                return manifest
+            return False
+        with suppress(DataError):  # a damaged one is another output
+            if output.read(self.out).plan.fingerprint == fingerprint and not self.restart:
+                return True
         if not self.overwrite:
             raise UsageError(
-                "another mixture is here already", str(self.out), "choose another place, or replace it with --overwrite"
+                "another output is here already", str(self.out), "choose another place, or replace it with --overwrite"
             )
-        return None
+        return False
 
     def publish(self) -> None:
         """Give the finished staging folder the output's name."""
         publish_folder(self.staging, self.out)
 
 
-def _begun(staging: Path) -> Job | None:
+def _begun(staging: Path) -> Job | RldsJob | None:
     """The job of an unfinished build that can be gone on with: not one that was sealed, nor one that cannot be read."""
     try:
         return read_job(staging)
@@ -110,7 +114,7 @@ def _begun(staging: Path) -> Job | None:
         return None
 
 
-def _changed_files(job: Job | None) -> list[str]:
+def _changed_files(job: Job | RldsJob | None) -> list[str]:
     """Files of a job's sources that changed since they were prepared, as far as it can still be told."""
     found: list[str] = []
     for folder in job.stores.values() if job else ():
@@ -185,36 +189,80 @@ def prepare_plainly(todo: Preparation) -> Store:
     return todo.store
 
 
-def begin_mix(site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False) -> tuple[Job, list[ShardOrder]]:
-    """Decide, and lay out the shards' work orders; none where this very mixture is here already.
+class Decided(NamedTuple):
+    """What is to be done: the job, about how many bytes it writes, and the work orders of all phases."""
+
+    job: Any
+    bytes: int
+    orders: list[Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A kind of output: how it is planned, written and sealed. All of it is picklable."""
+
+    decide: Callable[[Path, Recipe, Mapping[str, Store], bool], Decided]  # of a staging folder; the last is allow_bad
+    phases: tuple[tuple[type, Callable[[Any], Any]], ...]  # orders and their work, each phase after the one before
+    seal: Callable[[Path, Any, Sequence[ShardInfo]], Any]  # of what the last phase gives
+    read: Callable[[Path], Any]  # the manifest, which has a plan
+
+
+def _decide_mixture(folder: Path, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
+    job = decide(recipe, stores, allow_bad)
+    return Decided(job, job.plan.bytes, shard_orders(folder, job))
+
+
+def _decide_episodes(options: RldsOptions, folder: Path, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
+    job, index = decide_episodes(recipe, stores, options, allow_bad)
+    splits = [(stores[name], split, found) for name, each in index.items() for split, found in each.items()]
+    regrouping = [order for store, split, found in splits for order in regroup_orders(folder, store, split, found)]
+    return Decided(job, sum(int(found.sizes.sum()) for *_, found in splits), [*regrouping, *shard_orders(folder, job)])
+
+
+MIXTURE = Output(_decide_mixture, ((ShardOrder, write_shard),), seal, read_manifest)
+"""Examples of all sources, mixed."""
+
+
+def rlds_output(options: RldsOptions) -> Output:
+    """Each source as an RLDS dataset of whole episodes."""
+    phases = ((RegroupOrder, regroup), (ShardOrder, write_episodes))
+    return Output(partial(_decide_episodes, options), phases, seal_episodes, read_rlds_manifest)
+
+
+def begin_build(
+    site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False, output: Output = MIXTURE
+) -> tuple[Any, list[Any]]:
+    """Decide: the job and its work orders; no orders where this very output exists already.
 
     Raises OutputError where the disk has too little room for what is still to be written.
     """
-    job = decide(recipe, stores, allow_bad)
-    if site.finished(job) is not None:
+    job, size, orders = output.decide(site.staging, recipe, stores, allow_bad)
+    if site.finished(job.plan.fingerprint, output):
         return job, []
-    require_space(Need("the output", site.out, job.plan.bytes - bytes_in(site.staging)))
+    require_space(Need("the output", site.out, size - bytes_in(site.staging)))
     adopt(site.staging, job)
-    return job, [ShardOrder(str(site.staging), job.plan.fingerprint, index) for index in range(job.plan.shards)]
+    return job, orders
 
 
-def finish(site: Site, job: Job, shards: Sequence[ShardInfo]) -> None:
+def finish(site: Site, job: Job | RldsJob, shards: Sequence[ShardInfo], output: Output = MIXTURE) -> None:
     """Seal and publish, if the sources are still what was planned. Raises SourceChangedError."""
-    for source in job.plan.sources:
-        store = Store(Path(job.stores[source.name]))
-        require_unchanged(source.name, store.changed_files())
-        if store.info.digest != source.digest:
-            require_unchanged(source.name, [str(store.path)])
-    seal(site.staging, job, shards)
+    for name, digest in job.digests.items():
+        store = Store(Path(job.stores[name]))
+        require_unchanged(name, store.changed_files())
+        if store.info.digest != digest:
+            require_unchanged(name, [str(store.path)])
+    output.seal(site.staging, job, shards)
     site.publish()
 
 
-def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False) -> Manifest:
-    """Build a mixture in this process, one unit after another."""
+def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False, output: Output = MIXTURE) -> Any:
+    """Build in this process, one work order after another; the manifest."""
     with site.held():
         with preparations(recipe, recipe.store_folder.absolute()) as todo:
             stores = {p.name: prepare_plainly(p) for p in todo}
-        job, orders = begin_mix(site, recipe, stores, allow_bad)
+        job, orders = begin_build(site, recipe, stores, allow_bad, output)
         if orders:
-            finish(site, job, [write_shard(order) for order in orders])
-    return read_manifest(site.out)
+            for kind, work in output.phases:
+                done = [work(order) for order in orders if isinstance(order, kind)]
+            finish(site, job, done, output)
+    return output.read(site.out)

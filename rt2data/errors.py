@@ -1,4 +1,4 @@
-"""Every expected failure: one line of what, where and what to do, and an exit code of its own."""
+"""Expected failures: one line of what, where and what to do, and an exit code each."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from os import PathLike
 
 
 def command(*words: str | PathLike[str]) -> str:
-    """A command of ours to run next, as a shell takes it whatever characters its paths have."""
+    """A command line of rt2data, quoted for a shell."""
     return shlex.join(["rt2data", *map(str, words)])
 
 
 class RtError(Exception):
     """An expected failure.
 
-    `what` happened, `where` (source, file, episode, step, byte) and what to `do` about it. Pickles whole, so it keeps its type
-    from a worker process to the command line.
+    `what` happened, `where` (source, file, episode, step, byte) and what to `do` about it. It pickles completely, so it keeps its
+    type from a worker process to the command line.
     """
 
     code = 1
@@ -37,7 +37,7 @@ class UsageError(RtError):
 
 
 class DataError(RtError):
-    """Data that cannot be trusted: a cut file, a wrong dimension, an empty side of the mixture."""
+    """Corrupt or unusable data: a truncated file, a wrong dimension, an empty side of the mixture."""
 
     code = 3
 
@@ -61,7 +61,7 @@ class LockedError(RtError):
 
 
 class SourceChangedError(RtError):
-    """A source file is no longer the one that was prepared or planned."""
+    """A source file differs from the one that was prepared or planned."""
 
     code = 7
 

@@ -28,7 +28,7 @@ LAYERS = {
     "plan": {"loading", "plan"},
     "write": {"write"},
     "seal": {"seal"},
-    "whole": {"build", "demo", "look", "rlds"},
+    "whole": {"build", "demo", "look"},
     "run": {"beam", "forecast"},
     "talk": {"__init__", "__main__", "cli", "pipelines"},
 }
@@ -190,9 +190,9 @@ def test_the_command_imports_little_at_its_top() -> None:
     assert {name for name in inside if room(name) == "cli"} == {
         "rt2data.cli.commands.App",
         "rt2data.cli.commands.Quiet",
-        "rt2data.cli.local.local_paths_only",
+        "rt2data.cli.commands.local_paths_only",
         "rt2data.cli.running.run",
-        "rt2data.cli.verbosity.verbosity",
+        "rt2data.cli.commands.verbosity",
     }
 
 

@@ -10,11 +10,11 @@ import pytest
 
 import rt2data
 from rt2data.build import Site, build_plainly
-from rt2data.forecast.outlook import known_sources, outlook
+from rt2data.forecast.forecast import forecast_plan, known_sources
 from rt2data.formats.base import FORMATS
-from rt2data.look.inspect.mixed import MixtureExamples
+from rt2data.look.inspect.mixture import MixtureExamples
 from rt2data.look.verify import verify
-from rt2data.look.view.words import as_plain
+from rt2data.look.view.terminal import as_plain
 from rt2data.plan.recipe import Recipe
 from rt2data.records import Example, Image, Reject, Step, Unit
 from rt2data.seal.manifest import Manifest
@@ -56,7 +56,7 @@ def test_a_record_says_which_camera_it_shows(toy_recipe: Recipes, two_cameras: N
 def test_the_plan_and_the_card_name_what_is_dropped(toy_recipe: Recipes, two_cameras: None, tmp_path: Path) -> None:
     """An estimate too, before anything is prepared."""
     recipe = toy_recipe()
-    estimate = outlook(recipe, known_sources(recipe, tmp_path / "none"))
+    estimate = forecast_plan(recipe, known_sources(recipe, tmp_path / "none"))
     manifest = build(recipe, tmp_path / "out")
     for plan in (estimate, manifest.plan):
         assert [(warn.source, warn.level, warn.what) for warn in plan.warnings if warn.code == "cameras"] == [("arm", "note", LINE)]
@@ -65,7 +65,7 @@ def test_the_plan_and_the_card_name_what_is_dropped(toy_recipe: Recipes, two_cam
 
 def test_an_estimate_takes_the_camera_of_the_recipe(toy_recipe: Recipes, two_cameras: None, tmp_path: Path) -> None:
     recipe = toy_recipe(robot__arm__camera="side")
-    (arm, qa) = outlook(recipe, known_sources(recipe, tmp_path / "none")).sources
+    (arm, qa) = forecast_plan(recipe, known_sources(recipe, tmp_path / "none")).sources
     assert (arm.camera_line, qa.camera_line) == ("camera side, 1 of 2; dropped: front", "")
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
-from rt2data.images.ready import look
+from rt2data.images.ready import read_header
 from rt2data.order import apportion
 from rt2data.plan.plan import draws
 from rt2data.plan.recipe import Recipe, read_recipe
@@ -178,7 +178,7 @@ def test_an_epoch_of_the_shortest_repeats_nothing(build: Build) -> None:
 def test_epochs_of_a_named_source(build: Build) -> None:
     _, found = build("qa", size__of="qa", size__epochs="3/2", robot_frac="2/3")
     assert counts(found) == {"arm": 27, "qa": 14}
-    with pytest.raises(UsageError, match="takes no part"):
+    with pytest.raises(UsageError, match="is not drawn"):
         build(size__of="leg")
 
 
@@ -393,7 +393,7 @@ def test_resized_pictures_are_made_once(build: Build, recipe_file: Path, tmp_pat
     form = make_format("webdataset")
     for shard in sorted((tmp_path / "second").glob("shard-*.tar")):
         for member in form.read(shard):
-            seen = look(member.image)
+            seen = read_header(member.image)
             assert (seen.format, seen.width, seen.height) == ("jpeg", 16, 16)
 
 

@@ -13,19 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rt2data
-from rt2data.beam.pool import Inline
-from rt2data.build import Site, build_plainly
+from rt2data.build import Site, build_plainly, rlds_output
 from rt2data.errors import UsageError
 from rt2data.formats.base import FORMATS, make_format, members_of
-from rt2data.look.inspect import recognise
+from rt2data.io.tfrecord.directory import tfds_name
+from rt2data.look.inspect import recognize
 from rt2data.look.verify import verify
+from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe, RecipeError, parse_recipe, read_recipe
 from rt2data.prepare.catalog import kept_stores
-from rt2data.read.tfds_directory import tfds_name
 from rt2data.records import SOURCE, key_name
 from rt2data.render.record import decode_record
-from rt2data.rlds.decide import Wishes
-from rt2data.rlds.run import RldsSite, write_rlds
 from tests.contract import toy
 
 OPEN_X = (
@@ -143,7 +141,7 @@ def test_a_store_is_found_whatever_its_name(recipe: Callable[..., Recipe], tmp_p
 
 
 def test_datasets_of_tfds_have_names_of_theirs_and_it_is_told(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    manifest = write_rlds(recipe(), RldsSite(tmp_path / "rlds"), Wishes(), Inline())
+    manifest = build_plainly(recipe(), Site(tmp_path / "rlds"), output=rlds_output(RldsOptions()))
     named = {dataset.source: dataset for dataset in manifest.plan.datasets}
     assert named[LONG].dataset == f"{LONG}_rlds" and not any("is called" in said for said in named[LONG].warnings)
     assert named[WEB].dataset == "coco_captions_2017_rlds"
@@ -155,11 +153,11 @@ def test_datasets_that_would_have_one_name(tmp_path: Path, toy_sources: None) ->
     sources = "".join(f"  {name}: {{kind: toy_robot, path: ., action_space: widowx_bridge}}\n" for name in ("a-b", "a_b"))
     recipe = parse_recipe(f"robot_frac: 1\nstore: store\nrobot:\n{sources}", "x", tmp_path)
     with pytest.raises(UsageError, match=r"two datasets would have one name.*--name"):
-        write_rlds(recipe, RldsSite(tmp_path / "rlds"), Wishes(), Inline())
+        build_plainly(recipe, Site(tmp_path / "rlds"), output=rlds_output(RldsOptions()))
 
 
 def test_a_dataset_is_suggested_under_its_own_name(shared_data: Path) -> None:
     case = shared_data.parent / "cases" / "oxe_long_name" / LONG
     if not case.is_dir():
         pytest.skip("no dataset of a long name")
-    assert recognise(case).suggestion().startswith(f"robot:\n  {LONG}:\n")
+    assert recognize(case).suggestion().startswith(f"robot:\n  {LONG}:\n")

@@ -20,7 +20,7 @@ from rt2data.cli.view import view
 from rt2data.errors import UsageError
 from rt2data.io.publish import MARKED, require_writable
 from rt2data.look.report import contact_sheet, markdown, page
-from rt2data.look.stats.find import Question
+from rt2data.look.stats.subject import Question
 from tests.contract.toy import jpeg
 from tests.look.report import made
 

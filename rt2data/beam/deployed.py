@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
 from rt2data.errors import RtError
+from rt2data.io.words import closest
 
 
 def our_parser(description: str | None) -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def parse_ours(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tup
     ours, beams = parser.parse_known_args(arguments)
     known = [option for action in parser._actions for option in action.option_strings]
     for name in (each.split("=")[0] for each in beams if each.startswith("--")):
-        for near in get_close_matches(name, known, n=1, cutoff=0.8):
+        if near := closest(name, known, cutoff=0.8):
             parser.error(f"unknown option {name}: did you mean {near}?")
     return ours, beams
 

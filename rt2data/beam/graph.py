@@ -2,6 +2,8 @@
 
 units -> prepare -> gather -> seal store --+
 ready stores ------------------------------+-> plan -> shards -> write -> seal
+
+An output of episodes has one phase more: plan -> regroup rows -> write -> seal.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from rt2data.beam.local import find_run
 from rt2data.beam.pool import Work
-from rt2data.build import Preparation, Site, begin_mix, finish
+from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, finish
 from rt2data.plan.job import read_job
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.merge_rows import GatherOrder, RowsSummary, gather_orders, gather_rows, seal_store
 from rt2data.prepare.unit import UnitOrder, UnitSummary, prepare_unit, staging_folder
-from rt2data.write.shard import ShardInfo, ShardOrder, write_shard
+from rt2data.write.shard import ShardInfo
 
 AT_ONCE = 64
 """Work orders handed to the pool before the first result is waited for."""
@@ -38,7 +40,8 @@ class CarryOut(beam.DoFn):  # type: ignore[misc]
     def start_bundle(self) -> None:
         self.waiting: deque[Future[Any]] = deque()
 
-    def process(self, order: Any) -> Iterator[Any]:
+    def process(self, order: Any, before: Any = None) -> Iterator[Any]:
+        """`before` is what the phase before gave, which is waited for."""
         self.waiting.append(find_run(self.run).submit(self.work, order))
         if len(self.waiting) > AT_ONCE:
             yield self.waiting.popleft().result()
@@ -130,7 +133,7 @@ class _SealStore:
 
 
 @dataclass
-class Mix(beam.PTransform):  # type: ignore[misc]
+class Build(beam.PTransform):  # type: ignore[misc]
     """From the names of ready stores to the sealed manifest's path."""
 
     site: Site
@@ -138,18 +141,23 @@ class Mix(beam.PTransform):  # type: ignore[misc]
     todo: tuple[Preparation, ...]
     allow_bad: bool = False
     run: str | None = None
+    output: Output = MIXTURE
 
     def expand(self, stores: Any) -> Any:
-        """Plan once all stores are ready, write the shards, seal once all are written."""
+        """Plan once all stores are ready, carry out the phases one after another, seal once all shards are written."""
         start = stores.pipeline | "Start" >> beam.Create([None])
-        plan = _Plan(self.site, self.recipe, self.todo, self.allow_bad, self.run)
-        shards = (
-            start
-            | "Plan" >> beam.ParDo(Here(plan, self.run), beam.pvalue.AsList(stores)).with_output_types(ShardOrder)
-            | "SpreadShards" >> beam.Reshuffle()
-            | "WriteShard" >> beam.ParDo(CarryOut(write_shard, self.run)).with_output_types(ShardInfo)
-        )
-        return start | "Seal" >> beam.ParDo(Here(_Seal(self.site), self.run), beam.pvalue.AsList(shards)).with_output_types(str)
+        plan = _Plan(self.site, self.recipe, self.todo, self.allow_bad, self.run, self.output)
+        orders = start | "Plan" >> beam.ParDo(Here(plan, self.run), beam.pvalue.AsList(stores))
+        before: list[Any] = []
+        for kind, work in self.output.phases:
+            name = work.__name__.title().replace("_", "")
+            spread = orders | f"{name}Orders" >> beam.Filter(_is, kind) | f"{name}Spread" >> beam.Reshuffle()
+            before = [beam.pvalue.AsList(spread | name >> beam.ParDo(CarryOut(work, self.run), *before))]
+        return start | "Seal" >> beam.ParDo(Here(_Seal(self.site, self.output), self.run), *before).with_output_types(str)
+
+
+def _is(order: Any, kind: type) -> bool:
+    return isinstance(order, kind)
 
 
 @dataclass(frozen=True)
@@ -159,26 +167,34 @@ class _Plan:
     todo: tuple[Preparation, ...]
     allow_bad: bool
     run: str | None
+    output: Output
 
-    def __call__(self, _: None, ready: list[str]) -> list[ShardOrder]:
+    def __call__(self, _: None, ready: list[str]) -> list[Any]:
         stores = {p.name: p.store for p in self.todo}
         assert set(ready) == set(stores)
         run = find_run(self.run)
-        return run.decided or run.decide(lambda: begin_mix(self.site, self.recipe, stores, self.allow_bad))
+        return run.decided or run.decide(lambda: begin_build(self.site, self.recipe, stores, self.allow_bad, self.output))
 
 
 @dataclass(frozen=True)
 class _Seal:
     site: Site
+    output: Output
 
     def __call__(self, _: None, shards: list[ShardInfo]) -> list[str]:
         if shards:
-            finish(self.site, read_job(self.site.staging), shards)
+            finish(self.site, read_job(self.site.staging), shards, self.output)
         return [str(self.site.out / "manifest.json")]
 
 
 def wire(
-    pipeline: Any, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False, run: str | None = None
+    pipeline: Any,
+    recipe: Recipe,
+    site: Site,
+    todo: list[Preparation],
+    allow_bad: bool = False,
+    run: str | None = None,
+    output: Output = MIXTURE,
 ) -> Any:
     """Put the whole graph into a pipeline."""
-    return pipeline | PrepareSources(tuple(todo), run) | Mix(site, recipe, tuple(map(_small, todo)), allow_bad, run)
+    return pipeline | PrepareSources(tuple(todo), run) | Build(site, recipe, tuple(map(_small, todo)), allow_bad, run, output)

@@ -15,8 +15,6 @@ from typing import Any
 from uuid import uuid4
 
 from rt2data.beam.pool import Inline, Pool, Work, settle
-from rt2data.plan.job import Job
-from rt2data.write.shard import ShardOrder
 
 _RUNS: dict[str, LocalRun] = {}
 
@@ -39,7 +37,7 @@ class LocalRun:
     on_result: Callable[[Any], None]
     name: str = field(default_factory=lambda: uuid4().hex)
     failure: BaseException | None = None
-    decided: list[ShardOrder] | None = None  # what the plan asks for, once it is made
+    decided: list[Any] | None = None  # work orders of the plan, once it is made
     _ahead: dict[tuple[Work, str], Future[Any]] = field(default_factory=dict)
     _graph: Thread | None = None
 
@@ -52,7 +50,7 @@ class LocalRun:
         """Give the pool a head start: it works on these orders while Beam is still being imported, which takes seconds."""
         self._ahead |= {(work, order.label): self._submit(work, order) for order in orders}
 
-    def decide(self, plan: Callable[[], tuple[Job, list[ShardOrder]]]) -> list[ShardOrder]:
+    def decide(self, plan: Callable[[], tuple[Any, list[Any]]]) -> list[Any]:
         """Make the plan and show it to whoever watches; none is shown where there is nothing to do."""
         job, self.decided = plan()
         if self.decided:

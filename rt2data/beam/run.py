@@ -11,14 +11,12 @@ from typing import Any
 
 from rt2data.beam.local import LocalRun, local_run
 from rt2data.beam.pool import Inline, Pool
-from rt2data.build import Preparation, Site, begin_mix, preparations
+from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, preparations
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.store import Store
 from rt2data.prepare.unit import prepare_unit
-from rt2data.seal.manifest import Manifest, read_manifest
-from rt2data.write.shard import write_shard
 
 Listener = Callable[[Any], None]
 
@@ -34,24 +32,29 @@ def build_locally(
     on_result: Listener = _deaf,
     allow_bad: bool = False,
     before: Callable[[list[Preparation]], None] = _deaf,
-) -> Manifest:
-    """Build a mixture on this machine; `before` may refuse before anything is read. Raises errors as they were raised."""
+    output: Output = MIXTURE,
+) -> Any:
+    """Build on this machine and give the manifest; `before` may refuse before anything is read. Errors keep their types."""
     prepared = preparations(recipe, recipe.store_folder.absolute(), on_result)
     with site.held(), prepared as todo, local_run(pool, on_result) as run:
         before(todo)
-        build_of(run, recipe, site, todo, allow_bad)
-    return read_manifest(site.out)
+        build_of(run, recipe, site, todo, allow_bad, output)
+    return output.read(site.out)
 
 
-def build_of(run: LocalRun, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False) -> None:
+def build_of(
+    run: LocalRun, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False, output: Output = MIXTURE
+) -> None:
     """Build from these preparations, which the caller holds as it holds the site."""
     _head_start(run, todo)
     if all(p.ready for p in todo):
         stores = {p.name: p.store for p in todo}
-        run.ahead(write_shard, run.decide(lambda: begin_mix(site, recipe, stores, allow_bad)))
+        orders = run.decide(lambda: begin_build(site, recipe, stores, allow_bad, output))
+        kind, work = output.phases[0]
+        run.ahead(work, (order for order in orders if isinstance(order, kind)))
     from rt2data.beam.graph import wire
 
-    _run_here(run, lambda pipeline: wire(pipeline, recipe, site, todo, allow_bad, run.name))
+    _run_here(run, lambda pipeline: wire(pipeline, recipe, site, todo, allow_bad, run.name, output))
 
 
 def plan_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Job:
@@ -101,7 +104,7 @@ def _run_here(run: LocalRun, wire: Callable[[Any], Any]) -> None:
     run.carry_out(lambda: pipeline.run().wait_until_finish())
 
 
-def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_bad: bool = False) -> None:
+def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_bad: bool = False, output: Output = MIXTURE) -> None:
     """Build with the runner that Beam's own options name, and wait for it; by default in memory, here.
 
     What fails here is raised as it was raised, as in `build_locally`; what fails elsewhere as that runner tells it.
@@ -109,7 +112,7 @@ def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_b
     from rt2data.beam.graph import wire
 
     with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo:
-        run_anywhere(arguments, lambda pipeline, name: wire(pipeline, recipe, site, todo, allow_bad, name))
+        run_anywhere(arguments, lambda pipeline, name: wire(pipeline, recipe, site, todo, allow_bad, name, output))
 
 
 def prepare_anywhere(recipe: Recipe, arguments: Sequence[str]) -> dict[str, Store]:

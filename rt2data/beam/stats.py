@@ -1,8 +1,8 @@
-"""Statistics as a graph: the work orders and the additions of `rt2data.look.stats.run`, in the same order, so the same numbers.
+"""Statistics as a Beam graph: the work orders and sums of `rt2data.look.stats.run` in the same order, so the same numbers.
 
-read shards (of a mixture) -> sum rows and episodes -> look again -> stats.json
+read shards (of a mixture) -> sum rows and episodes -> second pass -> stats.json
 
-Beam is imported late: what cannot be answered is told at once.
+Beam is imported late, so that usage errors come at once.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ import msgspec
 
 from rt2data.beam.run import prepare_anywhere, run_anywhere
 from rt2data.io.publish import output_errors, require_writable, write_whole
-from rt2data.look.stats.find import Question, find_subject
-from rt2data.look.stats.orders import Order, carry_out
-from rt2data.look.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_laid, gather_second
-from rt2data.look.stats.subject import Subject
+from rt2data.look.stats.passes import Order, carry_out
+from rt2data.look.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_second, gather_shards
+from rt2data.look.stats.subject import Question, Subject, find_subject
 from rt2data.tally.sums import Sum
 
-READ, SUM, LOOK = 0, 1, 2
+READ, SUM, SECOND = 0, 1, 2
 """Stages."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """An order, or its result, and its place among all: results come back in any order."""
+    """A work order, or its result, and its position: results come back in any order."""
 
     stage: int
     number: int
@@ -41,7 +40,7 @@ class Placed:
 
 
 def carry_placed(placed: Placed) -> Placed:
-    """Carry out the order; the result takes its place."""
+    """Carry out the order; the result takes its position."""
     return Placed(placed.stage, placed.number, carry_out(placed.what))
 
 
@@ -55,7 +54,7 @@ def _in_order(done: Sequence[Placed], stage: int) -> list[Sum]:
 
 @dataclass(frozen=True)
 class _Orders:
-    """What there is to do in a stage, once all of the stage before is done."""
+    """The work orders of a stage, once all of the stage before are done."""
 
     subject: Subject
     stage: int
@@ -64,25 +63,25 @@ class _Orders:
         if self.stage == SUM:
             return _place(SUM, first_orders(self.subject))
         first = gather_first(self.subject, _in_order(before, SUM))
-        return _place(LOOK, all_second_orders(self.subject, first))
+        return _place(SECOND, all_second_orders(self.subject, first))
 
 
 @dataclass(frozen=True)
 class _Conclude:
-    """Everything added up and written, whole or not at all."""
+    """Everything added up and written, all or nothing."""
 
     subject: Subject
     out: str
 
     def __call__(self, _: None, done: Sequence[Placed]) -> list[str]:
-        laid, first = gather_laid(_in_order(done, READ)), gather_first(self.subject, _in_order(done, SUM))
-        found = conclude(self.subject, laid, first, gather_second(self.subject, _in_order(done, LOOK)))
+        shards, first = gather_shards(_in_order(done, READ)), gather_first(self.subject, _in_order(done, SUM))
+        found = conclude(self.subject, shards, first, gather_second(self.subject, _in_order(done, SECOND)))
         write_whole(Path(self.out), msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         return [self.out]
 
 
 def wire_stats(pipeline: Any, subject: Subject, out: Path, run: str | None = None) -> Any:
-    """Put the whole graph into a pipeline."""
+    """Add the whole graph to a pipeline."""
     import apache_beam as beam
 
     from rt2data.beam.graph import CarryOut, Here
@@ -95,22 +94,21 @@ def wire_stats(pipeline: Any, subject: Subject, out: Path, run: str | None = Non
         return start | name >> beam.ParDo(Here(function, run), beam.pvalue.AsList(before))
 
     start = pipeline | "Start" >> beam.Create([None])
-    laid = done("Read", pipeline | "Shards" >> beam.Create(_place(READ, subject.lay)))
-    first = done("Sum", here("Rows", _Orders(subject, SUM), laid))
-    second = done("LookAgain", here("Values", _Orders(subject, LOOK), first))
-    return here("Conclude", _Conclude(subject, str(out)), (laid, first, second) | "All" >> beam.Flatten())
+    shards = done("Read", pipeline | "Shards" >> beam.Create(_place(READ, subject.shards)))
+    first = done("Sum", here("Rows", _Orders(subject, SUM), shards))
+    second = done("SumAgain", here("Values", _Orders(subject, SECOND), first))
+    return here("Conclude", _Conclude(subject, str(out)), (shards, first, second) | "All" >> beam.Flatten())
 
 
 MARK = b'"tool_version"'
-"""Stands at the start of all statistics."""
+"""At the start of every statistics file."""
 
 
 def stats_anywhere(question: Question, out: Path, arguments: Sequence[str], force: bool = False) -> None:
-    """Take statistics with the runner that Beam's own options name, and wait for it. Raises what fails here as it was raised.
+    """Take statistics with the runner that Beam's options name, and wait for it. Failures here are raised as they are.
 
-    Earlier statistics at `out` are replaced, any other file only with `force`.
-
-    The rows of a mixture lie in a folder beside the output meanwhile, where every worker sees them.
+    Earlier statistics at `out` are replaced, any other file only with `force`. Meanwhile the rows of a mixture are in a folder next
+    to the output, where every worker sees them.
     """
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)

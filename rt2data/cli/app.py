@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rt2data.cli.commands import App, Quiet
-from rt2data.cli.local import local_paths_only
+from rt2data.cli.commands import App, Quiet, local_paths_only
 from rt2data.cli.running import run
 from rt2data.io.installation import VERSION
 
@@ -19,46 +18,47 @@ Precedence: an option of the command line, then the recipe, then the environment
 \b
 Environment:
   RT2DATA_STORE      folder of prepared stores
-  XDG_CACHE_HOME     without RT2DATA_STORE they lie in rt2data/store below it; its default is ~/.cache
-  RT2DATA_...        any other may stand in a recipe's paths as ${RT2DATA_...}, and HOME as ${HOME}
+  XDG_CACHE_HOME     without RT2DATA_STORE stores are in rt2data/store below it; default ~/.cache
+  RT2DATA_...        any other can be used in a recipe's paths as ${RT2DATA_...}, and HOME as ${HOME}
   RT2DATA_DIRECT_IO  0 writes shards through the page cache
-  TMPDIR             where stats and report keep what they need while they run
-  COLUMNS, NO_COLOR  width of tables; no colours
+  TMPDIR             temporary files of stats and report
+  COLUMNS, NO_COLOR  width of tables; no colors
+  PAGER              the pager of view on a terminal; its default is less
 
 \b
-Exit codes: 0 done, 1 a bug or too little memory, 2 wrong usage or recipe, 3 data that cannot be trusted, 4 too many rejects,
+Exit codes: 0 done, 1 a bug or not enough memory, 2 wrong usage or recipe, 3 corrupt or unusable data, 4 too many rejects,
 5 the output cannot be written, 6 another build holds the output, 7 a source changed, 130 and 143 interrupted.
 """
 
 app = App(
     name="rt2data",
-    help="Co-training mixtures for vision-language-action models: robot logs and web VQA in, exactly mixed shards out.",
+    help="Build co-training mixtures for vision-language-action models: robot logs and web VQA in, exactly mixed shards out.",
     epilog=ENVIRONMENT,
     pretty_exceptions_enable=False,
 )
-store_app = App(help="The prepared stores: each source is read once and kept for every later build.")
+store_app = App(help="Prepared stores: each source is read once and reused by every later build.")
 app.add_typer(store_app, name="store")
 
 
 class PoolChoice(StrEnum):
-    """Who does the work."""
+    """What the workers are."""
 
     processes = "processes"
     threads = "threads"
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that rt2data did not write.")]
-Json = Annotated[bool, typer.Option("--json", help="Print data for programs on stdout.")]
-RecipePath = Annotated[Path, typer.Argument(help="The recipe.")]
-RobotFrac = Annotated[str | None, typer.Option("--robot-frac", help="Share of examples that are robot steps: 0.5, 2/3 or 50%.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+RecipePath = Annotated[Path, typer.Argument(help="Recipe file.")]
+RobotFrac = Annotated[str | None, typer.Option("--robot-frac", help="Fraction of examples that are robot steps: 0.5, 2/3 or 50%.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe: --set size.num_examples=1000."),
 ]
-Workers = Annotated[int | None, typer.Option(min=0, help="Workers; 0 works in this process. Default: one for each core.")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Number of workers; 0 runs in this process. Default: one per core.")]
 Pool = Annotated[PoolChoice, typer.Option(help="Worker processes or threads.")]
-AllowBad = Annotated[bool, typer.Option(help="Build even where more rows are faulty than max_bad allows.")]
-Seed = Annotated[int | None, typer.Option(help="Same as --set seed=...")]
+AllowBad = Annotated[bool, typer.Option(help="Build even if more rows are faulty than max_bad allows.")]
+Seed = Annotated[int | None, typer.Option(help="Same as --set seed=SEED.")]
 
 
 def _asked(
@@ -90,7 +90,7 @@ def init(
 
 
 class RunnerChoice(StrEnum):
-    """Where the build is to run."""
+    """Where the build runs."""
 
     local = "local"
     dataflow = "dataflow"
@@ -103,26 +103,27 @@ def plan(
     overrides: Overrides = None,
     seed: Seed = None,
     prepare: Annotated[
-        bool, typer.Option("--prepare", help="Prepare what is not prepared yet: then all figures are exact.")
+        bool, typer.Option("--prepare", help="Prepare the sources that are not prepared yet, so that all figures are exact.")
     ] = False,
     canary: Annotated[
-        str | None, typer.Option(metavar="SHARE", help="Try a part, 1% or 64MB, for real, and tell how long the whole takes.")
+        str | None,
+        typer.Option(metavar="SHARE", help="Build a part, such as 1% or 64MB, and predict the time of the whole."),
     ] = None,
-    runner: Annotated[RunnerChoice, typer.Option(help="Tell the cost of a job on Dataflow, too.")] = RunnerChoice.local,
-    machine: Annotated[str, typer.Option(help="Dataflow's machine type.")] = "n2-standard-4",
-    region: Annotated[str, typer.Option(help="Dataflow's region.")] = "us-central1",
-    prices: Annotated[Path | None, typer.Option(help="A table of prices of your own, like schemas/prices/dataflow.toml.")] = None,
+    runner: Annotated[RunnerChoice, typer.Option(help="Where the build will run; dataflow adds its cost.")] = RunnerChoice.local,
+    machine: Annotated[str, typer.Option(help="Dataflow machine type.")] = "n2-standard-4",
+    region: Annotated[str, typer.Option(help="Dataflow region.")] = "us-central1",
+    prices: Annotated[Path | None, typer.Option(help="Your own table of prices, like schemas/prices/dataflow.toml.")] = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
     allow_bad: AllowBad = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a build would write and cost, without writing it: draws, epochs, bytes, shards, time."""
-    from rt2data.cli.plan import Foresee
+    """Show what a build would write and cost, without building: draws, epochs, bytes, shards, time."""
+    from rt2data.cli.plan import ForecastOptions
     from rt2data.cli.plan import plan as show
 
-    wanted = Foresee(prepare, canary, runner is RunnerChoice.dataflow, machine, region, prices)
+    wanted = ForecastOptions(prepare, canary, runner is RunnerChoice.dataflow, machine, region, prices)
     show(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), wanted, allow_bad)
 
 
@@ -130,16 +131,16 @@ def plan(
 def build_mixture(
     recipe: RecipePath = Path("mixture.yaml"),
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name without its ending.")
+        Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name without its suffix.")
     ] = None,
     robot_frac: RobotFrac = None,
     overrides: Overrides = None,
     seed: Seed = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
-    overwrite: Annotated[bool, typer.Option(help="Replace another complete mixture at the output.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace a different complete mixture in the output folder.")] = False,
     restart: Annotated[
-        bool, typer.Option(help="Discard an unfinished build; with --overwrite also build a finished one again.")
+        bool, typer.Option(help="Discard an unfinished build; with --overwrite also rebuild a finished one.")
     ] = False,
     allow_bad: AllowBad = False,
     json: Json = False,
@@ -164,9 +165,9 @@ def write_rlds(
     recipe: RecipePath = Path("mixture.yaml"),
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name with -rlds.")] = None,
     skin: Annotated[
-        SkinChoice, typer.Option(help="Layout of the steps: ours, or one that OpenVLA's and Octo's loaders know.")
+        SkinChoice, typer.Option(help="Layout of the steps: plain, or one that the loaders of OpenVLA and Octo know.")
     ] = SkinChoice.plain,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Write prompts, targets and token ids with each step.")] = False,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Add prompts, targets and token ids to each step.")] = False,
     cameras: Annotated[list[str] | None, typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write.")] = None,
     names: Annotated[list[str] | None, typer.Option("--name", metavar="SOURCE=DATASET", help="Name of a source's dataset.")] = None,
     dataset_version: Annotated[str, typer.Option(help="Version of the datasets.")] = "1.0.0",
@@ -174,13 +175,13 @@ def write_rlds(
     overrides: Overrides = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
-    overwrite: Annotated[bool, typer.Option(help="Replace other complete datasets at the output.")] = False,
-    restart: Annotated[bool, typer.Option(help="Throw away unfinished ones at the output.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace different complete datasets in the output folder.")] = False,
+    restart: Annotated[bool, typer.Option(help="Discard unfinished datasets in the output folder.")] = False,
     allow_bad: AllowBad = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the recipe's sources as RLDS: TFDS directories with steps in episodes, for tensorflow-datasets, OpenVLA and Octo."""
+    """Write the recipe's sources as RLDS: TFDS datasets of episodes, for tensorflow-datasets, OpenVLA and Octo."""
     from rt2data.cli.rlds import write_rlds as write
 
     asked = _asked(recipe, robot_frac, overrides, None, workers, pool, json, quiet)
@@ -195,8 +196,8 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Re-check everything: hashes, counts, order, schema, fractions, tokens. Exits with 3 for any fault."""
-    from rt2data.rlds.verify import is_rlds
+    """Check a finished mixture: hashes, counts, order, schema, fractions, tokens. Exits with 3 if anything is wrong."""
+    from rt2data.look.verify.episodes import is_rlds
 
     if is_rlds(out):
         from rt2data.cli.rlds import verify_rlds
@@ -210,13 +211,13 @@ def verify(
 @app.verb(epilog="Example: rt2data inspect mixture --png sheet.png")
 def inspect(
     path: Annotated[Path, typer.Argument(help="A source, a prepared store, a mixture or a recipe.")],
-    png: Annotated[Path | None, typer.Option(help="Draw a contact sheet into this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a contact sheet to this file.")] = None,
     tiles: Annotated[int, typer.Option(min=1, max=400, help="Images on the contact sheet.")] = 12,
-    suggest: Annotated[bool, typer.Option(help="Print the fragment of a recipe that would read it.")] = False,
+    suggest: Annotated[bool, typer.Option(help="Print the part of a recipe that would read it.")] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Show what is at a path: splits, features, cameras, shares, tokens, rejects."""
+    """Show what a path holds: splits, features, cameras, shares, tokens, rejects."""
     from rt2data.cli.inspect import inspect as show
 
     show(path, png, tiles, suggest, json, force)
@@ -226,28 +227,31 @@ def inspect(
 def view(
     path: Annotated[Path, typer.Argument(help="A mixture, a prepared store or a raw source.")],
     at: Annotated[int, typer.Option(min=0, help="The first example to show, counted from 0.")] = 0,
-    count: Annotated[int | None, typer.Option(min=1, help="Print so many and end, also on a terminal.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Print at most this many, without a pager.")] = None,
+    source: Annotated[str, typer.Option(help="Show examples of this source only.")] = "",
+    search: Annotated[str, typer.Option(help="Show examples with this text in prompt, target, answers or key.")] = "",
     save: Annotated[Path | None, typer.Option(help="Write the images of what is printed into this folder.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show them in a browser on this machine.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes one that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes a free one.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Let --save replace other files.")] = False,
     json: Json = False,
 ) -> None:
-    """Show examples one by one: image, prompt, target, action, tokens. Interactive on a terminal."""
+    """Show examples: image, prompt, target, action, tokens. On a terminal in $PAGER."""
     from rt2data.cli.view import view as show
+    from rt2data.look.view.select import Filter
 
-    show(path, at, count, save, port if serve else None, json, force)
+    show(path, at, count, save, port if serve else None, json, force, Filter(source, text=search))
 
 
 @app.verb(epilog="Example: rt2data diff mixture m2 --exit-code")
 def diff(
     before: Annotated[Path, typer.Argument(help="A recipe, a prepared store or a mixture.")],
-    after: Annotated[Path, typer.Argument(help="Another; a recipe goes with a mixture too.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Compare what is written about them; read no rows and no shards.")] = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 where they differ.")] = False,
+    after: Annotated[Path, typer.Argument(help="Another of the same kind; a recipe and a mixture can also be compared.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Compare metadata only; read no rows and no shards.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 if they differ.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what changed between two: settings, rows, statistics, shares, examples, bytes."""
+    """Show what differs between two recipes, stores or mixtures: settings, rows, statistics, shares, examples, bytes."""
     from rt2data.cli.diff import diff as show
 
     raise typer.Exit(show(before, after, quick, exit_code, json))
@@ -257,7 +261,13 @@ StoreRoot = Annotated[
     Path | None, typer.Option("--store", help="Folder of prepared stores. Default: the recipe's, $RT2DATA_STORE, or the cache.")
 ]
 StoreRecipe = Annotated[
-    Path | None, typer.Option("--recipe", help="The recipe whose store is meant. Default: mixture.yaml, if there is one here.")
+    Path | None, typer.Option("--recipe", help="Recipe that names the folder of stores. Default: mixture.yaml, if it exists.")
+]
+
+
+Split = Annotated[str | None, typer.Option(help="Use only this split. Default: all.")]
+TokenRecipe = Annotated[
+    Path | None, typer.Option(help="Recipe whose template, codec and tokenizer are used for the rows of a store.")
 ]
 
 
@@ -273,12 +283,12 @@ class ShapeChoice(StrEnum):
 @app.verb(epilog="Example: rt2data stats mixture")
 def stats(
     path: Annotated[Path, typer.Argument(help="A source, a prepared store, a recipe or a mixture.")] = Path("mixture.yaml"),
-    split: Annotated[str | None, typer.Option(help="Only this split. Default: all.")] = None,
-    codec: Annotated[str | None, typer.Option(help="Codec for actions. Default: the recipe's, or rt2.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe that says how the rows of a store become tokens.")] = None,
+    split: Split = None,
+    codec: Annotated[str | None, typer.Option(help="Action codec. Default: the recipe's, or rt2.")] = None,
+    recipe: TokenRecipe = None,
     shape: Annotated[
         ShapeChoice | None,
-        typer.Option("--as", help="Print statistics as this trainer reads them: of split train, unless --split says another."),
+        typer.Option("--as", help="Print statistics in the format of this trainer; of split train unless --split is given."),
     ] = None,
     store: StoreRoot = None,
     workers: Workers = None,
@@ -289,7 +299,7 @@ def stats(
     """Print statistics of actions, episodes, text, images, tokens and shares, with warnings first."""
     from rt2data.cli.stats import Asked
     from rt2data.cli.stats import stats as show
-    from rt2data.look.stats.find import Question
+    from rt2data.look.stats.subject import Question
 
     question = Question(path, split, codec, recipe, store)
     show(Asked(question, shape.value if shape else None, workers, pool.value, json, quiet))
@@ -297,12 +307,12 @@ def stats(
 
 @app.verb(epilog="Example: rt2data report mixture -o report.html")
 def report(
-    paths: Annotated[list[Path], typer.Argument(help="Sources, prepared stores, recipes or mixtures: one page for all.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
-    markdown: Annotated[Path | None, typer.Option(help="Write a summary into this file, to paste in a pull request.")] = None,
-    tiles: Annotated[int, typer.Option(min=0, max=400, help="Images of each camera.")] = 12,
-    split: Annotated[str | None, typer.Option(help="Only this split. Default: all.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe that says how the rows of a store become tokens.")] = None,
+    paths: Annotated[list[Path], typer.Argument(help="Sources, prepared stores, recipes or mixtures; all go on one page.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
+    markdown: Annotated[Path | None, typer.Option(help="Also write a Markdown summary to this file.")] = None,
+    tiles: Annotated[int, typer.Option(min=0, max=400, help="Images per camera.")] = 12,
+    split: Split = None,
+    recipe: TokenRecipe = None,
     store: StoreRoot = None,
     force: Force = False,
     workers: Workers = None,
@@ -313,7 +323,7 @@ def report(
     """Write one offline HTML page: warnings, mixture, actions, episodes, text, tokens, images, cost."""
     from rt2data.cli.report import Wanted
     from rt2data.cli.report import report as write
-    from rt2data.look.stats.find import Question
+    from rt2data.look.stats.subject import Question
 
     questions = [Question(path, split, None, recipe, store) for path in paths]
     write(questions, Wanted(out, markdown, tiles, workers, pool.value, json, quiet, force))
@@ -330,16 +340,16 @@ def store_list(store: StoreRoot = None, recipe: StoreRecipe = None, json: Json =
 @store_app.verb("prune", epilog="Example: rt2data store prune --older 30 --yes")
 def store_prune(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Stores to remove; by default those that no build will use again.")
+        list[str] | None, typer.Argument(help="Stores to remove. Default: those that no build will use again.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Remove all.")] = False,
-    older: Annotated[float | None, typer.Option(min=0, help="Remove those not used for so many days.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only listed.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all stores.")] = False,
+    older: Annotated[float | None, typer.Option(min=0, help="Remove stores not used for this many days.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without --yes they are only listed.")] = False,
     store: StoreRoot = None,
     recipe: StoreRecipe = None,
     json: Json = False,
 ) -> None:
-    """Remove prepared stores; without --yes only say which."""
+    """Remove prepared stores; without --yes only list them."""
     from rt2data.cli.store import Place, prune
 
     prune(Place(store, recipe), names or (), everything, older, yes, json)
@@ -347,12 +357,12 @@ def store_prune(
 
 @store_app.verb("rejects", epilog="Example: rt2data store rejects bridge")
 def store_rejects(
-    name: Annotated[str, typer.Argument(help="A source's name, or the path of a store.")],
+    name: Annotated[str, typer.Argument(help="Name of a source, or path of a store.")],
     store: StoreRoot = None,
     recipe: StoreRecipe = None,
     json: Json = False,
 ) -> None:
-    """Show what was dropped from a prepared source: reason, place, detail."""
+    """Show what was dropped from a prepared source, with reason, place and detail."""
     from rt2data.cli.store import Place, rejects
 
     rejects(Place(store, recipe), name, json)
@@ -360,16 +370,16 @@ def store_rejects(
 
 @app.verb(epilog="Example: rt2data demo demo && cd demo && rt2data build-mixture --robot-frac 0.5")
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("demo"),
     episodes: Annotated[int, typer.Option(min=2, help="Robot episodes.")] = 24,
     scenes: Annotated[int, typer.Option(min=1, help="Images with questions.")] = 150,
-    seed: Annotated[int, typer.Option(help="Another seed, other scenes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
     workers: Workers = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a small robot log (RLDS) and a VQA corpus (VQAv2 layout) with a recipe that mixes them. Works offline."""
+    """Create a small robot log (RLDS) and a VQA corpus (VQAv2 layout), with a recipe that mixes them. Works offline."""
     from rt2data.cli.demo import demo as make
 
     make(folder, episodes, scenes, seed, force, workers, json, quiet)
@@ -378,12 +388,12 @@ def demo(
 @app.verb(epilog="Example: rt2data schema example > example.schema.json")
 def schema(
     name: Annotated[
-        str, typer.Argument(help="example, manifest, plan, recipe, stats; or an action space such as widowx_bridge.")
+        str, typer.Argument(help="example, manifest, plan, recipe or stats; or an action space such as widowx_bridge.")
     ] = "example",
     json: Json = False,
 ) -> None:
-    """Print a schema, which is JSON, or an action space, which is TOML."""
-    from rt2data.cli.schema import schema as show
+    """Print a JSON schema, or the TOML of an action space."""
+    from rt2data.cli.schemagen import schema as show
 
     show(name, json)
 

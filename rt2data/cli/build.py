@@ -10,12 +10,13 @@ import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work, workers_wanted
 from rt2data.build import Site
-from rt2data.cli.console import insist, say_json, size, talk
-from rt2data.cli.outlook import show_plan
+from rt2data.cli.console import insist, say_json, talk
+from rt2data.cli.plan_tables import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
-from rt2data.forecast.space import require_store_space
+from rt2data.forecast.forecast import require_store_space
 from rt2data.formats.base import make_format
+from rt2data.io.words import plural, size
 from rt2data.plan.plan import Plan
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.seal.blend import how_to_read
@@ -24,7 +25,7 @@ from rt2data.seal.manifest import Manifest
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says besides the recipe."""
+    """The recipe and the options of the command line."""
 
     recipe: Path
     robot_frac: str | None
@@ -40,16 +41,16 @@ class Asked:
 
     @property
     def worker_count(self) -> int:
-        """One for each core, unless something else is asked for."""
+        """One per core by default."""
         return workers_wanted(self.workers)
 
     def workers_at_work(self) -> AbstractContextManager[Pool]:
-        """The pool, ended at the end."""
+        """The pool of workers, closed at the end."""
         return pool_at_work(self.pool, self.workers)
 
 
 def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
-    """Build the mixture, say where it is and how to read it."""
+    """Build the mixture; print where it is and how to read it."""
     recipe = asked.read()
     site = Site(_resolved(out or asked.recipe.with_suffix("")), overwrite, restart)
     progress = Progress(asked.quiet)
@@ -60,19 +61,19 @@ def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool
     if asked.as_json:
         say_json({"out": str(site.out)} | _figures(manifest) | {"warnings": msgspec.to_builtins(manifest.plan.warnings)})
     else:
-        _tell(manifest, site.out, built=progress.plan is not None)
+        _report(manifest, site.out, built=progress.plan is not None)
 
 
 def _resolved(out: Path) -> Path:
-    """Where the output really is: links are followed once, now. Raises OutputError where they lead in a circle."""
+    """The output's real path: links are resolved once, now. Raises OutputError for a link cycle."""
     try:
         found = out.resolve()
         str(found).encode()
         return found
     except UnicodeEncodeError:
-        raise UsageError("the output's path is not UTF-8", ascii(out), "choose another place, or set LC_ALL=C.UTF-8") from None
+        raise UsageError("the output's path is not UTF-8", ascii(out), "choose another folder, or set LC_ALL=C.UTF-8") from None
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"the output's path cannot be followed: {error}", str(out), "choose another place") from error
+        raise OutputError(f"the output's path cannot be resolved: {error}", str(out), "choose another folder") from error
 
 
 def _figures(manifest: Manifest) -> dict[str, object]:
@@ -83,23 +84,23 @@ def _figures(manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _tell(manifest: Manifest, out: Path, built: bool) -> None:
+def _report(manifest: Manifest, out: Path, built: bool) -> None:
     if not built:
-        talk("this very mixture is here already: nothing to do")
+        talk("this mixture is already complete: nothing to do")
     show_plan(manifest.plan)
     for name, lost in manifest.rejects.items():
         for entry in lost:
             talk(f"dropped from {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
-    shape = f"{len(manifest.shards)} shards of {size(manifest.bytes / len(manifest.shards))}"
+    shape = f"{plural(len(manifest.shards), 'shard')} of {size(manifest.bytes / len(manifest.shards))}"
     reading = how_to_read(make_format(manifest.plan.format), out, manifest)
-    print(f"\n{manifest.examples:,} examples, {manifest.robot_frac:.4%} robot, {shape} in {out}")
+    print(f"\n{plural(manifest.examples, 'example')}, {manifest.robot_frac:.4%} robot, {shape} in {out}")
     print(f"check it:  {command('verify', out)}\nread it:   {reading.call}")
-    _look_first(manifest.plan, out)
+    _point_at_warnings(manifest.plan, out)
 
 
-def _look_first(plan: Plan, out: Path) -> None:
-    """The last line of a build with something wrong, as far as its plan tells; statistics are not taken again for that."""
+def _point_at_warnings(plan: Plan, out: Path) -> None:
+    """The last line of a build whose plan has errors or warnings."""
     counts = [(sum(warn.level == level for warn in plan.warnings), level) for level in ("error", "warning")]
-    said = [f"{count} {level}{'' if count == 1 else 's'}" for count, level in counts if count]
+    said = [plural(count, level) for count, level in counts if count]
     if said:
-        insist(f"{' and '.join(said)} above; look before you train: {command('stats', out)}")
+        insist(f"{' and '.join(said)} above; check before you train: {command('stats', out)}")

@@ -1,22 +1,35 @@
-"""What all commands have in common: -h, -q, -v, summaries in full, and "did you mean" for names that are not known."""
+"""What all commands share: -h, -q, -v, full summaries, local paths only, and "did you mean" for unknown commands."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from rt2data.cli.verbosity import verbosity
+from rt2data.io.location import local_path
 
 Function = Callable[..., Any]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and failures: no progress, no hints.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the trace of a failure, and what libraries say.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and failures.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print the traceback of a failure, and messages of libraries.")]
 SHARED = {"quiet": Quiet, "verbose": Verbose}
+
+
+@dataclass
+class Verbosity:
+    """`quiet`: results, warnings and failures only. `verbose`: also tracebacks, and messages of libraries."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+verbosity = Verbosity()
 
 
 class Command(TyperCommand):
@@ -27,28 +40,28 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """Commands by name; for one that is not known the nearest is suggested."""
+    """A group of commands that suggests a name for an unknown one."""
 
     def get_short_help_str(self, limit: int = 45) -> str:
         return summary(self.help)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            nearest = suggestions(args[0], list(paths(self)))
-            hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+            near = suggestions(args[0], list(paths(self)))
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
 
 class App(typer.Typer):
-    """A set of such commands."""
+    """An application of such commands."""
 
     def __init__(self, **kwargs: Any) -> None:
         names = {"help_option_names": ["-h", "--help"]}
         super().__init__(cls=Group, context_settings=names, no_args_is_help=True, rich_markup_mode=None, **kwargs)
 
     def verb(self, name: str | None = None, **kwargs: Any) -> Callable[[Function], Function]:
-        """Make a function a command, with -q and -v added to its options."""
+        """Make a function a command, with -q and -v among its options."""
 
         def register(function: Function) -> Function:
             self.command(name, cls=Command, **kwargs)(with_shared(function))
@@ -58,7 +71,7 @@ class App(typer.Typer):
 
 
 def with_shared(function: Function) -> Function:
-    """A function that takes `quiet` and `verbose` too and says so to all that talk; `quiet` is passed on where it is asked for."""
+    """The function with the options `quiet` and `verbose`, which set `verbosity`; `quiet` is passed on if the function takes it."""
     hints = get_type_hints(function, include_extras=True)
     own = inspect.signature(function).parameters
     parameters = [each.replace(annotation=hints[name], kind=each.KEYWORD_ONLY) for name, each in own.items()]
@@ -89,8 +102,32 @@ def paths(group: Any, above: str = "") -> Iterator[str]:
 
 
 def suggestions(typed: str, known: list[str]) -> list[str]:
-    """Commands that somebody may have meant: those that begin with the word, else those written nearly so."""
+    """Up to two commands that were probably meant: those that begin with the word, else those spelled alike."""
     begin = [path for path in known if path.split()[-1].startswith(typed)]
     last = {path.split()[-1]: path for path in known}
-    near = [last[word] for word in difflib.get_close_matches(typed, last, n=2)]
+    near = [last[word] for word in get_close_matches(typed, last, n=2)]
     return (begin or near)[:2]
+
+
+def local_paths_only(app: typer.Typer) -> None:
+    """Make all commands of the application and its groups refuse a path that has a scheme, with UsageError, before they begin."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.callback = _refusing(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            local_paths_only(group.typer_instance)
+
+
+def _refusing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same command: typer reads its signature through the wrapper."""
+
+    @functools.wraps(function)
+    def call(**given: Any) -> Any:
+        for value in given.values():
+            for each in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(each, Path):
+                    local_path(each)
+        return function(**given)
+
+    return call

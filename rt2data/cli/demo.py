@@ -10,19 +10,20 @@ from shlex import quote
 from typing import Any
 
 from rt2data.beam.pool import Pool, pool_at_work
-from rt2data.cli.console import say_json, size
+from rt2data.cli.console import say_json
 from rt2data.cli.progress import Progress
 from rt2data.demo.write import write_demo
 from rt2data.errors import command
+from rt2data.io.words import plural, size
 
-NAMES = {"draw_episode": "episodes", "draw_picture": "scenes"}
+NAMES = {"draw_episode": "episodes", "draw_image": "scenes"}
 
 
 class Drawing(Progress):
-    """Hears of every episode and every scene that is drawn; each result is the name of its kind."""
+    """Counts episodes and scenes as they are drawn; each result is the name of its kind."""
 
     def begin(self, name: str, total: int) -> None:
-        """Work on so many of a kind begins."""
+        """Start counting up to `total`."""
         self._begin(name, total)
 
     def _take(self, result: Any) -> None:
@@ -30,28 +31,29 @@ class Drawing(Progress):
 
 
 def demo(folder: Path, episodes: int, scenes: int, seed: int, force: bool, workers: int | None, as_json: bool, quiet: bool) -> None:
-    """Make the demo and say what to do with it."""
+    """Make the demo and print the next command."""
     progress = Drawing(quiet)
     with pool_at_work("processes", workers) as pool:
         made = write_demo(folder, episodes, scenes, seed, force, draw=lambda work, orders: drawn(pool, progress, work, orders))
     if as_json:
         say_json(asdict(made) | {"folder": str(made.folder)})
         return
-    robot, web = f"{made.episodes} episodes with {made.steps} steps", f"{made.scenes} images with {made.questions} questions"
+    robot = f"{plural(made.episodes, 'episode')} with {plural(made.steps, 'step')}"
+    web = f"{plural(made.scenes, 'image')} with {plural(made.questions, 'question')}"
     print(f"{robot}, {web}: {size(made.bytes)} in {folder}")
     print(f"mix it:  cd {quote(str(folder))} && {command('build-mixture', '--robot-frac', '0.5')}")
 
 
 def drawn(pool: Pool, progress: Drawing, work: Callable[[Any], Any], orders: list[Any]) -> Iterator[Any]:
-    """Results in the order of the orders, by all workers of the pool."""
+    """Results in the order of the orders, computed by all workers of the pool."""
     name = NAMES[work.__name__]
     progress.begin(name, len(orders))
 
-    def tell(future: Future[Any]) -> None:
+    def count(future: Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None:
             progress(name)
 
     futures = [pool.submit(work, order) for order in orders]
     for future in futures:
-        future.add_done_callback(tell)
+        future.add_done_callback(count)
     return (future.result() for future in futures)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.text import Text
 
-from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.console import say_json, talk
 from rt2data.cli.tables import table
 from rt2data.errors import DataError
-from rt2data.look.diff import Difference, compare
-from rt2data.look.diff.model import Change, Common, Keys, Moved, Shift
+from rt2data.io.words import number, size
+from rt2data.look.diff import Comparison, compare
+from rt2data.look.diff.merge import KeyCounts
+from rt2data.look.differences import Difference
 from rt2data.read.text import one_line
 
 SHOWN = 24
-"""Changes of one kind that are printed; `--json` gives all."""
-STRANGE = 0.1
-"""A move of more pooled standard deviations than this stands out."""
+"""Differences of one kind that are printed; `--json` gives all."""
+LARGE = 0.1
+"""A move of more pooled standard deviations than this is highlighted."""
 
 
 def diff(before: Path, after: Path, quick: bool, exit_code: bool, as_json: bool) -> int:
-    """Say what changed. The exit code: 0, or with `exit_code` 3 where anything did."""
+    """Print what changed. The exit code: 0, or with `exit_code` 3 where anything did."""
     found = compare(before, after, quick)
     if as_json:
         say_json(msgspec.to_builtins(found))
@@ -33,26 +35,25 @@ def diff(before: Path, after: Path, quick: bool, exit_code: bool, as_json: bool)
     return DataError.code if exit_code and not found.equal else 0
 
 
-def show(found: Difference) -> None:
-    """The verdict first, then each kind of change that there is."""
+def show(found: Comparison) -> None:
+    """The verdict first, then each kind of difference that there is."""
     print(f"{one_line(found.before, 1000)} -> {one_line(found.after, 1000)}")
     print(verdict(found))
-    _changes("settings", found.settings)
+    _table(("settings", "before", "after"), found.settings, _values, left=3)
     for what, names in (("added", found.sources_added), ("removed", found.sources_removed)):
         if names:
             print(f"\nsources {what}: {', '.join(map(one_line, names))}")
-    _changes("plan", found.plan)
-    _changes("figures", found.figures)
-    _changes("left out", found.rejects)
+    for title, differences in (("plan", found.plan), ("figures", found.figures), ("dropped", found.rejects)):
+        _table((title, "before", "after"), differences, _values, left=3)
     _keys(found)
     _examples(found.examples)
-    _shifts(found.shifts)
-    _moves(found.moves)
+    _table(SHIFTS, found.shifts, _shift, drop=SHIFTS_DROPPED, above="moved, in units of the pooled std:")
+    _table(("figure", "before", "after", "moved by"), found.moves, _move)
     for note in found.notes:
         talk(f"note: {one_line(note, 1000)}")
 
 
-def verdict(found: Difference) -> str:
+def verdict(found: Comparison) -> str:
     """In one line."""
     if found.what == "recipe and mixture":
         said = {True: "a build would write the same bytes", False: "a build would write other bytes", None: ""}[found.same_bytes]
@@ -64,20 +65,33 @@ def verdict(found: Difference) -> str:
     return "the same" if found.equal else f"different {found.what}"
 
 
-def _changes(title: str, found: Sequence[Change]) -> None:
-    if found:
-        print()
-        table((title, "before", "after"), [(one_line(each.path, 200), *_values(each)) for each in found[:SHOWN]], left=3)
-        if len(found) > SHOWN:
-            print(f"and {len(found) - SHOWN:,} more: --json gives all")
+Cells = tuple[str | Text, ...]
 
 
-def _values(change: Change) -> tuple[Text, Text]:
-    return Text(shown(change.before, change.path), "red"), Text(shown(change.after, change.path), "green")
+def _table(
+    columns: Sequence[str],
+    found: Sequence[Difference],
+    cells: Callable[[Difference], Cells],
+    *,
+    left: int = 1,
+    drop: Sequence[str] = (),
+    above: str = "",
+) -> None:
+    """The first differences of one kind, one a row, with their path first."""
+    if not found:
+        return
+    print(f"\n{above}" if above else "")
+    table(columns, [(one_line(each.path, 200), *cells(each)) for each in found[:SHOWN]], left=left, drop=drop)
+    if len(found) > SHOWN:
+        print(f"and {len(found) - SHOWN:,} more: --json gives all")
+
+
+def _values(found: Difference) -> Cells:
+    return Text(shown(found.before, found.path), "red"), Text(shown(found.after, found.path), "green")
 
 
 def shown(value: Any, path: str) -> str:
-    """A value on one line; nothing where there is none."""
+    """A value on one line; `-` where there is none."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -87,73 +101,49 @@ def shown(value: Any, path: str) -> str:
     return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 48)
 
 
-def _keys(found: Difference) -> None:
-    """Rows, episodes, files: how many came, went, changed, and a few of their names."""
+def _keys(found: Comparison) -> None:
+    """Rows, episodes, files: how many were added, removed, changed, and a few of their names."""
     parts = [(f"rows {split}", keys) for split, keys in found.rows.items()]
     parts += [(f"groups {split}", keys) for split, keys in found.groups.items()]
     parts += [("files", found.files)] if found.files else []
-    rows = [(one_line(name), one_line("; ".join(_named(keys)), 80), *counts(keys)) for name, keys in parts if not keys.equal]
+    rows = [(one_line(name), one_line("; ".join(_named(keys)), 80), *_counts(keys)) for name, keys in parts if not keys.equal]
     if rows:
         print()
         table(("of", "first", "same", "added", "removed", "changed"), rows, left=2, drop=("first", "same"))
 
 
-def counts(keys: Keys) -> tuple[str, str, str, str]:
-    """Same, added, removed, changed."""
-    return number(keys.same), number(keys.added), number(keys.removed), number(keys.changed)
+def _counts(keys: KeyCounts) -> Iterator[str]:
+    return map(number, (keys.same, keys.added, keys.removed, keys.changed))
 
 
-def _named(keys: Keys) -> Iterator[str]:
+def _named(keys: KeyCounts) -> Iterator[str]:
     for what, names in keys.examples.items():
         yield f"{what} {', '.join(names[:2])}"
 
 
-def _examples(found: Common | None) -> None:
+def _examples(found: KeyCounts | None) -> None:
     if found is None:
         return
-    print(f"\nexamples: {found.both:,} in both, {found.before - found.both:,} only before, {found.after - found.both:,} only after")
-    for what in ("target", "prompt", "ids", "picture"):
-        if count := getattr(found, what):
-            here, there = found.first[what]
-            print(f"  {count:,} of those in both have another {what}; the first is example {here:,} before, {there:,} after")
+    print(f"\nexamples: {found.both:,} in both, {found.removed:,} only before, {found.added:,} only after")
+    for field, (here, there) in found.first.items():
+        first = f"the first is example {here:,} before, {there:,} after"
+        print(f"  {found.fields[field]:,} of those in both have another {field}; {first}")
 
 
-def _shifts(found: Sequence[Shift]) -> None:
-    if found:
-        print("\nmoved, in units of the pooled std:")
-        columns = (
-            "dimension",
-            "mean before",
-            "mean after",
-            "std before",
-            "std after",
-            "mean moved",
-            "q01 moved",
-            "q99 moved",
-        )
-        drop = ("std before", "std after", "mean before", "mean after", "q01 moved", "q99 moved")
-        table(columns, [_shift(shift) for shift in found[:SHOWN]], drop=drop)
-        if len(found) > SHOWN:
-            print(f"and {len(found) - SHOWN:,} more dimensions: --json gives all")
+SHIFTS = ("dimension", "mean before", "mean after", "std before", "std after", "mean moved", "q01 moved", "q99 moved")
+SHIFTS_DROPPED = ("std before", "std after", "mean before", "mean after", "q01 moved", "q99 moved")
 
 
-def _shift(shift: Shift) -> tuple[str | Text, ...]:
-    figures = [shift.before["mean"], shift.after["mean"], shift.before["std"], shift.after["std"]]
-    moves = [_move(move) for move in (shift.mean_moved, shift.q01_moved, shift.q99_moved)]
-    name = one_line(f"{shift.source} {shift.split} {shift.of} {shift.dimension}", 300)
-    return name, *(f"{figure:.4g}" for figure in figures), *moves
+def _shift(found: Difference) -> Cells:
+    figures = [found.before["mean"], found.after["mean"], found.before["std"], found.after["std"]]
+    return *(f"{figure:.4g}" for figure in figures), *(_moved(found.moved[name]) for name in ("mean", "q01", "q99"))
 
 
-def _moves(found: Sequence[Moved]) -> None:
-    if found:
-        print()
-        rows = [(one_line(m.path, 200), f"{m.before:.6g}", f"{m.after:.6g}", f"{m.share:.1%}") for m in found[:SHOWN]]
-        table(("number", "before", "after", "moved by"), rows)
-        if len(found) > SHOWN:
-            print(f"and {len(found) - SHOWN:,} more numbers: --json gives all")
+def _moved(by: float | None) -> Text:
+    """A move; between two constants it has no unit."""
+    large = by is None or abs(by) > LARGE
+    return Text("to another" if by is None else f"{by:+.3f}", "bold yellow" if large else "")
 
 
-def _move(by: float | None) -> Text:
-    """A move; from one constant to another it has no measure."""
-    strange = by is None or abs(by) > STRANGE
-    return Text("to another" if by is None else f"{by:+.3f}", "bold yellow" if strange else "")
+def _move(found: Difference) -> Cells:
+    return f"{found.before:.6g}", f"{found.after:.6g}", f"{found.moved['share']:.1%}"

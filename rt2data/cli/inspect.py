@@ -1,4 +1,4 @@
-"""`rt2data inspect`: what lies at a path."""
+"""`rt2data inspect`: what is at a path."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt2data.cli.console import say_json, size, talk, tell
+from rt2data.cli.console import say_json, talk, tell
 from rt2data.cli.tables import table
 from rt2data.io.publish import require_writable, write_whole
-from rt2data.look.inspect import Sight, recognise
+from rt2data.io.words import plural, size
+from rt2data.look.inspect import Inspected, recognize
 from rt2data.read.text import one_line
 from rt2data.records import Warn
 
 WIDE = 100
-"""Characters that a list may take on one line."""
+"""Characters of a list that still goes on one line."""
 
 
 def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool, force: bool = False) -> None:
-    """Say what is there; draw a contact sheet; or print the fragment of a recipe that would read it."""
-    seen = recognise(path)
+    """Print what is there; draw a contact sheet; or print the part of a recipe that reads it."""
+    seen = recognize(path)
     if png is not None:
         _draw(seen, png, tiles, force)
     if as_json:
@@ -36,13 +37,13 @@ def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bo
         tell(warnings, sys.stdout)
 
 
-def _draw(seen: Sight, png: Path, tiles: int, force: bool) -> None:
+def _draw(seen: Inspected, png: Path, tiles: int, force: bool) -> None:
     from rt2data.look.report.contact_sheet import MARK, contact_sheet
 
     require_writable(png, seen.path, mark=MARK, force=force)
     found = seen.tiles(tiles)
     write_whole(png, contact_sheet(found, title=f"{seen.kind}  {seen.path}"))
-    talk(f"{len(found)} pictures in {png}")
+    talk(f"{plural(len(found), 'image')} in {png}")
 
 
 def show(facts: Mapping[str, Any], indent: int = 0) -> None:
@@ -64,8 +65,8 @@ def show(facts: Mapping[str, Any], indent: int = 0) -> None:
 
 
 def _table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Words, then numbers, in the order in which they first appear; columns without any value are dropped, and on a narrow
-    terminal the last ones: facts come in the order of their weight.
+    """Text columns, then numbers, in order of appearance, without empty ones. A narrow terminal drops the last: facts come in
+    order of importance.
     """
     columns = [
         name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) not in (None, "") for row in rows)
@@ -93,7 +94,7 @@ def _line(indent: int, key: str, value: str) -> None:
 
 
 def shown(key: str, value: Any) -> str:
-    """A value for people; nothing in it can steer a terminal."""
+    """A value as text, without control characters."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -101,7 +102,7 @@ def shown(key: str, value: Any) -> str:
     if isinstance(value, int):
         return size(value) if key.endswith("bytes") else str(value) if key.endswith(("id", "seed")) else f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.2%}" if key in ("share", "examples", "tokens", "learned_tokens") else f"{value:.4g}"
+        return f"{value:.2%}" if key in ("share", "examples", "tokens", "loss_tokens") else f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{one_line(str(name))} {shown(name, inner)}" for name, inner in value.items())
     return one_line(str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,23 +11,21 @@ import msgspec
 from rt2data.beam.pool import Pool
 from rt2data.cli.build import Asked
 from rt2data.cli.console import say_json, talk
-from rt2data.cli.outlook import show_outlook
+from rt2data.cli.plan_tables import show_outlook
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import command
-from rt2data.forecast.canary import Clock, fly, parse_amount
+from rt2data.forecast.canary import parse_amount, run_canary
 from rt2data.forecast.cost import cloud_cost
-from rt2data.forecast.outlook import Outlook, exact, known_sources, outlook
+from rt2data.forecast.forecast import PlanForecast, exact, forecast_plan, known_sources, needs_of, workload
 from rt2data.forecast.prices import read_prices
-from rt2data.forecast.space import needs_of
-from rt2data.forecast.workload import labour_of
 from rt2data.io.disk import space_warnings
 from rt2data.plan.recipe import Recipe
 from rt2data.records import worst_first
 
 
 @dataclass(frozen=True)
-class Foresee:
-    """What the command line wants to know of a build."""
+class ForecastOptions:
+    """What a plan should find out, and the prices it should use."""
 
     prepare: bool
     canary: str | None
@@ -36,13 +35,13 @@ class Foresee:
     prices: Path | None
 
 
-def plan(asked: Asked, wanted: Foresee, allow_bad: bool) -> None:
-    """Decide and show: from the prepared stores, or from a quick scan of what is not prepared. Writes no shard."""
+def plan(asked: Asked, wanted: ForecastOptions, allow_bad: bool) -> None:
+    """Plan and print, from prepared stores or from a sample of what is not prepared. Writes no shard."""
     recipe = asked.read()
     found = _canary(asked, wanted, recipe, allow_bad) if wanted.canary else _plan(asked, wanted, recipe, allow_bad)
     found = _with_space(found, asked, recipe)
     if wanted.dataflow:
-        cost = cloud_cost(labour_of(found), read_prices(wanted.prices), wanted.region, wanted.machine)
+        cost = cloud_cost(workload(found), read_prices(wanted.prices), wanted.region, wanted.machine)
         found = msgspec.structs.replace(found, dataflow=cost)
     if asked.as_json:
         say_json(msgspec.to_builtins(found))
@@ -51,42 +50,43 @@ def plan(asked: Asked, wanted: Foresee, allow_bad: bool) -> None:
         _advise(found, asked)
 
 
-def _with_space(found: Outlook, asked: Asked, recipe: Recipe) -> Outlook:
-    """The plan, warned where a disk has too little room for what it says."""
+def _with_space(found: PlanForecast, asked: Asked, recipe: Recipe) -> PlanForecast:
+    """The plan, with a warning where a disk has too little free space for it."""
     short = space_warnings(*needs_of(found, asked.recipe.absolute().parent, recipe.store_folder))
     return msgspec.structs.replace(found, warnings=worst_first((*found.warnings, *short)))
 
 
-def _plan(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> Outlook:
+def _plan(asked: Asked, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
     if not wanted.prepare:
-        return outlook(recipe, known_sources(recipe, recipe.store_folder.absolute()), allow_bad)
+        return forecast_plan(recipe, known_sources(recipe, recipe.store_folder.absolute()), allow_bad)
     with asked.workers_at_work() as pool:
         return _prepared(asked, recipe, pool, allow_bad)
 
 
-def _prepared(asked: Asked, recipe: Recipe, pool: Pool, allow_bad: bool) -> Outlook:
+def _prepared(asked: Asked, recipe: Recipe, pool: Pool, allow_bad: bool) -> PlanForecast:
     from rt2data.beam.run import plan_locally
 
     with quiet_libraries():
         return exact(plan_locally(recipe, pool, Progress(asked.quiet), allow_bad).plan)
 
 
-def _canary(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> Outlook:
-    """The plan, and what a trial run of a part of it foretells."""
-    amount, clock, near = parse_amount(wanted.canary or ""), Clock(), asked.recipe.absolute().parent
+def _canary(asked: Asked, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
+    """The plan, and what a trial run of a part of it predicts."""
+    amount, startup_s = parse_amount(wanted.canary or ""), time.process_time()
+    if wanted.prepare:
+        _plan(asked, wanted, recipe, allow_bad)
+    known = known_sources(recipe, recipe.store_folder.absolute())
+    found = forecast_plan(recipe, known, allow_bad)
+    began, near = time.perf_counter(), asked.recipe.absolute().parent
     with asked.workers_at_work() as pool, quiet_libraries():
-        if wanted.prepare:
-            _prepared(asked, recipe, pool, allow_bad)
-        known = known_sources(recipe, recipe.store_folder.absolute())
-        found = outlook(recipe, known, allow_bad)
-        canary = fly(recipe, found, known, pool, asked.worker_count, amount, near, clock)
+        canary = run_canary(recipe, found, known, pool, asked.worker_count, amount, near, startup_s, began)
     return msgspec.structs.replace(found, canary=canary)
 
 
-def _advise(found: Outlook, asked: Asked) -> None:
-    """How to know more."""
+def _advise(found: PlanForecast, asked: Asked) -> None:
+    """How to get exact figures, and times."""
     if found.estimated and not asked.quiet:
         options = [word for each in asked.overrides for word in ("--set", each)]
         options += ["--robot-frac", asked.robot_frac] if asked.robot_frac is not None else []
-        more = "" if found.canary else f"; how long it takes: {command('plan', asked.recipe, *options, '--canary', '1%')}"
-        talk(f"~ is an estimate from a quick scan; exact: {command('plan', asked.recipe, *options, '--prepare')}{more}")
+        more = "" if found.canary else f"; for the time it takes: {command('plan', asked.recipe, *options, '--canary', '1%')}"
+        talk(f"~ marks an estimate from a sample; for exact figures: {command('plan', asked.recipe, *options, '--prepare')}{more}")

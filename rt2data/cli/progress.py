@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar on a terminal, a plain line every ten seconds elsewhere, with rate, rejects, time left."""
+"""Progress: a live line on a terminal, a plain line every ten seconds elsewhere, with rate, rejects and time left."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 from rt2data.beam.local import Stopping
 from rt2data.build import Preparation, Waiting
-from rt2data.cli.console import insist, size, talk
-from rt2data.cli.verbosity import verbosity
+from rt2data.cli.commands import verbosity
+from rt2data.cli.console import insist, talk
+from rt2data.formats.rlds.dataset import RldsPlan
+from rt2data.io.words import size
 from rt2data.plan.plan import Plan
-from rt2data.prepare.merge_rows import RowsSummary
 from rt2data.prepare.unit import UnitSummary
 from rt2data.write.shard import ShardInfo
 
@@ -24,17 +25,17 @@ EVERY_S = 10.0
 
 @dataclass
 class Count:
-    """How far one kind of work has come."""
+    """Progress of one kind of work."""
 
     name: str
     started: float = field(default_factory=time.monotonic)
     total: int = 0
     done: int = 0
-    kept: int = 0  # done by an earlier run
+    kept: int = 0  # from an earlier run
     examples: int = 0
     bytes: int = 0
     rejects: int = 0
-    told: bool = False  # that it is complete
+    reported: bool = False  # as complete
 
     def line(self) -> str:
         """Units, rates, rejects and time left."""
@@ -47,13 +48,13 @@ class Count:
         )
         parts += [f"{fresh / spent:.3g}/s"] if fresh and not (self.examples or self.bytes) else []
         parts += [f"{self.rejects:,} rejects"] if self.rejects else []
-        parts += [f"{self.kept} done before"] if self.kept else []
+        parts += [f"{self.kept:,} from an earlier run"] if self.kept else []
         parts += [f"{left:.0f} s left"] if self.done < self.total else [f"{spent:.1f} s"]
         return f"{self.name:<8} " + "  ".join(parts)
 
 
 class Progress:
-    """Hears every result of a run and shows it."""
+    """Shows the results of a run as they arrive."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet, self.tty = quiet, sys.stderr.isatty()
@@ -64,7 +65,7 @@ class Progress:
         self._lock = Lock()
 
     def __call__(self, result: Any) -> None:
-        """Take one result: the work to do, a unit, a file of rows, a plan, a shard."""
+        """Count one result: the work to do, a unit, a file of rows, a plan, a shard."""
         with self._lock:
             self._take(result)
             self._show()
@@ -79,12 +80,12 @@ class Progress:
             case Plan():
                 self.plan = result
                 self._begin("write", result.shards)
-            case RowsSummary():
-                pass
+            case RldsPlan():
+                self._begin("write", result.shards)
             case Waiting():
                 talk(f"waiting for the store of {result.name}, which another build is preparing")
             case Stopping():
-                insist("stopping: finishing what is under way (interrupt again to stop at once); run the same command to resume")
+                insist("stopping: finishing work in progress (interrupt again to stop at once); run the same command to resume")
             case [*todo]:
                 self._begin("prepare", sum(len(p.units) for p in todo if isinstance(p, Preparation)))
 
@@ -94,7 +95,7 @@ class Progress:
             self.counts[name] = Count(name, total=total)
 
     def _begun(self, name: str, total: int) -> None:
-        """Work of which nothing was heard before its first result: it began when the work before it ended."""
+        """Work that is not announced before its first result: it began when the work before it ended."""
         if name not in self.counts:
             self.counts[name] = Count(name, started=self._since, total=total)
 
@@ -112,9 +113,9 @@ class Progress:
             return
         last = list(self.counts.values())[-1]
         complete = last.done == last.total
-        if complete and last.told:
+        if complete and last.reported:
             return
-        last.told = complete
+        last.reported = complete
         if self.tty and (complete or now - self._shown > 0.1):
             sys.stderr.write("\r\x1b[2K" + last.line() + ("\n" if complete else ""))
             sys.stderr.flush()
@@ -127,7 +128,7 @@ class Progress:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Beam warns of optional packages that nobody asked for, and tells failures in its own way, which we tell in ours."""
+    """Silence Beam, which warns of optional packages and logs failures that are reported here."""
     import logging
 
     if verbosity.verbose:

@@ -1,4 +1,4 @@
-"""`rt2data report`: one page for eyes of everything worth knowing."""
+"""`rt2data report`: one HTML page about a data set."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work
-from rt2data.cli.console import say_json, size, talk
-from rt2data.cli.stats import Passing, prepared
+from rt2data.cli.console import say_json, talk
+from rt2data.cli.stats import PassProgress, prepared
 from rt2data.errors import UsageError
 from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.words import size
 from rt2data.look.report import markdown, page
 from rt2data.look.report.gather import mixture_report, stores_report
 from rt2data.look.report.page import Report
 from rt2data.look.report.views import counted
-from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.stats.run import take_stats
-from rt2data.look.stats.subject import Subject
+from rt2data.look.stats.subject import Question, Subject, find_subject
 from rt2data.prepare.store import Store
 
 
@@ -40,22 +40,22 @@ class Wanted:
 
 
 def report(questions: Sequence[Question], wanted: Wanted) -> None:
-    """Look at each path, write the page and say where it is."""
+    """Take statistics of each path, write the page and print its path."""
     for file, mark in ((wanted.out, page.MARK), (wanted.markdown, markdown.MARK)):
         if file is not None:
             require_writable(file, *(question.path for question in questions), mark=mark, force=wanted.force)
     if wanted.markdown and wanted.markdown.resolve() == wanted.out.resolve():
         raise UsageError("page and summary would be one file", str(wanted.out), "give them two names")
-    progress = Passing(wanted.quiet)
+    progress = PassProgress(wanted.quiet)
     with pool_at_work(wanted.pool, wanted.workers) as pool:
         reports = [_make(question, wanted.tiles, pool, progress) for question in questions]
     write_whole(wanted.out, made := page.page_within(reports))
     if wanted.markdown:
         write_whole(wanted.markdown, markdown.summary([each.stats for each in reports]).encode())
-    _tell(reports, wanted, len(made))
+    _report(reports, wanted, len(made))
 
 
-def _make(question: Question, tiles: int, pool: Pool, progress: Passing) -> Report:
+def _make(question: Question, tiles: int, pool: Pool, progress: PassProgress) -> Report:
     with TemporaryDirectory(prefix="rt2data-report-") as scratch:
         subject = find_subject(question, Path(scratch), lambda recipe: prepared(recipe, pool, progress))
         found = take_stats(subject, pool, progress)
@@ -65,11 +65,11 @@ def _make(question: Question, tiles: int, pool: Pool, progress: Passing) -> Repo
 
 
 def _stores(subject: Subject) -> list[Store]:
-    """Those that the statistics were taken of, each once."""
+    """The stores whose statistics were taken, each once."""
     return [Store(Path(folder)) for folder in dict.fromkeys(rows.folder for rows in subject.rows)]
 
 
-def _tell(reports: Sequence[Report], wanted: Wanted, weight: int) -> None:
+def _report(reports: Sequence[Report], wanted: Wanted, weight: int) -> None:
     if wanted.as_json:
         stats = json.loads(msgspec.json.encode([each.stats for each in reports]))
         say_json({"out": str(wanted.out), "stats": stats})

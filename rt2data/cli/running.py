@@ -15,8 +15,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from rt2data.cli.verbosity import verbosity
-from rt2data.errors import InternalError, OutputError, RtError
+from rt2data.cli.commands import verbosity
+from rt2data.errors import InternalError, OutputError, RtError, UsageError
 
 Command = Callable[..., Any]
 OPEN_FILES = 1 << 16
@@ -24,11 +24,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(SystemExit):
-    """SIGINT or SIGTERM, as an exception, so that everything is let go in order."""
+    """SIGINT or SIGTERM as an exception, so that everything is released in order."""
 
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:
-    """The first signal stops in order, the next one at once: workers end with this process."""
+    """The first signal stops in order, the second at once: workers end with this process."""
     for number in SIGNALS:
         signal.signal(number, _end)
     raise Stopped(128 + signum)
@@ -39,21 +39,21 @@ def _end(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Nothing else may take the number of a standard stream that was closed: a library's warning would end up in a shard."""
+    """Reopen closed standard streams: otherwise a shard could get their number, and a library's warning would end up in it."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer letters than we write
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may support fewer characters
             stream.reconfigure(errors="backslashreplace")
 
 
 def _allow_open_files() -> None:
-    """As many as the system lets us have: each worker keeps some hundred files of each source open."""
+    """Raise the limit of open files: each worker keeps some hundred files of each source open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -65,33 +65,33 @@ def run(app: Command) -> NoReturn:
     _open_streams()
     _allow_open_files()
     for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job is to ignore Ctrl-C
+        if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
             signal.signal(number, _stop)
     code = _run(app)
     code = _flush() or code
     waiting = any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
-    if waiting or code > 128:  # an interrupted run may have left threads that wait for work, and may be interrupted again
+    if waiting or code > 128:  # an interrupted run may leave threads that wait for work
         os._exit(code)
     sys.exit(code)
 
 
 def _run(app: Command) -> int:
     try:
-        return app(standalone_mode=False) or 0  # a command gives nothing, or has left with an exit code
+        return app(standalone_mode=False) or 0  # a command returns None or exits with a code
     except RtError as error:
         return _failed(error)
     except SystemExit as stop:
-        unheard = isinstance(stop.__context__, BrokenPipeError)  # of which typer makes an exit
-        return 0 if unheard else int(stop.code or 0)
+        unread = isinstance(stop.__context__, BrokenPipeError)  # which typer turns into an exit
+        return 0 if unread else int(stop.code or 0)
     except Exception as error:
         return _other(error)
 
 
 def _failed(error: RtError) -> int:
-    """Say what failed, if anybody listens."""
+    """Report a failure, if anything still reads the output."""
     try:
         from rt2data.cli.console import report_failure
-    except (ImportError, MemoryError):  # not even for that is there memory
+    except (ImportError, MemoryError):  # too little memory even for that
         sys.stderr.write(f"rt2data: {error}\n")
         return error.code
     with suppress(OSError):
@@ -102,7 +102,7 @@ def _failed(error: RtError) -> int:
 
 
 def _flush() -> int:
-    """Say what is still to be said. Whoever reads may have gone, as `head` does."""
+    """Flush the output. Its reader may have exited, as `head` does."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -113,9 +113,11 @@ def _flush() -> int:
 
 
 def _other(error: Exception) -> int:
-    """Wrong usage is the command line library's to tell; all else but too little disk or memory is a bug, told with its trace."""
+    """Wrong usage is shown by the command line library; anything else but too little disk or memory is a bug, with its trace."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()
+        if "--json" in sys.argv:
+            _say_usage_error(error)
         return int(error.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _failed(OutputError(f"cannot write: {error.strerror}", str(error.filename or "standard output"), "free some space"))
@@ -124,8 +126,15 @@ def _other(error: Exception) -> int:
     raise error
 
 
+def _say_usage_error(error: Any) -> None:
+    from rt2data.cli.console import say_failure
+
+    path = error.ctx.command_path if error.ctx else "rt2data"
+    say_failure(UsageError(error.format_message(), path, f"{path} --help"))
+
+
 def _memory_is_short(error: BaseException) -> bool:
-    """Python's and Arrow's way of saying it, the system's, and that of the loader and of threads that cannot start."""
+    """Whether Python, Arrow, the system, the loader or a thread ran out of memory."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     said = str(error)
@@ -137,6 +146,7 @@ def _memory_is_short(error: BaseException) -> bool:
 
 
 def _out_of_memory(error: Exception) -> InternalError:
-    told = InternalError("there is not enough memory", str(error)[:200], "use fewer workers (--workers 1), or give it more memory")
-    told.__cause__ = error
-    return told
+    advice = "use fewer workers (--workers 1) or a machine with more memory"
+    short = InternalError("there is not enough memory", str(error)[:200], advice)
+    short.__cause__ = error
+    return short

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rt2data.cli.console import say_json
 from rt2data.errors import UsageError
 from rt2data.io.installation import schemas
+from rt2data.io.words import choose
 
 Schema = dict[str, Any]
 
 
 def recipe_schema() -> Schema:
-    """What a recipe can say, with every source of the table. For editors and for whoever writes recipes by program."""
+    """What a recipe can say, with every source of the table. For editors and programs that write recipes."""
     from pydantic.json_schema import GenerateJsonSchema
 
     from rt2data.plan.recipe import recipe_model
@@ -36,7 +39,7 @@ def recipe_schema() -> Schema:
 
 
 def example_schema() -> Schema:
-    """The record beside each picture. For whoever reads shards."""
+    """The record of an example. For readers of shards."""
     from rt2data.render.fields import ExampleRecord
 
     return _of_struct(ExampleRecord)
@@ -50,14 +53,14 @@ def manifest_schema() -> Schema:
 
 
 def plan_schema() -> Schema:
-    """`rt2data plan --json`: what would be written, how sure that is, how long it takes. For whoever decides by program."""
-    from rt2data.forecast.outlook import Outlook
+    """`rt2data plan --json`: what would be written, how certain that is, how long it takes. For programs."""
+    from rt2data.forecast.forecast import PlanForecast
 
-    return _of_struct(Outlook)
+    return _of_struct(PlanForecast)
 
 
 def stats_schema() -> Schema:
-    """What `rt2data stats --json` prints. For reports, and for whoever watches data by program."""
+    """What `rt2data stats --json` prints. For reports and programs that monitor data."""
     from rt2data.look.stats.model import Stats
 
     return _of_struct(Stats)
@@ -98,8 +101,22 @@ def write(where: Path) -> None:
         (where / name).write_text(schema_text(name), encoding="utf-8")
 
 
+def schema(name: str, as_json: bool = False) -> None:
+    """Print a JSON Schema, or the TOML of an action space, with `as_json` as JSON."""
+    folder = schemas()
+    known = {path.name.removesuffix(".schema.json"): path for path in folder.glob("*.schema.json")}
+    known |= {path.stem: path for path in (folder / "actions").glob("*.toml")}
+    if name not in known:
+        raise UsageError(f"no schema named {name!r}", do=choose(name, sorted(known)))
+    text = known[name].read_text("utf-8")
+    if as_json and known[name].suffix == ".toml":
+        say_json(tomllib.loads(text))
+    else:
+        sys.stdout.write(text)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Write, or with `--check` only compare: 0 where all are right."""
+    """Write, or with `--check` only compare: 0 where all are current."""
     where = schemas()
     if not arguments:
         write(where)
@@ -116,7 +133,7 @@ def _text(path: Path) -> str | None:
 
 
 def _require_kind(part: Schema) -> None:
-    """In a recipe `kind` is never left out, though Python code may leave it to its default."""
+    """In a recipe `kind` is required, though in Python it has a default."""
     if "kind" in part.get("properties", {}):
         part["required"] = sorted({"kind", *part.get("required", ())})
         part["properties"]["kind"].pop("default", None)

@@ -1,22 +1,23 @@
-"""Statistics as tables on a terminal."""
+"""Statistics as tables in a terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from rt2data.cli.console import number, size, tell
+from rt2data.cli.console import tell
 from rt2data.cli.tables import table
-from rt2data.look.stats.model import Actions, MixtureStats, SourceStats, Spread, Stats, Text
+from rt2data.io.words import number, plural, size
+from rt2data.look.stats.model import Actions, Distribution, MixtureStats, SourceStats, Stats, Text
 from rt2data.read.text import one_line
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDE = 16
-"""Columns of a small histogram."""
+"""Characters of a small histogram."""
 
 
 def show(stats: Stats) -> None:
-    """Warnings on top, then sources, dimensions, episodes, text, cameras, tokens, the mixture."""
+    """Print warnings first, then sources, dimensions, episodes, text, cameras, tokens, the mixture."""
     print(f"{stats.what} {one_line(stats.path, 1000)}", flush=True)
     tell(stats.warnings, sys.stdout)
     _sources(stats.sources)
@@ -34,7 +35,7 @@ def show(stats: Stats) -> None:
 def _section(
     columns: Sequence[str], rows: Sequence[Sequence[object]], drop: Sequence[str], *, left: int = 1, title: str = "", wrap: str = ""
 ) -> None:
-    """A table, where it has rows. `drop` are the columns that a narrow terminal does without, first to last."""
+    """Print a table if it has rows. `drop`: the columns that a narrow terminal loses, first to last."""
     if rows:
         print()
         table(columns, rows, left=left, drop=drop, title=title, wrap=wrap)
@@ -49,8 +50,8 @@ def _sources(sources: Sequence[SourceStats]) -> None:
     for s in sources:
         lost = sum(lost.count for lost in s.lost)
         rows.append((_name(s), s.kind, s.source, number(s.rows), number(s.groups), size(s.image_bytes), number(lost)))
-    columns = ("source", "side", "kind", "rows", "episodes/images", "pictures", "left out")
-    _section(columns, rows, ("kind", "side", "pictures", "left out", "episodes/images", "rows"), left=3, title="sources")
+    columns = ("source", "side", "kind", "rows", "episodes/images", "image bytes", "dropped")
+    _section(columns, rows, ("kind", "side", "image bytes", "dropped", "episodes/images", "rows"), left=3, title="sources")
 
 
 def _dimensions(source: SourceStats, actions: Actions) -> None:
@@ -85,26 +86,26 @@ def _motion(source: SourceStats, actions: Actions) -> None:
     rows += [(name, "not paired", "", "", "", "") for name in actions.unpaired]
     columns = ("action", "state", "delta", "absolute", "lag", "wraps")
     _section(columns, rows, ("wraps", "lag", "absolute", "delta", "state"), left=2, title=f"{_name(source)}: actions with states")
-    still, again = f"{actions.noop:.1%} of the steps move nothing", f"{actions.repeated:.1%} repeat the action before"
-    print(f"\n{one_line(_name(source))}: {still}, {again}, {actions.terminate:,} end a task")
+    still, again = f"{actions.noop:.1%} of the steps are no-ops", f"{actions.repeated:.1%} repeat the previous action"
+    print(f"\n{one_line(_name(source))}: {still}, {again}, {actions.terminate:,} terminate")
     drifts = [f"{each.name} {each.drift:+.2g} {each.drift_unit}" for each in actions.coded if each.drift]
     if drifts:
         print(f"drift of a zero action: {one_line(', '.join(drifts), 1000)}")
     if actions.gripper is not None:
         g = actions.gripper
         agrees = "" if g.agrees is None else f", correlation with the change of {g.measured} {g.agrees:.2f}"
-        print(f"{g.name}: {g.transitions.mean:.3g} changes an episode, {g.binary:.0%} at an end{agrees}")
+        print(f"{g.name}: {g.transitions.mean:.3g} changes per episode, {g.binary:.0%} at an end{agrees}")
 
 
 def histogram(bins: Sequence[int]) -> str:
-    """Counts as little blocks; a column that has any is never blank."""
+    """Counts as block characters; only empty bins are blank."""
     step = -(-len(bins) // WIDE)
     heights = [sum(bins[at : at + step]) for at in range(0, len(bins), step)]
     top = max(heights, default=0)
     return "".join(BLOCKS[-(-height * (len(BLOCKS) - 1) // top)] if height else BLOCKS[0] for height in heights)
 
 
-def _spread(found: Spread) -> tuple[str, ...]:
+def _quantiles(found: Distribution) -> tuple[str, ...]:
     return tuple(
         number(round(v, 2) if v % 1 else int(v)) for v in (found.min, found.p05, found.p50, found.p95, found.p99, found.max)
     )
@@ -116,22 +117,22 @@ def _episodes(sources: Sequence[SourceStats]) -> None:
         e = s.episodes
         assert e is not None
         rate = "" if e.fps is None else f"{e.fps:.3g}"
-        rows.append((_name(s), number(e.count), *_spread(e.steps), number(e.short), number(e.incomplete), rate, number(e.gaps)))
-    columns = ("episodes", "count", "least", "p05", "median", "p95", "p99", "most", "short", "torn", "Hz", "gaps")
-    _section(columns, rows, ("gaps", "Hz", "p05", "p95", "p99", "least", "most", "torn", "short", "median", "count"))
+        rows.append((_name(s), number(e.count), *_quantiles(e.steps), number(e.short), number(e.incomplete), rate, number(e.gaps)))
+    columns = ("episodes", "count", "min", "p05", "median", "p95", "p99", "max", "short", "incomplete", "Hz", "gaps")
+    _section(columns, rows, ("gaps", "Hz", "p05", "p95", "p99", "min", "max", "incomplete", "short", "median", "count"))
 
 
 def _texts(sources: Sequence[SourceStats]) -> None:
     found = [(_name(s), "instructions" if s.kind == "robot" else "questions", s.text) for s in sources]
     found += [(_name(s), "answers", s.answers) for s in sources if s.answers is not None]
     rows = [(name, what, *_text(text)) for name, what, text in found]
-    columns = ("text", "of", "rows", "different", "blank", "not ASCII", "words", "most", "the commonest")
-    drop = ("the commonest", "most", "not ASCII", "words", "different", "blank", "rows", "of")
-    _section(columns, rows, drop, left=2, wrap="the commonest")
+    columns = ("text", "of", "rows", "unique", "blank", "not ASCII", "words", "max", "most common")
+    drop = ("most common", "max", "not ASCII", "words", "unique", "blank", "rows", "of")
+    _section(columns, rows, drop, left=2, wrap="most common")
 
 
 def _text(text: Text) -> tuple[str, ...]:
-    top = ", ".join(f"{one_line(said, 40)} ({times:,})" for said, times in text.top[:2])
+    top = ", ".join(f"{one_line(each, 40)} ({times:,})" for each, times in text.top[:2])
     figures = (number(text.rows), number(text.unique), number(text.blank), number(text.non_ascii))
     return (*figures, number(round(text.words.mean, 2)), number(int(text.words.max)), top)
 
@@ -141,10 +142,10 @@ def _cameras(sources: Sequence[SourceStats]) -> None:
     for s in sources:
         for c in s.cameras:
             kinds, shapes = ", ".join(c.kinds), ", ".join(f"{width}x{height}" for width, height, _ in c.sizes[:3])
-            counts = (number(c.pictures), number(c.unique), number(c.commonest))
+            counts = (number(c.images), number(c.unique), number(c.commonest))
             rows.append((_name(s), c.name, "used" if c.used else "", kinds, shapes, *counts, size(c.bytes.mean)))
-    columns = ("pictures", "camera", "used", "kind", "size", "count", "different", "commonest", "mean")
-    _section(columns, rows, ("commonest", "kind", "mean", "size", "different", "count", "used"), left=5)
+    columns = ("images", "camera", "used", "format", "size", "count", "unique", "most repeated", "mean bytes")
+    _section(columns, rows, ("most repeated", "format", "mean bytes", "size", "unique", "count", "used"), left=5)
 
 
 def _tokens(sources: Sequence[SourceStats]) -> None:
@@ -154,14 +155,14 @@ def _tokens(sources: Sequence[SourceStats]) -> None:
         limit = "none" if s.tokens.limit is None else number(s.tokens.limit)
         for what in ("prompt", "target", "whole"):
             over = number(s.tokens.over) if what == "whole" else ""
-            rows.append((_name(s), what, *_spread(getattr(s.tokens, what)), limit if what == "whole" else "", over))
-    columns = ("tokens", "of", "least", "p05", "median", "p95", "p99", "most", "limit", "above")
-    _section(columns, rows, ("p05", "p99", "p95", "least", "limit", "above", "most", "median"), left=2)
+            rows.append((_name(s), what, *_quantiles(getattr(s.tokens, what)), limit if what == "whole" else "", over))
+    columns = ("tokens", "of", "min", "p05", "median", "p95", "p99", "max", "limit", "above")
+    _section(columns, rows, ("p05", "p99", "p95", "min", "limit", "above", "max", "median"), left=2)
 
 
 def _mixture(mixture: MixtureStats) -> None:
     tokens = max(sum(share.tokens for share in mixture.shares), 1)
-    learned = max(sum(share.learned_tokens for share in mixture.shares), 1)
+    loss = max(sum(share.loss_tokens for share in mixture.shares), 1)
     rows = [
         (
             share.source,
@@ -169,7 +170,7 @@ def _mixture(mixture: MixtureStats) -> None:
             f"{share.asked:.2%}",
             f"{share.examples / max(mixture.examples, 1):.2%}",
             f"{share.tokens / tokens:.2%}",
-            f"{share.learned_tokens / learned:.2%}",
+            f"{share.loss_tokens / loss:.2%}",
             number(share.epochs),
             number(share.unique),
             number(share.unseen),
@@ -177,12 +178,12 @@ def _mixture(mixture: MixtureStats) -> None:
         )
         for share in mixture.shares
     ]
-    columns = ("mixture", "side", "asked", "examples", "tokens", "learned", "epochs", "unique", "unseen", "pictures")
-    drop = ("pictures", "unseen", "unique", "side", "learned", "epochs", "tokens", "asked", "examples")
+    columns = ("mixture", "side", "asked", "examples", "tokens", "loss tokens", "epochs", "unique", "unseen", "image bytes")
+    drop = ("image bytes", "unseen", "unique", "side", "loss tokens", "epochs", "tokens", "asked", "examples")
     _section(columns, rows, drop, left=2)
-    shape = f"{mixture.examples:,} examples in {mixture.shards:,} shards, {size(mixture.bytes)}"
+    shape = f"{plural(mixture.examples, 'example')} in {plural(mixture.shards, 'shard')}, {size(mixture.bytes)}"
     print(f"\n{shape}; robot share {mixture.asked_robot:.2%} asked")
-    if not mixture.running:  # the order is its readers'
+    if not mixture.running:  # its readers choose the order
         return
-    strayed = [f"{window.worst:.2%} in {window.examples}" for window in mixture.windows]
-    print(f"it strays by at most {', '.join([*strayed, f'{mixture.shard_worst:.2%} in a shard'])}")
+    worst = [f"{window.worst:.2%} in {window.examples} examples" for window in mixture.windows]
+    print(f"it deviates by at most {', '.join([*worst, f'{mixture.shard_worst:.2%} in a shard'])}")

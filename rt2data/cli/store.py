@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rt2data.cli.console import number, say_json, size, talk
+from rt2data.cli.console import say_json, talk
 from rt2data.cli.tables import table
 from rt2data.errors import UsageError
+from rt2data.io.words import number, plural, size
 from rt2data.plan.recipe import read_recipe
 from rt2data.prepare.catalog import Kept, find_store, is_store, kept_stores, read_rejects, remove_all, select
 from rt2data.read.text import one_line
@@ -19,33 +20,33 @@ SHOWN = 50
 """Rejects printed; `--json` gives all."""
 COLUMNS = ("source", "state", "side", "kind", "folder", "splits", "rows", "size", "age")
 DROP = ("splits", "folder", "kind", "side", "age", "rows", "size", "state")
-"""Columns that a narrow terminal does without, first to last."""
+"""Columns dropped on a narrow terminal, first to last."""
 DEFAULT_RECIPE = Path("mixture.yaml")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which folder of stores is meant: the one named, else that of a recipe, else the one that no recipe names."""
+    """The folder of stores: the one given, else that of the recipe, else the default."""
 
     store: Path | None = None
     recipe: Path | None = None
 
     def find(self) -> Path:
-        """The folder; says which it is, and why. Raises UsageError for a recipe that was named and cannot be read."""
+        """The folder, printed with the reason. Raises UsageError for a recipe that was given and cannot be read."""
         if self.store is not None:
             return self.store
         if self.recipe is None and not DEFAULT_RECIPE.is_file():
-            return _said(default_store_root(), "the default; --recipe or --store names another")
+            return _found(default_store_root(), "the default; choose another with --recipe or --store")
         chosen = self.recipe or DEFAULT_RECIPE
         try:
-            return _said(read_recipe(chosen).store_folder, f"the store of {chosen}")
+            return _found(read_recipe(chosen).store_folder, f"the store of {chosen}")
         except UsageError:
             if self.recipe is not None:
                 raise
-            return _said(default_store_root(), f"the default: {chosen} cannot be read as a recipe")
+            return _found(default_store_root(), f"the default: {chosen} is not a readable recipe")
 
 
-def _said(root: Path, why: str) -> Path:
+def _found(root: Path, why: str) -> Path:
     talk(f"stores in {root}, {why}")
     return root
 
@@ -64,7 +65,7 @@ def list_stores(place: Place, as_json: bool) -> None:
 
 
 def prune(place: Place, names: Sequence[str], everything: bool, older: float | None, yes: bool, as_json: bool) -> None:
-    """Take stores away that no build will use again, or those that are named; without `yes` only say which."""
+    """Remove the named stores, or those that no build will use again; without `yes` only list them."""
     root = place.find()
     chosen = select(kept_stores(root), names, older, everything)
     gone, busy = remove_all(chosen) if yes else ([], [])
@@ -77,12 +78,12 @@ def prune(place: Place, names: Sequence[str], everything: bool, older: float | N
         return
     _show(chosen)
     for store in busy:
-        talk(f"left alone, a build is preparing it: {store.path}")
+        talk(f"kept, because a build is preparing it: {store.path}")
     freed = size(sum(store.bytes for store in (gone if yes else chosen)))
     print(
-        f"{len(gone)} stores removed, {freed} freed"
+        f"{plural(len(gone), 'store')} removed, {freed} freed"
         if yes
-        else f"{len(chosen)} stores, {freed}: nothing was removed, add --yes to do so"
+        else f"{plural(len(chosen), 'store')}, {freed}: nothing was removed; add --yes to remove"
     )
 
 

@@ -1,4 +1,4 @@
-"""`rt2data verify`: check a finished mixture again from its bytes."""
+"""`rt2data verify`: check a finished mixture from its bytes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
-from rt2data.cli.console import insist, number, say_json, size, talk
+from rt2data.cli.console import insist, say_json, talk
 from rt2data.cli.progress import Progress
 from rt2data.cli.tables import table
 from rt2data.errors import DataError
+from rt2data.io.words import number, plural, size
 from rt2data.look.verify import Findings
 from rt2data.look.verify import verify as check
 from rt2data.read.text import one_line
@@ -21,7 +22,7 @@ SHOWN = 50
 
 
 class Checking(Progress):
-    """Hears of every shard that was checked."""
+    """Progress over the shards that were checked."""
 
     def _take(self, result: Any) -> None:
         seen, count = result
@@ -30,7 +31,7 @@ class Checking(Progress):
 
 
 def verify(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool, quiet: bool) -> int:
-    """Check everything, say what was found; the exit code: 0, or 3 where there are faults. Raises UsageError for no folder."""
+    """Check everything and print the findings; the exit code is 3 if there are faults, else 0. Raises UsageError for no folder."""
     progress = Checking(quiet)
     with pool_at_work(pool_kind, workers) as pool:
         found = check(out, pool, lambda seen, count: progress((seen, count)))
@@ -48,7 +49,7 @@ def as_plain(found: Findings) -> dict[str, Any]:
 
 
 def show(found: Findings) -> None:
-    """A table of what is there, then the faults."""
+    """A table of the figures, then the faults."""
     if found.totals:
         _show_figures(found)
     for fault in found.faults[:SHOWN]:
@@ -75,16 +76,16 @@ def _show_figures(found: Findings) -> None:
         )
         for name, total in found.totals.items()
     ]
-    columns = ("source", "examples", "share", "examples by epoch", "prompt tokens", "target tokens", "longest", "pictures")
-    table(columns, rows, drop=("pictures", "longest", "examples by epoch", "prompt tokens", "target tokens", "share", "examples"))
+    columns = ("source", "examples", "share", "examples by epoch", "prompt tokens", "target tokens", "longest", "images")
+    table(columns, rows, drop=("images", "longest", "examples by epoch", "prompt tokens", "target tokens", "share", "examples"))
     least, most = found.robot_frac_shards
     spread = f"{found.robot_frac:.4%} robot, {least:.2%} to {most:.2%} by shard"
     verdict = "no faults" if found.ok else _counted(found)
-    print(f"{found.shards} shards, {size(found.bytes)}, {found.examples:,} examples, {spread}: {verdict}")
+    print(f"{plural(found.shards, 'shard')}, {size(found.bytes)}, {plural(found.examples, 'example')}, {spread}: {verdict}")
 
 
 def _counted(found: Findings) -> str:
-    return f"{len(found.faults):,} fault{'' if len(found.faults) == 1 else 's'}"
+    return plural(len(found.faults), "fault")
 
 
 def _epochs(counts: tuple[int, ...]) -> str:

@@ -1,7 +1,8 @@
-"""`rt2data view`: examples one by one, on a terminal, in a browser, or printed."""
+"""`rt2data view`: examples in a pager, in a browser, or printed."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -15,118 +16,105 @@ from rt2data.cli.console import say_json, talk
 from rt2data.errors import OutputError, UsageError
 from rt2data.images.ready import ImageFault
 from rt2data.io.publish import write_whole
-from rt2data.look.inspect import recognise
-from rt2data.look.inspect.examples import Examples, Seen
-from rt2data.look.view.cells import Depth, speaks_kitty
-from rt2data.look.view.words import as_plain, lines
+from rt2data.look.inspect import recognize
+from rt2data.look.inspect.examples import Examples, Picture, Seen
+from rt2data.look.view.select import EVERYTHING, Filter, encoded, images_of
+from rt2data.look.view.terminal import as_plain, draw, page
 from rt2data.read.text import one_line
 
 
-def view(path: Path, at: int, count: int | None, save: Path | None, port: int | None, as_json: bool, force: bool = False) -> None:
-    """Show examples from `at` on; on a terminal until somebody leaves. Raises UsageError where there is none."""
-    seen = recognise(path)
+def view(
+    path: Path,
+    at: int,
+    count: int | None,
+    save: Path | None,
+    port: int | None,
+    as_json: bool,
+    force: bool = False,
+    only: Filter = EVERYTHING,
+) -> None:
+    """Show examples from number `at` on; on a terminal all of them, in a pager. Raises UsageError if there is none."""
+    seen = recognize(path)
     examples = seen.examples()
+    if only.source and only.source not in examples.sources:
+        raise UsageError(f"no source {only.source!r}", str(path), f"choose one of {', '.join(sorted(examples.sources))}")
+    paged = count is None and save is None and _on_terminal()
+    chosen = _chosen(examples, at, None if paged else count or 1, only)
     if port is not None:
-        _serve(examples, f"{seen.kind} {path}", port)
+        _serve(examples, f"{seen.kind} {path}", port, at, only)
     elif as_json:
-        shown = [as_plain(each) | _saved(each, save, force) for each in _chosen(examples, at, count or 1)]
+        shown = [as_plain(each) | _saved(each, save, force) for each in chosen]
         say_json({"path": str(path), "kind": seen.kind, "total": examples.total, "examples": shown})
-    elif count is None and save is None and _on_terminal():
-        _page(examples, at)
+    elif paged:
+        first = next(chosen)  # raises before the pager starts
+        page(_drawn(itertools.chain([first], chosen), examples.total))
     else:
-        _print(examples, at, count or 1, save, force)
+        for text in _drawn(chosen, examples.total, save, force):
+            sys.stdout.write(text)
 
 
-def _chosen(examples: Examples, at: int, count: int) -> Iterator[Seen]:
-    """So many, or as many as there are. Raises UsageError where there is none."""
-    for number in range(at, at + count):
-        try:
-            yield examples.at(number)
-        except IndexError:
-            if number == at:
-                raise UsageError(f"there is no example {at:,}", do=f"there are {examples.total or 0:,}, counted from 0") from None
-            return
+def _chosen(examples: Examples, at: int, count: int | None, only: Filter) -> Iterator[Seen]:
+    """At most `count` examples that match. Raises UsageError if there is none."""
+    numbers = (number for number, matches in only.scan(examples, itertools.count(at)) if matches)
+    none = True
+    for number in itertools.islice(numbers, count):
+        none = False
+        yield examples.at(number)
+    if none and only != EVERYTHING:
+        raise UsageError(f"no example from number {at:,} on matches", do="choose another --source, --search or --at")
+    if none:
+        raise UsageError(f"there is no example {at:,}", do=f"there are {examples.total or 0:,}, counted from 0")
 
 
-def _print(examples: Examples, at: int, count: int, save: Path | None, force: bool = False) -> None:
+def _drawn(chosen: Iterator[Seen], total: int | None, save: Path | None = None, force: bool = False) -> Iterator[str]:
+    """Each example as text, with an empty line after it."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    colored = console.color_system is not None and not console.no_color
-    for seen in _chosen(examples, at, count):
-        print(f"example {seen.number:,}" + ("" if examples.total is None else f" of {examples.total:,}"))
-        for line in lines(seen, colored):
-            console.print(line)
-        for place in _saved(seen, save, force).values():
-            print(f"{'picture':<9} {one_line(str(place), 1000)}")
-        print()
+    for seen in chosen:
+        saved = "".join(f"{name:<9} {one_line(str(place), 1000)}\n" for name, place in _saved(seen, save, force).items())
+        yield draw(console, seen, total) + saved + "\n"
 
 
 def _saved(seen: Seen, folder: Path | None, force: bool) -> dict[str, Any]:
-    """Where the picture was written; nothing where it was not to be, or there is none.
+    """Where the images were written; empty without a folder or images.
 
-    Raises OutputError, and UsageError where another file has its name and `force` is not given.
+    Raises OutputError, and UsageError if another file has the name and `force` is not given.
     """
-    if folder is None or seen.picture is None:
-        return {}
-    from rt2data.look.view.pictures import encoded
+    images = images_of(seen) if folder is not None else []
+    places = [_save(seen, name if len(images) > 1 else "", image, folder, force) for name, image in images if folder is not None]
+    return {f"image {number}" if number else "image": str(place) for number, place in enumerate(places) if place is not None}
 
+
+def _save(seen: Seen, name: str, image: Picture, folder: Path, force: bool) -> Path | None:
+    """Write one image; None if it cannot be decoded, which is noted on stderr."""
     try:
-        extension, content = encoded(seen.picture)
+        extension, content = encoded(image)
     except ImageFault as fault:
-        talk(f"note: the picture of example {seen.number:,} cannot be used: {one_line(str(fault.reason))}")
-        return {}
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", seen.key)[:90]
-    path = folder / f"{seen.number:06d}-{name}.{extension}"
+        talk(f"note: the image of example {seen.number:,} cannot be used: {one_line(str(fault.reason))}")
+        return None
+    key = re.sub(r"[^A-Za-z0-9_-]", "_", seen.key)[:90] + re.sub(r"[^A-Za-z0-9_-]", "_", name and f"-{name}")[:60]
+    path = folder / f"{seen.number:06d}-{key}.{extension}"
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"there can be no such folder: {error.strerror}", str(folder), "name another") from None
+        raise OutputError(f"cannot make the folder: {error.strerror}", str(folder), "name another") from None
     if path.exists() and not force and path.read_bytes() != content:
         raise UsageError("another file is here already", str(path), "choose another folder, or replace it with --force")
     write_whole(path, content)
-    return {"picture": str(path)}
-
-
-# On a terminal
+    return path
 
 
 def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
 
-def _page(examples: Examples, at: int) -> None:
-    """Hand the terminal over until somebody leaves."""
-    from rt2data.look.view.pager import State
-    from rt2data.look.view.screen import Look
-    from rt2data.look.view.terminal import Terminal, Viewer
-
-    look = Look(depth(Console()), speaks_kitty(os.environ))
-    try:
-        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:  # a terminal that is not this session's own
-        _print(examples, at, 1, None)
-        return
-    try:
-        Viewer(examples, Terminal(descriptor), look, State(at)).run()
-    finally:
-        os.close(descriptor)
-
-
-def depth(console: Console) -> Depth:
-    """The colours that a terminal has and its user wants."""
-    found: dict[str | None, Depth] = {"truecolor": "true", "256": "256"}
-    return "none" if console.no_color else found.get(console.color_system, "none")
-
-
-# In a browser
-
-
-def _serve(examples: Examples, title: str, port: int) -> None:
-    """Until Ctrl-C."""
+def _serve(examples: Examples, title: str, port: int, at: int, only: Filter) -> None:
+    """Until Ctrl-C; the address that is printed shows what the options ask for."""
+    from rt2data.look.view.pages import Query
     from rt2data.look.view.server import Server, Site
 
     server = Server(Site(examples, title), port)
     try:
-        print(server.url, flush=True)
+        print(server.url + Query(at, only).address(at).removeprefix("/"), flush=True)
         talk("Ctrl-C ends it")
         server.serve_forever()
     finally:

@@ -1,7 +1,7 @@
-"""A scripted expert that does a task: approach, descend, close, lift, move, lower, open, retreat. No physics, 5 steps a second.
+"""A scripted expert that does a task: approach, descend, close, lift, move, lower, open, retreat. No physics, 5 steps per second.
 
 Actions are those of BridgeData V2: displacement of the gripper (m), of its roll, pitch and yaw (rad), and the commanded
-opening (1 open, 0 closed). The law of the log: state[t + 1, :6] = state[t, :6] + action[t, :6].
+opening (1 open, 0 closed). For every step, state[t + 1, :6] = state[t, :6] + action[t, :6].
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.demo.camera import F32, F64
-from rt2data.demo.robot import WIDEST
+from rt2data.demo.layout import Task, square_turn
 from rt2data.demo.scene import Gripper, Scene, Thing
-from rt2data.demo.tasks import Task, square_turn
+from rt2data.demo.solids import F64, WIDEST
 
-PACE = 0.034  # metres a step on the way
-CARRY = 0.155  # metres: height of the finger tips on the way
-CLOSING, OPENING = 0.24, 0.34  # of the opening, a step
+F32 = NDArray[np.float32]
+PACE = 0.034  # metres per step while moving
+CARRY = 0.155  # metres: height of the finger tips while moving
+CLOSING, OPENING = 0.24, 0.34  # change of the opening per step
 DROP = 0.010  # metres that something falls into a bowl
-CLOSED_REACH = 0.013  # metres from the tips' middle to the outside of closed fingers
+CLOSED_REACH = 0.013  # metres from the center of the tips to the outside of closed fingers
 
 Pose = tuple[float, float, float, float]  # x, y, z, yaw
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """Go to a pose in so many steps, the fingers commanded open (1) or closed (0). `still`: arrive without trembling."""
+    """Go to a pose in so many steps, the fingers commanded open (1) or closed (0). `still`: arrive without tremor."""
 
     to: Pose
     steps: int
@@ -40,7 +40,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What was seen and done. T steps; the picture of step t shows `scenes[t]`, before `actions[t]`."""
+    """Observations and actions of T steps; the image of step t shows `scenes[t]`, before `actions[t]`."""
 
     task: Task
     scenes: tuple[Scene, ...]
@@ -55,23 +55,24 @@ def perform(task: Task, rng: Random) -> Episode:
     """Do the task. The same task and the same random numbers give the same episode."""
     home: Pose = (rng.uniform(0.20, 0.30), rng.uniform(-0.08, 0.08), rng.uniform(0.14, 0.18), rng.uniform(-0.25, 0.25))
     legs, grasp, release = _push(task, home) if task.family == "push" else _carry(task, home, rng)
-    path = _tremble(_path(home, legs), legs, rng).astype(np.float32)  # [T + 1, 6]
+    path = _add_tremor(_path(home, legs), legs, rng).astype(np.float32)  # [T + 1, 6]
     fingers = np.repeat([leg.fingers for leg in legs], [leg.steps for leg in legs])  # [T]
-    opening = _opening(fingers, rng.uniform(0.9, 1.0), _width(task) if grasp else 0.0)
+    width = 2 * task.target.size.radius / WIDEST if grasp else 0.0  # between the fingers, 0 to 1
+    opening = _opening(fingers, rng.uniform(0.9, 1.0), width)
     states = np.concatenate([path, opening[:, None]], axis=1).astype(np.float32)
     actions = np.concatenate([path[1:] - path[:-1], fingers[:, None]], axis=1).astype(np.float32)
-    moved = _carried(task, states, grasp, release) if grasp else _shoved(task, states)
-    scenes = [_seen(task, thing, state) for thing, state in zip(moved, states, strict=True)]
+    path_of_target = _carried(task, states, grasp, release) if grasp else _pushed(task, states)
+    scenes = [_scene(task, thing, state) for thing, state in zip(path_of_target, states, strict=True)]
     return Episode(task, tuple(scenes[:-1]), states[:-1], actions)
 
 
 def grasp_height(thing: Thing) -> float:
-    """How high above its foot a thing is held: low, but with the palm above its top. Metres."""
+    """How high above its foot a thing is gripped: low, but with the palm above its top. Metres."""
     return max(0.019, thing.size.height - 0.043)
 
 
 def _carry(task: Task, home: Pose, rng: Random) -> tuple[list[Leg], int, int]:
-    """Legs of a pick and place, and the steps at which the thing is held and let go."""
+    """Legs of a pick and place, and the steps of grasp and release."""
     target, goal = task.target, task.goal
     turn = square_turn(target.yaw) if target.shape == "block" else rng.uniform(-0.25, 0.25)
     held, high = target.z + grasp_height(target), CARRY + rng.uniform(0, 0.02)
@@ -88,7 +89,7 @@ def _carry(task: Task, home: Pose, rng: Random) -> tuple[list[Leg], int, int]:
 
 
 def _push(task: Task, home: Pose) -> tuple[list[Leg], int, int]:
-    """Legs of a push with closed fingers; nothing is held, so both steps are 0."""
+    """Legs of a push with closed fingers; nothing is gripped, so both steps are 0."""
     target, goal = task.target, task.goal
     turn = atan2(goal.y - target.y, goal.x - target.x)
     back = target.size.radius + CLOSED_REACH
@@ -96,8 +97,8 @@ def _push(task: Task, home: Pose) -> tuple[list[Leg], int, int]:
     x, y = target.x - (back + 0.022) * cos(turn), target.y - (back + 0.022) * sin(turn)
     end_x, end_y = goal.x - back * cos(turn), goal.y - back * sin(turn)
     over, down, end, away = (x, y, 0.11, yaw), (x, y, low, yaw), (end_x, end_y, low, yaw), (end_x - 0.02, end_y, 0.14, yaw * 0.6)
-    shove = max(6, ceil(hypot(end_x - x, end_y - y) / 0.014))
-    legs = [Leg(over, _steps(home, over), 0), Leg(down, 4, 0), Leg(end, shove, 0, still=True)]
+    steps = max(6, ceil(hypot(end_x - x, end_y - y) / 0.014))
+    legs = [Leg(over, _steps(home, over), 0), Leg(down, 4, 0), Leg(end, steps, 0, still=True)]
     return [*legs, Leg(end, 2, 0, still=True), Leg(away, 5, 0)], 0, 0
 
 
@@ -116,8 +117,8 @@ def _path(home: Pose, legs: Sequence[Leg]) -> F64:
     return np.concatenate([along[:, :3], np.zeros((len(along), 2)), along[:, 3:]], axis=1)
 
 
-def _tremble(path: F64, legs: Sequence[Leg], rng: Random) -> F64:
-    """Slow waves on every dimension, as a person's hand adds them, that die down wherever a leg ends still."""
+def _add_tremor(path: F64, legs: Sequence[Leg], rng: Random) -> F64:
+    """Slow waves on every dimension, like the tremor of a hand, which fade where a leg ends still."""
     steps = np.arange(len(path))
     calm = np.ones(len(path))
     for end, leg in zip(np.cumsum([leg.steps for leg in legs]), legs, strict=True):
@@ -135,13 +136,8 @@ def _wave(steps: NDArray[np.int_], rng: Random) -> F64:
     return found
 
 
-def _width(task: Task) -> float:
-    """How far the fingers are open around the target, 0 to 1."""
-    return 2 * task.target.size.radius / WIDEST
-
-
 def _opening(fingers: NDArray[np.int_], first: float, width: float) -> F64:
-    """float64[T + 1]: the fingers follow their command and stop at what is between them."""
+    """float64[T + 1]: the fingers follow their command and stop at the width of what is between them."""
     found = [first]
     for command in fingers.tolist():
         found.append(min(1.0, found[-1] + OPENING) if command else max(width, found[-1] - CLOSING))
@@ -149,7 +145,7 @@ def _opening(fingers: NDArray[np.int_], first: float, width: float) -> F64:
 
 
 def _carried(task: Task, states: F32, grasp: int, release: int) -> list[Thing]:
-    """The target at each state: where it stood, then with the gripper, then where it was let go."""
+    """The target at each state: at its start, then in the gripper, then at the goal."""
     target, (x, y, z, yaw) = task.target, states[grasp, [0, 1, 2, 5]].tolist()
     found = [target] * (grasp + 1)
     for state in states[grasp + 1 : release + 1].tolist():
@@ -160,8 +156,8 @@ def _carried(task: Task, states: F32, grasp: int, release: int) -> list[Thing]:
     return found + [task.goal] * (len(states) - release - 1)
 
 
-def _shoved(task: Task, states: F32) -> list[Thing]:
-    """The target at each state: it slides along its line once the closed fingers have come up to it."""
+def _pushed(task: Task, states: F32) -> list[Thing]:
+    """The target at each state: it slides along its line while the closed fingers touch it."""
     target, goal = task.target, task.goal
     way = hypot(goal.x - target.x, goal.y - target.y)
     ux, uy = (goal.x - target.x) / way, (goal.y - target.y) / way
@@ -172,6 +168,7 @@ def _shoved(task: Task, states: F32) -> list[Thing]:
     return [goal if way - s < 1e-5 else replace(target, x=target.x + s * ux, y=target.y + s * uy) for s in slid]
 
 
-def _seen(task: Task, target: Thing, state: F32) -> Scene:
+def _scene(task: Task, target: Thing, state: F32) -> Scene:
+    """The scene with the target and the gripper at one state."""
     x, y, z, roll, pitch, yaw, opening = state.tolist()
     return replace(task.scene, things=(target, *task.scene.things[1:]), gripper=Gripper(x, y, z, roll, pitch, yaw, opening))

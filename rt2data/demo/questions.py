@@ -1,21 +1,20 @@
-"""Questions about a scene with true answers, and what ten imaginary annotators write.
+"""Questions about a scene with true answers, and what ten annotators write.
 
-An asker takes a scene and gives every question of its kind that a person can answer from the picture without doubt.
+An asker yields every question of its kind that a person can answer from the image without doubt.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import permutations, product
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rt2data.demo.camera import VIEWS, axes, project
-from rt2data.demo.scene import COLORS, HOLDS, SIZES, TABLES, Scene, Shape, Thing, support_of
+from rt2data.demo.scene import COLORS, HOLDS, SIZES, TABLES, Scene, Thing, support_of
+from rt2data.demo.solids import VIEWS, axes, project
 
 AnswerType = Literal["yes/no", "number", "other"]
 
@@ -29,12 +28,11 @@ TABLE_SYNONYMS: dict[str, tuple[str, ...]] = {
     "felt": ("light green",), "slate": ("light blue",),
 }  # fmt: skip
 ANSWERS = 10
-CLEARLY = 0.14  # parts of the picture's width that things must lie apart to be called left or right
+CLEARLY = 0.14  # share of the image's width that things must be apart to be called left or right
 NEARER = 0.06  # metres that one thing must be nearer to the camera
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A question, its true answer, and other true ways to say it. `type` is how it begins, as VQAv2 counts types."""
 
     text: str
@@ -45,9 +43,8 @@ class Question:
 
 
 def _color_of(scene: Scene) -> Iterator[Question]:
-    for thing in scene.things:
-        if _single(scene, thing.shape):
-            yield _other(f"What color is the {thing.shape}?", thing.color, "what color is the")
+    for thing in _singles(scene):
+        yield _other(f"What color is the {thing.shape}?", thing.color, "what color is the")
 
 
 def _color_of_held(scene: Scene) -> Iterator[Question]:
@@ -75,10 +72,9 @@ def _what_is_held(scene: Scene) -> Iterator[Question]:
 def _which_is_nearer(scene: Scene) -> Iterator[Question]:
     for one, two in _pairs(scene):
         nearer = _nearer_by(scene, one, two)
-        if abs(nearer) > NEARER and _single(scene, one.shape) and _single(scene, two.shape):
-            first = one if nearer > 0 else two
-            text = f"Which is closer to the camera, the {one.shape} or the {two.shape}?"
-            yield _other(text, first.shape, "which", (f"the {first.shape}",))
+        if abs(nearer) > NEARER and {one, two} <= set(_singles(scene)):
+            first = (one if nearer > 0 else two).shape
+            yield _other(f"Which is closer to the camera, the {one.shape} or the {two.shape}?", first, "which", (f"the {first}",))
 
 
 def _how_many_of_shape(scene: Scene) -> Iterator[Question]:
@@ -106,9 +102,8 @@ def _is_there(scene: Scene) -> Iterator[Question]:
 
 
 def _is_it_of_color(scene: Scene) -> Iterator[Question]:
-    for thing, color in product(scene.things, COLORS):
-        if _single(scene, thing.shape):
-            yield _yes_no(f"Is the {thing.shape} {color}?", thing.color == color, "is the")
+    for thing, color in product(_singles(scene), COLORS):
+        yield _yes_no(f"Is the {thing.shape} {color}?", thing.color == color, "is the")
 
 
 def _is_it_left(scene: Scene) -> Iterator[Question]:
@@ -142,19 +137,12 @@ def _are_there_more(scene: Scene) -> Iterator[Question]:
 
 
 Asker = Callable[[Scene], Iterator[Question]]
-ASKERS: dict[AnswerType, tuple[tuple[Asker, int], ...]] = {
-    "yes/no": (
-        (_is_there, 2),
-        (_is_it_of_color, 1),
-        (_is_it_left, 2),
-        (_is_it_in_front, 1),
-        (_is_it_empty, 1),
-        (_are_there_more, 1),
-    ),
-    "number": ((_how_many_of_shape, 2), (_how_many_of_color, 1), (_how_many, 1)),
-    "other": ((_color_of, 3), (_color_of_held, 1), (_color_of_table, 1), (_what_is_held, 2), (_which_is_nearer, 2)),
+ASKERS: dict[AnswerType, dict[Asker, int]] = {
+    "yes/no": {_is_there: 2, _is_it_of_color: 1, _is_it_left: 2, _is_it_in_front: 1, _is_it_empty: 1, _are_there_more: 1},
+    "number": {_how_many_of_shape: 2, _how_many_of_color: 1, _how_many: 1},
+    "other": {_color_of: 3, _color_of_held: 1, _color_of_table: 1, _what_is_held: 2, _which_is_nearer: 2},
 }
-"""What may be asked, and how often of its answer type."""
+"""What may be asked, and how often among its answer type."""
 SHARES = {"yes/no": 0.38, "number": 0.22, "other": 0.40}
 
 
@@ -163,8 +151,7 @@ def ask(scene: Scene, count: int, rng: Random) -> tuple[Question, ...]:
     found: dict[Asker, Question] = {}
     while len(found) < count:
         (answer_type,) = rng.choices(list(ASKERS), list(SHARES.values()))
-        askers, weights = zip(*ASKERS[answer_type], strict=True)
-        (asker,) = rng.choices(askers, weights)
+        (asker,) = rng.choices(list(ASKERS[answer_type]), list(ASKERS[answer_type].values()))
         choices = list(asker(scene))
         if choices:
             wanted = rng.choice(sorted({each.answer for each in choices}))  # rare answers as often as common ones
@@ -174,7 +161,7 @@ def ask(scene: Scene, count: int, rng: Random) -> tuple[Question, ...]:
 
 def all_questions(scene: Scene) -> list[Question]:
     """Everything that could be asked about a scene."""
-    return [question for each in ASKERS.values() for asker, _ in each for question in asker(scene)]
+    return [question for each in ASKERS.values() for asker in each for question in asker(scene)]
 
 
 def annotate(question: Question, rng: Random) -> list[str]:
@@ -197,13 +184,15 @@ def _yes_no(text: str, true: bool, kind: str) -> Question:
     return Question(text, "yes" if true else "no", kind, "yes/no")
 
 
-def _single(scene: Scene, shape: Shape) -> bool:
-    return sum(thing.shape == shape for thing in scene.things) == 1
+def _singles(scene: Scene) -> list[Thing]:
+    """Things that are the only ones of their shape."""
+    counts = Counter(thing.shape for thing in scene.things)
+    return [thing for thing in scene.things if counts[thing.shape] == 1]
 
 
 def _called(scene: Scene, thing: Thing) -> str:
-    """How to speak of a thing so that no other is meant; empty where that cannot be done."""
-    if _single(scene, thing.shape):
+    """A name that means no other thing; empty where there is none."""
+    if thing in _singles(scene):
         return thing.shape
     alike = sum(other.name == thing.name for other in scene.things)
     return thing.name if alike == 1 else ""
@@ -216,15 +205,14 @@ def _pairs(scene: Scene) -> Iterator[tuple[Thing, Thing]]:
 
 
 def _across(scene: Scene, thing: Thing) -> float:
-    """Where its middle is seen, 0 left to 1 right."""
-    middle = np.array([[thing.x, thing.y, thing.z + thing.size.height / 2]])
-    return float(project(VIEWS[scene.view], middle, 1)[0, 0])
+    """Where its center is in the image, 0 left to 1 right."""
+    center = np.array([thing.x, thing.y, thing.z + thing.size.height / 2])
+    return float(project(VIEWS[scene.view], center, 1)[0])
 
 
 def _nearer_by(scene: Scene, one: Thing, two: Thing) -> float:
-    """Metres by which `one` is nearer to the camera than `two`: in a straight line or in depth, whichever is less; 0 in doubt."""
+    """Metres by which `one` is nearer to the camera than `two`: by distance or by depth, whichever is less; 0 in doubt."""
     camera = VIEWS[scene.view]
-    feet = np.array([[thing.x, thing.y, thing.z] for thing in (one, two)]) - camera.eye
-    straight, deep = np.linalg.norm(feet, axis=1), feet @ axes(camera)[2]
-    by_line, by_depth = float(straight[1] - straight[0]), float(deep[1] - deep[0])
-    return min(by_line, by_depth, key=abs) if by_line * by_depth > 0 else 0.0
+    seen = np.array([[thing.x, thing.y, thing.z] for thing in (two, one)]) - camera.eye
+    by_distance, by_depth = (float(far[0] - far[1]) for far in (np.linalg.norm(seen, axis=1), seen @ axes(camera)[2]))
+    return min(by_distance, by_depth, key=abs) if by_distance * by_depth > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What is on the table: things of named shapes and colours, and the gripper above them. Metres and radians.
+"""What is on the table: things of named shapes and colors, and the gripper above them. Metres and radians.
 
 The frame is the robot's: x points from the robot towards the viewer, y to the viewer's right, z up from the table top.
 """
@@ -6,32 +6,22 @@ The frame is the robot's: x points from the robot towards the viewer, y to the v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Shape = Literal["block", "can", "ball", "mug", "bowl", "plate"]
-Relation = Literal["in", "on"]
+Rgb = tuple[int, int, int]
 
-COLORS: dict[str, tuple[int, int, int]] = {
-    "red": (206, 30, 38),
-    "orange": (246, 128, 18),
-    "yellow": (250, 211, 28),
-    "green": (38, 146, 62),
-    "blue": (28, 88, 200),
-    "purple": (122, 52, 164),
-    "pink": (246, 138, 178),
-    "white": (248, 248, 245),
-    "black": (34, 34, 38),
-    "gray": (126, 129, 134),
-}
-"""sRGB of every colour that has a name here."""
-
+COLORS: dict[str, Rgb] = {
+    "red": (206, 30, 38), "orange": (246, 128, 18), "yellow": (250, 211, 28), "green": (38, 146, 62), "blue": (28, 88, 200),
+    "purple": (122, 52, 164), "pink": (246, 138, 178), "white": (248, 248, 245), "black": (34, 34, 38), "gray": (126, 129, 134),
+}  # fmt: skip
+"""sRGB of every color that has a name here."""
 TABLES: dict[str, str] = {"oak": "brown", "walnut": "brown", "stone": "gray", "linen": "white", "felt": "green", "slate": "blue"}
-"""Table tops and the colour a person would call them."""
+"""Table tops and the color a person would call them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Outer radius (half the side of a block), height, and reach: how far any part lies from the middle. Metres."""
+class Size(NamedTuple):
+    """Outer radius (half the side of a block), height, and reach: how far any part is from the vertical axis. Metres."""
 
     radius: float
     height: float
@@ -46,17 +36,15 @@ SIZES: dict[Shape, Size] = {
     "bowl": Size(0.068, 0.046, 0.068),
     "plate": Size(0.082, 0.014, 0.082),
 }
-FLOORS: dict[Shape, float] = {"bowl": 0.008, "plate": 0.006}
-"""Height of the inside of what can hold something."""
-HOLDS: dict[Shape, Relation] = {"bowl": "in", "plate": "on", "block": "on"}
-"""How we say that something stands in or on a shape."""
-GRASPED: tuple[Shape, ...] = ("block", "can", "ball")
-"""What fits between the fingers."""
+FLOORS: dict[Shape, float] = {"bowl": 0.008, "plate": 0.006, "block": 0.046}
+"""Height at which something stands in or on a shape that can hold it."""
+HOLDS: dict[Shape, str] = {"bowl": "in", "plate": "on", "block": "on"}
+"""The word for that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing: its foot's centre (x, y, z) and its turn about the vertical."""
+    """One thing: its foot's center (x, y, z) and its turn about the vertical."""
 
     shape: Shape
     color: str
@@ -94,7 +82,7 @@ class Gripper:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything a picture shows. `view` names one of `camera.VIEWS`."""
+    """Everything an image shows. `view` names one of `solids.VIEWS`."""
 
     things: tuple[Thing, ...]
     table: str = "oak"
@@ -102,15 +90,15 @@ class Scene:
     gripper: Gripper | None = None
 
 
-def rest_height(support: Thing | None) -> float:
-    """The height at which a foot rests on `support`, or on the table. Metres."""
-    return 0.0 if support is None else support.z + FLOORS.get(support.shape, support.size.height)
+def rest_height(support: Thing) -> float:
+    """The height at which a foot rests in or on `support`. Metres."""
+    return support.z + FLOORS[support.shape]
 
 
 def support_of(thing: Thing, things: tuple[Thing, ...]) -> Thing | None:
     """What `thing` stands in or on; None where it stands on the table."""
     for other in things:
         close = (thing.x - other.x) ** 2 + (thing.y - other.y) ** 2 < other.size.radius**2
-        if other is not thing and close and other.shape in HOLDS and abs(thing.z - rest_height(other)) < 0.004:
+        if other is not thing and close and other.shape in FLOORS and abs(thing.z - rest_height(other)) < 0.004:
             return other
     return None

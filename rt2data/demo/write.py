@@ -8,16 +8,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from rt2data.demo.picture import Draw
-from rt2data.demo.rlds import NAME, VERSION, write_robot_log
-from rt2data.demo.vqa import ANNOTATIONS, IMAGES, QUESTIONS, write_vqa
+from rt2data.demo.corpora import ANNOTATIONS, IMAGES, NAME, QUESTIONS, VERSION, Draw, write_robot_log, write_vqa
 from rt2data.errors import UsageError
 from rt2data.io.publish import output_errors
 
 RECIPE, MARK = "mixture.yaml", "demo.json"
 ROBOT, WEB = f"robot/{NAME}/{VERSION}", "web/tabletop_vqa"
 PARTS = ("robot", "web", RECIPE, MARK)
-"""What a demo consists of, at the top of its folder. Whatever else lies there is the user's."""
+"""What a demo consists of, at the top of its folder. Everything else there is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,10 @@ class DemoSummary:
 def write_demo(
     folder: Path, episodes: int = 24, scenes: int = 150, seed: int = 0, force: bool = False, draw: Draw = map
 ) -> DemoSummary:
-    """Make the demo in `folder`, whole or not at all; the same arguments give the same bytes, whoever draws.
+    """Make the demo in `folder`, whole or not at all; the same arguments give the same bytes for any number of workers.
 
-    With `force` an earlier demo is replaced; what else lies in its folder stays. Raises UsageError where there is something
-    else, or too little is asked for, and OutputError where it cannot be written.
+    With `force` an earlier demo is replaced; other files in its folder stay. Raises UsageError for a folder with other files or
+    for too few episodes or scenes, and OutputError if the demo cannot be written.
     """
     folder = folder.absolute()
     _refuse(folder, episodes, scenes, force)
@@ -56,15 +54,15 @@ def write_demo(
 def _refuse(folder: Path, episodes: int, scenes: int, force: bool) -> None:
     """Raises UsageError."""
     if episodes < 2 or scenes < 1:
-        raise UsageError(f"{episodes} episodes and {scenes} scenes are too few", do="ask for 2 episodes and 1 scene at least")
+        raise UsageError(f"{episodes} episodes and {scenes} scenes are too few", do="ask for at least 2 episodes and 1 scene")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UsageError("the demo needs a folder", str(folder), "choose another place")
+        raise UsageError("not a folder", str(folder), "choose another path")
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not is_demo(folder):
-        raise UsageError("the folder holds something else", str(folder), "choose an empty or new folder")
+        raise UsageError("the folder is not empty and holds no demo", str(folder), "choose an empty or new folder")
     if not force:
-        raise UsageError("there is a demo already", str(folder), "add --force to make it anew")
+        raise UsageError("the folder already holds a demo", str(folder), "replace it with --force")
 
 
 def is_demo(folder: Path) -> bool:
@@ -78,7 +76,7 @@ def is_demo(folder: Path) -> bool:
 
 
 def _write_all(making: Path, episodes: int, scenes: int, seed: int, draw: Draw) -> tuple[int, int]:
-    """Everything, in a folder of its own; gives the numbers of steps and questions."""
+    """Write everything into a new folder; returns the numbers of steps and questions."""
     (making / ROBOT).mkdir(parents=True)
     (making / WEB).mkdir(parents=True)
     steps = write_robot_log(making / ROBOT, episodes, seed, draw)
@@ -90,7 +88,7 @@ def _write_all(making: Path, episodes: int, scenes: int, seed: int, draw: Draw) 
 
 
 def _swap(made: Path, folder: Path) -> None:
-    """Give the finished folder its name. Of an earlier demo the user's own files are kept, the rest goes."""
+    """Rename the finished folder. Of an earlier demo only the user's own files are kept."""
     if not folder.exists() or not any(folder.iterdir()):
         made.replace(folder)
         return
@@ -106,14 +104,14 @@ def _swap(made: Path, folder: Path) -> None:
 def recipe(seed: int) -> str:
     """mixture.yaml of the demo; paths are relative to it."""
     return f"""\
-# What rt2data build-mixture reads. Paths are relative to this file.
-robot_frac: 0.5 # of the examples; 2/3 and 66% may be written too
+# The recipe for rt2data build-mixture. Paths are relative to this file.
+robot_frac: 0.5 # of the examples; 2/3 and 66% work too
 size: {{epochs: 1, of: longest}} # every row of every source is seen
 seed: {seed} # the same seed gives the same bytes
 tokenizer: byte # or the path of your model's tokenizer.json or .model
 template: rt2 # Q: what action should the robot take to ...? A:
 codec: rt2 # actions as integers from 0 to 255
-shards: {{bytes: 8MB}} # about so large, each a mixture of its own
+shards: {{bytes: 8MB}} # approximate size; every shard has the same mixture
 store: store # prepared rows; safe to delete
 
 robot:
@@ -128,5 +126,5 @@ web:
     questions: {WEB}/{QUESTIONS}
     annotations: {WEB}/{ANNOTATIONS}
     image_dirs: [{WEB}/{IMAGES}]
-    answers: majority # the commonest of the ten; or sample, or all
+    answers: majority # the most common of the ten; or sample, or all
 """

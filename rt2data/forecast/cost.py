@@ -1,4 +1,4 @@
-"""What a build on Dataflow uses, and about what that costs. Pure: all prices are in a table, and every assumption is named."""
+"""What a build on Dataflow uses, and about what that costs. Pure: prices come from a table, and every assumption is named."""
 
 from __future__ import annotations
 
@@ -7,28 +7,40 @@ from math import ceil
 import msgspec
 
 from rt2data.forecast.prices import Machine, Prices, Region
+from rt2data.io.words import plural, size
 
 ROW_S = 30e-6
-"""Processor time to prepare a row (docs/measurements.md: 38 microseconds with a picture of 50 KB, 8 of them for its bytes)."""
+"""Processor time to prepare a row (docs/measurements.md: 38 microseconds with an image of 50 kB, 8 of them for its bytes)."""
 READ_BYTE_S = 8e-6 / 50e3
 GATHER_ROW_S = 37e-6
 """To order rows, take statistics and plan: 1.5 s for 40,000 rows."""
 EXAMPLE_S = 30e-6
-"""To draw, render and lay out an example (docs/measurements.md), and about as much for the system to move 50 KB."""
+"""To draw, render and lay out an example (docs/measurements.md), and about as much for the system to move 50 kB."""
 WRITE_BYTE_S = 30e-6 / 50e3
 RATES = "built-in rates of one core, from docs/measurements.md"
 
 BUSY = (0.9, 0.4)
-"""Share of the time that is paid for in which a worker's processors are at work: at best, at worst. Assumed."""
+"""Share of the paid time in which a worker's processors are busy: at best, at worst. Assumed."""
 START_H = (2 / 60, 6 / 60)
-"""Hours from a worker's birth to its first order, and from its last to its end, together. Assumed."""
+"""Hours a worker takes to start and to shut down, together. Assumed."""
 TARGET_H = 0.5
-"""So many workers are taken that a job is done in about this time."""
+"""The number of workers is chosen so that a job takes about this long."""
 MAX_WORKERS = 1000
 DISK_GB = 25
 """Boot disk of a batch worker with Dataflow Shuffle, as its documentation says."""
 ORDER_BYTES = 4096
-"""Room for a work order or a summary as it flows: settings, paths, counts."""
+"""Upper bound of a work order or a summary in the job: settings, paths, counts."""
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """The work of a build."""
+
+    cpu_s: tuple[float, float]  # least, most
+    cpu_from: str
+    orders: int  # work orders and summaries that flow through the job
+    lanes: int  # orders that can run at the same time
+    read_bytes: int
+    write_bytes: int
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +56,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CloudCost(msgspec.Struct, frozen=True, kw_only=True):
-    """A job on Dataflow: what it uses and costs, from best to worst."""
+    """A job on Dataflow: what it uses and costs, at best and at worst."""
 
     machine: str
     region: str
@@ -58,45 +70,34 @@ class CloudCost(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-class Labour(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to do."""
-
-    cpu_s: tuple[float, float]  # least, most
-    cpu_from: str
-    orders: int  # work orders and summaries that flow through the job
-    lanes: int  # orders that can be carried out at one time
-    read_bytes: int
-    write_bytes: int
-
-
 def builtin_cpu_s(rows: int, read_bytes: int, examples: int, write_bytes: int) -> float:
-    """Processor time by the built-in rates: preparing so many rows, writing so many examples. Pictures decoded come on top."""
+    """Processor time by the built-in rates, of rows prepared and examples written. Decoding and resizing images come on top."""
     prepare = rows * (ROW_S + GATHER_ROW_S) + read_bytes * READ_BYTE_S
     return prepare + examples * EXAMPLE_S + write_bytes * WRITE_BYTE_S
 
 
-def cloud_cost(labour: Labour, prices: Prices, region: str, machine: str) -> CloudCost:
+def cloud_cost(work: Workload, prices: Prices, region: str, machine: str) -> CloudCost:
     """Raises UsageError where the table lacks the region or the machine."""
     shape, rates = prices.machine(machine), prices.region(region)
-    ends = [_use(labour, shape, rates, end) for end in (0, 1)]
+    low, high = (_use(work, shape, rates, end) for end in (0, 1))
     return CloudCost(
         machine=machine,
         region=region,
-        cpu_hours=sum(labour.cpu_s) / 2 / 3600,
-        cpu_from=labour.cpu_from,
-        low=ends[0],
-        high=ends[1],
+        cpu_hours=sum(work.cpu_s) / 2 / 3600,
+        cpu_from=work.cpu_from,
+        low=low,
+        high=high,
         prices_as_of=prices.as_of.isoformat(),
         prices_from=f"{prices.source} (compare: {prices.page})",
         unverified_prices=rates.unverified(),
-        notes=_notes(labour, region),
+        notes=_notes(work, region),
     )
 
 
-def _use(labour: Labour, shape: Machine, rates: Region, end: int) -> Use:
-    """Best or worst: how busy the workers are, and how long they take to start, decide."""
-    busy_h = labour.cpu_s[end] / 3600 / BUSY[end]
-    lanes = max(1, min(MAX_WORKERS, ceil(labour.lanes / shape.vcpus)))
+def _use(work: Workload, shape: Machine, rates: Region, end: int) -> Use:
+    """At best (0) or at worst (1): how busy the workers are, and how long they take to start."""
+    busy_h = work.cpu_s[end] / 3600 / BUSY[end]
+    lanes = max(1, min(MAX_WORKERS, ceil(work.lanes / shape.vcpus)))
     workers = max(1, min(lanes, ceil(busy_h / shape.vcpus / TARGET_H)))
     hours = busy_h / shape.vcpus / workers + START_H[end]
     held = workers * hours
@@ -104,20 +105,19 @@ def _use(labour: Labour, shape: Machine, rates: Region, end: int) -> Use:
         "vcpu_hours": held * shape.vcpus,
         "memory_gb_hours": held * shape.memory_gb,
         "disk_gb_hours": held * DISK_GB,
-        "shuffle_gb": labour.orders * ORDER_BYTES * (end + 1) / 1e9,  # at worst every one is written and read
+        "shuffle_gb": work.orders * ORDER_BYTES * (end + 1) / 1e9,  # at worst every one is written and read
     }
-    paid = (("vcpu_hours", rates.vcpu_hour), ("memory_gb_hours", rates.memory_gb_hour), ("disk_gb_hours", rates.disk_gb_hour))
-    usd = sum(used[name] * price.usd for name, price in (*paid, ("shuffle_gb", rates.shuffle_gb)))
+    usd = sum(amount * getattr(rates, name.replace("_hours", "_hour")).usd for name, amount in used.items())
     return Use(workers=workers, hours=hours, usd=usd, **used)
 
 
-def _notes(labour: Labour, region: str) -> tuple[str, ...]:
-    moved = f"{labour.read_bytes / 1e9:,.1f} GB are read and {labour.write_bytes / 1e9:,.1f} GB written"
+def _notes(work: Workload, region: str) -> tuple[str, ...]:
     return (
-        f"only work orders and summaries go through the shuffle ({labour.orders:,} of at most {ORDER_BYTES:,} bytes): "
-        "pictures never do",
-        f"{moved}: free of egress where data and output lie in {region}, charged for each GB where they do not; not in the price",
+        f"only work orders and summaries go through the shuffle ({plural(work.orders, 'order')} of at most {ORDER_BYTES:,} bytes), "
+        "never images",
+        f"{size(work.read_bytes)} are read and {size(work.write_bytes)} written: free of egress where data and output are in "
+        f"{region}, charged for each GB elsewhere; not in the price",
         "storage, mounted file systems, logging and discounts are not in the price",
-        f"workers are assumed busy {BUSY[0]:.0%} to {BUSY[1]:.0%} of the time, and to take {START_H[0] * 60:.0f} to "
-        f"{START_H[1] * 60:.0f} minutes to come and go",
+        f"workers are assumed to be busy {BUSY[0]:.0%} to {BUSY[1]:.0%} of the time, and to take {START_H[0] * 60:.0f} to "
+        f"{START_H[1] * 60:.0f} minutes to start and shut down",
     )

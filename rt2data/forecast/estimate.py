@@ -1,4 +1,7 @@
-"""An estimate of a prepared store: what `prepare` makes of a sample, and counts scaled to the whole. Nothing is written."""
+"""An estimate of a prepared store: what `prepare` makes of a sample, scaled to the whole with its sampling error. Writes nothing.
+
+Source of the formulae: W. G. Cochran, Sampling Techniques, 3rd edition, chapters 2 (means) and 6 (ratio estimates).
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from rt2data.forecast.sampling import Guess, Range, mean_guess, total_guess
 from rt2data.order import I64, key64
 from rt2data.prepare.merge_rows import identity, image_slots, mixture_camera, one_dim
 from rt2data.prepare.outcomes import judge_ends
@@ -27,33 +30,83 @@ from rt2data.records import End, Rows, Unit
 from rt2data.standardize.end_marks import refuted, wanted
 
 SAMPLE_BYTES = 16 << 20
-"""A sample of a source ends with the part that brings it to this size; two parts are read in any case. Time is not looked at: the
-same seed gives the same estimate on any machine.
+"""A sample ends with the part that brings it to this size; at least two parts are read. Time plays no role: the same seed gives the
+same estimate on any machine.
 """
 LEAST_PARTS = 2
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+"""Student's t, 97.5 %, for 1 to 10 degrees of freedom; 2.0 from 60 on, and slightly more in between."""
+
+
+class Range(msgspec.Struct, frozen=True):
+    """An estimate and the ends of its range, which a single sample cannot give."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Guess(NamedTuple):
+    """An estimate and the half width of its 95 % range; None where it is unknown."""
+
+    value: float
+    error: float | None
+
+    def range(self) -> Range:
+        """Never below zero."""
+        if self.error is None:
+            return Range(self.value, None, None)
+        return Range(self.value, max(self.value - self.error, 0.0), self.value + self.error)
+
+
+def total_guess(values: Sequence[float], measures: Sequence[float], whole: float) -> Guess:
+    """The total over `whole`, by ratio, from the values and sizes (`measures`) of sampled parts; exact where they are the whole."""
+    sampled = sum(measures)
+    if not sampled:
+        return Guess(0.0, 0.0 if not whole else None)
+    ratio = sum(values) / sampled
+    if sampled >= whole:
+        return Guess(float(sum(values)), 0.0)
+    if len(values) < 2:
+        return Guess(ratio * whole, None)
+    rest = np.asarray(values) - ratio * np.asarray(measures)
+    spread = sqrt(float((rest**2).sum()) / (len(values) - 1) / len(values) * (1 - sampled / whole))
+    return Guess(ratio * whole, student_t(len(values) - 1) * spread * whole / (sampled / len(values)))
+
+
+def mean_guess(values: Sequence[float]) -> Guess:
+    """The mean of a sample; 0 for none."""
+    if len(values) < 2:
+        return Guess(float(sum(values)), None if values else 0.0)
+    return Guess(float(np.mean(values)), student_t(len(values) - 1) * float(np.std(values, ddof=1)) / sqrt(len(values)))
+
+
+def student_t(freedom: int) -> float:
+    """The factor from standard errors to a 95 % range."""
+    return _T[freedom - 1] if freedom <= len(_T) else 1.96 + 2.5 / freedom
 
 
 class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a quick scan says of one source, and how much of it was read for that. Ranges are of 95 % of samples."""
+    """The figures of one source from a sample, and how much of it was read. Ranges are of 95 % of samples."""
 
     rows: Range
     groups: Range
-    image_bytes: Range  # mean of a picture
+    image_bytes: Range  # mean of an image
     bad: float  # share of sampled rows that are faulty
-    left_out: float  # share of sampled rows that are faulty or filtered
+    dropped: float  # share of sampled rows that are faulty or filtered
     sampled_rows: int
     sampled: float  # in `measure`
     whole: float
     measure: str
     units: int
-    reads: int  # bytes that preparing reads, pictures included
-    store_bytes: int  # about what its store will take
+    reads: int  # bytes that preparing reads, images included
+    store_bytes: int  # estimated size of its store
     not_checked: tuple[str, ...]
 
 
 @dataclass
-class Tasting(RowBuilder):
-    """Lays rows down in memory only: where pictures lie does not matter, those that would be made are only counted."""
+class SampleRows(RowBuilder):
+    """Rows in memory only: the place of images does not matter, and images that would be made are only counted."""
 
     def _file(self, path: str) -> int:
         return 0
@@ -64,8 +117,8 @@ class Tasting(RowBuilder):
 
 
 @dataclass(frozen=True)
-class Sketch:
-    """What a plan needs to know of a source that is not prepared: as a store tells it, but estimated."""
+class EstimatedStore:
+    """What a plan needs to know of a source that is not prepared: the same as of a store, but estimated."""
 
     path: Path
     info: StoreInfo
@@ -87,28 +140,28 @@ class Sketch:
 
 
 @dataclass(frozen=True)
-class _Tasted:
-    """A sample, laid down: what each part gave."""
+class _Sample:
+    """A sample that was read: its parts, and the rows each of them gave."""
 
     survey: Survey
-    laying: Tasting
+    laying: SampleRows
     parts: list[Part]
-    ends: list[int]  # rows laid down after each part
+    ends: list[int]  # number of rows after each part
     split: str
 
     @cached_property
     def against(self) -> End:
-        """The marks that speak against success, as far as the sample shows."""
+        """The marks that contradict success, as far as the sample shows."""
         return refuted(self.laying.facts)
 
     @cached_property
     def drawn(self) -> list[bool]:
-        """For each row whether it is of the split that is drawn, and not of a failed episode that the recipe does not want."""
+        """For each row: whether it belongs to the split that is drawn, and not to a failed episode that the recipe drops."""
         kept = wanted(np.array(self.laying.columns["marks"], np.uint8), self.against)
         return [split == self.split and keep for split, keep in zip(self.laying.columns["split"], kept.tolist(), strict=True)]
 
     def guess(self, values: Sequence[float]) -> Guess:
-        """A total over the whole source of something that each row has a value of."""
+        """A total over the whole source, from a value of each row."""
         sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, float) * self.drawn)])
         each = [float(sums[stop] - sums[start]) for start, stop in pairwise([0, *self.ends])]
         return total_guess(each, [part.measure for part in self.parts], self.survey.whole)
@@ -118,21 +171,21 @@ class _Tasted:
         return [value for value, here in zip(self.laying.columns[name], self.drawn, strict=True) if here]
 
 
-def sketch(name: str, source: Source, folder: Path, split: str, seed: int) -> Sketch:
+def estimate_store(name: str, source: Source, folder: Path, split: str, seed: int) -> EstimatedStore:
     """Estimate a source from a small sample. Raises UsageError, DataError or SourceChangedError as preparing it would."""
     survey = source.survey(split, seed)
     require_something(name, range(survey.units))
-    tasted = _taste(name, source, survey, split)
-    rows = tasted.guess([1.0] * len(tasted.drawn))
-    picture = _picture_bytes(tasted)
-    estimate = _estimate(tasted, rows, picture)
-    info = _info(name, source, tasted, estimate)
-    table = judge_ends(rows_table({key: tasted.column(key) for key in tasted.laying.columns}), tasted.against)
-    return Sketch(folder, info, table, estimate)
+    sample = _read_sample(name, source, survey, split)
+    rows = sample.guess([1.0] * len(sample.drawn))
+    image = _image_bytes(sample)
+    estimate = _estimate(sample, rows, image)
+    info = _info(name, source, sample, estimate)
+    table = judge_ends(rows_table({key: sample.column(key) for key in sample.laying.columns}), sample.against)
+    return EstimatedStore(folder, info, table, estimate)
 
 
-def _taste(name: str, source: Source, survey: Survey, split: str) -> _Tasted:
-    laying = Tasting(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
+def _read_sample(name: str, source: Source, survey: Survey, split: str) -> _Sample:
+    laying = SampleRows(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
     parts: list[Part] = []
     ends: list[int] = []
     for part in survey.parts:
@@ -144,78 +197,76 @@ def _taste(name: str, source: Source, survey: Survey, split: str) -> _Tasted:
             raise unreadable(name, part.place.path, error) from error
         parts.append(part)
         ends.append(len(laying.columns["key"]))
-    return _Tasted(survey, laying, parts, ends, split)
+    return _Sample(survey, laying, parts, ends, split)
 
 
-def _size(laying: Tasting, parts: list[Part]) -> int:
-    """Bytes read for a sample: as its parts say, or the pictures that came of it."""
+def _size(laying: SampleRows, parts: list[Part]) -> int:
+    """Bytes read for a sample: those of its parts, or of the images in its rows where that is more."""
     return max(sum(part.bytes for part in parts), sum(_lengths(laying.columns["images"])))
 
 
-def _picture_bytes(tasted: _Tasted) -> Guess:
-    """Mean size of the mixture's picture. Sizes of more files count only where pictures are taken as they lie."""
-    as_they_lie = not tasted.laying.blob_bytes
-    return mean_guess(
-        tasted.survey.picture_bytes if as_they_lie and tasted.survey.picture_bytes else _lengths(tasted.column("images"))
-    )
+def _image_bytes(sample: _Sample) -> Guess:
+    """Mean size of the mixture's image. Sizes of further files count only where images are copied unchanged."""
+    copied = not sample.laying.blob_bytes
+    return mean_guess(sample.survey.image_bytes if copied and sample.survey.image_bytes else _lengths(sample.column("images")))
 
 
 def _lengths(images: list[Any]) -> list[int]:
     return [each[0]["length"] for each in images]
 
 
-def _estimate(tasted: _Tasted, rows: Guess, picture: Guess) -> SourceEstimate:
-    survey, laying = tasted.survey, tasted.laying
-    lost, laid = laying.lost(), len(tasted.drawn)
-    left_out = sum(each.count for each in lost)
+def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
+    survey, laying = sample.survey, sample.laying
+    lost, kept = laying.lost(), len(sample.drawn)
+    dropped = sum(each.count for each in lost)
     return SourceEstimate(
         rows=rows.range(),
-        groups=_groups(tasted, rows).range(),
-        image_bytes=picture.range(),
-        bad=sum(each.count for each in lost if each.fault) / max(laid + left_out, 1),
-        left_out=left_out / max(laid + left_out, 1),
-        sampled_rows=laid,
-        sampled=sum(part.measure for part in tasted.parts),
+        groups=_groups(sample, rows).range(),
+        image_bytes=image.range(),
+        bad=sum(each.count for each in lost if each.fault) / max(kept + dropped, 1),
+        dropped=dropped / max(kept + dropped, 1),
+        sampled_rows=kept,
+        sampled=sum(part.measure for part in sample.parts),
         whole=survey.whole,
         measure=survey.measure,
         units=survey.units,
-        reads=max(survey.bytes, round(rows.value * picture.value)),
-        store_bytes=_store_bytes(tasted),
-        not_checked=_not_checked(tasted),
+        reads=max(survey.bytes, round(rows.value * image.value)),
+        store_bytes=_store_bytes(sample),
+        not_checked=_not_checked(sample),
     )
 
 
-def _store_bytes(tasted: _Tasted) -> int:
-    """Rows, and the pictures that had to be made, scaled from the sample."""
-    columns = tasted.laying.columns
-    laid = rows_table(columns).nbytes if columns["key"] else 0
-    sampled = sum(part.measure for part in tasted.parts)
-    return round((laid + tasted.laying.blob_bytes) * tasted.survey.whole / sampled) if sampled else 0
+def _store_bytes(sample: _Sample) -> int:
+    """Rows, and images that had to be made, scaled from the sample."""
+    columns = sample.laying.columns
+    kept = rows_table(columns).nbytes if columns["key"] else 0
+    sampled = sum(part.measure for part in sample.parts)
+    return round((kept + sample.laying.blob_bytes) * sample.survey.whole / sampled) if sampled else 0
 
 
-def _groups(tasted: _Tasted, rows: Guess) -> Guess:
-    """Episodes or pictures: those that begin in the parts, or as the survey counts them where it cuts them."""
-    rate = mean_guess(tasted.survey.group_rates)
-    if not tasted.survey.group_rates:
-        return tasted.guess(_first_of_group(tasted.laying.columns["group"]))
+def _groups(sample: _Sample, rows: Guess) -> Guess:
+    """Episodes or images: those that begin in the parts, or by the rates of the survey where parts cut them."""
+    rate = mean_guess(sample.survey.group_rates)
+    if not sample.survey.group_rates:
+        return sample.guess(_first_of_group(sample.laying.columns["group"]))
     return Guess(rate.value * rows.value, None if rate.error is None else rate.error * rows.value)
 
 
 def _first_of_group(groups: Sequence[str]) -> list[float]:
-    """1 for the first row of each episode or picture, else 0."""
+    """1 for the first row of each episode or image, else 0."""
     seen: set[str] = set()
     return [float(group not in seen and not seen.add(group)) for group in groups]  # type: ignore[func-returns-value]
 
 
-def _not_checked(tasted: _Tasted) -> tuple[str, ...]:
-    """What only preparing finds out."""
-    if sum(part.measure for part in tasted.parts) >= tasted.survey.whole and not tasted.survey.unchecked:
-        return ("keys given twice",)
-    return (*tasted.survey.unchecked, "rows that were not sampled: rejects, checksums, keys given twice")
+def _not_checked(sample: _Sample) -> tuple[str, ...]:
+    """What only preparing can check."""
+    if sum(part.measure for part in sample.parts) >= sample.survey.whole and not sample.survey.unchecked:
+        return ("duplicate keys",)
+    return (*sample.survey.unchecked, "rows that were not sampled: rejects, checksums, duplicate keys")
 
 
-def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) -> StoreInfo:
-    laying = tasted.laying
+def _info(name: str, source: Source, sample: _Sample, estimate: SourceEstimate) -> StoreInfo:
+    laying = sample.laying
     cameras = tuple(sorted(laying.cameras))
     return StoreInfo(
         **identity(name, source),
@@ -226,7 +277,7 @@ def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) 
         horizon=getattr(source, "horizon", 1),
         action_dim=one_dim(name, "action", list(laying.summary().action_dims)),
         state_dim=one_dim(name, "state", list(laying.summary().state_dims)),
-        splits=_splits(tasted, estimate),
+        splits=_splits(sample, estimate),
         rejects=laying.lost(),
         conversions=dict(laying.conversions),
         facts=dict(laying.facts),
@@ -234,12 +285,12 @@ def _info(name: str, source: Source, tasted: _Tasted, estimate: SourceEstimate) 
     )
 
 
-def _splits(tasted: _Tasted, estimate: SourceEstimate) -> dict[str, SplitInfo]:
-    """The split that is drawn; nothing where the sample has no row of it."""
-    if not any(tasted.drawn):
+def _splits(sample: _Sample, estimate: SourceEstimate) -> dict[str, SplitInfo]:
+    """The split that is drawn; empty where the sample has no row of it."""
+    if not any(sample.drawn):
         return {}
     rows = max(round(estimate.rows.value), 1)
-    taken = [[image for image in images if image["chosen"]] for images in tasted.column("images")]
+    taken = [[image for image in images if image["chosen"]] for images in sample.column("images")]
     counts = [len(images) for images in taken]
     split = SplitInfo(
         rows=rows,
@@ -247,11 +298,11 @@ def _splits(tasted: _Tasted, estimate: SourceEstimate) -> dict[str, SplitInfo]:
         image_bytes=round(rows * estimate.image_bytes.value),
         fewest=min(counts),
         most=max(counts),
-        text_bytes=round(tasted.guess([len(text.encode()) for text in tasted.laying.columns["text"]]).value),
+        text_bytes=round(sample.guess([len(text.encode()) for text in sample.laying.columns["text"]]).value),
         files=(),
         formats=_scaled(Counter(image["format"] for images in taken for image in images), rows / len(counts)),
     )
-    return {tasted.split: split}
+    return {sample.split: split}
 
 
 def _scaled(counts: Counter[str], times: float) -> dict[str, int]:

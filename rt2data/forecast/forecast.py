@@ -1,164 +1,185 @@
-"""From measured rates to the time of a whole build. Pure.
-
-A build costs what the smallest build costs, and then so much for each unit, row, byte, shard and example beyond it. Fixed costs are
-measured by building almost nothing; the others by work orders of two sizes, so that a small part stands for the whole.
-"""
+"""What `rt2data plan` shows: the plan, from stores where they are ready and from estimates where they are not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from heapq import heapify, heapreplace
-from statistics import median
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
 
 import msgspec
-import numpy as np
 
+from rt2data.build import Preparation
+from rt2data.errors import UsageError
+from rt2data.forecast.canary import Canary
+from rt2data.forecast.cost import RATES, CloudCost, Workload, builtin_cpu_s
+from rt2data.forecast.estimate import EstimatedStore, Range, SourceEstimate, estimate_store, seed_of
+from rt2data.formats.base import make_format
+from rt2data.io.disk import Need, require_space
+from rt2data.plan.decide import decide
+from rt2data.plan.plan import Plan, draws, needed_sources, require_few_rejects, shard_count
+from rt2data.plan.recipe import Recipe
 from rt2data.prepare.merge_rows import ROWS_PER_FILE
+from rt2data.prepare.store import Known, Store
+from rt2data.prepare.unit import ready_store, store_folder
+from rt2data.read.source import Source
+from rt2data.records import Warn, worst_first
+from rt2data.render.tokenizer import load_tokenizer
+
+SPREAD = (0.5, 2.0)
+"""Built-in rates are of another machine and of images of 50 kB: taken to be right within a factor of two."""
 
 
-class Line(msgspec.Struct, frozen=True):
-    """Seconds of one work order: so many for each, and so many for each byte (or row) of it."""
+class Totals(msgspec.Struct, frozen=True):
+    """Ranges of all sources together, with every source at the same end of its range."""
 
-    each: float
-    per: float
-
-    def __call__(self, amount: float) -> float:
-        return self.each + self.per * amount
+    num_examples: Range
+    bytes: Range
+    shards: Range
 
 
-class Point(NamedTuple):
-    """One timed work order."""
+class PlanForecast(Plan, frozen=True, kw_only=True):
+    """A plan, and how certain it is. An estimated plan has no fingerprint: no output can be compared with it."""
 
-    amount: float
-    seconds: float
-    cpu_s: float
-
-
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial run measured, in seconds."""
-
-    startup_s: float  # imports of our own
-    workers_s: float  # until the first worker answers, while the sources are listed
-    import_s: float  # of Beam, while the workers are at work
-    list_s: float  # units of the sources found
-    smallest_s: float  # a build of almost nothing, first and
-    smallest_remix_s: float  # again from the same stores
-    prepare: dict[str, Line]  # by source, of a unit by bytes
-    prepare_cpu: dict[str, Line]
-    gather_row_s: float
-    gather_fragment_s: float  # each file of rows looks into the rows of every unit
-    seal_row_s: float  # statistics of a store
-    write: Line  # of a shard by bytes
-    write_cpu: Line
-    seal_example_s: float
-    scatter: float  # relative error of the sum of many orders, from how much single ones differ
+    estimated: bool = False
+    estimates: dict[str, SourceEstimate] = msgspec.field(default_factory=dict)  # of the sources that are not prepared
+    totals: Totals | None = None
+    canary: Canary | None = None
+    dataflow: CloudCost | None = None
 
 
-class Extent(msgspec.Struct, frozen=True, kw_only=True):
-    """How large a build is."""
-
-    units: dict[str, tuple[int, ...]]  # bytes of the units of each source that is not prepared
-    rows: dict[str, int]
-    examples: int
-    bytes: int
-    shards: int
-    workers: int  # 0: one process does everything, one thing after another
+def known_sources(recipe: Recipe, root: Path) -> dict[str, Known]:
+    """The store of each needed source where it is ready, else an estimate. Raises as preparing it would; writes nothing."""
+    load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
+    return {name: _known(name, source, recipe, root) for name, source in needed_sources(recipe).items()}
 
 
-class Times(msgspec.Struct, frozen=True):
-    """Seconds of the phases of a build, one after another."""
-
-    start: float  # imports, workers, sources listed, Beam's import: as far as no order is carried out meanwhile
-    prepare: float
-    gather: float
-    write: float
-    seal: float  # and all that a build of any size needs
-
-    @property
-    def total(self) -> float:
-        return self.start + self.prepare + self.gather + self.write + self.seal
+def _known(name: str, source: Source, recipe: Recipe, root: Path) -> Known:
+    folder = store_folder(root, name, source)
+    return ready_store(folder) or estimate_store(name, source, folder, recipe.split, seed_of(recipe.seed, name))
 
 
-def fit(points: Sequence[Point], cpu: bool = False) -> Line:
-    """The line through the medians of the smaller half and of the larger half; through nothing where all are of one size."""
-    chosen = sorted((p.amount, p.cpu_s if cpu else p.seconds) for p in points)
-    middle = (chosen[0][0] + chosen[-1][0]) / 2
-    small = [c for c in chosen if c[0] <= middle]
-    large = [c for c in chosen if c[0] > middle] or small
-    (x0, y0), (x1, y1) = ([median(each) for each in zip(*half, strict=True)] for half in (small, large))
-    if x1 < 1.5 * x0 or x1 == x0:  # too much alike to tell one from the other
-        return Line(0.0, y1 / x1) if x1 else Line(y1, 0.0)
-    slope = max((y1 - y0) / (x1 - x0), 0.0)
-    return Line(max(y1 - slope * x1, 0.0), min(slope, y1 / x1))
+def forecast_plan(recipe: Recipe, known: Mapping[str, Known], allow_bad: bool = False) -> PlanForecast:
+    """The plan of what is known: exact where all stores are ready.
 
-
-def solve(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float]:
-    """Two rates a, b >= 0 with x a + y b = seconds, of two equations (x, y, seconds); the nearest where there are none."""
-    matrix, seconds = np.array([first[:2], second[:2]]), np.array([first[2], second[2]])
-    found = np.linalg.lstsq(matrix, seconds, rcond=None)[0]
-    if (found >= 0).all():
-        return float(found[0]), float(found[1])
-    alone = [max(float(column @ seconds / max(column @ column, 1e-300)), 0.0) for column in matrix.T]
-    rests = [float(np.abs(matrix[:, i] * alone[i] - seconds).sum()) for i in range(2)]
-    return (alone[0], 0.0) if rests[0] <= rests[1] else (0.0, alone[1])
-
-
-def makespan(seconds: Iterable[float], workers: int) -> float:
-    """How long a pool takes for orders that are taken up in turn by whoever is free."""
-    free = [0.0] * max(workers, 1)
-    heapify(free)
-    for each in seconds:
-        heapreplace(free, free[0] + each)
-    return max(free)
-
-
-def first_build(rates: Rates, extent: Extent) -> Times:
-    """A build that prepares what is not prepared yet."""
-    units = [rates.prepare[name](size) for name, sizes in extent.units.items() for size in sizes]
-    prepare = makespan(units, extent.workers)
-    start, prepare = _begun(rates, extent, prepare, sum(units))
-    fixed = rates.smallest_s if extent.units else rates.smallest_remix_s
-    return Times(start, prepare, _gather(rates, extent), _write(rates, extent), fixed + rates.seal_example_s * extent.examples)
-
-
-def remix(rates: Rates, extent: Extent) -> Times:
-    """A build from prepared stores: shards are written while Beam is imported."""
-    shard = rates.write(extent.bytes / extent.shards)
-    start, write = _begun(
-        msgspec.structs.replace(rates, list_s=0.0), extent, makespan([shard] * extent.shards, extent.workers), shard * extent.shards
+    Raises UsageError, DataError or RejectLimitError where it could not be built; a sample with too many rejects is only a warning.
+    """
+    estimates = {name: each.estimate for name, each in known.items() if isinstance(each, EstimatedStore)}
+    if not allow_bad:
+        require_few_rejects(recipe, {name: each for name, each in known.items() if isinstance(each, Store)})
+    plan = decide(recipe, known, allow_bad=True).plan
+    if not estimates:
+        return exact(plan)
+    return _forecast(
+        plan,
+        fingerprint="",
+        warnings=worst_first((*plan.warnings, *_too_many_rejects(recipe, estimates, allow_bad))),
+        estimated=True,
+        estimates=estimates,
+        totals=_totals(plan, recipe, estimates),
     )
-    return Times(start, 0.0, 0.0, write, rates.smallest_remix_s + rates.seal_example_s * extent.examples)
 
 
-def _begun(rates: Rates, extent: Extent, span: float, work: float) -> tuple[float, float]:
-    """Start and first work: workers begin when they are there, while Beam is imported beside them."""
-    if not extent.workers:
-        return rates.startup_s + rates.list_s + rates.import_s, work
-    waiting = max(rates.workers_s - rates.list_s, 0.0)
-    together = max(rates.import_s, waiting + span, (rates.import_s + work) / extent.workers)
-    return rates.startup_s + rates.list_s + together - span, span
+def exact(plan: Plan) -> PlanForecast:
+    """A plan made from prepared stores."""
+    return _forecast(plan)
 
 
-def _gather(rates: Rates, extent: Extent) -> float:
-    """Rows of each prepared source in keyed order, and their statistics."""
-    found = 0.0
-    for name, units in extent.units.items():
-        files = max(1, -(-extent.rows[name] // ROWS_PER_FILE))
-        each = rates.gather_row_s * extent.rows[name] / files + rates.gather_fragment_s * len(units)
-        found += makespan([each] * files, extent.workers) + rates.seal_row_s * extent.rows[name]
-    return found
+def _forecast(plan: Plan, **changes: Any) -> PlanForecast:
+    return PlanForecast(**{name: getattr(plan, name) for name in plan.__struct_fields__} | changes)
 
 
-def _write(rates: Rates, extent: Extent) -> float:
-    return makespan([rates.write(extent.bytes / extent.shards)] * extent.shards, extent.workers)
+def _too_many_rejects(recipe: Recipe, estimates: Mapping[str, SourceEstimate], allow_bad: bool) -> list[Warn]:
+    """Samples with more rejects than the recipe allows in the whole source."""
+    limit = float(recipe.max_bad)
+    said = "of the sampled rows are faulty; above max_bad"
+    return [
+        Warn("rejects", "warning", name, f"{each.bad:.1%} {said} {limit:.3g} a build stops", "fix the source, or raise max_bad")
+        for name, each in estimates.items()
+        if not allow_bad and each.bad > recipe.max_bad
+    ]
 
 
-def cpu_seconds(rates: Rates, extent: Extent) -> float:
-    """Processor time of all work orders: what is paid for where machines are rented."""
-    prepare = sum(rates.prepare_cpu[name](size) for name, sizes in extent.units.items() for size in sizes)
-    return (
-        prepare
-        + _gather(rates, msgspec.structs.replace(extent, workers=1))
-        + rates.write_cpu(extent.bytes / extent.shards) * extent.shards
+def _totals(plan: Plan, recipe: Recipe, estimates: Mapping[str, SourceEstimate]) -> Totals:
+    """The plan's arithmetic at both ends of the ranges."""
+    ends = [_end_of(plan, recipe, estimates, end) for end in ("low", "high")]
+    values = (plan.num_examples, plan.bytes, plan.shards)
+    return Totals(*(_range(value, [end and end[i] for end in ends]) for i, value in enumerate(values)))
+
+
+def _end_of(plan: Plan, recipe: Recipe, estimates: Mapping[str, SourceEstimate], end: str) -> tuple[int, int, int] | None:
+    """Examples, bytes and shards at one end; None where it is not known, or where there would be nothing to draw."""
+
+    def at_end(figure: str, name: str, exact: int) -> float | None:
+        found: float | None = getattr(getattr(estimates[name], figure), end) if name in estimates else exact
+        return found
+
+    rows = {s.name: at_end("rows", s.name, s.rows) for s in plan.sources}
+    images = {s.name: at_end("image_bytes", s.name, s.image_bytes) for s in plan.sources}
+    if None in rows.values() or None in images.values():
+        return None
+    try:
+        counts = draws(recipe, {name: max(round(count or 0), 1) for name, count in rows.items()})
+    except UsageError:  # more than a mixture can have: only at this end
+        return None
+    form = make_format(plan.format)
+    written = {name: min(n, round(rows[name] or 0)) if plan.materialize else n for name, n in counts.items()}
+    sizes = {s.name: written[s.name] * form.example_bytes([round(images[s.name] or 0)], s.record_bytes) for s in plan.sources}
+    parts = [(written[name], sizes[name]) for name in sizes] if plan.materialize else [(sum(counts.values()), sum(sizes.values()))]
+    return sum(counts.values()), sum(sizes.values()), sum(shard_count(*part, recipe.shards.bytes) for part in parts)
+
+
+def _range(value: float, ends: list[Any]) -> Range:
+    if any(end is None for end in ends):
+        return Range(value, None, None)
+    return Range(value, min(value, *ends), max(value, *ends))
+
+
+# Disk space
+
+
+def needs_of(found: PlanForecast, out: Path, store: Path) -> tuple[Need, Need]:
+    """What a build will write, and where: the store and the output may be on different disks."""
+    stores = sum(each.store_bytes for each in found.estimates.values())
+    return Need("the output", out.absolute(), found.bytes), Need("the store", store.absolute(), stores)
+
+
+def require_store_space(recipe: Recipe, todo: Sequence[Preparation]) -> None:
+    """Before sources are prepared. Raises OutputError where their stores will not fit.
+
+    A store is smaller than its source: a sample is read only where the disk could not hold as much as the source.
+    """
+    fresh = [p for p in todo if not p.ready]
+    root = recipe.store_folder.absolute()
+    if not fresh or disk_usage(root).free > sum(order.unit.bytes for p in fresh for order in p.units):
+        return
+    found = [estimate_store(p.name, p.source, p.folder, recipe.split, seed_of(recipe.seed, p.name)) for p in fresh]
+    require_space(Need("the store", root, sum(each.estimate.store_bytes for each in found)))
+
+
+# Work
+
+
+def workload(found: PlanForecast) -> Workload:
+    """The work orders of a plan and their processor time: from the canary where there is one, else from built-in rates."""
+    fresh = {s.name: s for s in found.sources if s.name in found.estimates}
+    units = sum(each.units for each in found.estimates.values())
+    files = sum(-(-source.rows // ROWS_PER_FILE) for source in fresh.values())
+    read = sum(each.reads for each in found.estimates.values())
+    cpu_s, cpu_from = _cpu(found, sum(source.rows for source in fresh.values()), read)
+    return Workload(
+        cpu_s=cpu_s,
+        cpu_from=cpu_from,
+        orders=2 * (units + files + found.shards),
+        lanes=max(units, found.shards),
+        read_bytes=read + found.bytes,
+        write_bytes=found.bytes,
     )
+
+
+def _cpu(found: PlanForecast, rows: int, read: int) -> tuple[tuple[float, float], str]:
+    if found.canary is not None:
+        cpu, spread = found.canary.cpu_s, min(found.canary.rates.scatter, 0.9)
+        return (cpu * (1 - spread), cpu * (1 + spread)), f"canary of {found.canary.asked}"
+    cpu = builtin_cpu_s(rows, read, sum(map(found.written, found.sources)), found.bytes)
+    return (cpu * SPREAD[0], cpu * SPREAD[1]), f"{RATES}; decoding or resizing images takes more: use --canary"

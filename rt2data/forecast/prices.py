@@ -1,4 +1,4 @@
-"""The table of prices: data, in schemas/prices, read strictly."""
+"""The table of prices in schemas/prices, read strictly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from rt2data.errors import UsageError
 from rt2data.io.installation import schemas
-from rt2data.read.action_space import did_you_mean
+from rt2data.io.words import choose
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -34,7 +34,7 @@ class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shuffle_gb: Price
 
     def unverified(self) -> tuple[str, ...]:
-        """Names of the prices that nobody read on the provider's page."""
+        """Names of the prices that were not read on the provider's own page."""
         return tuple(name for name in self.__struct_fields__ if not getattr(self, name).verified)
 
 
@@ -65,7 +65,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_prices(path: Path | None = None) -> Prices:
-    """The table that comes with rt2data, or one of yours. Raises UsageError with what is wrong, and where."""
+    """The table that comes with rt2data, or your own. Raises UsageError with what is wrong, and where."""
     place = path or schemas() / "prices" / "dataflow.toml"
     try:
         return msgspec.convert(tomllib.loads(place.read_text("utf-8")), Prices)
@@ -77,6 +77,5 @@ def read_prices(path: Path | None = None) -> Prices:
 
 def _find(table: dict[str, Entry], name: str, what: str, option: str) -> Entry:
     if name not in table:
-        known = list(table)
-        raise UsageError(f"no {what} {name!r}", option, f"{did_you_mean(name, known)}the table has {', '.join(known)}")
+        raise UsageError(f"no {what} {name!r}", option, choose(name, table))
     return table[name]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.formats.base import Dataset, Format, ImageSize, Member, Reading, ShardWriter, SideWriter, Sizes
 from rt2data.formats.flat import filled
-from rt2data.formats.tfds import decode_columns, decode_payload, encode_head, example_size, fill_example
+from rt2data.formats.tfds import decode_columns, decode_payload, encode_columns, write_columns
 from rt2data.io.digest import Digest, digest_file
 from rt2data.render.fields import ExampleRecord
 
@@ -54,9 +54,9 @@ class ArrayRecordShard(ShardWriter):
     def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
         """The Example, whose images come last."""
         self._flush()
-        head, tails = encode_head(filled(record, self._sizes), images, self._sizes)
-        self._last = bytearray(example_size(head, tails))
-        return fill_example(memoryview(self._last), head, tails)
+        parts = encode_columns(filled(record, self._sizes), images, self._sizes)
+        self._last = bytearray(parts.size)
+        return write_columns(parts, memoryview(self._last))
 
     def _flush(self) -> None:
         if self._last is not None:

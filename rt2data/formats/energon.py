@@ -22,9 +22,9 @@ import numpy as np
 
 from rt2data.errors import OutputError
 from rt2data.formats.base import Dataset, SideWriter
+from rt2data.io.tar import BLOCK, padded
 from rt2data.order import I64
 
-BLOCK = 512
 META, METADATASET, COOKER = ".nv-meta", "metadataset.yaml", "energon_cooker.py"
 VERSION = "7.4.1"
 """The release whose layout this is."""
@@ -74,7 +74,7 @@ def starts(samples: list[Sample]) -> I64:
 
 def _taken(size: int) -> int:
     """Bytes of a tar that a part takes, with its header."""
-    return BLOCK + -(-size // BLOCK) * BLOCK
+    return BLOCK + padded(size)
 
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "rt2data")

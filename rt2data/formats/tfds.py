@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -23,22 +22,28 @@ from rt2data.formats.base import Dataset, Format, ImageSize, Member, MemberImage
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.flat import filled, no_null, shape_of, unfilled
 from rt2data.io.digest import Digest
-from rt2data.io.tfrecord.example import Feature, decode_example
+from rt2data.io.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
+from rt2data.io.tfrecord.example import (
+    Feature,
+    ListKind,
+    Parts,
+    Room,
+    decode_example,
+    encode_feature,
+    encode_text,
+    encode_with_room,
+)
 from rt2data.io.tfrecord.features import Leaf, encode_features
-from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, masked_crc, payload_length
-from rt2data.io.tfrecord.wire import BLOCK, encode_varint
-from rt2data.read.tfds_directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
+from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, frame_header, masked_crc, payload_length
 from rt2data.render.fields import FIELDS, ExampleRecord, Field
 from rt2data.render.record import encode_record
 
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"
-_LIST_OF = {"string": 1, "float32": 2, "int64": 3, "int32": 3, "uint8": 3, "bool": 3}
-"""Number of the list in a tf.train.Feature: bytes, floats, integers."""
+_LIST_OF: dict[str, ListKind] = {"string": "bytes", "float32": "float"}
+"""The list of a tf.train.Feature for a field's type; all others are integers."""
 MESSAGE_PARTS = ("role", "content")
-_LENGTH, _CRC, _DOUBLE = struct.Struct("<Q"), struct.Struct("<I"), struct.Struct("<d")
-_ONE_BYTE = [bytes([n]) for n in range(128)]
-_ENTRY, _NAME, _VALUE = (bytes([number << 3 | BLOCK]) for number in (1, 1, 2))
+_CRC, _DOUBLE = struct.Struct("<I"), struct.Struct("<d")
 
 
 EMPTY = (
@@ -58,68 +63,41 @@ def image_names(sizes: Sizes) -> list[tuple[str, str]]:
 # Encode
 
 
-def encode_head(columns: Mapping[str, Any], images: Sequence[ImageSize], sizes: Sizes) -> tuple[bytes, list[tuple[bytes, int]]]:
-    """An Example up to its images; then for each image what comes before its bytes, and how many these are."""
-    entries = [entry for field in FIELDS for entry in _field_entries(field, columns[field.name])]
+def encode_columns(columns: Mapping[str, Any], images: Sequence[ImageSize], sizes: Sizes) -> Parts:
+    """An Example with room for its images, which come last."""
+    entries: list[bytes | tuple[str, Room]] = [entry for field in FIELDS for entry in _entries(field, columns[field.name])]
     there = {slot: (extension, size) for slot, extension, size in images}
-    tails = list[tuple[bytes, int]]()
+    rooms = list[tuple[str, Room]]()
     for slot, (name, format_name) in enumerate(image_names(sizes)):
         extension, size = there.get(slot, ("", 0))
-        entries.append(_entry(format_name, 1, _block(b"\x0a", extension.encode())))
+        entries.append(encode_text(format_name, extension))
         if extension:
-            tails.append((_open_entry(name, size), size))
+            rooms.append((name, Room([size])))
         else:
-            entries.append(_entry(name, 1, _block(b"\x0a", EMPTY)))
-    body = b"".join(entries)
-    features = len(body) + sum(len(head) + size for head, size in tails)
-    return b"".join((b"\x0a", _varint(features), body)), tails
+            entries.append(encode_feature(name, [EMPTY]))
+    return encode_with_room([*entries, *rooms])
 
 
-def _open_entry(name: str, size: int) -> bytes:
-    """The entry of an image up to its bytes, which end it."""
-    value = b"\x0a" + _varint(size)
-    for tag in (b"\x0a", _VALUE):
-        value = tag + _varint(len(value) + size) + value
-    entry = _block(_NAME, name.encode()) + value
-    return b"".join((_ENTRY, _varint(len(entry) + size), entry))
+def write_columns(parts: Parts, block: memoryview) -> list[memoryview]:
+    """Write an Example but for its images; gives the memory of each of these, in order."""
+    return [place for places in parts.write(block).values() for place in places]
 
 
-def _field_entries(field: Field, value: Any) -> Iterator[bytes]:
+def _entries(field: Field, value: Any) -> Iterator[bytes]:
     if field.shape == "messages":
         for part in MESSAGE_PARTS:
-            yield _entry(f"{field.name}/{part}", 1, b"".join([_block(b"\x0a", each[part].encode()) for each in value]))
-        return
-    if field.type == "float64":
-        yield _entry(field.name, 1, _block(b"\x0a", _DOUBLE.pack(value)))
-        return
-    kind = _LIST_OF[field.type]
-    many = (value,) if field.shape == "one" else tuple(chain.from_iterable(value)) if field.shape == "chunk" else value
-    if kind == 1:
-        yield _entry(field.name, kind, b"".join([_block(b"\x0a", text.encode()) for text in many]))
-        return
-    packed = struct.pack(f"<{len(many)}f", *many) if kind == 2 else _pack_ints(many)
-    yield _entry(field.name, kind, _block(b"\x0a", packed) if packed else b"")
-
-
-@lru_cache(maxsize=1 << 14)
-def _entry(name: str, kind: int, values: bytes) -> bytes:
-    """A name and its list of values. Most values come again and again: sources, instructions, masks, steps."""
-    return _block(_ENTRY, _block(_NAME, name.encode()) + _block(_VALUE, _block(bytes([kind << 3 | BLOCK]), values)))
-
-
-def _block(tag: bytes, value: bytes) -> bytes:
-    return b"".join((tag, _varint(len(value)), value))
-
-
-def _varint(value: int) -> bytes:
-    return _ONE_BYTE[value] if value < 128 else encode_varint(value)
-
-
-def _pack_ints(values: Sequence[int]) -> bytes:
-    """Packed int64; a negative number takes ten bytes."""
-    if not values or (min(values) >= 0 and max(values) < 128):
-        return bytes(values)
-    return b"".join([_varint(value % 2**64) for value in values])
+            yield encode_feature(f"{field.name}/{part}", [each[part].encode() for each in value], "bytes")
+    elif field.type == "float64":
+        yield encode_feature(field.name, [_DOUBLE.pack(value)], "bytes")
+    elif field.type == "string":
+        yield (
+            encode_text(field.name, value)
+            if field.shape == "one"
+            else encode_feature(field.name, [t.encode() for t in value], "bytes")
+        )
+    else:
+        many = (value,) if field.shape == "one" else tuple(chain.from_iterable(value)) if field.shape == "chunk" else value
+        yield encode_feature(field.name, many, _LIST_OF.get(field.type, "int64"))
 
 
 class TfrecordWriter(ShardWriter):
@@ -132,12 +110,10 @@ class TfrecordWriter(ShardWriter):
     def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
         """Length, its checksum, the Example, memory for the checksum of that."""
         self._finish()
-        head, tails = encode_head(filled(record, self._sizes), images, self._sizes)
-        size = example_size(head, tails)
-        self._last = block = self._out.room(FRAME + size)
-        length = _LENGTH.pack(size)
-        block[:HEADER] = length + _CRC.pack(masked_crc(length))
-        return fill_example(block[HEADER:-FOOTER], head, tails)
+        parts = encode_columns(filled(record, self._sizes), images, self._sizes)
+        self._last = block = self._out.room(FRAME + parts.size)
+        block[:HEADER] = frame_header(parts.size)
+        return write_columns(parts, block[HEADER:-FOOTER])
 
     def _finish(self) -> None:
         if self._last is not None:
@@ -147,23 +123,6 @@ class TfrecordWriter(ShardWriter):
         """The last checksum; the format has no end mark."""
         self._finish()
         return self._out.close()
-
-
-def example_size(head: bytes, tails: Sequence[tuple[bytes, int]]) -> int:
-    """Bytes of a whole Example."""
-    return len(head) + sum(len(before) + size for before, size in tails)
-
-
-def fill_example(block: memoryview, head: bytes, tails: Sequence[tuple[bytes, int]]) -> list[memoryview]:
-    """Write an Example but for its images; gives the memory of each of these."""
-    block[: len(head)] = head
-    bodies, at = list[memoryview](), len(head)
-    for before, size in tails:
-        start = at + len(before)
-        block[at:start] = before
-        bodies.append(block[start : start + size])
-        at = start + size
-    return bodies
 
 
 # Decode

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.io.tfrecord.columns import pack
+from rt2data.io.tfrecord.directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 from rt2data.io.tfrecord.example import encode_example
 from rt2data.io.tfrecord.features import Leaf, encode_features
 from rt2data.io.tfrecord.framing import frame
-from rt2data.read.tfds_directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 
 Episode = Mapping[str, Any]
 """Values by leaf key: n of them for a leaf under `steps`, one for a leaf of the whole episode."""

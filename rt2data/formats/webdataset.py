@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import tarfile
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from itertools import accumulate
@@ -29,38 +28,9 @@ from rt2data.formats.base import (
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
 from rt2data.io.digest import Digest
+from rt2data.io.tar import BLOCK, end_bytes, members, padded, tar_header
 from rt2data.render.fields import ExampleRecord
 from rt2data.render.record import encode_record
-
-HEADER = tarfile.BLOCKSIZE
-NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 135), slice(148, 156)
-
-
-def _blank_header() -> bytes:
-    info = tarfile.TarInfo("")
-    info.mode, info.mtime = 0o444, 0
-    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
-    header[CHECKSUM] = b" " * 8
-    return bytes(header)
-
-
-_BLANK = _blank_header()
-_BLANK_SUM = sum(_BLANK) - sum(_BLANK[SIZE])
-
-
-def tar_header(name: bytes, size: int) -> bytearray:
-    """A ustar header, 512 bytes. `name` has at most 100 bytes, `size` is below 8 GiB."""
-    header = bytearray(_BLANK)
-    octal = b"%011o" % size
-    header[: len(name)] = name
-    header[SIZE] = octal
-    header[CHECKSUM] = b"%06o\0 " % (_BLANK_SUM + sum(name) + sum(octal))
-    return header
-
-
-def padded(size: int) -> int:
-    """`size` rounded up to whole tar blocks."""
-    return -(-size // HEADER) * HEADER
 
 
 class TarWriter(ShardWriter):
@@ -75,10 +45,10 @@ class TarWriter(ShardWriter):
         body = encode_record(record)
         parts = (*((image_name(slot, extension, self._single), size) for slot, extension, size in images), ("json", len(body)))
         self._written.append((key, parts))
-        ends = [*accumulate(HEADER + padded(size) for _, size in parts)]
+        ends = [*accumulate(BLOCK + padded(size) for _, size in parts)]
         block, start, bodies = self._out.room(ends[-1]), 0, []
         for (name, size), end in zip(parts, ends, strict=True):
-            at = start + HEADER
+            at = start + BLOCK
             block[start:at] = tar_header(f"{key}.{name}".encode(), size)
             block[at + size : end] = bytes(end - at - size)
             bodies.append(block[at : at + size])
@@ -88,8 +58,7 @@ class TarWriter(ShardWriter):
 
     def close(self) -> Digest:
         """End of archive: two empty blocks, then padding to a whole tar record."""
-        end = 2 * HEADER
-        end += -(self._out.size + end) % tarfile.RECORDSIZE
+        end = end_bytes(self._out.size)
         self._out.room(end)[:] = bytes(end)
         return self._out.close()
 
@@ -113,7 +82,7 @@ class WebDataset(BlendFormat):
 
     def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
         """A header and a padded body for each."""
-        return sum(HEADER + padded(size) for size in (*images, record_bytes))
+        return sum(BLOCK + padded(size) for size in (*images, record_bytes))
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """What Energon wants."""
@@ -144,7 +113,7 @@ class WebDataset(BlendFormat):
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         images = list[MemberImage]()
         last = ""
-        for name, body in _members(path, whole):
+        for name, body in members(str(path), whole):
             key, _, rest = name.partition(".")
             if images and key != last:
                 raise DataError(f"images of {last!r} are not followed by their record but by {name!r}", str(path), "build it again")
@@ -177,42 +146,3 @@ images = {name: part for name, part in example.items() if name.startswith("image
 
 def _use(dataset: Dataset) -> str:
     return _USE if dataset.sizes.images is None else _USE_SLOTS
-
-
-def _members(path: Path, whole: memoryview) -> Iterator[tuple[str, memoryview]]:
-    at = 0
-    while at + HEADER <= len(whole):
-        header = whole[at : at + HEADER]
-        if _is_blank(header):
-            _check_end(path, whole, at)
-            return
-        name, size = _parse_header(path, header, at)
-        start, at = at + HEADER, at + HEADER + padded(size)
-        if at > len(whole):
-            raise DataError(f"cut inside {name}", f"{path} byte {len(whole)}", "build it again")
-        if not _is_blank(whole[start + size : at]):
-            raise DataError(f"bytes between {name} and its next member", f"{path} byte {start + size}", "build it again")
-        yield name, whole[start : start + size]
-    raise DataError("no end-of-archive mark: the shard is cut", f"{path} byte {len(whole)}", "build it again")
-
-
-def _is_blank(part: memoryview) -> bool:
-    return bytes(part).count(0) == len(part)
-
-
-def _check_end(path: Path, whole: memoryview, at: int) -> None:
-    end = at + 2 * HEADER
-    if len(whole) != end + -end % tarfile.RECORDSIZE or not _is_blank(whole[at:]):
-        raise DataError("bytes behind the end-of-archive mark, or a cut end", f"{path} byte {at}", "build it again")
-
-
-def _parse_header(path: Path, header: memoryview, at: int) -> tuple[str, int]:
-    """Name and size, if the header is exactly the one we would write: so no flipped bit goes unnoticed."""
-    raw = bytes(header)
-    try:
-        name, size = raw[NAME].rstrip(b"\0"), int(raw[SIZE], 8)
-        if size < 0 or raw != bytes(tar_header(name, size)):
-            raise ValueError
-        return name.decode("ascii"), size
-    except ValueError:
-        raise DataError("a damaged member header", f"{path} byte {at}", "build it again") from None

@@ -1,16 +1,26 @@
-"""Kind and size of a picture from its header: no decoding, no copy of the picture, few steps whatever the bytes say."""
+"""Format and size of an encoded image from its header, in few steps whatever the bytes say; no pixel is decoded.
+
+JPEG and PNG, which are copied byte for byte, are checked here to their end marks. The other formats are decoded and re-encoded
+anyway: Pillow reads their headers.
+"""
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
 Encoded = bytes | memoryview
 
 _SEGMENTS = 4096  # JPEG segments looked at before giving up
-_CHUNKS = 65536  # PNG or WEBP chunks looked at before giving up
+_CHUNKS = 65536  # PNG chunks looked at before giving up
 _TRAILER = 65536  # bytes that may follow the end mark: cameras put maps and previews there
 _TEXT = 1 << 20  # unpacked bytes of all compressed text and colour profiles of a PNG together
 _EXIF_ENTRIES = 512
@@ -19,7 +29,7 @@ _NO_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDB)})  # JPEG markers that no
 
 
 class ImageFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """A picture that cannot be used. `reason` is a short snake_case word for the Reject."""
+    """An image that cannot be used. `reason` is a short snake_case word for the Reject."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
@@ -27,7 +37,7 @@ class ImageFault(Exception):  # noqa: N818 (a finding about data, not an error o
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageHeader:
     """What a header says."""
 
     format: str  # jpeg, png, webp, gif, bmp
@@ -38,7 +48,7 @@ class Look:
     direct: bool = True  # samples are 8-bit grey or colour; False for a PNG with a palette or with another bit depth
 
 
-def look(data: Encoded) -> Look:
+def read_header(data: Encoded) -> ImageHeader:
     """Kind and size from the header; a JPEG, PNG or WEBP must also have its end.
 
     Zero bytes of any number, or up to 64 KiB of anything, may follow the end: buffers are padded and cameras add trailers.
@@ -47,7 +57,7 @@ def look(data: Encoded) -> Look:
     if not len(data):
         raise ImageFault("empty_image")
     try:
-        found = _look(data)
+        found = _parse(data)
     except (IndexError, struct.error):
         raise ImageFault("truncated_image", "the file ends inside its header") from None
     if not found.width or not found.height:
@@ -55,22 +65,23 @@ def look(data: Encoded) -> Look:
     return found
 
 
-def _look(data: Encoded) -> Look:
+def _parse(data: Encoded) -> ImageHeader:
     if data[:3] == b"\xff\xd8\xff":
         return _jpeg(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _png(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
+        if struct.unpack_from("<I", data, 4)[0] + 8 > len(data):
+            raise ImageFault("truncated_image", "shorter than its RIFF header says")
+        return _by_pillow(data, "webp")
     if data[:6] in (b"GIF87a", b"GIF89a"):
-        width, height = struct.unpack_from("<HH", data, 6)
-        return Look("gif", width, height, 3)
+        return _by_pillow(data, "gif")
     if data[:2] == b"BM":
-        return _bmp(data)
+        return _by_pillow(data, "bmp")
     raise ImageFault("not_an_image", f"begins with {bytes(data[:12])!r}")
 
 
-def _jpeg(data: Encoded) -> Look:
+def _jpeg(data: Encoded) -> ImageHeader:
     """Walk the segments to the frame header (ITU T.81, B.1 and B.2.2)."""
     at, orientation = 2, 1
     for _ in range(_SEGMENTS):
@@ -90,14 +101,14 @@ def _jpeg(data: Encoded) -> Look:
     raise ImageFault("corrupt_image", "no JPEG frame header")
 
 
-def _jpeg_frame(data: Encoded, at: int, orientation: int) -> Look:
+def _jpeg_frame(data: Encoded, at: int, orientation: int) -> ImageHeader:
     precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
     if data[at + 1] > 0xC2 or precision != 8 or channels not in (1, 3, 4):
         kind = f"frame {data[at + 1]:#x}, {precision} bits, {channels} components"
         raise ImageFault("unsupported_image", f"a JPEG neither baseline nor progressive, of 8 bits: {kind}")
     if not _ends_with(data, b"\xff\xd9", at):
         raise ImageFault("truncated_image", "no end mark")
-    return Look("jpeg", width, height, channels, orientation)
+    return ImageHeader("jpeg", width, height, channels, orientation)
 
 
 def _ends_with(data: Encoded, mark: bytes, after: int) -> bool:
@@ -132,16 +143,16 @@ def _exif_orientation(data: Encoded, at: int) -> int:
     return 1
 
 
-def _png(data: Encoded) -> Look:
+def _png(data: Encoded) -> ImageHeader:
     """Walk the chunks (W3C PNG, 5.3): size, transparency, orientation, and no bomb in the compressed texts."""
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     channels = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}.get(colour)
     if data[12:16] != b"IHDR" or channels is None:
         raise ImageFault("corrupt_image", "a bad PNG header")
     orientation, budget = 1, _TEXT
-    for kind, start, stop in _chunks(data, 8, ">I4s", extra=4):
+    for kind, start, stop in _chunks(data):
         if kind == b"IEND":
-            return Look("png", width, height, channels, orientation, direct=bits == 8 and colour != 3)
+            return ImageHeader("png", width, height, channels, orientation, direct=bits == 8 and colour != 3)
         if kind == b"tRNS":
             channels = 4
         elif kind == b"eXIf":
@@ -151,17 +162,17 @@ def _png(data: Encoded) -> Look:
     raise ImageFault("truncated_image", "no end mark")
 
 
-def _chunks(data: Encoded, at: int, header: str, extra: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and stop of each whole chunk; `extra` bytes follow each (a checksum)."""
+def _chunks(data: Encoded) -> Iterator[tuple[bytes, int, int]]:
+    """Type, start and stop of each whole chunk of a PNG; a checksum of four bytes follows each."""
+    at = 8
     for _ in range(_CHUNKS):
         if at + 8 > len(data):
             return
-        fields = struct.unpack_from(header, data, at)
-        length, kind = fields if isinstance(fields[0], int) else fields[::-1]
-        if at + 8 + length + extra > len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if at + 12 + length > len(data):
             return
         yield kind, at + 8, at + 8 + length
-        at += 8 + length + extra + (length & 1 if not extra else 0)
+        at += 12 + length
     raise ImageFault("corrupt_image", f"more than {_CHUNKS} chunks")
 
 
@@ -182,34 +193,23 @@ def _unpacked_size(body: memoryview, kind: bytes, budget: int) -> int:
     return size
 
 
-def _webp(data: Encoded) -> Look:
-    """The first chunk tells the kind: lossy, lossless or extended (RFC 9649)."""
-    if struct.unpack_from("<I", data, 4)[0] + 8 > len(data):
-        raise ImageFault("truncated_image", "shorter than its RIFF header says")
-    kind = bytes(data[12:16])
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return Look("webp", width & 0x3FFF, height & 0x3FFF, 3)
-    if kind == b"VP8L":
-        bits = struct.unpack_from("<I", data, 21)[0]
-        return Look("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 4 if bits >> 28 & 1 else 3)
-    if kind != b"VP8X":
-        raise ImageFault("corrupt_image", f"a WEBP that begins with {kind!r}")
-    width = int.from_bytes(data[24:27], "little") + 1
-    height = int.from_bytes(data[27:30], "little") + 1
-    return Look("webp", width, height, 4 if data[20] & 0x10 else 3, _webp_orientation(data))
+PILLOW = {"webp": WebPImageFile, "gif": GifImageFile, "bmp": BmpImageFile}
+"""Readers of the other formats, none of which runs or opens anything else. Each reads the header when it is made."""
+PILLOW_FAULTS = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+"""What Pillow raises on bad bytes."""
 
 
-def _webp_orientation(data: Encoded) -> int:
-    for kind, start, _ in _chunks(data, 12, "<4sI", extra=0):
-        if kind == b"EXIF":
-            return _exif_orientation(data, start + 6 if data[start : start + 6] == b"Exif\0\0" else start)
-    return 1
-
-
-def _bmp(data: Encoded) -> Look:
-    size = struct.unpack_from("<I", data, 14)[0]
-    width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
-    if size not in (12, 40, 52, 56, 64, 108, 124) or width < 0:
-        raise ImageFault("not_an_image", "begins like a BMP, but is none")
-    return Look("bmp", width, abs(height), 3)
+def _by_pillow(data: Encoded, form: str) -> ImageHeader:
+    try:
+        image = PILLOW[form](io.BytesIO(data))
+    except PILLOW_FAULTS as error:
+        if isinstance(error.__cause__ or error, IndexError | struct.error | EOFError):
+            raise ImageFault("truncated_image", "the file ends inside its header") from None
+        reason = "not_an_image" if form == "bmp" else "corrupt_image"  # two letters are no sure sign of a BMP
+        raise ImageFault(reason, f"a bad {form.upper()} header: {error}") from None
+    exif = image.info.get("exif", b"")
+    orientation = _exif_orientation(exif, 6 if exif[:6] == b"Exif\0\0" else 0)
+    return ImageHeader(form, image.width, image.height, 4 if image.mode == "RGBA" else 3, orientation)

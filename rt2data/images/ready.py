@@ -1,10 +1,8 @@
-"""Pictures: what kind and size they are without decoding, and the one recorded rule that makes them JPEG when they are not."""
+"""Check images, and convert those that cannot be copied to JPEG, by one recorded rule."""
 
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,42 +12,37 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rt2data.images.headers import Encoded, ImageFault, Look, look
+from rt2data.images.headers import PILLOW_FAULTS, Encoded, ImageFault, ImageHeader, read_header
 
-__all__ = ["Encoded", "ImageFault", "ImageRule", "Look", "Ready", "look", "make_ready", "only_point"]
+__all__ = ["Encoded", "ImageFault", "ImageHeader", "ImageRule", "Ready", "make_ready", "only_point", "read_header"]
 
 Pixels = NDArray[np.uint8]
 
-_SCANS = 64  # a progressive JPEG has about ten; each may cost as much as a whole picture
+_SCANS = 64  # a progressive JPEG has about ten; each may cost as much as a whole image
 _SIDE = 65500  # libjpeg's limit
-_PILLOW_FAULTS = (
-    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
-"""What Pillow's decoders raise on bad bytes."""
 
 
 class ImageRule(BaseModel):
-    """What is checked, kept and made of a source's pictures."""
+    """How a source's images are checked, kept and converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     resize: Annotated[int, Field(ge=16, le=4096)] | None = None
-    """Scale and centre-crop to this many pixels square; by default pictures are copied as they are, byte for byte."""
+    """Scale and centre-crop to this many pixels square; by default images are copied as they are, byte for byte."""
     png: Literal["keep", "jpeg"] = "keep"
     """`keep` copies PNG byte for byte, as .png; `jpeg` makes JPEG of it, smaller and lossy. PNG that loaders read differently
     (16 bits, palette, alpha, rotated by EXIF) always becomes upright JPEG."""
     check: Literal["auto", "header", "decode"] = "auto"
-    """`header` parses headers and looks for the end mark; `decode` decodes every picture once; `auto` decodes web pictures only."""
+    """`header` parses headers and looks for the end mark; `decode` decodes every image once; `auto` decodes web images only."""
     quality: Annotated[int, Field(ge=1, le=100)] = 95
-    """JPEG quality of pictures we have to make."""
+    """JPEG quality of images we have to make."""
     max_pixels: Annotated[int, Field(ge=1)] = 32_000_000
-    """Larger pictures are rejected from their header, before any decoding."""
+    """Larger images are rejected from their header, before any decoding."""
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_keep_png(cls, given: Any) -> Any:
-        """The old key: its default was the other way round, so it is not read in silence."""
+        """The old key is refused: its default was the opposite."""
         if isinstance(given, dict) and "keep_png" in given:
             now = "keep" if given["keep_png"] is True else "jpeg"
             raise ValueError(f"keep_png is now png: write `png: {now}` (PNG is kept by default)")
@@ -58,15 +51,15 @@ class ImageRule(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A picture as the mixture will hold it. `data` is None where the source's own bytes are right as they are."""
+    """An image as the mixture will hold it. `data` is None where the source's own bytes are right as they are."""
 
-    look: Look
+    header: ImageHeader
     data: bytes | None = None
     conversion: str | None = None  # the recorded rule that was applied, e.g. png_to_jpeg, cmyk_to_rgb, resized
 
 
 def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
-    """Check one picture by `rule` and make it ready for the mixture: encoded bytes, or pixels uint8[height, width, 1, 3 or 4].
+    """Check one image by `rule` and make it ready for the mixture: encoded bytes, or pixels uint8[height, width, 1, 3 or 4].
 
     An upright JPEG of 1 or 3 components is kept byte for byte, and an upright PNG of 8-bit grey or RGB unless `png` is `jpeg`;
     `decode` decodes it once to see that it can be. Everything else is made a JPEG: no metadata, full colour resolution (4:4:4),
@@ -78,7 +71,7 @@ def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
     if isinstance(data, np.ndarray):
         pixels, done = _raw_pixels(_checked_pixels(data, rule))
         return _made(pixels, done, rule, data.shape[:2])
-    found = look(data)
+    found = read_header(data)
     _check_size(found.width, found.height, rule)
     if _is_right(found, rule):
         if decode:
@@ -91,9 +84,9 @@ def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
 
 
 def only_point(data: Encoded | Pixels, decode: bool) -> Ready:
-    """An image that the mixture does not take: an upright PNG as it lies, also of 16 bits or with alpha; else as `make_ready`."""
+    """An image of an unused camera: an upright PNG stays, also with 16 bits or alpha; others as in `make_ready`."""
     if not isinstance(data, np.ndarray):
-        found = look(data)
+        found = read_header(data)
         if found.format == "png" and found.orientation == 1 and not _is_right(found, ImageRule()):
             return Ready(found)
     return make_ready(data, ImageRule(), decode)
@@ -104,14 +97,14 @@ def _check_size(width: int, height: int, rule: ImageRule) -> None:
         raise ImageFault("too_many_pixels", f"{width}x{height}, the limit is {rule.max_pixels}")
 
 
-def _is_right(found: Look, rule: ImageRule) -> bool:
+def _is_right(found: ImageHeader, rule: ImageRule) -> bool:
     """Whether the source's bytes are right as they are."""
     sized = rule.resize is None or found.width == found.height == rule.resize
     kept = found.format == "jpeg" or (found.format == "png" and rule.png == "keep")
     return sized and kept and found.direct and found.channels != 4 and found.orientation == 1
 
 
-def _check_decodes(data: Encoded, found: Look) -> None:
+def _check_decodes(data: Encoded, found: ImageHeader) -> None:
     """Decode once and forget. A JPEG to an eighth of its size, in grey: all entropy-coded bytes are read, few pixels are made."""
     if found.format == "jpeg":
         _decode_jpeg(data, "GRAY", min_factor=8)
@@ -136,8 +129,8 @@ def _check_scans(data: Encoded) -> None:
         raise ImageFault("corrupt_image", f"more than {_SCANS} scans")
 
 
-def _jpeg_pixels(data: Encoded, found: Look, rule: ImageRule) -> tuple[Pixels, list[str]]:
-    """Where it is to be resized, libjpeg makes the picture smaller while decoding: to the next eighth that is not too small."""
+def _jpeg_pixels(data: Encoded, found: ImageHeader, rule: ImageRule) -> tuple[Pixels, list[str]]:
+    """Where it is to be resized, libjpeg makes the image smaller while decoding: to the next eighth that is not too small."""
     if found.channels == 4:
         _decode_jpeg(data, "CMYK", min_factor=8)
         return np.asarray(_open(data, found).convert("RGB")), ["cmyk_to_rgb"]
@@ -145,45 +138,45 @@ def _jpeg_pixels(data: Encoded, found: Look, rule: ImageRule) -> tuple[Pixels, l
     return _decode_jpeg(data, "GRAY" if found.channels == 1 else "RGB", min_height=side, min_width=side), []
 
 
-def _other_pixels(data: Encoded, found: Look, rule: ImageRule) -> tuple[Pixels, list[str]]:
-    picture = _open(data, found, rule)
+def _other_pixels(data: Encoded, found: ImageHeader, rule: ImageRule) -> tuple[Pixels, list[str]]:
+    image = _open(data, found, rule)
     done = [f"{found.format}_to_jpeg"]
-    if picture.mode.startswith("I"):
-        high = np.asarray(picture).astype(np.uint32) >> 8
+    if image.mode.startswith("I"):
+        high = np.asarray(image).astype(np.uint32) >> 8
         return high.clip(0, 255).astype(np.uint8)[:, :, None], [*done, "sixteen_bit_to_eight"]
     if found.format == "png" and data[24] == 16:  # Pillow has taken the high bytes
         done.append("sixteen_bit_to_eight")
-    if picture.mode == "P":
+    if image.mode == "P":
         done.append("palette_to_rgb")
-    if picture.has_transparency_data:
-        return np.asarray(_on_white(picture)), [*done, "alpha_on_white"]
-    grey = picture.mode in ("1", "L")
-    pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+    if image.has_transparency_data:
+        return np.asarray(_on_white(image)), [*done, "alpha_on_white"]
+    grey = image.mode in ("1", "L")
+    pixels = np.asarray(image.convert("L" if grey else "RGB"))
     return pixels[:, :, None] if grey else pixels, done
 
 
-def _open(data: Encoded, found: Look, rule: ImageRule | None = None) -> Image.Image:
+def _open(data: Encoded, found: ImageHeader, rule: ImageRule | None = None) -> Image.Image:
     """Decode the first frame with Pillow, by the decoder that the header calls for and no other."""
     try:
-        picture = Image.open(io.BytesIO(data), formats=(found.format.upper(),))
+        image = Image.open(io.BytesIO(data), formats=(found.format.upper(),))
         if rule is not None:
-            _check_size(picture.width, picture.height, rule)  # a GIF's first frame may exceed its header's size
-        picture.load()
-    except _PILLOW_FAULTS as error:
+            _check_size(image.width, image.height, rule)  # a GIF's first frame may exceed its header's size
+        image.load()
+    except PILLOW_FAULTS as error:
         raise ImageFault("corrupt_image", f"{type(error).__name__}: {error}") from None
-    return picture
+    return image
 
 
 def _raw_pixels(pixels: Pixels) -> tuple[Pixels, list[str]]:
-    """Without alpha, by the rule for encoded pictures."""
+    """Without alpha, by the rule for encoded images."""
     if pixels.shape[2] != 4:
         return pixels, ["raw_to_jpeg"]
     return np.asarray(_on_white(Image.fromarray(np.ascontiguousarray(pixels)))), ["raw_to_jpeg", "alpha_on_white"]
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    layered = picture.convert("RGBA")
-    white = Image.new("RGB", picture.size, "white")
+def _on_white(image: Image.Image) -> Image.Image:
+    layered = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
     white.paste(layered, mask=layered.getchannel("A"))
     return white
 
@@ -215,7 +208,7 @@ def _made(pixels: Pixels, done: list[str], rule: ImageRule, seen: tuple[int, ...
         raise ImageFault("too_many_pixels", f"{width}x{height}, a JPEG's side has at most {_SIDE}")
     space, sampling = ("GRAY", "Gray") if channels == 1 else ("RGB", "444")
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), rule.quality, space, sampling)
-    return Ready(Look("jpeg", width, height, channels), data, "+".join(done))
+    return Ready(ImageHeader("jpeg", width, height, channels), data, "+".join(done))
 
 
 def _squared(pixels: Pixels, side: int) -> Pixels:
@@ -223,6 +216,6 @@ def _squared(pixels: Pixels, side: int) -> Pixels:
     height, width = pixels.shape[:2]
     square = min(height, width)
     left, top = (width - square) / 2, (height - square) / 2
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    small = picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + square, top + square))
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    small = image.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + square, top + square))
     return np.asarray(small).reshape(side, side, -1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rt2data.errors import OutputError
+from rt2data.io.words import size
 from rt2data.records import Warn
 
 
@@ -37,8 +38,8 @@ class Shortage:
         return str(self.needs[0].folder)
 
     def __str__(self) -> str:
-        parts = " and ".join(f"{need.what} ({_said(need.bytes)})" for need in self.needs)
-        return f"{parts} will not fit: {_said(self.bytes)} are needed and {_said(self.free)} are free"
+        parts = " and ".join(f"{need.what} ({size(need.bytes, 2)})" for need in self.needs)
+        return f"{parts} will not fit: {size(self.bytes, 2)} are needed and {size(self.free, 2)} are free"
 
 
 ADVICE = "free some space, choose another disk (--out, or `store` in the recipe), or draw fewer examples"
@@ -75,11 +76,3 @@ def bytes_in(folder: Path) -> int:
 def _standing(folder: Path) -> Path:
     """The folder, or the nearest above it that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-
-
-def _said(count: int) -> str:
-    """In the unit that keeps two figures apart that differ."""
-    for unit, bytes_of in (("GB", 1e9), ("MB", 1e6)):
-        if count >= bytes_of:
-            return f"{count / bytes_of:,.2f} {unit}"
-    return f"{count / 1e3:,.1f} KB"

@@ -1,8 +1,8 @@
 """One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or hostile.
 
 Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of
-each element; msgspec decodes that slice into a typed record. So an element that is too long is passed over without being held, and
-whatever is wrong has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
+each element; msgspec decodes that slice into a typed record. So an element that is too long is skipped without being held, and
+every fault has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
 it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `Fault` in its place.
 """
 
@@ -65,8 +65,8 @@ class _Bracket(NamedTuple):
 class JsonArray(Generic[T]):
     """The array under `key` of a JSON object, or a JSON file that is itself an array, of objects of type `element`.
 
-    `element` is a msgspec.Struct type, or dict. Give its fields the type Any where a wrong value must be told from a wrong file. A
-    field of the Struct that an element gives twice is refused; keys that are no fields are not looked at.
+    `element` is a msgspec.Struct type, or dict. Give its fields the type Any where a wrong value is not a wrong file.
+    A field of the Struct that an element gives twice is refused; keys that are no fields are not looked at.
     """
 
     path: str
@@ -95,7 +95,7 @@ class JsonArray(Generic[T]):
     def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
         """Texts of elements whose (byte offset, length) is known, in the order given; None where it is longer than the cap.
 
-        What follows is read ahead, what does not is read alone. Raises DataError where the file has become shorter.
+        Elements that follow each other are read ahead, others one by one. Raises DataError where the file has become shorter.
         """
         at, ahead = 0, b""
         with Path(self.path).open("rb", buffering=0) as file:
@@ -111,7 +111,7 @@ class JsonArray(Generic[T]):
                 yield ahead[start - at : start - at + length]
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
-        """Where the elements lie, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
+        """Byte ranges of the elements, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
         with Path(self.path).open("rb") as file:
             if within is not None:
                 yield from self._elements(file, *within)
@@ -214,7 +214,7 @@ class JsonArray(Generic[T]):
 
 
 class _Decoder(Generic[T]):
-    """Decodes one element; where msgspec refuses it, the standard library says why."""
+    """Decodes one element; where msgspec refuses it, the standard library finds the reason."""
 
     def __init__(self, path: str, element: type[T], names: tuple[str, ...] | None = None) -> None:
         """`names`: of keys that must not come twice; by default all fields."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rt2data.errors import DataError, UsageError
-from rt2data.read.action_space import did_you_mean
+from rt2data.io.words import choose
 from rt2data.render.codecs.table import Codec, codec_from_json
 from rt2data.render.fields import ExampleRecord
 
@@ -138,7 +138,7 @@ def _source(found: _Manifest, records: Sequence[Any], asked: str | None) -> str:
     known = list(found.codecs)
     if names[0] in [each.name for each in found.plan.sources]:
         raise UsageError(f"source {names[0]} is a web source: it has no actions", do=f"robot sources are {', '.join(known)}")
-    raise UsageError(f"no source is called {names[0]!r}", do=f"{did_you_mean(names[0], known)}it can be {', '.join(known)}")
+    raise UsageError(f"no source is called {names[0]!r}", do=choose(names[0], known))
 
 
 def _bins(each: Any, codec: Codec, found: _Manifest) -> list[int]:

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io.words import choose
 from rt2data.loading.shards import Stored
 from rt2data.render.fields import ExampleRecord
 
@@ -52,7 +53,7 @@ class View:
     def __post_init__(self) -> None:
         unknown = [name for name in self.columns if name not in COLUMNS]
         if unknown:
-            raise UsageError(f"no column is called {unknown[0]!r}", do=f"it can be {', '.join(COLUMNS)}")
+            raise UsageError(f"no column is called {unknown[0]!r}", do=choose(unknown[0], COLUMNS))
         if self.decode not in ("rgb", "jpeg", None):
             raise UsageError(f"decode={self.decode!r}", do='it can be "rgb", "jpeg" or None')
         if self.resize and (self.decode != "rgb" or min(self.resize) < 1):

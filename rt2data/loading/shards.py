@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rt2data.errors import DataError, command
-from rt2data.formats.webdataset import HEADER, NAME, SIZE, padded, tar_header
+from rt2data.io.tar import BLOCK, padded, read_header
 from rt2data.loading.contents import ShardFacts, require_size
 from rt2data.loading.sampling import Run
 
@@ -66,24 +66,24 @@ class Shards:
 
     def _example(self, shard: int, at: int, whole: memoryview) -> Stored:
         name, size = self._header(shard, at, whole)
-        end = HEADER + padded(size)
+        end = BLOCK + padded(size)
         other, length = self._header(shard, at + end, whole[end:])
         key, extension = self._pair(shard, at, name, other)
-        record = whole[end + HEADER : end + HEADER + length]
+        record = whole[end + BLOCK : end + BLOCK + length]
         if len(record) != length:
             raise self._fault(shard, at, f"{name} and its record do not fill their place")
-        return Stored(key, extension, whole[HEADER : HEADER + size], record)
+        return Stored(key, extension, whole[BLOCK : BLOCK + size], record)
 
     def _record(self, shard: int, at: int, end: int) -> Stored:
         """An example without its picture, which is not read."""
-        name, size = self._header(shard, at, self._bytes(shard, at, at + HEADER))
-        start = at + HEADER + padded(size)
+        name, size = self._header(shard, at, self._bytes(shard, at, at + BLOCK))
+        start = at + BLOCK + padded(size)
         if start >= end:
             raise self._fault(shard, at, f"{name} does not fit its place")
         whole = self._bytes(shard, start, end)
         other, length = self._header(shard, start, whole)
         key, extension = self._pair(shard, at, name, other)
-        return Stored(key, extension, memoryview(b""), whole[HEADER : HEADER + length])
+        return Stored(key, extension, memoryview(b""), whole[BLOCK : BLOCK + length])
 
     def _starts_to(self, shard: int, last: int) -> array[int]:
         """Offsets of the examples of a shard, at least up to example `last`."""
@@ -107,22 +107,18 @@ class Shards:
 
     def _following(self, shard: int, at: int) -> int:
         """Where the example after the one at `at` begins."""
-        name, size = self._header(shard, at, self._bytes(shard, at, at + HEADER))
-        middle = at + HEADER + padded(size)
-        other, length = self._header(shard, middle, self._bytes(shard, middle, middle + HEADER))
+        name, size = self._header(shard, at, self._bytes(shard, at, at + BLOCK))
+        middle = at + BLOCK + padded(size)
+        other, length = self._header(shard, middle, self._bytes(shard, middle, middle + BLOCK))
         self._pair(shard, at, name, other)
-        return middle + HEADER + padded(length)
+        return middle + BLOCK + padded(length)
 
     def _header(self, shard: int, at: int, whole: memoryview) -> tuple[str, int]:
         """Name and size of a member, if its header is exactly the one that would be written."""
-        raw = bytes(whole[:HEADER])
         try:
-            name, size = raw[NAME].rstrip(b"\0"), int(raw[SIZE], 8)
-            if size >= 0 and raw == bytes(tar_header(name, size)):
-                return name.decode("ascii"), size
+            return read_header(whole)
         except ValueError:
-            pass
-        raise self._fault(shard, at, "a damaged member header")
+            raise self._fault(shard, at, "a damaged member header") from None
 
     def _pair(self, shard: int, at: int, name: str, other: str) -> tuple[str, str]:
         key, _, extension = name.partition(".")

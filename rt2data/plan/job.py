@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import SourceChangedError, UsageError
+from rt2data.formats.rlds.dataset import RldsPlan
 from rt2data.io.publish import write_whole
 from rt2data.plan.plan import (
     Plan,
@@ -23,13 +24,18 @@ from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="output", tag="mixture"):
     """job.json: the plan and where its parts are."""
 
     plan: Plan
     recipe: dict[str, Any]
     stores: dict[str, str]
     tokenizer_path: str | None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digest of the rows of each source."""
+        return {s.name: s.digest for s in self.plan.sources}
 
     def renderer(self, source: SourcePlan) -> Renderer:
         """The renderer of one source."""
@@ -40,7 +46,21 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return make_labels(self.plan, source)
 
 
-_decode_job = msgspec.json.Decoder(Job).decode  # made at import: two threads that make a type's first one crash
+class RldsJob(msgspec.Struct, frozen=True, kw_only=True, tag_field="output", tag="rlds"):
+    """job.json of an output of episodes."""
+
+    plan: RldsPlan
+    recipe: dict[str, Any]
+    stores: dict[str, str]
+    mixture: Job | None  # renders the tokens
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digest of the rows of each source."""
+        return {d.source: d.digest for d in self.plan.datasets}
+
+
+_decode_job = msgspec.json.Decoder(Job | RldsJob).decode  # made at import: two threads that make a type's first one crash
 
 
 def make_labels(plan: Plan, source: SourcePlan) -> Labels:
@@ -73,12 +93,13 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
     )
 
 
-def read_job(folder: Path) -> Job:
+def read_job(folder: Path) -> Job | RldsJob:
     """The job of a build folder."""
-    return _decode_job((folder / "job.json").read_bytes())
+    found: Job | RldsJob = _decode_job((folder / "job.json").read_bytes())
+    return found
 
 
-def adopt(folder: Path, job: Job) -> None:
+def adopt(folder: Path, job: Job | RldsJob) -> None:
     """Make `folder` the staging folder of this job, or go on with it where it already is.
 
     Raises UsageError where an unfinished build of another recipe lies there, SourceChangedError where only the sources differ.
@@ -90,15 +111,11 @@ def adopt(folder: Path, job: Job) -> None:
         return
     if earlier.plan.fingerprint == job.plan.fingerprint:
         return
-    if earlier.recipe == job.recipe and _digests(earlier) != _digests(job):
-        changed = sorted(name for name in job.stores if _digests(earlier).get(name) != _digests(job)[name])
+    if earlier.recipe == job.recipe and earlier.digests != job.digests:
+        changed = sorted(name for name in job.stores if earlier.digests.get(name) != job.digests[name])
         raise SourceChangedError(
             f"the sources changed since this build was begun: {', '.join(changed)}",
             str(folder),
             "run with --restart to begin it anew",
         )
     raise UsageError("an unfinished build of another recipe or version lies here", str(folder), "run with --restart to discard it")
-
-
-def _digests(job: Job) -> dict[str, str]:
-    return {s.name: s.digest for s in job.plan.sources}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rt2data.io import words
 from rt2data.records import Warn
 
 FILES_IN_A_FOLDER = 10_000
@@ -36,7 +37,7 @@ def _found(form: str, shards: int, size: int) -> Iterator[tuple[str, str, str]]:
         fit = -(-size // (ENERGON_SHARDS - 1))
         yield "many_shards", f"{shards:,} shards: Energon wants fewer than {ENERGON_SHARDS:,}", f"{_bytes(fit)} or more"
     if size / shards > FILE_BYTES:
-        yield "large_shards", f"shards of about {size / shards / 1e9:.1f} GB: hubs take files of 5 GB", "3GB or less"
+        yield "large_shards", f"shards of about {words.size(size / shards)}: hubs take files of 5 GB", "3GB or less"
 
 
 def _bytes(count: int) -> str:

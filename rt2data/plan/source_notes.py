@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import StoreInfo
 from rt2data.prepare.unit import ABSENT, CUT
-from rt2data.read.join.messages import join_line, written_line
+from rt2data.read.join.images import join_line, written_line
 from rt2data.read.source import RobotSource, Source
 from rt2data.records import End, Level, Warn
 from rt2data.standardize.end_marks import DROPPED, fact_name, refuted, tells_success

@@ -24,6 +24,7 @@ from rt2data.io.publish import output_errors, produce_whole, sync, write_whole
 from rt2data.io.stamps import NO_FILE, Stamp, require_unchanged, unchanged
 from rt2data.order import U64, WINDOW
 from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
+from rt2data.prepare.statistics import summarize_parts
 from rt2data.prepare.store import (
     REJECTS,
     ROWS,
@@ -41,12 +42,11 @@ from rt2data.prepare.store import (
     vectors,
     write_stamps,
 )
-from rt2data.prepare.streamed import summarize_parts
 from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, staging_folder, wanted_cameras
 from rt2data.read.source import RobotSource, Source
 from rt2data.records import F32, NO_MARKS, End, Reject, Slot
 from rt2data.standardize.end_marks import refuted
-from rt2data.tally.distinct import count_distinct
+from rt2data.tally.counts import count_distinct
 
 ROWS_PER_FILE = 4 * WINDOW
 ORDER = ROWS.get_field_index("order")

@@ -1,4 +1,4 @@
-"""Which episodes of a source succeeded, decided when what all its units count is known: so no unit needs to see another."""
+"""Which episodes of a source succeeded. Decided when the facts of all units are known, so that no unit needs another."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rt2data.standardize.end_marks import REQUIRED, refuted, succeeded, tells_su
 
 
 def marks_against(name: str, facts: Mapping[str, int]) -> End:
-    """The marks that speak against success in a source, by the facts of all its units.
+    """The marks that rule out success in a source, by the facts of all its units.
 
-    Raises DataError where the recipe asks for successes and the source marks none.
+    Raises DataError if the recipe asks for successes and the source marks none.
     """
     if facts.get(REQUIRED) and not tells_success(facts):
         what = f"source {name} does not say which episodes are successes"
@@ -31,7 +31,7 @@ def marks_against(name: str, facts: Mapping[str, int]) -> End:
 
 
 def judge_ends(table: pa.Table, against: End) -> pa.Table:
-    """Rows with their ends decided: failed episodes are dropped if the recipe wants successes, and end with no terminate token."""
+    """Rows with their ends decided: failed episodes have no terminate token, and are dropped if the recipe wants successes."""
     marks = table["marks"].to_numpy()
     kept = wanted(marks, against)
     if not kept.all():

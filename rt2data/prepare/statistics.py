@@ -1,26 +1,30 @@
-"""What the numbers of a source look like, dimension by dimension, and the shape OpenVLA keeps that in."""
+"""Per-dimension statistics of actions and states: `DimStats`, made from the column sums in `tally` and kept in `stats.json`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rt2data.errors import DataError
-from rt2data.read.action_dims import MAX_LEVELS, too_narrow
+from rt2data.read.action_space import MAX_LEVELS, too_narrow
 from rt2data.records import F32
+from rt2data.tally.columns import Column, read_columns
 
 Vector = tuple[float, ...]
 FEW = 8
-"""Different values up to which a dimension's least and greatest value are sound bounds: flags, pulses, relative grippers."""
+"""Up to this many distinct values the minimum and maximum of a dimension are sound bounds: flags, pulses, relative grippers."""
+QUANTILES = {"q01": 0.01, "q99": 0.99}
+"""The quantiles a prepared store keeps."""
+VECTORS = ("mean", "std", "min", "max", "q01", "q99")
+OPTIONAL = ("q10", "q50", "q90")
 
 
 @dataclass(frozen=True, slots=True)
 class DimStats:
-    """`count` rows summed up in D dimensions, float64. std is the population's (ddof 0), quantiles are linear."""
+    """Statistics of `count` rows in D dimensions, float64. std is of the population (ddof 0), quantiles are linear."""
 
     count: int
     mean: Vector
@@ -30,8 +34,11 @@ class DimStats:
     q01: Vector
     q99: Vector
     rare: tuple[Vector, ...] = ()
-    """Of each dimension that moves although its quantiles coincide: its different values, rising, if at most FEW; else none.
-    Empty where there is no such dimension."""
+    """For each dimension that moves although q01 equals q99: its distinct values, rising, if at most FEW; for others none.
+    Empty if there is no such dimension."""
+    q10: Vector = ()  # empty where not known, as the two below
+    q50: Vector = ()
+    q90: Vector = ()
 
     @property
     def size(self) -> int:
@@ -40,100 +47,59 @@ class DimStats:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads them back equal."""
-        found = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        rare = [list(values) for values in found.pop("rare")]
-        return found | ({"rare": rare} if rare else {})
+        found = {name: list(getattr(self, name)) for name in (*VECTORS, *OPTIONAL)}
+        rare = [list(values) for values in self.rare]
+        return {"count": self.count} | {name: values for name, values in found.items() if values} | ({"rare": rare} if rare else {})
 
     def few_valued(self, i: int) -> bool:
-        """Whether dimension i, whose quantiles coincide, has a few values, which bins between its ends keep apart."""
+        """Whether dimension i, whose quantiles coincide, has few values that 256 bins between its ends keep apart."""
         values = self.rare[i] if self.rare else ()
         return len(values) > 1 and min(np.diff(values)) * MAX_LEVELS >= values[-1] - values[0]
 
     @classmethod
     def from_json(cls, found: Any) -> DimStats:
-        """Raises DataError naming what is missing or no number."""
+        """Raises DataError naming what is missing or not a number."""
         if not isinstance(found, dict) or not isinstance(found.get("count"), int):
             raise DataError("statistics have no count")
-        vectors = {name: _vector(found, name) for name in VECTORS}
+        vectors = {name: _vector(found, name) for name in (*VECTORS, *(name for name in OPTIONAL if name in found))}
         if len({len(vector) for vector in vectors.values()}) != 1:
             raise DataError("statistics differ in their number of dimensions")
         return cls(count=found["count"], **vectors, rare=_rare(found))
 
 
-VECTORS = [field.name for field in fields(DimStats) if field.type == "Vector"]
+def summarize(rows: F32) -> DimStats:
+    """Statistics of the rows of f32[N, D] in memory; raises as `summarize_parts` does."""
+    if rows.ndim != 2:
+        raise ValueError(f"rows of numbers have shape [N, D], not {rows.shape}")
+    return summarize_parts(lambda: [rows])
 
 
-def summarize(actions: F32) -> DimStats:
-    """Statistics of the rows of f32[N, D]. One dimension is copied at a time, so memory is bounded by a few columns.
+def summarize_parts(parts: Callable[[], Iterable[F32]]) -> DimStats:
+    """Statistics of all rows of the parts, f32[N, D] each, in memory bounded by one part.
 
-    Quantiles are np.quantile's over all rows, as OpenVLA's. Raises DataError for no rows, ValueError for NaN or Inf.
+    `parts` is called twice and gives the same each time. Minimum, maximum and quantiles are exact (np.quantile, linear); mean and
+    std are added in the order of the parts. Raises DataError for no rows, ValueError for NaN or Inf.
     """
-    if actions.ndim != 2:
-        raise ValueError(f"rows of numbers have shape [N, D], not {actions.shape}")
-    if not len(actions):
+    columns = read_columns(parts, tuple(QUANTILES.values()), FEW)
+    if not columns:
         raise DataError("no rows are left to take statistics of")
-    columns = [_column(actions[:, i]) for i in range(actions.shape[1])]
-    figures, rare = zip(*columns, strict=True)
-    vectors = dict(zip(VECTORS, zip(*figures, strict=True), strict=True))
-    return DimStats(count=len(actions), **vectors, rare=rare if any(rare) else ())
-
-
-def _column(column: F32) -> tuple[Vector, Vector]:
-    """Mean, std, min, max, q01 and q99 of one dimension, and its few values if its quantiles coincide."""
-    values = column.astype(np.float64)
-    if not np.isfinite(values).all():
+    if any(column.not_finite for column in columns):
         raise ValueError("NaN or Inf in statistics")
-    low, high = np.quantile(values, [0.01, 0.99])
-    found = (values.mean(), values.std(), values.min(), values.max(), low, high)
-    return tuple(map(float, found)), few_values(values, low) if too_narrow(low, high) else ()
+    rare = tuple(_few_values(column) for column in columns)
+    return stats_of(columns, QUANTILES, rare if any(rare) else ())
 
 
-def few_values(values: NDArray[np.float64], common: float) -> Vector:
-    """The different values of float64[N], most of which are `common`, rising; none where there is one or more than FEW."""
-    different = np.union1d(values[values != common], common)
-    return tuple(different.tolist()) if 1 < len(different) <= FEW else ()
+def stats_of(columns: Sequence[Column], quantiles: Iterable[str], rare: tuple[Vector, ...] = ()) -> DimStats:
+    """All dimensions together; `quantiles` names those that the columns hold, in order."""
+    vectors = {name: tuple(getattr(column, name) for column in columns) for name in ("mean", "std", "min", "max")}
+    vectors |= {name: tuple(column.quantiles[at] for column in columns) for at, name in enumerate(quantiles)}
+    return DimStats(count=columns[0].count, **vectors, rare=rare)
 
 
-def openvla_statistics(
-    name: str,
-    action: DimStats,
-    mask: Sequence[bool],
-    num_trajectories: int,
-    proprio: DimStats | None = None,
-    bounds: tuple[Sequence[float], Sequence[float]] | None = None,
-) -> dict[str, Any]:
-    """`dataset_statistics.json` of one source, as OpenVLA's `predict_action(unnorm_key=name)` reads it.
-
-    `mask` bool[D] marks the dimensions it scales back from [-1, 1]. `bounds` = (lo, hi) of the codec stand in for the
-    quantiles of those, so that what was encoded comes back. Without a state, proprio is zeros, as OpenVLA writes it.
-    """
-    if len(mask) != action.size:
-        raise ValueError(f"a mask of {len(mask)} for {action.size} dimensions")
-    acted = _moments(action)
-    for key, ends in zip(("q01", "q99"), bounds or (), strict=False):
-        acted[key] = [end if scaled else own for end, scaled, own in zip(ends, mask, acted[key], strict=True)]
-    stood = _moments(proprio) if proprio else {key: [0.0] * action.size for key in acted}
-    return {
-        name: {
-            "action": acted | {"mask": [bool(scaled) for scaled in mask]},
-            "proprio": stood,
-            "num_transitions": action.count,
-            "num_trajectories": num_trajectories,
-        }
-    }
-
-
-def from_openvla(published: Any, name: str) -> DimStats:
-    """The action statistics of one dataset out of OpenVLA's shape. Raises DataError naming what is missing."""
-    try:
-        entry = published[name]
-        return DimStats.from_json(entry["action"] | {"count": entry["num_transitions"]})
-    except (KeyError, TypeError) as error:
-        raise DataError(f"no dataset statistics of {name}: {error}") from None
-
-
-def _moments(stats: DimStats) -> dict[str, list[float]]:
-    return {key: list(getattr(stats, key)) for key in ("mean", "std", "max", "min", "q01", "q99")}
+def _few_values(column: Column) -> Vector:
+    """`DimStats.rare` of one dimension."""
+    still = column.min != column.max and too_narrow(column.quantiles[0], column.quantiles[-1])
+    return column.values if still and len(column.values) <= FEW else ()
 
 
 def _rare(found: dict[str, Any]) -> tuple[Vector, ...]:

@@ -372,9 +372,9 @@ class RowBuilder:
             self.files_used.add(file)
         else:
             file, offset = self.blob_index, self._append(bytes(content))
-        look = ready.look
-        digest = xxhash.xxh3_64_intdigest(content)
-        return ImageEntry(image.camera, 0, chosen, file, offset, len(content), look.width, look.height, look.format, digest)
+        header, digest = ready.header, xxhash.xxh3_64_intdigest(content)
+        size = len(content), header.width, header.height
+        return ImageEntry(image.camera, 0, chosen, file, offset, *size, header.format, digest)
 
     def _file(self, path: str) -> int:
         """Number of a source file, by its path as the source says it."""

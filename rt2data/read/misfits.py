@@ -1,19 +1,15 @@
-"""What a source's settings name that is not there: told when the recipe is read, from names and metadata alone."""
+"""Settings of a source that name what is not there, found when the recipe is read, from names and metadata alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rt2data.read.recognize import recognize
-from rt2data.read.recognize_json import recognize_json
-from rt2data.read.vqav2.layouts import Role, advice, other_layout
+from rt2data.io.words import closest
 
 _NAMES = 5000
-"""Names of a folder among which one that is near is looked for."""
+"""Names of a folder that are compared."""
 
 
 class Misfit(NamedTuple):
@@ -24,39 +20,8 @@ class Misfit(NamedTuple):
     suggestion: str = ""  # what was probably meant
 
 
-def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such file."""
-    if Path(path).is_dir():
-        found = recognize(Path(path))
-        yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_file():
-        yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
-
-
-def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such folder."""
-    if Path(path).is_file():
-        found = recognize(Path(path))
-        yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_dir():
-        yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))
-
-
-def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such JSON file, or it is plainly something else than questions or annotations of VQAv2."""
-    found = list(absent_file((role,), path))
-    yield from found
-    if found:
-        return
-    other = recognize(Path(path))
-    if other is not None and recognize_json(path) is None:
-        yield Misfit((role,), f"is {other.what}: {path} -> {other.do}")
-    elif layout := other_layout(path, role):
-        yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
-
-
 def nearest_path(path: Path) -> str:
-    """The path with its first part that is not there replaced by the nearest name beside it; empty where none is near."""
+    """The path with its first part that is not there replaced by the nearest name in its folder; empty where none is near."""
     there = next((parent for parent in path.parents if parent.is_dir()), None)
     if there is None:
         return ""
@@ -67,11 +32,5 @@ def nearest_path(path: Path) -> str:
         return ""
     ending = Path(missing).suffix
     stems = {Path(name).stem: name for name in names if Path(name).suffix == ending}
-    near = stems.get(nearest(Path(missing).stem, list(stems))) or nearest(missing, names, cutoff=0.8)
+    near = stems.get(closest(Path(missing).stem, list(stems))) or closest(missing, names, cutoff=0.8)
     return str(there.joinpath(near, *rest)) if near and there.joinpath(near, *rest).exists() else str(there / near) if near else ""
-
-
-def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """The known word nearest to this one, upper or lower case; empty where none is near."""
-    by_lower = {each.lower(): each for each in reversed(known)}
-    return next((by_lower[each] for each in get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)), "")

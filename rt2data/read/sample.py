@@ -34,7 +34,7 @@ class Survey:
     bytes: int  # that preparing the whole source reads
     parts: Sequence[Part]
     read: Callable[[Part], Iterable[SourceRecord]]
-    picture_bytes: tuple[int, ...] = ()  # of more pictures than the parts hold, where sizes can be had without reading
+    image_bytes: tuple[int, ...] = ()  # of more images than the parts hold, where sizes can be had without reading
     group_rates: tuple[float, ...] = ()  # groups begun for each of `measure`, where parts are cut without regard to groups
     unchecked: tuple[str, ...] = ()  # what a scan cannot know
 

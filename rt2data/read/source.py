@@ -1,20 +1,22 @@
-"""What every source is, and the table of sources. A new raw format is one file beside this one and one line in `SOURCES`."""
+"""What every source is, and the table of sources. A new raw format is one file in this folder and one line in `SOURCES`."""
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageRule
+from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
-from rt2data.read.misfits import Misfit, absent_file, nearest
+from rt2data.read.known_formats import Recognized, by_content, by_marks
+from rt2data.read.misfits import Misfit, nearest_path
 from rt2data.read.sample import Part, Survey, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
 from rt2data.settings import NameOrPath, Positive, Settings, Share, Weight
@@ -27,6 +29,14 @@ SOURCES: dict[str, str] = {
 
 HELD_OUT = "val"
 """The split of what a source holds out."""
+
+
+class Suggestion(NamedTuple):
+    """How a recipe can read a path."""
+
+    settings: Mapping[str, Any]  # all that the source needs, but for the action space
+    name: str  # of the dataset
+    facts: Mapping[str, Any] = {}  # what else was found
 
 
 class Source(Settings):
@@ -43,18 +53,31 @@ class Source(Settings):
     whole_records: ClassVar[frozenset[str]] = frozenset()
     """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
 
+    looks_for: ClassVar[str] = ""
+    """What `recognize` looks for, for the message that nothing was recognized."""
+
     weight: Weight = Field(default=1, validate_default=True)
     """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
     loss_weight: Positive = Field(default=1, validate_default=True)
     """How much the loss of each example counts against that of others: trainers multiply by it. It changes no draw."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
-    """Its licence as an SPDX expression, such as CC-BY-4.0: told on the card."""
+    """Its licence as an SPDX expression, such as CC-BY-4.0: shown on the card."""
     holdout: Share = Field(default=0, validate_default=True)
     """Fraction of episodes (or of images) set aside as split `val`, chosen by hash, stable when data grows."""
     images: ImageRule = ImageRule()
-    """What is checked, kept and made of the pictures."""
+    """What is checked, kept and made of the images."""
     max_text_bytes: Annotated[int, Field(ge=1)] = 32768
     """Longer instructions, questions and answers are rejected."""
+
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        """How a recipe can read what is at a path; None where it has another format. Raises RtError where it is damaged."""
+        return None
+
+    @classmethod
+    def hint(cls, path: Path) -> Recognized | None:
+        """What a path is where a user named it in the wrong place; None where it has another format. Raises OSError."""
+        return None
 
     def prepare_settings(self) -> dict[str, Any]:
         """The settings that decide what the prepared store holds, as plain JSON values."""
@@ -120,12 +143,12 @@ class Source(Settings):
 
 
 class Filters(Settings):
-    """Which episodes and steps to keep. What is left out is counted by reason, not as a fault."""
+    """Which episodes and steps to keep. What is dropped is counted by reason, not as a fault."""
 
     min_steps: Annotated[int, Field(ge=0)] = 2
-    """Shorter episodes are left out."""
+    """Shorter episodes are dropped."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Longer episodes are left out."""
+    """Longer episodes are dropped."""
     instruction: str | None = None
     """Keep only steps whose instruction matches this regular expression (searched, case ignored)."""
     success: Literal[True] | None = None
@@ -230,13 +253,13 @@ class RobotSource(Source):
         try:
             _ = found or load_space(name)
         except UsageError as error:
-            near = "" if name.endswith(".toml") else nearest(name, space_names())
+            near = "" if name.endswith(".toml") else closest(name, space_names())
             found = [Misfit(key, error.what if near else str(error), near)]
         yield from found
 
 
 class WebSource(Source):
-    """A corpus of pictures with questions or captions."""
+    """A corpus of images with questions or captions."""
 
     role: ClassVar[Kind] = "web"
 
@@ -258,3 +281,31 @@ def source_class(kind: str) -> type[Source]:
 def source_classes(role: Kind) -> tuple[type[Source], ...]:
     """All sources of one side of the mixture, in the table's order."""
     return tuple(cls for cls in map(source_class, SOURCES) if cls.role == role)
+
+
+def recognize(path: Path) -> Recognized | None:
+    """What is at a path, as the sources or the table of known formats say; None where nothing is there or known. Never raises."""
+    try:
+        if not path.exists():
+            return None
+        return by_marks(path) or next(filter(None, (source_class(kind).hint(path) for kind in SOURCES)), None) or by_content(path)
+    except OSError:
+        return None
+
+
+def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
+    """A misfit where there is no such file."""
+    if Path(path).is_dir():
+        found = recognize(Path(path))
+        yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
+    elif not Path(path).is_file():
+        yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
+
+
+def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
+    """A misfit where there is no such folder."""
+    if Path(path).is_file():
+        found = recognize(Path(path))
+        yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
+    elif not Path(path).is_dir():
+        yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from rt2data.errors import UsageError
+from rt2data.io.words import choose
 from rt2data.records import Turn
 
 CLEANING = "instructions: '_' to space, white space folded, final punctuation dropped; questions: white space folded"
@@ -116,9 +116,7 @@ TEMPLATES = {
 def find_template(name: str) -> Template:
     """A template of the table. Raises UsageError for a name it lacks."""
     if name not in TEMPLATES:
-        near = get_close_matches(name, TEMPLATES, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(TEMPLATES)}"
-        raise UsageError(f"unknown prompt template {name!r}", do=advice)
+        raise UsageError(f"unknown prompt template {name!r}", do=choose(name, TEMPLATES))
     return TEMPLATES[name]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from rt2data.errors import DataError, SourceChangedError, UsageError
+from rt2data.io.words import choose
 
 TokenizerKind = Literal["byte", "hf", "sentencepiece"]
 Ids = list[int]
@@ -100,7 +101,7 @@ def load_tokenizer(kind: TokenizerKind, path: str | None = None) -> Tokenizer:
     if kind == "byte":
         return _BYTE
     if kind not in get_args(TokenizerKind):
-        raise UsageError(f"unknown tokenizer kind {kind!r}", do=f"choose one of {', '.join(get_args(TokenizerKind))}")
+        raise UsageError(f"unknown tokenizer kind {kind!r}", do=choose(kind, get_args(TokenizerKind)))
     if path is None:
         raise UsageError(f"tokenizer kind {kind!r} needs a path", do="give the path of its file")
     return _load(kind, path, _state(Path(path)), _state(Path(path).parent / CONFIG))

@@ -15,12 +15,11 @@ import msgspec
 
 from rt2data.formats.base import Dataset, Format, image_name
 from rt2data.formats.flat import no_null
-from rt2data.prepare.statistics import DimStats
-from rt2data.render.codecs.shapes import lerobot_stats, octo_statistics, openpi_norm_stats
 from rt2data.render.fields import FIELDS, Field
 from rt2data.seal.blend import alone, how_to_read
 from rt2data.seal.manifest import Manifest
 from rt2data.seal.side_files import Sidecars
+from rt2data.seal.trainer_statistics import statistics_files
 
 CARD, CROISSANT = "README.md", "croissant.json"
 _TAGS = ("robotics", "vla", "vision-language-action", "co-training", "rt2data")
@@ -30,29 +29,12 @@ def write_cards(beside: Sidecars, manifest: Manifest, form: Format) -> None:
     """All of it. Raises OutputError."""
     beside.write_editable(CARD, card(manifest, form).encode())
     beside.write(CROISSANT, _json(croissant(manifest, form)))
-    for name, shape in sorted(statistics(manifest).items()):
-        beside.write(f"statistics/{name}.json", _json(shape))
+    for name, content in sorted(statistics_files(manifest.plan, manifest.statistics).items()):
+        beside.write(f"statistics/{name}.json", _json(content))
 
 
 def _json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-
-
-# Statistics
-
-
-def statistics(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Shapes by file name: one for Octo, one of each other for each robot source."""
-    octo, found = dict[str, Any](), dict[str, dict[str, Any]]()
-    for source in manifest.plan.sources:
-        if source.kind == "robot":
-            here = manifest.statistics[source.name]
-            action = DimStats.from_json(here["action"])
-            state = DimStats.from_json(here["state"]) if here["state"] is not None else None
-            octo[source.name] = octo_statistics(action, state, source.groups)
-            found[f"openpi_{source.name}"] = openpi_norm_stats(action, state)
-            found[f"lerobot_{source.name}"] = lerobot_stats(action, state)
-    return found | ({"octo": octo} if octo else {})
 
 
 # Card

@@ -14,13 +14,12 @@ from rt2data.io.installation import VERSION
 from rt2data.io.publish import write_whole
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan
-from rt2data.prepare.statistics import DimStats, openvla_statistics
 from rt2data.prepare.store import Store
-from rt2data.render.codecs.table import codec_from_json
 from rt2data.seal.blend import alone, once_files
 from rt2data.seal.dataset_card import write_cards
 from rt2data.seal.manifest import MANIFEST_VERSION, Manifest
 from rt2data.seal.side_files import Sidecars, SideFile
+from rt2data.seal.trainer_statistics import dataset_statistics
 from rt2data.write.shard import ShardInfo, SideTotals, add_totals, note_name
 
 
@@ -71,21 +70,25 @@ def _statistics(store: Store, split: str) -> dict[str, Any]:
 
 def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     """Write statistics and manifest into the staging folder and remove what was only needed while building."""
-    manifest = make_manifest(job, shards)
-    manifest = _with_sidecars(folder, manifest)
+    manifest = _with_sidecars(folder, make_manifest(job, shards))
+    close_folder(folder, manifest, shards)
+    return manifest
+
+
+def close_folder(folder: Path, manifest: Any, shards: Sequence[ShardInfo]) -> None:
+    """Remove what was only needed while building, and write the manifest last."""
     for shard in shards:
         (folder / f"info-{shard.index:06d}.json").unlink()
         (folder / note_name(shard.index)).unlink(missing_ok=True)
-    write_whole(folder / "manifest.json", _pretty(manifest))
+    write_whole(folder / "manifest.json", pretty(manifest))
     (folder / "job.json").unlink()
-    return manifest
 
 
 def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
     """Write what the format's readers need beside the shards, and the cards; the manifest that lists it all."""
     beside = Sidecars(folder)
     form = make_format(manifest.plan.format)
-    beside.write("dataset_statistics.json", _pretty(dataset_statistics(manifest.plan, manifest.statistics)))
+    beside.write("dataset_statistics.json", pretty(dataset_statistics(manifest.plan, manifest.statistics)))
     for each in alone(manifest):
         with beside.within(each.folder, each.first) as inner:
             form.sidecars(inner, each.dataset)
@@ -104,23 +107,6 @@ def checksums(shards: Mapping[str, str], files: Mapping[str, SideFile]) -> bytes
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())).encode()
 
 
-def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """dataset_statistics.json as OpenVLA reads it: what undoes the normalization, by source. `statistics` are a manifest's."""
-    found: dict[str, Any] = {}
-    for source in plan.sources:
-        if source.codec is None:
-            continue
-        here, codec = statistics[source.name], codec_from_json(source.codec)
-        found |= openvla_statistics(
-            source.name,
-            action=DimStats.from_json(here["action"]),
-            mask=codec.mask,
-            num_trajectories=source.groups,
-            proprio=None if here["state"] is None else DimStats.from_json(here["state"]),
-            bounds=(codec.lo, codec.hi),
-        )
-    return found
-
-
-def _pretty(value: Any) -> bytes:
+def pretty(value: Any) -> bytes:
+    """JSON with one value a line."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

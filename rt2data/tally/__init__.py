@@ -1,1 +1,1 @@
-"""Sums over rows that are merged exactly or by a fixed order: what statistics are made of, at any size."""
+"""Sums over rows that add exactly or in a fixed order: the basis of statistics of any size."""

@@ -1,7 +1,7 @@
-"""Mean and spread of columns of numbers, and how columns go together, merged by the parallel formula.
+"""Mean, standard deviation and covariance of columns of numbers, added with the parallel formula.
 
-Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances", equation 2.1: float64
-throughout, and no square of a large number is ever taken from another.
+Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances", equation 2.1. All float64.
+Squares are of distances from the mean, so that no large number is subtracted from another.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def _no_counts() -> I64:
 
 
 class Moments(Sum, frozen=True, eq=False):
-    """Sums of D columns; what is not finite is counted and in no other figure. Without columns it is zero."""
+    """Sums of D columns. NaN and Inf are counted and excluded from all other figures. Zero has no columns."""
 
-    count: I64 = msgspec.field(default_factory=_no_counts)  # int64[D], finite ones
+    count: I64 = msgspec.field(default_factory=_no_counts)  # int64[D], finite values
     not_finite: I64 = msgspec.field(default_factory=_no_counts)
     zeros: I64 = msgspec.field(default_factory=_no_counts)
-    mean: F64 = msgspec.field(default_factory=_none)  # float64[D]; 0 where there are none
-    squares: F64 = msgspec.field(default_factory=_none)  # of distances from the mean
-    min: F64 = msgspec.field(default_factory=_none)  # inf where there are none
+    mean: F64 = msgspec.field(default_factory=_none)  # float64[D]; 0 for a column without finite values
+    squares: F64 = msgspec.field(default_factory=_none)  # sum of squared distances from the mean
+    min: F64 = msgspec.field(default_factory=_none)  # inf for a column without finite values
     max: F64 = msgspec.field(default_factory=_none)
 
     def __add__(self, other: Moments) -> Moments:
@@ -54,40 +54,35 @@ class Moments(Sum, frozen=True, eq=False):
 
     @property
     def std(self) -> F64:
-        """float64[D]: of the population, ddof 0."""
+        """float64[D]: of the population (ddof 0)."""
         found: F64 = np.sqrt(self.squares / np.maximum(self.count, 1))
         return found
 
 
 def moments(values: NDArray[Any]) -> Moments:
-    """Moments of the columns of [N, D]."""
+    """Moments of the columns of [N, D]; one column at a time is float64."""
     if not len(values):
         return Moments()
-    if not np.isfinite(values).all():
-        return _side_by_side([_finite(column[np.isfinite(column)][None], len(column)) for column in values.T])
-    return _finite(values.T, len(values))
+    columns = [_column(column) for column in np.ascontiguousarray(values.T)]
+    return Moments(*(np.array(field) for field in zip(*columns, strict=True)))
 
 
-def _finite(columns: NDArray[Any], rows: int) -> Moments:
-    """Of finite columns [D, n]; the others of so many rows are not finite. Sums are numpy's own: no library's with threads."""
-    size, n = columns.shape
+def _column(column: NDArray[Any]) -> tuple[int, int, int, float, float, float, float]:
+    """The fields of Moments for one column [N]."""
+    exact = np.array(column, np.float64)
+    finite = np.isfinite(exact)
+    if not finite.all():
+        exact = exact[finite]
+    n, lost = len(exact), len(column) - len(exact)
     if not n:
-        none, nothing = np.zeros(size), np.zeros(size, np.int64)
-        return Moments(nothing, nothing + rows, nothing, none, none, none + np.inf, none - np.inf)
-    exact = np.array(columns, np.float64, order="C")
-    low, high, zeros = exact.min(axis=1), exact.max(axis=1), n - np.count_nonzero(exact, axis=1)
-    mean = exact.mean(axis=1)
-    exact -= mean[:, None]
-    squares = np.square(exact, out=exact).sum(axis=1)
-    return Moments(np.full(size, n), np.full(size, rows - n), zeros.astype(np.int64), mean, squares, low, high)
+        return 0, lost, 0, 0.0, 0.0, np.inf, -np.inf
+    low, high, zeros, mean = exact.min(), exact.max(), n - np.count_nonzero(exact), exact.mean()
+    exact -= mean
+    return n, lost, int(zeros), float(mean), float(np.square(exact, out=exact).sum()), float(low), float(high)
 
 
-def _side_by_side(parts: list[Moments]) -> Moments:
-    return Moments(*(np.concatenate([getattr(part, name) for part in parts]) for name in Moments.__struct_fields__))
-
-
-class Together(Sum, frozen=True, eq=False):
-    """How pairs of columns go together: P pairs (x, y)."""
+class Covariance(Sum, frozen=True, eq=False):
+    """Co-moments of P pairs of columns (x, y)."""
 
     count: int = 0
     x: F64 = msgspec.field(default_factory=_none)  # means, float64[P]
@@ -96,13 +91,13 @@ class Together(Sum, frozen=True, eq=False):
     yy: F64 = msgspec.field(default_factory=_none)
     xy: F64 = msgspec.field(default_factory=_none)
 
-    def __add__(self, other: Together) -> Together:
+    def __add__(self, other: Covariance) -> Covariance:
         if not self.count or not other.count:
             return self if self.count else other
         count = self.count + other.count
         part, weight = other.count / count, self.count * other.count / count
         dx, dy = other.x - self.x, other.y - self.y
-        return Together(
+        return Covariance(
             count,
             self.x + dx * part,
             self.y + dy * part,
@@ -113,39 +108,35 @@ class Together(Sum, frozen=True, eq=False):
 
     @property
     def correlation(self) -> F64:
-        """Pearson's, float64[P]; 0 where either does not vary."""
+        """Pearson's, float64[P]; 0 where either column is constant."""
         scale = np.sqrt(self.xx) * np.sqrt(self.yy)
         with np.errstate(divide="ignore", invalid="ignore"):
             found: F64 = np.clip(np.where(scale > 0, self.xy / scale, 0.0), -1, 1)
         return found
 
 
-def crossed(x: NDArray[Any], y: NDArray[Any]) -> Together:
-    """Every column of x [N, D] with every column of y [N, S]: pair i * S + j; rows that hold anything not finite are left out."""
-    good = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
+def covariance(x: NDArray[Any], y: NDArray[Any] | None = None) -> Covariance:
+    """Every column of x [N, D] with every column of y [N, S]: pair i * S + j. Without y, the columns of x with each other.
+
+    Rows with NaN or Inf are excluded. Products are summed by einsum, not BLAS: threads must not change the last bits.
+    """
+    good = np.isfinite(x).all(axis=1) & (True if y is None else np.isfinite(y).all(axis=1))
     if not good.any():
-        return Together()
-    (a, a_mean), (b, b_mean) = _centred(x, good), _centred(y, good)
-    a_squares, b_squares = (np.einsum("pn,pn->p", each, each) for each in (a, b))
+        return Covariance()
+    a, a_mean = _centered(x, good)
+    b, b_mean = (a, a_mean) if y is None else _centered(y, good)
+    products = np.einsum("in,jn->ij", a, b)
+    if y is None:
+        a_squares = b_squares = np.diag(products)
+    else:
+        a_squares, b_squares = (np.einsum("pn,pn->p", each, each) for each in (a, b))
     means = np.repeat(a_mean, len(b)), np.tile(b_mean, len(a))
     squares = np.repeat(a_squares, len(b)), np.tile(b_squares, len(a))
-    return Together(a.shape[1], *means, *squares, np.einsum("in,jn->ij", a, b).ravel())
+    return Covariance(a.shape[1], *means, *squares, products.ravel())
 
 
-def all_together(values: NDArray[Any]) -> Together:
-    """Every column of [N, D] with every column: pair i * D + j."""
-    good = np.isfinite(values).all(axis=1)
-    if not good.any():
-        return Together()
-    a, mean = _centred(values, good)
-    size, products = len(a), np.einsum("in,jn->ij", a, a)
-    own = np.diag(products)
-    means, squares = (np.repeat(mean, size), np.tile(mean, size)), (np.repeat(own, size), np.tile(own, size))
-    return Together(a.shape[1], *means, *squares, products.ravel())
-
-
-def _centred(values: NDArray[Any], good: NDArray[np.bool_]) -> tuple[F64, F64]:
-    """The good rows' columns, float64[D, n], less their means, float64[D]. Columns lie end to end, which sums them quickly."""
+def _centered(values: NDArray[Any], good: NDArray[np.bool_]) -> tuple[F64, F64]:
+    """The good rows' columns, float64[D, n] contiguous, minus their means, float64[D]."""
     columns = np.array((values if good.all() else values[good]).T, np.float64, order="C")
     mean = columns.mean(axis=1)
     columns -= mean[:, None]

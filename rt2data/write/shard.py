@@ -11,7 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -20,11 +22,12 @@ from numpy.typing import NDArray
 
 from rt2data.errors import DataError, SourceChangedError
 from rt2data.formats.base import Format, ShardWriter, make_format
+from rt2data.io.digest import Digest
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import output_errors, whole_file, write_whole
 from rt2data.io.stamps import Stamp, require_unchanged
 from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
-from rt2data.plan.job import Job, read_job
+from rt2data.plan.job import Job, RldsJob, read_job
 from rt2data.plan.layout import parts_layout, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.store import Store, as_rows
@@ -55,6 +58,11 @@ class ShardOrder:
     @property
     def label(self) -> str:
         return f"shard {self.index}"
+
+
+def shard_orders(folder: Path, job: Job | RldsJob) -> list[ShardOrder]:
+    """A work order for each shard of a job."""
+    return [ShardOrder(str(folder), job.plan.fingerprint, index) for index in range(job.plan.shards)]
 
 
 class SideTotals(msgspec.Struct, frozen=True):
@@ -109,28 +117,45 @@ def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
     return interleave([counts[:robots], counts[robots:]], key64("interleave", plan.seed, index))
 
 
+class Written(NamedTuple):
+    """What writing a shard gives: its file's hashes, what each source gave, what its writer noted."""
+
+    digest: Digest
+    totals: dict[str, SideTotals]
+    notes: bytes = b""
+
+
+class Shards(Protocol):
+    """A job, opened: the names of its shards and how they are written."""
+
+    def shard_name(self, index: int) -> str: ...
+
+    def write(self, file: FileIO, index: int) -> Written: ...
+
+
 def write_shard(order: ShardOrder) -> ShardInfo:
     """Write one shard, whole or not at all. Idempotent. Raises SourceChangedError, OutputError, UsageError."""
-    folder, mixing = Path(order.folder), open_mixing(order.folder, order.fingerprint)
-    done = folder / f"info-{order.index:06d}.json"
-    name = mixing.shard_name(order.index)
-    path = folder / name
+    return write_order(order, open_mixing(order.folder, order.fingerprint))
+
+
+def write_order(order: ShardOrder, shards: Shards) -> ShardInfo:
+    """`write_shard` for any kind of shard."""
+    folder, name = Path(order.folder), shards.shard_name(order.index)
+    done, path = folder / f"info-{order.index:06d}.json", folder / name
     if done.is_file() and path.is_file():
         return msgspec.structs.replace(_decode_info(done.read_bytes()), fresh=False)
     with output_errors(path):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, direct=True) as file:
-        writer = mixing.format.open(file, mixing.job.plan.sizes)
-        totals = mixing.fill(writer, order.index)
-        digest = writer.close()
-    if notes := writer.notes():
-        write_whole(folder / note_name(order.index), notes)
+        written = shards.write(file, order.index)
+    if written.notes:
+        write_whole(folder / note_name(order.index), written.notes)
     info = ShardInfo(
         name=name,
         index=order.index,
-        examples=sum(t.examples for t in totals.values()),
-        **digest._asdict(),
-        sources=totals,
+        examples=sum(t.examples for t in written.totals.values()),
+        **written.digest._asdict(),
+        sources=written.totals,
     )
     write_whole(done, msgspec.json.encode(info))
     return info
@@ -140,7 +165,7 @@ def write_shard(order: ShardOrder) -> ShardInfo:
 def open_mixing(folder: str, fingerprint: str) -> Mixing:
     """The job of a build folder, opened once in each worker."""
     job = read_job(Path(folder))
-    assert job.plan.fingerprint == fingerprint
+    assert isinstance(job, Job) and job.plan.fingerprint == fingerprint
     return Mixing(job)
 
 
@@ -165,6 +190,12 @@ class Mixing:
     @cached_property
     def layout(self) -> I64:
         return shard_layout(self.job.plan)[0]
+
+    def write(self, file: FileIO, index: int) -> Written:
+        """Write all examples of a shard in order."""
+        writer = self.format.open(file, self.job.plan.sizes)
+        totals = self.fill(writer, index)
+        return Written(writer.close(), totals, writer.notes())
 
     def fill(self, writer: ShardWriter, index: int) -> dict[str, SideTotals]:
         """Write all examples of a shard in order; what each source gave."""

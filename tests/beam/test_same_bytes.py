@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rt2data.beam.pool import make_pool
 from rt2data.beam.run import build_locally, plan_locally
-from rt2data.build import Site, build_plainly
+from rt2data.build import MIXTURE, Output, Site, build_plainly
 from rt2data.errors import InternalError, LockedError, RtError, UsageError
 from rt2data.io.publish import exclusively
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.unit import UnitSummary
 from rt2data.seal.manifest import read_manifest
-from rt2data.write.shard import ShardInfo
+from rt2data.write.shard import ShardInfo, ShardOrder, write_shard
 from tests.conftest import sha256_of
 
 Recipes = Callable[..., Recipe]
@@ -80,12 +81,11 @@ def test_a_foreign_folder_is_refused(toy_recipe: Recipes, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
 
 
-def test_an_interrupted_build_goes_on(toy_recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_build_resumes(toy_recipe: Recipes, tmp_path: Path) -> None:
     build_plainly(toy_recipe(), Site(tmp_path / "whole"))
     site = Site(tmp_path / "out")
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
-        _stop_after(patch, shards=3)
-        build_plainly(toy_recipe(), site)
+    with pytest.raises(RuntimeError, match="stopped"):
+        build_plainly(toy_recipe(), site, output=_stopping(shards=3))
     assert not site.out.exists()
     assert len(list(site.staging.glob("info-*.json"))) == 3
     with pytest.raises(UsageError, match="--restart"):
@@ -98,18 +98,16 @@ def test_an_interrupted_build_goes_on(toy_recipe: Recipes, tmp_path: Path, monke
     assert not site.staging.exists()
 
 
-def _stop_after(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
-    import rt2data.build as build
+def _stopping(shards: int) -> Output:
+    done: list[ShardOrder] = []
 
-    real, done = build.write_shard, []
-
-    def write(order: object) -> ShardInfo:
+    def write(order: ShardOrder) -> ShardInfo:
         if len(done) == shards:
             raise RuntimeError("stopped")
         done.append(order)
-        return real(order)  # type: ignore[arg-type]
+        return write_shard(order)
 
-    monkeypatch.setattr(build, "write_shard", write)
+    return replace(MIXTURE, phases=((ShardOrder, write),))
 
 
 def test_a_plan_writes_no_shard(toy_recipe: Recipes, tmp_path: Path) -> None:

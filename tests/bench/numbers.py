@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from rt2data.look.stats.numbers import NumberSums, ValueSums, numbers, sum_numbers, sum_values
+from rt2data.look.stats.actions import DimensionSums, ValueSums, dimensions, sum_dimensions, sum_values
 from rt2data.tally.sums import add_up
 from tests.bench.rowfiles import tables
 
 
 def ours(store: Path) -> dict[str, list[float]]:
     """Two passes over the files of rows, one file at a time."""
-    first = add_up(NumberSums(), (sum_numbers(values) for values in tables(store, "action")))
+    first = add_up(DimensionSums(), (sum_dimensions(values) for values in tables(store, "action")))
     wanted = first.wanted()
     second = add_up(ValueSums(), (sum_values(values, wanted) for values in tables(store, "action")))
-    found = numbers(first, second, [str(i) for i in range(first.dims)], [""] * first.dims)
+    found = dimensions(first, second, [str(i) for i in range(first.dims)], [""] * first.dims)
     return {name: [getattr(dim, name) for dim in found] for name in ("mean", "std", "min", "max", "q01", "q99")}
 
 

@@ -165,6 +165,16 @@ def test_failures_are_one_line_and_a_code(warm: Warm, place: Path, arguments: li
     assert len(said.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "arguments", [["build-mixture", "--nonsense"], ["plan", "--workers", "many"], ["inspect"], ["store", "burn"]]
+)
+def test_wrong_usage_is_data_for_programs(warm: Warm, place: Path, arguments: list[str]) -> None:
+    said = warm(place, *arguments, "--json")
+    found = json.loads(said.out)
+    assert (said.code, found["code"], found["error"]) == (2, 2, "UsageError")
+    assert found["what"] in " ".join(said.err.split()) and found["do"].endswith("--help")
+
+
 def test_failures_are_data_for_programs(warm: Warm, place: Path) -> None:
     said = warm(place, "plan", "--robot-frac", "2", "--json")
     said.failed(2, "must lie between 0 and 1")
@@ -210,7 +220,7 @@ def test_building_again_does_nothing(warm: Warm, place: Path, built: Ended) -> N
     before = (place / "mixture" / "manifest.json").stat()
     said = warm(place, "build-mixture", "--workers", "0")
     said.succeeded()
-    assert "here already: nothing to do" in said.err
+    assert "already complete: nothing to do" in said.err
     assert (place / "mixture" / "manifest.json").stat() == before
 
 

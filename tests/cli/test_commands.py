@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from rt2data.cli.app import app
-from rt2data.cli.commands import suggestions, summary
-from rt2data.cli.verbosity import verbosity
+from rt2data.cli.commands import suggestions, summary, verbosity
 from tests.cli.test_app import ALL, command
 from tests.faults.command import Warm
 

@@ -21,7 +21,7 @@ from rt2data.cli.progress import Progress
 from rt2data.cli.store import Place
 from rt2data.cli.verify import Checking
 from rt2data.errors import UsageError, command
-from rt2data.look.report.cost import BATCHES, Cost
+from rt2data.look.report.views import BATCHES, Cost
 from rt2data.look.stats.model import Share
 from rt2data.look.stats.warnings import _mixture
 from rt2data.plan.plan import MANY_EPOCHS, WARN_EPOCHS, draw_warnings
@@ -81,7 +81,7 @@ def test_advice_runs_as_printed(place: Path, monkeypatch: pytest.MonkeyPatch, ca
     for line in lines:
         rt2data(capsys, *line, "--workers", "0")
     assert "12.0 times" in built[1] and "one shard: at most 1 reader of webdataset" in built[1]
-    assert "2 errors and 1 warning above; look before you train: rt2data stats" in built[1].splitlines()[-1]
+    assert "2 errors and 1 warning above; check before you train: rt2data stats" in built[1].splitlines()[-1]
 
 
 def test_a_command_is_one_for_any_shell() -> None:
@@ -99,7 +99,7 @@ def test_repeats_have_one_level_in_plan_and_stats(epochs: float) -> None:
     stats = made.stats().mixture
     assert stats is not None
     mixture = msgspec.structs.replace(stats, shares=(share,))
-    of_stats = [(code, level) for name, (code, level, *_) in _mixture(mixture) if name == "arm"]
+    of_stats = [(warn.code, warn.level) for warn in _mixture(mixture) if warn.source == "arm"]
     assert of_stats == [(warn.code, warn.level) for warn in draw_warnings("arm", epochs, 0, 10)]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rt2data.cli import outlook, store
+from rt2data.cli import plan_tables, store
 from rt2data.cli.tables import table, to_drop
 from tests.cli.places import lay_out
 
@@ -39,7 +39,7 @@ def test_a_column_that_wraps_may_become_narrower_first() -> None:
 
 
 def test_every_table_drops_only_columns_that_it_has() -> None:
-    assert set(outlook.DROP) < set(outlook.COLUMNS) and outlook.COLUMNS[0] not in outlook.DROP
+    assert set(plan_tables.DROP) < set(plan_tables.COLUMNS) and plan_tables.COLUMNS[0] not in plan_tables.DROP
     assert set(store.DROP) < set(store.COLUMNS) and store.COLUMNS[0] not in store.DROP
 
 
@@ -89,7 +89,7 @@ def test_names_of_64_letters_are_whole(terminal: Callable[..., str], width: int)
     shown = terminal(width, lambda: table(("source", "side", "rows", "size"), rows, left=2, drop=("size", "side", "rows")))
     lines = shown.splitlines()
     assert name in lines[1] and all(len(line.rstrip()) <= width or line.startswith("(not shown") for line in lines)
-    assert ("(not shown for want of width: size" in shown) == (width == 80)
+    assert ("(columns not shown: size" in shown) == (width == 80)
     assert "--json" in shown or width == 140
 
 
@@ -126,7 +126,7 @@ def test_commands_on_a_terminal(
         assert all(re.search(rf"^{DIMENSION[: 63 - i]}{i}(?: |$)", shown, re.MULTILINE) for i in range(7)), shown
     assert "…" not in shown
     if width == 80:
-        assert "(not shown for want of width: " in shown
+        assert "(columns not shown: " in shown
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:

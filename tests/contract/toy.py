@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image as Pillow
 
-from rt2data.read.source import RobotSource, WebSource
+from rt2data.read.source import RobotSource, Suggestion, WebSource
 from rt2data.records import Example, Image, Place, Reject, Step, Unit
 from rt2data.settings import PathStr
 
@@ -51,6 +51,10 @@ class ToyRobot(RobotSource):
     kind: Literal["toy_robot"] = "toy_robot"
     path: PathStr
 
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        return Suggestion({"path": str(path)}, path.name) if any(path.glob("*.bin")) else None
+
     def files(self) -> list[str]:
         return sorted(map(str, Path(self.path).glob("*.bin")))
 
@@ -88,6 +92,10 @@ class ToyWeb(WebSource):
 
     kind: Literal["toy_web"] = "toy_web"
     path: PathStr
+
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        return Suggestion({"path": str(path)}, path.name) if any(path.glob("*.jpg")) else None
 
     def files(self) -> list[str]:
         return sorted(map(str, Path(self.path).glob("*.jpg")))

@@ -1,4 +1,4 @@
-"""The expert does what the instruction says, and its log obeys the laws it claims."""
+"""The expert does what the instruction says, and its log is consistent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from math import hypot
 import numpy as np
 import pytest
 
+from rt2data.demo.corpora import make_episode
 from rt2data.demo.expert import Episode
-from rt2data.demo.rlds import make_episode
-from rt2data.demo.robot import WIDEST
+from rt2data.demo.layout import FAMILIES
 from rt2data.demo.scene import Scene, Thing, support_of
-from rt2data.demo.tasks import FAMILIES
+from rt2data.demo.solids import WIDEST
 
 NUMBERS = range(24)
 every_episode = pytest.mark.parametrize("number", NUMBERS)
@@ -30,7 +30,7 @@ def named(scene: Scene, name: str) -> Thing:
     return found
 
 
-def spoken_of(episode: Episode) -> tuple[str, str]:
+def named_things(episode: Episode) -> tuple[str, str]:
     """The two things named in the instruction, in the order they are named."""
     shapes = "block|can|ball|mug|bowl|plate"
     first, second = re.findall(rf"the (\w+ (?:{shapes}))", episode.task.instruction)
@@ -46,16 +46,16 @@ def test_a_step_is_the_action_added_to_the_state(number: int) -> None:
 
 
 @every_episode
-def test_actions_look_like_those_of_a_robot(number: int) -> None:
+def test_actions_are_within_the_limits_of_a_robot(number: int) -> None:
     episode = episode_of(number)
     assert 20 <= len(episode) <= 42
     assert np.linalg.norm(episode.actions[:, :3], axis=1).max() < 0.09  # metres in a fifth of a second
     assert np.abs(episode.actions[:, 3:6]).max() < 0.35
     assert set(np.unique(episode.actions[:, 6])) <= {0.0, 1.0}
     assert (np.ptp(episode.actions[:, :6], axis=0) > 0).all()
-    assert (np.abs(episode.actions[:, :6]).max(axis=1) > 0).all()  # no step is quite idle
+    assert (np.abs(episode.actions[:, :6]).max(axis=1) > 0).all()  # no step is idle
     assert not np.array_equal(episode.actions[-1], episode.actions[-2])
-    assert episode.states[:, 2].min() > 0.012  # the finger tips reach 12 mm further
+    assert episode.states[:, 2].min() > 0.012  # the finger tips are 12 mm lower
     assert (np.clip(episode.states[:, 6], 0, 1) == episode.states[:, 6]).all()
 
 
@@ -63,7 +63,7 @@ def test_actions_look_like_those_of_a_robot(number: int) -> None:
 def test_the_named_thing_ends_where_the_instruction_says(number: int) -> None:
     episode = episode_of(number)
     before, after = episode.scenes[0], episode.scenes[-1]
-    mover, place = spoken_of(episode)
+    mover, place = named_things(episode)
     moved, anchor, words = named(after, mover), named(after, place), episode.task.instruction
     apart = hypot(moved.x - anchor.x, moved.y - anchor.y) - moved.size.radius - anchor.size.radius
     start = named(before, mover)
@@ -81,7 +81,7 @@ def test_the_named_thing_ends_where_the_instruction_says(number: int) -> None:
 @every_episode
 def test_only_the_named_thing_moves_and_nothing_collides(number: int) -> None:
     episode = episode_of(number)
-    mover = spoken_of(episode)[0]
+    mover = named_things(episode)[0]
     still = [thing for thing in episode.scenes[0].things if thing.name != mover]
     for scene in episode.scenes:
         assert [thing for thing in scene.things if thing.name != mover] == still
@@ -100,7 +100,7 @@ def test_a_name_means_one_thing(number: int) -> None:
 @every_episode
 def test_the_gripper_holds_what_it_carries(number: int) -> None:
     episode = episode_of(number)
-    mover = spoken_of(episode)[0]
+    mover = named_things(episode)[0]
     lifted = [t for t, scene in enumerate(episode.scenes) if named(scene, mover).z > 0.03 and not episode.actions[t, 6]]
     if episode.task.family == "push":
         assert all(named(scene, mover).z == 0 for scene in episode.scenes)
@@ -117,7 +117,7 @@ def test_the_gripper_holds_what_it_carries(number: int) -> None:
 @every_episode
 def test_things_move_without_jumps(number: int) -> None:
     episode = episode_of(number)
-    path = np.array([[t.x, t.y, t.z] for t in (named(scene, spoken_of(episode)[0]) for scene in episode.scenes)])
+    path = np.array([[t.x, t.y, t.z] for t in (named(scene, named_things(episode)[0]) for scene in episode.scenes)])
     assert np.linalg.norm(np.diff(path, axis=0), axis=1).max() < 0.09
     np.testing.assert_array_equal(path[0], path[3])
 

@@ -1,4 +1,4 @@
-"""Every answer is true: the questions are read again, word by word, and answered from the scene by other means."""
+"""Every answer is true: each question is parsed again and answered from the scene in another way."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from rt2data.demo.camera import VIEWS
+from rt2data.demo.corpora import make_scene
+from rt2data.demo.draw import render, visible
 from rt2data.demo.questions import WORDS, Question, all_questions, annotate
-from rt2data.demo.render import render, visible
 from rt2data.demo.scene import TABLES, Scene, Thing
-from rt2data.demo.vqa import make_scene
+from rt2data.demo.solids import VIEWS
 
 SCENES = range(1, 41)
 every_scene = pytest.mark.parametrize("number", SCENES)
@@ -34,14 +34,14 @@ def the(scene: Scene, name: str) -> Thing:
 
 
 def inside(scene: Scene, name: str) -> list[Thing]:
-    """What lies within the outline of a thing, and higher than its foot."""
+    """What is inside the outline of a thing, and higher than its foot."""
     holder = the(scene, name)
     near = [t for t in scene.things if hypot(t.x - holder.x, t.y - holder.y) < 0.02 and t.z > holder.z]
     return sorted(near, key=lambda t: t.z)[:1]
 
 
 def column(scene: Scene, thing: Thing) -> float:
-    """Where a thing is in the picture of it alone: the middle of its columns, 0 left to 127 right."""
+    """Where a thing is in an image of it alone: the middle of its columns, 0 left to 127 right."""
     alone, empty = (render(Scene(things, scene.table, scene.view), 128).astype(int) for things in ((thing,), ()))
     changed = np.abs(alone - empty).sum(axis=2) > 40
     return float(np.nonzero(changed)[1].mean())

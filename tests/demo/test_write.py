@@ -1,4 +1,4 @@
-"""The demo on disk: whole or absent, the same bytes each time, in layouts that others read."""
+"""The demo on disk: whole or absent, the same bytes each time, in layouts that other tools read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ import pytest
 from PIL import Image
 
 from rt2data.demo import write
+from rt2data.demo.corpora import NAME, Draw, make_episode, make_scene, splits, write_robot_log
+from rt2data.demo.draw import render
 from rt2data.demo.expert import Episode
-from rt2data.demo.picture import Draw
-from rt2data.demo.render import render
-from rt2data.demo.rlds import NAME, make_episode, splits, write_robot_log
-from rt2data.demo.vqa import make_scene
 from rt2data.demo.write import DemoSummary, write_demo
 from rt2data.errors import OutputError, UsageError
 from rt2data.plan.recipe.read import read_recipe
@@ -45,7 +43,7 @@ def test_the_same_arguments_give_the_same_bytes(made: DemoSummary, tmp_path: Pat
     assert tree(write_demo(tmp_path / "other", episodes=3, scenes=6, seed=8).folder) != tree(made.folder)
 
 
-def test_summary_says_what_is_there(made: DemoSummary) -> None:
+def test_the_summary_counts_what_was_written(made: DemoSummary) -> None:
     assert (made.episodes, made.scenes, made.questions) == (3, 6, 18)
     assert made.steps == sum(len(make_episode(7, number)) for number in range(3))
     assert made.bytes == sum(path.stat().st_size for path in made.folder.rglob("*") if path.is_file())
@@ -84,7 +82,7 @@ def test_the_majority_is_the_true_answer(web: Path) -> None:
     assert min(counts) >= 7
 
 
-def test_pictures_are_found_by_the_last_twelve_digits(web: Path) -> None:
+def test_images_are_found_by_the_last_twelve_digits(web: Path) -> None:
     by_id = {int(re.fullmatch(r".*_(\d{12})", path.stem)[1]): path for path in (web / "images").iterdir()}  # type: ignore[index]
     asked = {each["image_id"] for each in json.loads((web / "questions.json").read_text())["questions"]}
     assert set(by_id) == asked == set(range(1, 7))
@@ -128,26 +126,26 @@ def test_splits_keep_a_sixth_for_validation() -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the pictures out."""
+    """Draw no images."""
     monkeypatch.setattr(write, "write_robot_log", lambda folder, episodes, seed, draw: (folder / "log").write_text(str(seed)))
     monkeypatch.setattr(write, "write_vqa", lambda folder, scenes, seed, draw: 3 * scenes)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     for force in (False, True):
-        with pytest.raises(UsageError, match="something else"):
+        with pytest.raises(UsageError, match="holds no demo"):
             write_demo(tmp_path, force=force)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    with pytest.raises(UsageError, match="needs a folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         write_demo(tmp_path / "thesis.txt")
     with pytest.raises(UsageError, match="too few"):
         write_demo(tmp_path / "new", episodes=1)
 
 
 @pytest.mark.usefixtures("quick")
-def test_force_replaces_a_demo_and_keeps_what_is_not_its_own(tmp_path: Path) -> None:
+def test_force_replaces_a_demo_and_keeps_other_files(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     folder.mkdir()
     write_demo(folder, seed=1)
@@ -163,7 +161,7 @@ def test_force_replaces_a_demo_and_keeps_what_is_not_its_own(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(folder: Path, scenes: int, seed: int, draw: Draw) -> int:
         raise OSError(28, "No space left on device")
 
@@ -173,6 +171,6 @@ def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_jpeg_is_a_picture(made: DemoSummary) -> None:
+def test_images_are_jpeg(made: DemoSummary) -> None:
     first = next((made.folder / "web/tabletop_vqa/images").iterdir()).read_bytes()
     assert Image.open(io.BytesIO(first)).size == (256, 256)

@@ -199,7 +199,7 @@ def test_blank_instructions_are_dropped_and_no_fault(place: Path) -> None:
     found = verify(place / "kept")
     empty = sum(s.draws for s in kept.plan.sources if s.name == "log") * 2 // EPISODES
     assert found.ok
-    assert f"{empty} examples of source log have an empty place in their prompt, where words belong" in found.notes
+    assert f"{empty} examples of source log have a blank instruction or question in their prompt" in found.notes
 
 
 def test_a_source_that_is_nearly_all_blank_is_refused(place: Path) -> None:

@@ -8,29 +8,28 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from rt2data.beam.pool import Inline, make_pool
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
-from rt2data.forecast.canary import LEAST_READ, Amount, Canary, Clock, fly, parse_amount
-from rt2data.forecast.forecast import Extent, cpu_seconds, first_build, remix
-from rt2data.forecast.outlook import Outlook, known_sources, outlook
+from rt2data.forecast.canary import LEAST_READ, Amount, Canary, parse_amount, run_canary
+from rt2data.forecast.forecast import PlanForecast, forecast_plan, known_sources
+from rt2data.forecast.timing import Extent, cpu_seconds, predict
 from rt2data.plan.recipe import Recipe
 from rt2data.read.source import Source, source_class
 from rt2data.records import Example, Fact, Reject, Step, Unit
 from tests.bench.generate import STEPS, write_corpus, write_log
 from tests.contract import toy
 from tests.forecast.conftest import Read
-from tests.forecast.test_sketch import tree
+from tests.forecast.test_estimate import tree
 
 
-def flown(recipe: Recipe, near: Path, pool: Any = None, workers: int = 0) -> tuple[Outlook, Canary]:
+def trial(recipe: Recipe, near: Path, pool: Any = None, workers: int = 0) -> tuple[PlanForecast, Canary]:
     known = known_sources(recipe, recipe.store_folder)
-    plan = outlook(recipe, known)
-    return plan, fly(
-        recipe, plan, known, pool or Inline(), workers, Amount("1%", share=Fraction(1, 100)), near, Clock(startup_s=1.0)
-    )
+    plan = forecast_plan(recipe, known)
+    return plan, run_canary(recipe, plan, known, pool or Inline(), workers, Amount("1%", share=Fraction(1, 100)), near, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -85,16 +84,17 @@ def test_it_tries_and_leaves_nothing(read: Read, log_and_corpus: Path, tmp_path:
     (tmp_path / "near").mkdir()
     recipe = mixed(read(), log_and_corpus, tmp_path / "store")
     before = tree(log_and_corpus)
-    plan, canary = flown(recipe, tmp_path / "near", make_pool("threads", 2), 2)
+    plan, canary = trial(recipe, tmp_path / "near", make_pool("threads", 2), 2)
     assert tree(log_and_corpus) == before
     assert list(tmp_path.iterdir()) == [tmp_path / "near"] and not list((tmp_path / "near").iterdir())
     assert set(canary.rates.prepare) == {"log", "qa"}
     assert canary.bytes_read > 0 and canary.bytes_written > 0 and canary.peak_bytes > 50e6
-    units = {name: tuple(unit.bytes for unit in recipe.sources[name].units()) for name in ("log", "qa")}
+    found = {name: recipe.sources[name].units() for name in ("log", "qa")}
+    units = {name: (len(each), sum(unit.bytes for unit in each)) for name, each in found.items()}
     rows = {source.name: source.rows for source in plan.sources}
     whole = Extent(units=units, rows=rows, examples=plan.num_examples, bytes=plan.bytes, shards=plan.shards, workers=2)
-    assert canary.build.phases == first_build(canary.rates, whole)
-    assert canary.remix.phases == remix(canary.rates, whole)
+    assert canary.build.phases == predict(canary.rates, whole)
+    assert canary.remix.phases == predict(canary.rates, msgspec.structs.replace(whole, units={}))
     assert canary.cpu_s == cpu_seconds(canary.rates, whole)
     assert canary.build.seconds.low is not None and canary.build.seconds.high is not None
     assert 0 < canary.build.seconds.low <= canary.build.seconds.value <= canary.build.seconds.high
@@ -106,7 +106,7 @@ def test_of_prepared_sources_only_the_writing_is_tried(read: Read, tmp_path: Pat
     recipe = read(store=tmp_path / "store")
     build_plainly(recipe, Site(tmp_path / "out"))
     before = tree(tmp_path)
-    plan, canary = flown(recipe, tmp_path)
+    plan, canary = trial(recipe, tmp_path)
     assert tree(tmp_path) == before
     assert not plan.estimated and canary.bytes_read == 0
     assert canary.build == canary.remix and canary.rates.prepare == {}
@@ -122,10 +122,10 @@ class Faulty(toy.ToyWeb):
 def test_what_fails_is_told_and_leaves_nothing(read: Read, place: Path, tmp_path: Path) -> None:
     recipe = read(store=tmp_path / "store", web__cap__weight=0)
     known = known_sources(recipe, recipe.store_folder)
-    plan = outlook(recipe, known)
+    plan = forecast_plan(recipe, known)
     burning = recipe.model_copy(update={"web": {"qa": Faulty(path=str(place / "qa"))}})
     with pytest.raises(DataError, match="the disk is on fire"):
-        fly(burning, plan, known, Inline(), 0, parse_amount("1%"), tmp_path, Clock())
+        run_canary(burning, plan, known, Inline(), 0, parse_amount("1%"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -141,8 +141,8 @@ def test_a_part_without_a_row_to_draw_asks_for_more(read: Read, place: Path, tmp
 
     recipe = read(store=tmp_path / "store", robot__leg__weight=0, web__cap__weight=0)
     late = recipe.model_copy(update={"robot": {"arm": Late(path=str(place / "arm"), action_space="widowx_bridge")}})
-    with pytest.raises(UsageError, match="met no row of split train in source arm"):
-        flown(late, tmp_path)
+    with pytest.raises(UsageError, match="too small: it read no row of split train"):
+        trial(late, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["log", "qa"])

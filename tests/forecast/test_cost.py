@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import UsageError
-from rt2data.forecast.cost import BUSY, DISK_GB, ORDER_BYTES, START_H, Labour, builtin_cpu_s, cloud_cost
-from rt2data.forecast.outlook import known_sources, outlook
+from rt2data.forecast.cost import BUSY, DISK_GB, ORDER_BYTES, START_H, Workload, builtin_cpu_s, cloud_cost
+from rt2data.forecast.forecast import forecast_plan, known_sources, workload
 from rt2data.forecast.prices import read_prices
-from rt2data.forecast.workload import labour_of
 from rt2data.io.installation import schemas
 from rt2data.prepare.merge_rows import gather_orders
 from rt2data.prepare.unit import begin, prepare_unit
@@ -23,8 +22,8 @@ from tests.forecast.conftest import Read
 SHIPPED = schemas() / "prices" / "dataflow.toml"
 
 
-def labour(hours: float = 10.0, lanes: int = 1000) -> Labour:
-    return Labour(
+def labour(hours: float = 10.0, lanes: int = 1000) -> Workload:
+    return Workload(
         cpu_s=(hours * 3600, 2 * hours * 3600),
         cpu_from="a test",
         orders=1000,
@@ -67,7 +66,7 @@ def test_no_price_is_passed_off_as_known() -> None:
 
 @pytest.mark.parametrize(
     ("region", "machine", "words"),
-    [("mars-north1", "n2-standard-4", "the table has us-central1"), ("us-central1", "n2-standard-5", "did you mean n2-standard-")],
+    [("mars-north1", "n2-standard-4", "choose one of us-central1"), ("us-central1", "n2-standard-5", "did you mean n2-standard-")],
 )
 def test_what_the_table_lacks_is_asked_for(region: str, machine: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
@@ -121,8 +120,8 @@ def test_orders_are_as_small_as_is_said(read: Read, tmp_path: Path) -> None:
 
 def test_work_without_a_canary_is_by_built_in_rates(read: Read, tmp_path: Path) -> None:
     recipe = read()
-    found = outlook(recipe, known_sources(recipe, tmp_path))
-    work = labour_of(found)
+    found = forecast_plan(recipe, known_sources(recipe, tmp_path))
+    work = workload(found)
     units = 6 + 4 + 1 + 1
     assert work.orders == 2 * (units + 4 + found.shards)
     rows = sum(source.rows for source in found.sources)

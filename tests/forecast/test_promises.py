@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rt2data.build import Site, build_plainly
-from rt2data.forecast.outlook import Outlook, known_sources, outlook
+from rt2data.forecast.forecast import PlanForecast, forecast_plan, known_sources
 from rt2data.formats.base import FORMATS, make_format
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.render.record import decode_record
@@ -24,13 +24,13 @@ BLOCK, END, RECORD = 512, 16_384, 0.5
 which formats other than tar lay down in their own way."""
 
 
-def promised_and_kept(recipe: Recipe, out: Path) -> tuple[Outlook, Manifest]:
-    found = outlook(recipe, known_sources(recipe, recipe.store_folder))
+def promised_and_kept(recipe: Recipe, out: Path) -> tuple[PlanForecast, Manifest]:
+    found = forecast_plan(recipe, known_sources(recipe, recipe.store_folder))
     build_plainly(recipe, Site(out))
     return found, read_manifest(out)
 
 
-def require_kept(promised: Outlook, kept: Manifest, out: Path) -> None:
+def require_kept(promised: PlanForecast, kept: Manifest, out: Path) -> None:
     assert not promised.estimated
     assert promised.fingerprint == kept.plan.fingerprint
     form = make_format(promised.format)
@@ -53,7 +53,7 @@ def prepared(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def tolerance(promised: Outlook) -> float:
+def tolerance(promised: PlanForecast) -> float:
     """Bytes by which an output may differ from its plan."""
     records = sum(source.draws * source.record_bytes for source in promised.sources)
     return BLOCK * promised.num_examples + END * promised.shards + (RECORD * records if promised.format != "webdataset" else 0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.forecast.sampling import Guess, Range, mean_guess, student_t, total_guess
+from rt2data.forecast.estimate import Guess, Range, mean_guess, student_t, total_guess
 
 counts = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
 

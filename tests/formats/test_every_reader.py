@@ -23,13 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import rt2data
-from rt2data.beam.pool import Inline
-from rt2data.build import Site, build_plainly
+from rt2data.build import Site, build_plainly, rlds_output
 from rt2data.formats.energon import META
 from rt2data.formats.flat import COLUMNS
+from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
-from rt2data.rlds.decide import Wishes
-from rt2data.rlds.run import RldsSite, write_rlds
 from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import as_columns, as_record, examples
 from tests.packages import need
@@ -283,7 +281,7 @@ def test_every_example_is_a_step_of_the_episodes(
 ) -> None:
     """Of the same recipe, written as RLDS. Its package needs reverb for patterns alone, which are not used here."""
     monkeypatch.setitem(sys.modules, "reverb", MagicMock())
-    manifest = write_rlds(real_recipe(), RldsSite(tmp_path / "out"), Wishes(tokens=True), Inline())
+    manifest = build_plainly(real_recipe(), Site(tmp_path / "out"), output=rlds_output(RldsOptions(tokens=True)))
     steps = {step.key: step for each in manifest.plan.datasets for step in rlds(tmp_path / "out" / each.dataset / "1.0.0")}
     assert len(steps) == manifest.steps
     drawn = examples(mixture("webdataset"))

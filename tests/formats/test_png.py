@@ -11,15 +11,13 @@ import pytest
 from PIL import Image
 
 import rt2data
-from rt2data.beam.pool import Inline
-from rt2data.build import Site, build_plainly
+from rt2data.build import Site, build_plainly, rlds_output
 from rt2data.formats.base import FORMATS
 from rt2data.look.verify import verify
+from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import read_recipe
 from rt2data.plan.source_notes import reencoded
 from rt2data.prepare.store import Store
-from rt2data.rlds.decide import Wishes
-from rt2data.rlds.run import RldsSite, write_rlds
 from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 from tests.packages import need
@@ -92,7 +90,7 @@ def test_what_is_re_encoded_is_told(corpus: Path) -> None:
 
 
 def test_episodes_of_both_kinds_name_no_encoding_and_tfds_decodes_them(corpus: Path, tmp_path: Path) -> None:
-    manifest = write_rlds(read_recipe(corpus / "mixture.yaml"), RldsSite(tmp_path / "out"), Wishes(), Inline())
+    manifest = build_plainly(read_recipe(corpus / "mixture.yaml"), Site(tmp_path / "out"), output=rlds_output(RldsOptions()))
     (dataset,) = manifest.plan.datasets
     assert [picture.format for picture in dataset.pictures] == [""]
     assert any("has JPEG and PNG images" in told for told in dataset.warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rt2data.formats.flat import COLUMNS
+from rt2data.formats.flat import COLUMNS, filled
 from rt2data.formats.tfds import encode_head
 from tests.contract.test_formats import robot_record, web_record
 from tests.formats.conftest import examples
@@ -53,8 +54,6 @@ def test_pictures_are_decoded(mixture: Callable[[str], Path], tfds: Any) -> None
 @pytest.mark.parametrize("record", [robot_record("a", step=300, input_ids=[0, 127, 128, 2**31 - 1]), web_record("b", answers=[])])
 def test_protobuf_reads_the_same_example(record: bytes) -> None:
     example_pb2 = need("tensorflow.core.example.example_pb2")
-    from rt2data.formats.flat import filled
-
     columns, image = filled(record, 7), bytes(range(200))
     found = example_pb2.Example.FromString(encode_head(columns, len(image), "png") + image).features.feature
     assert found["image"].bytes_list.value == [image]
@@ -62,3 +61,14 @@ def test_protobuf_reads_the_same_example(record: bytes) -> None:
         assert list(found[name].int64_list.value) == list(np.ravel(columns[name]).astype(int))
     assert list(found["action"].float_list.value) == list(columns["action"])
     assert [value.decode() for value in found["answers"].bytes_list.value] == list(columns["answers"])
+
+
+def test_the_bytes_of_a_record_stay_the_same() -> None:
+    """sha256 of heads, pinned: short and long numbers, text that is no ASCII, a missing state, a large image."""
+    records = [
+        (robot_record("a", step=300, input_ids=[0, 127, 128, 2**31 - 1]), 200),
+        (web_record("b", answers=[]), 70_000),
+        (web_record("c", text="größer?", answers=["ja", "größer"] * 90), 3),
+    ]
+    heads = b"".join(encode_head(filled(record, 7), size, "jpg") for record, size in records)
+    assert hashlib.sha256(heads).hexdigest() == "928471de076683ecce574b39c64b1eac55225080f1e9b1ed8ae36f1aa7776168"

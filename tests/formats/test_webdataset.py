@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from rt2data.formats.webdataset import WebDataset, tar_header
+from rt2data.formats.webdataset import WebDataset
+from rt2data.io.tar import tar_header
 from tests.contract.test_formats import Placed, content, few, shards, write
 from tests.contract.toy import jpeg
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import ValidationError
 
-from rt2data.images.ready import ImageFault, ImageRule, Look, Ready, look, make_ready, only_point
+from rt2data.images.ready import ImageFault, ImageHeader, ImageRule, Ready, make_ready, only_point, read_header
 
 RULE = ImageRule()
 AS_JPEG = ImageRule(png="jpeg")
@@ -80,11 +80,11 @@ def test_real_photographs_are_kept_byte_for_byte(photographs: list[bytes]) -> No
     for data in photographs:
         ready = make_ready(data, RULE, decode=True)
         with Image.open(io.BytesIO(data)) as oracle:
-            assert (ready.look.width, ready.look.height) == oracle.size
-            assert ready.look.channels == len(oracle.getbands())
+            assert (ready.header.width, ready.header.height) == oracle.size
+            assert ready.header.channels == len(oracle.getbands())
         assert ready.data is None
         assert ready.conversion is None
-        greys += ready.look.channels == 1
+        greys += ready.header.channels == 1
     assert greys == 1
 
 
@@ -103,7 +103,7 @@ def test_padding_and_short_trailers_may_follow_the_end(behind: bytes) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_png_is_kept_byte_for_byte_by_default(mode: str) -> None:
     data = encoded("PNG", mode)
-    assert make_ready(data, RULE, decode=True) == Ready(Look("png", 64, 48, 1 if mode == "L" else 3))
+    assert make_ready(data, RULE, decode=True) == Ready(ImageHeader("png", 64, 48, 1 if mode == "L" else 3))
     assert make_ready(data, AS_JPEG, decode=True).conversion == "png_to_jpeg"
 
 
@@ -155,9 +155,9 @@ def test_other_kinds_become_jpeg_by_a_named_rule(name: str) -> None:
     ready = make_ready(data, ImageRule(quality=100, png="jpeg"), decode=True)
     grey = mode in ("L", "1")
     assert ready.conversion == conversion
-    assert ready.look == Look("jpeg", 64, 48, 1 if grey else 3)
+    assert ready.header == ImageHeader("jpeg", 64, 48, 1 if grey else 3)
     assert ready.data is not None
-    assert look(ready.data) == ready.look
+    assert read_header(ready.data) == ready.header
     wanted = np.asarray(Image.open(io.BytesIO(data)).convert("L" if grey else "RGB")).astype(int)
     assert np.abs(decoded(ready.data).astype(int) - wanted).max() <= 8
     assert make_ready(data, ImageRule(quality=100, png="jpeg"), decode=True).data == ready.data
@@ -168,12 +168,12 @@ def test_other_kinds_become_jpeg_by_a_named_rule(name: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_exif_orientation_is_undone(kind: str, orientation: int) -> None:
     data = encoded(kind, exif=exif(orientation), quality=95)
-    assert look(data).orientation == orientation
+    assert read_header(data).orientation == orientation
     ready = make_ready(data, RULE, decode=False)
     wanted = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     assert ready.conversion is not None
     assert ready.conversion.endswith("exif_upright")
-    assert (ready.look.height, ready.look.width, ready.look.orientation) == (*wanted.shape[:2], 1)
+    assert (ready.header.height, ready.header.width, ready.header.orientation) == (*wanted.shape[:2], 1)
     assert np.abs(decoded(ready.data).astype(int) - wanted).mean() < 2
 
 
@@ -224,7 +224,7 @@ def test_an_animation_gives_its_first_frame() -> None:
 def test_pixels_become_jpeg(channels: int) -> None:
     pixels = scene()[:, ::-1, :channels]  # not contiguous
     ready = make_ready(pixels, ImageRule(quality=100), decode=False)
-    assert (ready.conversion, ready.look) == ("raw_to_jpeg", Look("jpeg", 64, 48, channels))
+    assert (ready.conversion, ready.header) == ("raw_to_jpeg", ImageHeader("jpeg", 64, 48, channels))
     assert np.abs(decoded(ready.data).reshape(pixels.shape).astype(int) - pixels).max() <= 8
 
 
@@ -252,7 +252,7 @@ def test_resize_takes_the_centre_square(photographs: list[bytes]) -> None:
     for data in photographs[:6]:
         ready = make_ready(data, ImageRule(resize=96), decode=True)
         assert ready.conversion == "resized"
-        assert (ready.look.width, ready.look.height) == (96, 96)
+        assert (ready.header.width, ready.header.height) == (96, 96)
         source = Image.open(io.BytesIO(data))
         wanted = np.asarray(ImageOps.fit(source, (96, 96), Image.Resampling.LANCZOS)).astype(float)
         assert np.abs(decoded(ready.data) - wanted).mean() < 6
@@ -261,7 +261,7 @@ def test_resize_takes_the_centre_square(photographs: list[bytes]) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (96, 96), (192, 192), (97, 95), (16, 16)])
 def test_resize_from_any_shape(size: tuple[int, int]) -> None:
     ready = make_ready(encoded("JPEG", size=size), ImageRule(resize=96), decode=True)
-    assert (ready.look.width, ready.look.height) == (96, 96)
+    assert (ready.header.width, ready.header.height) == (96, 96)
     assert (ready.data is None) == (size == (96, 96))
     assert ready.conversion == (None if size == (96, 96) else "resized")
 
@@ -314,9 +314,9 @@ def test_every_truncation_of_a_jpeg_is_noticed_without_decoding(photographs: lis
     for data in [encoded("JPEG"), encoded("JPEG", progressive=True, exif=exif(1)), photographs[0][:3000] + photographs[0][-3000:]]:
         for length in range(1, len(data) - 1):
             with pytest.raises(ImageFault):
-                look(data[:length])
+                read_header(data[:length])
             with pytest.raises(ImageFault):
-                look(data[:length] + b"\0" * 40)
+                read_header(data[:length] + b"\0" * 40)
 
 
 def test_a_preview_does_not_hide_a_truncation() -> None:
@@ -324,7 +324,7 @@ def test_a_preview_does_not_hide_a_truncation() -> None:
     body = b"Exif\0\0" + preview
     data = encoded("JPEG", size=(300, 300))
     with_preview = data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
-    assert look(with_preview).width == 300
+    assert read_header(with_preview).width == 300
     assert reason(with_preview[:-500], decode=False) == "truncated_image"
 
 
@@ -491,7 +491,7 @@ SEEDS = {
 
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from(sorted(SEEDS)), st.data())
-def test_fuzzed_headers_give_a_look_or_a_fault(name: str, data: st.DataObject) -> None:
+def test_fuzzed_headers_give_a_header_or_a_fault(name: str, data: st.DataObject) -> None:
     fuzzed = bytearray(SEEDS[name])
     for _ in range(data.draw(st.integers(0, 6))):
         fuzzed[data.draw(st.integers(0, min(len(fuzzed) - 1, 700)))] = data.draw(st.integers(0, 255))
@@ -499,7 +499,7 @@ def test_fuzzed_headers_give_a_look_or_a_fault(name: str, data: st.DataObject) -
     start = time.perf_counter()
     for view in (cut, memoryview(cut)):
         try:
-            found = look(view)
+            found = read_header(view)
             assert min(found.width, found.height) > 0
             assert 1 <= found.orientation <= 8
         except ImageFault as fault:
@@ -507,7 +507,7 @@ def test_fuzzed_headers_give_a_look_or_a_fault(name: str, data: st.DataObject) -
     assert time.perf_counter() - start < 0.1
     try:
         ready = make_ready(cut, ImageRule(max_pixels=1_000_000), decode=True)
-        assert ready.data is None or look(ready.data) == ready.look
+        assert ready.data is None or read_header(ready.data) == ready.header
     except ImageFault:
         pass
 
@@ -516,8 +516,8 @@ def test_fuzzed_headers_give_a_look_or_a_fault(name: str, data: st.DataObject) -
 @given(
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x04\0\0\0WEBP", b"GIF89a", b"BM", b""]), st.binary(max_size=300)
 )
-def test_noise_behind_a_magic_gives_a_look_or_a_fault(magic: bytes, noise: bytes) -> None:
+def test_noise_behind_a_magic_gives_a_header_or_a_fault(magic: bytes, noise: bytes) -> None:
     try:
-        assert look(magic + noise).width > 0
+        assert read_header(magic + noise).width > 0
     except ImageFault as fault:
         assert fault.reason.isidentifier()

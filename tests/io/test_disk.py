@@ -11,9 +11,8 @@ import pytest
 from rt2data import build
 from rt2data.build import Site, build_plainly, preparations
 from rt2data.errors import OutputError
-from rt2data.forecast import space
-from rt2data.forecast.outlook import known_sources, outlook
-from rt2data.forecast.space import needs_of, require_store_space
+from rt2data.forecast import forecast
+from rt2data.forecast.forecast import forecast_plan, known_sources, needs_of, require_store_space
 from rt2data.io import disk
 from rt2data.io.disk import Need, bytes_in, require_space, shortages, space_warnings
 from rt2data.plan.recipe import Recipe
@@ -21,7 +20,7 @@ from rt2data.plan.recipe import Recipe
 
 def leave(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """Every disk has so many bytes free."""
-    for module in (disk.shutil, space):
+    for module in (disk.shutil, forecast):
         monkeypatch.setattr(module, "disk_usage", lambda path: SimpleNamespace(free=free))
 
 
@@ -29,7 +28,7 @@ def test_what_goes_to_one_disk_is_added_up(tmp_path: Path, monkeypatch: pytest.M
     leave(monkeypatch, 1_000_000)
     needs = Need("the output", tmp_path / "not" / "yet", 600_000), Need("the store", tmp_path, 500_000)
     require_space(needs[0])
-    said = r"the output \(600.0 KB\) and the store \(500.0 KB\).* 1.10 MB are needed and 1.00 MB are free"
+    said = r"the output \(600.00 kB\) and the store \(500.00 kB\).* 1.10 MB are needed and 1.00 MB are free"
     with pytest.raises(OutputError, match=said) as told:
         require_space(*needs)
     assert told.value.code == 5 and "free some space" in told.value.do
@@ -69,7 +68,7 @@ def test_what_an_unfinished_build_has_written_is_not_needed_again(
     (site.staging / "shard-000000.tar").write_bytes(bytes(5000))
     with preparations(recipe, recipe.store_folder.absolute()) as todo:
         stores = {p.name: build.prepare_plainly(p) for p in todo}
-    job, _ = build.begin_mix(site, recipe, stores)
+    job, _ = build.begin_build(site, recipe, stores)
     assert asked == [Need("the output", tmp_path / "out", job.plan.bytes - 5000)]
     assert bytes_in(tmp_path / "gone") == 0
 
@@ -84,6 +83,6 @@ def test_stores_that_will_not_fit_are_not_begun(
         leave(monkeypatch, 10)
         with pytest.raises(OutputError, match=r"the store .* will not fit"):
             require_store_space(recipe, todo)
-    found = outlook(recipe, known_sources(recipe, recipe.store_folder))
+    found = forecast_plan(recipe, known_sources(recipe, recipe.store_folder))
     assert [warn.code for warn in space_warnings(*needs_of(found, tmp_path / "out", recipe.store_folder))] == ["disk_space"]
     assert all(0 < each.store_bytes < each.reads for each in found.estimates.values())

@@ -1,4 +1,4 @@
-"""Statistics are numpy's, plain JSON, and OpenVLA's shape."""
+"""Statistics are numpy's, the same for rows in parts, and plain JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rt2data.errors import DataError
-from rt2data.prepare.statistics import DimStats, from_openvla, openvla_statistics, summarize
-from rt2data.prepare.streamed import summarize_parts
-from rt2data.read.action_space import load_space
+from rt2data.prepare.statistics import DimStats, summarize, summarize_parts
 from rt2data.records import F32
-from rt2data.render.codecs.table import make_codec
-from tests.read.robots import BRIDGE, BRIDGE_Q01, go_on
+from tests.read.robots import BRIDGE
 
 ROWS = arrays(np.float32, st.tuples(st.integers(1, 50), st.integers(1, 4)), elements=st.floats(-1e6, 1e6, width=32))
 
@@ -36,7 +33,7 @@ def test_same_as_numpy(rows: F32) -> None:
 
 
 @given(ROWS)
-def test_json_there_and_back(rows: F32) -> None:
+def test_json_round_trip(rows: F32) -> None:
     found = summarize(rows)
     assert DimStats.from_json(json.loads(json.dumps(found.to_json()))) == found
 
@@ -76,46 +73,6 @@ def test_nan_and_inf_are_refused(bad: float) -> None:
 def test_broken_json(broken: object) -> None:
     with pytest.raises(DataError, match="statistics"):
         DimStats.from_json(broken)
-
-
-def test_openvlas_shape() -> None:
-    codec = make_codec("openvla", load_space("widowx_bridge"), BRIDGE)
-    state = summarize(np.ones((10, 3), np.float32))
-    written = openvla_statistics("bridge", BRIDGE, codec.mask, 4, state, (codec.lo, codec.hi))
-    entry = json.loads(json.dumps(written))["bridge"]
-    assert set(entry) == {"action", "proprio", "num_transitions", "num_trajectories"}
-    assert set(entry["action"]) == {"mean", "std", "max", "min", "q01", "q99", "mask"}
-    assert entry["action"]["mask"] == [True] * 6 + [False] and entry["proprio"]["mean"] == [1, 1, 1]
-    assert (entry["num_transitions"], entry["num_trajectories"]) == (100, 4)
-    assert from_openvla(written, "bridge") == BRIDGE
-
-
-def test_without_a_state_proprio_is_zeros() -> None:
-    entry = openvla_statistics("bridge", BRIDGE, [True] * 7, 4)["bridge"]
-    assert entry["proprio"]["q99"] == [0.0] * 7
-    assert entry["action"]["q01"] == list(BRIDGE_Q01)
-
-
-@pytest.mark.parametrize("name", ["metaworld", "language_table", "widowx_bridge", "google_robot"])
-def test_predict_action_brings_back_what_was_encoded(name: str) -> None:
-    """The published inverse, with nothing but the exported statistics and the ids, gives what the codec itself decodes."""
-    space = load_space(name)
-    rows = np.random.default_rng(0).normal(0, 0.3, (500, space.size or 0)).astype(np.float32)
-    codec = make_codec("openvla", space, summarize(rows))
-    stats = openvla_statistics("d", summarize(rows), codec.mask, 1, bounds=(codec.lo, codec.hi))["d"]["action"]
-    bins = codec.encode(rows, go_on(500))
-    edges = np.linspace(-1, 1, 256)
-    normal = ((edges[:-1] + edges[1:]) / 2)[np.clip(bins, 0, 254)]
-    low, high = np.array(stats["q01"]), np.array(stats["q99"])
-    undone = np.where(stats["mask"], 0.5 * (normal + 1) * (high - low) + low, normal)
-    whole = [dim.kind == "discrete" for dim in space.dims]
-    np.testing.assert_array_equal(np.where(whole, np.rint(undone), undone), codec.decode(bins)[0])
-
-
-@pytest.mark.parametrize("published", [{}, {"other": {}}, {"d": None}, {"d": {"action": {}}}, {"d": {"num_transitions": 3}}, None])
-def test_published_statistics_that_are_not_there(published: object) -> None:
-    with pytest.raises(DataError):
-        from_openvla(published, "d")
 
 
 @given(

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from rt2data.errors import DataError, UsageError
 from rt2data.prepare.unit import begin, prepare_unit, staging_folder
-from rt2data.read import vqav2 as module
-from rt2data.read.join.messages import join_line, written_line
-from rt2data.read.join.names import NamePattern, checked_pattern, numbers_of
-from rt2data.read.vqav2 import index as vqa_index
-from rt2data.read.vqav2.layouts import other_layout, shape_of
+from rt2data.read.join.files import NamePattern, checked_pattern, numbers_of
+from rt2data.read.join.images import join_line, written_line
+from rt2data.read.vqav2 import index
+from rt2data.read.vqav2 import source as module
+from rt2data.read.vqav2.recognize import other_layout, shape_of
 from rt2data.read.vqav2.source import VQAv2
 from rt2data.records import Example, Fact, Reject
 from tests.contract.toy import jpeg
@@ -343,11 +343,11 @@ def test_both_files_are_streamed_and_the_folders_listed_once_for_all_units(tmp_p
     )
     monkeypatch.setattr(module, "_BLOCK", 2)
     whole = sorted(map(repr, examples(source)))
-    for cache in (vqa_index.questions_of, vqa_index.annotations_of):
+    for cache in (index.questions_of, index.annotations_of):
         cache.cache_clear()
     scans: list[str] = []
-    located = vqa_index.JsonArray.located
-    monkeypatch.setattr(vqa_index.JsonArray, "located", lambda self, *w: scans.append(self.key) or located(self, *w))
+    located = index.JsonArray.located
+    monkeypatch.setattr(index.JsonArray, "located", lambda self, *w: scans.append(self.key) or located(self, *w))
     orders = begin("qa", source, tmp_path / "store")
     assert len(orders) == 15 and sorted(scans) == ["annotations", "questions"]
     monkeypatch.setattr(module, "list_images", lambda *_: pytest.fail("listed again"))
@@ -362,7 +362,7 @@ def test_an_index_is_written_again_with_the_same_bytes(tmp_path: Path) -> None:
     source = one(tmp_path, {"images/1.jpg": RED})
     contents = []
     for _ in range(2):
-        vqa_index.annotations_of.cache_clear()
+        index.annotations_of.cache_clear()
         begin("qa", source, tmp_path / "store")
         folder = staging_folder(tmp_path / "store") / "shared"
         contents.append({path.name: path.read_bytes() for path in folder.iterdir()})

@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect import recognise
-from rt2data.look.stats.find import Question, find_subject
+from rt2data.look.inspect import recognize as inspect_recognize
+from rt2data.look.stats.subject import Question, find_subject
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import RecipeError, parse_recipe
-from rt2data.read.recognize import hub_advice, recognize
-from rt2data.read.recognize_json import LAYOUTS, recognize_json
-from rt2data.read.tfds_directory import open_directory
+from rt2data.read.known_formats import LAYOUTS, hub_advice, recognize_json
+from rt2data.read.rlds.source import open_dataset
+from rt2data.read.source import SOURCES, recognize
+from tests.contract import toy
 from tests.contract.toy import jpeg
 
 REAL = {
@@ -105,7 +106,7 @@ def test_folders(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "c" / "d" / "set" / "1.0.0" / "dataset_info.json").write_text("{}")
     assert what(tmp_path) == "a folder above TFDS datasets"
     with pytest.raises(UsageError, match=r"name .*/set/1\.0\.0 as a source of kind rlds"):
-        open_directory(str(tmp_path))
+        open_dataset(str(tmp_path))
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "x-train.tfrecord-00000-of-00001").touch()
     assert what(tmp_path / "raw") == "TFRecord files without dataset_info.json"
@@ -166,6 +167,16 @@ def test_every_layout_has_a_name_and_keys() -> None:
     assert all(name and needed for name, _, needed in LAYOUTS)
 
 
+def test_a_new_source_is_recognized_by_its_line_in_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for kind, where in toy.TABLE.items():
+        monkeypatch.setitem(SOURCES, kind, where)
+    for kind, path in (("toy_robot", toy.write_robot(tmp_path / "arm", 1, 2)), ("toy_web", toy.write_web(tmp_path / "faq", 1))):
+        seen = inspect_recognize(path)
+        assert seen.kind == kind
+        assert seen.examples().at(0).source == path.name
+        assert f"kind: {kind}" in seen.suggestion()
+
+
 # Where a path turns out to be something else
 
 
@@ -173,7 +184,7 @@ def test_every_layout_has_a_name_and_keys() -> None:
 def test_wherever_it_is_met(path: str, shared_data: Path, tmp_path: Path) -> None:
     here, what = shared_data / path, REAL[path]
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
-        recognise(here)
+        inspect_recognize(here)
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
         find_subject(Question(here), tmp_path, lambda recipe: {})
     recipe = f"robot_frac: 1\nrobot: {{arm: {{kind: rlds, path: {here}, action_space: generic_nd}}}}\n"
@@ -202,4 +213,4 @@ def test_a_name_on_a_hub_in_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="hf download lerobot/pusht"):
         parse_recipe(recipe, "mix.yaml", tmp_path, check=True)
     with pytest.raises(UsageError, match="hf download lerobot/pusht"):
-        recognise(Path("lerobot/pusht"))
+        inspect_recognize(Path("lerobot/pusht"))

@@ -22,11 +22,11 @@ import pytest
 
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.tfds_writing import Episode, encode_episode, write_dataset
+from rt2data.io.tfrecord import directory
 from rt2data.io.tfrecord.columns import pack
 from rt2data.io.tfrecord.example import encode_example
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import HEADER, frame, masked_crc, scan
-from rt2data.read import tfds_directory as directory
 from rt2data.read.rlds import units as rlds_units
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Reject, Step
@@ -169,7 +169,7 @@ def test_splits_that_no_recipe_can_name(tmp_path: Path, name: str) -> None:
     info["splits"].append({"name": name})
     (root / "dataset_info.json").write_text(json.dumps(info))
     source = RLDS(path=str(root), action_space="any")
-    with pytest.raises(UsageError, match="leave it out with `splits`"):
+    with pytest.raises(UsageError, match="name the others in `splits`"):
         source.units()
     assert len(source.model_copy(update={"splits": ("train",)}).units()) == 1
 
@@ -384,7 +384,7 @@ def test_an_instruction_of_the_whole_episode(make: Make) -> None:
         ({"action": "language_instruction"}, "does not hold numbers"),
         ({"state": ["observation/state", "observation/stat"]}, r"did you mean observation/state\?"),
         ({"instruction": "action"}, "does not hold words"),
-        ({"cameras": {"front": "observation/state"}}, "does not hold 8-bit pictures"),
+        ({"cameras": {"front": "observation/state"}}, "does not hold 8-bit images"),
         ({"cameras": {"front": "observation/image_9"}}, r"did you mean observation/image_"),
         ({"action": "episode_metadata/file_path"}, "does not hold numbers"),
     ],
@@ -400,7 +400,7 @@ def test_no_steps_no_action_no_pictures(make: Make, tmp_path: Path) -> None:
         [
             ((LEAVES[0],), "it has no `steps`"),
             ((LEAVES[6],), "no feature `action`"),
-            ((LEAVES[1],), "no pictures under steps/observation"),
+            ((LEAVES[1],), "no images under steps/observation"),
             (GOOGLE, r"`action` is a group of features \[there is action/base_displacement_vector"),
         ]
     ):

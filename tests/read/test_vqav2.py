@@ -111,7 +111,7 @@ def test_annotations_may_have_only_ids_and_answers(shared_data: Path) -> None:
 def test_it_describes_itself(coco: VQAv2) -> None:
     told = coco.describe()
     assert (told["questions"], told["annotations"]) == (13, 13)
-    assert told["pictures"] == {"found": 23, "needed": 12, "missing": 0}
+    assert told["images"] == {"found": 23, "needed": 12, "missing": 0}
     assert told["first"]["question"] == "What time does the clock say?"
     assert len(told["first"]["answers"]) == 10
     json.dumps(told)

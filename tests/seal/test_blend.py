@@ -23,17 +23,17 @@ from hypothesis import strategies as st
 import rt2data
 from rt2data.beam.pool import make_pool
 from rt2data.beam.run import build_locally
-from rt2data.build import Site, begin_mix, build_plainly, preparations, prepare_plainly
+from rt2data.build import Site, begin_build, build_plainly, preparations, prepare_plainly
 from rt2data.cli.build import show_plan
 from rt2data.errors import UsageError
 from rt2data.formats.base import BLENDED, FORMATS, BlendFormat, make_format
-from rt2data.look.inspect.mixture import MixtureSight
+from rt2data.look.inspect.mixture import InspectedMixture
 from rt2data.look.stats.mixture import mixture_stats
 from rt2data.look.verify import verify
-from rt2data.look.verify.sealed import manifest_faults
+from rt2data.look.verify.manifest import manifest_faults
 from rt2data.plan.layout import make_parts, part_weights
 from rt2data.plan.recipe import Recipe, RecipeError, read_recipe
-from rt2data.plan.recipe.cross_checks import nonsense
+from rt2data.plan.recipe.cross_checks import contradictions
 from rt2data.plan.recipe.document import parse
 from rt2data.read.source import SOURCES
 from rt2data.render.record import decode_record
@@ -110,7 +110,7 @@ def test_it_checks_out(out: Path) -> None:
     assert (found.examples, found.epochs) == (57, {"arm": (48,), "qa": (9,)})
     assert found.robot_frac == 333 / 500
     assert found.notes == (
-        "each row was written once: the robot share is that of the weights, all other figures are of the rows as they lie",
+        "each row was written once: the robot share is that of the weights, all other figures are of the rows as written",
     )
 
 
@@ -198,7 +198,7 @@ def test_the_same_bytes_for_any_number_of_workers_and_with_beam(name: str, read:
 def test_an_interrupted_build_goes_on_to_the_same_bytes(name: str, read: Read, tmp_path: Path, out: Path) -> None:
     recipe, site = read(f"shards.format={name}", *ONCE), Site(tmp_path / "again")
     with site.held(), preparations(recipe, recipe.store_folder) as todo:
-        _, orders = begin_mix(site, recipe, {p.name: prepare_plainly(p) for p in todo})
+        _, orders = begin_build(site, recipe, {p.name: prepare_plainly(p) for p in todo})
         write_shard(orders[0])
         write_shard(orders[-1])
         (site.staging / "arm" / ".half.1.tmp").write_bytes(b"half")
@@ -240,7 +240,7 @@ def test_weights_that_are_not_the_plans_are_named_even_when_sealed(copy: Path) -
     content = (copy / WEIGHTS).read_bytes().replace(b'"weight": 2', b'"weight": 3')
     (copy / WEIGHTS).write_bytes(content)
     edit(copy, lambda m: m["files"][WEIGHTS].update(bytes=len(content), xxh3_128=xxhash.xxh3_128_hexdigest(content)))
-    assert said(copy) == f"{WEIGHTS}: does not say what the plan does"
+    assert said(copy) == f"{WEIGHTS}: does not agree with the plan"
     edit(copy, lambda m: m["files"].pop(WEIGHTS))
     assert f"files: do not list {WEIGHTS}" in said(copy)
 
@@ -286,7 +286,7 @@ def test_what_cannot_be_is_refused(read: Read, tmp_path: Path) -> None:
 
 def test_a_source_must_not_have_the_name_of_another_folder() -> None:
     text = "robot_frac: 0\nweb: {statistics: {kind: toy_web, path: x}}\nshards: {materialize: %s}\n"
-    found = [[each.message for each in nonsense(parse(text % how, "here").value)] for how in ("repeats", "once")]
+    found = [[each.message for each in contradictions(parse(text % how, "here").value)] for how in ("repeats", "once")]
     assert found == [[], ["the name must not be statistics with materialize once: every output has a file or folder of that name"]]
 
 
@@ -328,7 +328,7 @@ def test_load_goes_on_where_it_was_for_any_number_of_ranks(read: Read, tmp_path:
 
 
 def test_inspect_shows_weights_and_pictures_of_every_source(out: Path) -> None:
-    sight = MixtureSight(out)
+    sight = InspectedMixture(out)
     facts = sight.facts()
     assert facts["weights"] == {"arm": 2, "qa": 1}
     assert [source["share"] for source in facts["sources"].values()] == [333 / 500, 167 / 500]
@@ -339,7 +339,7 @@ def test_the_plan_shows_what_is_written(out: Path, capsys: pytest.CaptureFixture
     show_plan(read_manifest(out).plan)
     shown = capsys.readouterr().out
     assert "500 examples (333 robot = 66.6000% (asked 2/3))" in shown
-    assert "each row is written once, 57 in all; repeats are weights: arm 2, qa 1" in shown
+    assert "each row is written once, 57 in total; repeats are weights: arm 2, qa 1" in shown
 
 
 def test_the_card_shows_how_to_mix(out: Path, name: str) -> None:

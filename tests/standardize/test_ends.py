@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError
-from rt2data.forecast.estimate import sketch
+from rt2data.forecast.estimate import estimate_store
 from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.plan.recipe import read_recipe
@@ -147,7 +147,7 @@ def test_only_successes_are_kept_and_the_rest_is_listed(log: Log, tmp_path: Path
     import pyarrow.parquet as pq
 
     assert pq.read_table(tmp_path / "store/rejects.parquet").to_pylist()[0]["where"] == "episode train-00000-000001"
-    guess = sketch("log", source, tmp_path / "none", "train", 0)
+    guess = estimate_store("log", source, tmp_path / "none", "train", 0)
     assert guess.estimate.rows.value == 2 * STEPS
     assert guess.table["terminate"].to_pylist().count(True) == 2
 

@@ -1,8 +1,8 @@
-"""The values of one leaf over an episode, encode beside decode: numbers as arrays [n, *shape], words as strings.
+"""The values of one leaf over an episode, encode beside decode: numbers as arrays [n, *shape], text as strings.
 
 tf.train.Example knows float32, int64 and bytes only, flattened. TFDS stores integers and bools of any width as int64,
 floats of any width as float32, and tensors whose `encoding` is bytes or zlib as one string of raw little-endian memory
-per step. Encoded pictures need no column: they are `Feature.spans`, byte ranges of the payload.
+per step. Encoded images need no column: they are `Feature.spans`, byte ranges of the payload.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rt2data.io.tfrecord.wire import MalformedError
 
 
 class ColumnError(ValueError):
-    """Values that are not what their leaf says. `step` is the first wrong one where it can be known."""
+    """Values that do not match their leaf. `step` is the first wrong one, where known."""
 
     def __init__(self, what: str, step: int | None = None) -> None:
         super().__init__(what)
@@ -27,7 +27,7 @@ class ColumnError(ValueError):
 
 
 class TextError(ColumnError):
-    """Bytes that are no UTF-8."""
+    """Bytes that are not UTF-8."""
 
 
 def number_type(leaf: Leaf) -> np.dtype[np.generic]:
@@ -53,7 +53,7 @@ def numbers(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:
 
 
 def texts(leaf: Leaf, feature: Feature) -> list[str]:
-    """n strings; each distinct one is decoded once. A row of integers is read as bytes, zeros left out (Language-Table's way).
+    """n strings; each distinct one is decoded once. A row of integers is read as bytes, without zeros (as in Language-Table).
 
     Raises TextError, MalformedError.
     """
@@ -66,13 +66,13 @@ def texts(leaf: Leaf, feature: Feature) -> list[str]:
 
 
 def frames(leaf: Leaf, feature: Feature) -> NDArray[np.uint8]:
-    """Raw pictures uint8[n, height, width, 3 or 4]: grey is repeated. Raises ColumnError, MalformedError."""
+    """Raw images uint8[n, height, width, 3 or 4]: grey is repeated. Raises ColumnError, MalformedError."""
     pixels = numbers(leaf, feature).astype(np.uint8, copy=False)
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
 def _flat(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:
-    """Floats stored as integers, and the other way round, are taken where nothing is lost."""
+    """Floats stored as integers, and integers stored as floats, are accepted where nothing is lost."""
     dtype = number_type(leaf)
     declared: ListKind = "float" if dtype.kind == "f" else "int64"
     kind = feature.kind if feature.kind in ("float", "int64") else declared
@@ -123,7 +123,7 @@ def _decode_texts(raw: list[bytes]) -> list[str]:
 
 
 def pack(leaf: Leaf, values: ArrayLike | Sequence[str] | Sequence[bytes]) -> Values:
-    """Values of n steps as `encode_example` takes them: inverse of `numbers` and `texts`. Pictures are already encoded bytes.
+    """Values of n steps as `encode_example` takes them: inverse of `numbers` and `texts`. Images are already encoded bytes.
 
     Numbers are given as an array [n, *shape]. Raises ColumnError where its shape is another.
     """

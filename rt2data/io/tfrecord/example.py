@@ -1,20 +1,25 @@
-"""tf.train.Example, encode beside decode, without protobuf: names of features, and where their values lie.
+"""tf.train.Example, encode beside decode, without protobuf.
 
     Example { Features features = 1 }          Features { map<string, Feature> feature = 1 }
     Feature { oneof kind { BytesList = 1, FloatList = 2, Int64List = 3 } }     each list { repeated value = 1, numbers packed }
 
-Source: tensorflow/core/example/{example,feature}.proto. Decoding looks at names and lengths only; values are read when
-they are asked for, and bytes stay where they are, as ranges of the payload.
+Source: tensorflow/core/example/{example,feature}.proto. Decoding reads names and lengths only; values are read when they are
+asked for, and bytes stay in the payload, as ranges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from rt2data.io.tfrecord.framing import FOOTER, HEADER, MAX_PAYLOAD, frame_header, mask
 from rt2data.io.tfrecord.wire import (
     BLOCK,
     FIXED32,
@@ -22,6 +27,7 @@ from rt2data.io.tfrecord.wire import (
     Field,
     MalformedError,
     block,
+    block_head,
     decode_int64s,
     encode_int64s,
     fields,
@@ -36,6 +42,10 @@ _NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _BLOCK_TAG = 1 << 3 | BLOCK
 _FEATURE_TAG = 2 << 3 | BLOCK
 _LIST_TAGS = {number << 3 | BLOCK: kind for number, kind in _KINDS.items()}
+
+
+_CACHED = 256
+"""Bytes: longer values are not kept for the next record."""
 
 
 class Feature(NamedTuple):
@@ -99,28 +109,8 @@ def decode_example(payload: memoryview) -> dict[str, Feature]:
     return found
 
 
-def encode_example(features: Mapping[str, Values]) -> bytes:
-    """One Example, the same bytes for the same features: names sorted, numbers packed.
-
-    Raises TypeError for anything but bytes, float32 and int64.
-    """
-    entries = (block(1, block(1, name.encode()) + block(2, encode_list(features[name]))) for name in sorted(features))
-    return block(1, b"".join(entries))
-
-
-def encode_list(values: Values) -> bytes:
-    """The one list of a feature. Raises TypeError for anything but bytes, float32 and int64."""
-    if not isinstance(values, np.ndarray):
-        return block(_NUMBERS["bytes"], b"".join(block(1, value) for value in values))
-    if values.dtype not in (np.float32, np.int64):
-        raise TypeError(f"a feature holds bytes, float32 or int64, not {values.dtype}")
-    kind: ListKind = "float" if values.dtype == np.float32 else "int64"
-    packed = values.astype("<f4").tobytes() if kind == "float" else encode_int64s(values.astype(np.int64, copy=False))
-    return block(_NUMBERS[kind], block(1, packed) if packed else b"")
-
-
 def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tuple[int, int]]:
-    """Byte ranges of the length-delimited fields number 1. Other numbers are of a later version of the message and passed over."""
+    """Byte ranges of the length-delimited fields number 1. Other numbers are of a later version of the message and skipped."""
     found = [one for one in fields(payload, start, stop) if one[0] == 1]
     if any(wire != BLOCK for _, wire, _, _ in found):
         raise MalformedError(f"{message} with a field of the wrong wire type, byte {start}")
@@ -128,7 +118,7 @@ def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tu
 
 
 def _plain_entry(payload: memoryview, start: int, stop: int) -> tuple[str, Feature] | None:
-    """An entry as every writer lays it out: a short name, a feature of one list, nothing else. None where it is not so."""
+    """An entry as most writers encode it: a short name, a feature of one list, nothing else; None for any other."""
     try:
         at = start + 2 + payload[start + 1]
         if payload[start] != _BLOCK_TAG or payload[start + 1] > 127 or payload[at] != _FEATURE_TAG:
@@ -174,7 +164,7 @@ def _feature(payload: memoryview, start: int, stop: int) -> Feature:
 
 
 def _spans(payload: memoryview, start: int, stop: int) -> list[tuple[int, int]]:
-    """`fields` for the one case that comes once per picture: values of field 1, each with its length before it."""
+    """`fields` for the case that occurs once per image: values of field 1, each after its length."""
     found = []
     at = start
     try:
@@ -202,3 +192,137 @@ def _join_floats(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def _join_ints(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+# Encode
+
+
+def encode_example(features: Mapping[str, Values]) -> bytes:
+    """One Example, the same bytes for the same features: names sorted, numbers packed.
+
+    Raises TypeError for anything but bytes, float32 and int64.
+    """
+    return block(1, b"".join([encode_feature(name, features[name]) for name in sorted(features)]))
+
+
+def encode_feature(name: str, values: Values | Sequence[int] | Sequence[float], kind: ListKind | None = None) -> bytes:
+    """One entry of the map from names to features. `kind` must be given where the values are Python's numbers.
+
+    Raises TypeError for arrays of anything but float32 and int64.
+    """
+    kind = kind or _kind(values)
+    if kind == "bytes":
+        blocks = [block(1, value) for value in values]  # type: ignore[arg-type]
+        packed = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    elif kind == "float":
+        packed = values.astype("<f4").tobytes() if isinstance(values, np.ndarray) else struct.pack(f"<{len(values)}f", *values)
+    else:
+        packed = encode_int64s(values)  # type: ignore[arg-type]
+    return _entry_of(name, kind, packed) if len(packed) <= _CACHED else _entry_of.__wrapped__(name, kind, packed)
+
+
+@lru_cache(maxsize=1 << 14)
+def encode_text(name: str, text: str) -> bytes:
+    """The entry of one text, kept for the next record: give it texts that repeat, such as sources and instructions."""
+    return encode_feature(name, (text.encode(),), "bytes")
+
+
+def _kind(values: object) -> ListKind:
+    if not isinstance(values, np.ndarray):
+        return "bytes"
+    if values.dtype not in (np.float32, np.int64):
+        raise TypeError(f"a feature holds bytes, float32 or int64, not {values.dtype}")
+    return "float" if values.dtype == np.float32 else "int64"
+
+
+@lru_cache(maxsize=1 << 14)
+def _entry_of(name: str, kind: ListKind, packed: bytes) -> bytes:
+    """Most short values come again and again: sources, instructions, masks, steps."""
+    values = packed if kind == "bytes" or not packed else block(1, packed)
+    return block(1, block(1, name.encode()) + block(2, block(_NUMBERS[kind], values)))
+
+
+# Encode with room for bytes that are read later into their places
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Values still to come: a list of byte strings of these lengths."""
+
+    lengths: Sequence[int]
+
+
+class Parts(NamedTuple):
+    """Encoded bytes, and room (feature, length) between them; `size` counts both, in bytes."""
+
+    parts: Sequence[bytes | tuple[str, int]]
+    size: int
+
+    def write(self, payload: memoryview) -> dict[str, list[memoryview]]:
+        """Write the bytes into a payload of `size` bytes; the room that is left, by feature, one view for each value in order."""
+        at, places = 0, dict[str, list[memoryview]]()
+        for part in self.parts:
+            if isinstance(part, bytes):
+                payload[at : at + len(part)] = part
+                at += len(part)
+            else:
+                places.setdefault(part[0], []).append(payload[at : at + part[1]])
+                at += part[1]
+        return places
+
+
+def encode_with_room(entries: Iterable[bytes | tuple[str, Room]]) -> Parts:
+    """One Example of these entries in the order given: those that `encode_feature` made, and names of bytes features with room.
+
+    The bytes are those that `encode_example` gives for the same order, without a copy of large values for each level of nesting.
+    """
+    parts: list[bytes | tuple[str, int]] = []
+    size = 0
+    for entry in entries:
+        if isinstance(entry, bytes):
+            parts.append(entry)
+            size += len(entry)
+        else:
+            found = _room_entry(*entry)
+            parts += found.parts
+            size += found.size
+    head = block_head(1, size)
+    return Parts([head, *parts], len(head) + size)
+
+
+def _room_entry(name: str, room: Room) -> Parts:
+    parts: list[bytes | tuple[str, int]] = []
+    size = 0
+    for length in room.lengths:
+        head = block_head(1, length)
+        parts += (head, (name, length))
+        size += len(head) + length
+    before = block_head(_NUMBERS["bytes"], size)
+    before = block(1, name.encode()) + block_head(2, len(before) + size) + before
+    before = block_head(1, len(before) + size) + before
+    return Parts([before, *parts], len(before) + size)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One framed record; `places` are writable views of its room, by feature, one for each value in order."""
+
+    buffer: bytearray
+    places: Mapping[str, Sequence[memoryview]]
+
+    def close(self) -> bytearray:
+        """The whole record, its checksum set, once all room is filled."""
+        crc = google_crc32c.extend(0, np.frombuffer(self.buffer, np.uint8, len(self.buffer) - HEADER - FOOTER, HEADER))
+        struct.pack_into("<I", self.buffer, len(self.buffer) - FOOTER, mask(crc))
+        return self.buffer
+
+
+def record_with_room(features: Mapping[str, Values | Room]) -> Record:
+    """One Example as a framed record, names sorted. Raises ValueError where it would be longer than a record can be."""
+    named = sorted(features.items())
+    whole = encode_with_room((name, each) if isinstance(each, Room) else encode_feature(name, each) for name, each in named)
+    if whole.size > MAX_PAYLOAD:
+        raise ValueError(f"a record of {whole.size:,} bytes, more than {MAX_PAYLOAD:,}")
+    buffer = bytearray(HEADER + whole.size + FOOTER)
+    buffer[:HEADER] = frame_header(whole.size)
+    return Record(buffer, whole.write(memoryview(buffer)[HEADER:]))

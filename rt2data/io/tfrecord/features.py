@@ -27,7 +27,7 @@ class Leaf:
     """One feature at the end of a path: `key` is its name in the Example, such as steps/observation/image_0.
 
     `dtype` is numpy's name, `string` for bytes, `bfloat16` also. `shape` is that of one step; None stands for any size.
-    `encoding` is none, bytes or zlib for numbers, and jpeg, png or "" (not said) for images. `kind` other is what no column
+    `encoding` is none, bytes or zlib for numbers, and jpeg, png or "" (unknown) for images. `kind` other is what no column
     can be made of, such as a sequence inside a step. Kind ragged is such a sequence, of scalars or strings, for writing only.
     """
 
@@ -71,7 +71,7 @@ class Leaf:
 
 
 def decode_features(tree: Json, where: str = "features.json") -> tuple[Leaf, ...]:
-    """Leaves of the tree that a features.json holds, sorted by key. Raises DataError where it is no such tree."""
+    """Leaves of the tree that a features.json holds, sorted by key. Raises DataError for any other JSON."""
     try:
         return tuple(sorted(_leaves(tree, "", 0), key=lambda leaf: leaf.key))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A stretch of a file that holds no trustworthy record. `skipped` bytes from `offset` on were passed over."""
+    """A stretch of a file that holds no trustworthy record. `skipped` bytes from `offset` on were not read."""
 
     reason: Literal["bad_crc", "bad_length"]
     offset: int
@@ -61,7 +61,7 @@ class Index:
 
 
 def mask(crc: int) -> int:
-    """A crc32c rotated and shifted, so that a checksum of data that holds checksums stays a good one."""
+    """A crc32c rotated and shifted, so that checksums of data that contains checksums stay useful."""
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
@@ -71,9 +71,14 @@ def masked_crc(data: bytes) -> int:
 
 
 def frame(payload: bytes) -> bytes:
-    """One record as it lies in a file."""
-    length = _LENGTH.pack(len(payload))
-    return b"".join((length, _CRC.pack(masked_crc(length)), payload, _CRC.pack(masked_crc(payload))))
+    """One record as a file holds it."""
+    return b"".join((frame_header(len(payload)), payload, _CRC.pack(masked_crc(payload))))
+
+
+def frame_header(length: int) -> bytes:
+    """The 12 bytes before a payload of this length."""
+    packed = _LENGTH.pack(length)
+    return packed + _CRC.pack(masked_crc(packed))
 
 
 def payload_length(header: bytes | memoryview) -> int | None:

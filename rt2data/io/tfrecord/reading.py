@@ -1,15 +1,38 @@
-"""Read the records of a TFRecord file by position: checked, in little memory, and past what is damaged."""
+"""Read the records of a TFRecord file: checked, in bounded memory, and past damage; also of files compressed with gzip.
+
+After a damaged header, reading resumes at the next place where a header and the payload it announces both match their checksums.
+A gzipped file (TFRecordOptions("GZIP")) is recognized by its first bytes, because TFDS does not declare it. It is read from the
+start, nothing inside it can be referenced by offset, and there is no search after a fault: gzip has a checksum of its own.
+"""
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
+from numpy.typing import NDArray
 
-from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, Fault, cut, length_at, mask, opened
-from rt2data.io.tfrecord.resync import next_record
+from rt2data.errors import DataError
+from rt2data.io.tfrecord.framing import (
+    FOOTER,
+    FRAME,
+    HEADER,
+    MAX_PAYLOAD,
+    Fault,
+    Index,
+    Span,
+    cut,
+    length_at,
+    mask,
+    masked_crc,
+    opened,
+    payload_length,
+)
 
 _PIECE = 1 << 19
 
@@ -18,11 +41,11 @@ def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator
     """Read the records whose frames begin in bytes [start, stop), checking both checksums of each.
 
     Yields (offset of the payload in the file, payload). A payload that does not match its checksum gives a Fault and
-    reading goes on with the next record; a header that does not match gives a Fault that ends where the next whole, matching
-    record begins. A view stays good for as long as it is held: its memory is used again only when nobody looks at it.
+    reading continues with the next record; a header that does not match gives a Fault that ends where the next whole, matching
+    record begins. A view stays valid while it is held: its buffer is reused only when no view of it is left.
     Raises DataError where the file ends inside a record.
     """
-    shelf = Shelf()
+    buffers = Buffers()
     with opened(path) as fd:
         size = os.fstat(fd).st_size
         at, stop = start, size if stop is None else min(stop, size)
@@ -33,18 +56,18 @@ def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator
                 yield Fault("bad_length", at, found - at)
                 at = found
                 continue
-            payload = _payload(fd, path, at, length, shelf)
+            payload = _payload(fd, path, at, length, buffers)
             yield Fault("bad_crc", at, FRAME + length) if payload is None else (at + HEADER, payload)
             del payload  # so that its buffer can be used again
             at += FRAME + length
 
 
-def _payload(fd: int, path: str, at: int, length: int, shelf: Shelf) -> memoryview | None:
+def _payload(fd: int, path: str, at: int, length: int, buffers: Buffers) -> memoryview | None:
     """Payload of the record at byte `at`, None where its checksum is wrong.
 
-    Goes by pieces that are summed while the processor's cache still holds them.
+    Reads pieces that are summed while the processor's cache still holds them.
     """
-    body = shelf.take(length + FOOTER)
+    body = buffers.take(length + FOOTER)
     crc = done = 0
     while done < len(body):
         got = os.preadv(fd, [body[done : done + _PIECE]], at + HEADER + done)
@@ -55,7 +78,7 @@ def _payload(fd: int, path: str, at: int, length: int, shelf: Shelf) -> memoryvi
     return body[:length].toreadonly() if mask(crc) == int.from_bytes(body[length:], "little") else None
 
 
-class Shelf:
+class Buffers:
     """Two buffers, used in turn once no view of them is left."""
 
     def __init__(self) -> None:
@@ -64,17 +87,137 @@ class Shelf:
     def take(self, size: int) -> memoryview:
         """A view of `size` bytes whose contents are anything."""
         for buffer in self._buffers:
-            if len(buffer) >= size and _unwatched(buffer):
+            if len(buffer) >= size and _unused(buffer):
                 return memoryview(buffer)[:size]
         fresh = bytearray(size + size // 4)  # records of one file are of much the same size
         self._buffers = [*self._buffers[-1:], fresh]
         return memoryview(fresh)[:size]
 
 
-def _unwatched(buffer: bytearray) -> bool:
+def _unused(buffer: bytearray) -> bool:
     """A bytearray refuses to change its length while anyone holds a view of it."""
     try:
         buffer.append(buffer.pop())
     except BufferError:
         return False
     return True
+
+
+# Search after a damaged header
+
+_WINDOW = 1 << 20
+_TRIES = 64
+"""Headers that match while the payload they announce does not: more than a few are no accident, and the search ends."""
+
+
+def next_record(fd: int, start: int, stop: int, size: int) -> int:
+    """Offset of the first whole, matching record at or after `start`, or `stop` where there is none before it.
+
+    `size` is that of the file. Memory is bounded by the search window whatever the headers announce. Empty records are
+    skipped: a run of zeros would be full of their lengths.
+    """
+    tries = 0
+    for base in range(start, stop, _WINDOW):
+        window = os.pread(fd, min(_WINDOW, stop - base) + HEADER - 1, base)
+        for at in (base + int(place) for place in _headers(window)):
+            if _payload_matches(fd, at, size):
+                return at
+            tries += 1
+            if tries == _TRIES:
+                return stop
+    return stop
+
+
+def _headers(window: bytes) -> NDArray[np.intp]:
+    """Places in the window where 12 bytes are a header: a length of 1 to MAX_PAYLOAD that matches its checksum."""
+    if len(window) < HEADER:
+        return np.zeros(0, np.intp)
+    raw = np.frombuffer(window, np.uint8)
+    zero = raw == 0
+    one, two, three, four, *high = (zero[k : len(raw) - HEADER + 1 + k] for k in range(8))
+    places = np.flatnonzero(high[0] & high[1] & high[2] & high[3] & ~(one & two & three & four))
+    found = np.lib.stride_tricks.sliding_window_view(raw, HEADER)[places]
+    announced = np.ascontiguousarray(found[:, 8:12]).view("<u4")[:, 0]
+    right: NDArray[np.intp] = places[_masked_crcs(found[:, :8]) == announced]
+    return right
+
+
+def _payload_matches(fd: int, at: int, size: int) -> bool:
+    """Whether the payload of the record at byte `at` matches its checksum, read piece by piece."""
+    length = payload_length(os.pread(fd, HEADER, at))
+    if length is None or at + FRAME + length > size:
+        return False
+    crc, place, left = 0, at + HEADER, length
+    while left:
+        piece = os.pread(fd, min(_WINDOW, left), place)
+        if not piece:
+            return False
+        crc, place, left = google_crc32c.extend(crc, piece), place + len(piece), left - len(piece)
+    return mask(crc).to_bytes(FOOTER, "little") == os.pread(fd, FOOTER, place)
+
+
+def _crc_table() -> NDArray[np.uint32]:
+    """crc32c of each byte value: Castagnoli's polynomial, bits reversed (RFC 3720, appendix B.4)."""
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = (table >> np.uint32(1)) ^ (table & np.uint32(1)) * np.uint32(0x82F63B78)
+    return table
+
+
+_TABLE = _crc_table()
+
+
+def _masked_crcs(words: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Masked crc32c of each row of bytes [n, k] -> [n]."""
+    crc = np.full(len(words), 0xFFFFFFFF, np.uint32)
+    for column in words.T:
+        crc = _TABLE[(crc ^ column) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))
+    crc = ~crc
+    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
+
+
+# Files compressed with gzip
+
+_MAGIC = b"\x1f\x8b\x08"
+
+
+def is_gzipped(path: str) -> bool:
+    """Whether the file begins as gzip and not as a record of that length."""
+    with open(path, "rb") as file:  # noqa: PTH123 (paths are strings here)
+        start = file.read(HEADER)
+    return start.startswith(_MAGIC) and (len(start) < HEADER or payload_length(start) is None)
+
+
+def scan_gzipped(path: str) -> Index:
+    """Every record of the file, by its offset in the uncompressed bytes. Raises DataError where the file is damaged."""
+    spans = [Span(at, length) for at, length, _, _ in _frames(path)]
+    return Index(spans, spans[-1].stop if spans else 0)
+
+
+def read_gzipped(path: str) -> Iterator[tuple[int, memoryview] | Fault]:
+    """The records, as `reading.read_records` gives them; offsets are those of the uncompressed bytes. Raises DataError."""
+    for at, length, payload, intact in _frames(path):
+        yield (at + HEADER, memoryview(payload)) if intact else Fault("bad_crc", at, FRAME + length)
+
+
+def _frames(path: str) -> Iterator[tuple[int, int, bytes, bool]]:
+    """Offset, length, payload, and whether the payload matches its checksum."""
+    at = 0
+    try:
+        with gzip.open(path) as stream:
+            while header := stream.read(HEADER):
+                length, payload, footer = _frame(stream, header, path, at)
+                yield at, length, payload, masked_crc(payload).to_bytes(FOOTER, "little") == footer
+                at += FRAME + length
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise cut(path, at, f"or damaged as a gzip file: {error}") from error
+
+
+def _frame(stream: BinaryIO | gzip.GzipFile, header: bytes, path: str, at: int) -> tuple[int, bytes, bytes]:
+    length = payload_length(header) if len(header) == HEADER else None
+    if length is None or length > MAX_PAYLOAD:
+        raise DataError("the header of a record is damaged", f"{path}, uncompressed byte {at}", "fetch it again from where it came")
+    payload, footer = stream.read(length), stream.read(FOOTER)
+    if len(footer) < FOOTER:
+        raise cut(path, at, f"inside a record of {length} bytes")
+    return length, payload, footer

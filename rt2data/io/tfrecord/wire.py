@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 VARINT, FIXED64, BLOCK, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _MORE, _SEVEN = 0x80, 0x7F
+_ONE_BYTE = [bytes([value]) for value in range(_MORE)]
 _RUN = 1 << 20
 
 
@@ -81,21 +82,30 @@ def varint(message: memoryview, at: int) -> tuple[int, int]:
 
 def encode_varint(value: int) -> bytes:
     """One unsigned number in groups of seven bits, lowest first."""
-    found = bytearray()
-    while value >= _MORE:
-        found.append(value & _SEVEN | _MORE)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
+    if value < _MORE:
+        return _ONE_BYTE[value]
+    if value < _MORE << 7:
+        return bytes((value & _SEVEN | _MORE, value >> 7))
+    return bytes((value & _SEVEN | _MORE, value >> 7 & _SEVEN | _MORE)) + encode_varint(value >> 14)
 
 
 def block(number: int, value: bytes) -> bytes:
-    """A length-delimited field."""
-    return b"".join((encode_varint(number << 3 | BLOCK), encode_varint(len(value)), value))
+    """A length-delimited field, its number below 16."""
+    size = len(value)
+    return b"".join((_ONE_BYTE[number << 3 | BLOCK], _ONE_BYTE[size] if size < _MORE else encode_varint(size), value))
 
 
-def encode_int64s(values: NDArray[np.int64]) -> bytes:
+def block_head(number: int, size: int) -> bytes:
+    """What comes before the value of a length-delimited field, its number below 16."""
+    return _ONE_BYTE[number << 3 | BLOCK] + encode_varint(size)
+
+
+def encode_int64s(values: NDArray[np.int64] | Sequence[int]) -> bytes:
     """Packed int64: each number as a varint of its 64 bits, so that a negative one takes ten bytes."""
+    if not isinstance(values, np.ndarray):
+        if not values or (min(values) >= 0 and max(values) < _MORE):
+            return bytes(values)
+        return b"".join([_ONE_BYTE[value] if 0 <= value < _MORE else encode_varint(value % 2**64) for value in values])
     flat = values.reshape(-1)
     if flat.size and flat.min() >= 0 and flat.max() < _MORE:
         return flat.astype(np.uint8).tobytes()
@@ -122,7 +132,7 @@ def _runs(raw: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
 
 
 def _numbers(run: NDArray[np.uint8], ends: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Numbers whose last bytes lie at `ends`: seven bits of each byte, lowest first."""
+    """Numbers whose last bytes are at `ends`: seven bits of each byte, lowest first."""
     starts = np.concatenate((np.zeros(1, np.intp), ends[:-1] + 1))
     sizes = ends - starts + 1
     if sizes.max() > 10:

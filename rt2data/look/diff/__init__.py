@@ -1,6 +1,6 @@
-"""What changed between two recipes, prepared stores or mixtures."""
+"""What changed between two recipes, prepared stores, mixtures or files of statistics."""
 
-from rt2data.look.diff.model import Difference
-from rt2data.look.diff.whole import compare
+from rt2data.look.diff.compare import compare
+from rt2data.look.diff.comparison import Comparison
 
-__all__ = ["Difference", "compare"]
+__all__ = ["Comparison", "compare"]

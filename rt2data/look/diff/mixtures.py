@@ -1,57 +1,168 @@
-"""Two mixtures: what was asked, decided and written, and the examples that both hold."""
+"""Two recipes, two mixtures, or one of each: settings, plan, figures, and the examples that two mixtures have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import xxhash
 
-from rt2data.errors import DataError, command
-from rt2data.formats.base import make_format, members_of
+from rt2data.errors import DataError, RtError, command
+from rt2data.formats.base import Member, make_format, members_of
 from rt2data.loading.contents import require_size
-from rt2data.look.diff.model import Common, Difference, Shift
-from rt2data.look.diff.recipes import compare_settings, plan_facts
-from rt2data.look.diff.values import changes, largest_first, shifts
-from rt2data.look.verify.manifest_bounds import sound_manifest
-from rt2data.order import I64, U64
+from rt2data.look.diff.comparison import Comparison, shifts
+from rt2data.look.diff.merge import KeyCounts, count_keys, in_order
+from rt2data.look.differences import Difference, differences, largest_first
+from rt2data.look.verify.manifest import checked_manifest
+from rt2data.plan.decide import decide
+from rt2data.plan.plan import Plan, needed_sources
+from rt2data.plan.recipe import Recipe, RecipeError, canonical, read_recipe
+from rt2data.prepare.store import Store
+from rt2data.prepare.unit import ready_store, store_folder
 from rt2data.seal.manifest import Manifest
 
-PARTS = ("target", "prompt", "ids", "picture")
+SIDES = ("robot", "web")
+COMPARED = ("target", "prompt", "ids", "image")
+"""What is compared of each example of two mixtures."""
 
 
-def compare_mixtures(before: Path, after: Path, quick: bool) -> Difference:
+# Recipes
+
+
+def compare_recipes(before: Path, after: Path) -> Comparison:
+    """Settings that differ. Raises UsageError, RecipeError where one is no recipe."""
+    (old, absent), (new, missing) = _read(before), _read(after)
+    asked = compare_settings(_settings(old), _settings(new))
+    return Comparison(
+        what="recipes",
+        before=str(before),
+        after=str(after),
+        equal=asked.equal,
+        settings=asked.settings,
+        sources_added=asked.added,
+        sources_removed=asked.removed,
+        notes=(*absent, *missing),
+    )
+
+
+def _read(path: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """A recipe, and what it names that is not there: settings can be compared without the data."""
+    try:
+        return read_recipe(path, check=True), ()
+    except RecipeError as error:
+        return read_recipe(path), tuple(map(str, error.mistakes))
+
+
+class SettingsDifference(NamedTuple):
+    """How two recipes differ."""
+
+    settings: tuple[Difference, ...]
+    added: tuple[str, ...]  # sources
+    removed: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        return not any(self)
+
+
+def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> SettingsDifference:
+    """Settings of two canonical recipes that differ, and sources that only the second and only the first has."""
+    old, new = ({f"{side}.{name}" for side in SIDES for name in tree.get(side, {})} for tree in (before, after))
+    in_one = old ^ new
+    settings = tuple(differences(_without(before, in_one), _without(after, in_one)))
+    return SettingsDifference(settings, added=tuple(sorted(new - old)), removed=tuple(sorted(old - new)))
+
+
+def _without(tree: Mapping[str, Any], sources: set[str]) -> dict[str, Any]:
+    """A recipe without some of its sources."""
+    sides = {side: {n: s for n, s in tree.get(side, {}).items() if f"{side}.{n}" not in sources} for side in SIDES}
+    return {**tree, **sides}
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(canonical(recipe))
+    return found
+
+
+def compare_with_mixture(recipe_path: Path, mixture: Path, recipe_first: bool) -> Comparison:
+    """What building the recipe would change in the mixture, or the other way round.
+
+    Where every source it needs is prepared, the plan is made too, which shows whether a build would write the same bytes.
+    """
+    (recipe, absent), manifest = _read(recipe_path), checked_manifest(mixture)
+    plan, note = _planned(recipe)
+    step = 1 if recipe_first else -1
+    asked = compare_settings(*[_settings(recipe), manifest.recipe][::step])
+    old, new = [plan and plan_facts(plan), plan_facts(manifest.plan)][::step]
+    before, after = [str(recipe_path), str(mixture)][::step]
+    same = None if plan is None else plan.fingerprint == manifest.plan.fingerprint
+    return Comparison(
+        what="recipe and mixture",
+        before=before,
+        after=after,
+        equal=asked.equal and same is not False,
+        same_bytes=same,
+        settings=asked.settings,
+        sources_added=asked.added,
+        sources_removed=asked.removed,
+        plan=tuple(differences(old, new)) if plan else (),
+        notes=(*((note,) if note else ()), *absent),
+    )
+
+
+def _planned(recipe: Recipe) -> tuple[Plan | None, str]:
+    """The plan, where all stores are ready; else why there is none."""
+    try:
+        folders = {name: store_folder(recipe.store_folder, name, source) for name, source in needed_sources(recipe).items()}
+        missing = [name for name, folder in folders.items() if ready_store(folder) is None]
+        if missing:
+            return None, f"not yet prepared, so the plan was not compared: {', '.join(missing)}"
+        return decide(recipe, {name: Store(folder) for name, folder in folders.items()}, allow_bad=True).plan, ""
+    except RtError as error:
+        return None, f"no plan can be made: {error}"
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """What was decided, sources by name, without what follows from the rest."""
+    found: dict[str, Any] = msgspec.to_builtins(plan)
+    found["sources"] = {source["name"]: source for source in found["sources"]}
+    return {name: value for name, value in found.items() if name not in ("fingerprint", "warnings")}
+
+
+# Mixtures
+
+
+def compare_mixtures(before: Path, after: Path, quick: bool) -> Comparison:
     """What changed from one to the other; with `quick` no shard is read. Raises DataError where one cannot be read."""
-    old, new = whole_mixture(before), whole_mixture(after)
+    old, new = complete_mixture(before), complete_mixture(after)
     hashes = [[shard.xxh3_128 for shard in manifest.shards] for manifest in (old, new)]
     same = hashes[0] == hashes[1]
-    settings, added, removed = compare_settings(old.recipe, new.recipe)
-    return Difference(
+    asked = compare_settings(old.recipe, new.recipe)
+    return Comparison(
         what="mixtures",
         before=str(before),
         after=str(after),
         equal=same and old.plan.fingerprint == new.plan.fingerprint,
         same_bytes=same,
-        settings=settings,
-        sources_added=added,
-        sources_removed=removed,
-        plan=tuple(changes(plan_facts(old.plan), plan_facts(new.plan))),
-        figures=tuple(changes(_figures(old), _figures(new))),
-        rejects=tuple(changes(_lost(old), _lost(new))),
+        settings=asked.settings,
+        sources_added=asked.added,
+        sources_removed=asked.removed,
+        plan=tuple(differences(plan_facts(old.plan), plan_facts(new.plan))),
+        figures=tuple(differences(_figures(old), _figures(new))),
+        rejects=tuple(differences(_rejects(old), _rejects(new))),
         shifts=largest_first(_shifts(old, new)),
         shards_equal=len(set(hashes[0]) & set(hashes[1])),
         shards=(len(old.shards), len(new.shards)),
-        examples=None if same or quick else common(before, old, after, new),
+        examples=None if same or quick else compare_examples(before, old, after, new),
         notes=("examples were not compared: --quick",) if quick and not same else (),
     )
 
 
-def whole_mixture(out: Path) -> Manifest:
-    """A sound manifest, whose shards are all there and have the size that it says: else its hashes say nothing of them."""
-    manifest = sound_manifest(out)
+def complete_mixture(out: Path) -> Manifest:
+    """A checked manifest whose shards all exist, with the size it states. Raises DataError."""
+    manifest = checked_manifest(out)
     for shard in manifest.shards:
         require_size(out / shard.name, shard.bytes)
     return manifest
@@ -65,11 +176,11 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
     return {name: getattr(manifest, name) for name in names} | {"totals": totals}
 
 
-def _lost(manifest: Manifest) -> dict[str, dict[str, int]]:
+def _rejects(manifest: Manifest) -> dict[str, dict[str, int]]:
     return {name: {lost.reason: lost.count for lost in entries} for name, entries in manifest.rejects.items()}
 
 
-def _shifts(before: Manifest, after: Manifest) -> Iterator[Shift]:
+def _shifts(before: Manifest, after: Manifest) -> Iterator[Difference]:
     for source in after.plan.sources:
         names = [dim["name"] for dim in (source.codec or {}).get("dims", ())]
         old, new = (manifest.statistics.get(source.name) for manifest in (before, after))
@@ -79,49 +190,44 @@ def _shifts(before: Manifest, after: Manifest) -> Iterator[Shift]:
 # Examples
 
 
-class Parts(msgspec.Struct):
+class ComparedRecord(msgspec.Struct):
     """What is compared of a record, as its bytes."""
 
-    prompt: msgspec.Raw
     target: msgspec.Raw
+    prompt: msgspec.Raw
     input_ids: msgspec.Raw
 
 
-def common(before: Path, old: Manifest, after: Path, new: Manifest) -> Common:
-    """Examples of both, matched by key. 40 bytes of memory for each example of each mixture."""
-    one, other = hashed(before, old), hashed(after, new)
-    _, i, j = np.intersect1d(one[0], other[0], assume_unique=True, return_indices=True)
-    differ = {name: one[number][i] != other[number][j] for number, name in enumerate(PARTS, start=1)}
-    first = {name: _first(i[where], j[where]) for name, where in differ.items() if where.any()}
-    counts = {name: int(where.sum()) for name, where in differ.items()}
-    return Common(before=len(one[0]), after=len(other[0]), both=len(i), first=first, **counts)
-
-
-def _first(i: I64, j: I64) -> tuple[int, int]:
-    """Numbers, before and after, of the example that comes first before."""
-    at = int(i.argmin())
-    return int(i[at]), int(j[at])
-
-
-def hashed(folder: Path, manifest: Manifest) -> U64:
-    """Of each example in order: hashes of key, target, prompt, ids, picture; uint64[5, n]. Raises DataError."""
-    found = np.empty((1 + len(PARTS), manifest.examples), np.uint64)
-    at = 0
-    for at, hashes in enumerate(_hashes(folder, manifest), start=1):
-        if at <= manifest.examples:
-            found[:, at - 1] = hashes
-    if at != manifest.examples:
-        raise DataError(f"{at:,} examples where the manifest says {manifest.examples:,}", str(folder), command("verify", folder))
-    return found
+def compare_examples(before: Path, old: Manifest, after: Path, new: Manifest) -> KeyCounts:
+    """Examples of both mixtures, matched by the hash of their key; memory does not grow with them. Raises DataError."""
+    one, other = (in_order(_hashes(folder, manifest), len(COMPARED)) for folder, manifest in ((before, old), (after, new)))
+    return count_keys(one, other, COMPARED)
 
 
 def _hashes(folder: Path, manifest: Manifest) -> Iterator[tuple[int, ...]]:
-    form, decode, digest = make_format(manifest.plan.format), msgspec.json.Decoder(Parts).decode, xxhash.xxh3_64_intdigest
-    for shard in manifest.shards:
-        for member in members_of(form, folder / shard.name):
-            try:
-                parts = decode(member.record)
-            except msgspec.MsgspecError as error:
-                raise DataError(f"a damaged record: {error}", f"{shard.name} key {member.key}", command("verify", folder)) from None
-            said = (bytes(part) for part in (parts.target, parts.prompt, parts.input_ids))
-            yield digest(member.key.encode()), *map(digest, said), digest(member.image)
+    """Of each example in order: hash of its key, its number, hashes of what is compared. Raises DataError."""
+    form, digest = make_format(manifest.plan.format), xxhash.xxh3_64_intdigest
+    number = -1
+    members = ((shard, member) for shard in manifest.shards for member in members_of(form, folder / shard.name))
+    for number, (shard, member) in enumerate(members):
+        yield digest(member.key.encode()), number, *map(digest, _content(member, folder, shard.name))
+    if number + 1 != manifest.examples:
+        what = f"{number + 1:,} examples where the manifest says {manifest.examples:,}"
+        raise DataError(what, str(folder), command("verify", folder))
+
+
+_decode = msgspec.json.Decoder(ComparedRecord).decode
+
+
+def _image_bytes(member: Member) -> bytes | memoryview:
+    """All images, one after another."""
+    return member.image if len(member.images) == 1 else b"".join(image.data for image in member.images)
+
+
+def _content(member: Member, folder: Path, shard: str) -> tuple[bytes | memoryview, ...]:
+    """Bytes of what is compared, in the order of `COMPARED`."""
+    try:
+        record = _decode(member.record)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"a damaged record: {error}", f"{shard} key {member.key}", command("verify", folder)) from None
+    return bytes(record.target), bytes(record.prompt), bytes(record.input_ids), _image_bytes(member)

@@ -1,5 +1,5 @@
-"""What lies at a path: a raw dataset, an output, a prepared store or a recipe, recognised and described."""
+"""What is at a path: a raw dataset, an output, a prepared store or a recipe, recognized and described."""
 
-from rt2data.look.inspect.recognize import KINDS, Sight, recognise
+from rt2data.look.inspect.recognize import KINDS, Inspected, recognize
 
-__all__ = ["KINDS", "Sight", "recognise"]
+__all__ = ["KINDS", "Inspected", "recognize"]

@@ -1,4 +1,4 @@
-"""Examples of whatever was recognised, by number: read when they are looked at, with no scan before the first."""
+"""Examples of whatever was recognized, by number: read on demand, without a scan before the first."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from rt2data.records import Kind
 Picture = bytes | memoryview | NDArray[np.uint8]
 """Encoded, or RGB pixels uint8[height, width, 3]."""
 KEPT = 64
-"""Examples kept of what can only be read forwards, for going back."""
+"""Examples kept of what can only be read in order, for going back."""
 T = TypeVar("T")
 
 
 class Dimension(NamedTuple):
-    """One number of an action, decoded, in its unit; what `lo` and `hi` are is None where nobody said."""
+    """One number of an action, decoded, in its unit; bounds are None where unknown."""
 
     name: str
     unit: str
     value: float
     lo: float | None = None
     hi: float | None = None
-    bin: int | None = None  # what the codec wrote
+    bin: int | None = None  # of the codec
 
 
 class Token(NamedTuple):
-    """One id, whether the loss counts it, and the vocabulary's spelling where the tokenizer is at hand."""
+    """One id, whether the loss counts it, and the vocabulary's spelling where the tokenizer is there."""
 
     id: int
-    learned: bool
+    in_loss: bool
     word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One example, as there is to be seen of it."""
+    """One example, as far as it is known."""
 
     number: int
     key: str
     kind: Kind
     source: str
     split: str
-    group: str  # episode, or picture
+    group: str  # episode, or image
     prompt: str
     target: str
     picture: Picture | None = None
-    fault: str = ""  # why there is no picture
+    fault: str = ""  # why there is no image
     camera: str = ""
     step: int | None = None
     steps: int | None = None
@@ -63,17 +63,17 @@ class Seen:
     terminate: bool | None = None
     action: Sequence[Dimension] = ()
     tokens: Sequence[Token] = ()
-    legend: str = ""  # what the terminate word of the target means
+    legend: str = ""  # what the terminate token of the target means
 
     @property
     def place(self) -> tuple[str, str]:
-        """Source and episode: what neighbours have in common."""
+        """Source and episode."""
         return self.source, self.group
 
 
 @dataclass(frozen=True)
 class Film:
-    """The steps of one episode in order, as numbers of `examples`; `here` is the position of the one that was asked about."""
+    """The steps of one episode in order, as numbers of `examples`; `here` is the position of the step asked for."""
 
     examples: Examples
     numbers: Sequence[int]
@@ -86,35 +86,35 @@ class Examples(ABC):
     @property
     @abstractmethod
     def total(self) -> int | None:
-        """How many there are; None where only reading to the end tells."""
+        """How many there are; None until all are read, where nothing else says it."""
 
     @property
     @abstractmethod
     def sources(self) -> Mapping[str, Kind]:
-        """Sources that examples come from."""
+        """The sources of the examples."""
 
     @abstractmethod
     def at(self, number: int, whole: bool = True) -> Seen:
-        """One example; where not the `whole` is asked for, perhaps without picture, action and tokens.
+        """One example; unless `whole`, perhaps without image, action and tokens.
 
         Raises IndexError past the end, DataError for damage.
         """
 
     def source_of(self, number: int) -> str | None:
-        """The source of an example, where it can be told without reading it."""
+        """The source of an example, where it is known without reading it."""
         return next(iter(self.sources)) if len(self.sources) == 1 else None
 
     def film(self, seen: Seen) -> Film | None:
-        """The episode of an example, where its steps can be found."""
+        """The episode of an example; None where its steps cannot be found."""
         return None
 
 
 @dataclass
 class Stretches(Generic[T]):
-    """Things that lie in stretches (shards, raw files), each of which can only be read from its start.
+    """Items in stretches (shards, raw files), each of which can only be read from its start.
 
-    `starts` are the numbers of the first things of the stretches, as far as they are known, and the total last; reading on adds
-    to them. Going on is cheap, going back a little too; going far back reads one stretch again.
+    `starts` are the numbers of the first items of the stretches, as far as they are known, and the total last; reading adds to
+    them. Going forward is cheap, and so is going back a little; going far back reads one stretch again.
     """
 
     openers: Sequence[Callable[[], Iterator[T]]]
@@ -126,11 +126,11 @@ class Stretches(Generic[T]):
 
     @property
     def total(self) -> int | None:
-        """How many things there are, once that is known."""
+        """How many items there are, once that is known."""
         return self.starts[-1] if len(self.starts) > len(self.openers) else None
 
     def at(self, number: int) -> T:
-        """The thing of this number. Raises IndexError past the end, DataError where a stretch ends early."""
+        """The item of this number. Raises IndexError past the end, DataError where a stretch ends early."""
         if number < 0:
             raise IndexError(number)
         if number not in self._kept:
@@ -152,7 +152,7 @@ class Stretches(Generic[T]):
         self._stretch, self._next, self._reading = stretch, self.starts[stretch], self.openers[stretch]()
 
     def _take(self) -> None:
-        """The next thing; at the end of a stretch the next stretch."""
+        """Read the next item; at the end of a stretch open the next one."""
         for found in self._reading:
             self._kept[self._next] = found
             self._kept.move_to_end(self._next)
@@ -171,11 +171,11 @@ class Stretches(Generic[T]):
 def dimensions(
     names: Sequence[tuple[str, str]], values: Sequence[float], bounds: Sequence[tuple[float, float]] = ()
 ) -> list[Dimension]:
-    """Values with their names, units and bounds; numbers stand for names that are not known."""
+    """Values with their names, units and bounds; unknown names are numbers."""
     named = [*names, *((str(i), "") for i in range(len(names), len(values)))]
     return [Dimension(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
 
 
 def counted(answers: Sequence[str]) -> str:
-    """Answers, the commonest first, with how often each was given."""
+    """Answers with their counts, the most common first."""
     return ", ".join(answer if count == 1 else f"{answer} x{count}" for answer, count in Counter(answers).most_common())

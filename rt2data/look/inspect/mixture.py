@@ -1,41 +1,62 @@
-"""Recognising a mixture: an output with its manifest."""
+"""A mixture: what its manifest says, and its examples by number.
+
+Example -> shard by the manifest's counts, place in the shard by its index, source by arithmetic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from rt2data.formats.base import Member, make_format, members_of
-from rt2data.look.inspect.mixed import MixtureExamples
-from rt2data.look.inspect.recognize import Sight
+from rt2data.errors import DataError, RtError, command
+from rt2data.formats.base import Member, MemberImage, make_format, members_of
+from rt2data.loading.contents import FORMAT, ShardFacts
+from rt2data.loading.sampling import Run
+from rt2data.loading.shards import Shards
+from rt2data.look.inspect.examples import Dimension, Examples, Film, Picture, Seen, Stretches, Token
+from rt2data.look.inspect.recognize import Inspected
+from rt2data.look.inspect.store import StoreExamples
 from rt2data.look.report.contact_sheet import Tile
+from rt2data.look.verify.expected import Expected
+from rt2data.look.verify.records import row_key
 from rt2data.plan.plan import SourcePlan
+from rt2data.prepare.store import Store
+from rt2data.records import Kind
 from rt2data.render.codecs.legend import terminate_legend
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import ExampleRecord
 from rt2data.render.record import decode_record
 from rt2data.seal.blend import alone
 from rt2data.seal.manifest import Manifest, read_manifest
-from rt2data.write.shard import ShardInfo, SideTotals
+from rt2data.settings import default_store_root
+from rt2data.write.shard import ShardInfo, SideTotals, shard_sources
 
 SHARDS, EXAMPLES = 4, 4096
-"""Shards, and examples of each, that are looked through for pictures of every source."""
+"""Shards, and examples of each, that are searched for images of every source."""
+SPELLED = 1 << 16
+"""Spellings of tokens that are cached."""
+_BYTE = re.compile("<0x([2-6][0-9A-F]|7[0-9A-E])>")
+"""How vocabularies spell the bytes of printable ASCII."""
 
 
-def see(path: Path) -> Sight | None:
+def recognize_mixture(path: Path) -> Inspected | None:
     """A mixture where there is a manifest."""
     here = path.parent if path.name == "manifest.json" else path
-    return MixtureSight(here) if (here / "manifest.json").is_file() else None
+    return InspectedMixture(here) if (here / "manifest.json").is_file() else None
 
 
 @dataclass(frozen=True)
-class MixtureSight(Sight):
+class InspectedMixture(Inspected):
     """A complete output."""
 
     kind = "mixture"
@@ -54,17 +75,17 @@ class MixtureSight(Sight):
                 "asked": plan.robot_frac,
                 "examples": m.robot_frac,
                 "tokens": m.token_frac,
-                "learned_tokens": m.loss_token_frac,
+                "loss_tokens": m.loss_token_frac,
             },
             "sources": {source.name: self._source(source) for source in plan.sources},
             "made_with": {name: getattr(plan, name) for name in ("template", "codec", "format", "seed", "split", "max_tokens")}
             | {"tokenizer": plan.tokenizer.get("kind"), "rt2data": m.tool_version},
-            "left_out": [
+            "dropped": [
                 {"source": name, "reason": lost.reason, "count": lost.count, "fault": lost.fault}
                 for name, entries in m.rejects.items()
                 for lost in entries
             ],
-            "pictures_made": {name: made for name, made in m.conversions.items() if made},
+            "conversions": {name: made for name, made in m.conversions.items() if made},
             **({"weights": {part.source: part.weight for part in plan.parts}} if plan.parts else {}),
             "warnings": msgspec.to_builtins(plan.warnings),
             "fingerprint": plan.fingerprint,
@@ -88,33 +109,33 @@ class MixtureSight(Sight):
         }
 
     def examples(self) -> MixtureExamples:
-        """All of them, in the order in which a trainer meets them."""
+        """All of them, in the order in which a trainer reads them."""
         return MixtureExamples(self.path, self.manifest)
 
     def tiles(self, count: int) -> list[Tile]:
-        """Examples of all sources in turn, spread over the first shards; no row twice."""
+        """Examples of all sources in turn, spread over the first shards; each row at most once."""
         names = [s.name for s in self.manifest.plan.sources if s.draws]
         each = -(-count // max(len(names), 1))
         found: dict[str, list[Tile]] = {name: [] for name in names}
         seen: set[tuple[str, str, str]] = set()
         shards = self.first_shards()
         for number, shard in enumerate(shards, start=1):
-            room = each if self.manifest.plan.parts else -(-each * number // len(shards))
+            most = each if self.manifest.plan.parts else -(-each * number // len(shards))
             for member, record in self.of_shard(shard.name):
                 row = record.source, record.group, f"{record.step}{record.text}"
-                if row not in seen and len(found.get(record.source, ())) < room and record.source in found:
+                if row not in seen and len(found.get(record.source, ())) < most and record.source in found:
                     seen.add(row)
                     found[record.source].append(_tile(member, record))
         columns = [found[name][:each] for name in names]
         return [column[at] for at in range(each) for column in columns if at < len(column)][:count]
 
     def first_shards(self) -> Sequence[ShardInfo]:
-        """A few, of every source."""
+        """A few shards that hold every source."""
         parts = list(alone(self.manifest))
         return [self.manifest.shards[part.first] for part in parts] if parts else self.manifest.shards[:SHARDS]
 
     def of_shard(self, name: str) -> Iterator[tuple[Member, ExampleRecord]]:
-        """Examples of a shard; one whose record cannot be read is for `verify` to name."""
+        """Examples of a shard; one whose record cannot be read is for `verify` to report."""
         for member in islice(members_of(make_format(self.manifest.plan.format), self.path / name), EXAMPLES):
             try:
                 yield member, decode_record(member.record)
@@ -123,10 +144,152 @@ class MixtureSight(Sight):
 
 
 def legend_of(source: SourcePlan) -> str:
-    """What the terminate word of its targets means; nothing for a web source."""
+    """What the terminate token of its targets means; empty for a web source."""
     return terminate_legend(codec_from_json(source.codec)) if source.codec else ""
 
 
 def _tile(member: Member, record: ExampleRecord) -> Tile:
     note = f"step {record.step}" if record.step is not None else record.group
     return Tile(bytes(member.image), record.source, record.kind, record.prompt, record.target, note)
+
+
+# Examples
+
+
+class MixtureExamples(Examples):
+    """The examples of a complete output, in order."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder, self._manifest = folder, manifest
+        self._expected = Expected(folder, manifest)
+        self._starts = [0, *accumulate(shard.examples for shard in manifest.shards)]
+        self._spell = lru_cache(maxsize=SPELLED)(self._word)
+        self._shard_sources = lru_cache(maxsize=8)(self._sources_in)
+        self._read = self._by_index() if manifest.plan.format == FORMAT else self._in_order()
+
+    @property
+    def total(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def sources(self) -> Mapping[str, Kind]:
+        return {source.name: source.kind for source in self._manifest.plan.sources if source.draws}
+
+    def at(self, number: int, whole: bool = True) -> Seen:
+        if not 0 <= number < self.total:
+            raise IndexError(number)
+        member = self._read(number, whole)
+        try:
+            record = decode_record(member.record)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            where = f"{self._folder} example {number}"
+            raise DataError(f"a damaged record: {error}", where, command("verify", self._folder)) from None
+        return self._whole(self._seen(number, record), record, member.image) if whole else self._seen(number, record)
+
+    def _by_index(self) -> Callable[[int, bool], Member]:
+        """Tar shards have an index of the offsets of their examples."""
+        shards = Shards(self._folder, [ShardFacts(s.name, s.examples, s.bytes) for s in self._manifest.shards])
+
+        def read_at(number: int, whole: bool) -> Member:
+            shard, place = self.locate(number)
+            (read,) = shards.read(Run(shard, place, place + 1), whole)
+            return Member(read.key, (MemberImage(0, read.extension, read.picture),), read.record)
+
+        return read_at
+
+    def _in_order(self) -> Callable[[int, bool], Member]:
+        """Shards of other formats are read from their start."""
+        form = make_format(self._manifest.plan.format)
+        openers = [partial(members_of, form, self._folder / shard.name) for shard in self._manifest.shards]
+        stretches = Stretches(openers, list(self._starts))
+        return lambda number, whole: stretches.at(number)
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Shard of an example, and its place there."""
+        shard = bisect_right(self._starts, number) - 1
+        return shard, number - self._starts[shard]
+
+    def source_of(self, number: int) -> str | None:
+        """By the plan, as the shard was filled; no record is read."""
+        shard, place = self.locate(number)
+        found = self._shard_sources(shard)
+        return self._manifest.plan.sources[found[place]].name if place < len(found) else None
+
+    def _sources_in(self, shard: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        layout = self._expected.layout
+        return np.empty(0, np.int32) if layout is None else shard_sources(self._manifest.plan, shard, layout)
+
+    def _seen(self, number: int, record: ExampleRecord) -> Seen:
+        return Seen(
+            number=number,
+            key=record.key,
+            kind=record.kind,
+            source=record.source,
+            split=record.split,
+            group=record.group,
+            camera=record.camera or "",
+            prompt=record.prompt,
+            target=record.target,
+            step=record.step,
+            epoch=record.epoch,
+            answers=record.answers,
+            terminate=record.terminate,
+            legend=self._legends.get(record.source, ""),
+        )
+
+    @cached_property
+    def _legends(self) -> Mapping[str, str]:
+        sources = self._expected.sources.items()
+        return {name: terminate_legend(source.codec) for name, source in sources if source.codec is not None}
+
+    def _whole(self, seen: Seen, record: ExampleRecord, picture: Picture) -> Seen:
+        """With what takes time to make: image, action, tokens."""
+        tokens = [Token(i, bool(m), self._spell(i)) for i, m in zip(record.input_ids, record.loss_mask, strict=False)]
+        return replace(seen, picture=picture, action=self._decoded(record), tokens=tokens)
+
+    def _decoded(self, record: ExampleRecord) -> list[Dimension]:
+        """The action that the codec decodes from the bins; empty where it cannot."""
+        source = self._expected.sources.get(record.source)
+        if source is None or source.codec is None or record.action_bins is None:
+            return []
+        codec, bins = source.codec, record.action_bins
+        with suppress(ValueError):
+            values = codec.decode(np.array([bins], np.int32))[0][0].tolist()
+            own = bins[len(bins) - len(values) :] if codec.space.terminate is None else [None] * len(values)
+            named = zip(codec.space.dims, values, codec.lo, codec.hi, own, strict=False)
+            return [Dimension(dim.name, dim.unit, value, lo, hi, bin_) for dim, value, lo, hi, bin_ in named]
+        return []
+
+    def _word(self, token_id: int) -> str:
+        """The vocabulary's spelling of a token, where the plan's tokenizer is still there."""
+        try:
+            return spelled(self._expected.tokenizer.token(token_id)) if self._expected.tokenizer else ""
+        except RtError:
+            return ""
+
+    def film(self, seen: Seen) -> Film | None:
+        """The episode, from the prepared store of the source, if that is still there."""
+        store = self.stores.get(seen.source)
+        if store is None:
+            return None
+        record = decode_record(self._read(seen.number, False).record)
+        return store.film_of(seen.split, seen.group, row_key(record))
+
+    @cached_property
+    def stores(self) -> Mapping[str, StoreExamples]:
+        """The prepared stores that this was drawn from, by source, as far as they still exist."""
+        root = Path(self._manifest.recipe.get("store") or default_store_root())
+        digests = {source.digest: source.name for source in self._manifest.plan.sources}
+        found = {}
+        for path in sorted(root.iterdir()) if root.is_dir() else ():
+            with suppress(RtError, OSError):
+                store = Store(path)
+                if digests.get(store.info.digest) == store.info.name:
+                    found[store.info.name] = StoreExamples(store)
+        return found
+
+
+def spelled(token: str) -> str:
+    """A token as people read it: vocabularies write a byte as <0x41>."""
+    byte = _BYTE.fullmatch(token)
+    return bytes.fromhex(byte[1]).decode("ascii") if byte else token

@@ -1,48 +1,64 @@
-"""A raw dataset that one of our sources reads: its pictures, and what a recipe would say of it."""
+"""A raw dataset that one of our sources reads: its images, its examples, and the recipe that reads it."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from rt2data.errors import UsageError
 from rt2data.look.inspect.examples import Examples, Film, Seen, Stretches, counted, dimensions
-from rt2data.look.inspect.recognize import Sight
+from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.read.action_space import load_space, space_names
-from rt2data.read.source import Source
+from rt2data.read.source import SOURCES, Source, source_class
 from rt2data.records import Example, Image, Kind, Step, Unit
 
-SCANNED = 200
-"""Records looked at for enough pictures."""
+SCANNED = 10_000
+"""Records of a unit that are searched for images."""
 GENERIC = "generic_nd"
 MAX_FILM = 48
-"""Neighbours of a step that are looked at."""
+"""Steps before and after a step that are searched for its episode."""
 Record = TypeVar("Record", bound=Step | Example)
 
 
+def recognize_source(path: Path) -> Inspected | None:
+    """The first source that recognizes a path. Any action space reads the same steps: which one it should be the user must say."""
+    for cls in map(source_class, SOURCES):
+        if found := cls.recognize(path):
+            needed = {"action_space": GENERIC} if cls.role == "robot" else {}
+            source = cls.model_validate({**needed, **found.settings})
+            return InspectedSource(path, source, found.settings, recipe_name(found.name), found.facts)
+    return None
+
+
 @dataclass(frozen=True)
-class RawSight(Sight):
+class InspectedSource(Inspected):
     """A dataset as a source with its default settings reads it."""
 
     source: Source
-    settings: Mapping[str, Any]  # what a recipe has to say, besides the action space
+    settings: Mapping[str, Any]  # what a recipe has to set, besides the action space
     name: str  # a good name in a recipe
+    more: Mapping[str, Any] = field(default_factory=dict)  # facts that recognition found
+
+    @property
+    def kind(self) -> str:
+        return str(getattr(self.source, "kind", ""))
 
     def facts(self) -> dict[str, Any]:
-        return self.source.describe()
+        return self.source.describe() | dict(self.more)
 
     def tiles(self, count: int) -> list[Tile]:
         tiles = list(islice(self._robot_tiles(count) if self.source.role == "robot" else self._web_tiles(), count))
         if not tiles:
-            raise UsageError("no pictures were found", str(self.path), "plan a recipe of it to see what is rejected")
+            raise UsageError("no images were found", str(self.path), "plan a recipe of it to see what is rejected")
         return tiles
 
     def _robot_tiles(self, count: int) -> Iterator[Tile]:
@@ -55,7 +71,7 @@ class RawSight(Sight):
                 return
 
     def _episodes(self) -> Iterator[list[Step]]:
-        """Three steps of each of the first episodes. Their pictures are copied: the source's own may die with the next record."""
+        """Three steps of each episode, with copies of their images: the source's own may be overwritten by the next record."""
         for unit in self.source.units():
             chosen: list[Step] = []
             for record in self.source.read(unit):
@@ -68,16 +84,16 @@ class RawSight(Sight):
                     chosen = []
 
     def _web_tiles(self) -> Iterator[Tile]:
-        """The first questions, one for each picture."""
+        """The first questions, one for each image."""
         seen: set[str] = set()
         for unit in self.source.units():
-            for record in islice(self.source.read(unit), SCANNED * 50):
+            for record in islice(self.source.read(unit), SCANNED):
                 if isinstance(record, Example) and record.group not in seen and record.images:
                     seen.add(record.group)
                     yield Tile(_copy(record.images[0]), self.name, "web", record.question, counted(record.answers), record.group)
 
     def examples(self) -> RawExamples:
-        """Steps or questions, in the order in which they lie."""
+        """Steps or questions, in the order of the files."""
         return RawExamples(self.name, self.source)
 
     def suggestion(self) -> str:
@@ -87,7 +103,7 @@ class RawSight(Sight):
 
     def _lines(self) -> Iterator[str]:
         facts = self.facts()
-        yield f"kind: {getattr(self.source, 'kind', '')}"
+        yield f"kind: {self.kind}"
         for key, value in self.settings.items():
             yield f"{key}: {json.dumps(value, ensure_ascii=False)}"
         if self.source.role == "robot":
@@ -97,14 +113,14 @@ class RawSight(Sight):
 
 
 class RawExamples(Examples):
-    """What a source reads, without what it rejects. Its length is known when all of it was read."""
+    """What a source reads, without rejects. The number of examples is known once all are read."""
 
     def __init__(self, name: str, source: Source) -> None:
         self._name, self._source = name, source
         self._stretches = Stretches([partial(self._read, unit) for unit in source.units()])
 
     def _read(self, unit: Unit) -> Iterator[Step | Example]:
-        """The records of a unit, with pictures that outlive them."""
+        """The records of a unit, with copies of their images."""
         for record in self._source.read(unit):
             if isinstance(record, Step | Example):
                 yield _kept(record)
@@ -120,7 +136,7 @@ class RawExamples(Examples):
     def at(self, number: int, whole: bool = True) -> Seen:
         record = self._stretches.at(number)
         seen = self._step(number, record) if isinstance(record, Step) else self._question(number, record)
-        return seen if record.images else replace(seen, picture=None, fault="it has no picture")
+        return seen if record.images else replace(seen, picture=None, fault="it has no image")
 
     def _step(self, number: int, step: Step) -> Seen:
         return Seen(
@@ -155,7 +171,7 @@ class RawExamples(Examples):
         )
 
     def film(self, seen: Seen) -> Film | None:
-        """Neighbours in the log that are of the same episode."""
+        """The steps around it in the log that are of the same episode."""
         if seen.step is None:
             return None
         before = takewhile(lambda number: self._same(number, seen), range(seen.number - 1, seen.number - MAX_FILM, -1))
@@ -171,12 +187,12 @@ class RawExamples(Examples):
 
 
 def _first(images: Sequence[Image]) -> Image:
-    """The picture that a mixture takes where nobody says which: of the first camera by name."""
+    """The image that a mixture takes by default: of the first camera by name."""
     return min(images, key=lambda image: image.camera, default=Image("", b""))
 
 
 def recipe_name(text: str) -> str:
-    """A name that a recipe takes: lower case, digits and _, at most 64."""
+    """A valid name of a source: lower case, digits and _, at most 64."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     name = name if re.match(r"[a-z]", name) else f"source_{name}".rstrip("_")
     return f"{name[:28]}_set" if name in ("longest", "shortest") else name[:64].rstrip("_")
@@ -193,7 +209,7 @@ def _space_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def shares_a_word(space: str, name: str) -> bool:
-    """Whether a dataset's name speaks of a robot: bridge_dataset of widowx_bridge."""
+    """Whether the names of an action space and a dataset have a word in common, as widowx_bridge and bridge_dataset."""
     common = {"robot", "dataset", "data", "set", "sim", "table", "language"}
     words = [set(re.findall(r"[a-z0-9]{3,}", text.replace("_", " "))) - common for text in (space, name)]
     return bool(words[0] & words[1]) or space.replace("_", "") in name.replace("_", "")
@@ -217,12 +233,12 @@ def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
 
 
 def _kept(record: Record) -> Record:
-    """The record with pictures of its own."""
+    """The record with copies of its images."""
     return replace(record, images=tuple(Image(image.camera, _copy(image)) for image in record.images))
 
 
 def _copy(image: Image) -> Any:
-    """The picture's own bytes or pixels, which outlive the record."""
+    """The bytes or pixels, which stay valid after the record."""
     return image.data.copy() if isinstance(image.data, np.ndarray) else bytes(image.data)
 
 

@@ -1,4 +1,4 @@
-"""What every recognised thing can tell of itself, and the table of recognisers. A new kind is one file and one line here."""
+"""What can be recognized at a path, and the table of recognizers: a new kind is one function and one line here."""
 
 from __future__ import annotations
 
@@ -7,72 +7,116 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from rt2data.errors import UsageError
-from rt2data.read.recognize import hub_advice, recognize
+import msgspec
+
+from rt2data.errors import RtError, UsageError
+from rt2data.plan.recipe import canonical, read_recipe
+from rt2data.read.known_formats import hub_advice
+from rt2data.read.source import SOURCES, Source, source_class
+from rt2data.read.source import recognize as recognize_foreign
 
 if TYPE_CHECKING:
     from rt2data.look.inspect.examples import Examples
     from rt2data.look.report.contact_sheet import Tile
 
 KINDS: dict[str, tuple[str, str]] = {
-    "mixture": ("rt2data.look.inspect.mixture:see", "a folder with a manifest.json"),
-    "store": ("rt2data.look.inspect.prepared:see", "a folder with a source.json"),
-    "recipe": ("rt2data.look.inspect.recipes:see", "a .yaml file"),
-    "rlds": ("rt2data.look.inspect.rlds:see", "a dataset_info.json in a folder or up to three levels below"),
-    "vqav2": ("rt2data.look.inspect.vqav2:see", "JSON files of questions and of annotations in a folder or below"),
+    "mixture": ("rt2data.look.inspect.mixture:recognize_mixture", "a folder with a manifest.json"),
+    "store": ("rt2data.look.inspect.store:recognize_store", "a folder with a source.json"),
+    "recipe": ("rt2data.look.inspect.recognize:recognize_recipe", "a .yaml file"),
 }
-"""Name -> the function that recognises it, and what it looks for. The first that recognises a path wins."""
+"""What we write ourselves: name -> the function that recognizes it, and what it looks for. The first that recognizes a path wins,
+then the sources of `read.source.SOURCES`."""
+RAW = "rt2data.look.inspect.raw:recognize_source"
 
 
 @dataclass(frozen=True)
-class Sight(ABC):
-    """Something recognised at a path."""
+class Inspected(ABC):
+    """What was recognized at a path."""
 
-    kind: ClassVar[str]
     path: Path
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Its name in `KINDS`, or the kind of its source."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What is in it, as plain JSON values. Raises RtError where it is damaged."""
 
     def tiles(self, count: int) -> list[Tile]:
-        """About `count` pictures with their words, for a contact sheet. Raises UsageError where there are none."""
-        raise UsageError(f"a {self.kind} has no pictures of its own", str(self.path), "name a dataset or a mixture")
+        """About `count` images with their texts, for a contact sheet. Raises UsageError where there are none."""
+        raise UsageError(f"a {self.kind} has no images of its own", str(self.path), "name a dataset or a mixture")
 
     def examples(self) -> Examples:
         """All its examples, by number. Raises UsageError where it has none."""
-        raise UsageError(
-            f"a {self.kind} has no examples of its own", str(self.path), "name a dataset, a prepared store or a mixture"
-        )
+        do = "name a dataset, a prepared store or a mixture"
+        raise UsageError(f"a {self.kind} has no examples of its own", str(self.path), do)
 
     def suggestion(self) -> str:
-        """A fragment of a recipe, in YAML, that names this source. Raises UsageError where it is none."""
+        """The part of a recipe, in YAML, that reads this source. Raises UsageError where it is not a source."""
         raise UsageError(f"a {self.kind} is not a source", str(self.path), "name a raw dataset")
 
 
-See = Callable[[Path], Sight | None]
+Recognizer = Callable[[Path], Inspected | None]
 
 
-def recognise(path: Path) -> Sight:
-    """What lies at `path`. Raises UsageError, with what was looked for, where there is nothing known, or it may not be read."""
+def recognize(path: Path) -> Inspected:
+    """What is at `path`. Raises UsageError, with what was looked for, where nothing known is there, or it may not be read."""
     try:
         if not path.exists():
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)
-        found = next(filter(None, (_see(where)(path) for where, _ in KINDS.values())), None)
+        places = [*(where for where, _ in KINDS.values()), RAW]
+        found = next(filter(None, (_recognizer(where)(path) for where in places)), None)
     except PermissionError as error:
         raise UsageError("a file or folder may not be read", str(error.filename or path), "give yourself permission") from error
-    if found is None and (other := recognize(path)):
+    if found is None and (other := recognize_foreign(path)):
         raise UsageError(f"nothing that rt2data reads is here: this is {other.what}", str(path), other.do)
     if found is None:
-        looked = "; ".join(f"{name}: {what}" for name, (_, what) in KINDS.items())
+        looks_for = {name: what for name, (_, what) in KINDS.items()} | {kind: source_class(kind).looks_for for kind in SOURCES}
+        looked = "; ".join(f"{name}: {what}" for name, what in looks_for.items())
         raise UsageError("nothing known is here", str(path), f"looked for {looked}")
     return found
 
 
-def _see(where: str) -> See:
+def _recognizer(where: str) -> Recognizer:
     module, name = where.split(":")
-    found: See = getattr(import_module(module), name)
+    found: Recognizer = getattr(import_module(module), name)
     return found
+
+
+# Recipes
+
+
+def recognize_recipe(path: Path) -> Inspected | None:
+    """A recipe where there is a YAML file."""
+    return InspectedRecipe(path) if path.is_file() and path.suffix in (".yaml", ".yml") else None
+
+
+@dataclass(frozen=True)
+class InspectedRecipe(Inspected):
+    """Its settings and sources."""
+
+    @property
+    def kind(self) -> str:
+        return "recipe"
+
+    def facts(self) -> dict[str, Any]:
+        recipe = read_recipe(self.path)
+        asked: dict[str, Any] = msgspec.json.decode(canonical(recipe))
+        sources = {name: _source_facts(source) for name, source in recipe.sources.items()}
+        settings = {key: value for key, value in asked.items() if key not in ("robot", "web")}
+        return {"sources": sources, "settings": settings}
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    """A source, and whether its files are there."""
+    try:
+        files, problem = len(source.files()), ""
+    except RtError as error:
+        files, problem = 0, str(error)
+    kind = getattr(source, "kind", "")
+    return {"side": source.role, "kind": kind, "weight": str(source.weight), "files": files, "problem": problem}

@@ -1,1 +1,1 @@
-"""What was built, for eyes."""
+"""The HTML report, its charts, and contact sheets."""

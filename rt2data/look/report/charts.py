@@ -1,4 +1,4 @@
-"""Charts of counts: stacked shares, histograms, bins. Pure functions from numbers to SVG; colours and sizes are the page's."""
+"""Charts of counts as SVG: pure functions of numbers. Colours and sizes are set by the page's style sheet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,69 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite, sqrt
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rt2data.look.report.figures import percent, plain, real, whole
-from rt2data.look.report.svg import NONE, Tick, drawing, join, path, plot, rungs, short
-from rt2data.look.stats.model import Coded
+from rt2data.look.stats.model import Camera, EncodedDimension
+
+NONE = Markup()
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A word on an axis."""
+
+    at: float  # 0..1 along the axis
+    label: str
+
+
+def drawing(marks: Markup, title: str, desc: str, width: int, height: int, stretch: bool = False, look: str = "") -> Markup:
+    """An SVG of so many units. `stretch` fills whatever box it is put in; else it keeps its proportions.
+
+    Its first child is the title, which is its name; the description says in words what the drawing shows.
+    """
+    fit = Markup(' preserveAspectRatio="none"') if stretch else NONE
+    box = f"0 0 {width} {height}"
+    words = Markup("<title>{}</title><desc>{}</desc>").format(plain(title), plain(desc))
+    return Markup('<svg role="img" class="{}" viewBox="{}"{}>{}{}</svg>').format(look, box, fit, words, marks)
+
+
+def plot(area: Markup, x: Sequence[Tick] = (), y: Sequence[Tick] = (), look: str = "") -> Markup:
+    """A stretched drawing between its axes. Their words are for eyes: the drawing's description says the same."""
+    left = join(_word(tick, "bottom") for tick in y)
+    below = join(_word(tick, "left") for tick in x)
+    return Markup(
+        '<div class="plot {}"><div class="y" aria-hidden="true">{}</div>{}<div class="x" aria-hidden="true">{}</div></div>'
+    ).format(look, left, area, below)
+
+
+def _word(tick: Tick, side: str) -> Markup:
+    """At the ends of an axis a word stays inside it."""
+    place = "first" if tick.at < 0.02 else "last" if tick.at > 0.98 else ""
+    return Markup('<span class="{}" style="{}:{}%">{}</span>').format(place, side, short(100 * tick.at), plain(tick.label))
+
+
+def join(parts: object) -> Markup:
+    """Markup, one after another; what is not markup is escaped."""
+    return NONE.join(map(escape, parts))  # type: ignore[call-overload]
+
+
+def path(shape: str, look: str, more: Markup = NONE) -> Markup:
+    """A path; nothing where there is no shape."""
+    return Markup('<path class="{}" d="{}"{}/>').format(look, shape, more) if shape else NONE
+
+
+def short(value: float) -> str:
+    """A coordinate in few characters."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+
+
+def rungs(places: Sequence[float], width: float, height: float) -> Markup:
+    """Thin lines across, at shares of the height from below."""
+    return path("".join(f"M0 {short(height * (1 - at))}H{short(width)}" for at in places), "rung")
+
+
+# Counts
 
 HIGH = 100  # units of a histogram's height
 WIDE = 1000
@@ -52,7 +110,7 @@ def skyline(values: Sequence[float], top: float) -> str:
     return "".join(shape) + f"H{len(values)}V{HIGH}z"
 
 
-def bins(coded: Coded, unit: str, side: str = "robot") -> Markup:
+def bins(coded: EncodedDimension, unit: str, side: str = "robot") -> Markup:
     """How often each bin of a dimension is written, heights as square roots: a lone bin does not hide the others.
 
     The axis says what the lowest and the highest bin stand for. Marks at the ends say what was clipped.
@@ -69,14 +127,14 @@ def bins(coded: Coded, unit: str, side: str = "robot") -> Markup:
     return plot(area, _bounds(coded, unit), rise, "bins")
 
 
-def _bounds(coded: Coded, unit: str) -> list[Tick]:
+def _bounds(coded: EncodedDimension, unit: str) -> list[Tick]:
     """Lowest, zero where it lies well inside, highest."""
     zero = -coded.lo / (coded.hi - coded.lo) if coded.hi > coded.lo else -1.0
     middle = [Tick(zero, "0")] if 0.35 < zero < 0.65 else []
     return [Tick(0, real(coded.lo, 3)), *middle, Tick(1, f"{real(coded.hi, 3)} {plain(unit, 20)}".rstrip())]
 
 
-def _clipped(coded: Coded, wide: int) -> Markup:
+def _clipped(coded: EncodedDimension, wide: int) -> Markup:
     """A bar at each end where values were cut off, as thick as it is bad: 1 % fills an eighth of the height."""
     marks = []
     for share, at in ((coded.clipped_low, 0.0), (coded.clipped_high, wide * 0.985)):
@@ -86,7 +144,7 @@ def _clipped(coded: Coded, wide: int) -> Markup:
     return join(marks)
 
 
-def _said(coded: Coded, total: int) -> str:
+def _said(coded: EncodedDimension, total: int) -> str:
     used = sum(1 for count in coded.bins if count)
     most = max(range(len(coded.bins)), key=coded.bins.__getitem__, default=0)
     peak = percent(coded.bins[most] / total) if total else "none"
@@ -195,3 +253,87 @@ def curve(values: Sequence[float], lo: float, hi: float, title: str, side: str =
     said = f"{len(values)} steps, from {real(min(finite))} to {real(max(finite))}" if finite else "no numbers"
     zero = rungs(((-lo / reach) * 0.92 + 0.04,), WIDE, HIGH) if lo < 0 < hi else NONE
     return drawing(join([zero, path("".join(shape), f"line {side}")]), title, said, WIDE, HIGH, stretch=True, look="curve")
+
+
+# Two dimensions
+
+LEVELS = 8
+"""Shades of a map: each is one path, so a map of thousands of cells stays small."""
+
+
+def heat(rows: Sequence[EncodedDimension], side: str = "robot") -> Markup:
+    """One strip for each dimension, one cell for each bin, darker for more; the shade is the root of the share in its row."""
+    wide = max((len(row.bins) for row in rows), default=0)
+    if not wide:
+        return NONE
+    shapes: list[list[str]] = [[] for _ in range(LEVELS + 1)]
+    for number, row in enumerate(rows):
+        _strip(row.bins, number * 10, shapes)
+    marks = [_shade(shape, level, side) for level, shape in enumerate(shapes) if level]
+    said = "; ".join(f"{plain(row.name, 60)} uses {sum(map(bool, row.bins))} of {len(row.bins)} bins" for row in rows)
+    return drawing(join(marks), "Bins by dimension", said, wide, 10 * len(rows) - 1, stretch=True, look="heat")
+
+
+def _strip(counts: Sequence[int], top: int, shapes: list[list[str]]) -> None:
+    """Neighbours of one shade are one rectangle."""
+    most = max(counts)
+    levels = [_level(count / most) if most else 0 for count in counts]
+    start = 0
+    for at in range(1, len(levels) + 1):
+        if at == len(levels) or levels[at] != levels[start]:
+            shapes[levels[start]].append(f"M{start} {top}h{at - start}v9h-{at - start}z")
+            start = at
+
+
+def _level(share: float) -> int:
+    """0 for nothing, else 1..LEVELS."""
+    return max(1, min(LEVELS, round(sqrt(share) * LEVELS))) if share > 0 else 0
+
+
+def _shade(shapes: Sequence[str], level: int, side: str) -> Markup:
+    return path("".join(shapes), f"{side} level{level}")
+
+
+def matrix(names: Sequence[str], values: Sequence[Sequence[float]]) -> Markup:
+    """Correlations as squares: filled with ink where positive, with the warning colour where negative; strength is shade."""
+    if not names:
+        return NONE
+    shapes: dict[tuple[str, int], list[str]] = {}
+    for down, row in enumerate(values):
+        for across, value in enumerate(row):
+            if isfinite(value) and (level := min(LEVELS, round(abs(value) * LEVELS))):
+                key = ("plus" if value > 0 else "minus", level)
+                shapes.setdefault(key, []).append(f"M{across * 10} {down * 10}h9v9h-9z")
+    marks = [_shade(shape, level, sign) for (sign, level), shape in sorted(shapes.items())]
+    size = 10 * len(names) - 1
+    return drawing(join(marks), "Correlation of the dimensions", _strongest(names, values), size, size, look="matrix")
+
+
+def _strongest(names: Sequence[str], values: Sequence[Sequence[float]]) -> str:
+    """The three pairs that go together most."""
+    pairs = [(values[b][a], a, b) for b in range(len(values)) for a in range(b) if isfinite(values[b][a])]
+    first = sorted(pairs, key=lambda pair: (-abs(pair[0]), pair[1:]))[:3]
+    told = ", ".join(f"{plain(names[a], 60)} and {plain(names[b], 60)} {real(round(value, 3))}" for value, a, b in first)
+    return f"Strongest: {told}." if told else "There is one dimension only."
+
+
+def sizes(cameras: Sequence[Camera], side: str) -> Markup:
+    """Frames in the proportions and relative sizes of the pictures, on a common corner."""
+    every = [(w, h, count) for camera in cameras for w, h, count in camera.sizes if w > 0 and h > 0]
+    if not every:
+        return NONE
+    merged: dict[tuple[int, int], int] = {}
+    for width, height, count in every:
+        merged[width, height] = merged.get((width, height), 0) + count
+    scale = 200 / max(max(size) for size in merged)
+    tall = max(height for _, height in merged) * scale
+    marks = [_frame(w * scale, h * scale, tall, count / max(merged.values()), side) for (w, h), count in sorted(merged.items())]
+    common = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
+    total = sum(merged.values())
+    said = "; ".join(f"{w} by {h}: {whole(count)} ({percent(count / total)})" for (w, h), count in common)
+    return drawing(join(marks), "Sizes of the pictures", said, 204, round(tall) + 4, look="frames")
+
+
+def _frame(width: float, height: float, tall: float, often: float, side: str) -> Markup:
+    shape = f"M2 {short(tall + 2 - height)}h{short(width)}v{short(height)}h-{short(width)}z"
+    return path(shape, f"frame {side} level{_level(often)}")

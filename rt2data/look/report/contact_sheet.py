@@ -1,4 +1,4 @@
-"""Pictures with what is asked and answered about them, side by side on one sheet: to see at a glance what a model will see."""
+"""A sheet of images with their prompts and targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt2data.images.ready import ImageFault, ImageRule, make_ready
 from rt2data.read.text import clean_text
 from rt2data.records import Kind
 
-SIDE = 224  # of a picture's box
+SIDE = 224  # of an image's box
 GAP = 16
 FONT, SMALL = 14, 12  # pixels
 LINE, TAG = 18, 20
@@ -36,21 +36,21 @@ Drawing = ImageDraw.ImageDraw
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One picture on a sheet, and the words under it."""
+    """One image on a sheet, and the text under it."""
 
     picture: bytes | memoryview | NDArray[np.uint8]  # encoded, or RGB pixels uint8[height, width, 3]
     source: str
     kind: Kind
     prompt: str
     target: str
-    note: str = ""  # beside the source's tag: camera and step, epoch, ...
+    note: str = ""  # next to the source's tag: camera and step, epoch, ...
 
 
 def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str = "") -> bytes:
     """A PNG of all tiles in reading order, at most 400. The same tiles give the same bytes.
 
-    Pictures keep their proportions; those that cannot be decoded say so in their place. Words are wrapped, and cut with dots where
-    they are too long. Raises ValueError where there is no tile.
+    Images keep their proportions; where one cannot be decoded the reason is written. Text is wrapped, and cut with dots where
+    it is too long. Raises ValueError where there is no tile.
     """
     if not tiles:
         raise ValueError("no tiles to draw")
@@ -77,7 +77,7 @@ def _columns(tiles: int) -> int:
 
 
 def _draw_tile(tile: Tile) -> Image.Image:
-    """Picture, tag, prompt and target, one below the other."""
+    """Image, tag, prompt and target, one below the other."""
     prompt = wrap(tile.prompt, _font(FONT), SIDE, PROMPT_LINES)
     # The font sets a space after a 1 so narrow that `1 50` would read as `150`.
     target = wrap(tile.target, _font(FONT), SIDE, TARGET_LINES, gap="  " if tile.kind == "robot" else " ")
@@ -96,7 +96,7 @@ def _draw_tile(tile: Tile) -> Image.Image:
 
 
 def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
-    """The source's name on a ground that says robot or web; the note beside it."""
+    """The source's name on the colour of its side, robot or web, and the note."""
     font = _font(SMALL)
     name = _fitted(_plain(tile.source), font, SIDE - 16)
     right = font.getlength(name) + 12
@@ -108,7 +108,7 @@ def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
 
 
 def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
-    """The picture, whole, centred in its box."""
+    """The whole image, centred in its box."""
     box = Image.new("RGB", (SIDE, SIDE), BOX)
     try:
         found = decoded(picture)
@@ -129,7 +129,7 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
 
 
 def decoded(picture: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
-    """RGB, no smaller than `side` square where the picture is not, and hardly larger. Raises ImageFault."""
+    """RGB, no smaller than `side` square where the image is not, and hardly larger. Raises ImageFault."""
     ready = make_ready(picture, AS_JPEG, decode=False)
     encoded = ready.data
     if encoded is None:
@@ -173,7 +173,7 @@ def _fitted(text: str, font: Font, width: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Words from outside: without control characters, and not endless."""
+    """Text without control characters, cut at MAX_CHARS."""
     return "".join(c for c in clean_text(text[:MAX_CHARS]) if c.isprintable())
 
 

@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rt2data.look.inspect.mixture import MixtureSight
+from rt2data.look.inspect.mixture import InspectedMixture
 from rt2data.look.report.contact_sheet import Tile
-from rt2data.look.report.pictures import read_place
-from rt2data.look.report.thumbnails import Shot, shoot
+from rt2data.look.report.images import Shot, read_place, shoot
 from rt2data.prepare.store import Store, read_columns, rows_file, vectors
 from rt2data.records import F32
 from rt2data.render.fields import ExampleRecord
@@ -62,7 +61,7 @@ def store_film(store: Store, split: str) -> Film | None:
     )
 
 
-def mixture_films(sight: MixtureSight) -> list[Film]:
+def mixture_films(sight: InspectedMixture) -> list[Film]:
     """Of each robot source the episode of which the first shards hold the most steps: not all, where they are not all drawn."""
     found: dict[str, dict[str, dict[int, tuple[bytes, ExampleRecord]]]] = {}
     for shard in sight.first_shards():

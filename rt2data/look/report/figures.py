@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from rt2data.io import words
 from rt2data.read.text import clean_text
 
 MAX_CHARS = 600
@@ -54,24 +55,15 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def amount(count: float | None) -> str:
-    """Bytes as people say them."""
+    """Bytes: 1.5 MB."""
     if count is None or _none(count):
         return NOTHING
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return _signed(f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}")
-        count /= 1000
-    return _signed(f"{count:.1f} TB")
+    return _signed(words.size(count))
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them."""
-    if seconds is None or _none(seconds):
-        return NOTHING
-    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    """3 min 20 s."""
+    return NOTHING if seconds is None or _none(seconds) else words.duration(seconds)
 
 
 def _none(value: float | None) -> bool:

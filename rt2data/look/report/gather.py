@@ -10,12 +10,11 @@ from typing import Any
 import msgspec
 
 from rt2data.errors import command
-from rt2data.look.inspect.mixture import MixtureSight, legend_of
+from rt2data.look.inspect.mixture import InspectedMixture, legend_of
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.episode import mixture_films, store_film
-from rt2data.look.report.lost import lost_rows
+from rt2data.look.report.images import MEASURED, Album, album, lost_rows, store_albums
 from rt2data.look.report.page import Origin, Report
-from rt2data.look.report.pictures import MEASURED, Album, album, store_albums
 from rt2data.look.stats.model import SourceStats, Stats
 from rt2data.prepare.catalog import kept_stores
 from rt2data.prepare.store import Store
@@ -38,7 +37,7 @@ def mixture_report(stats: Stats, out: Path, root: Path | None, count: int) -> Re
 
     Stores are looked for in `root`, or where the mixture's recipe says.
     """
-    sight = MixtureSight(out)
+    sight = InspectedMixture(out)
     split, stores = sight.manifest.plan.split, mixture_stores(sight.manifest, root)
     albums = mixture_albums(stats, sight.tiles(max(count, MEASURED) * len(stats.sources)), count)
     albums += [found for store in stores for found in store_albums(store, [split], count) if not found.used]

@@ -53,7 +53,7 @@ def _shares(mixture: MixtureStats) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|---:|---:|---:|"
     for share in mixture.shares:
         part = share.examples / mixture.examples if mixture.examples else None
-        numbers = (percent(share.asked), whole(share.examples), percent(part), whole(share.tokens), whole(share.learned_tokens))
+        numbers = (percent(share.asked), whole(share.examples), percent(part), whole(share.tokens), whole(share.loss_tokens))
         yield f"| {words(share.source)} | {share.kind} | {' | '.join(numbers)} | {share.epochs:.3g} |"
     yield ""
 

@@ -1,4 +1,4 @@
-"""Statistics and pictures become one page of HTML that needs nothing else: no network, no other file.
+"""Statistics and images become one page of HTML that needs no network and no other file.
 
 The page runs two scripts of its own, named by their hashes in its Content-Security-Policy, and nothing else that may stand in it.
 Whatever is text goes through `figures.plain` and autoescape. The same reports give the same bytes.
@@ -18,12 +18,9 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from rt2data.look.report import charts, figures, maps, views
-from rt2data.look.report.cost import cost
+from rt2data.look.report import charts, figures, views
 from rt2data.look.report.episode import Film
-from rt2data.look.report.lost import LostRow
-from rt2data.look.report.pictures import Album, fewer
-from rt2data.look.report.thumbnails import Shot, Tint
+from rt2data.look.report.images import Album, LostRow, Shot, Tint, fewer
 from rt2data.look.stats.model import SourceStats, Stats
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -51,22 +48,22 @@ class Report:
     films: tuple[Film, ...] = ()
     lost: tuple[LostRow, ...] = ()
     origin: Origin = Origin()
-    trimmed: bool = False  # pictures were left out for the page to stay small
+    trimmed: bool = False  # images were dropped to keep the page small
     legends: Mapping[str, str] = field(default_factory=dict)  # what the terminate word of a source's targets means
 
     @property
     def seen(self) -> list[Shot]:
-        """Pictures of rows that were left out."""
+        """Images of rejected rows."""
         return [each.shot for each in self.lost if each.shot]
 
     def tint(self, source: SourceStats, camera: str) -> Tint | None:
-        """How the pictures of a camera look; None where none were looked at."""
+        """Colours of a camera's images; None where none were measured."""
         found = [a.tint for a in self.albums if (a.source, a.split, a.camera) == (source.name, source.split, camera)]
         return found[0] if found else None
 
 
 def page_within(reports: Sequence[Report], limit: int = MAX_BYTES) -> bytes:
-    """The page with as many pictures as it has room for: half of them are left out until it is no longer than `limit`.
+    """The page with as many images as fit: half of them are dropped until it is no longer than `limit`.
 
     Without any it is as long as it is. Raises ValueError where there is nothing to report.
     """
@@ -126,7 +123,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= FILTERS
-    made.globals |= {"charts": charts, "maps": maps, "views": views, "cost_of": cost}
+    made.globals |= {"charts": charts, "views": views}
     return made
 
 

@@ -1,4 +1,4 @@
-"""What templates ask of statistics: sums, shares, orders and classes, each a small pure function."""
+"""What the page's templates ask of statistics: sums, shares, orders and classes, each a small pure function."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rt2data.io.words import plural
 from rt2data.look.report.charts import Part
 from rt2data.look.report.figures import amount, percent, real, whole
 from rt2data.look.stats.model import (
     Actions,
     Camera,
-    Coded,
+    Dimension,
+    Dropped,
+    EncodedDimension,
     Leak,
-    Lost,
     MixtureStats,
-    Numbers,
     Share,
     SourceStats,
     Stats,
@@ -30,7 +31,7 @@ MEASURES = (
     ("asked", "asked"),
     ("examples", "examples"),
     ("all tokens", "tokens"),
-    ("learned tokens", "learned_tokens"),
+    ("loss tokens", "loss_tokens"),
     ("picture bytes", "image_bytes"),
 )
 """A name, and the field of a share."""
@@ -47,7 +48,7 @@ def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
 def counted(warnings: Sequence[Warn]) -> str:
     """2 errors, 1 warning, 3 notes."""
     counts = [(sum(warn.level == level for warn in warnings), level) for level in RANK]
-    return ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for count, level in counts if count) or "none"
+    return ", ".join(plural(count, level) for count, level in counts if count) or "none"
 
 
 def looks(shares: Sequence[Share]) -> dict[str, str]:
@@ -98,7 +99,7 @@ def tokens(stats: Stats) -> int | None:
 def learned(stats: Stats) -> int | None:
     """Those of them that are learned."""
     if stats.mixture:
-        return sum(share.learned_tokens for share in stats.mixture.shares)
+        return sum(share.loss_tokens for share in stats.mixture.shares)
     known = [round(source.tokens.target.total) for source in stats.sources if source.tokens]
     return sum(known) if known else None
 
@@ -165,7 +166,8 @@ def headline(stats: Stats) -> list[tuple[str, str, str]]:
     """The few figures that everybody asks for first: name, value, and what belongs to it."""
     m, share = stats.mixture, robot_share(stats)
     read, every, known = read_bytes(stats), tokens(stats), learned(stats)
-    found = [("examples" if m else "rows", whole(examples(stats)), f"in {whole(m.shards)} shards" if m else f"in {splits(stats)}")]
+    place = plural(m.shards, "shard") if m else splits(stats)
+    found = [("examples" if m else "rows", whole(examples(stats)), f"in {place}")]
     if m or share not in (0.0, 1.0):
         found.append(("robot", percent(share), f"asked {percent(m.asked_robot)}" if m else "of the rows"))
     if every is not None:
@@ -177,8 +179,7 @@ def headline(stats: Stats) -> list[tuple[str, str, str]]:
 
 def splits(stats: Stats) -> str:
     """4 splits."""
-    count = len(stats.sources)
-    return f"{count} split{'' if count == 1 else 's'}"
+    return plural(len(stats.sources), "split")
 
 
 def texts(source: SourceStats) -> list[tuple[Text, str]]:
@@ -211,7 +212,7 @@ def flag(warn: Warn) -> str:
 
 def leak(found: Leak) -> str:
     """What two have in common."""
-    return {"group": "episode or picture id", "picture": "picture", "text_and_picture": "question and picture"}[found.what]
+    return {"group": "episode or image id", "image": "image", "text_and_image": "question and image"}[found.what]
 
 
 def origin_facts(stats: Stats) -> list[tuple[str, str]]:
@@ -232,7 +233,7 @@ def robot_share(stats: Stats) -> float:
     return sum(source.rows for source in stats.sources if source.kind == "robot") / rows if rows else 0.0
 
 
-def losses(stats: Stats) -> list[tuple[str, Lost]]:
+def losses(stats: Stats) -> list[tuple[str, Dropped]]:
     """Source and loss, faults first, then the largest. A source tells the same of each of its splits: it is told once."""
     told = dict.fromkeys((source.name, lost) for source in stats.sources for lost in source.lost)
     return sorted(told, key=lambda pair: (not pair[1].fault, -pair[1].count, pair[0], pair[1].reason))
@@ -252,8 +253,8 @@ def faults(stats: Stats) -> int:
 class Dim:
     """A dimension as the codec writes it, with what is known of its numbers."""
 
-    coded: Coded
-    numbers: Numbers
+    coded: EncodedDimension
+    numbers: Dimension
 
 
 def coded(actions: Actions) -> list[Dim]:
@@ -262,11 +263,63 @@ def coded(actions: Actions) -> list[Dim]:
     return [Dim(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
 
 
-def _unknown(of: Coded) -> Numbers:
+def _unknown(of: EncodedDimension) -> Dimension:
     zero: dict[str, Any] = dict.fromkeys(("mean", "std", "min", "max", "q01", "q05", "q50", "q95", "q99", "zeros", "top"), 0.0)
-    return Numbers(name=of.name, unit="", count=sum(of.bins), not_finite=0, dead=False, sparse=False, **zero)
+    return Dimension(name=of.name, unit="", count=sum(of.bins), not_finite=0, dead=False, sparse=False, **zero)
 
 
 def names(actions: Actions) -> list[str]:
     """Of the dimensions."""
     return [each.name for each in actions.dims]
+
+
+# Cost of one epoch
+
+BATCHES = (32, 64, 128, 256, 512, 1024, 2048)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one pass costs, for a batch and some GPUs to begin with; the page reckons it anew for others."""
+
+    examples: int
+    tokens: int | None
+    learned: int | None
+    bytes: int
+    batch: int = 256
+    gpus: int = 8
+    rate: float = 50.0  # examples that one GPU takes in a second
+
+    @property
+    def each(self) -> float | None:
+        return self.bytes / self.examples if self.examples else None
+
+    @property
+    def steps(self) -> int:
+        return -(-self.examples // self.batch)
+
+    @property
+    def per_step(self) -> float | None:
+        return self._per_step(self.batch)
+
+    @property
+    def seconds(self) -> float:
+        return self.examples / (self.gpus * self.rate)
+
+    @property
+    def reading(self) -> float | None:
+        return self.each and self.each * self.gpus * self.rate
+
+    @property
+    def table(self) -> list[tuple[int, int, float | None]]:
+        """Batch, steps, tokens a step; no batch is larger than the whole."""
+        fitting = [batch for batch in BATCHES if batch <= self.examples] or BATCHES[:1]
+        return [(batch, -(-self.examples // batch), self._per_step(batch)) for batch in fitting]
+
+    def _per_step(self, batch: int) -> float | None:
+        return self.tokens / self.examples * batch if self.tokens and self.examples else None
+
+
+def cost(stats: Stats) -> Cost:
+    """Of one pass."""
+    return Cost(examples(stats), tokens(stats), learned(stats), read_bytes(stats))

@@ -1,1 +1,1 @@
-"""What a source, a prepared store or a mixture looks like in numbers: sums over rows that merge, and their summary."""
+"""Statistics of sources, stores, recipes and mixtures: work orders, sums, summary, warnings."""

@@ -1,5 +1,5 @@
-"""Second kind of work order: whole episodes. Rows lie in keyed random order, so each order takes the episodes of its share of
-hashes from all files of rows, reads only the columns it needs, sorts them and sums up."""
+"""Work orders over whole episodes. Rows are in keyed random order, so each order takes the episodes of its share of the hashes from
+all files of rows, reads only the columns it needs, sorts them and sums."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rt2data.look.stats.content import distribution, text_hashes
 from rt2data.look.stats.model import Episodes
 from rt2data.look.stats.motion import MotionSums, Steps, sum_motion
-from rt2data.look.stats.rowset import RowSet, space_from
-from rt2data.look.stats.spreads import spread
-from rt2data.look.stats.texts import hash_groups
-from rt2data.order import U64, key64, mix64
+from rt2data.look.stats.row_set import RowSet, space_from_json
+from rt2data.order import I64, U64, key64, mix64
 from rt2data.prepare.store import vectors
 from rt2data.read.action_space import ActionSpace
 from rt2data.records import F32
-from rt2data.tally.counts import Counts, bars, count, quantiles_of
+from rt2data.tally.counts import Counts, count, histogram, quantiles_of
+from rt2data.tally.moments import F64
 from rt2data.tally.sums import Sum, add_up
 
 MOST_ROWS, MOST_BYTES = 2_000_000, 48 << 20
-"""What one work order holds of rows, and of their numbers, whichever is less."""
+"""Most rows of one work order, and most bytes of their numbers, whichever is less."""
 BATCH = 1 << 16
-"""Rows of whole episodes that are summed up together."""
+"""Rows of whole episodes that are summed together."""
 COLUMNS = ("group", "step", "action", "state", "timestamp")
 GAP = 1.5
-"""An interval of more medians than this is a gap."""
+"""An interval of more than this many medians is a gap."""
 
 
 class EpisodeSums(Sum, frozen=True, eq=False):
-    """What some whole episodes add up to."""
+    """Sums over whole episodes."""
 
     lengths: Counts = msgspec.field(default_factory=Counts)  # steps -> episodes
     incomplete: int = 0
@@ -45,8 +45,8 @@ class EpisodeSums(Sum, frozen=True, eq=False):
         fps, jitter, gaps = _rates(self.intervals)
         return Episodes(
             count=self.lengths.total,
-            steps=spread(self.lengths),
-            lengths=bars(self.lengths),
+            steps=distribution(self.lengths),
+            lengths=histogram(self.lengths),
             short=int(self.lengths.counts[self.lengths.keys < 2].sum()),
             incomplete=self.incomplete,
             fps=fps,
@@ -57,7 +57,7 @@ class EpisodeSums(Sum, frozen=True, eq=False):
 
 
 def _rates(intervals: Counts) -> tuple[float | None, float | None, int]:
-    """Frames a second, jitter, and how many intervals are too long."""
+    """Frames per second, jitter, and the number of gaps."""
     if not len(intervals):
         return None, None, 0
     low, median, high = quantiles_of(intervals.keys.astype(np.float64), intervals.counts, (0.25, 0.5, 0.75))
@@ -66,7 +66,7 @@ def _rates(intervals: Counts) -> tuple[float | None, float | None, int]:
 
 @dataclass(frozen=True, slots=True)
 class EpisodesOrder:
-    """Work order: sum up the episodes of one part of the hashes."""
+    """Work order: sum the episodes of one part of the hashes."""
 
     rows: RowSet
     part: int
@@ -87,33 +87,21 @@ def episode_orders(rows: RowSet) -> list[EpisodesOrder]:
 
 
 def sum_episodes(order: EpisodesOrder) -> EpisodeSums:
-    """The sums of all episodes of a part. Raises DataError where rows cannot be read."""
+    """The sums of all episodes of a part. Raises DataError if rows cannot be read."""
     found = [_read(order, number) for number in range(order.rows.files)]
     group, step = np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
     timestamp = np.concatenate([each[2] for each in found])
     action, state = [each[3] for each in found], [each[4] for each in found]
     del found
-    every = Steps(group.view(np.int64), step, _joined(action), _joined(state) if order.rows.state_dim else None, timestamp)
-    space = space_from(order.rows.space)
-    parts = (_sum(_taken(every, at), space) for at in _batches(np.lexsort((step, group)), group))
-    return add_up(EpisodeSums(), parts)
+    every = Steps(group.view(np.int64), step, _join(action), _join(state) if order.rows.state_dim else None, timestamp)
+    space = space_from_json(order.rows.space)
+    return add_up(EpisodeSums(), (_sum(_take(every, at), space) for at in _batches(np.lexsort((step, group)), group)))
 
 
-def _taken(every: Steps, at: NDArray[np.int64]) -> Steps:
-    """These rows, which are whole episodes in order; the episodes are numbered from 0."""
-    group = every.episode[at]
-    number = np.cumsum(np.append(False, group[1:] != group[:-1]))
-    state = None if every.state is None else every.state[at]
-    return Steps(number, every.step[at], every.action[at], state, every.timestamp[at])
-
-
-Read = tuple[U64, NDArray[np.int32], NDArray[np.float64], F32, F32]
-
-
-def _read(order: EpisodesOrder, number: int) -> Read:
+def _read(order: EpisodesOrder, number: int) -> tuple[U64, NDArray[np.int32], F64, F32, F32]:
     """Group hashes, steps, timestamps, actions and states of a file's rows of this part."""
     table = order.rows.read(number, COLUMNS)
-    group = hash_groups(table["group"].combine_chunks())
+    group = text_hashes(table["group"].combine_chunks())
     mine = part_of(group, order.parts) == order.part
     action, state = vectors(table["action"], order.rows.action_dim), vectors(table["state"], order.rows.state_dim)
     assert action is not None
@@ -122,12 +110,12 @@ def _read(order: EpisodesOrder, number: int) -> Read:
 
 
 def part_of(groups: U64, parts: int) -> U64:
-    """Which part each group belongs to, by its keyed hash, uint64[n]."""
+    """The part each group belongs to, by its keyed hash, uint64[n]."""
     return (mix64(groups, key64("episodes")) >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)
 
 
-def _joined(parts: list[F32]) -> F32:
-    """End to end; each part is let go as soon as it is copied."""
+def _join(parts: list[F32]) -> F32:
+    """The concatenation; each part is freed as soon as it is copied."""
     whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float32)
     at = len(whole)
     while parts:
@@ -137,8 +125,8 @@ def _joined(parts: list[F32]) -> F32:
     return whole
 
 
-def _batches(by_step: NDArray[np.int64], group: U64) -> Iterator[NDArray[np.int64]]:
-    """Rows of whole episodes, some ten thousand at a time."""
+def _batches(by_step: I64, group: U64) -> Iterator[I64]:
+    """Rows of whole episodes, at least BATCH at a time."""
     rising = group[by_step]
     ends = np.flatnonzero(np.append(rising[1:] != rising[:-1], True)) + 1 if len(rising) else np.empty(0, np.int64)
     start = 0
@@ -148,11 +136,19 @@ def _batches(by_step: NDArray[np.int64], group: U64) -> Iterator[NDArray[np.int6
             start = end
 
 
+def _take(every: Steps, at: I64) -> Steps:
+    """These rows, which are whole episodes in order; the episodes are numbered from 0."""
+    group = every.episode[at]
+    number = np.cumsum(np.append(False, group[1:] != group[:-1]))
+    state = None if every.state is None else every.state[at]
+    return Steps(number, every.step[at], every.action[at], state, every.timestamp[at])
+
+
 def _sum(steps: Steps, space: ActionSpace) -> EpisodeSums:
     lengths = np.diff(steps.starts, append=len(steps))
     last = np.append(steps.starts[1:], len(steps)) - 1
     spans = steps.step[last] - steps.step[steps.starts] + 1
-    micros = np.rint(np.diff(steps.timestamp, prepend=np.nan) * 1e6)[steps.next_to]
+    micros = np.rint(np.diff(steps.timestamp, prepend=np.nan) * 1e6)[steps.consecutive]
     micros = micros[np.isfinite(micros)]
     return EpisodeSums(
         count(lengths),

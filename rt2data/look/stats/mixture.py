@@ -1,25 +1,50 @@
-"""What a mixture is made of: its manifest, and the arithmetic of its order."""
+"""A finished mixture: shares and order from the manifest, and its examples as files of rows, because its stores may be gone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
 
+from rt2data.errors import DataError, command
+from rt2data.formats.base import Member, MemberImage, make_format, members_of
+from rt2data.images.headers import ImageFault, read_header
+from rt2data.io.per_thread import PerThread
+from rt2data.io.publish import produce_whole
+from rt2data.look.stats.content import TokenSums, sum_tokens
 from rt2data.look.stats.model import MixtureStats, Share, Window
+from rt2data.look.stats.row_set import RowSet, space_to_json
 from rt2data.order import BLOCK, I64, boundaries
 from rt2data.plan.plan import SourcePlan
-from rt2data.seal.manifest import Manifest
+from rt2data.prepare.store import ROWS, rows_file
+from rt2data.render.codecs.table import codec_from_json
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
+from rt2data.seal.manifest import Manifest, read_manifest
+from rt2data.tally.moments import F64
+from rt2data.tally.sums import Sum
 from rt2data.write.shard import SideTotals, shard_layout, shard_sources
 
 WINDOWS = (64, 256, 1024)
 POINTS = 256
 """Points of the running share."""
+IMAGE = "image"
+"""The camera name of images that are not a robot's."""
+
+
+# Shares and order, without reading a shard
 
 
 def mixture_stats(manifest: Manifest) -> MixtureStats:
-    """All of it; no shard is read."""
+    """Statistics of the mixture; no shard is read."""
     plan, asked = manifest.plan, float(Fraction(manifest.plan.robot_frac))
     robots = list(_robots(manifest))
     return MixtureStats(
@@ -42,14 +67,14 @@ def mixture_stats(manifest: Manifest) -> MixtureStats:
 
 def _share(manifest: Manifest, source: SourcePlan) -> Share:
     total = manifest.totals.get(source.name, SideTotals())
-    times = Fraction(source.draws, max(manifest.plan.written(source), 1))  # how often an example is read that was written once
+    times = Fraction(source.draws, max(manifest.plan.written(source), 1))  # how often an example that is written once is read
     return Share(
         source=source.name,
         kind=source.kind,
         asked=float(Fraction(source.share)),
         examples=round(times * total.examples),
         tokens=round(times * (total.prompt_tokens + total.target_tokens)),
-        learned_tokens=round(times * total.target_tokens),
+        loss_tokens=round(times * total.target_tokens),
         image_bytes=total.image_bytes,
         epochs=source.epochs,
         unseen=max(source.rows - source.draws, 0),
@@ -58,7 +83,7 @@ def _share(manifest: Manifest, source: SourcePlan) -> Share:
 
 
 def _robots(manifest: Manifest) -> Iterator[I64]:
-    """For each shard the running count of robot examples, int64[examples + 1], by the plan's order; none where readers mix."""
+    """For each shard the running count of robot examples, int64[examples + 1], by the plan's order; none if readers mix."""
     plan = manifest.plan
     if plan.parts:
         return
@@ -68,17 +93,17 @@ def _robots(manifest: Manifest) -> Iterator[I64]:
 
 
 def _windows(robots: list[I64], asked: float) -> Iterator[Window]:
-    """Runs that start at a multiple of 16 inside a shard; none of a length that no shard has."""
+    """Windows that start at a multiple of 16 inside a shard; none of a length that no shard has."""
     for length in WINDOWS:
-        strayed = np.concatenate([_strayed(robot, length, asked) for robot in robots] or [np.empty(0)])
-        if len(strayed):
-            yield Window(examples=length, worst=float(strayed.max()), mean=float(strayed.mean()))
+        deviations = np.concatenate([_deviations(robot, length, asked) for robot in robots] or [np.empty(0)])
+        if len(deviations):
+            yield Window(examples=length, worst=float(deviations.max()), mean=float(deviations.mean()))
 
 
-def _strayed(robot: I64, length: int, asked: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """How far each run's robot share is from what was asked."""
+def _deviations(robot: I64, length: int, asked: float) -> F64:
+    """|robot share - asked| of each window."""
     starts = np.arange(0, max(len(robot) - length, 0), BLOCK)
-    found: np.ndarray[tuple[int], np.dtype[np.float64]] = np.abs((robot[starts + length] - robot[starts]) / length - asked)
+    found: F64 = np.abs((robot[starts + length] - robot[starts]) / length - asked)
     return found
 
 
@@ -89,3 +114,148 @@ def _running(robots: list[I64], examples: int) -> Iterator[tuple[int, float]]:
     for end in np.unique(boundaries(examples, min(POINTS, examples))).tolist() if examples and robots else ():
         shard = int(np.searchsorted(ends, end)) - 1
         yield end, float((before[shard] + robots[shard][end - ends[shard]]) / end)
+
+
+# Examples as rows
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOrder:
+    """Work order: write the records of one shard as files of rows."""
+
+    out: str
+    fingerprint: str  # of the plan
+    index: int
+    scratch: str
+
+    @property
+    def label(self) -> str:
+        return f"read shard {self.index}"
+
+
+class ShardSums(Sum, frozen=True, eq=False):
+    """Sums over the examples of some shards; their rows are in the scratch folder."""
+
+    examples: int = 0
+    tokens: dict[str, TokenSums] = msgspec.field(default_factory=dict)  # by source, of all examples
+
+
+def shard_orders(out: Path, manifest: Manifest, scratch: Path) -> list[ShardOrder]:
+    """One per shard; the scratch folder gets a folder for each source."""
+    for source in manifest.plan.sources:
+        (scratch / source.name).mkdir(parents=True, exist_ok=True)
+    return [ShardOrder(str(out), manifest.plan.fingerprint, index, str(scratch)) for index in range(len(manifest.shards))]
+
+
+def mixture_row_sets(manifest: Manifest, scratch: Path) -> list[RowSet]:
+    """The sources of a mixture, as they are in the scratch folder after all shard orders."""
+    return [_row_set(manifest, source, scratch) for source in manifest.plan.sources if source.draws]
+
+
+def _row_set(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
+    codec = codec_from_json(source.codec) if source.codec else None
+    state = (manifest.statistics.get(source.name) or {}).get("state")
+    found = RowSet(
+        name=source.name,
+        kind=source.kind,
+        source=source.source,
+        split=manifest.plan.split,
+        folder=str(scratch / source.name),
+        files=len(manifest.shards),
+        rows=min(source.rows, source.draws),
+        digest=source.digest,
+        camera=source.camera or IMAGE,
+        slots=(),
+        action_dim=source.action_dim if codec else 0,
+        state_dim=len(state["mean"]) if state else 0,
+        lost=manifest.rejects.get(source.name, ()),
+        conversions=tuple(sorted(manifest.conversions.get(source.name, {}).items())),
+    )
+    if codec is None:
+        return found
+    return replace(found, space=space_to_json(codec.space), codec=msgspec.json.encode(source.codec).decode())
+
+
+@PerThread
+def _open(out: str, fingerprint: str) -> Manifest:
+    manifest = read_manifest(Path(out))
+    if manifest.plan.fingerprint != fingerprint:
+        raise DataError("the mixture was replaced while it was read", out, "run the command again")
+    return manifest
+
+
+def read_examples(order: ShardOrder) -> ShardSums:
+    """Write the rows of one shard, of their first epoch only; sums over all its examples. Raises DataError."""
+    manifest = _open(order.out, order.fingerprint)
+    rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in manifest.plan.sources}
+    tokens: dict[str, list[tuple[int, int]]] = {source.name: [] for source in manifest.plan.sources}
+    sizes = {source.name: source.action_dim for source in manifest.plan.sources}
+    for member, record in _examples(order, manifest):
+        loss = record.loss_mask.count(1)
+        tokens[record.source].append((len(record.input_ids) - loss, len(record.input_ids)))
+        if record.epoch == 0:
+            rows[record.source].append(_row(member, record, sizes[record.source]))
+    for name, found in rows.items():
+        _write(rows_file(Path(order.scratch) / name, manifest.plan.split, order.index), found)
+    lengths = {name: sum_tokens(*zip(*found, strict=True)) for name, found in tokens.items() if found}
+    return ShardSums(sum(map(len, tokens.values())), lengths)
+
+
+def _examples(order: ShardOrder, manifest: Manifest) -> Iterator[tuple[Member, ExampleRecord]]:
+    """The examples of one shard. Raises DataError naming the shard and key of one that cannot be read."""
+    path = Path(order.out) / manifest.shards[order.index].name
+    names = {source.name for source in manifest.plan.sources}
+    verify = command("verify", order.out)
+    for member in members_of(make_format(manifest.plan.format), path):
+        where = f"{path} key {member.key}"
+        try:
+            record = decode_record(member.record)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DataError(f"not an example record: {error}", where, f"{verify} names every fault") from None
+        if record.source not in names:
+            raise DataError(f"source {record.source!r} is not in the plan", where, verify)
+        yield member, record
+
+
+def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
+    """A row of the store, as far as the record has it."""
+    return {
+        "key": record.key,
+        "order": 0,
+        "group": record.group,
+        "split": record.split,
+        "step": -1 if record.step is None else record.step,
+        "steps": -1,
+        "text": record.text,
+        "answers": list(record.answers),
+        "pick": -1,
+        "turns": None,
+        "chunk": None,
+        "real": None,
+        "ends": None,
+        "action": None if record.action is None else list(record.action[:size]),
+        "state": None if record.state is None else list(record.state),
+        "terminate": bool(record.terminate),
+        "marks": 0,
+        "timestamp": None,
+        "images": [_image(image, record) for image in member.images],
+        "digest": 0,
+    }
+
+
+def _image(image: MemberImage, record: ExampleRecord) -> dict[str, Any]:
+    """Format and size from the header; the format of a damaged image is the name of its fault."""
+    try:
+        seen = read_header(image.data)
+        kind, width, height = seen.format, seen.width, seen.height
+    except ImageFault as fault:
+        kind, width, height = fault.reason, 0, 0
+    camera, at = record.image_names[image.slot], record.image_offsets[image.slot]
+    place = {"file": 0, "offset": 0, "length": len(image.data), "xxh3": xxhash.xxh3_64_intdigest(image.data)}
+    facts = {"camera": camera if record.kind == "robot" else IMAGE, "at": at, "chosen": True} | place
+    return facts | {"width": width, "height": height, "format": kind}
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    table = pa.Table.from_pylist(rows, schema=ROWS)
+    produce_whole(path, lambda place: pq.write_table(table, place, compression="lz4", write_page_checksum=True))

@@ -1,7 +1,7 @@
-"""The summary that `rt2data stats --json` prints, a report draws and a diff compares: plain values.
+"""The summary that `rt2data stats --json` prints, the report draws and diff compares: plain values.
 
-Shares lie in 0..1. Lengths of time are seconds. Numbers of a dimension are in its own unit, before any codec. Quantiles are exact
-order statistics with linear interpolation, as numpy's.
+Shares are in 0..1, times in seconds, numbers of a dimension in its own unit before any codec. Quantiles are exact, with linear
+interpolation, as numpy's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Kind = Literal["robot", "web"]
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of these are values."""
+    """Base of all records here."""
 
 
-class Spread(Frozen, frozen=True):
-    """How some whole or real numbers lie: lengths of episodes, of texts, of token lists, sizes of pictures."""
+class Distribution(Frozen, frozen=True):
+    """A distribution: lengths of episodes, of texts or in tokens, bytes of images."""
 
     count: int = 0
     total: float = 0.0
@@ -34,8 +34,8 @@ class Spread(Frozen, frozen=True):
     max: float = 0.0
 
 
-class Numbers(Frozen, frozen=True):
-    """One dimension of actions or states. NaN and Inf are counted apart and in no other figure."""
+class Dimension(Frozen, frozen=True):
+    """One dimension of actions or states. NaN and Inf are counted and excluded from all other figures."""
 
     name: str
     unit: str
@@ -51,84 +51,84 @@ class Numbers(Frozen, frozen=True):
     q95: float
     q99: float
     zeros: float  # share of values that are exactly 0
-    top: float  # share of the commonest value; exact from 1/64 up, below that it is at least this
+    top: float  # share of the most common value; exact from 1/64 up, a lower bound below that
     dead: bool  # all values are the same
-    sparse: bool  # not dead, but q01 is (almost) q99: scaling by quantiles would blow it up
+    sparse: bool  # not dead, but q01 is (almost) q99: scaling by quantiles would explode
     q10: float = 0.0
     q90: float = 0.0
     wraps: int = 0  # of a state: steps at which it jumps by more than pi
 
 
-class Coded(Frozen, frozen=True):
+class EncodedDimension(Frozen, frozen=True):
     """One dimension of actions as a codec writes it."""
 
     name: str
-    lo: float  # what the codec's lowest and highest bins stand for
+    lo: float  # bounds of the codec
     hi: float
-    bins: tuple[int, ...]  # how often each bin is written
+    bins: tuple[int, ...]  # count of each bin
     entropy: float  # bits
-    clipped_low: float  # share of values below lo, above hi
+    clipped_low: float  # share of values below lo; above hi
     clipped_high: float
     edge: float  # share in the lowest and highest bin together
-    rmse: float  # of decode(encode(x)) against x, clipped values included; in the dimension's unit
+    rmse: float  # of decode(encode(x)) - x, clipped values included; in the dimension's unit
     worst: float
-    zero_offset: float  # what an action of exactly 0 comes back as
-    drift: float | None = None  # how far a robot told to stand still moves in a second, or a step where its rate is not known;
-    # None where 0 does not mean to stand still: positions, grippers and discrete dimensions
+    zero_offset: float  # what an action of exactly 0 decodes to
+    drift: float | None = None  # how far a zero action moves the robot per second, or per step if its rate is not known;
+    # None where 0 does not mean no motion: positions, grippers and discrete dimensions
     drift_unit: str = ""
 
 
 class Gripper(Frozen, frozen=True):
-    """What the gripper's dimension does."""
+    """The gripper dimension."""
 
     name: str
-    values: dict[str, int]  # the commonest values, as text, and how often
-    binary: float  # share of values within 2 % of the lowest or the highest
-    transitions: Spread  # open to closed or back, for each episode
-    agrees: float | None  # correlation of the command with the next change of a measured opening; None where there is none
+    values: dict[str, int]  # the most common values, as text, and their counts
+    binary: float  # share of values within 2 % of the range from its minimum or maximum
+    transitions: Distribution  # open to closed or back, per episode
+    agrees: float | None  # correlation of the command with the next change of the measured opening; None if not measured
     measured: str | None  # the state dimension it is paired with, taken for the opening
 
 
 class Motion(Frozen, frozen=True):
-    """How a dimension of the commands goes with the state dimension it is paired with: evidence of delta, absolute and lag."""
+    """An action dimension and the state dimension it is paired with: evidence of delta, absolute and lag."""
 
     action: str
-    state: str  # by what goes with what: see `stats.pairing`
+    state: str  # paired by correlation: see `stats.motion`
     delta: float  # correlation of a[t] with s[t+1] - s[t]
     absolute: float  # correlation of a[t] with s[t+1]
-    lag: int  # shift in -3..3 at which |correlation with the delta| is largest; 0 is right
+    lag: int  # shift in -3..3 with the largest |correlation with the delta|; 0 is right
     wraps: int  # steps at which that state jumps by more than pi
     best: float = 0.0  # correlation with the delta at that shift
-    steps: int = 0  # pairs of neighbouring steps that `delta` is of
+    steps: int = 0  # pairs of consecutive steps that `delta` is of
 
 
 class Actions(Frozen, frozen=True):
-    """What the actions of one source look like."""
+    """The actions of one source."""
 
     space: str
     codec: str  # name/version
-    dims: tuple[Numbers, ...]
-    coded: tuple[Coded, ...]  # without the codec's own word for terminate
-    noop: float  # share of steps that move nothing: norm of all dimensions but the gripper's below 1e-4, gripper unchanged
+    dims: tuple[Dimension, ...]
+    coded: tuple[EncodedDimension, ...]  # without the codec's own terminate word
+    noop: float  # share of no-op steps: norm of all dimensions but the gripper below 1e-4, gripper unchanged
     absolute: bool  # actions are positions: then `noop` is of the difference from the step before. The space says so in its
-    # title or frame ("absolute"); for a space of any size, that has no words for it, the correlations with the state say it
+    # title or frame ("absolute"); for generic_nd the correlations with the state decide
     terminate: int  # steps that end a task
     repeated: float  # share of steps whose action equals the one before
     gripper: Gripper | None
-    motion: tuple[Motion, ...]  # of the dimensions that are paired with one of the state
+    motion: tuple[Motion, ...]  # of the dimensions that are paired with a state dimension
     correlation: tuple[tuple[float, ...], ...]  # of the dimensions with each other
-    unpaired: tuple[str, ...] = ()  # where there are states: dimensions that go with none of them
+    unpaired: tuple[str, ...] = ()  # if there are states: dimensions that are paired with none
 
 
 class Episodes(Frozen, frozen=True):
     """Episodes of a robot source."""
 
     count: int
-    steps: Spread
-    lengths: tuple[tuple[int, int], ...]  # histogram: steps, episodes; at most 64 bars, the first number is a bar's lowest
-    short: int  # of fewer than two steps
-    incomplete: int  # steps are missing in between
-    fps: float | None  # of the median interval between time stamps; None where there are none
+    steps: Distribution
+    lengths: tuple[tuple[int, int], ...]  # histogram: lowest steps of a bin, episodes; at most 64 bins
+    short: int  # fewer than two steps
+    incomplete: int  # with missing steps
+    fps: float | None  # of the median interval between timestamps; None without timestamps
     jitter: float | None  # interquartile range of the intervals, as a share of the median
     backwards: int  # intervals that are zero or negative
     gaps: int  # intervals of more than 1.5 medians
@@ -141,78 +141,78 @@ class Text(Frozen, frozen=True):
     unique: int
     blank: int
     non_ascii: int
-    characters: Spread
-    words: Spread
-    top: tuple[tuple[str, int], ...]  # the 20 commonest
+    characters: Distribution
+    words: Distribution
+    top: tuple[tuple[str, int], ...]  # the 20 most common
 
 
 class Tokens(Frozen, frozen=True):
-    """Lengths in tokens, as trained on."""
+    """Lengths of examples in tokens."""
 
-    prompt: Spread
-    target: Spread
-    whole: Spread
+    prompt: Distribution
+    target: Distribution
+    whole: Distribution
     limit: int | None  # max_tokens of the recipe
     over: int  # examples above it
-    target_lengths: tuple[tuple[int, int], ...]  # tokens, examples; at most 64 bars
+    target_lengths: tuple[tuple[int, int], ...]  # histogram: tokens, examples; at most 64 bins
     whole_lengths: tuple[tuple[int, int], ...]
 
 
 class Camera(Frozen, frozen=True):
-    """Pictures of one camera, from their headers and hashes."""
+    """Images of one camera, from their headers and hashes."""
 
     name: str
-    used: bool  # the one the mixture takes
-    pictures: int
-    unique: int  # different bytes
-    commonest: int  # how often the commonest picture occurs
+    used: bool  # the one the mixture uses
+    images: int
+    unique: int  # distinct bytes
+    commonest: int  # how often the most common image occurs
     kinds: dict[str, int]  # jpeg, png
-    sizes: tuple[tuple[int, int, int], ...]  # width, height, pictures; the 20 commonest
-    bytes: Spread
+    sizes: tuple[tuple[int, int, int], ...]  # width, height, images; the 20 most common
+    bytes: Distribution
 
 
-class Lost(Frozen, frozen=True):
-    """What was left out for one reason."""
+class Dropped(Frozen, frozen=True):
+    """What was dropped for one reason."""
 
     reason: str
     count: int
-    fault: bool  # something wrong with the data; else the recipe asked for it
-    example: str = ""  # where one of them lies
+    fault: bool  # the data is faulty; else the recipe asked for it
+    example: str = ""  # the place of one of them
 
 
 class SourceStats(Frozen, frozen=True):
-    """One split of one source. Of a mixture: its rows that were drawn, each once; tokens are of all examples."""
+    """One split of one source. For a mixture: the rows that were drawn, each once; tokens are of all examples."""
 
     name: str
     kind: Kind
     source: str  # kind of raw format
     split: str
     rows: int
-    groups: int  # episodes or pictures
+    groups: int  # episodes or images
     image_bytes: int
     digest: str
     camera: str
     actions: Actions | None
-    state: tuple[Numbers, ...]
+    state: tuple[Dimension, ...]
     episodes: Episodes | None
     text: Text
     answers: Text | None
-    answers_each: Spread | None  # answers to each question
-    tokens: Tokens | None  # None where no recipe says how text becomes tokens
+    answers_each: Distribution | None  # answers per question
+    tokens: Tokens | None  # None if no recipe says how text becomes tokens
     cameras: tuple[Camera, ...]
-    lost: tuple[Lost, ...]  # of the whole source, told with its first split
-    conversions: dict[str, int]  # pictures that had to be made, by rule; told with its first split
+    lost: tuple[Dropped, ...]  # of the whole source, listed with its first split
+    conversions: dict[str, int]  # images that had to be converted, by rule; listed with its first split
 
 
 class Share(Frozen, frozen=True):
-    """What one source is of a mixture."""
+    """One source of a mixture."""
 
     source: str
     kind: Kind
     asked: float  # share of examples that the recipe asks for
     examples: int
     tokens: int
-    learned_tokens: int
+    loss_tokens: int
     image_bytes: int
     epochs: float
     unseen: int  # rows that are never drawn
@@ -220,15 +220,15 @@ class Share(Frozen, frozen=True):
 
 
 class Window(Frozen, frozen=True):
-    """How far the robot share strays in runs of so many examples."""
+    """How far the robot share deviates in windows of `examples` examples."""
 
     examples: int
-    worst: float  # largest |share - asked| over all runs that start at a multiple of 16, within shards
+    worst: float  # largest |share - asked| over all windows that start at a multiple of 16, within shards
     mean: float
 
 
 class MixtureStats(Frozen, frozen=True):
-    """What a mixture is made of."""
+    """The mixture as a whole."""
 
     examples: int
     shards: int
@@ -237,7 +237,7 @@ class MixtureStats(Frozen, frozen=True):
     shares: tuple[Share, ...]
     windows: tuple[Window, ...]  # 64, 256, 1024
     shard_worst: float  # largest |robot share - asked| of a shard
-    running: tuple[tuple[int, float], ...]  # after so many examples, the robot share; at most 256 points
+    running: tuple[tuple[int, float], ...]  # examples, robot share so far; at most 256 points
     format: str
     template: str
     codec: str
@@ -249,7 +249,7 @@ class MixtureStats(Frozen, frozen=True):
 class Leak(Frozen, frozen=True):
     """What two splits, or two sources, have in common."""
 
-    what: Literal["group", "picture", "text_and_picture"]
+    what: Literal["group", "image", "text_and_image"]
     here: str  # source/split
     there: str
     count: int
@@ -257,7 +257,7 @@ class Leak(Frozen, frozen=True):
 
 
 class Stats(Frozen, frozen=True):
-    """All of it."""
+    """All statistics of a subject."""
 
     version: int
     tool_version: str

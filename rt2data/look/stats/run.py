@@ -1,6 +1,6 @@
-"""The whole of it as plain Python, in two passes over files of rows. Beam wires the same functions; both give the same numbers.
+"""All of it as plain Python, in two passes over files of rows. Beam wires the same functions, so both give the same numbers.
 
-Results are added in the order of their orders, so that the number of workers changes nothing.
+Results are added in the order of their work orders: the number of workers changes nothing.
 """
 
 from __future__ import annotations
@@ -14,41 +14,37 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from rt2data.io.installation import VERSION
+from rt2data.look.stats.content import TokenSums
 from rt2data.look.stats.episodes import EpisodeSums, episode_orders
-from rt2data.look.stats.leaks import find_leaks
-from rt2data.look.stats.lengths import LengthSums
-from rt2data.look.stats.mixture import mixture_stats
+from rt2data.look.stats.mixture import ShardSums, mixture_stats
 from rt2data.look.stats.model import STATS_VERSION, Stats
-from rt2data.look.stats.orders import Order, carry_out
-from rt2data.look.stats.records import LaidSums
-from rt2data.look.stats.rows import RowsOrder, RowSums
-from rt2data.look.stats.second import SecondSums, second_orders
-from rt2data.look.stats.subject import Subject, losses
-from rt2data.look.stats.summary import Summed, source_stats
+from rt2data.look.stats.passes import Order, RowsOrder, RowSums, SecondSums, carry_out, second_orders
+from rt2data.look.stats.subject import Subject, dropped
+from rt2data.look.stats.summary import Summed, find_leaks, source_stats
 from rt2data.look.stats.warnings import warnings_of
 from rt2data.records import worst_first
 from rt2data.tally.sums import Sum, add_up
 
-AT_ONCE = 8
-"""Work orders handed to the pool before the first result is waited for."""
+IN_FLIGHT = 8
+"""Work orders given to the pool before the first result is awaited."""
 
 
 class Workers(Protocol):
-    """Who carries out work orders: any pool."""
+    """Carries out work orders: any pool."""
 
     def submit(self, work: Callable[[Any], Any], order: Any) -> Future[Any]: ...
 
 
 @dataclass(frozen=True)
 class Passed:
-    """Whoever watches hears how far a pass has come."""
+    """Progress of a pass."""
 
     name: str
     done: int
     total: int
 
 
-Hear = Callable[[Passed], None]
+Report = Callable[[Passed], None]
 
 
 @dataclass(frozen=True)
@@ -59,33 +55,27 @@ class First:
     episodes: EpisodeSums
 
 
-def take_stats(subject: Subject, pool: Workers | None = None, hear: Hear = lambda _: None) -> Stats:
-    """Statistics of a subject, by the pool's workers or here. Raises DataError where rows or records cannot be read."""
-    laid = gather_laid(_done(subject.lay, pool, "read", hear))
-    first = gather_first(subject, _done(first_orders(subject), pool, "sum", hear))
-    second = gather_second(subject, _done(all_second_orders(subject, first), pool, "look", hear))
-    return conclude(subject, laid, first, second)
+def take_stats(subject: Subject, pool: Workers | None = None, report: Report = lambda _: None) -> Stats:
+    """Statistics of a subject, by the pool's workers or here. Raises DataError if rows or records cannot be read."""
+    shards = gather_shards(_results(subject.shards, pool, "read", report))
+    first = gather_first(subject, _results(first_orders(subject), pool, "sum", report))
+    second = gather_second(subject, _results(all_second_orders(subject, first), pool, "count", report))
+    return conclude(subject, shards, first, second)
 
 
-def _done(orders: Sequence[Order], pool: Workers | None, name: str, hear: Hear) -> Iterator[Sum]:
-    """Results in the order of the orders; a few are under way at a time."""
+def _results(orders: Sequence[Order], pool: Workers | None, name: str, report: Report) -> Iterator[Sum]:
+    """Results in the order of the work orders, a few in flight at a time."""
     waiting: deque[Future[Sum]] = deque()
-    left, finished = iter(orders), 0
-    while finished < len(orders):
-        while len(waiting) < AT_ONCE and (order := next(left, None)) is not None:
-            if pool is None:
-                finished += 1
-                yield _heard(carry_out(order), Passed(name, finished, len(orders)), hear)
-            else:
+    left = iter(orders)
+    for done in range(1, len(orders) + 1):
+        if pool is None:
+            found = carry_out(next(left))
+        else:
+            while len(waiting) < IN_FLIGHT and (order := next(left, None)) is not None:
                 waiting.append(pool.submit(carry_out, order))
-        if waiting:
-            finished += 1
-            yield _heard(waiting.popleft().result(), Passed(name, finished, len(orders)), hear)
-
-
-def _heard(found: Sum, passed: Passed, hear: Hear) -> Sum:
-    hear(passed)
-    return found
+            found = waiting.popleft().result()
+        report(Passed(name, done, len(orders)))
+        yield found
 
 
 def first_orders(subject: Subject) -> list[Order]:
@@ -105,36 +95,36 @@ def all_second_orders(subject: Subject, first: Sequence[First]) -> list[Order]:
     return found
 
 
-def gather_laid(done: Iterable[Sum]) -> LaidSums:
+def gather_shards(results: Iterable[Sum]) -> ShardSums:
     """Sums over all shards of a mixture."""
-    return add_up(LaidSums(), cast(Iterable[LaidSums], done))
+    return add_up(ShardSums(), cast(Iterable[ShardSums], results))
 
 
-def gather_first(subject: Subject, done: Iterable[Sum]) -> list[First]:
+def gather_first(subject: Subject, results: Iterable[Sum]) -> list[First]:
     """Sums of each row set, from results in the order of `first_orders`."""
-    results, found = iter(done), []
+    every, found = iter(results), []
     for rows in subject.rows:
-        sums = add_up(RowSums(), cast(Iterator[RowSums], _next(results, rows.files)))
-        episodes = add_up(EpisodeSums(), cast(Iterator[EpisodeSums], _next(results, len(episode_orders(rows)))))
+        sums = add_up(RowSums(), cast(Iterator[RowSums], _next(every, rows.files)))
+        episodes = add_up(EpisodeSums(), cast(Iterator[EpisodeSums], _next(every, len(episode_orders(rows)))))
         found.append(First(sums, episodes))
     return found
 
 
-def gather_second(subject: Subject, done: Iterable[Sum]) -> list[SecondSums]:
+def gather_second(subject: Subject, results: Iterable[Sum]) -> list[SecondSums]:
     """Sums of each row set, from results in the order of `all_second_orders`."""
-    results = iter(done)
-    return [add_up(SecondSums(), cast(Iterator[SecondSums], _next(results, rows.files))) for rows in subject.rows]
+    every = iter(results)
+    return [add_up(SecondSums(), cast(Iterator[SecondSums], _next(every, rows.files))) for rows in subject.rows]
 
 
 def _next(results: Iterator[Sum], count: int) -> Iterator[Sum]:
     return (next(results) for _ in range(count))
 
 
-def conclude(subject: Subject, laid: LaidSums, first: Sequence[First], second: Sequence[SecondSums]) -> Stats:
-    """Everything put into words."""
+def conclude(subject: Subject, shards: ShardSums, first: Sequence[First], second: Sequence[SecondSums]) -> Stats:
+    """The statistics from all sums."""
     summed = [Summed(rows, a.rows, b, a.episodes) for rows, a, b in zip(subject.rows, first, second, strict=True)]
     sources = [
-        source_stats(each, laid.lengths.get(each.rows.name, LengthSums()) + each.first.lengths, subject.limit, losses(each.rows))
+        source_stats(each, shards.tokens.get(each.rows.name, TokenSums()) + each.first.tokens, subject.limit, dropped(each.rows))
         for each in summed
     ]
     bare = Stats(
@@ -144,13 +134,8 @@ def conclude(subject: Subject, laid: LaidSums, first: Sequence[First], second: S
         path=subject.path,
         sources=tuple(sources),
         mixture=mixture_stats(subject.manifest) if subject.manifest else None,
-        leaks=tuple(find_leaks([(each.rows, each.first) for each in summed])),
+        leaks=tuple(find_leaks(summed)),
         warnings=subject.warnings,
     )
-    return warned(bare, summed)
-
-
-def warned(bare: Stats, summed: Sequence[Summed]) -> Stats:
-    """With what there is to look at."""
     notes = {each.rows.place: each.rows.note for each in summed if each.rows.note}
     return msgspec.structs.replace(bare, warnings=worst_first((*warnings_of(bare, notes), *bare.warnings)))

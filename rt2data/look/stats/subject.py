@@ -1,8 +1,9 @@
-"""What statistics are taken of: a prepared store, a recipe with its stores, or a finished mixture."""
+"""What statistics are of: a source, a prepared store, a recipe with its stores, or a finished mixture; found from a path."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,19 +12,21 @@ from typing import Literal
 import msgspec
 
 from rt2data.errors import DataError, RtError, UsageError, command
-from rt2data.look.stats.model import Lost
-from rt2data.look.stats.records import LayOrder, lay_orders, mixture_rowsets
-from rt2data.look.stats.rowset import RowSet, rowsets
+from rt2data.io.words import choose
+from rt2data.look.inspect import recognize
+from rt2data.look.inspect.raw import InspectedSource
+from rt2data.look.stats.mixture import ShardOrder, mixture_row_sets, shard_orders
+from rt2data.look.stats.model import Dropped
+from rt2data.look.stats.row_set import RowSet, row_sets
 from rt2data.look.verify.expected import adds_up, readable
-from rt2data.look.verify.manifest_bounds import sound_manifest
+from rt2data.look.verify.manifest import checked_manifest
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan, SourcePlan, new_plan
-from rt2data.plan.recipe import Recipe
+from rt2data.plan.recipe import Recipe, read_recipe
+from rt2data.plan.recipe.read import parse_recipe
 from rt2data.prepare.catalog import read_rejects
-from rt2data.prepare.store import Lost as StoreLost
 from rt2data.prepare.store import Store
-from rt2data.read.action_space import did_you_mean
 from rt2data.read.source import WebSource
 from rt2data.read.text import one_line
 from rt2data.records import Warn
@@ -33,27 +36,79 @@ from rt2data.seal.manifest import Manifest
 
 What = Literal["source", "store", "recipe", "mixture"]
 DEFAULT_CODEC = "rt2"
+Prepare = Callable[[Recipe], dict[str, Store]]
+"""Prepares the sources of a recipe that are not prepared yet; the stores of all of them, by name."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What statistics are taken of. Everything that follows depends on this alone."""
+    """What statistics are of; all that follows depends on this alone."""
 
     what: What
     path: str
     rows: tuple[RowSet, ...]
     limit: int | None = None  # max_tokens
     manifest: Manifest | None = None
-    lay: tuple[LayOrder, ...] = ()  # to be done before the rows can be read
+    shards: tuple[ShardOrder, ...] = ()  # must be done before the rows can be read
     warnings: tuple[Warn, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the caller asks for."""
+
+    path: Path
+    split: str | None = None
+    codec: str | None = None
+    recipe: Path | None = None
+    store: Path | None = None  # folder of prepared stores
+
+
+def find_subject(asked: Question, scratch: Path, prepare: Prepare) -> Subject:
+    """What is at the path. `scratch` is for the rows of a mixture, until the statistics are done.
+
+    Raises UsageError if nothing known is there, or for an unknown codec or split, DataError if it is damaged.
+    """
+    seen, recipe = recognize(asked.path), read_recipe(asked.recipe) if asked.recipe else None
+    if seen.kind == "mixture":
+        if asked.codec or asked.recipe:
+            raise UsageError("a mixture has its codec and its recipe", str(asked.path), "remove --codec and --recipe")
+        return mixture_subject(_folder(asked.path, "manifest.json"), scratch, asked.split)
+    if seen.kind == "recipe":
+        overrides = [f"store={json.dumps(str(asked.store.absolute()))}"] if asked.store else []
+        found = read_recipe(asked.path, overrides=overrides, check=True)
+        return recipe_subject(asked.path, found, prepare(found), "recipe", asked.codec, asked.split)
+    if isinstance(seen, InspectedSource):
+        return _stores(asked, recipe, list(prepare(_suggested(seen, asked.store)).values()), "source")
+    if seen.kind == "store":
+        return _stores(asked, recipe, [Store(_folder(asked.path, "source.json"))], "store")
+    raise UsageError(f"there are no statistics of a {seen.kind}", str(asked.path), "name a source, a store, a recipe or a mixture")
+
+
+def _folder(path: Path, name: str) -> Path:
+    """The folder, if the file in it was named."""
+    return path.parent if path.name == name else path
+
+
+def _stores(asked: Question, recipe: Recipe | None, stores: list[Store], what: What) -> Subject:
+    if recipe is None:
+        return store_subject(asked.path, stores, what, asked.codec, asked.split)
+    return recipe_subject(asked.path, recipe, {store.info.name: store for store in stores}, what, asked.codec, asked.split)
+
+
+def _suggested(seen: InspectedSource, store: Path | None) -> Recipe:
+    """A recipe of one raw source, as `rt2data inspect --suggest` writes it."""
+    side = "1" if seen.source.role == "robot" else "0"
+    place = f"store: {json.dumps(str(store.absolute()))}\n" if store else ""
+    return parse_recipe(f"robot_frac: {side}\n{place}{seen.suggestion()}", str(seen.path), seen.path.absolute().parent)
 
 
 def store_subject(
     path: Path, stores: Sequence[Store], what: What = "store", codec: str | None = None, split: str | None = None
 ) -> Subject:
-    """Prepared stores, with no word of how text becomes tokens. Raises UsageError for a codec or a split that is not there."""
-    found = [rows for store in stores for rows in rowsets(store, _known(codec or DEFAULT_CODEC), (split,) if split else ())]
-    return Subject(what, str(path), tuple(_with_splits(found, stores, split)))
+    """Prepared stores, without a recipe that says how text becomes tokens. Raises UsageError for an unknown codec or split."""
+    found = [rows for store in stores for rows in row_sets(store, _known(codec or DEFAULT_CODEC), (split,) if split else ())]
+    return Subject(what, str(path), tuple(_require_rows(found, stores, split)))
 
 
 def recipe_subject(
@@ -64,40 +119,33 @@ def recipe_subject(
     codec: str | None = None,
     split: str | None = None,
 ) -> Subject:
-    """The stores of a recipe, their rows written as it says. What would stop it from being built is a warning."""
+    """The stores of a recipe, their rows rendered as it says. What would stop its build is a warning."""
     name, splits = _known(codec or recipe.codec), (split,) if split else ()
-    bare = [rows for store in stores.values() for rows in rowsets(store, name, splits, bounds=recipe.split)]
-    found = [_rendered(recipe, rows) for rows in _with_splits(bare, list(stores.values()), split)]
+    bare = [rows for store in stores.values() for rows in row_sets(store, name, splits, bounds=recipe.split)]
+    found = [_with_job(recipe, rows) for rows in _require_rows(bare, list(stores.values()), split)]
     warnings = tuple(_plan_warnings(recipe, stores)) if what == "recipe" else ()
     return Subject(what, str(path), tuple(found), recipe.max_tokens, warnings=warnings)
 
 
-def _rendered(recipe: Recipe, rows: RowSet) -> RowSet:
-    """With the job that says how its rows are written; actions without a codec are not."""
-    writable = rows.codec or rows.kind == "web"
-    return replace(rows, job=msgspec.json.encode(_job(recipe, rows)).decode()) if writable else rows
-
-
 def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subject:
-    """A finished mixture. Raises DataError where it is not complete or damaged, UsageError for a split that it is not of."""
-    manifest = sound_manifest(out)
+    """A finished mixture. Raises DataError if it is not complete or damaged, UsageError for another split than its own."""
+    manifest = checked_manifest(out)
     if not readable(manifest) or not adds_up(manifest):
-        raise DataError("a damaged manifest: its plan does not add up", str(out), f"{command('verify', out)} names every fault")
+        raise DataError("damaged manifest: its plan does not add up", str(out), f"{command('verify', out)} names every fault")
     if split not in (None, manifest.plan.split):
-        raise UsageError(f"a mixture of split {manifest.plan.split}, not {split}", str(out), "leave --split out")
-    rows = tuple(mixture_rowsets(manifest, scratch))
-    orders, told = tuple(lay_orders(out, manifest, scratch)), manifest.plan.warnings
-    return Subject("mixture", str(out), rows, manifest.plan.max_tokens, manifest, orders, told)
+        raise UsageError(f"a mixture of split {manifest.plan.split}, not {split}", str(out), "remove --split")
+    rows, orders = tuple(mixture_row_sets(manifest, scratch)), tuple(shard_orders(out, manifest, scratch))
+    return Subject("mixture", str(out), rows, manifest.plan.max_tokens, manifest, orders, manifest.plan.warnings)
 
 
 def _known(codec: str) -> str:
     if codec not in CODECS:
         known = list(CODECS)
-        raise UsageError(f"no action codec is called {codec!r}", do=f"{did_you_mean(codec, known)}it can be {', '.join(known)}")
+        raise UsageError(f"no action codec is called {codec!r}", do=choose(codec, known))
     return codec
 
 
-def _with_splits(found: list[RowSet], stores: Sequence[Store], split: str | None) -> list[RowSet]:
+def _require_rows(found: list[RowSet], stores: Sequence[Store], split: str | None) -> list[RowSet]:
     if not found:
         here = sorted({name for store in stores for name in store.info.splits})
         where = ", ".join(str(store.path) for store in stores)
@@ -106,15 +154,19 @@ def _with_splits(found: list[RowSet], stores: Sequence[Store], split: str | None
     return found
 
 
-def _job(recipe: Recipe, rows: RowSet) -> Job:
-    """A plan of one source, as much of it as says how its rows are written."""
+def _with_job(recipe: Recipe, rows: RowSet) -> RowSet:
+    """With the job that says how its rows are rendered; actions without a codec are not."""
+    if not rows.codec and rows.kind != "web":
+        return rows
     tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     source = recipe.sources.get(rows.name)
     plan = _plan(recipe, rows, tokenizer.identity(), source.answers if isinstance(source, WebSource) else "majority")
-    return Job(plan=plan, recipe={}, stores={}, tokenizer_path=recipe.tokenizer.path)
+    job = Job(plan=plan, recipe={}, stores={}, tokenizer_path=recipe.tokenizer.path)
+    return replace(rows, job=msgspec.json.encode(job).decode())
 
 
 def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: str) -> Plan:
+    """A plan of one source, complete enough to render its rows."""
     return new_plan(
         robot_frac=str(recipe.robot_frac),
         num_examples=rows.rows,
@@ -152,14 +204,13 @@ def _plan_warnings(recipe: Recipe, stores: Mapping[str, Store]) -> list[Warn]:
     return list(plan.warnings)
 
 
-def losses(rows: RowSet) -> tuple[Lost, ...]:
-    """What was left out of a source, with an example where the store still says so."""
+def dropped(rows: RowSet) -> tuple[Dropped, ...]:
+    """What was dropped of a source, with an example of each reason if the store still has one."""
     places: dict[str, str] = {}
     with suppress(RtError):
         if rows.lost:
             places = {row["reason"]: row["where"] for row in reversed(read_rejects(Path(rows.folder)))}
-    return tuple(_lost(lost, places.get(lost.reason, "")) for lost in rows.lost)
-
-
-def _lost(lost: StoreLost, place: str) -> Lost:
-    return Lost(reason=lost.reason, count=lost.count, fault=lost.fault, example=one_line(place))
+    return tuple(
+        Dropped(reason=lost.reason, count=lost.count, fault=lost.fault, example=one_line(places.get(lost.reason, "")))
+        for lost in rows.lost
+    )

@@ -1,4 +1,4 @@
-"""What an output should hold, from its manifest alone: opened once in each worker."""
+"""What an output should hold, derived from its manifest alone; opened once in each worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from rt2data.prepare.statistics import DimStats
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64
 from rt2data.render.codecs.table import Codec, codec_from_json
-from rt2data.render.fields import ExampleRecord
 from rt2data.render.renderer import Memo
 from rt2data.render.templates import TEMPLATES, Template, find_template
 from rt2data.render.tokenizer import Ids, Tokenizer, load_tokenizer
@@ -28,17 +27,9 @@ from rt2data.seal.manifest import Manifest, read_manifest
 from rt2data.write.shard import shard_layout
 
 
-class Example(NamedTuple):
-    """A record that could be read, with its place in the shard and how many of its tokens are learned."""
-
-    at: int
-    record: ExampleRecord
-    learned: int
-
-
 @dataclass(frozen=True, eq=False)
-class Texts:
-    """What ids a text has to have, by the tokenizer that made them; texts repeat, so recent ones are kept."""
+class TextIds:
+    """The ids of a text, from the tokenizer of the plan. Texts repeat, so recent ones are cached."""
 
     tokenizer: Tokenizer
     cue: str
@@ -46,13 +37,13 @@ class Texts:
     _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
 
     def prompts(self, texts: Sequence[str], space: str) -> list[Ids]:
-        """Ids of prompts with their begin token; `space` is what follows them before an action."""
+        """Ids of prompts with their begin token; `space` is what comes between a prompt and an action."""
         begin = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
         found = self._prompts.get([text.rstrip() + space for text in texts], self.tokenizer.encode_batch)
         return [begin + ids for ids in found] if begin else found
 
     def answers(self, texts: Sequence[str]) -> list[Ids]:
-        """Ids of answers with their end token, as they are behind a prompt."""
+        """Ids of answers after a prompt, with their end token."""
         end = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
         found = self._targets.get([" " + text for text in texts], lambda new: self.tokenizer.encode_after(self.cue, new))
         return [ids + end for ids in found]
@@ -60,24 +51,25 @@ class Texts:
 
 @dataclass(frozen=True)
 class ExpectedSource:
-    """What every record of one source should say, and how to read its actions back."""
+    """What every record of one source should hold, and how to decode its actions."""
 
     number: int  # in the plan
     plan: SourcePlan
-    constants: tuple[Any, ...]  # kind, split, action space, codec
+    constants: tuple[str | None, ...]  # values of `CONSTANTS` in all its records
     codec: Codec | None
-    words: ActionWords | None  # None for web, and where the tokenizer is not at hand
+    words: ActionWords | None  # None for web, and without the tokenizer
     state_dim: int | None  # None where records have no state
-    reach: tuple[F64, F64] | None  # least and most of each dimension of the action, by the statistics
+    ranges: tuple[F64, F64] | None  # minimum and maximum of each dimension of the action, by the statistics
 
     @property
     def robot(self) -> bool:
         return self.plan.kind == "robot"
 
 
-SAFE = re.compile(r"[a-z][a-z0-9_]*")
-"""What a part's folder may be called."""
 CONSTANTS = ("kind", "split", "action_space", "codec")
+"""Fields with the same value in all records of a source."""
+SAFE = re.compile(r"[a-z][a-z0-9_]*")
+"""Names that the folder of a part may have."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class Expected:
         return make_format(self.plan.format)
 
     def shard_name(self, index: int) -> str:
-        """Path of a shard, from the output's folder."""
+        """Path of a shard in the output's folder."""
         return shard_file(self.plan, self.format, index, len(self.manifest.shards))
 
     @cached_property
@@ -106,7 +98,7 @@ class Expected:
 
     @cached_property
     def sources(self) -> dict[str, ExpectedSource]:
-        """By name. A codec that cannot be read is None here; the manifest's own check names it."""
+        """By name. A codec that cannot be read is None here; the check of the manifest reports it."""
         return {source.name: self._source(number, source) for number, source in enumerate(self.plan.sources)}
 
     def _source(self, number: int, source: SourcePlan) -> ExpectedSource:
@@ -119,7 +111,7 @@ class Expected:
             codec=codec,
             words=self._words(codec),
             state_dim=_state_dim(self.manifest.statistics, source.name),
-            reach=_reach(self.manifest.statistics, source),
+            ranges=_ranges(self.manifest.statistics, source),
         )
 
     def _words(self, codec: Codec | None) -> ActionWords | None:
@@ -132,25 +124,23 @@ class Expected:
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """The plan's tokenizer where its file is where the recipe says and still the same."""
+        """The plan's tokenizer, where its file is still there and unchanged."""
         return self._found_tokenizer[0]
-
-    @cached_property
-    def texts(self) -> Texts | None:
-        """Ids of texts, made again; None without the tokenizer."""
-        if self.tokenizer is None or self.plan.template not in TEMPLATES:
-            return None
-        return Texts(self.tokenizer, find_template(self.plan.template).cue)
-
-    @cached_property
-    def template(self) -> Template | None:
-        """The plan's template; None where it is not known here."""
-        return find_template(self.plan.template) if self.plan.template in TEMPLATES else None
 
     @property
     def tokenizer_note(self) -> str:
-        """Why there is no tokenizer; empty where there is."""
+        """Why there is no tokenizer; empty where there is one."""
         return self._found_tokenizer[1]
+
+    @cached_property
+    def texts(self) -> TextIds | None:
+        """Ids of texts; None without the tokenizer or the template."""
+        return TextIds(self.tokenizer, self.template.cue) if self.tokenizer and self.template else None
+
+    @cached_property
+    def template(self) -> Template | None:
+        """The plan's template; None where this release does not have it."""
+        return find_template(self.plan.template) if self.plan.template in TEMPLATES else None
 
     @cached_property
     def _found_tokenizer(self) -> tuple[Tokenizer | None, str]:
@@ -172,7 +162,7 @@ def read_codec(source: SourcePlan) -> Codec | None:
 
 
 def adds_up(manifest: Manifest) -> bool:
-    """Whether quotas can be computed from the plan at all; what is not so is named by the manifest's own check."""
+    """Whether quotas can be computed from the plan at all; the check of the manifest reports where they cannot."""
     plan = manifest.plan
     robots_first = [s.kind for s in plan.sources] == sorted(s.kind for s in plan.sources)
     counts = [s.draws for s in plan.sources]
@@ -187,7 +177,7 @@ def adds_up(manifest: Manifest) -> bool:
 
 
 def parts_add_up(plan: Plan) -> bool:
-    """Whether there are parts just where there should be, one for each source, with the examples and the weight that follow."""
+    """Whether the parts follow from the plan: none where shards are mixed, else one a source with its examples and weight."""
     if not plan.materialize:
         return not plan.parts
     shards = [part.shards for part in plan.parts or ()]
@@ -199,15 +189,15 @@ def parts_add_up(plan: Plan) -> bool:
 
 
 def _state_dim(statistics: Mapping[str, Any], name: str) -> int | None:
-    """How long a state is, from its statistics."""
+    """Length of a state, by the statistics; None where they have none."""
     try:
         return len(statistics[name]["state"]["mean"])
     except (KeyError, TypeError):
         return None
 
 
-def _reach(statistics: Mapping[str, Any], source: SourcePlan) -> tuple[F64, F64] | None:
-    """Least and most of each dimension; None for web, and where the statistics are damaged."""
+def _ranges(statistics: Mapping[str, Any], source: SourcePlan) -> tuple[F64, F64] | None:
+    """Minimum and maximum of each dimension; None for web, and where the statistics are damaged."""
     try:
         found = DimStats.from_json(statistics[source.name]["action"])
     except (DataError, KeyError, TypeError):
@@ -216,16 +206,16 @@ def _reach(statistics: Mapping[str, Any], source: SourcePlan) -> tuple[F64, F64]
 
 
 def readable(manifest: Manifest) -> bool:
-    """Whether this release can read the shards, and they lie in the output's folder."""
+    """Whether this release can read the shards, and all paths stay inside the output's folder."""
     return manifest.plan.format in FORMATS and all(SAFE.fullmatch(part.source) for part in manifest.plan.parts or ())
 
 
 def shard_names(expected: Expected) -> list[str]:
-    """The file names of the shards the plan says there are, as many as the manifest lists."""
+    """File names of the shards, as the plan has them, as many as the manifest lists."""
     return [expected.shard_name(index) for index in range(len(expected.manifest.shards))]
 
 
 @lru_cache(maxsize=2)
 def open_expected(folder: str, manifest_hash: str) -> Expected:
-    """The manifest of an output, opened once in each process. `manifest_hash` tells outputs that were replaced apart."""
+    """The manifest of an output, opened once in each process; `manifest_hash` makes a replaced output a different one."""
     return Expected(Path(folder), read_manifest(Path(folder)))

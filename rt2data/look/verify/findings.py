@@ -1,4 +1,4 @@
-"""What checking an output gives: its faults, each with its place, and what was counted on the way."""
+"""What verify finds: faults, each with its place, and the figures counted on the way."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochSeen:
-    """Examples of one source with one epoch."""
+class EpochSums:
+    """Sums over the examples of one epoch of one source."""
 
     examples: int = 0
     rows: int = 0  # sum of the rows' hashes mod 2**64: two full epochs of the same rows have the same
 
-    def __add__(self, other: EpochSeen) -> EpochSeen:
-        return EpochSeen(self.examples + other.examples, (self.rows + other.rows) % 2**64)
+    def __add__(self, other: EpochSums) -> EpochSums:
+        return EpochSums(self.examples + other.examples, (self.rows + other.rows) % 2**64)
 
 
 @dataclass(frozen=True)
-class ShardSeen:
-    """What one shard holds, whatever the manifest says. Small: it travels between processes."""
+class ShardFindings:
+    """What one shard holds, whatever the manifest says. Small: it is sent between processes."""
 
     name: str
     index: int
@@ -46,15 +46,15 @@ class ShardSeen:
     examples: int
     robot: int  # examples
     totals: Mapping[str, SideTotals]  # by source
-    epochs: Mapping[tuple[str, int], EpochSeen]  # by source and epoch
+    epochs: Mapping[tuple[str, int], EpochSums]  # by source and epoch
     keys: U64  # hash of each example's key
-    empty: Mapping[str, int]  # by source: examples whose prompt has no words in it
+    empty: Mapping[str, int]  # by source: examples with a blank instruction or question
     faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All faults of an output and the figures it really has."""
+    """All faults of an output, and its real figures."""
 
     out: str
     faults: tuple[Fault, ...]

@@ -1,4 +1,4 @@
-"""Examples as pages for a browser: a grid, and one large. All text is escaped; nothing is loaded from anywhere else."""
+"""Examples as HTML pages: a grid, and one example. All text is escaped; nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -12,111 +12,102 @@ from urllib.parse import urlencode
 from jinja2 import Environment, StrictUndefined, Template
 
 from rt2data.look.inspect.examples import Examples, Film, Seen
-from rt2data.look.view.search import Wanted, look_through
-from rt2data.look.view.words import facts, figure, given, span
+from rt2data.look.view.select import EVERYTHING, Filter, images_of
+from rt2data.look.view.terminal import facts, figure, other_answers, span
 from rt2data.read.text import clean_text, one_line
 
-GRID = 24
-"""Pictures on a page."""
-MOST = 20_000
-"""Examples looked through for a page; more are looked through when asked for."""
-FRAMES = 24
-"""Pictures of a film strip, spread over the episode."""
-SHOWN = 4000
-"""Characters, and tokens, shown of one value."""
+GRID = 24  # images on a page
+MOST = 20_000  # examples searched for a page; the next page searches on
+FRAMES = 24  # images of a film strip, spread over the episode
+SHOWN = 4000  # tokens shown
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a page is to show."""
+class Query:
+    """What a page of the grid shows."""
 
     start: int = 0
-    source: str = ""
-    kind: str = ""
-    text: str = ""
+    filter: Filter = EVERYTHING
 
     @staticmethod
-    def of(query: Mapping[str, Sequence[str]]) -> Asked:
-        """From the part of an address behind `?`. Raises ValueError for a number that is none."""
-        words = {name: query.get(name, [""])[0][:200] for name in ("source", "kind", "text")}
-        return Asked(max(int(query.get("start", ["0"])[0]), 0), **words)
-
-    @property
-    def wanted(self) -> Wanted:
-        return Wanted(self.source, self.kind, self.text)
+    def of(query: Mapping[str, Sequence[str]]) -> Query:
+        """From the part of an address after `?`. Raises ValueError for a bad number."""
+        source, kind, text = (query.get(name, [""])[0][:200] for name in ("source", "kind", "text"))
+        return Query(max(int(query.get("start", ["0"])[0]), 0), Filter(source, kind, text))
 
     def address(self, start: int) -> str:
-        """The address of the page of the same filter that begins elsewhere."""
-        said = {"start": start or "", "source": self.source, "kind": self.kind, "text": self.text}
-        query = urlencode({name: value for name, value in said.items() if value})
+        """The address of the page with the same filter that starts at `start`."""
+        values = {"start": start or "", "source": self.filter.source, "kind": self.filter.kind, "text": self.filter.text}
+        query = urlencode({name: value for name, value in values.items() if value})
         return f"/?{query}" if query else "/"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What was found for a page, and where the next one begins; None at the end."""
+    """The examples of a page, how many were searched, and where the next page starts; None at the end."""
 
     found: Sequence[Seen]
-    looked: int
+    searched: int
     following: int | None
 
 
-def find(examples: Examples, asked: Asked) -> Grid:
-    """The next examples that are wanted; few, where many must be looked through for them."""
+def find(examples: Examples, query: Query) -> Grid:
+    """The next examples that match, among the next 20,000."""
     found: list[Seen] = []
-    at = asked.start - 1
-    for at, fits in look_through(examples, asked.wanted, range(asked.start, asked.start + MOST)):
-        if fits:
+    at = query.start - 1
+    for at, matches in query.filter.scan(examples, range(query.start, query.start + MOST)):
+        if matches:
             found.append(replace(examples.at(at, whole=False), picture=None))
         if len(found) == GRID:
             break
-    ended = len(found) < GRID and at + 1 < asked.start + MOST
+    ended = len(found) < GRID and at + 1 < query.start + MOST
     last = ended or (examples.total is not None and at + 1 >= examples.total)
-    return Grid(found, at + 1 - asked.start, None if last else at + 1)
+    return Grid(found, at + 1 - query.start, None if last else at + 1)
 
 
-def grid_page(examples: Examples, title: str, asked: Asked, nonce: str) -> str:
-    """The grid, with its filter and its pages."""
-    grid = find(examples, asked)
-    before = max(asked.start - GRID, 0) if asked.wanted.anything else 0
+def grid_page(examples: Examples, title: str, query: Query, nonce: str) -> str:
+    """The grid, with its filter and links to other pages."""
+    grid = find(examples, query)
+    unfiltered = query.filter == EVERYTHING
     return _template().render(
         view="grid",
         title=one_line(title),
         nonce=nonce,
-        asked=asked,
-        home=asked.address(0),
+        query=query,
+        unfiltered=unfiltered,
         grid=grid,
         total=examples.total,
         sources=sorted(examples.sources),
         kinds=sorted(set(examples.sources.values())),
-        earlier=asked.address(before) if asked.start else "",
-        later=asked.address(grid.following) if grid.following is not None else "",
+        previous=query.address(max(query.start - GRID, 0) if unfiltered else 0) if query.start else "",
+        next=query.address(grid.following) if grid.following is not None else "",
     )
 
 
 def example_page(examples: Examples, title: str, seen: Seen, film: Film | None, nonce: str) -> str:
-    """One example, large, and its episode where that is known."""
+    """One example, and its episode where that is known."""
     number = seen.number
     return _template().render(
         view="example",
         title=one_line(title),
         nonce=nonce,
         seen=seen,
-        answers=given(seen),
+        images=[name for name, _ in images_of(seen)],
+        answers=other_answers(seen),
         facts=facts(seen),
-        tokens=[(token.word or f"{token.id} ", token.id, token.learned) for token in seen.tokens[:SHOWN]],
+        tokens=[(token.word or f"{token.id} ", token.id, token.in_loss) for token in seen.tokens[:SHOWN]],
         bars=[(dim, span(dim)) for dim in seen.action],
         figure=figure,
         frames=_frames(film, seen) if film else [],
         total=examples.total,
-        earlier=f"/example/{number - 1}" if number else "",
-        later=f"/example/{number + 1}" if examples.total is None or number + 1 < examples.total else "",
-        here=f"/?start={number - number % GRID}",
+        previous=f"/example/{number - 1}" if number else "",
+        next=f"/example/{number + 1}" if examples.total is None or number + 1 < examples.total else "",
+        grid_address=f"/?start={number - number % GRID}",
     )
 
 
 def _frames(film: Film, seen: Seen) -> list[dict[str, Any]]:
-    """Steps of an episode, its first and last and the one asked about among them."""
+    """Steps of an episode, among them its first, its last and the one on the page."""
     count = len(film.numbers)
     chosen = {i * (count - 1) // max(min(count, FRAMES) - 1, 1) for i in range(min(count, FRAMES))} | {film.here}
     own = not film.examples.sources.keys() ^ {seen.source} and film.numbers[film.here] == seen.number
@@ -130,7 +121,7 @@ def _frames(film: Film, seen: Seen) -> list[dict[str, Any]]:
 
 
 def _clean(value: Any) -> Any:
-    """Words without control characters and what turns the direction of writing; what the template made itself is left alone."""
+    """Text without control characters and direction overrides; what the template made itself stays as it is."""
     return clean_text(value) if type(value) is str else value
 
 

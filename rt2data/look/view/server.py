@@ -1,6 +1,6 @@
-"""Pages of examples for a browser on this machine: loopback only, GET only, and no path that is asked for is ever opened.
+"""Serves pages of examples to a browser on this machine: loopback only, GET only, and no path of a request is ever opened.
 
-A page of another origin that has its name point here (DNS rebinding) is refused by its Host header.
+A page of another origin whose name resolves to this address (DNS rebinding) is refused by its Host header.
 """
 
 from __future__ import annotations
@@ -19,36 +19,31 @@ from urllib.parse import parse_qs, urlsplit
 from rt2data.errors import RtError, UsageError
 from rt2data.images.ready import ImageFault
 from rt2data.look.inspect.examples import Examples, Seen
-from rt2data.look.view.pages import Asked, example_page, grid_page
-from rt2data.look.view.pictures import encoded
+from rt2data.look.view.pages import Query, example_page, grid_page
+from rt2data.look.view.select import encoded, images_of
 from rt2data.read.text import one_line
 
 HOST = "127.0.0.1"
 TYPES = {"jpg": "image/jpeg", "png": "image/png"}
-WAIT_S = 30.0
-"""A browser that says nothing for so long is let go."""
-_PLACE = re.compile(r"/(example|picture|frame)/([0-9]{1,15})(?:/([0-9]{1,9}))?", re.ASCII)
+WAIT_S = 30.0  # after that, an idle connection is closed
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'nonce-{0}'; script-src 'nonce-{0}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Allowed are images from this server, the page's own style and script, and nothing else."""
+_PATH = re.compile(r"/(?:example/(?P<example>\d{1,15})|(?P<kind>image|frame)/(?P<number>\d{1,15})/(?P<index>\d{1,9}))", re.ASCII)
 
 
 class Answer(NamedTuple):
-    """What is sent back."""
+    """A response."""
 
     status: HTTPStatus
     kind: str
     content: bytes
 
 
-def policy(nonce: str) -> str:
-    """The Content-Security-Policy: pictures from here, the page's own style and script, and nothing else."""
-    own = f"'nonce-{nonce}'"
-    return (
-        f"default-src 'none'; img-src 'self' data:; style-src {own}; script-src {own}; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-
-
 class Site:
-    """What is shown, one request at a time: files and positions are shared."""
+    """Answers one request at a time: files and positions in them are shared."""
 
     def __init__(self, examples: Examples, title: str) -> None:
         self._examples, self._title, self._lock = examples, title, threading.Lock()
@@ -60,47 +55,48 @@ class Site:
             try:
                 return self._answer(target, nonce)
             except (IndexError, ValueError):
-                return _said(HTTPStatus.NOT_FOUND, "there is nothing here")
+                return _text(HTTPStatus.NOT_FOUND, "not found")
             except (RtError, ImageFault) as error:
-                return _said(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(str(error), 1000))
+                return _text(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(str(error), 1000))
 
     def _answer(self, target: str, nonce: str) -> Answer:
         parts = urlsplit(target)
         if parts.path == "/":
-            asked = Asked.of(parse_qs(parts.query, max_num_fields=10))
-            return _page(grid_page(self._examples, self._title, asked, nonce))
-        found = _PLACE.fullmatch(parts.path)
-        if found is None or (found[1] == "frame") != (found[3] is not None):
+            query = Query.of(parse_qs(parts.query, max_num_fields=10))
+            return _page(grid_page(self._examples, self._title, query, nonce))
+        found = _PATH.fullmatch(parts.path)
+        if found is None:
             raise IndexError(target)
-        if found[1] == "example":
-            seen = self._examples.at(int(found[2]))
+        if found["example"]:
+            seen = self._examples.at(int(found["example"]))
             return _page(example_page(self._examples, self._title, seen, self._film(seen.number), nonce))
-        return _picture(self._frame(int(found[2]), int(found[3])) if found[3] else self._examples.at(int(found[2])))
-
-    def _frame(self, number: int, at: int) -> Seen:
-        """A step of the episode of an example."""
+        number, index = int(found["number"]), int(found["index"])
+        if found["kind"] == "image":
+            return _image(self._examples.at(number), index)
         film = self._film(number)
         if film is None:
-            raise IndexError(at)
-        return film.examples.at(film.numbers[at])
+            raise IndexError(target)
+        return _image(film.examples.at(film.numbers[index]), 0)
 
 
 def _page(html: str) -> Answer:
     return Answer(HTTPStatus.OK, "text/html; charset=utf-8", html.encode("utf-8", "replace"))
 
 
-def _said(status: HTTPStatus, words: str) -> Answer:
+def _text(status: HTTPStatus, words: str) -> Answer:
     return Answer(status, "text/plain; charset=utf-8", (words + "\n").encode("utf-8", "replace"))
 
 
-def _picture(seen: Seen) -> Answer:
-    if seen.picture is None:
-        return _said(HTTPStatus.NOT_FOUND, one_line(seen.fault))
-    extension, content = encoded(seen.picture)
+def _image(seen: Seen, index: int) -> Answer:
+    """Raises IndexError if the example has fewer images."""
+    images = images_of(seen)
+    if not images:
+        return _text(HTTPStatus.NOT_FOUND, one_line(seen.fault))
+    extension, content = encoded(images[index][1])
     return Answer(HTTPStatus.OK, TYPES[extension], content)
 
 
-class Speaker(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """HTTP around a Site."""
 
     timeout = WAIT_S
@@ -110,13 +106,13 @@ class Speaker(BaseHTTPRequestHandler):
     def __getattr__(self, name: str) -> Callable[[], None]:
         """Any method but GET is refused."""
         if name.startswith("do_"):
-            return lambda: self._send(_said(HTTPStatus.METHOD_NOT_ALLOWED, "only GET"))
+            return lambda: self._send(_text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET"))
         raise AttributeError(name)
 
     def do_GET(self) -> None:
-        """A page or a picture, for whoever asks this very machine by its own name."""
+        """A page or an image, if the request names this machine as its host."""
         if self.headers.get_all("Host", []) not in [[host] for host in self.server.hosts]:
-            self._send(_said(HTTPStatus.MISDIRECTED_REQUEST, "ask by the address that was printed"))
+            self._send(_text(HTTPStatus.MISDIRECTED_REQUEST, "use the address that was printed"))
             return
         nonce = secrets.token_urlsafe(16)
         self._send(self.server.site.answer(self.path, nonce), nonce)
@@ -127,7 +123,7 @@ class Speaker(BaseHTTPRequestHandler):
         headers = {
             "Content-Type": answer.kind,
             "Content-Length": str(len(answer.content)),
-            "Content-Security-Policy": policy(nonce),
+            "Content-Security-Policy": POLICY.format(nonce),
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin",
@@ -140,27 +136,27 @@ class Speaker(BaseHTTPRequestHandler):
         self.wfile.write(answer.content)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the library refuses, in our words."""
+        """An error of the library, without its HTML."""
         self.close_connection = True
-        self._send(_said(HTTPStatus(code), HTTPStatus(code).phrase))
+        self._send(_text(HTTPStatus(code), HTTPStatus(code).phrase))
 
     def version_string(self) -> str:
         """Nothing about the machine."""
         return "rt2data"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the library's name)
-        """Nobody wants to read every request."""
+        """Requests are not logged."""
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on loopback alone."""
+    """Listens on loopback only."""
 
     daemon_threads = True
 
     def __init__(self, site: Site, port: int) -> None:
-        """Port 0 takes one that is free. Raises UsageError where the port is taken."""
+        """Port 0 takes a free one. Raises UsageError if the port is taken."""
         try:
-            super().__init__((HOST, port), Speaker)
+            super().__init__((HOST, port), Handler)
         except (OSError, OverflowError) as error:
             raise UsageError(f"cannot listen on port {port}: {error}", HOST, "choose another with --port, or none") from None
         self.site = site
@@ -168,10 +164,10 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the pages are."""
+        """The address of the pages."""
         return f"http://{HOST}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle is no accident; anything else is told with its trace."""
+        """A closed connection is no error; anything else is shown with its trace."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)

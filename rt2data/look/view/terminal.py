@@ -1,171 +1,207 @@
-"""The terminal's loop: takes the terminal over, draws, reads keys, and gives it back as it was, whatever happens."""
+"""An example as text and half-block images for a terminal, and as JSON. Text from data cannot steer the terminal."""
 
 from __future__ import annotations
 
-import codecs
 import os
-import select
-import signal
-import termios
-import time
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from itertools import count
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import groupby
 from typing import Any
 
-from rt2data.errors import UsageError
-from rt2data.look.inspect.examples import Examples, Seen
-from rt2data.look.view.pager import Act, Go, Quit, Seek, State, keys, press
-from rt2data.look.view.screen import Look, frame
-from rt2data.look.view.search import Wanted, look_through
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Resampling
+from rich.color import Color
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from rt2data.images.ready import ImageFault
+from rt2data.look.inspect.examples import Dimension, Picture, Seen, counted
+from rt2data.look.report.contact_sheet import decoded
+from rt2data.look.view.select import images_of
 from rt2data.read.text import one_line
 
-ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[0m\x1b[?25h\x1b[?1049l"
-"""The other screen without a cursor; and back, with a cursor and no colours."""
-TELL_S = 0.2
-"""How often a search says how far it is."""
+LABEL, BAR = 10, 21  # cells of the labels on the left, and of a bar
+IMAGE_WIDTH, IMAGE_LINES = 48, 24  # cells of an image at most
+LARGE = 1e5
+SHOWN_TOKENS, SHOWN_CHARS = 600, 4000
+KIND_STYLE = {"robot": "bold blue", "web": "bold yellow"}
+LOSS = "bold reverse green"
 
 
-@dataclass
-class Terminal:
-    """An open terminal: where keys come from and where the screen is."""
+def draw(console: Console, seen: Seen, total: int | None) -> str:
+    """All of an example, with its images where the terminal has colors. Otherwise loss tokens are in brackets."""
+    colored = console.color_system is not None and not console.no_color
+    with console.capture() as captured:
+        console.print(Text(f"example {seen.number:,}" + ("" if total is None else f" of {total:,}")))
+        if colored and (images := images_of(seen)):
+            console.print(_images(images, console.width))
+        for line in lines(seen, colored):
+            console.print(line)
+    return captured.get()
 
-    descriptor: int
-    _decode: Any = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("ignore"))
-    _resized: tuple[int, int] = (-1, -1)
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Keys come one by one and unseen; a change of size is heard. All is given back, after any exception too."""
-        before = termios.tcgetattr(self.descriptor)
-        heard, self._resized = signal.getsignal(signal.SIGWINCH), os.pipe()
+def page(texts: Iterable[str]) -> None:
+    """Send text to $PAGER, by default `less`, until the user leaves it; print it if there is no such program."""
+    command = shlex.split(os.environ.get("PAGER", "")) or ["less"]
+    with suppress(BrokenPipeError):  # the user has left the pager
         try:
-            tty.setcbreak(self.descriptor)
-            self._keep_in_front()
-            signal.signal(signal.SIGWINCH, lambda *_: os.write(self._resized[1], b"."))
-            self.write(ENTER)
-            yield
-        finally:
-            signal.signal(signal.SIGWINCH, heard)
-            with suppress(OSError, termios.error):  # a terminal that is gone needs nothing back
-                termios.tcsetattr(self.descriptor, termios.TCSAFLUSH, before)
-                self.write(LEAVE)
-            for end in self._resized:
-                os.close(end)
-
-    def _keep_in_front(self) -> None:
-        """Ctrl-Z would leave a shell with our screen."""
-        now = termios.tcgetattr(self.descriptor)
-        now[6][termios.VSUSP] = b"\0"
-        termios.tcsetattr(self.descriptor, termios.TCSADRAIN, now)
-
-    def write(self, text: str) -> None:
-        """All of it, now."""
-        content = memoryview(text.encode("utf-8", "replace"))
-        while content:
-            content = content[os.write(self.descriptor, content) :]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Columns and lines."""
-        found = os.get_terminal_size(self.descriptor)
-        return max(found.columns, 8), max(found.lines, 4)
-
-    def typed(self) -> list[str]:
-        """Wait for keys; none where the size changed, `q` where the terminal is gone."""
-        ready, _, _ = select.select([self.descriptor, self._resized[0]], [], [])
-        if self._resized[0] in ready:
-            os.read(self._resized[0], 1024)
-            return []
-        typed = os.read(self.descriptor, 1024)
-        return keys(self._decode.decode(typed)) if typed else ["q"]
-
-    def pressed(self) -> bool:
-        """Whether a key waits."""
-        return bool(select.select([self.descriptor], [], [], 0)[0])
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, env={"LESS": "-R"} | os.environ)
+        except OSError:
+            sys.stdout.writelines(texts)
+            return
+        with process as pager:
+            assert pager.stdin is not None
+            try:
+                for text in texts:
+                    pager.stdin.write(text.encode("utf-8", "replace"))
+                    pager.stdin.flush()
+                pager.stdin.close()
+                pager.wait()
+            except (KeyboardInterrupt, SystemExit):
+                pager.terminate()
+                raise
 
 
-@dataclass
-class Viewer:
-    """Examples on a terminal."""
+# Images
 
-    examples: Examples
-    terminal: Terminal
-    look: Look
-    state: State = field(default_factory=State)
 
-    def run(self) -> None:
-        """Until somebody leaves. Raises RtError where an example cannot be read, with the terminal given back."""
-        with self.terminal.taken():
-            seen, going = self._go(self.state.at), True
-            while going:
-                self._draw(seen)
-                for key in self.terminal.typed():
-                    self.state, act = press(self.state, key)
-                    going = going and not isinstance(act, Quit)
-                    seen = self._act(act) or seen
+def _images(images: list[tuple[str, Picture]], width: int) -> Table:
+    """Images in a row, with their names if there are several."""
+    row = Table.grid(padding=(0, 2))
+    if len(images) > 1:
+        row.add_row(*(Text(one_line(name, 60), "dim") for name, _ in images))
+    each = max(min(IMAGE_WIDTH, width // len(images) - 2), 1)
+    row.add_row(*(_image(image, each) for _, image in images))
+    return row
 
-    def _draw(self, seen: Seen) -> None:
-        self.terminal.write(frame(seen, self._status(), self.terminal.size, self.look))
 
-    def _status(self) -> str:
-        total = self.examples.total
-        return f" {self.state.at:,}{'' if total is None else f' of {total:,}'}   {one_line(self.state.line, 200)}"
+def _image(image: Picture, width: int) -> Text:
+    """As large as fits into so many cells and 24 lines; why, if it cannot be decoded."""
+    height = 2 * IMAGE_LINES
+    try:
+        found = decoded(image, max(width, height))
+    except ImageFault as fault:
+        return Text(one_line(str(fault.reason)), "red")
+    scale = min(width / found.width, height / found.height)
+    size = max(1, round(found.width * scale)), max(2, 2 * round(found.height * scale / 2))
+    return half_blocks(np.asarray(found.resize(size, Resampling.LANCZOS)))
 
-    def _act(self, act: Act) -> Seen | None:
-        """What there is to see after that; None is the same as before."""
-        if isinstance(act, Go):
-            return self._go(act.number)
-        return self._seek(act) if isinstance(act, Seek) else None
 
-    def _go(self, number: int) -> Seen:
-        """The example of that number, or the nearest there is. Raises UsageError where there is none at all."""
-        total = self.examples.total
-        number = max(number if total is None else min(number, total - 1), 0)
-        try:
-            seen = self.examples.at(number)
-        except IndexError:
-            if not self.examples.total:
-                raise UsageError("there is no example here", do="plan a recipe of it to see what is rejected") from None
-            return self._go(self.examples.total - 1)
-        self.state = replace(self.state, at=number)
-        return seen
+def half_blocks(pixels: NDArray[np.uint8]) -> Text:
+    """A line for each two rows of uint8[2h, w, 3]: the upper pixel is the foreground of a cell, the lower its background."""
+    rows = []
+    for pair in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
+        colors = [(Color.from_rgb(*upper), Color.from_rgb(*lower)) for upper, lower in zip(*pair, strict=True)]
+        rows.append(Text.assemble(*(("▀", Style(color=upper, bgcolor=lower)) for upper, lower in colors)))
+    return Text("\n").join(rows)
 
-    def _seek(self, asked: Seek) -> Seen | None:
-        here = self.examples.at(self.state.at, whole=False)
-        found = self._found(self._wanted(asked, here))
-        if found is None and not self.state.say:
-            self.state = replace(self.state, say=f"no other {asked.what}" if asked.what != "text" else "nowhere else")
-        return None if found is None else self._go(found)
 
-    def _wanted(self, asked: Seek, here: Seen) -> Wanted:
-        if asked.what == "source":
-            return Wanted(other_source=here.source)
-        if asked.what == "episode":
-            robots = "robot" in self.examples.sources.values()
-            return Wanted(kind="robot" if robots else "", other_place=here.place)
-        return Wanted(text=asked.text)
+# Text
 
-    def _found(self, wanted: Wanted) -> int | None:
-        """The next that is wanted, from here to the end and then from the start. Any key stops it; where it is, is said."""
-        if wanted.other_source and len(self.examples.sources) < 2:
-            return None
-        told = time.monotonic()
-        for number, fits in self._round(wanted, self.state.at):
-            if fits:
-                return number
-            if time.monotonic() - told > TELL_S:
-                told = time.monotonic()
-                self.terminal.write(f"\x1b[{self.terminal.size[1]};1H\x1b[K {number:,} looked at; any key stops")
-            if self.terminal.pressed():
-                self.terminal.typed()
-                self.state = replace(self.state, say=f"stopped at {number:,}")
-                return None
+
+def lines(seen: Seen, colored: bool = True) -> list[Text]:
+    """All fields. Without colors, loss tokens are in brackets."""
+    found = [_title(seen), _row("prompt", seen.prompt), _row("target", seen.target, "bold green")]
+    if answers := other_answers(seen):
+        found.append(_row("answers", answers, "dim"))
+    if seen.fault:
+        found.append(_row("image", seen.fault, "red"))
+    found += _action(seen)
+    if seen.tokens:
+        found.append(_tokens(seen, colored))
+    return [*found, _row("key", seen.key, "dim")]
+
+
+def _title(seen: Seen) -> Text:
+    title = Text.assemble((seen.kind, KIND_STYLE[seen.kind]), "  ", (one_line(seen.source, 60), "bold"), "  ")
+    return title.append("  ".join(facts(seen)), "dim")
+
+
+def facts(seen: Seen) -> list[str]:
+    """Where it comes from: episode or image, step, epoch, split, camera."""
+    steps = f" of {seen.steps}" if seen.steps is not None else ""
+    said = {
+        "episode" if seen.kind == "robot" else "image": one_line(seen.group, 80),
+        "step": None if seen.step is None else f"{seen.step}{steps}",
+        "epoch": None if seen.epoch is None else str(seen.epoch),
+        "split": one_line(seen.split, 60),
+        "camera": one_line(seen.camera, 60) or None,
+        "ends": "the task" if seen.terminate else None,
+        "target": seen.legend or None,
+    }
+    return [f"{name} {value}" for name, value in said.items() if value is not None]
+
+
+def other_answers(seen: Seen) -> str:
+    """All answers with their counts, unless the target says the same."""
+    said = counted(seen.answers)
+    return said if said not in (seen.target, f"{seen.target} x{len(seen.answers)}") else ""
+
+
+def _row(label: str, value: str, style: str = "") -> Text:
+    return _labelled(label).append(one_line(value, SHOWN_CHARS), style)
+
+
+def _labelled(label: str) -> Text:
+    return Text().append(f"{label:<{LABEL}}", "dim")
+
+
+def _action(seen: Seen) -> Iterator[Text]:
+    wide = max((len(dim.name) for dim in seen.action), default=0)
+    for number, dim in enumerate(seen.action):
+        line = _labelled("" if number else "action").append(f"{one_line(dim.name):<{wide}} ")
+        line.append(f"{figure(dim.value):>10} ", "bold").append(f"{bar(dim)} ", "cyan")
+        yield line.append(f"{one_line(dim.unit):<4}" + ("" if dim.bin is None else f"{dim.bin:>4}"), "dim")
+
+
+def figure(value: float) -> str:
+    """With its sign and four decimals; four digits where it is too large for a column."""
+    return f"{value:+.4f}" if abs(value) < LARGE else f"{value:+.4g}"
+
+
+def span(dim: Dimension) -> tuple[float, float, float] | None:
+    """Where a bar begins and ends and where zero is, as shares of the range from `lo` to `hi`; None if there is no range."""
+    if dim.lo is None or dim.hi is None or not dim.hi > dim.lo:
         return None
+    zero, value = (min(max((at - dim.lo) / (dim.hi - dim.lo), 0.0), 1.0) for at in (0.0, dim.value))
+    return min(zero, value), max(zero, value), zero
 
-    def _round(self, wanted: Wanted, here: int) -> Iterator[tuple[int, bool]]:
-        """Those behind this one, then those before it."""
-        yield from look_through(self.examples, wanted, count(here + 1))
-        yield from look_through(self.examples, wanted, range(here))
+
+def bar(dim: Dimension) -> str:
+    """21 cells from zero, or from the end of the range next to it, to the value; blank if the range is not known."""
+    found = span(dim)
+    if found is None:
+        return " " * BAR
+    first, last, zero = (round(share * (BAR - 1)) for share in found)
+    return "".join("│" if i == zero else "█" if first <= i <= last else "·" for i in range(BAR))
+
+
+def _tokens(seen: Seen, colored: bool) -> Text:
+    """Runs of loss tokens are marked by color or brackets."""
+    line, shown = _labelled("tokens"), seen.tokens[:SHOWN_TOKENS]
+    gap = "" if all(token.word for token in shown) else " "
+    for learned, run in groupby(shown, key=lambda token: token.in_loss):
+        said = gap.join(str(token.id) if gap else one_line(token.word, 60) for token in run)
+        line.append(f"[{said}]" if learned and not colored else said, LOSS if learned else "").append(gap)
+    more = len(seen.tokens) - SHOWN_TOKENS
+    return line.append(f" and {more:,} more" if more > 0 else "")
+
+
+def as_plain(seen: Seen) -> dict[str, Any]:
+    """The example as JSON values, without its images."""
+    names = ("number", "key", "kind", "source", "split", "group", "step", "steps", "epoch", "camera", "prompt", "target")
+    found: dict[str, Any] = {name: getattr(seen, name) for name in names}
+    return found | {
+        "answers": list(seen.answers),
+        "terminate": seen.terminate,
+        "terminate_word": seen.legend or None,
+        "action": [dim._asdict() for dim in seen.action],
+        "tokens": [token._asdict() for token in seen.tokens],
+        "fault": seen.fault,
+    }

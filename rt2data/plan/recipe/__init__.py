@@ -1,4 +1,4 @@
-"""The recipe: what the user asks for. Parsed once, at the edge; every mistake is told at once, with its place."""
+"""The recipe: what the user asks for. Parsed once, at the edge; all mistakes are reported at once, with their places."""
 
 from rt2data.plan.recipe.mistakes import Mistake, RecipeError
 from rt2data.plan.recipe.model import Recipe, canonical, from_canonical, recipe_model

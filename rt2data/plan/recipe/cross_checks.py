@@ -1,7 +1,7 @@
-"""What no single setting shows: whether the settings of a recipe make sense together.
+"""Checks of settings against one another.
 
-Looks at the tree as written, not at the parsed recipe, so that these mistakes are told together with all others. What
-cannot be read is passed over here: the types have told it already.
+They work on the tree as written, not on the parsed recipe, so that these mistakes are reported together with all others.
+Invalid values are skipped here: the types report them.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from rt2data.io.words import closest
 from rt2data.plan.recipe.messages import Finding, shown
-from rt2data.plan.recipe.mistakes import closest
 from rt2data.records import SOURCE, key_name
 from rt2data.settings import parse_fraction
 
 _RULES = ("longest", "shortest")
-_TAKEN = re.compile(r"statistics|sha256sums|note-\d+", re.IGNORECASE | re.ASCII)
-"""Files and folders of every output, among those names that a source can have."""
+_RESERVED = re.compile(r"statistics|sha256sums|note-\d+", re.IGNORECASE | re.ASCII)
+"""Names of files and folders that every output has."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The parts that must fit together."""
+    """The settings that are checked against one another."""
 
     tree: dict[str, Any]
     robot_frac: Fraction | None  # None where it is missing or wrong
-    weights: dict[str, dict[str, Fraction | None]]  # by side and source; a side that is no mapping is left out
+    weights: dict[str, dict[str, Fraction | None]]  # by side and source; a side that is no mapping is absent
 
     @property
     def shares(self) -> dict[str, Fraction]:
-        """Share of each side; empty where it is not known."""
+        """Share of each side; empty where it is unknown."""
         return {} if self.robot_frac is None else {"robot": self.robot_frac, "web": 1 - self.robot_frac}
 
 
 def needed(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Side and name of the sources that will be read: not those of weight 0, nor those of a side that has no share."""
+    """Side and name of the sources that will be read: those with a weight on a side with a share."""
     outline = _outline(tree)
     for side, weights in outline.weights.items():
         if outline.shares.get(side) != 0:
             yield from ((side, name) for name, weight in weights.items() if weight != 0)
 
 
-def nonsense(tree: Any) -> Iterator[Finding]:
-    """Every mistake in how the settings fit together."""
+def contradictions(tree: Any) -> Iterator[Finding]:
+    """All settings that contradict one another."""
     if isinstance(tree, dict):
         outline = _outline(tree)
         for rule in (_empty_sides, _zero_sides, _shared_names, _alike_names, _folder_names, _size):
@@ -56,7 +56,7 @@ def _empty_sides(outline: Outline) -> Iterator[Finding]:
     for side, share in outline.shares.items():
         if share and outline.weights.get(side) == {}:
             asked, other = shown(outline.tree["robot_frac"]), "0" if side == "robot" else "1"
-            message = f"{asked} needs {side} sources and there are none: add one under {side}, or ask for {other}"
+            message = f"{asked} needs {side} sources and there are none: add one under {side}, or set it to {other}"
             yield Finding(("robot_frac",), message)
 
 
@@ -72,7 +72,7 @@ def _shared_names(outline: Outline) -> Iterator[Finding]:
     robot, web = outline.weights.get("robot", {}), outline.weights.get("web", {})
     for name in web:
         if name in robot:
-            yield Finding(("web", name), "is a name used under robot already", at_key=True)
+            yield Finding(("web", name), "is already the name of a source under robot", at_key=True)
     for side, names in outline.weights.items():
         for name in names:
             if name in _RULES:
@@ -80,7 +80,7 @@ def _shared_names(outline: Outline) -> Iterator[Finding]:
 
 
 def _alike_names(outline: Outline) -> Iterator[Finding]:
-    """Names become parts of file names and of keys, and must be told apart there too."""
+    """Names become parts of file names and keys, and must differ there too."""
     places = [(side, name) for side, names in outline.weights.items() for name in names if re.fullmatch(SOURCE, name)]
     for form, alike in ((str.lower, "differ in case only"), (key_name, "give the same keys")):
         seen: dict[str, str] = {}
@@ -91,12 +91,12 @@ def _alike_names(outline: Outline) -> Iterator[Finding]:
 
 
 def _folder_names(outline: Outline) -> Iterator[Finding]:
-    """With `once` a source's name is that of a folder, beside others."""
+    """With `once` the name of a source is the name of a folder in the output."""
     shards = outline.tree.get("shards")
     if not isinstance(shards, dict) or shards.get("materialize") != "once":
         return
     for side, names in outline.weights.items():
-        for name in filter(_TAKEN.fullmatch, names):
+        for name in filter(_RESERVED.fullmatch, names):
             message = f"the name must not be {name} with materialize once: every output has a file or folder of that name"
             yield Finding((side, name), message, at_key=True)
 
@@ -106,7 +106,7 @@ def _size(outline: Outline) -> Iterator[Finding]:
     if not isinstance(size, dict):
         return
     if size.get("num_examples") is not None and {"epochs", "of"} & size.keys():
-        yield Finding(("size", "num_examples"), "stands beside epochs or of: give one or the other", at_key=True)
+        yield Finding(("size", "num_examples"), "excludes epochs and of: give one or the other", at_key=True)
     elif isinstance(size.get("of"), str) and len(outline.weights) == 2:
         yield from _size_of(outline, size["of"])
 
@@ -117,7 +117,7 @@ def _size_of(outline: Outline, of: str) -> Iterator[Finding]:
         yield Finding(("size", "of"), f"no source is called {shown(of)}", closest(of, known))
     for side, weights in outline.weights.items():
         if of in weights and (weights[of] == 0 or outline.shares.get(side) == 0):
-            yield Finding(("size", "of"), f"{of} takes no part: its weight or the share of {side} is 0")
+            yield Finding(("size", "of"), f"{of} is not drawn: its weight or the share of {side} is 0")
 
 
 def _outline(tree: dict[str, Any]) -> Outline:

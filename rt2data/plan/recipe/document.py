@@ -1,7 +1,7 @@
-"""YAML with positions: a tree of plain values, where each of them stands, and what YAML allows but a recipe does not.
+"""Strict YAML 1.2 with positions: a tree of plain values, and the line and column of each.
 
-YAML 1.2, read strictly. What readers of YAML disagree on stays text and is then refused by type: `no`, `012`, `1:30`, `0x10`.
-Duplicate keys, aliases, merge keys and tags are mistakes; so are more than 1 MB and more than 32 levels.
+Plain scalars on which YAML readers disagree (`no`, `012`, `1:30`, `0x10`) stay text, which the types then refuse. Duplicate keys,
+aliases, merge keys and tags are mistakes; so are more than 1 MB and more than 32 levels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FLOAT = re.compile(rf"[-+]?({_FINITE}|\.(inf|Inf|INF))|\.(nan|NaN|NAN)")
 
 
 class Written(float):
-    """A float that remembers how it was written, so that shares stay exact."""
+    """A float that keeps its text, so that shares stay exact."""
 
     text: str
 
@@ -58,7 +58,7 @@ class Written(float):
 
 @dataclass
 class Document:
-    """A recipe as written. `value` holds dicts, tuples and scalars; `unread` are the paths whose value could not be taken."""
+    """A recipe as written. `value` holds dicts, tuples and scalars; `unread` are the paths whose value is invalid."""
 
     value: Any = None
     keys: dict[KeyPath, Spot] = field(default_factory=dict)
@@ -67,14 +67,14 @@ class Document:
     mistakes: list[Mistake] = field(default_factory=list)
 
     def spot(self, path: KeyPath, at_key: bool) -> Spot:
-        """Where a path stands (its key or its value); for one that is absent, where its nearest parent stands."""
+        """Position of a path (of its key or its value); of its nearest parent where it is absent."""
         tables = (self.keys, self.values) if at_key else (self.values, self.keys)
         spots = (table.get(path[:end]) for end in range(len(path), -1, -1) for table in tables)
         return next(spot for spot in spots if spot)
 
 
 def parse(text: str, origin: str) -> Document:
-    """Read YAML text. `origin` names it in mistakes. Raises RecipeError where it is no YAML at all."""
+    """Parse YAML text. `origin` names it in mistakes. Raises RecipeError where it is not YAML."""
     document = Document(values={(): Spot(origin, 1, 1)})
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise RecipeError([Mistake(Spot(origin), "", f"is larger than {MAX_BYTES:,} bytes")])
@@ -85,7 +85,7 @@ def parse(text: str, origin: str) -> Document:
         raise RecipeError([*document.mistakes, Mistake(_problem_spot(error, origin), "", _problem(error))]) from None
     except ReaderError as error:
         spot = _spot_at(text, error.position, origin)
-        raise RecipeError([Mistake(spot, "", f"has a character that is no text: {chr(error.character)!r}")]) from None
+        raise RecipeError([Mistake(spot, "", f"has an invalid character: {chr(error.character)!r}")]) from None
     except (YAMLError, ValueError, OverflowError) as error:  # escapes beyond Unicode, among others
         raise RecipeError([Mistake(Spot(origin), "", f"is not valid YAML: {error}")]) from None
     return document
@@ -96,7 +96,7 @@ def _read(events: Iterator[Event], document: Document, origin: str) -> None:
     for event in events:
         if isinstance(event, DocumentStartEvent):
             if builder.started:
-                builder.refuse(event, (), "starts a second document: a recipe is one")
+                builder.refuse(event, (), "starts a second document: a recipe is one document")
                 return
             builder.started = True
             document.value = builder.node(next(events), ())
@@ -128,13 +128,13 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             self.refuse(event, path[:2], f"is nested deeper than {MAX_DEPTH} levels")
             raise RecipeError(self.document.mistakes)
-        if not isinstance(event, ScalarEvent) or event.value or event.style:  # an absent value has no place of its own
+        if not isinstance(event, ScalarEvent) or event.value or event.style:  # an absent value has no position
             self.document.values[path] = self._spot(event)
         tag = getattr(event, "tag", None)
         if isinstance(event, AliasEvent):
-            self._unread(event, path, f"aliases (*{event.anchor}) are not read: write the value out")
+            self._unread(event, path, f"aliases (*{event.anchor}) are not supported: write the value")
         elif tag is not None:
-            self._unread(event, path, f"tags ({tag}) are not read: write the plain value")
+            self._unread(event, path, f"tags ({tag}) are not supported: write the plain value")
 
     def _unread(self, event: Event, path: KeyPath, message: str) -> None:
         self.refuse(event, path, message)
@@ -165,23 +165,23 @@ class _Builder:
             return None
         key = str(event.value)
         if event.style is None and key == "<<":
-            self.refuse(event, path, "merge keys (<<) are not read: write the settings out")
+            self.refuse(event, path, "merge keys (<<) are not supported: write the settings")
             return None
         first = self.document.keys.get((*path, key))
         if first:
-            self.refuse(event, (*path, key), f"is given twice, first in line {first.line}")
+            self.refuse(event, (*path, key), f"is given twice, first on line {first.line}")
         return key
 
     def _skip(self, path: KeyPath) -> None:
         self._scratch().node(next(self.events), path)
 
     def _scratch(self) -> _Builder:
-        """A builder whose findings are thrown away."""
+        """A builder whose findings are discarded."""
         return _Builder(self.events, Document(), self.origin)
 
     def _scalar(self, event: ScalarEvent, path: KeyPath) -> Any:
         if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in event.value):
-            self._unread(event, path, "holds a character that is no text (NUL or half of a pair)")
+            self._unread(event, path, "has an invalid character (NUL or a lone surrogate)")
         return event.value if event.style is not None else _resolve(event.value)
 
     def _spot(self, event: Event) -> Spot:
@@ -189,7 +189,7 @@ class _Builder:
 
 
 def _resolve(text: str) -> Any:
-    """A plain scalar: null, a truth value or a number where YAML 1.2 and JSON agree on it, else text."""
+    """A plain scalar: null, a boolean or a number where YAML 1.2 and JSON agree on it, else text."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):

@@ -1,6 +1,6 @@
-"""What a recipe names against what is there: paths, splits, features, cameras. All misfits at once, before anything is read.
+"""Checks that the paths, splits, features and cameras of a recipe exist, before anything is read.
 
-Looks at each source by itself, as the tree has it, so that these are told together with all other mistakes.
+Each source is checked on its own, from the tree, so that these mistakes are reported together with all others.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from rt2data.errors import RtError
+from rt2data.io.words import closest
 from rt2data.plan.recipe.cross_checks import needed
 from rt2data.plan.recipe.messages import Finding
 from rt2data.plan.recipe.mistakes import KeyPath
 from rt2data.plan.recipe.model import TokenizerFile, named_tokenizer
-from rt2data.read.misfits import Misfit, absent_file, nearest
-from rt2data.read.recognize import hub_advice
-from rt2data.read.source import SOURCES, Source, source_class
+from rt2data.read.known_formats import hub_advice
+from rt2data.read.misfits import Misfit
+from rt2data.read.source import SOURCES, Source, absent_file, source_class
 
 
 def absences(tree: Any, folder: Path) -> Iterator[Finding]:
-    """Every misfit of the sources that will be read, and of the tokenizer. `folder` is what paths are relative to."""
+    """Everything missing for the sources that will be read and the tokenizer. Paths are relative to `folder`."""
     if not isinstance(tree, dict):
         return
     split = tree.get("split", "train")
     for side, name in needed(tree):
         source = _source(side, tree[side][name], folder)
         if source is None:
-            continue  # the types have told why
-        with suppress(RtError, OSError):  # damaged: told with its exit code when it is opened to be read
+            continue  # the types report why
+        with suppress(RtError, OSError):  # damaged: reported with its exit code when it is read
             for misfit in source.misfits():
                 yield _finding((side, name), misfit, _written(tree[side][name], misfit.setting))
         with suppress(RtError, OSError):
@@ -40,7 +41,7 @@ def absences(tree: Any, folder: Path) -> Iterator[Finding]:
 
 
 def _source(side: str, settings: Any, folder: Path) -> Source | None:
-    """The source, where its settings are right by themselves."""
+    """The source, if its settings are valid."""
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if not isinstance(kind, str) or kind not in SOURCES or source_class(kind).role != side:
         return None
@@ -63,7 +64,7 @@ def _finding(place: KeyPath, misfit: Misfit, written: Any) -> Finding:
 
 
 def _written(settings: Any, setting: KeyPath) -> Any:
-    """What the recipe says there."""
+    """The value of a setting in the recipe."""
     for key in setting:
         try:
             settings = settings[key]
@@ -77,7 +78,7 @@ def _absent_split(source: Source, split: Any, place: KeyPath, said: bool) -> Ite
     names = source.split_names()
     if names and isinstance(split, str) and not any(source.may_feed(name, split) for name in names):
         message = f"source {place[1]} has no split {split!r}: it has {', '.join(names)}"
-        yield Finding(("split",) if said else place, message, nearest(split, names), at_key=not said)
+        yield Finding(("split",) if said else place, message, closest(split, names), at_key=not said)
 
 
 def _absent_tokenizer(value: Any, folder: Path) -> Iterator[Finding]:

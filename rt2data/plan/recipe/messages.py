@@ -1,4 +1,4 @@
-"""What the types say is wrong, in plain English, at the path the user wrote."""
+"""Validation errors of the types as plain messages, at the path the user wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from rt2data.plan.recipe.mistakes import KeyPath, closest
+from rt2data.io.words import closest
+from rt2data.plan.recipe.mistakes import KeyPath
 from rt2data.settings import short
 
 _EXPECTED = {
@@ -37,13 +38,13 @@ _EXPECTED = {
     "string_too_long": "text of up to {max_length} characters",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
-"""Completes `must be ...` for each type of error pydantic has for our fields."""
+"""Completes `must be ...` for the types of pydantic errors that our fields can have."""
 _NAME = "a letter, then up to 63 letters, digits, _ or -"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A mistake before it is known where it stands."""
+    """A mistake without its position."""
 
     path: KeyPath
     message: str
@@ -52,9 +53,9 @@ class Finding:
 
 
 def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[Finding]:
-    """One finding for each path: what several members of a union say about one value is joined."""
-    told = [error for error in errors if not (error["type"] == "too_short" and _told_inside(error, errors))]
-    located = [(*locate(model, _without_mark(error["loc"])), error) for error in told]
+    """One finding per path: the errors of the members of a union are joined."""
+    relevant = [error for error in errors if not (error["type"] == "too_short" and _explained_inside(error, errors))]
+    located = [(*locate(model, _without_mark(error["loc"])), error) for error in relevant]
     for path, group in groupby(located, key=lambda each: each[0]):
         members = list(group)
         yield _finding(path, members[0][1], [error for _, _, error in members])
@@ -79,14 +80,14 @@ def locate(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[KeyPath, t
     return tuple(path), owner
 
 
-def _told_inside(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
-    """Whether a list is only called short because what is in it is wrong."""
+def _explained_inside(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether a list counts as too short only because its items are wrong."""
     place = error["loc"]
     return any(other["loc"][: len(place)] == place != other["loc"] for other in errors)
 
 
 def _without_mark(loc: Sequence[str | int]) -> Sequence[str | int]:
-    """pydantic ends the place of a bad key of a mapping with a mark."""
+    """pydantic marks the location of an invalid key of a mapping."""
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
 
 
@@ -125,7 +126,7 @@ def _kind_finding(path: KeyPath, kind: Any, known: list[str], home: str | None) 
 
 
 def shown(value: Any) -> str:
-    """A value in a few words, as YAML would write it."""
+    """A value as YAML would write it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, dict):
@@ -134,7 +135,7 @@ def shown(value: Any) -> str:
 
 
 def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
-    """What a missing field means, from its docstring."""
+    """The meaning of a missing field, from its docstring."""
     field = owner.model_fields.get(str(path[-1])) if owner else None
     return f": {field.description.split('. ')[0].rstrip('.')}" if field and field.description else ""
 
@@ -154,7 +155,7 @@ def _tagged(annotation: Any, tag: str | int) -> bool:
 
 
 def _inside(annotation: Any, token: str | int) -> list[Any]:
-    """What may stand under one key of a value of this type."""
+    """The types allowed under one key of a value of this type."""
     if _is_model(annotation):
         field = annotation.model_fields.get(token)
         return _members(field.annotation) if field else []
@@ -167,7 +168,7 @@ def _inside(annotation: Any, token: str | int) -> list[Any]:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The alternatives of a union, or the one type there is."""
+    """The members of a union, or the type itself."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _members(get_args(annotation)[0])

@@ -1,10 +1,9 @@
-"""What is wrong with a recipe, and where: every mistake of it at once."""
+"""Mistakes in a recipe, and their places."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing to mend. Prints as `mixture.yaml:12:3 robot.bridge.weigth: unknown key, did you mean 'weight'?`"""
+    """One mistake. Prints as `mixture.yaml:12:3 robot.bridge.weigth: unknown key, did you mean 'weight'?`"""
 
     spot: Spot
     path: str  # dotted; empty where there is none
@@ -67,15 +66,8 @@ class RecipeError(UsageError):
 
 
 def dotted(path: KeyPath) -> str:
-    """`("robot", "bridge", "splits", 0)` -> `robot.bridge.splits[0]`. Odd keys are quoted."""
+    """`("robot", "bridge", "splits", 0)` -> `robot.bridge.splits[0]`. Unusual keys are quoted."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in path).lstrip(".")
-
-
-def closest(word: object, known: Sequence[str]) -> str:
-    """The known word that was probably meant; empty where none is near."""
-    if not isinstance(word, str) or len(word) > 64:
-        return ""
-    return next(iter(difflib.get_close_matches(word.lower(), known, n=1)), "")
 
 
 def _name(key: str) -> str:

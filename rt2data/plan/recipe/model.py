@@ -1,4 +1,4 @@
-"""What a recipe can say: the types, the model made of them and the table of sources, and its canonical form."""
+"""The types of a recipe, the model made from them and the table of sources, and the canonical form."""
 
 from __future__ import annotations
 
@@ -58,23 +58,23 @@ ByteCount = Annotated[
 
 
 class Size(Settings):
-    """How many examples: so many epochs of one source, or a number."""
+    """How many examples: a number of epochs of one source, or a number of examples."""
 
     epochs: Positive = Field(default=1, validate_default=True)
-    """How often the source named by `of` is read through."""
+    """Epochs of the source named by `of`."""
     of: str = "longest"
-    """A source, or `longest` (every row of every source is seen), or `shortest` (no row is repeated)."""
+    """A source, or `longest` (every row of every source is used), or `shortest` (no row is repeated)."""
     num_examples: Annotated[int, Field(ge=1, le=MAX_EXAMPLES)] | None = None
-    """A number of examples, instead of `epochs` and `of`."""
+    """The number of examples, instead of `epochs` and `of`."""
 
 
 class TokenizerFile(Settings):
-    """Which tokenizer, and its file."""
+    """A tokenizer and its file."""
 
     kind: TokenizerKind
     """`byte` is built in; `hf` reads a tokenizer.json; `sentencepiece` reads a .model."""
     path: PathStr | None = None
-    """The file; it is never downloaded."""
+    """The local file; nothing is downloaded."""
 
     @model_validator(mode="after")
     def _path_fits_kind(self) -> TokenizerFile:
@@ -86,15 +86,15 @@ class TokenizerFile(Settings):
 
 
 class Shards(Settings):
-    """How the output is cut and laid down."""
+    """How the output is split into files."""
 
     bytes: ByteCount = 256_000_000
-    """About how large a shard is: bytes, or 256MB, 1GB, 64MiB."""
+    """Approximate size of a shard: bytes, or 256MB, 1GB, 64MiB."""
     format: FormatName = "webdataset"
-    """The file format of a shard."""
+    """File format of the shards."""
     materialize: Literal["repeats", "once"] = "repeats"
-    """`repeats`: a row that is drawn again is written again, to be read straight through; `once`: each source by itself, each row
-    once, with weights for a reader that mixes."""
+    """`repeats`: a row is written as often as it is drawn, in the order of training; `once`: each row is written once, in a folder
+    for each source, with weights for a reader that mixes."""
 
     @model_validator(mode="after")
     def _bytes_fit_format(self) -> Shards:
@@ -111,13 +111,13 @@ class Shards(Settings):
 
     @model_serializer(mode="wrap")
     def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what is new and not asked for: recipes are written down in outputs, whose bytes stay the same."""
+        """Omit a default that older versions did not have: outputs hold their recipe, and their bytes stay the same."""
         found: dict[str, Any] = write(self)
         return {name: value for name, value in found.items() if name != "materialize" or value != "repeats"}
 
 
 def named_tokenizer(value: Any) -> Any:
-    """`byte`, or a path that says by its ending what it is."""
+    """A tokenizer from `byte` or from a path, whose suffix tells its kind."""
     if not isinstance(value, str):
         return value
     if value == "byte":
@@ -132,42 +132,42 @@ _by_name = BeforeValidator(named_tokenizer, json_schema_input_type=str | Tokeniz
 
 
 class Recipe(Settings):
-    """What is asked for: which sources, in which shares, written how. Read with `read_recipe`."""
+    """What to build: which sources, in which shares, and how to write them. Read with `read_recipe`."""
 
     model_config = ConfigDict(title="rt2data recipe")
 
     robot_frac: Share
     """The fraction of examples that are robot steps: 0.66, 2/3 or 50%."""
     size: Size = Size()
-    """How many examples."""
+    """How many examples to draw."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Decides every order; the same seed gives the same bytes."""
+    """Decides all order; the same seed gives the same bytes."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
-    """Which rows are drawn."""
+    """Split of the sources whose rows are drawn."""
     weighting: Literal["rows", "share"] = "rows"
-    """`rows`: a weight multiplies the number of rows, as in the Open X mixtures; `share`: it is the share of its side."""
+    """`rows`: a weight multiplies the number of rows, as in the Open X mixtures; `share`: a weight is a share of its side."""
     tokenizer: Annotated[TokenizerFile, _by_name] = TokenizerFile(kind="byte")
     """`byte`, or the path of a tokenizer.json or .model."""
     template: Literal["rt2", "openvla"] = "rt2"
-    """How instructions and questions become prompts."""
+    """Template that makes prompts of instructions and questions."""
     codec: Literal["rt2", "openvla", "rt1"] = "rt2"
-    """How actions become words. `rt1` writes what `rt2` writes and decodes to the left edge of a bin, as RT-1 does."""
+    """Codec that makes text of actions. `rt1` encodes as `rt2` does and decodes to the left edge of a bin, as RT-1 does."""
     action_words: WordRule = "text"
-    """What action words must survive: `text`, the way through text and back, or only `ids`, for trainers that read input_ids."""
+    """Round trip that action words must survive: `text` to ids and back, or `ids` only, for trainers that read input_ids."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Longer examples are refused; targets are never cut."""
+    """Longer examples are rejected; nothing is truncated."""
     shards: Shards = Shards()
-    """How large a shard is, and in which format it is written."""
+    """Size and format of the shards."""
     store: PathStr | None = None
     """Folder of prepared stores; by default $RT2DATA_STORE, or rt2data/store in the user's cache."""
     max_bad: Share = Field(default="2%", validate_default=True)
-    """Faulty rows allowed, as a fraction of a source's rows."""
+    """Faulty rows allowed, as a fraction of the rows of a source."""
     max_epochs: Positive | None = None
-    """Refuse to repeat any source more often than this."""
+    """Fail if a source would be repeated more often than this."""
     robot: dict[SourceName, RobotSource] = Field(default_factory=dict)
     """Robot logs by name."""
     web: dict[SourceName, WebSource] = Field(default_factory=dict)
-    """Corpora of pictures with questions, by name."""
+    """Corpora of images with questions, by name."""
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -176,7 +176,7 @@ class Recipe(Settings):
 
     @property
     def store_folder(self) -> Path:
-        """Where prepared stores lie."""
+        """The folder of prepared stores."""
         return Path(self.store) if self.store else default_store_root()
 
     def __reduce__(self) -> tuple[Callable[[bytes], Recipe], tuple[bytes]]:
@@ -210,7 +210,7 @@ def _any_source(side: Kind) -> Any:
 
 
 def _require_kind(side: Kind, value: Any) -> Any:
-    """A source without a known `kind` cannot be read further: say so once, and nothing else."""
+    """A source without a known `kind` cannot be validated further: report that alone."""
     if not isinstance(value, dict):
         return value
     roles = {kind: source_class(kind).role for kind in SOURCES}

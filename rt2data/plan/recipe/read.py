@@ -1,7 +1,8 @@
-"""Reading a recipe: YAML, then what the command line changes, then types and sense. All mistakes are told at once."""
+"""Reading a recipe: YAML, overrides of the command line, types, then cross-checks. All mistakes are reported at once."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,24 +11,31 @@ from pydantic import ValidationError
 
 from rt2data.errors import UsageError, command
 from rt2data.io.location import local_path
-from rt2data.plan.recipe.cross_checks import nonsense
+from rt2data.io.words import closest
+from rt2data.plan.recipe.cross_checks import contradictions
 from rt2data.plan.recipe.document import MAX_BYTES, Document, parse
 from rt2data.plan.recipe.existence import absences
 from rt2data.plan.recipe.messages import Finding, findings, shown
-from rt2data.plan.recipe.mistakes import Mistake, RecipeError, Spot, dotted
+from rt2data.plan.recipe.mistakes import KeyPath, Mistake, RecipeError, Spot, dotted
 from rt2data.plan.recipe.model import Recipe, recipe_model
-from rt2data.plan.recipe.overrides import override, put
 from rt2data.settings import default_store_root
 
 MAX_MISTAKES = 100
+_OVERRIDE = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+){0,15})=(.*)", re.DOTALL)
+_REPLACES: dict[KeyPath, tuple[str, ...]] = {
+    ("size", "num_examples"): ("epochs", "of"),
+    ("size", "epochs"): ("num_examples",),
+    ("size", "of"): ("num_examples",),
+}
+"""Settings that exclude one another: setting one removes the others."""
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str | None = None, check: bool = False) -> Recipe:
     """The recipe of a YAML file, changed by `overrides` (each `a.b=value`, the value in YAML) and by `robot_frac`.
 
-    Relative paths are relative to the file, those of overrides too. Of overrides of one key the last counts. With
-    `check` the files, splits and features that it names are looked for too. Raises UsageError where there is no such file and
-    RecipeError with every mistake, its line and its column.
+    Relative paths are relative to the file, in overrides too. The last override of a key wins. With `check` the files, splits and
+    features that it names must exist. Raises UsageError where there is no such file, and RecipeError with every mistake, its line
+    and its column.
     """
     path = local_path(path)
     return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac, check)
@@ -38,8 +46,10 @@ def parse_recipe(
 ) -> Recipe:
     """The same from text: `origin` names it in mistakes, relative paths are relative to `folder`."""
     document = parse(text, origin)
+    written = document.value
     for each in overrides:
         override(document, each)
+    _refuse_unknown_sources(document, written)
     if robot_frac is not None:
         put(document, ("robot_frac",), robot_frac, Spot(f"--robot-frac {robot_frac}"))
     recipe, found = _validated(document.value, folder)
@@ -48,7 +58,7 @@ def parse_recipe(
     if recipe is None or mistakes:
         raise RecipeError(_limited(mistakes))
     if recipe.store is None:
-        default_store_root()  # $RT2DATA_STORE is a path that enters, too: told now, not when something is written
+        default_store_root()  # $RT2DATA_STORE is checked now, not when something is written
     return recipe
 
 
@@ -58,15 +68,15 @@ def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[Finding]]:
     if not isinstance(tree, dict):
         return None, [Finding((), f"must be a mapping of settings, got {shown(tree)}")]
     model = recipe_model()
-    senseless = list(nonsense(tree))
+    conflicts = list(contradictions(tree))
     try:
-        return model.model_validate(tree, context={"folder": folder.absolute()}), senseless
+        return model.model_validate(tree, context={"folder": folder.absolute()}), conflicts
     except ValidationError as error:
-        return None, [*findings(error.errors(include_url=False), model), *senseless]
+        return None, [*findings(error.errors(include_url=False), model), *conflicts]
 
 
 def _placed(document: Document, found: Iterable[Finding]) -> Iterable[Mistake]:
-    """Findings at their lines; none for a value that could not be taken from the YAML in the first place."""
+    """Findings at their lines; none for a value that could not be read from the YAML."""
     for each in found:
         if not any(each.path[: len(path)] == path for path in document.unread):
             yield Mistake(document.spot(each.path, each.at_key), dotted(each.path), each.message, each.suggestion)
@@ -93,3 +103,75 @@ def _text(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"is not UTF-8: byte {content[error.start]:#04x}"
         raise RecipeError([Mistake(Spot(str(path), line, 1), "", message)]) from None
+
+
+# Overrides
+
+
+def override(document: Document, text: str) -> None:
+    """Apply one `a.b=value`. What is wrong with it becomes a mistake at `--set a.b=value`."""
+    spot = Spot(f"--set {text}")
+    found = _OVERRIDE.fullmatch(text)
+    if found is None:
+        document.mistakes.append(Mistake(spot, "", "must be key=value, or key.key=value"))
+        return
+    path = tuple(found[1].split("."))
+    try:
+        given = parse(found[2], "")
+    except RecipeError as error:
+        document.mistakes += [Mistake(spot, dotted(path), each.message) for each in error.mistakes]
+        return
+    document.mistakes += [Mistake(spot, dotted(path), each.message) for each in given.mistakes]
+    document.unread |= {(*path, *inner) for inner in given.unread}
+    put(document, path, given.value, spot)
+
+
+def _refuse_unknown_sources(document: Document, written: Any) -> None:
+    """An override of a source that neither the file nor another override defines has a typo in its name."""
+    for side in ("robot", "web"):
+        there, names = _at(document.value, (side,)), _at(written, (side,))
+        for name, settings in there.items() if isinstance(there, dict) and isinstance(names, dict) and names else ():
+            if name not in names and settings and isinstance(settings, dict) and "kind" not in settings:
+                message = f"there is no source of this name: the recipe has {', '.join(names)}"
+                spot = document.spot((side, name), at_key=True)
+                document.mistakes.append(Mistake(spot, dotted((side, name)), message, closest(name, names)))
+                document.unread.add((side, name))
+
+
+def put(document: Document, path: KeyPath, value: Any, spot: Spot) -> None:
+    """Set a value, placed where it was given. Absent parents are created."""
+    parents = [path[:end] for end in range(len(path))]
+    for parent in parents:
+        there = _at(document.value, parent)
+        if there is not None and not isinstance(there, dict):
+            message = f"is {shown(there)} and has no keys: set it as a whole"
+            document.mistakes.append(Mistake(spot, dotted(parent), message))
+            return
+    made = [parent for parent in parents if parent and _at(document.value, parent) is None]
+    rivals = [(*path[:-1], key) for key in _REPLACES.get(path, ())]
+    document.value = _with(_without(document.value, rivals), path, value)
+    for table in (document.keys, document.values):
+        for old in [old for old in table if old[: len(path)] == path]:
+            del table[old]
+        table.update(dict.fromkeys((*made, path), spot))
+
+
+def _at(tree: Any, path: KeyPath) -> Any:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _with(tree: Any, path: KeyPath, value: Any) -> Any:
+    """The tree with one value set."""
+    kept = tree or {}
+    return {**kept, path[0]: _with(kept.get(path[0]), path[1:], value)} if path else value
+
+
+def _without(tree: Any, paths: list[KeyPath]) -> Any:
+    """The tree without these keys."""
+    for path in paths:
+        parent = _at(tree, path[:-1])
+        if parent:
+            tree = _with(tree, path[:-1], {key: each for key, each in parent.items() if key != path[-1]})
+    return tree

@@ -1,9 +1,9 @@
-"""Which image file a question means. Every candidate is kept until one is left: nothing is chosen in silence."""
+"""Which image file a question refers to. Every candidate is kept until one is left: nothing is chosen silently."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import Literal, NamedTuple
 
 from rt2data.errors import DataError, SourceChangedError
 from rt2data.io.digest import sized_hash
-from rt2data.read.join.folders import ImageFile
-from rt2data.read.join.names import NamePattern, numbers_of, suggested_pattern
+from rt2data.io.words import plural
+from rt2data.read.join.files import ImageFile, NamePattern, numbers_of, suggested_pattern
 
 Conflict = Literal["refuse", "first"]
 
 
 class ImageKey(NamedTuple):
-    """What a question says of its image."""
+    """What a question states about its image."""
 
     number: int  # image_id; -1 where there is none
     name: str = ""  # a file's name or path, empty where there is none
@@ -36,7 +36,7 @@ class Found(NamedTuple):
     detail: str = ""
 
     def facts(self) -> Iterator[str]:
-        """What there is to count of it."""
+        """The facts to count."""
         yield f"join.image_by_{self.how}" if self.path else f"join.{self.how}"
         if self.settled:
             yield f"join.{self.settled}"
@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """All listed files, by what questions can say of them."""
+    """All listed files, by the name or number that a question gives."""
 
     files: Sequence[ImageFile]
     pattern: NamePattern | None = None
@@ -166,7 +166,7 @@ def _clash(clashes: Sequence[tuple[ImageKey, Sequence[ImageFile]]], conflict: Co
     advice = [f'set `name` (such as "{name}")' if name else "", "narrow `image_dirs`"]
     if conflict == "refuse" and one.folder != other.folder:
         advice.append("set `image_conflict: first` to take the first of `image_dirs`")
-    count = f"{len(clashes):,} image{'s' if len(clashes) > 1 else ''} that questions name"
+    count = f"{plural(len(clashes), 'image')} that questions name"
     return DataError(
         f"{count} can be several files that differ, such as {key}", f"{one.path}, {other.path}", ", or ".join(filter(None, advice))
     )
@@ -177,3 +177,49 @@ def _all_unclear(key: ImageKey, candidates: Candidates) -> DataError:
     assert file is not None
     name = suggested_pattern(file.name, key.number)
     return DataError(f"names of images have several numbers, and none has one alone: {key}", file.path, f'set `name` to "{name}"')
+
+
+# Summary of a join, the same words in plan, inspect, stats, report and card
+
+IMAGES = {
+    "join.image_by_number": "matched by number",
+    "join.image_by_pattern": "matched by `name`",
+    "join.image_by_name": "matched by path",
+    "join.image_by_base_name": "matched by file name alone",
+    "join.missing_image": "missing",
+    "join.unclear_image_name": "with names of several numbers",
+}
+SETTLED = {
+    "join.same_bytes": "of several files with the same bytes",
+    "join.first_folder": "of several files that differ, taken from the first of image_dirs",
+}
+WRITTEN = {
+    "ids.text": "ids are strings",
+    "ids.float": "ids are floats",
+    "answers.multiple_choice_answer": "multiple_choice_answer is the one answer",
+    "answers.answer": "`answer` stands alone",
+    "answers.numbers": "answers are numbers",
+    "answers.weights": "answers have weights",
+}
+
+
+def join_line(facts: Mapping[str, int]) -> str:
+    """Questions, annotations and images, and by what they were joined. Empty where nothing was."""
+    if "join.questions" not in facts:
+        return ""
+    alone = facts.get("join.by_question_id_alone", 0)
+    by = f" ({alone:,} by question_id alone)" if alone else ""
+    images = _listed(facts, IMAGES) or "none"
+    settled = _listed(facts, SETTLED)
+    answered = f"{facts.get('join.annotations', 0):,} of {facts['join.questions']:,} questions have annotations{by}"
+    return "; ".join([answered, f"images: {images}", *([settled] if settled else [])])
+
+
+def written_line(facts: Mapping[str, int]) -> str:
+    """Ids and answers that were read although they are written another way than VQAv2's. Empty where none are."""
+    found = [f"{words} ({facts[name]:,})" for name, words in WRITTEN.items() if facts.get(name)]
+    return ", ".join(found)
+
+
+def _listed(facts: Mapping[str, int], names: Mapping[str, str]) -> str:
+    return ", ".join(f"{facts[name]:,} {words}" for name, words in names.items() if facts.get(name))

@@ -35,7 +35,7 @@ class Record:
 
     @property
     def where(self) -> str:
-        """What finds it again."""
+        """The place of the episode, for messages."""
         return f"{self.path}, byte {self.offset or 0}, episode {self.episode}"
 
 
@@ -44,7 +44,7 @@ def read_steps(record: Record, features: Mapping[str, Feature], layout: Layout) 
 
     Raises EpisodeFault for an episode to drop.
     """
-    cameras = [_pictures(record, name, leaf, _feature(features, leaf)) for name, leaf in layout.cameras.items()]
+    cameras = [_images(record, name, leaf, _feature(features, leaf)) for name, leaf in layout.cameras.items()]
     flags = {name: _flag(leaf, _feature(features, leaf)) for name, leaf in layout.flags.items()}
     total = _steps([*cameras, *flags.values()], [*layout.cameras, *flags])
     action = _matrix(layout.action, features, total)
@@ -53,7 +53,7 @@ def read_steps(record: Record, features: Mapping[str, Feature], layout: Layout) 
     first = _edge(flags.get("is_first"), total, 0)
     last = _edge(flags.get("is_last"), total, total - 1)
     terminal = flags.get("is_terminal") or [False] * total
-    success, reward = _successes(layout, features, total), _told(layout.reward, features, total)
+    success, reward = _successes(layout, features, total), _values(layout.reward, features, total)
     columns = zip(words, action, zip(*cameras, strict=True), state, first, last, terminal, success, reward, strict=True)
     for number, column in enumerate(columns):
         yield Step(record.episode, number, total, record.split, *column)
@@ -64,8 +64,8 @@ def _feature(features: Mapping[str, Feature], leaf: Leaf) -> Feature:
     return features.get(leaf.key) or Feature(memoryview(b""), None, 0, 0)
 
 
-def _pictures(record: Record, camera: str, leaf: Leaf, feature: Feature) -> list[Image]:
-    """One camera's pictures: byte ranges of the file, or pixels where they are stored raw."""
+def _images(record: Record, camera: str, leaf: Leaf, feature: Feature) -> list[Image]:
+    """One camera's images: byte ranges of the file, or pixels where they are stored raw."""
     if holds_frames(leaf):
         try:
             return [Image(camera, pixels) for pixels in frames(leaf, feature)]
@@ -119,15 +119,15 @@ def _columns(leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
 
 def _successes(layout: Layout, features: Mapping[str, Feature], total: int) -> list[bool | None]:
     """Marks of success; that of a whole episode stands at its last step."""
-    found = [None if value is None else value > 0 for value in _told(layout.success, features, total)]
+    found = [None if value is None else value > 0 for value in _values(layout.success, features, total)]
     if layout.success is None or layout.success.key != "aspects/success":
         return found
-    labelled = _told(layout.labelled, features, total)
-    return [value if told else None for value, told in zip(found, labelled, strict=True)]
+    labelled = _values(layout.labelled, features, total)
+    return [value if known else None for value, known in zip(found, labelled, strict=True)]
 
 
-def _told(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> list[float | None]:
-    """One number for each step, None where there is none or it cannot be read. A number of the whole episode is its last step's."""
+def _values(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> list[float | None]:
+    """One number for each step, None where it is missing or unreadable. A number of the whole episode belongs to its last step."""
     nothing: list[float | None] = [None] * total
     if leaf is None:
         return nothing
@@ -141,12 +141,12 @@ def _told(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> lis
 
 
 def _is_one_hot(leaf: Leaf, found: NDArray[np.generic]) -> bool:
-    """Google Robot's mode: int32[3], one of terminate, arm, base."""
+    """The mode of Google Robot: int32[3], one of terminate, arm, base."""
     return leaf.name == "terminate_episode" and leaf.shape == (3,) and found.dtype.kind in "iu"
 
 
 def _one_hot(found: NDArray[np.generic]) -> NDArray[np.float32]:
-    """[n, 3] -> [n, 1]: which of them is set, 0 terminate and 1 go on; NaN where it is not exactly one."""
+    """[n, 3] -> [n, 1]: which of them is set, 0 terminate and 1 continue; NaN where it is not exactly one."""
     rows = found.astype(np.int64)
     valid = (rows.sum(axis=1) == 1) & (rows.max(axis=1) == 1)
     return np.where(valid, rows.argmax(axis=1), np.nan).astype(np.float32)[:, None]

@@ -1,14 +1,16 @@
-"""Which features of an RLDS dataset are action, state, words and cameras: what the recipe names, or good guesses."""
+"""Which features of an RLDS dataset are action, state, instruction and cameras: what the recipe names, or the usual ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rt2data.errors import UsageError
 from rt2data.io.tfrecord.columns import number_type
 from rt2data.io.tfrecord.features import STEPS, Leaf
-from rt2data.read.misfits import nearest
+from rt2data.io.words import closest
+from rt2data.read.action_space import load_space
+from rt2data.read.misfits import Misfit
 
 INSTRUCTIONS = (
     "language_instruction",  # Bridge, DROID, LIBERO
@@ -32,7 +34,7 @@ REWARD = f"{STEPS}/reward"
 
 _LISTED = 24
 _SMALLEST = 16
-"""Pixels: a uint8 tensor with a shorter side is no picture by itself."""
+"""Pixels: a uint8 tensor with a shorter side is no image by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Lea
         raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
     cameras = seen if wanted.cameras is None else _named_cameras(leaves, wanted.cameras)
     if not cameras:
-        raise UsageError("there are no pictures under steps/observation", listed(leaves), "name them as `camera_features`")
+        raise UsageError("there are no images under steps/observation", listed(leaves), "name them as `camera_features`")
     return Layout(
         action=tuple(_numbers(leaves, path) for path in wanted.action or ("action",)),
         state=tuple(_numbers(leaves, path) for path in (guess_state(leaves) if wanted.state is None else wanted.state)),
@@ -105,7 +107,7 @@ def guess_instruction(leaves: Sequence[Leaf]) -> Leaf | None:
 def guess_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
     """Every 8-bit image under steps/observation, by its last name; else every uint8 tensor shaped as one.
 
-    Grey ones, often depth, count only where there is no picture in colour.
+    Grey ones, often depth, count only where there is no image in colour.
     """
     seen = [leaf for leaf in leaves if leaf.key.startswith(f"{STEPS}/observation/")]
     images = [leaf for leaf in seen if leaf.kind == "image" and leaf.dtype == "uint8"]
@@ -139,13 +141,13 @@ def holds_words(leaf: Leaf) -> bool:
 
 
 def holds_encoded(leaf: Leaf) -> bool:
-    """Pictures as the bytes of a file: an Image, a string, or a uint8 tensor of any length stored as bytes."""
+    """Images as the bytes of a file: an Image, a string, or a uint8 tensor of any length stored as bytes."""
     as_bytes = leaf.dtype == "uint8" and leaf.shape == (None,) and leaf.encoding == "bytes"
     return leaf.per_step and (leaf.kind == "text" or (leaf.kind == "image" and leaf.dtype == "uint8") or as_bytes)
 
 
 def holds_frames(leaf: Leaf) -> bool:
-    """Raw pictures: uint8[height, width, 1, 3 or 4]."""
+    """Raw images: uint8[height, width, 1, 3 or 4]."""
     if leaf.kind != "tensor" or leaf.dtype != "uint8" or len(leaf.shape) != 3 or not leaf.width:
         return False
     return leaf.per_step and min(size or 0 for size in leaf.shape[:2]) >= _SMALLEST and leaf.shape[2] in (1, 3, 4)
@@ -157,7 +159,7 @@ def holds_frames(leaf: Leaf) -> bool:
 def _named_cameras(leaves: Sequence[Leaf], cameras: Mapping[str, str]) -> dict[str, Leaf]:
     found = {name: find_leaf(leaves, path) for name, path in cameras.items()}
     for leaf in found.values():
-        _require(holds_encoded(leaf) or holds_frames(leaf), leaf, "8-bit pictures")
+        _require(holds_encoded(leaf) or holds_frames(leaf), leaf, "8-bit images")
     return found
 
 
@@ -221,10 +223,86 @@ def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
 def nearest_leaf(leaves: Sequence[Leaf], path: str) -> str:
     """The path of a feature that is near to this one, or whose last name is; empty where there is none."""
     by_name = {leaf.name: leaf.path for leaf in leaves}
-    return nearest(path, [leaf.path for leaf in leaves]) or by_name.get(nearest(path.rpartition("/")[2], list(by_name)), "")
+    return closest(path, [leaf.path for leaf in leaves]) or by_name.get(closest(path.rpartition("/")[2], list(by_name)), "")
 
 
 def listed(leaves: Sequence[Leaf]) -> str:
     """Names of what is there, bounded."""
     more = f" and {len(leaves) - _LISTED} more" if len(leaves) > _LISTED else ""
     return "there is " + ", ".join(leaf.path for leaf in leaves[:_LISTED]) + more
+
+
+# Checks of the settings
+
+Fits = Callable[[Leaf], bool]
+
+
+def split_misfits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Misfit]:
+    """Splits that are not there."""
+    for number, name in enumerate(wanted):
+        if name not in known:
+            setting: tuple[str | int, ...] = ("splits", number) if len(wanted) > 1 else ("splits",)
+            yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", closest(name, known))
+
+
+def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf], chosen: Chosen) -> Iterator[Misfit]:
+    """Features that are not there or hold something else. `seen` are the cameras where none are named."""
+    if not any(leaf.per_step for leaf in leaves):
+        yield Misfit(("path",), f"is no RLDS dataset: it has no `steps`, {listed(leaves)}")
+        return
+    for key, paths in (("action", wanted.action or ("action",)), ("state", wanted.state or ())):
+        for number, path in enumerate(paths):
+            setting: tuple[str | int, ...] = (key, number) if len(paths) > 1 else (key,)
+            yield from _misfit(leaves, setting, path, holds_numbers, "numbers of a fixed shape in every step")
+    if wanted.instruction is not None:
+        yield from _misfit(leaves, ("instruction",), wanted.instruction, holds_words, "words")
+    if wanted.success is not None:
+        yield from _misfit(leaves, ("success",), wanted.success, holds_numbers, "a number or a flag")
+    for name, path in (wanted.cameras or {}).items():
+        yield from _misfit(
+            leaves, ("camera_features", name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images"
+        )
+    yield from _cameras(list(seen if wanted.cameras is None else wanted.cameras), chosen, leaves)
+
+
+def _holds_images(leaf: Leaf) -> bool:
+    return holds_encoded(leaf) or holds_frames(leaf)
+
+
+Chosen = tuple[tuple[str | int, ...], tuple[str, ...]]
+"""The setting that names the cameras of the mixture, and their names."""
+
+
+def _cameras(names: list[str], chosen: Chosen, leaves: Sequence[Leaf]) -> Iterator[Misfit]:
+    if not names:
+        yield Misfit(("camera_features",), f"there are no images under steps/observation: name them, {listed(leaves)}")
+        return
+    setting, cameras = chosen
+    for number, camera in enumerate(cameras):
+        if camera not in names:
+            near = closest(camera, names) or closest(camera.rpartition("/")[2], names)
+            place = (*setting, number) if setting == ("cameras",) else setting
+            yield Misfit(place, f"there is no camera {camera!r}: there is {', '.join(names)}", near)
+
+
+def _misfit(leaves: Sequence[Leaf], setting: tuple[str | int, ...], path: str, fits: Fits, what: str) -> Iterator[Misfit]:
+    try:
+        leaf = find_leaf(leaves, path)
+    except UsageError as error:
+        near = nearest_leaf(leaves, path)
+        yield Misfit(setting, error.what if near else f"{error.what}: {error.where} {error.do}".rstrip(), near)
+        return
+    if not fits(leaf):
+        yield Misfit(setting, f"the feature does not hold {what}: {leaf}")
+
+
+def width_misfits(leaves: Sequence[Leaf], action: Sequence[str] | None, space: str) -> Iterator[Misfit]:
+    """An action space of another size than the action, where both are known."""
+    try:
+        widths = [find_leaf(leaves, path).width for path in action or guess_action(leaves)]
+        size = load_space(space).size
+    except UsageError:
+        return  # reported already
+    width = sum(each or 0 for each in widths)
+    if size is not None and widths and None not in widths and width != size:
+        yield Misfit(("action_space",), f"{space} has {size} numbers, and the action {width}")

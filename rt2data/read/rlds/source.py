@@ -1,4 +1,4 @@
-"""RLDS: episodes in a TFDS directory of TFRecord files, read without TensorFlow. Pictures stay where they are, as byte ranges."""
+"""RLDS: episodes in a TFDS directory of TFRecord files, read without TensorFlow. Images are byte ranges of the files."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from pydantic import BeforeValidator, Field, model_validator
 from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
+from rt2data.io.tfrecord.directory import Directory, NoVersionError, Shard, open_directory
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import Fault
-from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped
-from rt2data.io.tfrecord.reading import read_records
+from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records
 from rt2data.io.tfrecord.wire import MalformedError
-from rt2data.read.misfits import Misfit, absent_folder
-from rt2data.read.rlds.check import feature_misfits, split_misfits, width_misfits
+from rt2data.read.known_formats import Recognized
+from rt2data.read.misfits import Misfit
 from rt2data.read.rlds.episode import EpisodeFault, Record, read_steps
 from rt2data.read.rlds.layout import (
     Layout,
     Wanted,
     choose_layout,
+    feature_misfits,
     guess_action,
     guess_cameras,
     guess_instruction,
     guess_state,
     name_cameras,
+    split_misfits,
+    width_misfits,
 )
-from rt2data.read.rlds.sample import survey_shards
-from rt2data.read.rlds.units import Raw, all_units, unit_pieces, unit_records
+from rt2data.read.rlds.recognize import recognize_rlds, rlds_hint
+from rt2data.read.rlds.units import Raw, all_units, survey_shards, unit_pieces, unit_records
 from rt2data.read.sample import Survey
-from rt2data.read.source import CameraNames, RobotSource
-from rt2data.read.tfds_directory import Directory, Shard, open_directory
+from rt2data.read.source import CameraNames, RobotSource, Suggestion, absent_folder, recognize
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.settings import PathStr
 
@@ -63,6 +65,8 @@ class RLDS(RobotSource):
     """Robot episodes in RLDS format, as a TFDS dataset directory."""
 
     whole_records: ClassVar[frozenset[str]] = frozenset({"bad_crc", "bad_length", "malformed_example"})
+
+    looks_for: ClassVar[str] = "a dataset_info.json in a folder or up to three levels below"
 
     kind: Literal["rlds"] = "rlds"
     path: PathStr
@@ -105,9 +109,19 @@ class RLDS(RobotSource):
     def _features_of_cameras(self) -> dict[str, str] | None:
         return self.cameras if isinstance(self.cameras, dict) else self.camera_features
 
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        """The TFDS version directory at a path or at most three levels below."""
+        return recognize_rlds(path)
+
+    @classmethod
+    def hint(cls, path: Path) -> Recognized | None:
+        """Files of a TFDS dataset, and folders above one."""
+        return rlds_hint(path)
+
     def misfits(self) -> Iterator[Misfit]:
-        """What is named and not there: the dataset, its splits, its features. Reads its two JSON files; for images that are stored
-        as strings, the first record too.
+        """What the settings name that is not there: the dataset, its splits, its features. Reads its two JSON files; for images
+        that are stored as strings, the first record too.
         """
         yield from super().misfits()
         found = [] if Path(self.path).exists() else list(absent_folder(("path",), self.path))
@@ -117,7 +131,7 @@ class RLDS(RobotSource):
 
     def _dataset_misfits(self) -> Iterator[Misfit]:
         try:
-            directory = open_directory(self.path)
+            directory = open_dataset(self.path)
         except UsageError as error:
             yield Misfit(("path",), str(error))
             return
@@ -128,11 +142,11 @@ class RLDS(RobotSource):
 
     def split_names(self) -> tuple[str, ...]:
         """Those that are read."""
-        return tuple(self._splits(open_directory(self.path)))
+        return tuple(self._splits(open_dataset(self.path)))
 
     def files(self) -> list[str]:
         """Both JSON files and the shards of the splits that are read. Raises UsageError, DataError where one is missing."""
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         shards = [shard.path for split in self._splits(directory).values() for shard in split]
         _require_files(shards)
         return sorted([*directory.json_paths, *shards])
@@ -143,7 +157,7 @@ class RLDS(RobotSource):
         Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
         number of records than dataset_info.json says.
         """
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
@@ -154,13 +168,13 @@ class RLDS(RobotSource):
 
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         layout = self._layout(directory)
         for part in unit.each:
             try:
                 yield from _read_part(part, directory, layout)
             except OSError as error:
-                error.filename = error.filename or part.path  # a failed read does not know it
+                error.filename = error.filename or part.path  # a failed read has none
                 raise
 
     def survey(self, split: str, seed: int = 0) -> Survey:
@@ -168,7 +182,7 @@ class RLDS(RobotSource):
 
         Raises what `units` raises, but looks at a few of the files only.
         """
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
@@ -180,7 +194,7 @@ class RLDS(RobotSource):
 
     def describe(self) -> dict[str, Any]:
         """Splits, features and the guesses made of them, and a look at the first episode."""
-        directory = open_directory(self.path)
+        directory = open_dataset(self.path)
         return {
             "kind": self.kind,
             "path": directory.path,
@@ -200,7 +214,7 @@ class RLDS(RobotSource):
                 raise UsageError(f"there is no split `{name}`", directory.path, f"there is {', '.join(directory.splits)}")
             if not _SPLIT.fullmatch(name):
                 what = f"a split is called {name[:80]!r}: only letters, digits, _ and - are read"
-                raise UsageError(what, directory.path, "leave it out with `splits`")
+                raise UsageError(what, directory.path, "name the others in `splits`")
         return {name: directory.splits[name] for name in dict.fromkeys(wanted)}
 
     def _layout(self, directory: Directory) -> Layout:
@@ -229,6 +243,17 @@ class RLDS(RobotSource):
         }
 
 
+def open_dataset(path: str) -> Directory:
+    """The TFDS directory at `path`. Raises what `open_directory` raises; where something else is there, the error names it."""
+    try:
+        return open_directory(path)
+    except NoVersionError as error:
+        found = recognize(Path(error.where))
+        if found is None:
+            raise
+        raise UsageError(f"not an RLDS dataset: this is {found.what}", error.where, found.do) from None
+
+
 def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[SourceRecord]:
     """The records of one file, or of a range of it."""
     number = directory.number(unit.split, unit.path)
@@ -253,11 +278,11 @@ def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | R
 def _require_files(paths: list[str]) -> None:
     for path in paths:
         if not Path(path).is_file():
-            raise DataError("a shard is missing", path, "fetch it, or leave its split out with `splits`")
+            raise DataError("a shard is missing", path, "fetch it, or name the other splits in `splits`")
 
 
 def _short(split: str) -> str:
-    """The name of a split as part of a key: a long one is cut, and told apart by its hash."""
+    """The name of a split as part of a key: a long one is cut, and gets its hash."""
     return split if len(split) <= 20 else f"{split[:11]}-{xxh3_64_hexdigest(split.encode())[:8]}"
 
 
@@ -285,7 +310,7 @@ def _seen_cameras(directory: Directory) -> dict[str, Leaf]:
     if found or not strings:
         return found
     features = _first_features(directory)
-    return name_cameras([leaf for leaf in strings if leaf.key in features and _is_picture(features[leaf.key])])
+    return name_cameras([leaf for leaf in strings if leaf.key in features and _is_encoded_image(features[leaf.key])])
 
 
 def _first_features(directory: Directory) -> dict[str, Feature]:
@@ -299,7 +324,7 @@ def _first_features(directory: Directory) -> dict[str, Feature]:
     return {}
 
 
-def _is_picture(feature: Feature) -> bool:
+def _is_encoded_image(feature: Feature) -> bool:
     if feature.kind != "bytes":
         return False
     return any(bytes(feature.payload[start : start + 8]).startswith((_JPEG, _PNG)) for start, _ in feature.spans()[:1])

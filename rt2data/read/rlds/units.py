@@ -1,19 +1,20 @@
-"""From the shards of an RLDS dataset to units, and from a unit to its records, the damaged ones among them."""
+"""From the shards of an RLDS dataset to units, and from a unit to its records; a sample of records for estimates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from rt2data.errors import DataError
+from rt2data.io.tfrecord.directory import Shard
 from rt2data.io.tfrecord.framing import Fault, Index, Span, scan
-from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped, scan_gzipped
-from rt2data.io.tfrecord.reading import read_records
-from rt2data.read.tfds_directory import Shard
-from rt2data.records import Reject, Unit
+from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records, scan_gzipped
+from rt2data.order import key64
+from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.records import Reject, SourceRecord, Step, Unit
 
 UNIT_BYTES = 64 << 20
 """A unit ends with the record that brings it to this size."""
@@ -37,7 +38,7 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
     """Units of one file, numbered from 0 on; one of no length stands for a compressed file, which is read whole.
 
     Reads headers only. Raises DataError where the file is cut or its number of records is not the declared one. Behind a damaged
-    header records cannot be told from outside: one unit has all that follows, and `unit_records` does the counting.
+    header the records are unknown: one unit has all that follows, and `unit_records` counts them.
     """
     if is_gzipped(shard.path):
         require_count(scan_gzipped(shard.path), shard)
@@ -54,13 +55,13 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
 def put_together(units: Iterable[Unit], limit: int) -> list[Unit]:
     """Neighbours of one split joined up to `limit` bytes, numbered from 0: a unit costs a few milliseconds, however small it is."""
     runs: list[list[Unit]] = []
-    room = 0
+    left = 0
     for unit in units:
-        if not runs or unit.split != runs[-1][0].split or unit.bytes > room:
+        if not runs or unit.split != runs[-1][0].split or unit.bytes > left:
             runs.append([])
-            room = limit
+            left = limit
         runs[-1].append(unit)
-        room -= unit.bytes
+        left -= unit.bytes
     return [_joined(run, index) for index, run in enumerate(runs)]
 
 
@@ -108,7 +109,7 @@ def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
             offset, payload = found
             yield Raw(number, offset if unit.stop else None, payload)
         else:
-            yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes passed over")
+            yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes skipped")
             gaps += found.reason == "bad_length"
         number += 1
     if gaps and unit.stop == Path(unit.path).stat().st_size:
@@ -120,9 +121,73 @@ def _frames(unit: Unit) -> Iterator[tuple[int, memoryview] | Fault]:
 
 
 def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
-    """Records that went down in a gap beyond the one counted for it: what the declared number leaves over."""
+    """Records lost in a gap beyond the one counted for it: the rest of the declared number."""
     missing = shard.records - found
     if missing < 0:
         raise DataError(f"expected {shard.records} records, found {found}", unit.path)
     if missing > gaps:
         yield Reject("bad_length", unit.path, "records behind a damaged header", count=missing - gaps)
+
+
+# Sample
+
+FILES = 8
+RECORDS = 128
+"""Files looked at, and records chosen of all of them."""
+
+
+def survey_shards(
+    path: str,
+    splits: Mapping[str, tuple[Shard, ...]],
+    wanted: Collection[str],
+    seed: int,
+    read: Callable[[Unit], Iterable[SourceRecord]],
+) -> Survey:
+    """A survey of the wanted splits of a directory.
+
+    Raises DataError where there are no episodes, or a file that is looked at is not whole.
+    """
+    by_split = [[Path(shard.path).stat().st_size for shard in shards] for shards in splits.values()]
+    sizes = [size for split in by_split for size in split]
+    if not sum(sizes):
+        raise DataError("there are no episodes", path)
+    shards = [(split, shard) for split in sorted(wanted) for shard in splits[split] if shard.records]
+    looked_at = shuffled(shards, key64("survey", seed))[:FILES]
+    chosen = [_records(split, shard, seed, -(-RECORDS // len(looked_at))) for split, shard in looked_at]
+    return Survey(
+        measure="episodes",
+        whole=sum(shard.records for _, shard in shards),
+        units=sum(-(-sum(split) // UNIT_BYTES) for split in by_split),
+        bytes=sum(sizes),
+        parts=[part for part in chain.from_iterable(zip_longest(*chosen)) if part],
+        read=lambda part: _first(read(part.place), int(part.measure)),
+        unchecked=(f"headers of {len(sizes) - len(looked_at)} of {len(sizes)} files",) if len(looked_at) < len(sizes) else (),
+    )
+
+
+def _records(split: str, shard: Shard, seed: int, count: int) -> list[Part]:
+    """Some records of one file, by seed; of a compressed file the first few."""
+    if is_gzipped(shard.path):
+        size, taken = Path(shard.path).stat().st_size, min(count, shard.records)
+        return [Part(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
+    file = scan(shard.path)
+    if file.broken is None:
+        require_count(file, shard)
+    numbers = shuffled(range(len(file.spans)), key64("records", seed, shard.path))[:count]
+    spans = [(number, file.spans[number]) for number in numbers]
+    return [
+        Part(1, span.stop - span.offset, Unit(0, shard.path, split, span.offset, span.stop, number, span.stop - span.offset))
+        for number, span in spans
+    ]
+
+
+def _first(records: Iterable[SourceRecord], episodes: int) -> Iterator[SourceRecord]:
+    """The records of so many episodes; a lost one counts too."""
+    seen, last = 0, ""
+    for record in records:
+        episode = record.episode if isinstance(record, Step) else ""
+        if not episode or episode != last:
+            if seen == episodes:
+                return
+            seen, last = seen + 1, episode
+        yield record

@@ -1,6 +1,6 @@
-"""An index of a VQA corpus: where each question and its annotation lie, and which file its image is.
+"""An index of a VQA corpus: the byte range of each question and its annotation, and the file of its image.
 
-Both JSON files are streamed once and the image folders listed once; what is found is written beside a store that is prepared, so
+Both JSON files are streamed once and the image folders listed once; the index is written next to a store while it is prepared, so
 that its units read only what belongs to them. It takes 29 bytes a question, and as much as the paths of the images that are needed.
 """
 
@@ -57,7 +57,7 @@ class Annotations:
 
     start: I64
     length: I32
-    alone: NDArray[np.bool_]  # joined by question_id alone: one of both says nothing of the image
+    alone: NDArray[np.bool_]  # joined by question_id alone: one of both names no image
     strays: Sequence[Reject] = ()  # annotations that cannot be used, have no question, or come second
 
     def where(self, kept: NDArray[np.bool_]) -> Annotations:
@@ -152,13 +152,13 @@ def join(given: Given, questions: Questions, path: str) -> tuple[Annotations, li
     start, length, images = (np.zeros(len(order), each.dtype) for each in (given.start, given.length, given.images))
     for into, values in ((start, given.start), (length, given.length), (images, given.images)):
         into[asked] = values[chosen]
-    told = (length > 0) & (images >= 0) & (questions.images >= 0)
-    refuse_another_split(int((images != questions.images)[told].sum()), int(told.sum()), path)
+    known = (length > 0) & (images >= 0) & (questions.images >= 0)
+    refuse_another_split(int((images != questions.images)[known].sum()), int(known.sum()), path)
     second = at >= 0
     second[chosen] = False
     reasons = dict.fromkeys(np.flatnonzero(at < 0).tolist(), "annotation_without_question")
     reasons |= dict.fromkeys(np.flatnonzero(second).tolist(), "duplicate_annotation")
-    return Annotations(start, length, (length > 0) & ~told), list(reasons.items())
+    return Annotations(start, length, (length > 0) & ~known), list(reasons.items())
 
 
 def refuse_another_split(differ: int, both: int, path: str) -> None:
@@ -257,7 +257,7 @@ class Index:
             yield Reject(**row)
 
     def facts(self, rows: range) -> Counter[str]:
-        """What there is to count of how these questions are joined."""
+        """Counts of how these questions are joined."""
         here = slice(rows.start, rows.stop)
         joined = self.columns["annotation_length"][here] > 0
         facts = Counter({"join.questions": len(rows), "join.annotations": int(joined.sum())})

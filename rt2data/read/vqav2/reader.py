@@ -1,4 +1,4 @@
-"""Rows of a VQA corpus, read where its index says they lie: each becomes an Example, or a Reject with a reason."""
+"""Rows of a VQA corpus, read at the places in its index: each becomes an Example, or a Reject with a reason."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import xxhash
 
 from rt2data.images.ready import ImageFault
 from rt2data.io.json_stream import Decode, Fault, JsonArray
-from rt2data.read.join.folders import ImageReader
+from rt2data.read.join.files import ImageReader, numbers_of
 from rt2data.read.join.images import Found, ImageKey
-from rt2data.read.join.names import numbers_of
 from rt2data.read.vqav2.index import Index
 from rt2data.read.vqav2.rows import (
     AnnotationRow,
@@ -33,7 +32,7 @@ _NOTHING = (b"null", b"[]", b'""', b"{}")
 
 
 class _Row(NamedTuple):
-    """A question and its annotation, as they lie; a text is None where it is too long, empty where there is none."""
+    """A question and its annotation, undecoded; a text is None where it is too long, empty where there is none."""
 
     start: int
     question: bytes | None
@@ -44,7 +43,7 @@ class _Row(NamedTuple):
 
 @dataclass
 class Rows:
-    """Reads rows of one corpus and counts how they are written. Made anew for each unit."""
+    """Reads rows of one corpus and counts how they are written. One for each unit."""
 
     questions: JsonArray[QuestionRow]
     annotations: JsonArray[AnnotationRow]
@@ -130,7 +129,7 @@ class Rows:
         return answers
 
     def _given(self, row: _Row, found: AnnotationRow) -> tuple[msgspec.Raw, str]:
-        """The answers, and what there is to count where they are not in `answers`. Raises RowFault: no_answers."""
+        """The answers, and the fact to count where they are not in `answers`. Raises RowFault: no_answers."""
         if _holds(found.answers):
             return found.answers, ""
         if _holds(found.multiple_choice_answer):

@@ -1,4 +1,4 @@
-"""One row of a VQA corpus: its ids and words are checked here, and what is wrong is said in one word."""
+"""One row of a VQA corpus: its ids and texts are checked here, and each fault has a reason."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def id_or_none(value: Any) -> int:
 
 
 def read_answers(raw: msgspec.Raw, max_bytes: int) -> tuple[tuple[str, ...], str]:
-    """All answers that are not blank, in order, and what there is to count of how they are written (or nothing).
+    """All answers that are not blank, in order, and the fact to count of how they are written, or nothing.
 
     They may be a list of texts, numbers, or objects with `answer` (or `raw_answer`, where there is no other); one text or number
     alone; or an object of weights by answer. Raises RowFault: no_answers, bad_answer, bad_text, too_long_text.
@@ -154,14 +154,14 @@ def _answer(row: Any) -> Any:
 
 
 def _spelled(answer: Any) -> Any:
-    """A number as people write it."""
+    """A number as text, whole numbers without a point."""
     if isinstance(answer, float) and answer.is_integer() and abs(answer) < _EXACT:
         return str(int(answer))
     return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
 
 
 def _words(text: Any, max_bytes: int) -> str:
-    """Clean text. A NUL is no slip of the keyboard: what holds one is not text."""
+    """Clean text. What holds a NUL is not text."""
     if not isinstance(text, str):
         raise RowFault("bad_text", f"{type(text).__name__} is not text")
     if "\0" in text:

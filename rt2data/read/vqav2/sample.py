@@ -65,7 +65,7 @@ def survey(source: Corpus, split: str, seed: int) -> Survey:
         bytes=counted.stop - counted.starts[0] if counted.complete else counted.size,
         parts=[Part(len(sample.rows(span)), 0, Unit(0, source.questions, source.split, *span)) for span in sample.read],
         read=lambda part: source.rows(sample.known).read(sample.rows((part.place.start, part.place.stop))),
-        picture_bytes=sample.image_bytes,
+        image_bytes=sample.image_bytes,
         group_rates=sample.group_rates,
         unchecked=sample.unread + (() if counted.complete else ("questions beyond the first 64 MB",)),
     )

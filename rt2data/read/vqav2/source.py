@@ -1,7 +1,7 @@
-"""VQAv2, OK-VQA and what is laid out like them: a JSON of questions, a JSON of answers to them, and folders of COCO images.
+"""VQAv2, OK-VQA and corpora of the same layout: a JSON of questions, a JSON of answers, and folders of images.
 
 Both JSON files are streamed once into an index, so they may have any size. A unit is a range of the questions; it reads these and
-their annotations where the index says they lie. The first unit also tells what is wrong with annotations of no question.
+their annotations at the places in the index. The first unit also yields the rejects of annotations without a question.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -19,16 +19,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from rt2data.errors import DataError, UsageError
 from rt2data.io.json_stream import JsonArray
 from rt2data.io.stamps import Stamp
-from rt2data.read.join.folders import ImageReader, list_images
-from rt2data.read.join.images import Candidates, Conflict
-from rt2data.read.join.messages import join_line, written_line
-from rt2data.read.join.names import NamePattern, checked_pattern
-from rt2data.read.misfits import Misfit, absent_folder, json_misfits
+from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
+from rt2data.read.join.images import Candidates, Conflict, join_line, written_line
+from rt2data.read.known_formats import Recognized
+from rt2data.read.misfits import Misfit
 from rt2data.read.sample import Survey
-from rt2data.read.source import WebSource
+from rt2data.read.source import Suggestion, WebSource, absent_folder
 from rt2data.read.vqav2.index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
-from rt2data.read.vqav2.layouts import Role, require_layout
 from rt2data.read.vqav2.reader import Rows
+from rt2data.read.vqav2.recognize import Role, json_misfits, recognize_vqav2, require_layout, vqav2_hint
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.read.vqav2.sample import survey
 from rt2data.records import SourceRecord, Unit
@@ -37,7 +36,7 @@ from rt2data.settings import PathStr
 _BLOCK = 4096  # questions between two places where units may begin
 _UNITS = 16  # units of a corpus, if they can be had with 1 to 8 blocks each
 _BLOCKS_PER_UNIT = 8
-_HEADER = 1 << 20  # room in an image file beside its pixels
+_HEADER = 1 << 20  # bytes of an image file besides its pixels
 
 
 def _as_tuple(value: Any) -> Any:
@@ -49,6 +48,8 @@ def _as_tuple(value: Any) -> Any:
 
 class VQAv2(WebSource):
     """Questions about COCO images with ten answers each, as VQAv2 and OK-VQA publish them."""
+
+    looks_for: ClassVar[str] = "JSON files of questions and of annotations in a folder or below"
 
     kind: Literal["vqav2"] = "vqav2"
     questions: PathStr
@@ -68,6 +69,16 @@ class VQAv2(WebSource):
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
     """The name given to all rows' split."""
 
+    @classmethod
+    def recognize(cls, path: Path) -> Suggestion | None:
+        """A pair of JSON files at a path or below it, and folders of images."""
+        return recognize_vqav2(path)
+
+    @classmethod
+    def hint(cls, path: Path) -> Recognized | None:
+        """JSON files in VQAv2's layout, and folders of them."""
+        return vqav2_hint(path)
+
     def misfits(self) -> Iterator[Misfit]:
         """Files and folders that are not there, and files that plainly hold something else."""
         yield from json_misfits("questions", self.questions)
@@ -76,7 +87,7 @@ class VQAv2(WebSource):
             yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
 
     def split_names(self) -> tuple[str, ...]:
-        """The one."""
+        """The one in `split`."""
         return (self.split,)
 
     def files(self) -> list[str]:
@@ -142,19 +153,19 @@ class VQAv2(WebSource):
         try:
             index = self.index(candidates)
         except DataError as error:
-            return found | {"pictures": {"found": len(candidates.files)}, "problem": str(error)}
+            return found | {"images": {"found": len(candidates.files)}, "problem": str(error)}
         images = [image for image in index.images.to_pylist() if image["how"]]
         missing = sum(not image["path"] for image in images)
         rows = self.rows(index)
         return found | {
-            "pictures": {"found": len(candidates.files), "needed": len(images), "missing": missing},
+            "images": {"found": len(candidates.files), "needed": len(images), "missing": missing},
             "join": join_line(index.facts(index.all)),
             "first": _first(rows),
             "read_as": written_line(rows.facts),
         }
 
     def index(self, candidates: Candidates | None = None) -> Index:
-        """Where questions and annotations lie, and which image each means. Raises DataError."""
+        """Places of questions and annotations, and the image of each. Raises DataError."""
         asked, given = self._asked(), self._given()
         return Index.of(asked, given, images_of(asked, given, candidates or self.candidates(), self.image_conflict))
 
@@ -196,7 +207,7 @@ class VQAv2(WebSource):
             if not Path(path).is_file():
                 raise UsageError(f"there is no file of {role}", path, f"set `{role}` to the JSON file")
             if not os.access(path, os.R_OK):
-                raise UsageError(f"the file of {role} may not be read", path, "give yourself permission")
+                raise UsageError(f"the file of {role} cannot be read", path, "change its permissions")
             require_layout(path, role)
 
 
@@ -216,6 +227,6 @@ def _first(rows: Rows) -> dict[str, Any]:
     if found is None:
         return {"problem": "there is no question that can be used"}
     question, answers = found
-    told = {"problem": answers, "question": question.text} if isinstance(answers, str) else {"answers": list(answers)}
+    found_answers = {"problem": answers, "question": question.text} if isinstance(answers, str) else {"answers": list(answers)}
     image = question.image.name or question.image.number
-    return {"question_id": question.key, "image_id": image, "question": question.text, **told}
+    return {"question_id": question.key, "image_id": image, "question": question.text, **found_answers}

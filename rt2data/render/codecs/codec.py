@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from rt2data.errors import DataError
-from rt2data.read.action_dims import ENDLESS
-from rt2data.read.action_space import SPACE, ActionSpace
+from rt2data.read.action_space import ENDLESS, SPACE, ActionSpace
 from rt2data.records import F32, Chunks
 
 F64 = NDArray[np.float64]

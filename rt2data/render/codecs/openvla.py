@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from rt2data.read.action_dims import Dim
+from rt2data.read.action_space import Dim
 from rt2data.records import F32
 from rt2data.render.codecs.codec import BINS, F64, I32, Bools, Codec
 

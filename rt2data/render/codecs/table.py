@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io.words import choose
 from rt2data.prepare.statistics import DimStats
-from rt2data.read.action_dims import ENDLESS, Dim, too_narrow
-from rt2data.read.action_space import ActionSpace, did_you_mean
+from rt2data.read.action_space import ENDLESS, ActionSpace, Dim, too_narrow
 from rt2data.render.codecs.codec import Codec
 from rt2data.render.codecs.openvla import OpenVLA
 from rt2data.render.codecs.rt1 import RT1
@@ -61,7 +61,7 @@ def codec_from_json(found: Any) -> Codec:
 def _codec_class(name: str) -> type[Codec]:
     if name not in CODECS:
         known = list(CODECS)
-        raise UsageError(f"no action codec is called {name!r}", do=f"{did_you_mean(name, known)}it can be {', '.join(known)}")
+        raise UsageError(f"no action codec is called {name!r}", do=choose(name, known))
     return CODECS[name]
 
 

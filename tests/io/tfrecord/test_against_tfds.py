@@ -16,13 +16,12 @@ from hypothesis.extra import numpy as hnp
 
 from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.columns import frames, numbers, texts
+from rt2data.io.tfrecord.directory import open_directory
 from rt2data.io.tfrecord.example import decode_example, encode_example
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import Fault, frame
-from rt2data.io.tfrecord.gzipped import read_gzipped
-from rt2data.io.tfrecord.reading import read_records
+from rt2data.io.tfrecord.reading import read_gzipped, read_records
 from rt2data.read.rlds.source import RLDS
-from rt2data.read.tfds_directory import open_directory
 from rt2data.records import Step
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

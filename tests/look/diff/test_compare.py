@@ -1,4 +1,4 @@
-"""What changed is found and counted, and nothing else; merges are held against plain sets, statistics against numpy."""
+"""What changed is found and counted, and nothing else; merges are compared with plain sets, statistics with numpy."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from rt2data.cli.app import diff as command
 from rt2data.cli.diff import diff, show
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
-from rt2data.look.diff import Difference, compare
-from rt2data.look.diff.model import Change, Keys
-from rt2data.look.diff.stores import NAMED, Row, merged
-from rt2data.look.diff.values import changes, largest_first, shifts
+from rt2data.look.diff import Comparison, compare
+from rt2data.look.diff import merge as merging
+from rt2data.look.diff.comparison import shifts
+from rt2data.look.diff.merge import NAMED, Entry, KeyCounts, count_keys, in_order
+from rt2data.look.differences import Difference, differences, largest_first
 from rt2data.look.stats.model import STATS_VERSION, Share, Stats, Warn
 from rt2data.look.stats.model import MixtureStats as Mixed
 from rt2data.plan.recipe import Recipe, read_recipe
@@ -47,16 +48,18 @@ trees = st.recursive(
 # Values
 
 
-@given(trees, trees)
-def test_changes_are_all_that_differs(before: object, after: object) -> None:
-    found = list(changes(before, after))
+@given(trees, trees, st.booleans())
+def test_differences_are_all_that_differs(before: object, after: object, into_lists: bool) -> None:
+    found = list(differences(before, after, into_lists=into_lists))
     assert bool(found) == (_bare(before) != _bare(after))
     assert len({change.path for change in found}) == len(found)
-    assert [(c.path, c.after, c.before) for c in changes(after, before)] == [(c.path, c.before, c.after) for c in found]
+    assert [(c.path, c.after, c.before) for c in differences(after, before, into_lists=into_lists)] == [
+        (c.path, c.before, c.after) for c in found
+    ]
 
 
 def _bare(tree: object) -> object:
-    """A tree whose absent leaves are left out: null says the same as nothing."""
+    """A tree without its null leaves: null equals a missing key."""
     if isinstance(tree, dict):
         return {key: _bare(value) for key, value in tree.items() if value is not None}
     return tree
@@ -67,14 +70,25 @@ rows = st.dictionaries(st.tuples(st.integers(0, 5), st.text("abc", max_size=3)),
 
 @given(rows, rows)
 def test_merging_is_comparing_sets(before: dict[tuple[int, str], int], after: dict[tuple[int, str], int]) -> None:
-    old, new = (iter([Row(*key, found[key]) for key in sorted(found)]) for found in (before, after))
-    found = merged(old, new)
+    old, new = ([Entry(key, 0, (found[key],), key[1] or "-") for key in sorted(found)] for found in (before, after))
+    found = count_keys(old, new)
     both = before.keys() & after.keys()
     assert found.same == sum(before[key] == after[key] for key in both)
     assert found.changed == len(both) - found.same
     assert (found.added, found.removed) == (len(after.keys() - before.keys()), len(before.keys() - after.keys()))
     assert found.equal == (before == after)
     assert all(len(keys) == min(NAMED, getattr(found, what)) for what, keys in found.examples.items())
+
+
+@given(st.dictionaries(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), max_size=20), st.integers(1, 7))
+def test_a_stream_is_sorted_in_runs(found: dict[int, int], run: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merging, "RUN", run)
+        patch.setattr(merging, "BLOCK", 2)
+        tuples = ((key, number, content) for number, (key, content) in enumerate(found.items()))
+        entries = list(in_order(tuples, 1))
+    numbers = {key: number for number, key in enumerate(found)}
+    assert entries == [Entry(key, numbers[key], (found[key],)) for key in sorted(found)]
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.floats(0.1, 10))
@@ -84,11 +98,11 @@ def test_shifts_are_in_units_of_the_pooled_std(seed: int, by: float, scale: floa
     other[:, 1] = other[:, 1] * scale + by
     before, after = ({"action": summarize(values).to_json(), "state": None} for values in (one, other))
     found = largest_first(shifts("arm", "train", ["x", "y"], before, after))
-    assert {shift.dimension for shift in found} <= {"y"}
+    assert {shift.path for shift in found} <= {"arm.train.action.y"}
     for shift in found:
         std = sqrt((one[:, 1].astype(float).var() + other[:, 1].astype(float).var()) / 2)
         moved = (other[:, 1].astype(float).mean() - one[:, 1].astype(float).mean()) / std
-        assert shift.mean_moved is not None and isclose(shift.mean_moved, moved, rel_tol=1e-9, abs_tol=1e-12)
+        assert shift.moved["mean"] is not None and isclose(shift.moved["mean"], moved, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def test_a_constant_that_changes_comes_first() -> None:
@@ -97,8 +111,8 @@ def test_a_constant_that_changes_comes_first() -> None:
     other[0, 0] = 5
     before, after = ({"action": summarize(values).to_json()} for values in (one, other))
     found = largest_first(shifts("arm", "train", [], before, after))
-    assert [shift.dimension for shift in found] == ["1", "0"]
-    assert found[0].mean_moved is None and found[0].most == float("inf")
+    assert [shift.path for shift in found] == ["arm.train.action.1", "arm.train.action.0"]
+    assert found[0].moved["mean"] is None and found[0].most == float("inf")
 
 
 # Recipes
@@ -155,7 +169,7 @@ def test_stores(toy_recipe: Recipes, tmp_path: Path) -> None:
     (tmp_path / "robot" / "000.bin").write_bytes(_framed(toy.jpeg(77)) + bytes(content[4 + first :]))
     after = prepared(toy_recipe(robot__arm__filters="{drop_first: 0, max_steps: 99}"), "arm")
     found = compare(before.path, after.path)
-    # Episodes are named by their unit: two more files and one fewer give e006, and the pictures of e005 and e006 are others.
+    # Episodes are named by their unit: two more files and one fewer give e006, and the images of e005 and e006 are others.
     rows = found.rows["train"]
     assert (rows.added, rows.removed, rows.same + rows.changed) == (8, 0, 48)
     assert rows.changed == 9 and not found.equal
@@ -164,9 +178,9 @@ def test_stores(toy_recipe: Recipes, tmp_path: Path) -> None:
     assert found.files is not None and (found.files.added, found.files.removed) == (2, 1)
     assert {change.path for change in found.settings} == {"filters.max_steps"}
     assert compare(before.path, after.path, quick=True).rows == {}
-    assert {shift.of for shift in found.shifts} == {"action", "state"}
+    assert {shift.path.split(".")[2] for shift in found.shifts} == {"action", "state"}
     assert [s.most for s in found.shifts] == sorted((s.most for s in found.shifts), reverse=True)
-    assert "x" in {shift.dimension for shift in found.shifts}
+    assert "arm.train.action.x" in {shift.path for shift in found.shifts}
 
 
 def _framed(content: bytes) -> bytes:
@@ -185,7 +199,7 @@ def test_the_same_bytes_are_said_first(toy_recipe: Recipes, tmp_path: Path, caps
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """The second has more robots, another prompt, and one picture changed."""
+    """The second has more robots, another prompt, and one changed image."""
     folder = tmp_path_factory.mktemp("two")
     with toys_in(folder) as recipe:
         build_plainly(read_recipe(recipe), Site(folder / "a"))
@@ -199,10 +213,11 @@ def test_mixtures(two: tuple[Path, Path]) -> None:
     old, new = ({m.key: bytes(m.image) for m in _members(out)} for out in two)
     both = old.keys() & new.keys()
     assert found.examples is not None
-    assert (found.examples.before, found.examples.after, found.examples.both) == (len(old), len(new), len(both))
-    assert found.examples.picture == sum(old[key] != new[key] for key in both) > 0
-    assert found.examples.prompt == found.examples.ids == len(both) and found.examples.target == 0
-    here, there = found.examples.first["picture"]
+    assert (found.examples.removed, found.examples.added) == (len(old) - len(both), len(new) - len(both))
+    images = sum(old[key] != new[key] for key in both)
+    assert found.examples.changed == len(both) and images > 0
+    assert found.examples.fields == {"target": 0, "prompt": len(both), "ids": len(both), "image": images}
+    here, there = found.examples.first["image"]
     keys = [[m.key for m in _members(out)] for out in two]
     assert keys[0][here] == keys[1][there] and old[keys[0][here]] != new[keys[0][here]]
     assert (found.equal, found.same_bytes, found.shards_equal) == (False, False, 0)
@@ -275,11 +290,11 @@ def test_what_does_not_go_together(two: tuple[Path, Path]) -> None:
 
 
 def summary(tokens: int, warnings: tuple[Warn, ...] = ()) -> Stats:
-    share = {"kind": "robot", "asked": 0.5, "learned_tokens": 7, "image_bytes": 8, "epochs": 1.0, "unseen": 0, "unique": 9}
+    share = {"kind": "robot", "asked": 0.5, "loss_tokens": 7, "image_bytes": 8, "epochs": 1.0, "unseen": 0, "unique": 9}
     shares = [Share(source=name, examples=9, tokens=n, **share) for name, n in (("a", tokens), ("b", 5))]  # type: ignore[arg-type]
-    told = {"asked_robot": 0.5, "windows": (), "shard_worst": 0.0, "running": (), "format": "tfds", "template": "rt2"}
+    more = {"asked_robot": 0.5, "windows": (), "shard_worst": 0.0, "running": (), "format": "tfds", "template": "rt2"}
     names = {"codec": "rt2", "tokenizer": "byte", "seed": 0, "fingerprint": ""}
-    mixed = Mixed(examples=18, shards=1, bytes=tokens * 1000, shares=tuple(shares), **told, **names)  # type: ignore[arg-type]
+    mixed = Mixed(examples=18, shards=1, bytes=tokens * 1000, shares=tuple(shares), **more, **names)  # type: ignore[arg-type]
     about = {"tool_version": "1", "what": "mixture", "path": str(tokens), "sources": (), "leaks": ()}
     return Stats(version=STATS_VERSION, mixture=mixed, warnings=warnings, **about)  # type: ignore[arg-type]
 
@@ -291,7 +306,7 @@ def test_summaries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b, c, d = (tmp_path / f"{name}.json" for name in "abcd")
     assert compare(a, b).equal
     found = compare(a, c)
-    moves = [(move.path, move.before, move.after, move.share) for move in found.moves]
+    moves = [(move.path, move.before, move.after, move.moved["share"]) for move in found.moves]
     assert moves == [("mixture.bytes", 100_000, 80_000, 0.2), ("mixture.shares.a.tokens", 100, 80, 0.2)]
     assert [change.path for change in found.figures] == ["warnings.a/dead_dimension"]
     (d.parent / "e.json").write_bytes(msgspec.json.encode(summary(1000)))
@@ -308,12 +323,12 @@ def test_summaries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(*two, quick=False, exit_code=False, as_json=False) == 0
-    said = capsys.readouterr().out
-    assert said.splitlines()[1].startswith("different bytes: 0 of ")
-    assert "template" in said and "have another picture; the first is example " in said and "\x1b" not in said
+    text = capsys.readouterr().out
+    assert text.splitlines()[1].startswith("different bytes: 0 of ")
+    assert "template" in text and "have another image; the first is example " in text and "\x1b" not in text
     assert diff(*two, quick=True, exit_code=True, as_json=True) == 3
-    told = json.loads(capsys.readouterr().out)
-    assert (told["what"], told["equal"]) == ("mixtures", False)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["what"], printed["equal"]) == ("mixtures", False)
     with pytest.raises(typer.Exit) as left:
         command(*two, quick=True, exit_code=True, json=True)
     assert left.value.exit_code == 3
@@ -321,10 +336,10 @@ def test_the_command(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_differences_are_inert(hostile: str, capsys: pytest.CaptureFixture[str]) -> None:
-    change = Change(path=hostile, before=hostile, after=[hostile])
-    keys = Keys(added=1, examples={"added": (hostile,)})
+    change = Difference(path=hostile, before=hostile, after=[hostile])
+    keys = KeyCounts(added=1, examples={"added": (hostile,)})
     names = {"settings": (change,), "plan": (change,), "figures": (change,), "rejects": (change,), "notes": (hostile,)}
-    found = Difference(what="stores", before=hostile, after=hostile, equal=False, sources_added=(hostile,), files=keys, **names)  # type: ignore[arg-type]
+    found = Comparison(what="stores", before=hostile, after=hostile, equal=False, sources_added=(hostile,), files=keys, **names)  # type: ignore[arg-type]
     show(found)
     printed = capsys.readouterr()
     assert is_inert(printed.out) and is_inert(printed.err)

@@ -1,4 +1,4 @@
-"""Whatever lies at a path is recognised, described, drawn and suggested; what is not known says what was looked for."""
+"""What is at a path is recognized, described, drawn and suggested; an unknown path says what was looked for."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from rt2data.build import Site, build_plainly
 from rt2data.cli.inspect import inspect, show
 from rt2data.cli.verify import show as show_findings
 from rt2data.errors import DataError, UsageError
-from rt2data.look.inspect import KINDS, recognise
+from rt2data.look.inspect import KINDS, recognize
 from rt2data.look.inspect.raw import recipe_name, shares_a_word
-from rt2data.look.inspect.vqav2 import Found, choose_pair
 from rt2data.look.verify import Fault, Findings
 from rt2data.plan.recipe import Recipe, parse_recipe
+from rt2data.read.source import SOURCES
+from rt2data.read.vqav2.recognize import Files, choose_pair
 
 Recipes = Callable[..., Recipe]
 
@@ -44,7 +45,7 @@ HOSTILE = (
 def suggested(path: Path, side: str) -> Recipe:
     """The recipe of a suggestion: it must be one as it is pasted."""
     share = {"robot": 1, "web": 0}[side]
-    return parse_recipe(f"robot_frac: {share}\n{recognise(path).suggestion()}", "pasted", Path("/"))
+    return parse_recipe(f"robot_frac: {share}\n{recognize(path).suggestion()}", "pasted", Path("/"))
 
 
 def is_inert(printed: str) -> bool:
@@ -55,8 +56,8 @@ def is_inert(printed: str) -> bool:
 
 
 @pytest.mark.parametrize("below", ["", "bridge_dataset", "bridge_dataset/1.0.0", "bridge_dataset/1.0.0/dataset_info.json"])
-def test_bridge_is_recognised_from_above_and_within(shared_data: Path, below: str) -> None:
-    seen = recognise(shared_data / "rlds_bridge" / below)
+def test_bridge_is_recognized_from_above_and_within(shared_data: Path, below: str) -> None:
+    seen = recognize(shared_data / "rlds_bridge" / below)
     facts = seen.facts()
     assert seen.kind == "rlds"
     assert {name: split["episodes"] for name, split in facts["splits"].items()} == {"train": 10, "val": 3}
@@ -69,11 +70,11 @@ def test_bridge_suggestion(shared_data: Path) -> None:
     source = recipe.robot["bridge_dataset"]
     assert (source.action_space, source.camera) == ("widowx_bridge", "image_0")
     assert len(source.units()) == 2
-    assert "# check this: also image_1, image_2, image_3" in recognise(shared_data / "rlds_bridge").suggestion()
+    assert "# check this: also image_1, image_2, image_3" in recognize(shared_data / "rlds_bridge").suggestion()
 
 
 def test_bridge_pictures_are_first_middle_last_of_each_camera(shared_data: Path) -> None:
-    tiles = recognise(shared_data / "rlds_bridge").tiles(12)
+    tiles = recognize(shared_data / "rlds_bridge").tiles(12)
     notes = [f"{camera} step {step} of 10" for camera in ("image_0", "image_1", "image_2", "image_3") for step in (0, 5, 9)]
     assert [tile.note for tile in tiles] == notes
     assert len({bytes(tile.picture) for tile in tiles[:9]}) == 9
@@ -81,7 +82,7 @@ def test_bridge_pictures_are_first_middle_last_of_each_camera(shared_data: Path)
 
 def test_quadrotor(shared_data: Path) -> None:
     folder = shared_data / "sim_quadrotor_rlds"
-    seen = recognise(folder)
+    seen = recognize(folder)
     assert seen.facts()["first_episode"]["action"] == 4
     assert suggested(folder, "robot").robot["sim_pyflyt_quad"].action_space == "generic_nd"
     assert "also of 4 numbers: metaworld" in seen.suggestion()
@@ -97,19 +98,19 @@ def test_quadrotor(shared_data: Path) -> None:
         "annotations/v2_mscoco_trainval2014_annotations.json",
     ],
 )
-def test_coco_is_recognised_by_folder_and_by_file(shared_data: Path, below: str) -> None:
-    seen = recognise(shared_data / "coco_web" / below)
+def test_coco_is_recognized_by_folder_and_by_file(shared_data: Path, below: str) -> None:
+    seen = recognize(shared_data / "coco_web" / below)
     facts = seen.facts()
     assert seen.kind == "vqav2"
     assert (facts["questions"], facts["annotations"]) == (13, 13)
-    assert facts["pictures"] == {"found": 23, "needed": 12, "missing": 0}
+    assert facts["images"] == {"found": 23, "needed": 12, "missing": 0}
     assert facts["first"]["answers"][0] == "can't tell"
     (source,) = suggested(shared_data / "coco_web" / below, "web").web.values()
     assert len(source.files()) == 25
 
 
 def test_coco_pictures_come_with_question_and_counted_answers(shared_data: Path) -> None:
-    tiles = recognise(shared_data / "coco_web").tiles(24)
+    tiles = recognize(shared_data / "coco_web").tiles(24)
     assert len(tiles) == 12
     assert tiles[0].prompt == "What time does the clock say?"
     assert tiles[0].target.startswith("11:43 x2, can't tell, noon")
@@ -117,18 +118,18 @@ def test_coco_pictures_come_with_question_and_counted_answers(shared_data: Path)
 
 
 def test_questions_far_from_their_pictures(shared_data: Path) -> None:
-    assert recognise(shared_data / "vqa_allennlp").facts()["pictures"]["missing"] == 0
+    assert recognize(shared_data / "vqa_allennlp").facts()["images"]["missing"] == 0
 
 
 def test_several_datasets_below_are_named(shared_data: Path) -> None:
     with pytest.raises(UsageError, match=r"rlds_bridge/bridge_dataset/1\.0\.0, .*sim_pyflyt_quad.*name one of them"):
-        recognise(shared_data)
+        recognize(shared_data)
 
 
 def test_a_dataset_without_its_shards_is_still_described(shared_data: Path, tmp_path: Path) -> None:
     for name in ("dataset_info.json", "features.json"):
         shutil.copy(shared_data / "rlds_bridge" / "bridge_dataset" / "1.0.0" / name, tmp_path / name)
-    seen = recognise(tmp_path)
+    seen = recognize(tmp_path)
     facts = seen.facts()
     assert facts["splits"]["train"]["missing_shards"] == 1
     assert "a shard is missing" in facts["first_episode"]["problem"]
@@ -156,7 +157,7 @@ def test_an_action_in_parts_is_suggested_in_parts(shared_data: Path, tmp_path: P
 def test_a_mixture(toy_recipe: Recipes, tmp_path: Path) -> None:
     built = build_plainly(toy_recipe(), Site(tmp_path / "out"))
     for path in (tmp_path / "out", tmp_path / "out" / "manifest.json"):
-        seen = recognise(path)
+        seen = recognize(path)
         facts = json.loads(json.dumps(seen.facts()))
         assert seen.kind == "mixture"
         assert facts["examples"] == built.examples
@@ -173,19 +174,19 @@ def test_a_damaged_mixture(toy_recipe: Recipes, tmp_path: Path) -> None:
     build_plainly(toy_recipe(), Site(tmp_path / "out"))
     (tmp_path / "out" / "manifest.json").write_text("{}")
     with pytest.raises(DataError, match="damaged manifest"):
-        recognise(tmp_path / "out").facts()
+        recognize(tmp_path / "out").facts()
 
 
 def test_a_store_and_a_recipe(toy_recipe: Recipes, tmp_path: Path) -> None:
     build_plainly(toy_recipe(), Site(tmp_path / "out"))
     (folder,) = (tmp_path / "store").glob("arm-*")
-    store = recognise(folder)
+    store = recognize(folder)
     assert (store.kind, store.facts()["splits"]["train"]["rows"], store.facts()["changed_files"]) == ("store", 48, [])
     assert len(store.tiles(5)) == 5
-    recipe = recognise(tmp_path / "mixture.yaml")
+    recipe = recognize(tmp_path / "mixture.yaml")
     assert recipe.kind == "recipe"
     assert recipe.facts()["sources"]["arm"] == {"side": "robot", "kind": "toy_robot", "weight": "1", "files": 6, "problem": ""}
-    with pytest.raises(UsageError, match="no pictures"):
+    with pytest.raises(UsageError, match="no images"):
         recipe.tiles(4)
     shutil.rmtree(tmp_path / "web")
     assert recipe.facts()["sources"]["qa"]["files"] == 0
@@ -198,30 +199,30 @@ def test_an_unknown_path_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "other.json").write_text('{"annotations": []}')
     with pytest.raises(UsageError) as caught:
-        recognise(tmp_path)
-    assert all(name in caught.value.do for name in KINDS)
+        recognize(tmp_path)
+    assert all(name in caught.value.do for name in (*KINDS, *SOURCES))
     with pytest.raises(UsageError, match="nothing is there"):
-        recognise(tmp_path / "nowhere")
+        recognize(tmp_path / "nowhere")
     for name, words in (("notes.txt", "nothing known"), ("other.json", "a JSON file: an object with the keys annotations")):
         with pytest.raises(UsageError, match=words):
-            recognise(tmp_path / name)
+            recognize(tmp_path / name)
 
 
 def test_questions_without_answers_or_pictures(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "coco_web" / "annotations"
     (tmp_path / "a" / "b").mkdir(parents=True)
     questions = Path(shutil.copy(folder / "v2_OpenEnded_mscoco_trainval2014_questions.json", tmp_path / "a" / "b"))
-    with pytest.raises(UsageError, match="questions without annotations"):
-        recognise(questions)
+    with pytest.raises(UsageError, match="questions, but no annotations"):
+        recognize(questions)
     shutil.copy(folder / "v2_mscoco_trainval2014_annotations.json", tmp_path / "a" / "b")
-    with pytest.raises(UsageError, match="but no pictures"):
-        recognise(questions)
+    with pytest.raises(UsageError, match="but no images"):
+        recognize(questions)
 
 
 def test_pairs_are_made_by_name() -> None:
     questions = [Path(f"/a/v2_OpenEnded_mscoco_{split}2014_questions.json") for split in ("train", "val")]
     annotations = [Path(f"/a/v2_mscoco_{split}2014_annotations.json") for split in ("train", "val")]
-    found = Found(questions, annotations, [])
+    found = Files(questions, annotations, [])
     assert choose_pair(Path("/a"), found) == (questions[0], annotations[0])
     assert choose_pair(questions[1], found) == (questions[1], annotations[1])
     assert choose_pair(annotations[1], found) == (questions[1], annotations[1])
@@ -259,16 +260,16 @@ def test_the_command_prints_draws_and_suggests(shared_data: Path, tmp_path: Path
     inspect(coco, png, 6, suggest=False, as_json=False)
     printed = capsys.readouterr()
     assert "What time does the clock say?" in printed.out
-    assert "6 pictures in" in printed.err
+    assert "6 images in" in printed.err
     assert png.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match="no such folder"):
         inspect(coco, tmp_path / "nowhere" / "sheet.png", 6, suggest=False, as_json=False)
     inspect(coco, None, 6, suggest=True, as_json=False)
-    assert capsys.readouterr().out == recognise(coco).suggestion()
+    assert capsys.readouterr().out == recognize(coco).suggestion()
     inspect(coco, None, 6, suggest=True, as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert told["facts"]["questions"] == 13
-    assert told["suggestion"].startswith("web:\n  coco_web:\n")
+    printed_json = json.loads(capsys.readouterr().out)
+    assert printed_json["facts"]["questions"] == 13
+    assert printed_json["suggestion"].startswith("web:\n  coco_web:\n")
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -10,24 +10,22 @@ import numpy as np
 
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.episode import Film
-from rt2data.look.report.lost import LostRow
+from rt2data.look.report.images import LostRow, album, shoot
 from rt2data.look.report.page import Origin, Report
-from rt2data.look.report.pictures import album
-from rt2data.look.report.thumbnails import shoot
 from rt2data.look.stats.model import (
     Actions,
     Camera,
-    Coded,
+    Dimension,
+    Distribution,
+    Dropped,
+    EncodedDimension,
     Episodes,
     Gripper,
     Leak,
-    Lost,
     MixtureStats,
     Motion,
-    Numbers,
     Share,
     SourceStats,
-    Spread,
     Stats,
     Text,
     Tokens,
@@ -56,28 +54,28 @@ HOSTILE = (
 """Words that would run, break out, rule a terminal, turn a line round or never end. After RELIABILITY's list."""
 
 
-def spread(values: Sequence[float] = (1, 2, 3, 4)) -> Spread:
+def spread(values: Sequence[float] = (1, 2, 3, 4)) -> Distribution:
     found = np.array(values, np.float64)
     p05, p50, p95, p99 = np.quantile(found, (0.05, 0.5, 0.95, 0.99)).tolist()
-    return Spread(
+    return Distribution(
         count=len(found), total=float(found.sum()), mean=float(found.mean()), min=float(found.min()),
         p05=p05, p50=p50, p95=p95, p99=p99, max=float(found.max()),
     )  # fmt: skip
 
 
-def numbers(name: str, values: np.ndarray, unit: str = "m") -> Numbers:
+def numbers(name: str, values: np.ndarray, unit: str = "m") -> Dimension:
     q = np.quantile(values, (0.01, 0.05, 0.5, 0.95, 0.99)).tolist()
-    return Numbers(
+    return Dimension(
         name=name, unit=unit, count=len(values), not_finite=0, mean=float(values.mean()), std=float(values.std()),
         min=float(values.min()), max=float(values.max()), q01=q[0], q05=q[1], q50=q[2], q95=q[3], q99=q[4],
         zeros=float((values == 0).mean()), top=0.1, dead=bool(values.min() == values.max()), sparse=False,
     )  # fmt: skip
 
 
-def coded(name: str, values: np.ndarray) -> Coded:
+def coded(name: str, values: np.ndarray) -> EncodedDimension:
     bins = np.bincount(np.clip((values + 1) / 2 * 255, 0, 255).astype(int), minlength=256)
     share = bins[bins > 0] / bins.sum()
-    return Coded(
+    return EncodedDimension(
         name=name, lo=-1.0, hi=1.0, bins=tuple(bins.tolist()), entropy=float(-(share * np.log2(share)).sum()),
         clipped_low=float((values < -1).mean()), clipped_high=float((values > 1).mean()),
         edge=float((bins[0] + bins[-1]) / bins.sum()),
@@ -115,7 +113,7 @@ def camera(name: str = "image_0", used: bool = True) -> Camera:
     return Camera(
         name=name,
         used=used,
-        pictures=100,
+        images=100,
         unique=97,
         commonest=2,
         kinds={"jpeg": 98, "png": 2},
@@ -132,8 +130,8 @@ def robot(**changes: Any) -> SourceStats:
         episodes=Episodes(count=24, steps=spread((30, 38, 45)), lengths=lengths, short=0, incomplete=1, fps=5.0, jitter=0.02,
                           backwards=0, gaps=3),
         text=text(), answers=None, answers_each=None, tokens=tokens(), cameras=(camera(), camera("image_3", used=False)),
-        lost=(Lost(reason="nan_action", count=4, fault=True, example="train.tfrecord, record 3"),
-              Lost(reason="first_step", count=24, fault=False)),
+        lost=(Dropped(reason="nan_action", count=4, fault=True, example="train.tfrecord, record 3"),
+              Dropped(reason="first_step", count=24, fault=False)),
         conversions={},
     )  # fmt: skip
     return msgspec.structs.replace(found, **changes)
@@ -151,7 +149,7 @@ def web(**changes: Any) -> SourceStats:
 
 def share(name: str, kind: Any, asked: float, **changes: Any) -> Share:
     found = Share(source=name, kind=kind, asked=asked, examples=round(4000 * asked), tokens=round(400_000 * asked),
-                  learned_tokens=100_000, image_bytes=9_000_000, epochs=1.5, unseen=0, unique=1800)  # fmt: skip
+                  loss_tokens=100_000, image_bytes=9_000_000, epochs=1.5, unseen=0, unique=1800)  # fmt: skip
     return msgspec.structs.replace(found, **changes)
 
 
@@ -174,7 +172,7 @@ def warn(**changes: Any) -> Warn:
 def stats(**changes: Any) -> Stats:
     found = Stats(
         version=1, tool_version="0.0", what="mixture", path="mixture", sources=(robot(), web()), mixture=mixture(),
-        leaks=(Leak(what="picture", here="coco/train", there="coco/val", count=3, example="000000000139.jpg"),),
+        leaks=(Leak(what="image", here="coco/train", there="coco/val", count=3, example="000000000139.jpg"),),
         warnings=(warn(),),
     )  # fmt: skip
     return msgspec.structs.replace(found, **changes)

@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from rt2data.look.report import charts, maps
-from rt2data.look.report.charts import HIGH, WIDE, Part
-from rt2data.look.report.svg import Tick, drawing, plot, short
-from rt2data.look.stats.model import Camera, Coded
+from rt2data.look.report import charts
+from rt2data.look.report.charts import HIGH, WIDE, Part, Tick, drawing, plot, short
+from rt2data.look.stats.model import Camera, EncodedDimension
 from tests.look.report import made
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -169,7 +168,7 @@ def test_a_gap_is_a_gap() -> None:
 def test_a_heat_map_covers_every_bin_that_is_used_once(rows: list[list[int]]) -> None:
     coded = [msgspec.structs.replace(made.coded("x", np.zeros(3)), bins=tuple(row)) for row in rows]
     covered = np.zeros((len(rows), 256), int)
-    for path in parsed(maps.heat(coded)).iter(SVG + "path"):
+    for path in parsed(charts.heat(coded)).iter(SVG + "path"):
         for left, top, width in re.findall(r"M(\d+) (\d+)h(\d+)v9", path.attrib["d"]):
             covered[int(top) // 10, int(left) : int(left) + int(width)] += 1
     for number, row in enumerate(rows):
@@ -177,32 +176,32 @@ def test_a_heat_map_covers_every_bin_that_is_used_once(rows: list[list[int]]) ->
 
 
 def test_a_heat_map_of_nothing() -> None:
-    assert maps.heat([]) == "" and maps.matrix([], []) == "" and maps.sizes([], "web") == ""
+    assert charts.heat([]) == "" and charts.matrix([], []) == "" and charts.sizes([], "web") == ""
 
 
 @quick
 @given(st.integers(1, 8), st.randoms(use_true_random=False))
 def test_correlations_are_squares_of_their_sign(size: int, random: object) -> None:
     values = [[random.choice([-1.0, -0.4, 0.0, 0.4, 1.0, math.nan]) for _ in range(size)] for _ in range(size)]  # type: ignore[attr-defined]
-    found = maps.matrix([f"d{n}" for n in range(size)], values)
+    found = charts.matrix([f"d{n}" for n in range(size)], values)
     for sign, wanted in (("plus", {1.0, 0.4}), ("minus", {-1.0, -0.4})):
         drawn = {(int(y) // 10, int(x) // 10) for shape in paths(found, sign) for x, y in re.findall(r"M(\d+) (\d+)h", shape)}
         assert drawn == {(y, x) for y in range(size) for x in range(size) if values[y][x] in wanted}
 
 
 def test_the_strongest_pair_is_told_in_words() -> None:
-    assert "x and z −0.9" in maps.matrix(["x", "y", "z"], [[1, 0.1, -0.9], [0.1, 1, 0.2], [-0.9, 0.2, 1]])
+    assert "x and z −0.9" in charts.matrix(["x", "y", "z"], [[1, 0.1, -0.9], [0.1, 1, 0.2], [-0.9, 0.2, 1]])
 
 
 def test_frames_have_the_proportions_of_the_pictures() -> None:
-    found = maps.sizes([made.camera()], "web")
+    found = charts.sizes([made.camera()], "web")
     boxes = sorted(numbers(shape)[2:4] for shape in paths(found, "frame"))
     assert boxes == [pytest.approx([20, 20]), pytest.approx([150, 200]), pytest.approx([200, 150])]
 
 
 @pytest.mark.parametrize("words", made.HOSTILE)
 def test_no_name_gets_out_of_a_chart(words: str) -> None:
-    coded: Coded = msgspec.structs.replace(made.coded("x", np.linspace(-1, 1, 9)), name=words)
+    coded: EncodedDimension = msgspec.structs.replace(made.coded("x", np.linspace(-1, 1, 9)), name=words)
     camera: Camera = msgspec.structs.replace(made.camera(), name=words)
     bars = ((1, 2), (2, 3))
     drawn = [
@@ -210,9 +209,9 @@ def test_no_name_gets_out_of_a_chart(words: str) -> None:
         charts.bins(coded, words),
         charts.lengths(words, bars, "web", words, 2),
         charts.curve([0, 1], 0, 1, words),
-        maps.heat([coded]),
-        maps.matrix([words, words], [[1, 0.5], [0.5, 1]]),
-        maps.sizes([camera], "web"),
+        charts.heat([coded]),
+        charts.matrix([words, words], [[1, 0.5], [0.5, 1]]),
+        charts.sizes([camera], "web"),
     ]
     for each in drawn:
         assert {e.tag.removeprefix(SVG) for e in parsed(each).iter()} <= {"svg", "title", "desc", "path"}

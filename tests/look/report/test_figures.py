@@ -62,17 +62,15 @@ def test_numbers(value: float | None, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2.5e9, "2.5 GB"), (7e15, "7000.0 TB"), (None, "–")]
+    ("value", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2.5e9, "2.5 GB"), (7e15, "7,000.0 TB"), (None, "–")]
 )
 def test_bytes(value: float | None, shown: str) -> None:
     assert figures.amount(value) == shown
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(0, "0.0 s"), (90, "90.0 s"), (150, "2.5 min"), (9000, "2.5 h"), (9e5, "10.4 days"), (None, "–")]
-)
-def test_durations(value: float | None, shown: str) -> None:
-    assert figures.duration(value) == shown
+def test_durations() -> None:
+    assert figures.duration(200) == "3 min 20 s"
+    assert figures.duration(None) == "–"
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

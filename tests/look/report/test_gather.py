@@ -17,11 +17,10 @@ from rt2data.cli.report import Wanted, report
 from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.look.report.episode import spread
 from rt2data.look.report.gather import mixture_report, stores_report
-from rt2data.look.report.lost import lost_rows
+from rt2data.look.report.images import lost_rows
 from rt2data.look.report.page import Report, page
-from rt2data.look.stats.find import Question
 from rt2data.look.stats.run import take_stats
-from rt2data.look.stats.subject import mixture_subject, store_subject
+from rt2data.look.stats.subject import Question, mixture_subject, store_subject
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.prepare.store import REJECTS, Store
 from rt2data.seal.manifest import read_manifest
@@ -80,7 +79,7 @@ def test_a_store_shows_every_camera_and_says_what_is_gone(toy_recipe: Callable[.
     shutil.rmtree(tmp_path / "robot")
     gone = stores_report(take_stats(store_subject(tmp_path / "store", stores)), stores, 4)
     assert [warn.code for warn in gone.stats.warnings if warn.code == "unreadable_picture"] == ["unreadable_picture"]
-    assert b"cannot be shown: nothing lies there" in page([gone])
+    assert b"cannot be shown: missing" in page([gone])
 
 
 def test_what_was_left_out_is_shown_where_its_picture_can_be_read(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -136,7 +135,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_black_camera_of_the_real_log_is_named(real: Path) -> None:
     found = seen(real / "mixture")
     told = [(warn.code, warn.level, warn.source, warn.what) for warn in found.stats.warnings if warn.code.endswith("_camera")]
-    assert told == [("black_camera", "note", "bridge", "Unused camera image_3 is black in all 48 sampled pictures.")]
+    assert told == [("black_camera", "note", "bridge", "Unused camera image_3 is black in all 48 sampled images.")]
     words = page([found]).decode()
     assert "image_3 is black" in words and len(words) < 1_000_000
 

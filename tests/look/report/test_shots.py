@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from rt2data.look.report.contact_sheet import Tile
-from rt2data.look.report.pictures import album, fewer
-from rt2data.look.report.thumbnails import SIDE, Shot, picture_warnings, shoot, tint
+from rt2data.look.report.images import SIDE, Shot, album, fewer, image_warnings, shoot, tint
 from rt2data.read.rlds.source import RLDS
 from tests.contract.toy import jpeg
 from tests.look.report import made
@@ -27,7 +26,7 @@ def plain_color(*color: int, size: tuple[int, int] = (40, 60)) -> np.ndarray:
 
 
 def codes(*shots: Shot, used: bool = True) -> dict[str, str]:
-    return {warn.code: warn.level for warn in picture_warnings("arm", "front", used, shots)}
+    return {warn.code: warn.level for warn in image_warnings("arm", "front", used, shots)}
 
 
 def decoded(found: Shot) -> Image.Image:
@@ -64,8 +63,8 @@ def test_black_and_flat_cameras_are_named() -> None:
     assert codes(black, black) == {"black_camera": "error"} and codes(black, used=False) == {"black_camera": "note"}
     assert codes(flat, flat) == {"flat_camera": "error"}
     assert codes(black, good) == codes(flat, good) == codes(good) == codes() == {}
-    (warn,) = picture_warnings("arm", "front", True, [black, black])
-    assert warn.what == "Camera front is black in all 2 sampled pictures." and "another camera" in warn.do
+    (warn,) = image_warnings("arm", "front", True, [black, black])
+    assert warn.what == "Camera front is black in all 2 sampled images." and "another camera" in warn.do
 
 
 def test_red_and_blue_that_are_swapped_are_noticed_on_real_pictures(shared_data: Path) -> None:

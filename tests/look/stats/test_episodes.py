@@ -11,10 +11,10 @@ import pytest
 from rt2data.look.stats import episodes as module
 from rt2data.look.stats.episodes import EpisodesOrder, EpisodeSums, part_of, sum_episodes
 from rt2data.look.stats.motion import LAGS
-from rt2data.look.stats.rowset import RowSet, rowsets
-from rt2data.tally.sums import add_up, pack
+from rt2data.look.stats.row_set import RowSet, row_sets
+from rt2data.tally.sums import add_up
 from tests.look.stats.stores import files_of, lay, robot_rows
-from tests.look.stats.test_sums import near
+from tests.look.stats.test_sums import near, packed
 
 
 def make(folder: Path, episodes: int = 9) -> tuple[RowSet, list[tuple[np.ndarray, np.ndarray, list[int]]]]:
@@ -31,7 +31,7 @@ def make(folder: Path, episodes: int = 9) -> tuple[RowSet, list[tuple[np.ndarray
         steps = [i if number != 2 or i < 3 else i + 2 for i in range(length)]
         found.append((action, state, steps))
         rows += robot_rows(f"e{number}", action, state, hz=5, steps=steps)
-    (rowset,) = rowsets(lay(folder / "s", files_of(rows), "widowx_bridge"), "rt2")
+    (rowset,) = row_sets(lay(folder / "s", files_of(rows), "widowx_bridge"), "rt2")
     return rowset, found
 
 
@@ -92,7 +92,7 @@ def test_batches_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "BATCH", 7)
     parts = sum_episodes(EpisodesOrder(rows, 0, 1))
     near(parts, whole)
-    assert pack(parts.lengths) == pack(whole.lengths)
+    assert packed(parts.lengths) == packed(whole.lengths)
 
 
 def test_an_empty_part_is_zero(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_time_that_strays(tmp_path: Path) -> None:
     rows[20]["timestamp"] = rows[19]["timestamp"] - 0.05
     for each in rows[30:]:
         each["timestamp"] += 0.2
-    (rowset,) = rowsets(lay(tmp_path / "s", files_of(rows)), "rt2")
+    (rowset,) = row_sets(lay(tmp_path / "s", files_of(rows)), "rt2")
     found = sum_episodes(EpisodesOrder(rowset, 0, 1)).summary()
     assert found.fps == pytest.approx(10)
     assert (found.backwards, found.gaps) == (1, 2), "back, forth again, and the pause"

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rt2data.build import preparations, prepare_plainly
-from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.stats.model import Stats
 from rt2data.look.stats.run import take_stats
+from rt2data.look.stats.subject import Question, find_subject
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.statistics import DimStats
 from rt2data.prepare.store import Store
@@ -40,7 +40,7 @@ def bridge(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_bridge_gives_one_true_alarm(bridge: tuple[Stats, Path]) -> None:
     """Its black camera, in both splits; nothing else is wrong with it."""
     found, _ = bridge
-    assert [(warn.code, warn.level) for warn in found.warnings] == [("same_picture", "note")] * 2
+    assert [(warn.code, warn.level) for warn in found.warnings] == [("same_image", "note")] * 2
     assert all("image_3" in warn.what for warn in found.warnings)
     assert found.leaks == ()
 

@@ -19,18 +19,18 @@ from rt2data.demo.write import write_demo
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import FORMATS
 from rt2data.io.installation import schemas
-from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.stats.mixture import mixture_stats
 from rt2data.look.stats.model import Stats
-from rt2data.look.stats.rows import RowsOrder, RowSums, sum_rows
-from rt2data.look.stats.rowset import rowsets
+from rt2data.look.stats.passes import RowsOrder, RowSums, sum_rows
+from rt2data.look.stats.row_set import row_sets
 from rt2data.look.stats.run import take_stats
-from rt2data.look.stats.subject import mixture_subject, recipe_subject, store_subject
+from rt2data.look.stats.subject import Question, find_subject, mixture_subject, recipe_subject, store_subject
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import Recipe, read_recipe
-from rt2data.tally.sums import add_up, pack, unpack
+from rt2data.tally.sums import add_up
 from tests.look.stats.stores import files_of, lay, robot_rows
 from tests.look.stats.test_real import prepare
+from tests.look.stats.test_sums import packed
 
 Recipes = Callable[..., Recipe]
 
@@ -59,7 +59,7 @@ def test_workers_change_nothing(tmp_path: Path, kind: str, workers: int) -> None
     finally:
         pool.close()
     assert text_of(found) == text_of(take_stats(subject))
-    assert heard[-1] == ("look", 8, 8) and ("sum", 10, 10) in heard
+    assert heard[-1] == ("count", 8, 8) and ("sum", 10, 10) in heard
 
 
 @pytest.mark.parametrize("what", ["store", "mixture", "recipe"])
@@ -85,14 +85,11 @@ def test_a_failure_leaves_no_file(out: Path, tmp_path: Path) -> None:
 
 
 def test_a_new_file_of_rows_costs_only_itself(tmp_path: Path) -> None:
-    """Sums that were kept, and those of one new file, are the sums of all."""
+    """Earlier sums plus those of one new file are the sums of all."""
     store = lay(tmp_path / "s", files_of(robot_rows("e", np.random.default_rng(0).normal(0, 1, (90, 7))), most=30), "widowx_bridge")
-    (rows,) = rowsets(store, "rt2")
+    (rows,) = row_sets(store, "rt2")
     parts = [sum_rows(RowsOrder(rows, number)) for number in range(rows.files)]
-    kept = pack(add_up(RowSums(), parts[:2]))
-    again = unpack(kept, RowSums)
-    assert pack(again) == kept
-    assert pack(again + parts[2]) == pack(add_up(RowSums(), parts))
+    assert packed(add_up(RowSums(), parts[:2]) + parts[2]) == packed(add_up(RowSums(), parts))
 
 
 # Mixtures
@@ -127,7 +124,7 @@ def test_the_shares_are_those_that_verify_counts(out: Path, mixture: Stats) -> N
     assert found is not None
     for each in found.shares:
         total = findings.totals[each.source]
-        assert (each.examples, each.learned_tokens, each.image_bytes) == (total.examples, total.target_tokens, total.image_bytes)
+        assert (each.examples, each.loss_tokens, each.image_bytes) == (total.examples, total.target_tokens, total.image_bytes)
         assert each.tokens == total.prompt_tokens + total.target_tokens
     assert sum(each.examples for each in found.shares) == found.examples
     least, most = findings.robot_frac_shards
@@ -222,7 +219,7 @@ def test_a_damaged_manifest_is_refused(out: Path, tmp_path: Path, old: str, new:
 
 
 def test_a_mixture_has_its_own_codec(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave --codec"):
+    with pytest.raises(UsageError, match="remove --codec"):
         find_subject(Question(out, codec="rt2"), tmp_path, prepare)
     with pytest.raises(UsageError, match="split train, not val"):
         find_subject(Question(out, split="val"), tmp_path, prepare)

@@ -156,21 +156,21 @@ SEEDED: dict[str, tuple[str, str, Seed]] = {
         "action yaw is 0 in 98 %",
         lambda log: put((0, slice(3, 6), 5), [1.0, 1e-4, 3e-4])(put((..., 5), 0.0)(log)),
     ),
-    "inverted": ("inverted_gripper", "gripper is told to open, s_6 falls", action(inverted)),
+    "inverted": ("inverted_gripper", "gripper is commanded to open, s_6 falls", action(inverted)),
     "never": ("gripper_never_moves", "neither opens nor closes", put((..., 6), 1.0)),
     "chatters": ("gripper_chatters", "29 times in half", put((..., 6), np.arange(STEPS) % 2)),
     "blank": ("blank_text", "25.0% of the rows have a blank instruction", changed(texts=["", " ", "\t"] + ["go"] * 9)),
     "few blank": ("blank_text", "8.3% of the rows", changed(texts=[""] + ["go", "stop"] * 5 + ["go"])),
-    "black": ("same_picture", "all 360 pictures of camera front", changed(pictures=np.full((EPISODES, STEPS), 7))),
-    "frozen": ("duplicates", "97% of the pictures", changed(pictures=np.repeat(np.arange(EPISODES)[:, None], STEPS, 1))),
+    "black": ("same_image", "all 360 images of camera front", changed(pictures=np.full((EPISODES, STEPS), 7))),
+    "frozen": ("duplicates", "97% of the images", changed(pictures=np.repeat(np.arange(EPISODES)[:, None], STEPS, 1))),
     "lag": ("lag", "2 steps earlier", shifted),
     "positions": ("absolute_as_delta", "they look like positions", positions),
     "wraps": ("wraps", "s_5 jumps by more than pi 12 times", wrapped),
-    "noops": ("noops", "of the steps move nothing", put((slice(None), slice(0, 15), slice(0, 6)), 0.0)),
+    "noops": ("noops", "of the steps are no-ops", put((slice(None), slice(0, 15), slice(0, 6)), 0.0)),
     "one": ("one_instruction", "all 12 have one instruction", changed(texts=["go"] * EPISODES)),
     "lost": ("rejects", "3 dropped as faulty: corrupt_image, such as step 3", changed(lost=[Lost("corrupt_image", 3, True)])),
     "single": ("short_episodes", "9 of 12 episodes", torn),
-    "jitter": ("jitter", "time between steps strays", lambda log: Jittery(**vars(log))),
+    "jitter": ("jitter", "step intervals vary", lambda log: Jittery(**vars(log))),
 }
 
 
@@ -226,7 +226,7 @@ def test_leaks_are_named_with_an_example(tmp_path: Path) -> None:
     log = replace(right(), splits=splits, pictures=pictures, texts=["go", "stop"] * 6)
     store = lay(tmp_path / "store", files_of(log.rows()), log.space)
     found = take_stats(store_subject(tmp_path, [store]))
-    assert {(leak.what, leak.count) for leak in found.leaks} == {("picture", STEPS), ("text_and_picture", STEPS)}
+    assert {(leak.what, leak.count) for leak in found.leaks} == {("image", STEPS), ("text_and_image", STEPS)}
     assert all(leak.example.startswith("e000-") and (leak.here, leak.there) == ("arm/train", "arm/val") for leak in found.leaks)
     assert [warn.level for warn in found.warnings if warn.code == "leak"] == ["warning", "warning"]
 
@@ -237,7 +237,7 @@ def test_two_sources_of_one_split_that_share_pictures(tmp_path: Path) -> None:
         for name, at in (("one", 0), ("two", 5))
     ]
     found = take_stats(store_subject(tmp_path, stores))
-    assert [(leak.what, leak.count) for leak in found.leaks] == [("picture", 4)]
+    assert [(leak.what, leak.count) for leak in found.leaks] == [("image", 4)]
     assert [warn.level for warn in found.warnings if warn.code == "leak"] == ["note"]
 
 
@@ -256,10 +256,10 @@ def test_blank_questions_and_answers(tmp_path: Path) -> None:
 
 def test_questions_may_share_a_picture(tmp_path: Path) -> None:
     """One picture with three questions shows something; three pictures that are the same do not."""
-    for groups, codes in ((("g", "g", "g"), []), (("a", "b", "c"), ["same_picture"])):
+    for groups, codes in ((("g", "g", "g"), []), (("a", "b", "c"), ["same_image"])):
         rows = [web_row(f"q{i}", f"{i}?", ["yes"], 7) | {"group": group} for i, group in enumerate(groups)]
         found = take_stats(store_subject(tmp_path, [lay(tmp_path / "".join(groups), files_of(rows))]))
-        assert [warn.code for warn in found.warnings if warn.code == "same_picture"] == codes
+        assert [warn.code for warn in found.warnings if warn.code == "same_image"] == codes
 
 
 def share(**values: Any) -> Share:

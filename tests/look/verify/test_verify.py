@@ -1,4 +1,4 @@
-"""A finished output checks out; damage of any kind, and of several kinds at once, is named, each with its place."""
+"""A finished output has no faults; damage of any kind, and of several kinds at once, is reported, each with its place."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import xxhash
 from rt2data.beam.pool import make_pool
 from rt2data.build import Site, build_plainly
 from rt2data.errors import UsageError
-from rt2data.formats.webdataset import HEADER, TarWriter, WebDataset, tar_header
-from rt2data.look.verify import Findings, ShardSeen, verify
+from rt2data.formats.webdataset import TarWriter, WebDataset
+from rt2data.io.tar import BLOCK, tar_header
+from rt2data.look.verify import Findings, ShardFindings, verify
 from rt2data.look.verify import shard as one_shard
 from rt2data.plan.recipe import read_recipe
 from rt2data.read.source import SOURCES
@@ -57,7 +58,7 @@ def out(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "copy"))
 
 
-def said(findings: Findings) -> str:
+def faults_text(findings: Findings) -> str:
     return "\n".join(map(str, findings.faults))
 
 
@@ -68,7 +69,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def members(path: Path) -> list[dict[str, Any]]:
-    """Key, extension, picture and record of each example, to be edited."""
+    """Key, extension, image and record of each example, to be edited."""
     return [
         {"key": m.key, "extension": m.extension, "image": bytes(m.image), "record": json.loads(bytes(m.record))}
         for m in WebDataset().read(path)
@@ -83,13 +84,13 @@ def rewrite(out: Path, edit: Edit, name: str = SHARD) -> None:
         writer = TarWriter(file)
         for each in found:
             record = each["record"]
-            room = writer.place(
+            place = writer.place(
                 each["key"],
                 each["extension"],
                 len(each["image"]),
                 record if isinstance(record, bytes) else json.dumps(record).encode(),
             )
-            room[:] = each["image"]
+            place[:] = each["image"]
         digest = writer.close()
 
     def reseal(manifest: dict[str, Any]) -> None:
@@ -114,9 +115,9 @@ def web(found: list[dict[str, Any]], number: int = 0) -> dict[str, Any]:
     return [each for each in found if each["record"]["kind"] == "web"][number]
 
 
-def test_a_sound_output_has_no_faults(built: Path) -> None:
+def test_a_good_output_has_no_faults(built: Path) -> None:
     found = verify(built)
-    assert found.ok, said(found)
+    assert found.ok, faults_text(found)
     assert found.notes == ()
     assert found.examples == 72
     assert found.robot_frac == 2 / 3
@@ -128,22 +129,22 @@ def test_a_sound_output_has_no_faults(built: Path) -> None:
 
 def test_workers_find_the_same(out: Path) -> None:
     rewrite(out, lambda found: robot(found)["record"].update(terminate=None))
-    heard: list[tuple[ShardSeen, int]] = []
+    called: list[tuple[ShardFindings, int]] = []
     pool = make_pool("processes", 2)
     try:
-        there = verify(out, pool, lambda seen, count: heard.append((seen, count)))
+        there = verify(out, pool, lambda seen, count: called.append((seen, count)))
     finally:
         pool.close()
     assert there == verify(out)
     assert not there.ok
-    assert sorted(seen.index for seen, _ in heard) == list(range(heard[0][1]))
+    assert sorted(seen.index for seen, _ in called) == list(range(called[0][1]))
 
 
 def test_every_answer_and_another_template_check_out(recipe_file: Path, tmp_path: Path) -> None:
     recipe = read_recipe(recipe_file, overrides=["web.qa.answers=all", "template=openvla", "seed=7", "size.num_examples=200"])
     build_plainly(recipe, Site(tmp_path / "out"))
     found = verify(tmp_path / "out")
-    assert found.ok, said(found)
+    assert found.ok, faults_text(found)
     assert found.examples == 200
 
 
@@ -153,7 +154,7 @@ def test_openvla_actions_check_out_with_their_tokenizer_and_without(recipe_file:
     recipe = read_recipe(recipe_file, overrides=["codec=openvla", "template=openvla", f"tokenizer={tokenizer}"])
     build_plainly(recipe, Site(tmp_path / "out"))
     found = verify(tmp_path / "out")
-    assert found.ok, said(found)
+    assert found.ok, faults_text(found)
     assert found.notes == ()
     tokenizer.write_text(tiny.llama_like(merges=(("a", "b"),)))
     assert "is not the one the plan was made with" in verify(tmp_path / "out").notes[0]
@@ -162,16 +163,16 @@ def test_openvla_actions_check_out_with_their_tokenizer_and_without(recipe_file:
     assert without.ok
     assert "ids were not compared with their texts: no such tokenizer file" in without.notes[0]
     rewrite(tmp_path / "out", lambda found: robot(found)["record"]["input_ids"].__setitem__(-2, 300))
-    assert "its target's ids do not mean its action_bins" in said(verify(tmp_path / "out"))
+    assert "its target's ids do not mean its action_bins" in faults_text(verify(tmp_path / "out"))
 
 
 def test_no_folder_and_no_manifest(out: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         verify(out / "nowhere")
     (out / "manifest.json").unlink()
-    assert "no manifest" in said(verify(out))
+    assert "no manifest" in faults_text(verify(out))
     (out / "manifest.json").write_bytes(b'{"version": 1,')
-    assert "damaged manifest" in said(verify(out))
+    assert "damaged manifest" in faults_text(verify(out))
 
 
 # Files
@@ -179,35 +180,35 @@ def test_no_folder_and_no_manifest(out: Path) -> None:
 
 def test_a_flipped_byte_is_noticed_wherever_it_is(out: Path) -> None:
     first = members(out / SHARD)[0]
-    record_at = HEADER + -(-len(first["image"]) // HEADER) * HEADER + HEADER
-    for offset, also in ((3, "damaged member header"), (HEADER + 200, ""), (record_at + 1, "not an example record")):
+    record_at = BLOCK + -(-len(first["image"]) // BLOCK) * BLOCK + BLOCK
+    for offset, also in ((3, "damaged member header"), (BLOCK + 200, ""), (record_at + 1, "not an example record")):
         path = Path(shutil.copytree(out, out.with_name(f"flip-{offset}"))) / SHARD
         flip(path, offset)
-        text = said(verify(path.parent))
+        text = faults_text(verify(path.parent))
         assert f"{SHARD}: its bytes are not those that were written" in text
         assert also in text
 
 
 def test_a_damaged_header_names_its_byte_and_what_was_not_read(out: Path) -> None:
     flip(out / SHARD, 3)
-    assert f"{SHARD}: byte 0: a damaged member header; read up to here: 0 of " in said(verify(out))
+    assert f"{SHARD}: byte 0: a damaged member header; read up to here: 0 of " in faults_text(verify(out))
 
 
-def test_a_picture_that_is_none(out: Path) -> None:
+def test_an_image_that_is_none(out: Path) -> None:
     def edit(found: list[dict[str, Any]]) -> None:
         found[0]["image"] = b"<html>" + found[0]["image"][6:]
         found[1]["extension"] = "png"
 
     rewrite(out, edit)
-    text = said(verify(out))
-    assert "example 0, key" in text and "its picture cannot be used: " in text
-    assert "its picture is jpeg, its name says .png" in text
+    text = faults_text(verify(out))
+    assert "example 0, key" in text and "its image cannot be used: " in text
+    assert "its image is jpeg, its name says .png" in text
 
 
 def test_a_cut_shard(out: Path) -> None:
     content = (out / SHARD).read_bytes()
     (out / SHARD).write_bytes(content[:-12_000])
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert f"has {len(content) - 12_000:,} bytes, the manifest says {len(content):,}" in text
     assert "cut" in text and "read up to here" in text
     assert "their order was not compared" in text
@@ -219,7 +220,7 @@ def test_missing_extra_and_empty_files(out: Path) -> None:
     (out / "notes.txt").write_text("hello")
     (out / ".shard-000004.tar.123.tmp").write_bytes(b"half")
     (out / ".out.lock").touch()
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert f"{SHARD}: is missing" in text
     assert "shard-000000.tar: an empty shard" in text.replace(": byte 0", "")
     assert "notes.txt: does not belong here" in text
@@ -234,7 +235,7 @@ def test_everything_at_once_is_all_named(out: Path) -> None:
     (out / "notes.txt").write_text("hello")
     (out / "dataset_statistics.json").write_text("{}")
     edit_manifest(out, lambda manifest: manifest.update(examples=1))
-    text = said(verify(out))
+    text = faults_text(verify(out))
     for part in (
         "damaged member header",
         "is missing",
@@ -270,7 +271,7 @@ def test_a_repeated_key_is_named_with_both_places(out: Path) -> None:
 
     rewrite(out, edit)
     key = robot(stolen)["key"]
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert f"key {key}: the same key as example " in text
     assert "of shard-000000.tar" in text
 
@@ -284,7 +285,7 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         found[at]["key"] = found[at]["record"]["key"] = "qa-q9999-r1"
 
     rewrite(out, edit, name)
-    assert "source qa epoch 1: does not hold the same rows as epoch 0" in said(verify(out))
+    assert "source qa epoch 1: does not hold the same rows as epoch 0" in faults_text(verify(out))
 
 
 @pytest.mark.parametrize(
@@ -298,8 +299,11 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         ({"action": [1e300] * 7}, "action is beyond float32"),
         ({"action": [0.0] * 6}, "action is not 7 numbers"),
         ({"action_mask": [True] * 6 + [False]}, "action_mask is not true for 7 of 7"),
-        ({"terminate": None}, "without episode, step or terminate"),
-        ({"episode": "other"}, "without episode, step or terminate"),
+        ({"terminate": None}, "a robot example without terminate"),
+        ({"episode": "other"}, "episode is other, its group "),
+        ({"step": -1}, "step is -1"),
+        ({"camera": "other"}, "camera is other, the plan has "),
+        ({"prompt": ""}, "its prompt is empty"),
         ({"state": None}, "state has None numbers, its statistics 7"),
         ({"target": "1 2 3 4 5 6 7 8"}, "its target '1 2 3 4 5 6 7 8' is not its action_bins"),
         ({"prompt": "Q: something else A:"}, "its input_ids are not those of its prompt"),
@@ -320,7 +324,7 @@ def test_a_wrong_robot_record_is_named(out: Path, change: dict[str, Any], named:
     rewrite(out, lambda found: robot(found)["record"].update(change))
     found = verify(out)
     hits = [fault for fault in found.faults if named in fault.what]
-    assert hits, said(found)
+    assert hits, faults_text(found)
     assert hits[0].file == SHARD
     assert hits[0].where.startswith("example ") and hits[0].where.endswith(f", key {key}")
 
@@ -332,7 +336,7 @@ def test_a_flipped_terminate_bin_is_named(out: Path) -> None:
         record.update(action_bins=[1 - first, *rest])
 
     rewrite(out, flip)
-    assert "action_bins are not those codec rt2 gives" in said(verify(out))
+    assert "action_bins are not those codec rt2 gives" in faults_text(verify(out))
 
 
 def test_a_bin_off_by_one_is_named(out: Path) -> None:
@@ -345,12 +349,12 @@ def test_a_bin_off_by_one_is_named(out: Path) -> None:
         record.update(action_bins=[*bins[:d], bins[d] + 1, *bins[d + 1 :]])
 
     rewrite(out, shift)
-    assert "beyond the codec's tolerance" in said(verify(out))
+    assert "beyond the codec's tolerance" in faults_text(verify(out))
 
 
 def test_a_terminate_bin_that_contradicts_its_flag(out: Path) -> None:
     rewrite(out, lambda found: robot(found)["record"].update(terminate=not robot(found)["record"]["terminate"]))
-    assert "action_bins are not those codec" in said(verify(out))
+    assert "action_bins are not those codec" in faults_text(verify(out))
 
 
 @pytest.mark.parametrize(
@@ -361,7 +365,7 @@ def test_a_terminate_bin_that_contradicts_its_flag(out: Path) -> None:
         (lambda r: r.update(target="three"), "its input_ids are not those of its target"),
         (lambda r: r["loss_mask"].__setitem__(0, 1), "loss_mask is not 0s and then 1s"),
         (lambda r: r["loss_mask"].append(1), "entries for"),
-        (lambda r: r.update(loss_mask=[0] * len(r["loss_mask"])), "it has no prompt or no target"),
+        (lambda r: r.update(loss_mask=[0] * len(r["loss_mask"])), "loss_mask leaves no prompt or no target"),
         (lambda r: r["input_ids"].__setitem__(-1, 7), "where eos_id 1 belongs"),
         (lambda r: r.update(input_ids=[], loss_mask=[]), "input_ids are empty or negative"),
         (lambda r: r["input_ids"].__setitem__(3, -5), "input_ids are empty or negative"),
@@ -389,7 +393,7 @@ def test_records_of_two_examples_exchanged_do_not_pass(out: Path) -> None:
 
 def test_a_removed_example(out: Path) -> None:
     rewrite(out, lambda found: found.__delitem__(2))
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert "examples, the manifest says" in text
     assert "their order was not compared" in text
     assert "holds" in text and "the plan says" in text
@@ -405,7 +409,7 @@ def test_a_removed_example(out: Path) -> None:
         (lambda m: m.update(bytes=1), "bytes: is 1, should be"),
         (lambda m: m.update(robot_frac=0.5), "robot_frac: is 0.5, should be 0.66"),
         (lambda m: m.update(token_frac=0.5), "token_frac: is 0.5"),
-        (lambda m: m.update(epochs={"arm": 1.0, "qa": 9.0}), "epochs: is {'arm': 1.0, 'qa': 9.0}"),
+        (lambda m: m.update(epochs={"arm": 1.0, "qa": 9.0}), "epochs.qa: is 9.0, should be 2.6"),
         (lambda m: m["totals"]["qa"].update(prompt_tokens=1), "totals.qa.prompt_tokens: is 1"),
         (lambda m: m["plan"].update(seed=5), "plan.fingerprint: is"),
         (lambda m: m["plan"]["sources"][0].update(draws=47), "plan.num_examples: is 72, should be 71"),
@@ -427,7 +431,7 @@ def test_a_removed_example(out: Path) -> None:
 )
 def test_an_edited_manifest_is_named(out: Path, edit: Callable[[dict[str, Any]], None], named: str) -> None:
     edit_manifest(out, edit)
-    assert named in said(verify(out))
+    assert named in faults_text(verify(out))
 
 
 def test_edited_statistics_are_named_by_their_path(out: Path) -> None:
@@ -436,13 +440,13 @@ def test_edited_statistics_are_named_by_their_path(out: Path) -> None:
     statistics["arm"]["action"]["mean"][2] = 5.0
     statistics["arm"]["num_trajectories"] = 1
     path.write_text(json.dumps(statistics))
-    text = said(verify(out))
+    text = faults_text(verify(out))
     assert "dataset_statistics.json: arm.action.mean[2]: is 5.0" in text
     assert "dataset_statistics.json: arm.num_trajectories: is 1" in text
     path.write_text("{")
-    assert "dataset_statistics.json: cannot be read" in said(verify(out))
+    assert "dataset_statistics.json: cannot be read" in faults_text(verify(out))
     path.unlink()
-    assert "dataset_statistics.json: is missing" in said(verify(out))
+    assert "dataset_statistics.json: is missing" in faults_text(verify(out))
 
 
 def test_very_many_faults_are_counted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,14 +464,14 @@ def test_very_many_faults_are_counted(out: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_header_with_a_negative_size_ends(out: Path) -> None:
     content = bytearray((out / SHARD).read_bytes())
-    content[:HEADER] = tar_header(b"a.jpg", -1024)
+    content[:BLOCK] = tar_header(b"a.jpg", -1024)
     (out / SHARD).write_bytes(content)
-    assert "damaged member header" in said(verify(out))
+    assert "damaged member header" in faults_text(verify(out))
 
 
 def test_the_size_of_keys_in_memory(built: Path) -> None:
     """Eight bytes for each example, however long its key."""
-    seen: list[ShardSeen] = []
+    seen: list[ShardFindings] = []
     verify(built, on_shard=lambda shard, _: seen.append(shard))
     assert sum(shard.keys.nbytes for shard in seen) == 8 * 72
     assert len({int(key) for shard in seen for key in shard.keys}) == 72

@@ -1,4 +1,4 @@
-"""A small mixture of toys, and its stores; built once, not to be changed."""
+"""A small mixture of toys, and its stores; built once, read-only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ web: {qa: {kind: toy_web, path: web}}
 
 @contextmanager
 def toys_in(folder: Path) -> Iterator[Path]:
-    """Toys and a recipe of them in a folder; meanwhile their kinds are known."""
+    """Toys and their recipe in a folder; their kinds are registered meanwhile."""
     toy.write_robot(folder / "robot"), toy.write_web(folder / "web")
     (folder / "mixture.yaml").write_text(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
@@ -35,7 +35,7 @@ def toys_in(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """96 examples in several shards; its recipe lies beside it, and its stores in `store`."""
+    """96 examples in several shards; its recipe is in the same folder, its stores in `store`."""
     folder = tmp_path_factory.mktemp("viewing")
     with toys_in(folder) as recipe:
         build_plainly(read_recipe(recipe), Site(folder / "mixture"))

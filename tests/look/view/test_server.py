@@ -1,4 +1,4 @@
-"""Pages over a real socket: what is there is shown, hostile text is inert, and nobody but this machine is answered."""
+"""Pages over a real socket: examples are shown, hostile text is inert, and only this machine is answered."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect import recognise
+from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import Dimension, Examples, Seen, Token
 from rt2data.look.view import pages
+from rt2data.look.view.select import Filter
 from rt2data.look.view.server import Server, Site
 from rt2data.records import Kind
 from tests.contract.toy import jpeg
@@ -65,7 +66,7 @@ def served(examples: Examples) -> Iterator[Browser]:
 
 
 class Hostile(Examples):
-    """Examples whose every word would like to be something else."""
+    """Examples whose text tries to break out of the page."""
 
     total = 3
     sources: Mapping[str, Kind] = {HOSTILE: "web"}  # type: ignore[assignment]
@@ -90,7 +91,7 @@ class Hostile(Examples):
 
 
 def test_a_mixture(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     with served(examples) as browser:
         grid = browser.get("/").text
         assert re.findall(r'href="/example/(\d+)"', grid) == [str(i) for i in range(pages.GRID)]
@@ -100,12 +101,12 @@ def test_a_mixture(mixture: Path) -> None:
         seen = examples.at(5)
         page = browser.get("/example/5").text
         assert seen.prompt.replace("'", "&#39;") in page and f">{seen.target}<" in page and seen.key in page
-        picture = browser.get("/picture/5")
-        assert (picture.content, picture.headers["Content-Type"]) == (bytes(seen.picture or b""), "image/jpeg")
+        image = browser.get("/image/5/0")
+        assert (image.content, image.headers["Content-Type"]) == (bytes(seen.picture or b""), "image/jpeg")
 
 
 def test_filters(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     all_seen = [examples.at(i) for i in range(96)]
     with served(examples) as browser:
         for query, wanted in {
@@ -118,21 +119,21 @@ def test_filters(mixture: Path) -> None:
             assert [int(n) for n in found] == wanted[: pages.GRID]
 
 
-def test_a_page_of_few_goes_on_where_it_stopped(mixture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_page_searches_on(mixture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "MOST", 10)
-    grid = pages.find(recognise(mixture).examples(), pages.Asked(20, text="nowhere"))
-    assert (list(grid.found), grid.looked, grid.following) == ([], 10, 30)
+    grid = pages.find(recognize(mixture).examples(), pages.Query(20, Filter(text="nowhere")))
+    assert (list(grid.found), grid.searched, grid.following) == ([], 10, 30)
 
 
 def test_the_episode_of_a_step(mixture: Path) -> None:
-    examples = recognise(mixture).examples()
+    examples = recognize(mixture).examples()
     seen = next(examples.at(i) for i in range(96) if examples.source_of(i) == "arm")
     with served(examples) as browser:
         page = browser.get(f"/example/{seen.number}").text
         frames = re.findall(rf'src="(/frame/{seen.number}/\d+)"', page)
         assert re.findall(r"<figcaption>(\d+)</figcaption>", page) == [str(step) for step in range(8)]
-        pictures = [browser.get(frame).content for frame in frames]
-        assert pictures[seen.step or 0] == bytes(seen.picture or b"") and len(set(pictures)) == 8
+        images = [browser.get(frame).content for frame in frames]
+        assert images[seen.step or 0] == bytes(seen.picture or b"") and len(set(images)) == 8
         assert browser.get(f"/frame/{seen.number}/8").status == 404
 
 
@@ -145,7 +146,7 @@ def test_hostile_words_are_inert() -> None:
             assert "\x1b" not in page.text and "\u202e" not in page.text
             nonces = set(re.findall(r'nonce="([^"]+)"', page.text))
             assert len(nonces) == 1 and f"script-src 'nonce-{nonces.pop()}'" in page.headers["Content-Security-Policy"]
-        assert browser.get("/picture/0").status == 422
+        assert browser.get("/image/0/0").status == 422
 
 
 def test_only_this_machine_by_its_name() -> None:
@@ -169,7 +170,7 @@ def test_only_get(method: str) -> None:
         "/example/3",
         "/example/-1",
         "/example/1/2",
-        "/picture/999999999999999",
+        "/image/999999999999999/0",
         "/picture/1e3",
         "/picture/../../../etc/passwd",
         "/..%2f..%2fetc/passwd",
@@ -190,7 +191,7 @@ def test_addresses_that_lead_nowhere(address: str) -> None:
 
 def test_every_answer_is_guarded() -> None:
     with served(Hostile()) as browser:
-        for address in ("/", "/picture/1", "/nothing", "/picture/0"):
+        for address in ("/", "/image/1/0", "/nothing", "/image/0/0"):
             headers = browser.get(address).headers
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -208,9 +209,9 @@ def test_loopback_alone() -> None:
         server.server_close()
 
 
-def test_a_store_of_other_pictures_is_shown_as_jpeg(mixture: Path) -> None:
+def test_a_store_of_other_images_is_shown_as_jpeg(mixture: Path) -> None:
     (folder,) = mixture.parent.glob("store/qa-*")
-    with served(recognise(folder).examples()) as browser:
-        shown = browser.get("/picture/0")
+    with served(recognize(folder).examples()) as browser:
+        shown = browser.get("/image/0/0")
         assert Image.open(io.BytesIO(shown.content)).format == "JPEG"
         assert browser.get("/example/0").text.count("/frame/0/") == 2

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rt2data.look.diff import compare
-from rt2data.look.stats.find import Question, find_subject
+from rt2data.look.stats.subject import Question, find_subject
 from rt2data.plan.recipe import RecipeError, read_recipe
 from rt2data.read.rlds.source import RLDS
 from rt2data.read.vqav2.source import VQAv2

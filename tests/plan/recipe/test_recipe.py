@@ -298,17 +298,17 @@ ONE_MISTAKE = {
     "percentage above 100": (PLAIN.replace("0.5", "101%"), "1:13 robot_frac: must lie between 0 and 1, got '101%'"),
     "no robot": (
         PLAIN.split("robot:")[0] + "web:" + PLAIN.split("web:")[1],
-        "1:13 robot_frac: 0.5 needs robot sources and there are none: add one under robot, or ask for 0",
+        "1:13 robot_frac: 0.5 needs robot sources and there are none: add one under robot, or set it to 0",
     ),
     "no web": (
         PLAIN.split("web:")[0],
-        "1:13 robot_frac: 0.5 needs web sources and there are none: add one under web, or ask for 1",
+        "1:13 robot_frac: 0.5 needs web sources and there are none: add one under web, or set it to 1",
     ),
     "web empty": (
         PLAIN.split("web:")[0] + "web: {}",
-        "1:13 robot_frac: 0.5 needs web sources and there are none: add one under web, or ask for 1",
+        "1:13 robot_frac: 0.5 needs web sources and there are none: add one under web, or set it to 1",
     ),
-    "same name": (PLAIN.replace("vqa:", "arm:"), "8:3 web.arm: is a name used under robot already"),
+    "same name": (PLAIN.replace("vqa:", "arm:"), "8:3 web.arm: is already the name of a source under robot"),
     "a rule's name": (
         PLAIN.replace("arm:", "longest:"),
         "3:3 robot.longest: the name must not be longest: it is a rule of size.of",
@@ -316,25 +316,25 @@ ONE_MISTAKE = {
     "of nobody": (with_line(2, "size: {of: vqaa}"), "2:12 size.of: no source is called 'vqaa', did you mean 'vqa'?"),
     "of one left out": (
         with_line(2, "size: {of: arm}").replace("0.5", "0"),
-        "2:12 size.of: arm takes no part: its weight or the share of robot is 0",
+        "2:12 size.of: arm is not drawn: its weight or the share of robot is 0",
     ),
     "size twice": (
         with_line(2, "size: {epochs: 2, num_examples: 5}"),
-        "2:19 size.num_examples: stands beside epochs or of: give one or the other",
+        "2:19 size.num_examples: excludes epochs and of: give one or the other",
     ),
     # YAML
-    "given twice": (with_line(5, "    kind: log"), "5:5 robot.arm.kind: is given twice, first in line 4"),
-    "source given twice": (PLAIN + "  vqa: {kind: corpus}", "11:3 web.vqa: is given twice, first in line 8"),
-    "alias": (PLAIN.replace("q.json", "*q"), "10:16 web.vqa.questions: aliases (*q) are not read: write the value out"),
-    "merge key": (with_line(7, "    <<: {weight: 2}"), "7:5 robot.arm: merge keys (<<) are not read: write the settings out"),
-    "tag": (with_line(2, "seed: !!int '3'"), "2:7 seed: tags (tag:yaml.org,2002:int) are not read: write the plain value"),
+    "given twice": (with_line(5, "    kind: log"), "5:5 robot.arm.kind: is given twice, first on line 4"),
+    "source given twice": (PLAIN + "  vqa: {kind: corpus}", "11:3 web.vqa: is given twice, first on line 8"),
+    "alias": (PLAIN.replace("q.json", "*q"), "10:16 web.vqa.questions: aliases (*q) are not supported: write the value"),
+    "merge key": (with_line(7, "    <<: {weight: 2}"), "7:5 robot.arm: merge keys (<<) are not supported: write the settings"),
+    "tag": (with_line(2, "seed: !!int '3'"), "2:7 seed: tags (tag:yaml.org,2002:int) are not supported: write the plain value"),
     "tag of Python": (
         with_line(2, "seed: !!python/name:os.system x"),
-        "2:7 seed: tags (tag:yaml.org,2002:python/name:os.system) are not read: write the plain value",
+        "2:7 seed: tags (tag:yaml.org,2002:python/name:os.system) are not supported: write the plain value",
     ),
     "key of many": (with_line(2, "[a, b]: 1"), "2:1: keys must be plain words"),
-    "half a pair": (with_line(2, 'split: "\\ud800"'), "2:8 split: holds a character that is no text (NUL or half of a pair)"),
-    "two documents": (PLAIN + "---\na: 1\n", "11:1: starts a second document: a recipe is one"),
+    "half a pair": (with_line(2, 'split: "\\ud800"'), "2:8 split: has an invalid character (NUL or a lone surrogate)"),
+    "two documents": (PLAIN + "---\na: 1\n", "11:1: starts a second document: a recipe is one document"),
     "tab": (
         "robot_frac: 1\nrobot:\n\tarm: 1",
         "3:1: is not valid YAML: found character '\\t' that cannot start any token (indent with spaces)",
@@ -343,7 +343,7 @@ ONE_MISTAKE = {
         with_line(2, "split: a: b"),
         "2:9: is not valid YAML: mapping values are not allowed here (quote text that holds a colon)",
     ),
-    "control character": (with_line(2, "split: a\x07"), "2:9: has a character that is no text: '\\x07'"),
+    "control character": (with_line(2, "split: a\x07"), "2:9: has an invalid character: '\\x07'"),
     "empty": ("# nothing\n", "1:1: is empty: start from the one that rt2data init writes"),
     "a list": ("- robot_frac: 1\n", "1:1: must be a mapping of settings, got a list"),
     "a word": ("hello", "1:1: must be a mapping of settings, got 'hello'"),
@@ -484,7 +484,7 @@ def test_one_way_to_give_the_size_replaces_the_other() -> None:
         (".".join("a" * 99) + "=1", None),
         ("seed=", "--set seed= seed: must be a whole number, got null"),
         ("seed=[", "--set seed=[ seed: is not valid YAML: expected the node content, but found '<stream end>'"),
-        ("seed=*x", "--set seed=*x seed: aliases (*x) are not read: write the value out"),
+        ("seed=*x", "--set seed=*x seed: aliases (*x) are not supported: write the value"),
         ("seed.x=1", "--set seed.x=1 seed: must be a whole number, got a mapping"),
         ("codec=no\x1b", None),
     ],
@@ -601,3 +601,13 @@ def test_init_writes_the_starter_once(tmp_path: Path) -> None:
 
 def test_mistakes_are_expected_failures() -> None:
     assert issubclass(RecipeError, UsageError) and issubclass(RecipeError, RtError) and RecipeError.code == 2
+
+
+def test_an_override_of_an_unknown_source_says_which_there_are() -> None:
+    assert mistakes(PLAIN, "robot.amr.weight=2") == [
+        "--set robot.amr.weight=2 robot.amr: there is no source of this name: the recipe has arm, did you mean 'arm'?"
+    ]
+    assert set(read(PLAIN, "robot.two.weight=2", "robot.two.kind=log", "robot.two.path=b", "robot.two.action_space=x").robot) == {
+        "arm",
+        "two",
+    }

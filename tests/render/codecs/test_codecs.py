@@ -16,8 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from rt2data.errors import DataError, UsageError
 from rt2data.prepare.statistics import DimStats, summarize
-from rt2data.read.action_dims import too_narrow
-from rt2data.read.action_space import ActionSpace, Dim, load_space, space_names
+from rt2data.read.action_space import ActionSpace, Dim, load_space, space_names, too_narrow
 from rt2data.records import F32
 from rt2data.render.codecs.table import CODECS, Codec, codec_from_json, make_codec
 from tests.read.robots import BRIDGE, bridge_actions, column, go_on, one_dim, stats_between

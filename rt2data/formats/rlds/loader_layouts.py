@@ -1,0 +1,194 @@
+"""Layouts of a robot dataset: plain, or one that OpenVLA's and Octo's loaders know by its name.
+
+Those loaders look up everything by the dataset's name: which features to read, and a function that standardizes actions. So a
+dataset that has such a name and layout is read with no change to their code, and with everything that function does.
+Source: openvla c8f03f4 prismatic/vla/datasets/rlds/oxe/{configs,transforms}.py, octo 241fb35 octo/data/oxe/*.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rt2data.errors import UsageError
+from rt2data.formats.rlds.dataset import GripperMap
+from rt2data.io.tfrecord.directory import tfds_name
+from rt2data.io.words import choose
+from rt2data.prepare.store import StoreInfo
+from rt2data.read.action_space import ActionSpace
+
+SUFFIX = "_rlds"
+"""TFDS has its own code for names such as bridge and coco, and would run it instead of reading the files."""
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+_WIDTH, _GRIPPER = 7, 6
+_MEANT = {"control_mode": ("delta_eef",), "rotation": ("rpy", "axis_angle"), "gripper_mode": ("absolute",)}
+"""What an action has to be in every layout but the plain one."""
+_WRIST = ("wrist", "hand", "gripper")
+
+
+@dataclass(frozen=True)
+class LoaderLayout:
+    """A layout by name. `datasets` are the names loaders know, `main` is the feature of the mixture's camera."""
+
+    name: str
+    datasets: tuple[str, ...] = ()
+    main: str = ""
+    gripper: tuple[float, float] | None = None  # open, closed
+    state_dim: int = 0  # as written; 0 leaves it as it is
+    relabels: bool = False  # loaders compute actions from states
+    notes: tuple[str, ...] = ()
+
+
+LAYOUTS = {
+    "plain": LoaderLayout("plain"),
+    "bridge": LoaderLayout(
+        "bridge",
+        datasets=("bridge_dataset", "bridge_orig"),
+        main="image_0",
+        gripper=(1.0, 0.0),
+        relabels=True,
+        notes=(
+            "OpenVLA and Octo make the first six numbers of each action anew, as the difference between the next state and this"
+            " one, with no wrap of angles at pi",
+            "they drop the last step of each episode, and OpenVLA the first as well",
+            "they make the gripper 0 or 1: above 0.95 is open, below 0.05 closed, between is what it reaches afterwards",
+            "dataset_statistics.json is of what OpenVLA makes of all this; Octo takes statistics of its own",
+            "Octo knows the name bridge_dataset only; OpenVLA both",
+        ),
+    ),
+    "libero": LoaderLayout(
+        "libero",
+        datasets=("libero_spatial_no_noops", "libero_object_no_noops", "libero_goal_no_noops", "libero_10_no_noops"),
+        main="image",
+        gripper=(-1.0, 1.0),
+        state_dim=8,
+        notes=(
+            "OpenVLA cuts the gripper to 0..1 and turns it round: -1 to 0 becomes open (1), 1 becomes closed (0); a gripper"
+            " between half open and open counts as open",
+            "state is read as six numbers of pose and, from its end, two of the gripper",
+            "dataset_statistics.json is of what OpenVLA makes of all this",
+            "Octo does not know these names",
+        ),
+    ),
+}
+
+
+def find_layout(name: str) -> LoaderLayout:
+    """Raises UsageError for an unknown one."""
+    if name not in LAYOUTS:
+        raise UsageError(f"no layout is called {name!r}", "--skin", choose(name, LAYOUTS))
+    return LAYOUTS[name]
+
+
+def require_fit(layout: LoaderLayout, info: StoreInfo, space: ActionSpace) -> None:
+    """Raises UsageError where a source does not fit this layout."""
+    if not layout.datasets:
+        return
+    do = "write it with --skin plain"
+    if info.action_dim != _WIDTH or space.gripper != _GRIPPER:
+        what = f"the {layout.name} layout is for actions of {_WIDTH} numbers, the gripper last"
+        raise UsageError(what, f"source {info.name}, action space {space.name} of {info.action_dim}", do)
+    for name, allowed in _MEANT.items():
+        said = getattr(space, name)
+        if said is not None and said not in allowed:
+            what = f"the {layout.name} layout is for actions of {name} {' or '.join(allowed)}"
+            raise UsageError(what, f"source {info.name}, action space {space.name} is {said}", do)
+    if layout.relabels and info.state_dim != _WIDTH:
+        what = f"the {layout.name} layout needs states of {_WIDTH} numbers, since loaders make actions from them"
+        raise UsageError(what, f"source {info.name} has {info.state_dim or 'none'}", do)
+
+
+def doubts(layout: LoaderLayout, space: ActionSpace) -> list[str]:
+    """What a layout assumes of actions that their space does not declare."""
+    return [
+        f"action space {space.name} does not say its {name}: loaders take it for {' or '.join(allowed)}"
+        for name, allowed in _MEANT.items()
+        if getattr(space, name) is None
+    ]
+
+
+def gripper_of(layout: LoaderLayout, space: ActionSpace) -> GripperMap | None:
+    """The map to the layout's gripper; None where the space has it already."""
+    return gripper_map(space, *layout.gripper) if layout.gripper else None
+
+
+def gripper_map(space: ActionSpace, opened: float, closed: float) -> GripperMap | None:
+    """The map that takes the space's gripper to these ends; None where it is the identity or the space has no gripper."""
+    if space.gripper is None:
+        return None
+    dim = space.dims[space.gripper]
+    if dim.open is None or dim.closed is None or (dim.open, dim.closed) == (opened, closed):
+        return None
+    slope = (closed - opened) / (dim.closed - dim.open)
+    return GripperMap(space.gripper, slope, opened - dim.open * slope)
+
+
+def name_images(layout: LoaderLayout, info: StoreInfo, asked: Sequence[str]) -> dict[str, str]:
+    """Camera of each feature to write, the mixture's first. `asked` are CAMERA or FEATURE=CAMERA; none leaves it to the layout.
+
+    Raises UsageError for cameras that are not there, and for features that come twice.
+    """
+    if not asked:
+        return _unique(_chosen(layout, info))
+    pairs = [(feature if sign else "", camera or feature) for feature, sign, camera in (each.partition("=") for each in asked)]
+    missing = sorted({camera for _, camera in pairs} - set(info.cameras))
+    if missing:
+        raise UsageError(f"source {info.name} has no camera {', '.join(missing)}", "--camera", f"it has {', '.join(info.cameras)}")
+    own = {camera: feature for feature, camera in _chosen(layout, info)}
+    return _unique([(feature or own.get(camera) or feature_name(camera), camera) for feature, camera in pairs])
+
+
+def _chosen(layout: LoaderLayout, info: StoreInfo) -> list[tuple[str, str]]:
+    others = [camera for camera in info.cameras if camera != info.camera]
+    if layout.name == "libero":
+        return [(layout.main, info.camera), *(("wrist_image", camera) for camera in wrists(others)[:1])]
+    if layout.name == "bridge" and not all(re.fullmatch(r"image_\d", camera) for camera in info.cameras):
+        return [(f"image_{number}", camera) for number, camera in enumerate([info.camera, *others])]
+    return [(feature_name(camera), camera) for camera in [info.camera, *others]]
+
+
+def wrists(cameras: Sequence[str]) -> list[str]:
+    """Cameras mounted on the hand, by their names."""
+    return [camera for camera in cameras if any(word in camera for word in _WRIST)]
+
+
+def feature_name(camera: str) -> str:
+    """image_<camera>, or the camera's name where it contains 'image' already."""
+    plain = re.sub(r"\W+", "_", camera, flags=re.ASCII).strip("_")
+    return plain if "image" in plain else f"image_{plain}" if plain else "image"
+
+
+def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    features = [feature for feature, _ in pairs]
+    twice = sorted({feature for feature in features if features.count(feature) > 1})
+    bad = [feature for feature in features if not re.fullmatch(r"[A-Za-z]\w*", feature, re.ASCII)]
+    if twice or bad:
+        what = "two cameras would have one name" if twice else "not a name for a feature"
+        raise UsageError(what, ", ".join(twice or bad), "name them: --camera FEATURE=CAMERA")
+    return dict(pairs)
+
+
+def name_datasets(layout: LoaderLayout, robots: Sequence[str], others: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
+    """Dataset of each source: the asked name, else one that loaders know, else the source's own with an ending.
+
+    Raises UsageError for names that TFDS cannot have, that come twice, or of unknown sources.
+    """
+    unknown = sorted(set(asked) - {*robots, *others})
+    if unknown:
+        raise UsageError(f"no source is called {', '.join(unknown)}", "--name", choose(unknown[0], [*robots, *others]))
+    free = [name for name in layout.datasets if name not in asked.values()]
+    named = [name for name in robots if name not in asked]
+    if layout.datasets and len(named) > len(free):
+        what = f"the {layout.name} layout has names for {len(layout.datasets)} datasets"
+        raise UsageError(what, f"{len(robots)} robot sources", "name them: --name SOURCE=DATASET")
+    found = {name: asked.get(name, tfds_name(name) + SUFFIX) for name in [*robots, *others]} | dict(zip(named, free, strict=False))
+    _require_names(list(found.values()))
+    return found
+
+
+def _require_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not NAME.fullmatch(name) or names.count(name) > 1:
+            what = "two datasets would have one name" if names.count(name) > 1 else "not a name TFDS can have"
+            raise UsageError(what, name, "name them: --name SOURCE=DATASET, lower-case letters, digits and _")

@@ -1,0 +1,203 @@
+"""A TFDS version directory, encode beside decode: dataset_info.json, features.json, and the names of its shards.
+
+Source: tensorflow_datasets/core/{dataset_info,splits,naming}.py, 4.9. File names follow the name in dataset_info.json, so the
+directory itself may have any name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from rt2data.errors import DataError, UsageError
+from rt2data.io.location import local_path
+from rt2data.io.tfrecord.features import Leaf, decode_features
+
+INFO, FEATURES = "dataset_info.json", "features.json"
+TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+
+_MAX_JSON = 64 << 20
+_LEVELS = 3
+"""How far below a given path a version directory may be: name/config/version."""
+_DO = "name the directory of a TFDS version, such as my_robot/1.0.0"
+
+
+class NoVersionError(UsageError):
+    """There is no dataset_info.json at the path or below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file, and how many records it should hold."""
+
+    path: str
+    records: int
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Directory:
+    """What the two JSON files of a version directory say."""
+
+    path: str
+    name: str
+    version: str
+    splits: Mapping[str, tuple[Shard, ...]]
+    leaves: tuple[Leaf, ...]
+
+    @property
+    def json_paths(self) -> list[str]:
+        """The two JSON files."""
+        return [str(Path(self.path) / name) for name in (INFO, FEATURES)]
+
+    def number(self, split: str, path: str) -> int:
+        """The number of a file among the shards of a split. Raises KeyError for any other file."""
+        return self._numbers[split, path]
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[str, str], int]:
+        return {(name, shard.path): number for name, shards in self.splits.items() for number, shard in enumerate(shards)}
+
+
+# Decode
+
+
+def open_directory(path: str) -> Directory:
+    """The version directory at `path`, or the only one below it; parsed once in each process as long as its files stay the same.
+
+    Raises UsageError where there is none, more than one, or one of another file format; DataError where its JSON is damaged.
+    """
+    root = find_version(path)
+    return _parsed(root, _version_of(root / INFO), _version_of(root / FEATURES))
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    """Changes when the file changes."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+@lru_cache(maxsize=8)
+def _parsed(root: Path, *versions: tuple[int, ...]) -> Directory:
+    info = _read_json(root / INFO)
+    if not isinstance(info, dict) or not isinstance(info.get("name"), str):
+        raise DataError("not a TFDS dataset_info: it has no name", str(root / INFO))
+    stored = info.get("fileFormat") or "tfrecord"
+    if stored != "tfrecord":
+        raise UsageError(
+            f"the records are stored as {stored}; only tfrecord is read", str(root), "prepare it with file_format='tfrecord'"
+        )
+    if not (root / FEATURES).is_file():
+        raise UsageError(f"there is no {FEATURES}", str(root), "TFDS before 4.0 wrote none; prepare the dataset again")
+    leaves = decode_features(_read_json(root / FEATURES), str(root / FEATURES))
+    return Directory(str(root), info["name"], str(info.get("version", "")), _splits(info, root), leaves)
+
+
+def find_version(path: str) -> Path:
+    """The directory with a dataset_info.json: `path` itself or the only one at most three levels below. Raises UsageError."""
+    root = local_path(path).expanduser().absolute()
+    if not root.exists():
+        raise UsageError("there is no such directory", str(root))
+    if not root.is_dir():
+        raise NoVersionError("a file, not the directory of a TFDS version", str(root), _DO)
+    found = [root] if (root / INFO).is_file() else sorted(_below(root, _LEVELS))
+    if not found:
+        raise NoVersionError(f"no {INFO} here or up to {_LEVELS} levels below", str(root), _DO)
+    if len(found) > 1:
+        names = ", ".join(str(one.relative_to(root)) for one in found[:8])
+        raise UsageError(f"{len(found)} TFDS versions are below: {names}", str(root), "name one of them")
+    return found[0]
+
+
+def _below(root: Path, levels: int) -> list[Path]:
+    """Version directories below `root`. Those still being written have `incomplete` in their names."""
+    found = []
+    for child in root.iterdir():
+        if not child.is_dir() or child.name.startswith(".") or "incomplete" in child.name:
+            continue
+        if (child / INFO).is_file():
+            found.append(child)
+        elif levels > 1:
+            found += _below(child, levels - 1)
+    return found
+
+
+def _read_json(path: Path) -> Any:
+    """Raises DataError where it is not JSON, or larger than 64 MB."""
+    try:
+        if path.stat().st_size > _MAX_JSON:
+            raise DataError(f"larger than {_MAX_JSON >> 20} MB", str(path))
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON: {error}", str(path)) from error
+
+
+def _splits(info: Mapping[str, Any], root: Path) -> dict[str, tuple[Shard, ...]]:
+    """Shards of every split, by its name."""
+    try:
+        return {split["name"]: _shards(info["name"], split, root) for split in info.get("splits", ())}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"a split that cannot be understood: {error}", str(root / INFO)) from error
+
+
+def _shards(dataset: str, split: Mapping[str, Any], root: Path) -> tuple[Shard, ...]:
+    lengths = [int(length) for length in split.get("shardLengths", ())]
+    template = split.get("filepathTemplate") or TEMPLATE
+    paths = (root / shard_name(template, dataset, split["name"], number, len(lengths)) for number in range(len(lengths)))
+    return tuple(Shard(str(path), length) for path, length in zip(paths, lengths, strict=True))
+
+
+def shard_name(template: str, dataset: str, split: str, number: int, shards: int) -> str:
+    """File name of one shard, relative to its directory. Raises ValueError for a template of unknown or outward parts."""
+    digits = max(5, len(str(shards)))
+    values = {"DATASET": dataset, "SPLIT": split, "FILEFORMAT": "tfrecord"}
+    values |= {"SHARD_INDEX": f"{number:0{digits}}", "NUM_SHARDS": f"{shards:0{digits}}"}
+    values["SHARD_X_OF_Y"] = f"{values['SHARD_INDEX']}-of-{values['NUM_SHARDS']}"
+    try:
+        name = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], template)
+    except KeyError as error:
+        raise ValueError(f"unknown part {error} in the file name template {template!r}") from None
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"the file name template {template!r} points out of the directory")
+    return name
+
+
+# Encode
+
+
+def encode_info(name: str, version: str, splits: Mapping[str, Sequence[Shard]], description: str = "") -> dict[str, Any]:
+    """What a dataset_info.json must hold for TFDS to load the directory. `splits` gives the shards of each split in order."""
+    return {
+        "name": name,
+        "version": version,
+        "description": description,
+        "fileFormat": "tfrecord",
+        "splits": [
+            {
+                "name": split,
+                "shardLengths": [str(shard.records) for shard in shards],
+                "numBytes": str(sum(shard.bytes for shard in shards)),
+                "filepathTemplate": TEMPLATE,
+            }
+            for split, shards in splits.items()
+        ],
+    }
+
+
+def write_metadata(path: Path, info: Mapping[str, Any], features: Any) -> None:
+    """Write both JSON files of a version directory."""
+    for name, tree in ((INFO, info), (FEATURES, features)):
+        (path / name).write_text(json.dumps(tree, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def tfds_name(source: str) -> str:
+    """The name as TFDS can have it: lower-case letters, digits and _."""
+    return source.lower().replace("-", "_")

@@ -1,0 +1,194 @@
+"""A prepared store: what it says of itself, and its rows by number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from rt2data.errors import DataError, RtError
+from rt2data.look.inspect.examples import Dimension, Examples, Film, Seen, counted, dimensions
+from rt2data.look.inspect.recognize import Inspected
+from rt2data.look.report.contact_sheet import Tile
+from rt2data.order import I64
+from rt2data.prepare.store import Store, as_rows
+from rt2data.read.action_space import ActionSpace, load_space
+from rt2data.records import Images, Kind, Rows
+
+
+def recognize_store(path: Path) -> Inspected | None:
+    """A prepared store where there are a source.json and a list of files."""
+    here = path.parent if path.name == "source.json" else path
+    return InspectedStore(here) if (here / "source.json").is_file() and (here / "files.parquet").is_file() else None
+
+
+@dataclass(frozen=True)
+class InspectedStore(Inspected):
+    """The prepared store of one source."""
+
+    kind = "store"
+
+    def facts(self) -> dict[str, Any]:
+        store = Store(self.path)
+        found: dict[str, Any] = msgspec.to_builtins(store.info)
+        return found | {"changed_files": store.changed_files()[:20]}
+
+    def tiles(self, count: int) -> list[Tile]:
+        """The first rows of each split, which are in random order."""
+        store = Store(self.path)
+        each = -(-count // max(len(store.info.splits), 1))
+        return [tile for split in store.info.splits for tile in _tiles(store, split, each)][:count]
+
+    def examples(self) -> StoreExamples:
+        """Rows of all splits, in stored order."""
+        return StoreExamples(Store(self.path))
+
+
+def _tiles(store: Store, split: str, count: int) -> Iterator[Tile]:
+    numbers = np.arange(min(count, store.info.splits[split].rows), dtype=np.int64)
+    if not len(numbers):
+        return
+    table = store.take(split, numbers)
+    rows = as_rows(table, store.info, np.zeros_like(numbers))
+    for i in range(len(rows)):
+        yield Tile(_read(store, rows.images, i), store.info.name, rows.kind, rows.text[i], target_text(rows, i), split)
+
+
+def _read(store: Store, images: Images, row: int) -> bytes:
+    """The bytes where a row's first image was when it was prepared; none where it has no image. Raises OSError."""
+    at, stop = images.starts[row], images.starts[row + 1]
+    if at == stop:
+        return b""
+    with Path(store.stamps[images.file[at]].path).open("rb") as file:
+        file.seek(int(images.offset[at]))
+        return file.read(int(images.length[at]))
+
+
+def target_text(rows: Rows, i: int) -> str:
+    """The answers, or the action in numbers."""
+    return ", ".join(rows.answers[i]) if rows.action is None else " ".join(f"{value:.3g}" for value in rows.action[i].tolist())
+
+
+@dataclass(frozen=True)
+class StoreExamples(Examples):
+    """The rows of a store."""
+
+    store: Store
+
+    @property
+    def total(self) -> int:
+        return sum(split.rows for split in self.store.info.splits.values())
+
+    @property
+    def sources(self) -> Mapping[str, Kind]:
+        return {self.store.info.name: self.store.info.kind}
+
+    def at(self, number: int, whole: bool = True) -> Seen:
+        split, row = self.locate(number)
+        table = self.store.take(split, np.array([row], np.int64))
+        rows = as_rows(table, self.store.info, np.zeros(1, np.int64))
+        robot = rows.kind == "robot"
+        content, fault = self._picture(rows.images) if whole else (None, "")
+        return Seen(
+            number=number,
+            key=rows.keys[0],
+            kind=rows.kind,
+            source=rows.source,
+            split=split,
+            group=rows.groups[0],
+            prompt=rows.text[0],
+            target=counted(rows.answers[0]) if not robot else target_text(rows, 0),
+            picture=content,
+            fault=fault,
+            camera=self.store.info.camera,
+            step=int(rows.steps[0]) if robot else None,
+            steps=table["steps"][0].as_py() if robot else None,
+            answers=rows.answers[0] or (),
+            terminate=bool(rows.terminate[0]) if robot else None,
+            action=() if rows.action is None else self.decoded(split, rows.action[0].tolist()),
+        )
+
+    def locate(self, number: int) -> tuple[str, int]:
+        """The split of an example, and the number of its row there. Raises IndexError."""
+        for name, split in self.store.info.splits.items():
+            if 0 <= number < split.rows:
+                return name, number
+            number -= split.rows
+        raise IndexError(number)
+
+    def _picture(self, images: Images) -> tuple[bytes | None, str]:
+        """The image, where it is unchanged; else why there is none."""
+        try:
+            content = _read(self.store, images, 0)
+        except OSError as error:
+            return None, f"its file cannot be read: {error.strerror}"
+        if not len(images):
+            return None, "it has no image"
+        same = xxhash.xxh3_64_intdigest(content) == int(images.xxh3[0])
+        return (content, "") if same else (None, "its file changed since the source was prepared")
+
+    def decoded(self, split: str, values: list[float]) -> list[Dimension]:
+        """An action with names, units and bounds of each dimension."""
+        names = [(dim.name, dim.unit) for dim in self._space.dims] if self._space else []
+        return dimensions(names, values, self._bounds(split, len(values)))
+
+    @cached_property
+    def _space(self) -> ActionSpace | None:
+        """The action space, where it is still there."""
+        try:
+            return load_space(self.store.info.settings["action_space"]).sized(self.store.info.action_dim)
+        except (RtError, KeyError):
+            return None
+
+    @cached_property
+    def _statistics(self) -> dict[str, Any]:
+        return read_statistics(self.store)
+
+    def _bounds(self, split: str, size: int) -> list[tuple[float, float]]:
+        """Bounds by the action space; the quantiles of the split where it has none."""
+        found = self._statistics.get(split, {}).get("action") or {"q01": [0.0] * size, "q99": [0.0] * size}
+        spans = [dim.span for dim in self._space.dims] if self._space else [None] * size
+        return [span or ends for span, ends in zip(spans, zip(found["q01"], found["q99"], strict=True), strict=True)]
+
+    def film(self, seen: Seen) -> Film | None:
+        """All rows of its episode (or of its image), by step."""
+        return self.film_of(seen.split, seen.group, seen.key)
+
+    def film_of(self, split: str, group: str, key: str) -> Film | None:
+        """The same for any row by its key; None where it is not in this store."""
+        if split not in self.store.info.splits:
+            return None
+        rows = self._rows_of(split, group)
+        if not len(rows):
+            return None
+        table = self.store.take(split, rows)
+        order = np.lexsort((rows, table["step"].to_numpy()))
+        keys = [table["key"][int(i)].as_py() for i in order]
+        first = self._first(split)
+        return Film(self, [first + int(rows[i]) for i in order], keys.index(key)) if key in keys else None
+
+    def _first(self, split: str) -> int:
+        names = list(self.store.info.splits)
+        return sum(self.store.info.splits[name].rows for name in names[: names.index(split)])
+
+    def _rows_of(self, split: str, group: str) -> I64:
+        """Numbers of the rows of one group, int64[n]; scans one column."""
+        mine = pc.equal(self.store.column(split, "group"), pa.scalar(group))
+        return np.flatnonzero(mine.to_numpy()).astype(np.int64)
+
+
+def read_statistics(store: Store) -> dict[str, Any]:
+    """stats.json: the statistics of `action` and `state` of each split, or None. Raises DataError."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataError(f"statistics that cannot be read: {error}", str(store.path), "prepare the source again") from None
+    return found

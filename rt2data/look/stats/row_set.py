@@ -1,0 +1,121 @@
+"""What statistics are summed over: one split of one source as files of rows. Small, because every work order carries it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from rt2data.errors import DataError
+from rt2data.prepare.store import Lost, Store, StoreInfo, read_columns, rows_file
+from rt2data.read.action_space import SPACE, ActionSpace, load_space
+from rt2data.records import Kind, Slot
+from rt2data.render.codecs.table import Codec, codec_from_json, make_codec
+
+GENERIC = "generic_nd"
+
+
+@dataclass(frozen=True, slots=True)
+class RowSet:
+    """One split of one source, as files of rows."""
+
+    name: str
+    kind: Kind
+    source: str  # kind of raw format
+    split: str
+    folder: str
+    files: int
+    rows: int
+    digest: str
+    camera: str  # the one the mixture uses
+    slots: tuple[Slot, ...]
+    action_dim: int
+    state_dim: int
+    space: str = ""  # the action space as JSON; empty for web
+    codec: str = ""  # the codec as JSON; empty for web, and if none can be made
+    note: str = ""  # why none can be made
+    job: str = ""  # the job as JSON, if it is known how text becomes tokens
+    lost: tuple[Lost, ...] = ()
+    conversions: tuple[tuple[str, int], ...] = ()
+
+    def read(self, number: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one file of rows, in one chunk. Raises DataError."""
+        return read_columns(rows_file(Path(self.folder), self.split, number), columns).combine_chunks()
+
+    @property
+    def place(self) -> str:
+        """source/split, as leaks and warnings name it."""
+        return f"{self.name}/{self.split}"
+
+
+def row_sets(store: Store, codec: str, splits: Sequence[str] = (), bounds: str | None = None) -> list[RowSet]:
+    """The splits of a prepared store that have rows; only those in `splits` if any are named.
+
+    `codec` names the codec for actions; its bounds are those of the split `bounds`, or else of each split itself. Rejects and
+    conversions are of the whole store and go with its first split. Raises UsageError if the store is not complete or its action
+    space cannot be read.
+    """
+    info, space = store.info, _space_of(store.info)
+    bounds = bounds if bounds in info.splits else None
+    here = [split for split in info.splits if info.splits[split].rows and (not splits or split in splits)]
+    found = [_row_set(store, split, space, _codec_of(store, bounds or split, codec, space)) for split in here]
+    conversions = tuple(sorted(info.conversions.items()))
+    return [*(replace(each, lost=info.rejects, conversions=conversions) for each in found[:1]), *found[1:]]
+
+
+def _row_set(store: Store, split: str, space: ActionSpace | None, codec: tuple[str, str]) -> RowSet:
+    info = store.info
+    return RowSet(
+        name=info.name,
+        kind=info.kind,
+        source=info.source,
+        split=split,
+        folder=str(store.path),
+        files=len(info.splits[split].files),
+        rows=info.splits[split].rows,
+        digest=info.digest,
+        camera=info.camera,
+        slots=info.slots,
+        action_dim=info.action_dim,
+        state_dim=info.state_dim,
+        space=space_to_json(space) if space else "",
+        codec=codec[0],
+        note=codec[1],
+    )
+
+
+def _space_of(info: StoreInfo) -> ActionSpace | None:
+    if info.kind != "robot" or not info.action_dim:
+        return None
+    return load_space(str(info.settings.get("action_space", GENERIC))).sized(info.action_dim)
+
+
+def _codec_of(store: Store, split: str, name: str, space: ActionSpace | None) -> tuple[str, str]:
+    """The codec with bounds from the statistics of a split; or why there is none."""
+    if space is None:
+        return "", ""
+    try:
+        return json.dumps(make_codec(name, space, store.action_stats(split)).to_json()), ""
+    except DataError as error:
+        return "", str(error)
+
+
+def space_to_json(space: ActionSpace) -> str:
+    """An action space as JSON."""
+    return SPACE.dump_json(space, by_alias=True, exclude_none=True).decode()
+
+
+@lru_cache(maxsize=64)
+def space_from_json(text: str) -> ActionSpace:
+    """The action space of a RowSet."""
+    return SPACE.validate_json(text)
+
+
+@lru_cache(maxsize=64)
+def codec_of(text: str) -> Codec:
+    """The codec of a RowSet."""
+    return codec_from_json(json.loads(text))

@@ -1,0 +1,278 @@
+"""Formats that are known but not read: what a path is, from names and first bytes alone, and what to do about it.
+
+`source.recognize` asks this table and the sources. No dataset is read: every look is bounded to a few kilobytes of a file and a
+few hundred names of a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Set
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+_HEAD = 4096
+_NAMES = 400
+"""Names of a folder that are looked at."""
+
+_ROBOT = "rt2data reads robot logs as RLDS: convert it with a TFDS builder that yields one record of steps per episode"
+_WEB = "rt2data reads questions and answers in VQAv2's layout: write a JSON file of questions and one of annotations"
+_EITHER = "rt2data reads RLDS (TFDS folders of TFRecord files) and VQAv2 (two JSON files and folders of images)"
+_UNPACK = "unpack it, and name the folder"
+
+
+class Recognized(NamedTuple):
+    """What a path is, and what the user can do with it."""
+
+    what: str  # "a LeRobot v2.1 dataset"
+    do: str
+
+
+def by_marks(path: Path) -> Recognized | None:
+    """What a path is by names that leave no doubt. Raises OSError."""
+    if path.is_dir():
+        return _folder_by_marks(path) if names_in(path) else Recognized("an empty folder", "check the path, or fetch the data")
+    if not path.stat().st_size:
+        return Recognized("an empty file", "fetch it again")
+    if (path.parent / "manifest.json").is_file() and path.name.startswith("shard-"):
+        return Recognized("a shard of a mixture", "name its folder")
+    return _folder_by_marks(path.parent.parent) if path.name == "info.json" and path.parent.name == "meta" else None
+
+
+def by_content(path: Path) -> Recognized | None:
+    """What a path is by the first bytes of a file, or by most of the names in a folder. Raises OSError."""
+    if not path.is_dir():
+        return _by_first_bytes(path)
+    files = files_near(path)
+    return json_in(files, KNOWN - VQA, _WEB) or _by_endings([file.name for file in files])
+
+
+def hub_advice(text: str) -> str:
+    """What to do about `org/name` where no such folder is there: it may be a repository on a hub. Empty for any other text."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text):
+        return ""
+    return f"if it is a dataset on a hub, download it first: hf download {text} --repo-type dataset --local-dir FOLDER"
+
+
+# Files
+
+_MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (robomimic, LIBERO and ALOHA write such logs)", _ROBOT),
+    (0, b"\x89MCAP0\r\n", "an MCAP log", _ROBOT),
+    (0, b"#ROSBAG V", "a ROS 1 bag", _ROBOT),
+    (0, b"rosbag2_bagfile_information", "the metadata of a ROS 2 bag", _ROBOT),
+    (0, b"SQLite format 3\0", "an SQLite database (a ROS 2 bag where its name ends in .db3)", _ROBOT),
+    (0, b"PAR1", "a Parquet file", _EITHER),
+    (0, b"ARROW1", "an Arrow file", _EITHER),
+    (257, b"ustar", "a tar archive", _UNPACK),
+    (0, b"PK\x03\x04", "a zip archive", _UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (0, b"\x1f\x8b", "a gzip file", _UNPACK),
+    (0, b"\xfd7zXZ\0", "an xz file", _UNPACK),
+    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file", _UNPACK),
+    (0, b"BZh", "a bzip2 file", _UNPACK),
+    (0, b"\x93NUMPY", "a NumPy array", _EITHER),
+    (0, b"\xff\xd8\xff", "an image", "name its folder as one of `image_dirs`"),
+    (0, b"\x89PNG\r\n\x1a\n", "an image", "name its folder as one of `image_dirs`"),
+    (8, b"WEBP", "an image", "name its folder as one of `image_dirs`"),
+    (0, b"GIF8", "an image", "name its folder as one of `image_dirs`"),
+    (4, b"ftyp", "a video", _EITHER),
+    (0, b"\x1aE\xdf\xa3", "a video", _EITHER),
+    (8, b"AVI ", "a video", _EITHER),
+    (0, b"version https://git-lfs.github.com/", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
+    (0, b"<!DOCTYPE html", "an HTML page", "the download failed or needs a login: fetch the file again"),
+    (0, b"<html", "an HTML page", "the download failed or needs a login: fetch the file again"),
+)
+"""Offset, the bytes there, what the file is, what to do."""
+
+
+def _by_first_bytes(path: Path) -> Recognized | None:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    for offset, sign, what, do in _MAGIC:
+        if head[offset : offset + len(sign)] == sign:
+            return _tar(path) if what == "a tar archive" else Recognized(what, do)
+    layout = recognize_json(path)
+    return Recognized(f"a JSON file: {layout}", _WEB) if layout else None
+
+
+def _tar(path: Path) -> Recognized:
+    """A tar of samples, or any other."""
+    try:
+        with tarfile.open(path) as tar:
+            endings = {Path(member.name).suffix.lower() for member in islice(tar, 8) if member.isfile()}
+    except (tarfile.TarError, OSError):
+        return Recognized("a damaged tar archive", "fetch it again")
+    if endings & _IMAGES and endings & {".json", ".txt", ".cls", ".npy"}:
+        return Recognized("a WebDataset shard", _WEB)
+    return Recognized("a tar archive", _UNPACK)
+
+
+# Folders
+
+_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+_VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm"}
+_ENDINGS: tuple[tuple[set[str], str, str], ...] = (
+    ({".hdf5", ".h5"}, "a folder of HDF5 files (robomimic, LIBERO and ALOHA write such logs)", _ROBOT),
+    ({".mcap"}, "a folder of MCAP logs", _ROBOT),
+    ({".bag"}, "a folder of ROS 1 bags", _ROBOT),
+    ({".db3"}, "a ROS 2 bag", _ROBOT),
+    ({".zarr"}, "a folder of zarr stores", _ROBOT),
+    ({".parquet", ".arrow"}, "a folder of Parquet or Arrow files", _EITHER),
+    ({".tar"}, "a folder of tar archives (WebDataset shards?)", _EITHER),
+    ({".zip", ".7z", ".gz", ".tgz", ".xz", ".zst"}, "a folder of archives", "unpack them"),
+    (_IMAGES, "a folder of images", "it goes under `image_dirs` of a vqav2 source, next to `questions` and `annotations`"),
+    (_VIDEOS, "a folder of videos", _EITHER),
+)
+"""Endings of names, what a folder that mostly holds such files is, what to do."""
+
+
+def _folder_by_marks(path: Path) -> Recognized | None:
+    """Layouts that have a file of a fixed name at their root, also when the path is one level too low."""
+    for root, more in ((path, ""), (path.parent, f", of which {path.name} is a part")):
+        if (root / "meta/info.json").is_file():
+            return Recognized(f"a LeRobot {_lerobot_version(root)} dataset{more}", _ROBOT)
+    if any((path / name).is_file() for name in (".zgroup", ".zarray", "zarr.json")):
+        return Recognized("a zarr store", _ROBOT)
+    if (path / "metadata.yaml").is_file() and _starts(path / "metadata.yaml", b"rosbag2_bagfile_information"):
+        return Recognized("a ROS 2 bag", _ROBOT)
+    if (path / "state.json").is_file() and any(path.glob("*.arrow")):
+        return Recognized("a dataset saved by Hugging Face datasets (save_to_disk)", _EITHER)
+    if (path / "manifest.json").is_file():
+        return Recognized("a mixture that rt2data built", "look at it: rt2data inspect")
+    if (path / "source.json").is_file() and (path / "files.parquet").is_file():
+        return Recognized("a prepared store of rt2data", "look at it: rt2data inspect")
+    return None
+
+
+def _by_endings(names: list[str]) -> Recognized | None:
+    """By what most of the files are; JSON and text files do not count."""
+    endings = Counter(Path(name).suffix.lower() for name in names)
+    counts = [(sum(endings[each] for each in group), what, do) for group, what, do in _ENDINGS]
+    most, what, do = max(counts, key=lambda each: each[0])
+    return Recognized(what, do) if most else None
+
+
+def json_in(files: list[Path], layouts: Set[str], do: str) -> Recognized | None:
+    """The first of some layouts that the first JSON files have, where the first known one is among them."""
+    known = map(recognize_json, [path for path in files if path.suffix in (".json", ".jsonl")][:8])
+    found = next((layout for layout in known if layout in KNOWN), None)
+    return Recognized(f"a folder of JSON files: {found}", do) if found in layouts else None
+
+
+def _lerobot_version(root: Path) -> str:
+    try:
+        version = json.loads((root / "meta/info.json").read_bytes()).get("codebase_version")
+    except (OSError, ValueError, AttributeError):
+        version = None
+    return version if isinstance(version, str) and len(version) < 16 else "(unknown version)"
+
+
+def _starts(path: Path, sign: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(sign)) == sign
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, without the resource forks of macOS."""
+    return sorted(entry.name for entry in islice(folder.iterdir(), _NAMES) if not entry.name.startswith("._"))
+
+
+def files_near(folder: Path) -> list[Path]:
+    """What is in a folder and one level below."""
+    below = (child for child in islice(folder.iterdir(), 40) if child.is_dir() and not child.is_symlink())
+    return [parent / name for parent in (folder, *below) for name in names_in(parent)]
+
+
+# JSON
+
+_LOOK = 1 << 16
+"""Bytes at the start, and at the end, that are looked at."""
+
+_OBJECT, _LIST, _LINES = "object", "list", "lines"
+_Layout = tuple[str, str, tuple[str, ...]]
+
+LAYOUTS: tuple[_Layout, ...] = (
+    ("LeRobot's meta/info.json", _OBJECT, ("codebase_version", "fps", "features")),
+    ("TFDS's dataset_info.json", _OBJECT, ("fileFormat", "splits")),
+    ("VQAv2 questions", _OBJECT, ("questions", "question_id", "question")),
+    ("VQAv2 annotations", _OBJECT, ("annotations", "question_id", "answers")),
+    ("VQAv2 annotations", _OBJECT, ("annotations", "question_id", "multiple_choice_answer")),
+    ("TextVQA", _OBJECT, ("data", "image_id", "question")),
+    ("VQA questions or annotations", _OBJECT, ("question_id",)),
+    ("COCO captions split by Karpathy", _OBJECT, ("images", "sentences", "sentids")),
+    ("COCO captions", _OBJECT, ("annotations", "caption")),
+    ("COCO instances, keypoints or panoptic masks", _OBJECT, ("images", "annotations", "category_id")),
+    ("COCO instances, keypoints or panoptic masks", _OBJECT, ("annotations", "segmentation")),
+    ("COCO captions or instances", _OBJECT, ("images", "file_name")),
+    ("GQA questions", _OBJECT, ("imageId", "question", "answer")),
+    ("GQA scene graphs", _OBJECT, ("objects", "relations", "width")),
+    ("LLaVA conversations", _LIST, ("conversations", "from", "value")),
+    ("ShareGPT messages", _LIST, ("messages", "role", "content")),
+    ("A-OKVQA", _LIST, ("question_id", "choices", "rationales")),
+    ("A-OKVQA", _LIST, ("question_id", "choices", "direct_answers")),
+    ("VizWiz questions", _LIST, ("image", "question", "answers")),
+    ("Visual Genome questions", _LIST, ("qas", "question")),
+    ("Visual Genome region descriptions", _LIST, ("regions", "phrase", "image_id")),
+    ("VQA questions or annotations", _LIST, ("question_id",)),
+    ("image captions", _LIST, ("image", "caption")),
+    ("GVT questions", _LIST, ("image_id", "text_in", "text_out")),
+    ("POPE questions", _LINES, ("question_id", "image", "text", "label")),
+    ("LLaVA-Bench questions", _LINES, ("question_id", "image", "text")),
+    ("NLVR2 sentences", _LINES, ("sentence", "identifier", "label")),
+    ("SNLI-VE sentences", _LINES, ("gold_label", "sentence1", "sentence2")),
+    ("LLaVA conversations", _LINES, ("conversations", "from", "value")),
+    ("ShareGPT messages", _LINES, ("messages", "role", "content")),
+)
+"""Name, form, and the keys that all stand near the start or the end of such a file. The first that fits counts."""
+
+
+KNOWN = frozenset(name for name, _, _ in LAYOUTS)
+VQA = frozenset({"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations"})
+"""Those that a vqav2 source reads."""
+
+
+def recognize_json(path: str | Path) -> str | None:
+    """The layout of a JSON or JSON Lines file, such as "GQA questions"; else its form and first keys; None where it is not JSON.
+
+    Never raises; reads at most 128 kB.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_LOOK)
+            file.seek(0, 2)
+            file.seek(max(file.tell() - _LOOK, len(head)))
+            tail = file.read(_LOOK)
+    except OSError:
+        return None
+    form = _form(head)
+    if form is None:
+        return None
+    keys = _keys(head) | _keys(tail)
+    found = next((name for name, shape, needed in LAYOUTS if shape == form and keys >= {*needed}), None)
+    return found or _unnamed(form, head)
+
+
+def _form(head: bytes) -> str | None:
+    """Whether it begins as an object, a list, or lines of objects; None for what is no JSON."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if re.match(rb'\[\s*([\[{"\]]|-?\d|true|false|null)', start):
+        return _LIST
+    if not re.match(rb'\{\s*["}]', start):
+        return None
+    return _LINES if re.match(rb'\{[^\n]*\}[ \t\r]*\n\s*\{\s*"', start) else _OBJECT
+
+
+def _keys(text: bytes) -> set[str]:
+    return {found.decode("ascii") for found in re.findall(rb'"([A-Za-z_][A-Za-z0-9_]{0,39})"\s*:', text)}
+
+
+def _unnamed(form: str, head: bytes) -> str | None:
+    """The form and the first few keys; None where there are none."""
+    keys = list(dict.fromkeys(found.decode() for found in re.findall(rb'"([A-Za-z_][A-Za-z0-9_]{0,39})"\s*:', head[:8192])))
+    words = {_OBJECT: "an object", _LIST: "a list of objects", _LINES: "lines of objects"}
+    return f"{words[form]} with the keys {', '.join(keys[:6])}" if keys else None

@@ -1,0 +1,64 @@
+"""Whether a path is an RLDS dataset, or a part of one: from names and metadata alone."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from rt2data.io.tfrecord.directory import FEATURES, INFO, Directory, open_directory
+from rt2data.io.tfrecord.features import STEPS
+from rt2data.read.known_formats import Recognized, names_in
+from rt2data.read.rlds.layout import holds_numbers
+from rt2data.read.source import Suggestion
+
+LEVELS, HINT_LEVELS = 3, 6
+"""Folders below a path that are searched for a dataset: to read it, and to name it in a message."""
+MAX_FOLDERS, HINT_FOLDERS = 5000, 400
+_DO = f"name the folder that holds {INFO} and {FEATURES}"
+
+
+def recognize_rlds(path: Path) -> Suggestion | None:
+    """The TFDS version directory at a path or at most three levels below. Raises what `open_directory` raises."""
+    here = path.parent if path.name == INFO else path
+    if not here.is_dir() or _dataset_below(here, LEVELS, MAX_FOLDERS) is None:
+        return None
+    directory = open_directory(str(here))
+    action = _parts_of_action(directory)
+    return Suggestion({"path": directory.path} | ({"action": action} if action else {}), directory.name)
+
+
+def rlds_hint(path: Path) -> Recognized | None:
+    """What part of a TFDS dataset a path is, and what to name instead. Raises OSError."""
+    if not path.is_dir():
+        if path.name in (INFO, FEATURES):
+            return Recognized("a file of a TFDS dataset", "name its folder")
+        return Recognized("one shard of a TFDS dataset", _DO) if ".tfrecord" in path.name else None
+    if dataset := _dataset_below(path, HINT_LEVELS, HINT_FOLDERS):
+        what = "a TFDS dataset" if dataset == path else "a folder above TFDS datasets"
+        return Recognized(what, f"name {dataset} as a source of kind rlds")
+    return Recognized(f"TFRecord files without {INFO}", _DO) if any(".tfrecord" in name for name in names_in(path)) else None
+
+
+def _dataset_below(folder: Path, levels: int, folders: int) -> Path | None:
+    """The first folder with a dataset_info.json here or below, the nearest first. Gives up after so many folders."""
+    level, seen = [folder], 0
+    for _ in range(levels + 1):
+        found = next((each for each in level if (each / INFO).is_file()), None)
+        if found is not None:
+            return found
+        seen += len(level)
+        below = (child for each in level for child in _folders(each))
+        level = list(islice(below, max(folders - seen, 0)))
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders in a folder, among its first few thousand names."""
+    children = islice(folder.iterdir(), MAX_FOLDERS)
+    return sorted(child for child in children if not child.name.startswith(".") and child.is_dir())
+
+
+def _parts_of_action(directory: Directory) -> list[str]:
+    """Parts of an action that is a group of features, in their order there; none where it is one tensor."""
+    leaves = [leaf for leaf in directory.leaves if leaf.key.startswith(f"{STEPS}/action/") and holds_numbers(leaf)]
+    return [leaf.key.removeprefix(f"{STEPS}/") for leaf in leaves]

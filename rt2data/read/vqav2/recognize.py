@@ -1,0 +1,228 @@
+"""Whether JSON files have VQAv2's layout, by their first bytes, and which files of a folder form one corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Literal
+
+from rt2data.errors import UsageError
+from rt2data.read.join.files import is_ignored, is_image, numbers_of
+from rt2data.read.known_formats import KNOWN, VQA, Recognized, files_near, json_in, recognize_json
+from rt2data.read.misfits import Misfit
+from rt2data.read.source import Suggestion, absent_file, recognize
+
+HEAD = 1 << 16
+"""Bytes at the start of a file that say what it is."""
+Role = Literal["questions", "annotations"]
+_KEY = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
+_OPEN = re.compile(r"\[\s*\{")
+_LINES = re.compile(r"\}\s*\n\s*\{")
+_decode = json.JSONDecoder().raw_decode
+
+WANTED: dict[Role, str] = {
+    "questions": '{"questions": [{"question_id", "image_id", "question"}, ...]}',
+    "annotations": '{"annotations": [{"question_id", "image_id", "answers"}, ...]}',
+}
+
+
+CHOICES = {"direct_answers", "correct_choice_idx", "rationales"}
+"""Keys of A-OKVQA, whose question_id is text."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Keys near the start of a JSON file."""
+
+    lines: bool = False  # an object on each line
+    element: frozenset[str] = frozenset()  # of the first element, where the file is a list
+    arrays: dict[str, frozenset[str]] = field(default_factory=dict)  # of an object's arrays: keys of their first elements
+
+
+def require_layout(path: str, role: Role) -> None:
+    """Raises UsageError where `other_layout` finds another one."""
+    name = other_layout(path, role)
+    if name:
+        raise UsageError(f"the file of {role} looks like {name}", path, advice(role, name))
+
+
+def advice(role: Role, name: str = "") -> str:
+    """What to do about a file of another layout."""
+    if name.startswith("VQAv2 "):
+        return "swap `questions` and `annotations`"
+    return f"convert it to {WANTED[role]}, or name another file"
+
+
+def other_layout(path: str, role: Role) -> str:
+    """The name of another layout that a file has; empty for a file that fits, is not JSON, is cut, or has no known layout."""
+    with Path(path).open("rb") as file:
+        shape = shape_of(file.read(HEAD))
+    if "question_id" in shape.arrays.get(role, ()) or ("question_id" in shape.element and not CHOICES & shape.element):
+        return ""
+    name = recognize_json(path) or ""
+    if shape.lines:
+        return f"JSON Lines ({name})"
+    return name if name in KNOWN and name != f"VQAv2 {role}" else ""
+
+
+def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
+    """A misfit where there is no such JSON file, or it is not one of questions or annotations in VQAv2's layout."""
+    found = list(absent_file((role,), path))
+    yield from found
+    if found:
+        return
+    other = recognize(Path(path))
+    if other is not None and recognize_json(path) is None:
+        yield Misfit((role,), f"is {other.what}: {path} -> {other.do}")
+    elif layout := other_layout(path, role):
+        yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
+
+
+def shape_of(head: bytes) -> Shape:
+    """The shape of a file that begins like this; an empty one where it begins unlike JSON."""
+    text = head.decode(errors="replace").lstrip("\ufeff \t\r\n")
+    if text.startswith("["):
+        return Shape(element=_first_element(text, 0))
+    if not text.startswith("{"):
+        return Shape()
+    try:
+        _, end = _decode(text)
+        if _LINES.match(text, end - 1):
+            return Shape(lines=True)
+    except (ValueError, RecursionError):
+        pass
+    members = list(_members(text, 0))
+    arrays = {key: _first_element(text, at) for key, at in members if text.startswith("[", at)}
+    return Shape(arrays=arrays)
+
+
+def _first_element(text: str, at: int) -> frozenset[str]:
+    """Keys of the object that an array at `at` begins with."""
+    opened = _OPEN.match(text, at)
+    return frozenset(key for key, _ in _members(text, opened.end() - 1)) if opened else frozenset()
+
+
+def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """Keys of the object at `at` and where their values begin, as far as the text reaches."""
+    at += 1
+    while found := _KEY.match(text, at):
+        yield found[1][1:-1], found.end()
+        try:
+            _, at = _decode(text, found.end())
+        except (ValueError, RecursionError):
+            return
+
+
+# A corpus
+
+LEVELS = 4
+MAX_ENTRIES = 50_000
+"""Names of files looked at."""
+_QUESTIONS = re.compile(rb'"questions"\s*:\s*\[\s*\{[^]]*"question_id"')
+_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\{.*"question_id"', re.DOTALL)
+_ANSWERS = re.compile(rb'"answers"\s*:\s*\[')
+
+
+@dataclass
+class Files:
+    """What is below a folder."""
+
+    questions: list[Path] = field(default_factory=list)
+    annotations: list[Path] = field(default_factory=list)
+    images: list[Path] = field(default_factory=list)  # folders
+
+
+def recognize_vqav2(path: Path) -> Suggestion | None:
+    """Questions at a path or below, with the annotations whose name is most like theirs and the image folders near them.
+
+    Raises UsageError where there are questions without annotations or images.
+    """
+    if path.is_file() and path.suffix != ".json":
+        return None
+    found = files_below(path if path.is_dir() else path.parent)
+    if path.is_file() and path not in found.questions + found.annotations:
+        return None
+    if not found.questions or (path.is_dir() and not found.annotations):
+        return None
+    questions, annotations = choose_pair(path, found)
+    images = found.images or files_below(questions.parent.parent).images
+    if not images:
+        what = "there are questions, but no images named by a number, here or next to them"
+        raise UsageError(what, str(questions), "put the image folders next to the JSON files")
+    settings = {"questions": str(questions), "annotations": str(annotations), "image_dirs": [str(folder) for folder in images]}
+    others = [str(other) for other in found.questions if other != questions]
+    facts = {"files": settings} | ({"other_questions": others} if others else {})
+    return Suggestion(settings, path.absolute().name, facts)
+
+
+def vqav2_hint(path: Path) -> Recognized | None:
+    """What part of a VQA corpus a path is, and what to do with it. Raises OSError."""
+    do = "it goes into a source of kind vqav2: name `questions`, `annotations` and `image_dirs`"
+    if path.is_dir():
+        return json_in(files_near(path), VQA, do)
+    layout = recognize_json(path)
+    return Recognized(f"a JSON file: {layout}", do) if layout in VQA else None
+
+
+def files_below(folder: Path) -> Files:
+    """JSON files of questions and annotations, and folders that hold images, at most four levels below."""
+    found = Files()
+    for number, (entry, _) in enumerate(_entries(folder.absolute(), LEVELS)):
+        if number == MAX_ENTRIES:
+            break
+        parent = Path(entry.path).parent
+        if entry.name.endswith(".json"):
+            _sort_in(Path(entry.path), found)
+        elif is_image(entry.name) and numbers_of(entry.name) and parent not in found.images:
+            found.images.append(parent)
+    for paths in (found.questions, found.annotations, found.images):
+        paths.sort()
+    return found
+
+
+def _entries(folder: Path, levels: int) -> Iterator[tuple[os.DirEntry[str], int]]:
+    """Files, each folder's own before those below it."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except PermissionError:
+        return
+    entries = [entry for entry in entries if not is_ignored(entry.name)]
+    yield from ((entry, levels) for entry in entries if entry.is_file())
+    for entry in entries:
+        if levels and entry.is_dir(follow_symlinks=False):
+            yield from _entries(Path(entry.path), levels - 1)
+
+
+def _sort_in(path: Path, found: Files) -> None:
+    """What a JSON file holds, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return
+    if _QUESTIONS.search(head):
+        found.questions.append(path)
+    elif _ANNOTATIONS.search(head) and _ANSWERS.search(head):
+        found.annotations.append(path)
+
+
+def choose_pair(path: Path, found: Files) -> tuple[Path, Path]:
+    """The file named, or the first, and the one whose name is most like its own. Raises UsageError without annotations."""
+    if not found.annotations:
+        what = "there are questions, but no annotations next to them"
+        raise UsageError(what, str(path), "put the JSON file of the answers into the same folder")
+    pairs = [(one, other) for one in found.questions for other in found.annotations]
+    return max(pairs, key=lambda pair: (path.absolute() in pair, likeness(*pair)))
+
+
+def likeness(questions: Path, annotations: Path) -> float:
+    """How alike two names are without the words for their contents."""
+    one, other = (re.sub(r"OpenEnded_|questions|annotations", "", path.name) for path in (questions, annotations))
+    near = 1 if questions.parent == annotations.parent else 0
+    return SequenceMatcher(None, one, other).ratio() + near

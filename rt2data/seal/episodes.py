@@ -1,0 +1,180 @@
+"""Step seven for RLDS: metadata of each dataset, statistics, registration, and the manifest last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from rt2data.errors import DataError
+from rt2data.formats.rlds.dataset import DatasetPlan, Place, RldsPlan
+from rt2data.formats.rlds.episode import map_gripper, pad_state
+from rt2data.formats.rlds.loaded import as_loaded
+from rt2data.formats.rlds.registration import FILE, registration
+from rt2data.io.installation import VERSION
+from rt2data.io.tfrecord.directory import FEATURES, INFO, Shard, encode_info
+from rt2data.io.tfrecord.features import encode_features
+from rt2data.order import I64
+from rt2data.plan.episode_index import GapRule, index_split
+from rt2data.plan.episodes import space_of
+from rt2data.plan.job import RldsJob
+from rt2data.plan.recipe.model import Recipe, from_canonical
+from rt2data.prepare.statistics import summarize
+from rt2data.prepare.store import Lost, Store, vectors
+from rt2data.records import F32
+from rt2data.seal.seal import close_folder, pretty
+from rt2data.seal.side_files import Sidecars
+from rt2data.seal.trainer_statistics import SourceStatistics, openvla
+from rt2data.write.shard import ShardInfo
+
+STATISTICS = "dataset_statistics.json"
+
+
+class EpisodeShard(msgspec.Struct, frozen=True, kw_only=True):
+    """What one shard holds."""
+
+    dataset: str
+    split: str
+    index: int  # in the split
+    name: str
+    episodes: int
+    steps: int
+    bytes: int
+    image_bytes: int
+    tokens: int
+    xxh3_128: str
+    fresh: bool = True
+
+
+class RldsManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """manifest.json of datasets of episodes."""
+
+    version: int
+    kind: Literal["rlds"]
+    tool: str
+    tool_version: str
+    episodes: int
+    steps: int
+    bytes: int
+    plan: RldsPlan
+    rejects: dict[str, tuple[Lost, ...]]
+    recipe: dict[str, Any]
+    shards: tuple[EpisodeShard, ...]
+    files: dict[str, str]  # xxh3-128 of every other file
+
+
+def read_rlds_manifest(out: Path) -> RldsManifest:
+    """The manifest of a complete output. Raises DataError where there is none, or where it is damaged or of another kind."""
+    path = out / "manifest.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RldsManifest)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError("no manifest: not a complete output", str(out), "write it") from None
+    except msgspec.MsgspecError as error:
+        raise DataError(f"not the manifest of an RLDS output, or a damaged one: {error}", str(path), "write it again") from None
+
+
+def seal_episodes(folder: Path, job: RldsJob, infos: Sequence[ShardInfo]) -> RldsManifest:
+    """Write what makes shards a dataset, then the manifest; remove what was only needed while writing."""
+    places = job.plan.places
+    shards = tuple(sorted((_shard(places[info.index], info) for info in infos), key=lambda s: (s.dataset, s.split, s.index)))
+    stores = {name: Store(Path(path)) for name, path in sorted(job.stores.items())}
+    recipe = from_canonical(msgspec.json.encode(job.recipe))
+    manifest = RldsManifest(
+        version=1,
+        kind="rlds",
+        tool="rt2data",
+        tool_version=VERSION,
+        episodes=sum(s.episodes for s in shards),
+        steps=sum(s.steps for s in shards),
+        bytes=sum(s.bytes for s in shards),
+        plan=job.plan,
+        rejects={name: store.info.rejects for name, store in stores.items()},
+        recipe=job.recipe,
+        shards=shards,
+        files=_side_files(folder, job.plan, recipe, stores, shards),
+    )
+    for path in folder.glob("rows-*.arrow"):
+        path.unlink()
+    close_folder(folder, manifest, infos)
+    return manifest
+
+
+def _shard(place: Place, info: ShardInfo) -> EpisodeShard:
+    total = info.sources[place.dataset.source]
+    return EpisodeShard(
+        dataset=place.dataset.dataset,
+        split=place.split.name,
+        index=place.number,
+        name=place.name,
+        episodes=place.shard.episodes,
+        steps=total.examples,
+        bytes=info.bytes,
+        image_bytes=total.image_bytes,
+        tokens=total.prompt_tokens + total.target_tokens,
+        xxh3_128=info.xxh3_128,
+    )
+
+
+def _side_files(
+    folder: Path, plan: RldsPlan, recipe: Recipe, stores: dict[str, Store], shards: Sequence[EpisodeShard]
+) -> dict[str, str]:
+    """Write the files beside the shards; the hash of each."""
+    beside = Sidecars(folder)
+    for dataset in plan.datasets:
+        with beside.within(dataset.folder, 0) as inner:
+            inner.write(INFO, pretty(_info(dataset, shards)))
+            inner.write(FEATURES, pretty(encode_features(dataset.leaves)))
+            statistics = loaded_statistics(dataset, recipe, stores[dataset.source])
+            if statistics is not None:
+                inner.write(STATISTICS, pretty(statistics))
+    text = registration_of(plan, recipe, stores)
+    if text is not None:
+        beside.write(FILE, text.encode())
+    return {name: file.xxh3_128 for name, file in beside.files.items()}
+
+
+def _info(dataset: DatasetPlan, shards: Sequence[EpisodeShard]) -> dict[str, Any]:
+    """dataset_info.json, as TFDS reads it."""
+    about = [f"Source {dataset.source}, written by rt2data {VERSION}.", *dataset.changes, *dataset.warnings]
+    own = [shard for shard in shards if shard.dataset == dataset.dataset]
+    splits = {split.name: [Shard(s.name, s.episodes, s.bytes) for s in own if s.split == split.name] for split in dataset.splits}
+    return encode_info(dataset.dataset, dataset.version, splits, "\n- ".join(about))
+
+
+def loaded_statistics(dataset: DatasetPlan, recipe: Recipe, store: Store) -> dict[str, Any] | None:
+    """dataset_statistics.json as OpenVLA reads it, of the recipe's split (or the first): of what its loader makes of what was
+    written. None where the loader cannot read it, or leaves nothing of it."""
+    source = recipe.sources[dataset.source]
+    space = space_of(source, store.info)
+    if space is None:
+        return None
+    split = {each.name: each for each in dataset.splits}.get(recipe.split, dataset.splits[0])
+    loaded = as_loaded(dataset.skin, space, *_written(dataset, store, split.name, GapRule.of(source)))
+    if loaded is None or not len(loaded.action):
+        return None
+    proprio = None if loaded.proprio is None else summarize(loaded.proprio)
+    action = summarize(loaded.action)
+    mask = [number < action.size - 1 for number in range(action.size)]
+    return {dataset.dataset: openvla(SourceStatistics(dataset.dataset, action, proprio, split.episodes, mask))}
+
+
+def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> tuple[F32, F32 | None, I64]:
+    """Actions and states of a split as they were written, f32[n, D] and f32[n, S], and the first row of each episode."""
+    index = index_split(store, split, set(), rule)
+    order = np.argsort(index.places)[: index.rows]
+    action = vectors(store.column(split, "action"), store.info.action_dim)
+    state = vectors(store.column(split, "state"), store.info.state_dim)
+    assert action is not None
+    acted = map_gripper(action[order], dataset.grip)
+    stood = pad_state(None if state is None else state[order], len(order), dataset.state_dim) if dataset.state_dim else None
+    return acted, stood, index.starts
+
+
+def registration_of(plan: RldsPlan, recipe: Recipe, stores: dict[str, Store]) -> str | None:
+    """The Python that makes the plain robot datasets known to OpenVLA and Octo; None where there are none."""
+    spaces = {d.source: space_of(recipe.sources[d.source], stores[d.source].info) for d in plan.datasets}
+    return registration(plan.datasets, {name: space for name, space in spaces.items() if space is not None})
