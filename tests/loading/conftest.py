@@ -18,7 +18,7 @@ ROBOTS = 17 / 32
 @pytest.fixture(scope="session")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A thousand examples in shards of about 70, 17/32 of them robot: blocks of 16 take turns at 8 and 9."""
-    return _built(tmp_path_factory.mktemp("reading"), EXAMPLES, "300kB")
+    return _built(tmp_path_factory.mktemp("reading"), EXAMPLES, "340kB")
 
 
 @pytest.fixture(scope="session")

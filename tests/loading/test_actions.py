@@ -89,11 +89,11 @@ def test_words_of_a_vocabulary_need_its_tokenizer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "source", "kind", "words"),
     [
-        ("1 2 3", None, DataError, "3 words, where the codec of source bridge has 8"),
+        ("1 2 3", None, DataError, "3 bins are no whole number of actions of 8 .*source bridge"),
         ("pick it up", None, DataError, "not an action word: 'pick'"),
         ([1, 2, 3, 4, 5, 6, 7, 256], None, DataError, "0..255"),
         ([0.5] * 8, None, DataError, "whole numbers"),
-        ([[1, 2], [1]], None, DataError, "2 words"),
+        ([[1, 2], [1]], None, DataError, "2 bins"),
         ({"source": "coco", "target": "a cat"}, None, UsageError, "coco is a web source"),
         ({"source": "bridge"}, None, DataError, "neither action_bins nor target"),
         ("1 2 3 4 5 6 7 8", "brige", UsageError, "did you mean"),

@@ -12,7 +12,7 @@ import xxhash
 
 from rt2data.errors import DataError, command
 from rt2data.formats.base import make_format, members_of
-from rt2data.loading.contents import require_size
+from rt2data.loading.shards import require_size
 from rt2data.look.diff.model import Common, Difference, Shift
 from rt2data.look.diff.recipes import compare_settings, plan_facts
 from rt2data.look.diff.values import changes, largest_first, shifts

@@ -17,9 +17,8 @@ import numpy as np
 
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import make_format, members_of
-from rt2data.loading.contents import FORMAT, ShardFacts
 from rt2data.loading.sampling import Run
-from rt2data.loading.shards import Shards
+from rt2data.loading.shards import FORMAT, Shards
 from rt2data.look.inspect.examples import Dimension, Examples, Film, Picture, Seen, Stretches, Token
 from rt2data.look.inspect.prepared import StoreExamples
 from rt2data.look.verify.expected import Expected
@@ -79,12 +78,12 @@ class MixtureExamples(Examples):
 
     def _by_index(self) -> Callable[[int, bool], Lain]:
         """Tar shards have an index of where examples begin."""
-        shards = Shards(self._folder, [ShardFacts(s.name, s.examples, s.bytes) for s in self._manifest.shards])
+        shards = Shards(self._folder, self._manifest.dataset.shards)
 
         def read(number: int, whole: bool) -> Lain:
             shard, place = self.locate(number)
-            (stored,) = shards.read(Run(shard, place, place + 1), whole)
-            return Lain(stored.picture, stored.record)
+            (member,) = shards.read(Run(shard, place, place + 1), whole)
+            return Lain(member.image, member.record)
 
         return read
 
