@@ -85,7 +85,8 @@ class View:
         if self.slots is None:
             if not member.images:
                 raise DataError("no image", place, _VERIFY)
-            return found | {PICTURE: self._image(member.images[0], place)}
+            found[PICTURE] = self._image(member.images[0], place)
+            return found
         by_slot = {image.slot: image for image in member.images}
         images = [by_slot.get(slot) for slot in self.slots]
         mask = np.array([image is not None for image in images], np.bool_)
@@ -227,6 +228,10 @@ def padded_rows(rows: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any
         return np.array([fill if row is None else row for row in rows], dtype)
     found = np.full((len(rows), *shape), fill, dtype)
     for i, row in enumerate(rows):
-        if row is not None:
+        if row is None:
+            continue
+        if row.shape == shape:
+            found[i] = row
+        else:
             found[i][tuple(map(slice, row.shape))] = row
     return found

@@ -10,6 +10,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,6 +161,12 @@ def require_size(path: Path, size: int) -> None:
         )
 
 
+@lru_cache(maxsize=256)
+def _slot_and_extension(name: str) -> tuple[int, str]:
+    """Of what follows the key and a dot. Raises ValueError for what no image is called."""
+    return slot_and_extension(f"key.{name}")
+
+
 class _Part(NamedTuple):
     """Where one member of an example is."""
 
@@ -212,33 +219,31 @@ class Shards:
 
     def _example(self, shard: int, at: int, whole: memoryview) -> Member:
         images = list[MemberImage]()
-        for key, name, start, stop in self._parts(shard, at, lambda start, stop: whole[start - at : stop - at]):
-            body = whole[start - at : stop - at]
-            if len(body) != stop - start:
+        for key, name, start, stop in self._parts(shard, at, whole):
+            if stop - at > len(whole):
                 raise self._fault(shard, at, f"{key}.{name} is larger than its example")
+            body = whole[start - at : stop - at]
             if name == "json":
                 break
-            images.append(self._image(shard, at, f"{key}.{name}", body))
+            try:
+                images.append(MemberImage(*_slot_and_extension(name), body))
+            except ValueError:
+                raise self._fault(shard, at, f"member '{key}.{name}' is neither an image nor a record") from None
         return Member(key, tuple(images), body)
-
-    def _image(self, shard: int, at: int, name: str, body: memoryview) -> MemberImage:
-        try:
-            return MemberImage(*slot_and_extension(name), body)
-        except ValueError:
-            raise self._fault(shard, at, f"member {name!r} is neither an image nor a record") from None
 
     def _record(self, shard: int, at: int, end: int) -> Member:
         """An example without its images, which are not read."""
-        *_, record = self._parts(shard, at, lambda start, stop: self._bytes(shard, start, stop))
+        *_, record = self._parts(shard, at)
         if record.stop > end:
             raise self._fault(shard, at, f"{record.key}.json is larger than its example")
         return Member(record.key, (), self._bytes(shard, record.start, record.stop))
 
-    def _parts(self, shard: int, at: int, read: Callable[[int, int], memoryview]) -> Iterator[_Part]:
-        """The members of the example at `at`, of which the last is its record. `read` gives bytes of the shard."""
-        first = ""
+    def _parts(self, shard: int, at: int, whole: memoryview | None = None) -> Iterator[_Part]:
+        """The members of the example at `at`, of which the last is its record. Headers are read from `whole`, if it is given."""
+        first, origin = "", at
         while True:
-            member, size = self._header(shard, at, read(at, at + HEADER))
+            header = whole[at - origin : at - origin + HEADER] if whole is not None else self._bytes(shard, at, at + HEADER)
+            member, size = self._header(shard, at, header)
             key, _, name = member.partition(".")
             if first and key != first:
                 raise self._fault(shard, at, f"images of {first!r} are not followed by their record but by {member!r}")
@@ -254,7 +259,7 @@ class Shards:
             self._starts[shard] = self._indexed(shard) or array("Q", [0])
         starts = self._starts[shard]
         while len(starts) <= last:
-            *_, record = self._parts(shard, starts[-1], lambda start, stop: self._bytes(shard, start, stop))
+            *_, record = self._parts(shard, starts[-1])
             starts.append(record.start + padded(record.stop - record.start))
         return starts
 
