@@ -67,11 +67,20 @@ def decode(
     many = _as_list(record)
     planned = _source(found, many, source)
     codec = codec_from_json(planned.codec)
-    chunks = [_decode_chunk(_bins(each, codec, found, ids), codec, planned) for each in many]
-    actions = [actions for actions, _ in chunks] or [np.empty((0, len(codec.space.dims)))]
-    flags = [flags for _, flags in chunks] or [np.empty(0, np.bool_)]
-    names = tuple(dim.name for dim in codec.space.dims)
-    return Decoded(np.concatenate(actions), np.concatenate(flags), names, tuple(len(flags) for _, flags in chunks))
+    bins = [_bins(each, codec, found, ids) for each in many]
+    try:
+        actions, terminate, lengths = codec.decode_chunks(bins)
+    except ValueError as error:
+        do = "give the bins of each record as they are in action_bins, and many records as a list"
+        raise DataError(f"source {planned.name}: {error}", _shown(min(bins, key=len)), do) from None
+    if max(lengths, default=0) > planned.horizon:
+        what = f"{max(lengths)} actions in one record, where the horizon of source {planned.name} is {planned.horizon}"
+        raise DataError(what, _shown(max(bins, key=len)), "give the actions of each record separately, as a list")
+    return Decoded(actions, terminate, tuple(dim.name for dim in codec.space.dims), tuple(lengths))
+
+
+def _shown(bins: Sequence[int]) -> str:
+    return " ".join(map(str, bins[:32]))
 
 
 class _Source(msgspec.Struct, frozen=True):
@@ -151,19 +160,6 @@ def _source(found: _Manifest, records: Sequence[Any], asked: str | None) -> _Sou
     if names[0] in [each.name for each in found.plan.sources]:
         raise UsageError(f"source {names[0]} is a web source: it has no actions", do=f"robot sources are {', '.join(robots)}")
     raise UsageError(f"no source is called {names[0]!r}", do=f"{did_you_mean(names[0], list(robots))}it can be {', '.join(robots)}")
-
-
-def _decode_chunk(bins: Sequence[int], codec: Codec, source: _Source) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Actions float64[h, D] and flags bool[h] of one record. Raises DataError for a wrong number of bins."""
-    where = f"source {source.name}: {' '.join(map(str, bins[:32]))}"
-    try:
-        actions, flags = codec.decode_chunk(bins)
-    except ValueError as error:
-        raise DataError(str(error), where, "give the bins of one record as they are in action_bins; give many as a list") from None
-    if len(actions) > source.horizon:
-        what = f"{len(actions)} actions in one record, where the horizon of source {source.name} is {source.horizon}"
-        raise DataError(what, where, "give the actions of each record separately, as a list")
-    return actions, flags
 
 
 def _bins(each: Any, codec: Codec, found: _Manifest, ids: bool) -> list[int]:
