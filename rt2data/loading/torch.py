@@ -28,8 +28,8 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
 
     Without `batch_size` it yields single examples, 16 in turn from each worker, without `resume`.
 
-    torchdata's StatefulDataLoader uses `state_dict` and `load_state_dict` in each worker. Workers start from the dataset of the main
-    process: call `set_epoch` before each pass, or give `load` all epochs as one pass.
+    torchdata's StatefulDataLoader uses `state_dict` and `load_state_dict` in each worker. Workers start from the dataset of the
+    main process: call `set_epoch` before each pass, or give `load` all epochs as one pass.
     """
 
     def __init__(

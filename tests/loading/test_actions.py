@@ -107,7 +107,7 @@ def test_what_cannot_be_decoded_is_one_line(two: Path, record: Any, source: str 
     assert "\n" not in str(caught.value)
 
 
-def test_two_robots_are_told_apart(tmp_path: Path) -> None:
+def test_two_robots_need_a_source(tmp_path: Path) -> None:
     folder = write_manifest(tmp_path, {"bridge": CODEC, "arm": CODEC})
     with pytest.raises(UsageError, match="give source=, one of bridge, arm"):
         rt2data.decode(folder, [1] * CODEC.width)
@@ -122,7 +122,7 @@ def test_no_mixture(tmp_path: Path) -> None:
         rt2data.decode(tmp_path, "1")
 
 
-def test_a_rebuilt_mixture_is_read_anew(tmp_path: Path) -> None:
+def test_a_rebuilt_mixture_is_read_again(tmp_path: Path) -> None:
     write_manifest(tmp_path, {"bridge": CODEC})
     rt2data.decode(tmp_path, [1] * CODEC.width)
     write_manifest(tmp_path, {"renamed": CODEC})
