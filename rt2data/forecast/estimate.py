@@ -244,15 +244,19 @@ def _splits(tasted: _Tasted, estimate: SourceEstimate) -> dict[str, SplitInfo]:
     split = SplitInfo(
         rows=rows,
         groups=max(round(estimate.groups.value), 1),
-        images=round(rows * sum(counts) / len(counts)),
         image_bytes=round(rows * estimate.image_bytes.value),
         fewest=min(counts),
         most=max(counts),
         text_bytes=round(tasted.guess([len(text.encode()) for text in tasted.laying.columns["text"]]).value),
         files=(),
-        formats=dict(Counter(image["format"] for images in taken for image in images)),
+        formats=_scaled(Counter(image["format"] for images in taken for image in images), rows / len(counts)),
     )
     return {tasted.split: split}
+
+
+def _scaled(counts: Counter[str], times: float) -> dict[str, int]:
+    """Counts of a sample as counts of the whole; each at least 1."""
+    return {name: max(1, round(count * times)) for name, count in counts.items()}
 
 
 def seed_of(recipe_seed: int, name: str) -> int:

@@ -77,9 +77,8 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
     split: str
     number: int
     rows: int
-    images: int  # that a mixture takes
     image_bytes: int
-    fewest: int  # in one row
+    fewest: int  # images that a mixture takes, in one row
     most: int
     text_bytes: int
     formats: dict[str, int]
@@ -117,7 +116,6 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
         split=order.split,
         number=order.number,
         rows=table.num_rows,
-        images=len(taken),
         image_bytes=int(taken.length.sum(dtype=np.int64)),
         fewest=int(counts.min(initial=np.iinfo(np.int32).max)),
         most=int(counts.max(initial=0)),
@@ -273,7 +271,6 @@ def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
     return SplitInfo(
         rows=rows,
         groups=count_distinct(groups, rows, staging),
-        images=sum(f.images for f in files),
         image_bytes=sum(f.image_bytes for f in files),
         fewest=min((f.fewest for f in files), default=0),
         most=max((f.most for f in files), default=0),

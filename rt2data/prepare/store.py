@@ -87,13 +87,17 @@ class SplitInfo(msgspec.Struct, frozen=True):
 
     rows: int
     groups: int  # episodes or pictures
-    images: int  # that a mixture takes, all rows
-    image_bytes: int  # of those
-    fewest: int  # of those in one row
-    most: int
+    image_bytes: int  # of all images that a mixture takes
     text_bytes: int
     files: tuple[int, ...]  # rows in each of its row files
     formats: dict[str, int]  # images that a mixture takes, by format
+    fewest: int = 1  # images that a mixture takes, in one row
+    most: int = 1
+
+    @property
+    def images(self) -> int:
+        """Images that a mixture takes, all rows."""
+        return sum(self.formats.values())
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +112,6 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     digest: str  # of all rows in order: the same content gives the same digest, wherever it lies
     camera: str
     cameras: tuple[str, ...]
-    slots: tuple[Slot, ...]  # of a robot source: the places of its examples' images
-    horizon: int  # actions in a row's chunk
     action_dim: int
     state_dim: int
     splits: dict[str, SplitInfo]
@@ -117,6 +119,8 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     conversions: dict[str, int]  # pictures that had to be made, by rule
     bytes_read: int
     facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
+    slots: tuple[Slot, ...] = ()  # of a robot source: the places of its examples' images
+    horizon: int = 1  # actions in a row's chunk
 
 
 _decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash

@@ -39,6 +39,8 @@ KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 """With the source's name (`names.key_name`), the epoch and an ending it fits the 100 bytes that tar has for a name."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+ABSENT, CUT = "images.absent.", "windows.cut_at_gaps"
+"""Facts: rows that lack a camera of the recipe, by its name; rows whose chunk or history ends at a gap."""
 SHARED = "shared"
 """Folder of what the units of a source have in common, in its staging folder."""
 
@@ -306,6 +308,7 @@ class RowBuilder:
         runs = Runs.of([row.step for row in rows], source.gaps == "join")
         earlier = [(offset, history(runs, offset).tolist()) for offset in source.offsets[1:]]
         chunks = action_chunks(_actions(rows), np.array([row.terminate for row in rows]), runs, source.horizon)
+        self.facts[CUT] += runs.cut(source.horizon, min(source.offsets))
         for at, each in enumerate(kept):
             past = [entry._replace(at=offset) for offset, places in earlier if places[at] >= 0 for entry in kept[places[at]].taken]
             entries = [*each.taken, *past, *each.others]
@@ -345,10 +348,18 @@ class RowBuilder:
     def _images(self, row: Row, rule: ImageRule, decode: bool) -> tuple[list[ImageEntry], list[ImageEntry]]:
         """The images that a mixture takes, made ready; then the others, where they are encoded in a file. Raises ImageFault."""
         chosen, others = choose_images(row, self.order.source)
+        if isinstance(self.order.source, RobotSource):
+            self._count_absent(self.order.source, chosen)
         if self.last is None or not _same(self.last[0], chosen):
             self.last = chosen, [self._entry(image, make_ready(image.data, rule, decode), chosen=True) for image in chosen]
         pointed = [self._entry(other, only_point(other.data, decode), chosen=False) for other in others if other.place]
         return self.last[1], pointed
+
+    def _count_absent(self, source: RobotSource, chosen: Sequence[Image]) -> None:
+        """A camera that the recipe names and a row lacks. With `all`, `merge_rows` knows which there are."""
+        there = {image.camera for image in chosen}
+        for name in wanted_cameras(source, ()):
+            self.facts[f"{ABSENT}{name}"] += name not in there
 
     def _entry(self, image: Image, ready: Ready, chosen: bool) -> ImageEntry:
         """One image as a row has it; one that had to be made goes to the blob."""

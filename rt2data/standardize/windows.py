@@ -30,6 +30,13 @@ class Runs:
         lengths = np.diff(edges)
         return Runs(np.repeat(edges[:-1], lengths), np.repeat(edges[1:], lengths))
 
+    def cut(self, horizon: int, earliest: int) -> int:
+        """How many steps have a window from `earliest` (0 or below) to `horizon` - 1 that ends at a gap, not at the episode's end."""
+        at = np.arange(len(self.start))
+        ahead = (at + horizon > self.stop) & (self.stop < len(at))
+        back = (at + earliest < self.start) & (self.start > 0)
+        return int((ahead | back).sum())
+
 
 def action_chunks(actions: F32, terminate: Bools, runs: Runs, horizon: int) -> Chunks:
     """The chunk of each of n steps: its own action and those that follow, `horizon` in all.

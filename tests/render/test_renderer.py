@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import InternalError, UsageError
-from rt2data.records import Rendered, Rows
+from rt2data.records import Chunks, Images, Rendered, Rows
 from rt2data.render.action_tokens import ActionWords, TokenMap
 from rt2data.render.renderer import Memo, Renderer
 from rt2data.render.templates import TEMPLATES, find_template
@@ -34,8 +34,9 @@ class Grid:
     name: str = "grid"
     width: int = 4
 
-    def encode(self, actions: np.ndarray, terminate: np.ndarray) -> np.ndarray:
-        return np.column_stack([~terminate, actions]).astype(np.int32)
+    def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
+        found: list[list[int]] = np.column_stack([chunks.ends[:, None] != 0, chunks.actions[:, 0]]).astype(np.int32).tolist()
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +44,29 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
     return tiny.kinds(tmp_path_factory.mktemp("tokenizers"))
 
 
+def one_image_each(n: int, camera: str) -> Images:
+    starts, zeros = np.arange(n + 1), np.zeros(n, np.int32)
+    return Images(starts, zeros, [camera] * n, zeros, np.zeros(n, np.int64), zeros, np.zeros(n, np.uint64), ["jpeg"] * n)
+
+
 def robot_rows(texts: Sequence[str], actions: Sequence[Sequence[int]], terminate: Sequence[bool] | None = None) -> Rows:
-    n = len(texts)
+    n, ends = len(texts), list(terminate or [False] * len(texts))
     return Rows(
         source="arm",
         kind="robot",
         keys=[f"k{i}" for i in range(n)],
         groups=["e"] * n,
         steps=np.arange(n, dtype=np.int32),
-        cameras=["front"] * n,
+        lengths=np.full(n, n, np.int32),
+        timestamps=[None] * n,
+        images=one_image_each(n, "front"),
         text=texts,
         answers=[()] * n,
         picks=np.full(n, -1, np.int32),
-        action=np.array(actions, np.float32).reshape(n, 3),
+        turns=[None] * n,
+        chunks=Chunks(np.array(actions, np.float32).reshape(n, 1, 3), np.ones(n, np.int32), np.where(ends, 0, -1).astype(np.int32)),
         state=None,
-        terminate=np.array(terminate or [False] * n, np.bool_),
+        terminate=np.array(ends, np.bool_),
         epochs=np.zeros(n, np.int64),
     )
 
@@ -66,7 +75,7 @@ def web_rows(texts: Sequence[str], answers: Sequence[Sequence[str]], picks: Sequ
     n = len(texts)
     empty = robot_rows(texts, [[0, 0, 0]] * n)
     picked = np.array(picks or [-1] * n, np.int32)
-    return dataclasses.replace(empty, source="web", kind="web", cameras=[None] * n, action=None, answers=answers, picks=picked)
+    return dataclasses.replace(empty, source="web", kind="web", chunks=None, answers=answers, picks=picked)
 
 
 def renderer(tokenizer: Tokenizer = BYTE, template: str = "rt2", token_map: TokenMap = "digits", **more: Any) -> Renderer:
@@ -76,7 +85,7 @@ def renderer(tokenizer: Tokenizer = BYTE, template: str = "rt2", token_map: Toke
 
 
 def one(rendered: Rendered) -> tuple[str, str, list[int], int]:
-    return rendered.prompts[0], rendered.targets[0], list(rendered.input_ids[0]), rendered.prompt_len[0]
+    return rendered.prompts[0], rendered.targets[0], list(rendered.input_ids[0]), rendered.spans[0][0].stop
 
 
 def test_a_robot_row_is_rt2s_question_and_answer() -> None:
@@ -137,11 +146,11 @@ def _obeys(made: Renderer, rows: Rows, rendered: Rendered) -> None:
     begin = [tokenizer.bos_id] if tokenizer.bos_id is not None else []
     for i, ids in enumerate(map(list, rendered.input_ids)):
         bins = [int(not rows.terminate[i]), *map(int, rows.action[i])]
-        target = ids[rendered.prompt_len[i] : -1]
-        assert rendered.bins[i].tolist() == bins
+        target = ids[rendered.spans[i][0].stop : -1]
+        assert rendered.bins[i] == bins
         assert words.parse(target) == words.parse(rendered.targets[i]) == bins
         assert tokenizer.special_ids.isdisjoint(target) and ids[-1] == tokenizer.eos_id
-        assert ids[: rendered.prompt_len[i]] == begin + tokenizer.encode(
+        assert ids[: rendered.spans[i][0].stop] == begin + tokenizer.encode(
             rendered.prompts[i].rstrip() + words.before[len(words.cue) :]
         )
         assert ids[:-1] == begin + tokenizer.encode(rendered.prompts[i] + made.template.gap + rendered.targets[i])
@@ -154,7 +163,9 @@ def test_web_targets_are_answers_that_were_given(kinds: dict[str, Tokenizer], ro
     for name in ("byte", "byte level", "llama"):
         for rule in ("majority", "sample"):
             rendered = renderer(kinds[name], answers=rule).render(web_rows(questions, answers))
-            for target, given_, ids, start in zip(rendered.targets, answers, rendered.input_ids, rendered.prompt_len, strict=True):
+            for target, given_, ids, start in zip(
+                rendered.targets, answers, rendered.input_ids, [spans[0].stop for spans in rendered.spans], strict=True
+            ):
                 assert target in {answer.strip() for answer in given_}
                 assert kinds[name].decode(list(ids)[start:-1]).strip() == target
 
@@ -171,13 +182,16 @@ def test_batching_changes_nothing(kinds: dict[str, Tokenizer], data: st.DataObje
         made = renderer(kinds[name], answers="sample", seed=3)
         whole = made.render(rows)
         parts = [made.render(_cut(rows, a, b)) for a, b in pairwise(cuts)]
-        for column in ("prompts", "targets", "input_ids", "prompt_len"):
+        for column in ("prompts", "targets", "input_ids", "spans", "turns"):
             assert [each for part in parts for each in getattr(part, column)] == list(getattr(whole, column))
 
 
 def _cut(rows: Rows, a: int, b: int) -> Rows:
     columns = {field.name: getattr(rows, field.name) for field in dataclasses.fields(rows)}
-    return Rows(**{k: v if isinstance(v, str | None) else v[a:b] for k, v in columns.items()})
+    columns |= {"images": one_image_each(b - a, "front")}
+    if rows.chunks is not None:
+        columns["chunks"] = Chunks(rows.chunks.actions[a:b], rows.chunks.real[a:b], rows.chunks.ends[a:b])
+    return Rows(**{k: v if isinstance(v, str | Images | Chunks | None) else v[a:b] for k, v in columns.items()})
 
 
 def test_instructions_and_questions_of_one_renderer_stay_apart() -> None:
@@ -210,7 +224,7 @@ def test_targets_are_never_cut() -> None:
 
 def test_an_empty_batch_renders_to_nothing() -> None:
     rendered = renderer().render(robot_rows([], []))
-    assert list(rendered.input_ids) == [] and rendered.bins is not None and rendered.bins.shape == (0, 4)
+    assert list(rendered.input_ids) == [] and rendered.bins == []
     assert list(renderer().render(web_rows([], [])).targets) == []
 
 
