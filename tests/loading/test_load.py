@@ -269,6 +269,14 @@ def test_faults_are_named(mixture: Path, tmp_path: Path) -> None:
         rt2data.load(tmp_path)
 
 
+def test_mixtures_of_older_records_are_refused(mixture: Path, tmp_path: Path) -> None:
+    manifest = json.loads((mixture / "manifest.json").read_text())
+    manifest["plan"]["version"] = 2
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"manifest version 1, plan version 2 .*build it again"):
+        rt2data.load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

@@ -16,6 +16,7 @@ import simplejpeg
 
 import rt2data
 from rt2data.errors import DataError, UsageError
+from rt2data.formats.webdataset import tar_header
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import FIELDS
 from tests.loading.conftest import build_wide
@@ -233,6 +234,26 @@ def test_an_index_is_not_needed(wide_mixture: Path, tmp_path: Path, rows: list[R
     keys = [row["key"] for row in rows]
     assert [each["key"] for each in rt2data.load(tmp_path)] == keys
     assert [each["key"] for each in rt2data.load(tmp_path, decode=None)] == keys
+
+
+def test_damage_is_named(wide_mixture: Path, tmp_path: Path) -> None:
+    """An image of another example, where a record should be; and no image at all, but a text."""
+    for path in wide_mixture.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    shard = tmp_path / "shard-000000.tar"
+    whole = shard.read_bytes()
+    with tarfile.open(shard) as opened:
+        members = opened.getmembers()
+    first = next(member for member in members if not member.name.endswith(".json"))
+    renamed = {"zz": r"images of 'zz' are not followed by their record but by ", "txt": "neither an image nor a record"}
+    for name, match in renamed.items():
+        called = f"zz.{first.name.partition('.')[2]}" if name == "zz" else f"{first.name.partition('.')[0]}.txt"
+        header = bytes(tar_header(called.encode(), first.size))
+        shard.write_bytes(whole[: first.offset] + header + whole[first.offset_data :])
+        with pytest.raises(DataError, match=rf"{match}.*shard-000000.tar byte \d+") as caught:
+            list(rt2data.load(tmp_path, shuffle=False))
+        assert "\n" not in str(caught.value)
 
 
 def test_resume_by_other_ranks(wide_mixture: Path, rows: list[Row]) -> None:
