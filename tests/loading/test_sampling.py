@@ -142,24 +142,24 @@ def test_a_worker_goes_on_inside_its_turn() -> None:
 
 def robots(numerator: int, denominator: int, shards: int = 40, size: int = 16 * 26 + 5) -> list[I64]:
     """For each shard 1 where an example is of a robot, as a build would lay them out."""
-    laid = []
+    built = []
     for shard in range(shards):
         count = size * (shard + 1) * numerator // denominator - size * shard * numerator // denominator
-        laid.append(1 - interleave([[count], [size - count]], shard).astype(np.int64))
-    return laid
+        built.append(1 - interleave([[count], [size - count]], shard).astype(np.int64))
+    return built
 
 
 @pytest.mark.parametrize("fraction", [(1, 2), (2, 3), (17, 32), (33, 64), (3, 16), (5, 8), (1, 10)])
 @pytest.mark.parametrize("world", [1, 2, 4, 8])
 def test_no_rank_is_starved(fraction: tuple[int, int], world: int) -> None:
     """Each rank's robot share within 1 % after 1,000 examples and at the end; spread less than by drawing lots (chi-square)."""
-    laid, share = robots(*fraction), fraction[0] / fraction[1]
-    layout = Layout(tuple(map(len, laid)))
+    built, share = robots(*fraction), fraction[0] / fraction[1]
+    layout = Layout(tuple(map(len, built)))
     chi = 0.0
     for rank in range(world):
         reader = Share(layout, rank, world)
         shards, places = zip(*flat(list(reader.runs(reader.take(Cursor(), 10**6)))), strict=True)
-        seen = np.array([laid[shard][place] for shard, place in zip(shards, places, strict=True)])
+        seen = np.array([built[shard][place] for shard, place in zip(shards, places, strict=True)])
         running = np.cumsum(seen) / np.arange(1, len(seen) + 1)
         assert np.abs(running[1000:] - share).max() < 0.01, (rank, world)
         chi += (seen.sum() - share * len(seen)) ** 2 / (share * (1 - share) * len(seen))
@@ -169,9 +169,9 @@ def test_no_rank_is_starved(fraction: tuple[int, int], world: int) -> None:
 @pytest.mark.parametrize("world", [2, 4, 8])
 def test_taking_turns_does_not_alias(world: int) -> None:
     """33/64 and a half in 64: stretches hold 33 and 34 robots in turn, blocks 8 and 9. Ranks that took every n-th would differ."""
-    laid = np.concatenate(robots(67, 128, shards=1, size=STRETCH * 1000))
-    naive = [laid.reshape(-1, STRETCH)[rank::world].mean() for rank in range(world)]
-    deal = Deal(Cut(), len(laid), world)
-    ours = [laid[deal.positions(rank, 0, deal.length(rank))].mean() for rank in range(world)]
+    built = np.concatenate(robots(67, 128, shards=1, size=STRETCH * 1000))
+    naive = [built.reshape(-1, STRETCH)[rank::world].mean() for rank in range(world)]
+    deal = Deal(Cut(), len(built), world)
+    ours = [built[deal.positions(rank, 0, deal.length(rank))].mean() for rank in range(world)]
     assert max(abs(share - 67 / 128) for share in naive) > 0.007
     assert max(abs(share - 67 / 128) for share in ours) < 0.001

@@ -11,7 +11,7 @@ import xxhash
 
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import Member, make_format, members_of
-from rt2data.loading.contents import require_size
+from rt2data.loading.shards import require_size
 from rt2data.look.diff.comparison import Comparison, shifts
 from rt2data.look.diff.merge import KeyCounts, count_keys, in_order
 from rt2data.look.differences import Difference, differences, largest_first

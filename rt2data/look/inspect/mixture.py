@@ -19,10 +19,9 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError, RtError, command
-from rt2data.formats.base import Member, MemberImage, make_format, members_of
-from rt2data.loading.contents import FORMAT, ShardFacts
+from rt2data.formats.base import Member, make_format, members_of
 from rt2data.loading.sampling import Run
-from rt2data.loading.shards import Shards
+from rt2data.loading.shards import FORMAT, Shards
 from rt2data.look.inspect.examples import Dimension, Examples, Film, Picture, Seen, Stretches, Token
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.inspect.store import StoreExamples
@@ -188,12 +187,12 @@ class MixtureExamples(Examples):
 
     def _by_index(self) -> Callable[[int, bool], Member]:
         """Tar shards have an index of the offsets of their examples."""
-        shards = Shards(self._folder, [ShardFacts(s.name, s.examples, s.bytes) for s in self._manifest.shards])
+        shards = Shards(self._folder, self._manifest.dataset.shards)
 
         def read_at(number: int, whole: bool) -> Member:
             shard, place = self.locate(number)
             (read,) = shards.read(Run(shard, place, place + 1), whole)
-            return Member(read.key, (MemberImage(0, read.extension, read.picture),), read.record)
+            return read
 
         return read_at
 

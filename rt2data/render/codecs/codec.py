@@ -89,7 +89,7 @@ class Codec(ABC):
     def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
         """The bins of n chunks, action after action, without those of padding: n lists, of as many bins as there are real actions.
 
-        Raises as `encode` does. A codec that writes chunks as a whole overrides this and `decode_chunk`.
+        Raises as `encode` does. A codec that writes chunks as a whole overrides this and `decode_chunks`.
         """
         horizon = chunks.actions.shape[1]
         if horizon == 1:
@@ -101,11 +101,16 @@ class Codec(ABC):
         edges = np.concatenate([[0], np.cumsum(chunks.real)]).tolist()
         return [bins[start:stop].ravel().tolist() for start, stop in pairwise(edges)]
 
-    def decode_chunk(self, bins: Sequence[int]) -> tuple[F64, Bools]:
-        """Actions float64[h, D] and terminate flags bool[h] of one chunk's bins. Raises ValueError for a wrong number of bins."""
-        if len(bins) % self.width or not len(bins):
-            raise ValueError(f"{len(bins)} bins are no whole number of actions of {self.width}")
-        return self.decode(np.asarray(bins, np.int32).reshape(-1, self.width))
+    def decode_chunks(self, chunks: Sequence[Sequence[int]]) -> tuple[F64, Bools, list[int]]:
+        """Actions float64[A, D] and terminate flags bool[A] of the bins of n chunks, and how many of the A actions each has.
+
+        Raises ValueError for a wrong number of bins.
+        """
+        wrong = next((len(bins) for bins in chunks if not len(bins) or len(bins) % self.width), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} bins are no whole number of actions of {self.width}")
+        flat = np.array([each for bins in chunks for each in bins], np.int32)
+        return *self.decode(flat.reshape(-1, self.width)), [len(bins) // self.width for bins in chunks]
 
     @abstractmethod
     def decode(self, bins: I32) -> tuple[F64, Bools]:
