@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rt2data.errors import DataError, UsageError
 from rt2data.io.stamps import Stamp, unchanged
 from rt2data.order import I64, WINDOW
-from rt2data.prepare.statistics import DimStats
+from rt2data.prepare.statistics import DimStats, summarize_parts
 from rt2data.read.text import one_line
 from rt2data.records import Chunks, Images, Kind, Reject, Rows, Slot, Turn
 
@@ -221,6 +221,18 @@ class Store:
         """Statistics of the actions of a split; None where there are no actions."""
         found = msgspec.json.decode((self.path / "stats.json").read_bytes())[split]["action"]
         return None if found is None else DimStats.from_json(found)
+
+    def chunk_stats(self, split: str, horizon: int) -> DimStats:
+        """Statistics of all actions of all chunks of a split, padding included: what a trainer sees that masks none of it."""
+        dim = self.info.action_dim
+
+        def parts() -> Iterator[NDArray[np.float32]]:
+            for part in self.parts(split, "chunk"):
+                found = vectors(part, dim)
+                if found is not None:
+                    yield np.ascontiguousarray(found.reshape(len(part), -1, dim)[:, :horizon]).reshape(-1, dim)
+
+        return summarize_parts(parts)
 
     def _group(self, split: str, number: int, chunk: int) -> pa.Table:
         """A row group, from the few kept last."""

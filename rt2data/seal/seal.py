@@ -13,7 +13,7 @@ from rt2data.formats.base import make_format
 from rt2data.io.installation import VERSION
 from rt2data.io.publish import write_whole
 from rt2data.plan.job import Job
-from rt2data.plan.plan import Plan
+from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.store import Store
 from rt2data.seal.blend import alone, once_files
 from rt2data.seal.dataset_card import write_cards
@@ -40,7 +40,7 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
         loss_token_frac=loss_token_frac,
         totals=totals,
         epochs={s.name: s.epochs for s in job.plan.sources},
-        statistics={s.name: _statistics(stores[s.name], job.plan.split) for s in job.plan.sources if s.kind == "robot"},
+        statistics={s.name: _statistics(stores[s.name], job.plan.split, s) for s in job.plan.sources if s.kind == "robot"},
         rejects={name: store.info.rejects for name, store in sorted(stores.items())},
         conversions={name: store.info.conversions for name, store in sorted(stores.items())},
         plan=job.plan,
@@ -63,9 +63,10 @@ def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float
     return examples, tokens, learned
 
 
-def _statistics(store: Store, split: str) -> dict[str, Any]:
+def _statistics(store: Store, split: str, source: SourcePlan) -> dict[str, Any]:
+    """Of actions and states, and of whole chunks where there are any."""
     found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
-    return found
+    return found | ({"chunk": store.chunk_stats(split, source.horizon).to_json()} if source.horizon > 1 else {})
 
 
 def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
