@@ -115,7 +115,7 @@ def _begun(staging: Path) -> Job | RldsJob | None:
 
 
 def _changed_files(job: Job | RldsJob | None) -> list[str]:
-    """Files of a job's sources that changed since they were prepared, as far as it can still be told."""
+    """Files of a job's sources that changed since they were prepared, as far as that is still known."""
     found: list[str] = []
     for folder in job.stores.values() if job else ():
         with suppress(DataError):
@@ -143,7 +143,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Whoever watches hears this when another build is preparing a source that this one needs."""
+    """A progress event: another build is preparing a source that this one needs."""
 
     name: str
 
@@ -167,14 +167,14 @@ def preparations(recipe: Recipe, root: Path, on_wait: Callable[[Waiting], None] 
 
 def _hold(stack: ExitStack, folder: Path, name: str, on_wait: Callable[[Waiting], None]) -> None:
     """Hold a store that is to be written, or wait until another build, which holds it to its end, has made it ready."""
-    lock, told = folder.with_name(f".{folder.name}.lock"), False
+    lock, waiting = folder.with_name(f".{folder.name}.lock"), False
     while ready_store(folder) is None:
         try:
-            stack.enter_context(exclusively(lock, f"the store of {name}", wait_s=WAIT_S if told else 0))
+            stack.enter_context(exclusively(lock, f"the store of {name}", wait_s=WAIT_S if waiting else 0))
         except LockedError:
-            if not told:
+            if not waiting:
                 on_wait(Waiting(name))
-            told = True
+            waiting = True
         else:
             stack.callback(remove_temporaries, staging_folder(folder))
             return
@@ -234,7 +234,7 @@ def begin_build(
 ) -> tuple[Any, list[Any]]:
     """Decide: the job and its work orders; no orders where this very output exists already.
 
-    Raises OutputError where the disk has too little room for what is still to be written.
+    Raises OutputError where the disk has too little space for what is still to be written.
     """
     job, size, orders = output.decide(site.staging, recipe, stores, allow_bad)
     if site.finished(job.plan.fingerprint, output):

@@ -44,10 +44,10 @@ NO_MARKS = End(0)
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One picture of one camera, as the source holds it.
+    """One image of one camera, as the source holds it.
 
     `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
-    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes lie, if they lie in
+    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes are, if they are in
     a file as they are; then nothing needs to be copied.
     """
 
@@ -61,7 +61,7 @@ class Turn(NamedTuple):
 
     role: Role
     text: str
-    loss: bool = True  # whether an assistant's words are learned
+    loss: bool = True  # whether an assistant's words have a loss
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,10 +137,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Something left out, with its reason.
+    """Something dropped, with its reason.
 
     `fault` is True for what is wrong with the data (it counts against the recipe's `max_bad`), False for what the recipe asked to
-    leave out. `count` is the number of steps or examples lost with it (1 where it is not known).
+    drop. `count` is the number of steps or examples lost with it (1 where it is not known).
     """
 
     reason: str  # a short snake_case word: bad_crc, corrupt_image, nan_action, blank_instruction, ...
@@ -290,7 +290,7 @@ def key_name(source: str) -> str:
     """How a source's name begins the keys of its examples: 32 characters at most, none of them `-`, which ends it.
 
     So name, row, epoch and an ending fit the 100 bytes that tar has for a name. A name that is longer, or has a `-`, is cut and
-    told apart by its hash.
+    identified by its hash.
     """
     if _IN_KEYS.fullmatch(source):
         return source
@@ -317,6 +317,6 @@ class Warn(msgspec.Struct, frozen=True):
 
 
 def worst_first(found: Iterable[Warn]) -> tuple[Warn, ...]:
-    """Errors, then warnings, then notes, each in the order given; the same one twice is told once."""
+    """Errors, then warnings, then notes, each in the order given; duplicates once."""
     once = {(warn.code, warn.source, warn.what): warn for warn in found}
     return tuple(sorted(once.values(), key=lambda warn: RANK[warn.level]))

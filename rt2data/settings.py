@@ -77,7 +77,7 @@ def _text(value: Any) -> str:
 def _share(value: Any) -> Fraction:
     found = parse_fraction(value)
     if not 0 <= found <= 1:
-        raise ValueError(f"must lie between 0 and 1, got {short(value)}")
+        raise ValueError(f"must be between 0 and 1, got {short(value)}")
     return found
 
 
@@ -163,7 +163,7 @@ NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
 
 
 def default_store_root() -> Path:
-    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
+    """Where prepared stores are unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
 
     The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
     nobody's home is known, and where $RT2DATA_STORE is no local path.

@@ -85,7 +85,7 @@ class Inline:
 
 
 def settle(future: Future[Any], call: Callable[[], Any]) -> None:
-    """Make a call; the future carries its result, or its failure, to whoever waits."""
+    """Make a call; the future has its result, or its failure."""
     try:
         future.set_result(call())
     except Exception as error:
@@ -168,7 +168,7 @@ class Processes:
 
 
 def _shorten_temporary_folder() -> None:
-    """The fork server listens on a socket whose path has 107 bytes at most; below a deep $TMPDIR there is no room for it."""
+    """The fork server listens on a socket whose path has 107 bytes at most; a deep $TMPDIR leaves too few for it."""
     before = tempfile.gettempdir()
     if len(os.fsencode(before)) > 60 and Path("/tmp").is_dir():
         tempfile.tempdir = "/tmp"
@@ -193,7 +193,7 @@ class _Seat:
     def _feed(self) -> None:
         resource_tracker.ensure_running()  # which would unblock it again
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # for all that start here: Ctrl-C is the parent's business
-        with suppress(EOFError, OSError, RuntimeError):  # it is tried again, and told, with the first order
+        with suppress(EOFError, OSError, RuntimeError):  # it is tried again, and reported, with the first order
             self._hire()
         while (task := self.tasks.get()) is not None:
             if self.closing.is_set():
@@ -250,7 +250,7 @@ class _Seat:
 
 
 def _lost(order: Any, error: Exception) -> InternalError:
-    """What is told of an order that no worker could carry out."""
+    """The error of an order that no worker could carry out."""
     label = getattr(order, "label", repr(order))
     if isinstance(error, EOFError | ConnectionError):
         return InternalError(

@@ -82,7 +82,7 @@ def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[
 
 
 def import_beam() -> None:
-    """What a run imports late, for whoever wants to know how long that takes."""
+    """What a run imports late, to measure how long that takes."""
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: F401
 
     import rt2data.beam.graph  # noqa: F401

@@ -104,7 +104,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How an output is read in Python, told to its users."""
+    """How an output is read in Python, for its users."""
 
     imports: str
     call: str  # gives all examples

@@ -80,7 +80,7 @@ def _taken(size: int) -> int:
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "rt2data")
 
 _DATASET = b"""\
-# Pictures with questions and answers: https://nvidia.github.io/Megatron-Energon. For ids, masks and actions of the record instead:
+# Images with questions and answers: https://nvidia.github.io/Megatron-Energon. For ids, masks and actions of the record instead:
 #   __module__: megatron.energon
 #   __class__: CrudeWebdataset
 sample_type:

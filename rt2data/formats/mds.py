@@ -3,7 +3,7 @@
     u32 n | u32 offsets[n + 1] | config, JSON with sorted keys | n samples
     a sample: u32 sizes of the columns that have no fixed one | bodies of all columns, which are sorted by name
 
-Offsets come first and count from the start of the file: so a shard lies in memory until it is whole, as in MDS's own writer, and
+Offsets come first and count from the start of the file: so a shard is in memory until it is whole, as in MDS's own writer, and
 ends before 4 GiB. Images are kept as they are under the encoding `jpeg`, which opens any kind. Where examples have other than one
 image, each place has a column of its own; an empty place holds one black pixel, and `image_mask` says that it is none. No column is
 a pickle.

@@ -1,4 +1,4 @@
-"""Parquet as Hugging Face's datasets lay it out: pictures decoded by `load_dataset`, a column for each value of the record.
+"""Parquet as Hugging Face's datasets expect it: images decoded by `load_dataset`, a column for each value of the record.
 
 What the record has as null is null here: lists of actions have no fixed size, for pyarrow cannot read null among lists that have.
 Where examples have other than one image, `images` is the list of those that there are, in the order of their places.
@@ -41,7 +41,7 @@ from rt2data.render.fields import FIELDS, ExampleRecord, Field, Shape
 from rt2data.render.record import encode_record
 
 GROUP_BYTES, GROUP_ROWS = 16 << 20, 1000
-"""Row groups end before they hold more picture bytes, or more rows."""
+"""Row groups end before they hold more image bytes, or more rows."""
 IMAGE, IMAGES = "image", "images"
 _WITH_STATISTICS = ["key", "kind", "source", "split", "group", "step", "epoch", "terminate"]
 _TYPES = {
@@ -103,7 +103,7 @@ def _leaf_paths(single: bool) -> list[str]:
 
 
 class _Sink:
-    """What pyarrow writes to: the rooms of a ChunkWriter, one after another."""
+    """What pyarrow writes to: the memory of a ChunkWriter, part after part."""
 
     closed = False
 

@@ -101,7 +101,7 @@ def _entries(field: Field, value: Any) -> Iterator[bytes]:
 
 
 class TfrecordWriter(ShardWriter):
-    """One TFRecord file. A record's checksum is set when its picture is there: before the next record, or at the end."""
+    """One TFRecord file. A record's checksum is set when its images are there: before the next record, or at the end."""
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
         self._out, self._sizes = ChunkWriter(file), sizes

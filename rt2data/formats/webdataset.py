@@ -1,4 +1,4 @@
-"""WebDataset: plain ustar, one picture and one .json for each key, time stamps 0. The bytes are those of Python's tarfile."""
+"""WebDataset: plain ustar, images and one .json for each key, time stamps 0. The bytes are those of Python's tarfile."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TarWriter(ShardWriter):
         return self._out.close()
 
     def notes(self) -> bytes:
-        """Keys and sizes: where all members lie follows from them."""
+        """Keys and sizes: the places of all members follow from them."""
         return encode_notes(self._written)
 
 

@@ -1,4 +1,4 @@
-"""A plan with all that is needed to carry it out: where stores and tokenizer lie. One small file in the build folder."""
+"""A plan with all that is needed to carry it out: where stores and tokenizer are. One small file in the build folder."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def read_job(folder: Path) -> Job | RldsJob:
 def adopt(folder: Path, job: Job | RldsJob) -> None:
     """Make `folder` the staging folder of this job, or go on with it where it already is.
 
-    Raises UsageError where an unfinished build of another recipe lies there, SourceChangedError where only the sources differ.
+    Raises UsageError where an unfinished build of another recipe is there, SourceChangedError where only the sources differ.
     """
     try:
         earlier = read_job(folder)
@@ -118,4 +118,4 @@ def adopt(folder: Path, job: Job | RldsJob) -> None:
             str(folder),
             "run with --restart to begin it anew",
         )
-    raise UsageError("an unfinished build of another recipe or version lies here", str(folder), "run with --restart to discard it")
+    raise UsageError("an unfinished build of another recipe or version is here", str(folder), "run with --restart to discard it")

@@ -1,7 +1,7 @@
-"""Which shards lie where. Either all in one folder, repeats and all; or, with `materialize: once`, each source by itself.
+"""Which shards go where. Either all in one folder, repeats and all; or, with `materialize: once`, each source by itself.
 
 `once` writes every row that is drawn at all a single time. How often it is to be read is the weight of its part: an exact share of
-all examples, as small whole numbers. So a source that is repeated twenty times takes no more room than one that is not.
+all examples, as small whole numbers. So a source that is repeated twenty times takes no more space than one that is not.
 """
 
 from __future__ import annotations

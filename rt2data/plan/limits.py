@@ -28,7 +28,7 @@ def layout_warnings(form: str, shards: int, size: int) -> tuple[Warn, ...]:
 
 
 def _found(form: str, shards: int, size: int) -> Iterator[tuple[str, str, str]]:
-    each = 2 if form == "webdataset" else 1  # an index lies beside every tar
+    each = 2 if form == "webdataset" else 1  # every tar has an index
     files = each * shards + BESIDE
     if files > FILES_IN_A_FOLDER:
         fit = -(-size * each // (FILES_IN_A_FOLDER - BESIDE))
@@ -41,5 +41,5 @@ def _found(form: str, shards: int, size: int) -> Iterator[tuple[str, str, str]]:
 
 
 def _bytes(count: int) -> str:
-    """A whole number of megabytes that is not smaller, with some room: sizes are estimates."""
+    """A whole number of megabytes that is not smaller, with a margin: sizes are estimates."""
     return f"{-(-count * 11 // 10_000_000)}MB"

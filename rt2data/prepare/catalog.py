@@ -31,7 +31,7 @@ class Kept:
     """One store on the shelf.
 
     A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
-    them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source goes on with it.
+    them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source resumes it.
     """
 
     path: Path
@@ -155,7 +155,7 @@ def find_store(root: Path, name: str) -> Path:
     """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
     given = local_path(name)
     if is_store(name):
-        _ = Store(given).info  # else what is told of an unfinished store would pass for all of it
+        _ = Store(given).info  # else figures of an unfinished store would pass for all of it
         return given
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
     current = [kept for kept in found if kept.state == "complete"] or found
@@ -168,7 +168,7 @@ def find_store(root: Path, name: str) -> Path:
 
 
 def read_rejects(store: Path) -> list[dict[str, Any]]:
-    """What was left out of a source: reason, where, detail, fault, count. Raises DataError where that cannot be read."""
+    """What was dropped from a source: reason, where, detail, fault, count. Raises DataError where that cannot be read."""
     try:
         rows: list[dict[str, Any]] = pq.read_table(store / "rejects.parquet", schema=REJECTS).to_pylist()
     except (OSError, pa.ArrowException) as error:

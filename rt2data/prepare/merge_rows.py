@@ -54,7 +54,7 @@ ORDER = ROWS.get_field_index("order")
 
 @dataclass(frozen=True, slots=True)
 class GatherOrder:
-    """Work order: write one file of rows: those of a split whose hash lies in [low, high)."""
+    """Work order: write one file of rows: those of a split whose hash is in [low, high)."""
 
     name: str
     folder: str

@@ -1,4 +1,4 @@
-"""The prepared store of one source: small rows in keyed random order, pointing at image bytes where they already lie."""
+"""The prepared store of one source: small rows in keyed random order, pointing at image bytes where they already are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IMAGE = pa.struct(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("format", pa.string()),
-        ("xxh3", pa.uint64()),  # of the encoded bytes: a changed picture is noticed when it is copied
+        ("xxh3", pa.uint64()),  # of the encoded bytes: a changed image is noticed when it is copied
     ]
 )
 TURN = pa.struct([("role", pa.string()), ("text", pa.string()), ("loss", pa.bool_())])
@@ -75,7 +75,7 @@ REJECTS = pa.schema(
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """How much was left out for one reason."""
+    """How much was dropped for one reason."""
 
     reason: str
     count: int
@@ -86,7 +86,7 @@ class SplitInfo(msgspec.Struct, frozen=True):
     """What one split of a prepared source holds."""
 
     rows: int
-    groups: int  # episodes or pictures
+    groups: int  # episodes or images
     image_bytes: int  # of all images that a mixture takes
     text_bytes: int
     files: tuple[int, ...]  # rows in each of its row files
@@ -109,14 +109,14 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     source: str  # kind of raw format
     settings: dict[str, Any]
-    digest: str  # of all rows in order: the same content gives the same digest, wherever it lies
+    digest: str  # of all rows in order: the same content gives the same digest in any place
     camera: str
     cameras: tuple[str, ...]
     action_dim: int
     state_dim: int
     splits: dict[str, SplitInfo]
     rejects: tuple[Lost, ...]
-    conversions: dict[str, int]  # pictures that had to be made, by rule
+    conversions: dict[str, int]  # images that had to be converted, by rule
     bytes_read: int
     facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
     slots: tuple[Slot, ...] = ()  # of a robot source: the places of its examples' images
@@ -137,7 +137,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
-    """files.parquet: the files that images lie in, in the order in which rows number them."""
+    """files.parquet: the files that hold the images, in the order in which rows number them."""
     columns = {name: [getattr(s, name) for s in stamps] for name in FILES.names}
     pq.write_table(pa.table(columns, schema=FILES), path, write_page_checksum=True)
 
@@ -150,7 +150,7 @@ def read_stamps(path: Path) -> list[Stamp]:
 
 
 def rows_file(folder: Path, split: str, number: int) -> Path:
-    """Where one file of rows lies."""
+    """The path of one file of rows."""
     return folder / f"rows-{split}-{number:05d}.parquet"
 
 
@@ -200,7 +200,7 @@ class Store:
         return [stamp.path for stamp in self.stamps if not unchanged(stamp)]
 
     def take(self, split: str, rows: I64) -> pa.Table:
-        """The rows of these numbers, in this order. Reads only the row groups they lie in."""
+        """The rows of these numbers, in this order. Reads only their row groups."""
         ends = np.cumsum(self.info.splits[split].files)
         file = np.searchsorted(ends, rows, side="right")
         inside = rows - np.concatenate([[0], ends])[file]
@@ -271,13 +271,13 @@ def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float3
 
 
 def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
-    """Rows that were laid down, in keyed order."""
+    """Rows as a table, in keyed order."""
     arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
     return pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
+    """Vectors are joined end to end, which is much quicker than Arrow's own way with lists of arrays."""
     if kind != pa.list_(pa.float32()) or all(value is None for value in values):
         return pa.array(values, type=kind)
     lengths = [0 if value is None else len(value) for value in values]

@@ -156,7 +156,7 @@ def _stamps_of(name: str, source: Source) -> list[Stamp]:
 
 
 def _same_files(staging: Path, stamps: list[Stamp], units: int) -> bool:
-    """Whether what lies there was begun on the same files, cut into as many units."""
+    """Whether the staging folder was begun on the same files, cut into as many units."""
     try:
         known = read_stamps(staging / "files.parquet")
         return known[: len(stamps)] == stamps and len(known) == len(stamps) + units
@@ -165,7 +165,7 @@ def _same_files(staging: Path, stamps: list[Stamp], units: int) -> bool:
 
 
 def blob_name(unit: int) -> str:
-    """The file of the pictures that one unit had to make."""
+    """The file of the images that one unit had to make."""
     return f"blobs-{unit:05d}.bin"
 
 
@@ -219,7 +219,7 @@ def _build_unchanged(order: UnitOrder, rows: RowBuilder, files: _Files) -> None:
 
 
 def unreadable(name: str, path: str, error: OSError) -> DataError:
-    """What is told of a source that the system does not let us read."""
+    """The error of a source that the system does not let us read."""
     return DataError(f"source {name} cannot be read: {error.strerror}", str(error.filename or path), "see that the disk is well")
 
 

@@ -1,4 +1,4 @@
-"""Prompt templates: what is asked of the model about a picture, robot step or question alike. Named and versioned."""
+"""Prompt templates: what is asked of the model, robot step or question alike. Named and versioned."""
 
 from __future__ import annotations
 

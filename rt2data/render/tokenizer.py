@@ -38,12 +38,12 @@ class Tokenizer(ABC):
     """Text to ids and back. Pickles as its path: another process reads the file again and notices if it changed."""
 
     name: str
-    vocab_size: int  # of the base vocabulary, which `last_n` counts down from; tokens added later lie above it
+    vocab_size: int  # of the base vocabulary, which `last_n` counts down from; tokens added later are above it
     sha256: str  # of the file; a fixed word for the built-in one
     special_ids: frozenset[int]  # ids that must never stand for an action or a word
     bos_id: int | None
     eos_id: int | None
-    pad_id: int  # for whoever pads: the end token where the vocabulary has no pad, 0 where it has neither
+    pad_id: int  # for padding: the end token where the vocabulary has no pad, 0 where it has neither
     path: str | None = None
 
     kind: ClassVar[TokenizerKind]
@@ -79,7 +79,7 @@ class Tokenizer(ABC):
         return [ids[len(head) :] if ids[: len(head)] == head else self.encode(text) for ids, text in zip(joint, texts, strict=True)]
 
     def identity(self) -> dict[str, Any]:
-        """What decides the ids, as JSON values; not where the file lies."""
+        """What decides the ids, as JSON values; not the place of the file."""
         return {
             "kind": self.kind,
             "sha256": self.sha256,
@@ -128,7 +128,7 @@ def read_model(path: str) -> bytes:
     found = Path(path)
     if not found.is_file():
         cache = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
-        advice = f"nothing is downloaded: give a file's path; copies from the hub may lie under {cache}"
+        advice = f"nothing is downloaded: give a file's path; copies from the hub may be under {cache}"
         raise UsageError("no such tokenizer file", where=path, do=advice)
     if found.stat().st_size > MAX_FILE_BYTES:
         raise UsageError(f"a tokenizer file above {MAX_FILE_BYTES >> 20} MiB", where=path)

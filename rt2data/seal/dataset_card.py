@@ -47,7 +47,7 @@ def card(manifest: Manifest, form: Format) -> str:
         "\n".join(_front_matter(manifest, form)),
         f"# {title(manifest)}",
         f"{manifest.examples:,} examples in {len(manifest.shards):,} shards ({manifest.plan.format}, {manifest.bytes:,} bytes); "
-        f"{_of_which(manifest)} are robot steps, their actions written as text. Each is a picture, a prompt and a target.",
+        f"{_of_which(manifest)} are robot steps, their actions written as text. Each has images, a prompt and a target.",
         "\n".join(_source_table(manifest)),
         f"## Reading it\n\n{_order(manifest)}{_nulls(manifest, form)}\n\n```python\n{reading}```",
         "## What was changed\n\n" + "\n".join(_changes(manifest)),
@@ -64,8 +64,8 @@ def _order(manifest: Manifest) -> str:
     if not manifest.plan.parts:
         return "The examples are shuffled and mixed already."
     return (
-        "Every source lies in a folder of its own, shuffled, each row once: a reader mixes them by the weights of `weights.json`, "
-        "whose shares are exact. How often a row is read is told by the epochs of its source."
+        "Every source is in a folder of its own, shuffled, each row once: a reader mixes them by the weights of `weights.json`, "
+        "whose shares are exact. The epochs of a source say how often a row is read."
     )
 
 
@@ -164,12 +164,12 @@ def _source_table(manifest: Manifest) -> Iterator[str]:
 def _changes(manifest: Manifest) -> Iterator[str]:
     for source in manifest.plan.sources:
         made = {what: count for what, count in sorted(manifest.conversions.get(source.name, {}).items()) if count}
-        pictures = ", ".join(f"{count:,} {what}" for what, count in made.items()) or "copied byte for byte"
-        yield f"- {source.name}: pictures {pictures}."
+        images = ", ".join(f"{count:,} {what}" for what, count in made.items()) or "copied byte for byte"
+        yield f"- {source.name}: images {images}."
         if source.camera_line:
             yield f"  - {source.camera_line}"
         for lost in manifest.rejects.get(source.name, ()):
-            yield f"  - left out: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
+            yield f"  - dropped: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
         for warn in manifest.plan.warnings:
             if warn.source == source.name and warn.code != "cameras":
                 yield f"  - {warn.level}: {warn.what}"

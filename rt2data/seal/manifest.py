@@ -28,16 +28,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     robot_frac: float  # realized share of examples; where each row is written once, as the weights make it
     token_frac: float  # robot share of all tokens, likewise
-    loss_token_frac: float  # robot share of the tokens that are learned
+    loss_token_frac: float  # robot share of the loss tokens
     totals: dict[str, SideTotals]
     epochs: dict[str, float]
     statistics: dict[str, Any]  # per robot source: action and state, per dimension
     rejects: dict[str, tuple[Lost, ...]]
-    conversions: dict[str, dict[str, int]]  # pictures that were not copied byte for byte
+    conversions: dict[str, dict[str, int]]  # images that were not copied byte for byte
     plan: Plan
     recipe: dict[str, Any]
     shards: tuple[ShardInfo, ...]
-    files: dict[str, SideFile] = {}  # what lies beside the shards
+    files: dict[str, SideFile] = {}  # files beside the shards
 
     @property
     def dataset(self) -> Dataset:

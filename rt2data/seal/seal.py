@@ -50,7 +50,7 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
 
 
 def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float, float, float]:
-    """Robot share of examples, of tokens and of learned tokens; an example that is written once counts as often as it is read."""
+    """Robot share of examples, of tokens and of loss tokens; an example that is written once counts as often as it is read."""
     sums = {kind: [Fraction(0)] * 3 for kind in ("robot", "web")}
     for source in plan.sources:
         total = totals.get(source.name, SideTotals())

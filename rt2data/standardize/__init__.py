@@ -28,7 +28,7 @@ def _rows(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fac
 
 
 def _robot_rows(standard: EpisodeStandard, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
-    """Rows episode by episode; each is let go at its last step, before the next is read: its pictures may be views that die."""
+    """Rows episode by episode; each is complete at its last step, before the next is read: images may be views."""
     episode: list[Step] = []
     for record in records:
         if not isinstance(record, Step):

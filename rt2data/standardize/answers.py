@@ -31,7 +31,7 @@ def choose_answer(answers: Sequence[str], rule: AnswerRule, key: str, epoch: int
 def distinct_answers(answers: Sequence[str]) -> tuple[str, ...]:
     """Answers that differ in more than case and outer white space, the commonest first, then the first given.
 
-    Each is spelled as it most often is, then as it first is. Blank answers are left out.
+    Each is spelled as it most often is, then as it first is. Blank answers are dropped.
     """
     spellings = Counter(_given(answers))
     if len(spellings) == 1:

@@ -20,7 +20,7 @@ def conversation_fault(example: Example) -> tuple[str, str, str] | None:
     if any(not turn.text.strip() for turn in spoken):
         return "blank_turn", example.key, f"turn {[not turn.text.strip() for turn in turns].index(True)}"
     if not any(turn.loss for turn in spoken if turn.role == "assistant"):
-        return "no_loss", example.key, "no turn of the assistant is to be learned"
+        return "no_loss", example.key, "no turn of the assistant has a loss"
     places = sum(turn.text.count(IMAGE) for turn in turns)
     if places != len(example.images):
         return "image_places", example.key, f"{places} places for {len(example.images)} images"

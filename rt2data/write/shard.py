@@ -1,6 +1,6 @@
 """Steps five and six: one shard of the mixture. A plain function of (job, shard number); any shard is computed by itself.
 
-Rows are drawn and rendered a few thousand at a time; pictures are copied by range from where they lie, never decoded.
+Rows are drawn and rendered a few thousand at a time; images are copied by range from where they are, never decoded.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Codec(ABC):
         return aim
 
     def zero_offset(self) -> F64:
-        """float64[D]: what a robot told to stand still would do: decode(encode(0)) - clip(0)."""
+        """float64[D]: what a robot would do when it should stand still: decode(encode(0)) - clip(0)."""
         still = np.zeros((1, len(self.lo)), np.float32)
         offset: F64 = (self.decode(self.encode(still, np.zeros(1, np.bool_)))[0] - self.clip(still))[0]
         return offset
@@ -223,7 +223,7 @@ class Codec(ABC):
         if bins.ndim != 2 or bins.shape[1] != self.width:
             raise ValueError(f"bins of shape {bins.shape} for a codec of {self.width} bins per action")
         if bins.size and not (bins.min() >= 0 and bins.max() < BINS):
-            raise ValueError(f"bins must lie in 0..{BINS - 1}, found {bins.min()} to {bins.max()}")
+            raise ValueError(f"bins must be in 0..{BINS - 1}, found {bins.min()} to {bins.max()}")
         return bins
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What the terminate word of a target means, for whoever reads targets: said beside them, as the codec has it."""
+"""What the terminate word of a target means, in words shown with targets."""
 
 from __future__ import annotations
 

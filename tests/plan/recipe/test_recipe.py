@@ -294,8 +294,8 @@ ONE_MISTAKE = {
         with_line(7, "    weight: 0"),
         "7:13 robot.arm.weight: every weight under robot is 0, but robot_frac asks for robot examples",
     ),
-    "fraction above 1": (PLAIN.replace("0.5", "1.5"), "1:13 robot_frac: must lie between 0 and 1, got 1.5"),
-    "percentage above 100": (PLAIN.replace("0.5", "101%"), "1:13 robot_frac: must lie between 0 and 1, got '101%'"),
+    "fraction above 1": (PLAIN.replace("0.5", "1.5"), "1:13 robot_frac: must be between 0 and 1, got 1.5"),
+    "percentage above 100": (PLAIN.replace("0.5", "101%"), "1:13 robot_frac: must be between 0 and 1, got '101%'"),
     "no robot": (
         PLAIN.split("robot:")[0] + "web:" + PLAIN.split("web:")[1],
         "1:13 robot_frac: 0.5 needs robot sources and there are none: add one under robot, or set it to 0",
@@ -366,7 +366,7 @@ def test_all_mistakes_at_once_in_file_order() -> None:
         read(text, "sed=1", "size.of=vqaa")
     assert list(caught.value.lines) == [
         "6 mistakes in the recipe",
-        "mixture.yaml:1:13 robot_frac: must lie between 0 and 1, got 2",
+        "mixture.yaml:1:13 robot_frac: must be between 0 and 1, got 2",
         "mixture.yaml:5:11 robot.arm.path: must be text, got 3",
         "mixture.yaml:7:5 robot.arm.weigth: unknown key, did you mean 'weight'?",
         "mixture.yaml:8:13 robot.arm.weight: must not be negative, got -1",
