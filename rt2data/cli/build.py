@@ -24,7 +24,7 @@ from rt2data.seal.manifest import Manifest
 
 
 @dataclass(frozen=True)
-class Asked:
+class BuildOptions:
     """The recipe and the options of the command line."""
 
     recipe: Path
@@ -49,7 +49,7 @@ class Asked:
         return pool_at_work(self.pool, self.workers)
 
 
-def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
+def build_mixture(asked: BuildOptions, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
     """Build the mixture; print where it is and how to read it."""
     recipe = asked.read()
     site = Site(_resolved(out or asked.recipe.with_suffix("")), overwrite, restart)

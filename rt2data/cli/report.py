@@ -26,7 +26,7 @@ from rt2data.prepare.store import Store
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReportOptions:
     """What to write, and where."""
 
     out: Path
@@ -39,7 +39,7 @@ class Wanted:
     force: bool = False
 
 
-def report(questions: Sequence[Question], wanted: Wanted) -> None:
+def report(questions: Sequence[Question], wanted: ReportOptions) -> None:
     """Take statistics of each path, write the page and print its path."""
     for file, mark in ((wanted.out, page.MARK), (wanted.markdown, markdown.MARK)):
         if file is not None:
@@ -69,7 +69,7 @@ def _stores(subject: Subject) -> list[Store]:
     return [Store(Path(folder)) for folder in dict.fromkeys(rows.folder for rows in subject.rows)]
 
 
-def _report(reports: Sequence[Report], wanted: Wanted, weight: int) -> None:
+def _report(reports: Sequence[Report], wanted: ReportOptions, weight: int) -> None:
     if wanted.as_json:
         stats = json.loads(msgspec.json.encode([each.stats for each in reports]))
         say_json({"out": str(wanted.out), "stats": stats})

@@ -10,7 +10,7 @@ import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
 from rt2data.build import Site, rlds_output
-from rt2data.cli.build import Asked
+from rt2data.cli.build import BuildOptions
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.cli.tables import table
@@ -26,7 +26,7 @@ from rt2data.seal.episodes import RldsManifest
 
 
 def write_rlds(
-    asked: Asked,
+    asked: BuildOptions,
     out: Path | None,
     skin: str,
     tokens: bool,

@@ -23,7 +23,7 @@ from rt2data.prepare.store import Store
 
 
 @dataclass(frozen=True)
-class Asked:
+class StatsOptions:
     """The options of the command."""
 
     question: Question
@@ -45,7 +45,7 @@ class PassProgress(Progress):
         self._count(result.name, True, 0, 0, 0)
 
 
-def stats(asked: Asked) -> None:
+def stats(asked: StatsOptions) -> None:
     """Take statistics and print them: tables, JSON, or the file that a trainer reads."""
     found = take(asked)
     if asked.trainer is not None:
@@ -66,7 +66,7 @@ def _note_split(found: Stats) -> None:
             talk(f"{source.name}: statistics of split {source.split}; for {' or '.join(others)} use --split")
 
 
-def take(asked: Asked) -> Stats:
+def take(asked: StatsOptions) -> Stats:
     """Statistics of what is asked for. Raises UsageError if nothing known is there."""
     progress = PassProgress(asked.quiet)
     with pool_at_work(asked.pool, asked.workers) as pool, TemporaryDirectory(prefix="rt2data-stats-") as scratch:

@@ -110,9 +110,9 @@ def _on_terminal() -> bool:
 def _serve(examples: Examples, title: str, port: int, at: int, only: Filter) -> None:
     """Until Ctrl-C; the address that is printed shows what the options ask for."""
     from rt2data.look.view.pages import Query
-    from rt2data.look.view.server import Server, Site
+    from rt2data.look.view.server import PageServer, Server
 
-    server = Server(Site(examples, title), port)
+    server = Server(PageServer(examples, title), port)
     try:
         print(server.url + Query(at, only).address(at).removeprefix("/"), flush=True)
         talk("Ctrl-C ends it")

@@ -19,7 +19,7 @@ import simplejpeg
 from rt2data.demo.draw import PIXELS, U8, render
 from rt2data.demo.expert import Episode, perform
 from rt2data.demo.layout import FAMILIES, draw_scene, draw_task
-from rt2data.demo.questions import Question, annotate, ask
+from rt2data.demo.questions import DemoQuestion, annotate, ask
 from rt2data.demo.scene import Scene
 from rt2data.io.tfrecord.directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 from rt2data.io.tfrecord.example import Values, encode_example
@@ -125,7 +125,7 @@ def _features(episode: Episode, file_path: str) -> dict[str, Values]:
 # The questions
 
 
-def make_scene(seed: int, number: int) -> tuple[Scene, tuple[Question, ...], Random]:
+def make_scene(seed: int, number: int) -> tuple[Scene, tuple[DemoQuestion, ...], Random]:
     """Scene `number` of a seed with its questions, and the random numbers for its annotators."""
     rng = Random(f"{seed}/scene/{number}")
     scene = draw_scene(rng)
@@ -158,7 +158,7 @@ def write_vqa(folder: Path, scenes: int, seed: int, draw: Draw = map) -> int:
     return len(questions)
 
 
-def _annotation(question: Question, rng: Random) -> dict[str, Any]:
+def _annotation(question: DemoQuestion, rng: Random) -> dict[str, Any]:
     answers = annotate(question, rng)
     sure = rng.choices(("yes", "maybe"), (9, 1), k=len(answers))
     return {

@@ -20,7 +20,7 @@ TABLES: dict[str, str] = {"oak": "brown", "walnut": "brown", "stone": "gray", "l
 """Table tops and the color a person would call them."""
 
 
-class Size(NamedTuple):
+class BlockSize(NamedTuple):
     """Outer radius (half the side of a block), height, and reach: how far any part is from the vertical axis. Metres."""
 
     radius: float
@@ -28,13 +28,13 @@ class Size(NamedTuple):
     reach: float
 
 
-SIZES: dict[Shape, Size] = {
-    "block": Size(0.023, 0.046, 0.0325),
-    "can": Size(0.027, 0.088, 0.027),
-    "ball": Size(0.027, 0.054, 0.027),
-    "mug": Size(0.034, 0.072, 0.061),
-    "bowl": Size(0.068, 0.046, 0.068),
-    "plate": Size(0.082, 0.014, 0.082),
+SIZES: dict[Shape, BlockSize] = {
+    "block": BlockSize(0.023, 0.046, 0.0325),
+    "can": BlockSize(0.027, 0.088, 0.027),
+    "ball": BlockSize(0.027, 0.054, 0.027),
+    "mug": BlockSize(0.034, 0.072, 0.061),
+    "bowl": BlockSize(0.068, 0.046, 0.068),
+    "plate": BlockSize(0.082, 0.014, 0.082),
 }
 FLOORS: dict[Shape, float] = {"bowl": 0.008, "plate": 0.006, "block": 0.046}
 """Height at which something stands in or on a shape that can hold it."""
@@ -58,7 +58,7 @@ class Thing:
         return f"{self.color} {self.shape}"
 
     @property
-    def size(self) -> Size:
+    def size(self) -> BlockSize:
         return SIZES[self.shape]
 
     @property
@@ -68,7 +68,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Gripper:
+class GripperPose:
     """The point between the finger tips, its turn, and how far it is open: 0 closed, 1 open."""
 
     x: float
@@ -87,7 +87,7 @@ class Scene:
     things: tuple[Thing, ...]
     table: str = "oak"
     view: str = "front"
-    gripper: Gripper | None = None
+    gripper: GripperPose | None = None
 
 
 def rest_height(support: Thing) -> float:

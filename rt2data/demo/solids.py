@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.demo.scene import COLORS, Gripper, Rgb, Thing
+from rt2data.demo.scene import COLORS, GripperPose, Rgb, Thing
 
 F64 = NDArray[np.float64]
 Vector = tuple[float, float, float]
@@ -24,7 +24,7 @@ LINK = 0.33  # upper arm and forearm alike
 WRIST = 0.135  # from the finger tips to the wrist
 
 
-class Camera(NamedTuple):
+class DemoCamera(NamedTuple):
     """Where the eye is, what it looks at (metres) and its field of view (radians), the same both ways."""
 
     eye: Vector
@@ -32,17 +32,17 @@ class Camera(NamedTuple):
     field: float
 
 
-VIEWS: dict[str, Camera] = {
-    "front": Camera((0.98, 0.0, 0.62), (0.285, 0.0, 0.058), 0.56),
-    "middle": Camera((0.95, 0.0, 0.66), (0.30, 0.0, 0.02), 0.48),
-    "left": Camera((0.93, -0.22, 0.64), (0.30, 0.0, 0.02), 0.49),
-    "right": Camera((0.93, 0.22, 0.64), (0.30, 0.0, 0.02), 0.49),
-    "high": Camera((0.80, 0.0, 0.80), (0.295, 0.0, 0.02), 0.49),
+VIEWS: dict[str, DemoCamera] = {
+    "front": DemoCamera((0.98, 0.0, 0.62), (0.285, 0.0, 0.058), 0.56),
+    "middle": DemoCamera((0.95, 0.0, 0.66), (0.30, 0.0, 0.02), 0.48),
+    "left": DemoCamera((0.93, -0.22, 0.64), (0.30, 0.0, 0.02), 0.49),
+    "right": DemoCamera((0.93, 0.22, 0.64), (0.30, 0.0, 0.02), 0.49),
+    "high": DemoCamera((0.80, 0.0, 0.80), (0.295, 0.0, 0.02), 0.49),
 }
 
 
 @lru_cache(maxsize=8)
-def axes(camera: Camera) -> F64:
+def axes(camera: DemoCamera) -> F64:
     """float64[3, 3]: the rows point right, up and forward of the camera, in the scene's frame."""
     forward = np.subtract(camera.target, camera.eye)
     forward = forward / np.linalg.norm(forward)
@@ -51,7 +51,7 @@ def axes(camera: Camera) -> F64:
     return np.array([right, np.cross(right, forward), forward])
 
 
-def project(camera: Camera, points: F64, pixels: int) -> F64:
+def project(camera: DemoCamera, points: F64, pixels: int) -> F64:
     """Points float64[..., 3] -> pixel coordinates float64[..., 2] (across, down). Points must be in front of the camera."""
     right, up, forward = axes(camera)
     seen = points - np.asarray(camera.eye)
@@ -108,7 +108,7 @@ class Lathe(NamedTuple):
         height = np.broadcast_to(profile[:, None, 1:], (*flat.shape[:2], 1))
         return (np.concatenate([flat, height], axis=2) + self.foot).reshape(-1, 3)
 
-    def polygons(self, camera: Camera, pixels: int) -> Iterator[Polygon]:
+    def polygons(self, camera: DemoCamera, pixels: int) -> Iterator[Polygon]:
         """The faces that are turned to the camera, in the light that falls on them; the inside first."""
         rings = self.points().reshape(-1, self.sides, 3)[::-1]
         faces = np.stack([rings[:-1], np.roll(rings[:-1], -1, 1), np.roll(rings[1:], -1, 1), rings[1:]], axis=2)
@@ -134,7 +134,7 @@ class Limb(NamedTuple):
         """float64[n, 3]: the convex hull of these points holds the solid."""
         return (self.knots[:, None] + _AROUND * self.radius).reshape(-1, 3)
 
-    def polygons(self, camera: Camera, pixels: int) -> Iterator[Polygon]:
+    def polygons(self, camera: DemoCamera, pixels: int) -> Iterator[Polygon]:
         """Discs in discs, brighter and nearer to the lamp."""
         right, up, _ = axes(camera)
         centers = project(camera, self.knots, pixels)
@@ -192,7 +192,7 @@ def _mug(thing: Thing, foot: Vector, color: Rgb) -> list[Solid]:
 # The robot: two links in a vertical plane from a shoulder behind the table to the wrist, and a gripper of two fingers
 
 
-def robot(gripper: Gripper) -> list[Limb]:
+def robot(gripper: GripperPose) -> list[Limb]:
     """The arm with its gripper at the given pose. At yaw 0 the fingers close along y."""
     turn, tip = rotation(gripper.roll, gripper.pitch, gripper.yaw), np.array([gripper.x, gripper.y, gripper.z])
 

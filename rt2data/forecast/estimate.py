@@ -24,7 +24,7 @@ from rt2data.prepare.outcomes import judge_ends
 from rt2data.prepare.statistics import DimStats, summarize
 from rt2data.prepare.store import SplitInfo, StoreInfo, as_rows, rows_table, vectors
 from rt2data.prepare.unit import RowBuilder, UnitOrder, require_something, unreadable
-from rt2data.read.sample import Part, Survey
+from rt2data.read.sample import SamplePart, Survey
 from rt2data.read.source import Source
 from rt2data.records import End, Rows, Unit
 from rt2data.standardize.end_marks import refuted, wanted
@@ -145,7 +145,7 @@ class _Sample:
 
     survey: Survey
     laying: SampleRows
-    parts: list[Part]
+    parts: list[SamplePart]
     ends: list[int]  # number of rows after each part
     split: str
 
@@ -186,7 +186,7 @@ def estimate_store(name: str, source: Source, folder: Path, split: str, seed: in
 
 def _read_sample(name: str, source: Source, survey: Survey, split: str) -> _Sample:
     laying = SampleRows(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
-    parts: list[Part] = []
+    parts: list[SamplePart] = []
     ends: list[int] = []
     for part in survey.parts:
         if len(parts) >= LEAST_PARTS and _size(laying, parts) > SAMPLE_BYTES:
@@ -200,7 +200,7 @@ def _read_sample(name: str, source: Source, survey: Survey, split: str) -> _Samp
     return _Sample(survey, laying, parts, ends, split)
 
 
-def _size(laying: SampleRows, parts: list[Part]) -> int:
+def _size(laying: SampleRows, parts: list[SamplePart]) -> int:
     """Bytes read for a sample: those of its parts, or of the images in its rows where that is more."""
     return max(sum(part.bytes for part in parts), sum(_lengths(laying.columns["images"])))
 

@@ -3,7 +3,7 @@
 Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of
 each element; msgspec decodes that slice into a typed record. So an element that is too long is skipped without being held, and
 every fault has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
-it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `Fault` in its place.
+it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `JsonFault` in its place.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class JsonFault:
     """An element that cannot be used. `reason` is a short snake_case word for a Reject."""
 
     reason: str  # too_long_text, bad_text, bad_number, bad_row
     detail: str = ""
 
 
-Decode = Callable[[bytes | None, int], T | Fault]
+Decode = Callable[[bytes | None, int], T | JsonFault]
 """Decodes the text of an element, None where it is too long, that begins at a byte."""
 
 
@@ -75,12 +75,12 @@ class JsonArray(Generic[T]):
     max_element: int = MAX_ELEMENT
     chunk: int = CHUNK
 
-    def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | Fault]]:
+    def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | JsonFault]]:
         """(byte offset, element) of every element, or of those that begin in [start, stop). Raises DataError."""
         for place, found in self.located(within):
             yield place.start, found
 
-    def located(self, within: tuple[int, int] | None = None) -> Iterator[tuple[Slice, T | Fault]]:
+    def located(self, within: tuple[int, int] | None = None) -> Iterator[tuple[Slice, T | JsonFault]]:
         """Every element, or those that begin in [start, stop), with its place. Raises DataError."""
         decode = self.decoder()
         for place in self.slices(within):
@@ -89,7 +89,7 @@ class JsonArray(Generic[T]):
     def decoder(self, seen: bool = False) -> Decode[T]:
         """Decodes elements. Raises DataError where one is no JSON; `seen`: each was decoded before, so none has a key twice."""
         decode = _Decoder(self.path, self.element, () if seen else None)
-        too_long = Fault("too_long_text", f"an element of more than {self.max_element} bytes")
+        too_long = JsonFault("too_long_text", f"an element of more than {self.max_element} bytes")
         return lambda text, start: too_long if text is None else decode(text, start)
 
     def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
@@ -223,7 +223,7 @@ class _Decoder(Generic[T]):
         fields = getattr(element, "__struct_fields__", ()) if names is None else names
         self._names = [f'"{name}"'.encode() for name in fields]
 
-    def __call__(self, text: bytes, start: int) -> T | Fault:
+    def __call__(self, text: bytes, start: int) -> T | JsonFault:
         try:
             found = self._decode(text)
         except RecursionError:
@@ -235,14 +235,14 @@ class _Decoder(Generic[T]):
                 self._parse(text, start)
         return found
 
-    def _why(self, text: bytes, start: int, error: Exception) -> Fault:
+    def _why(self, text: bytes, start: int, error: Exception) -> JsonFault:
         """The fault of an element whose grammar is right. Raises DataError where it is not."""
         self._parse(text, start)
         if "out of range" in str(error):
-            return Fault("bad_number", str(error))
+            return JsonFault("bad_number", str(error))
         if isinstance(error, msgspec.ValidationError):
-            return Fault("bad_row", str(error))
-        return Fault("bad_text", "not Unicode: a wrong byte or half a surrogate pair")
+            return JsonFault("bad_row", str(error))
+        return JsonFault("bad_text", "not Unicode: a wrong byte or half a surrogate pair")
 
     def _parse(self, text: bytes, start: int) -> None:
         """Check the grammar, and that no key is given twice. Numbers stay text: they may have any length."""

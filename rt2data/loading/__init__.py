@@ -9,9 +9,9 @@ from typing import Any
 from rt2data.errors import UsageError
 from rt2data.io.location import local_path
 from rt2data.loading.blending import make_layout
-from rt2data.loading.examples import COLUMNS, Decode, View
+from rt2data.loading.examples import COLUMNS, Decode, ExampleView
 from rt2data.loading.mixture import Mixture, require_rank
-from rt2data.loading.sampling import Cursor, Remainder, Share, cut_at
+from rt2data.loading.sampling import Cursor, RankShare, Remainder, cut_at
 from rt2data.loading.shards import PlanFacts, Shards, read_contents
 
 __all__ = ["Mixture", "load"]
@@ -36,7 +36,7 @@ def load(
     """Open a finished mixture for rank `rank` of `world`: an iterable of dictionaries, one for each example.
 
     Each holds the fields of the record (`columns`; numeric lists as numpy arrays, None where the record has null) and its image as
-    `picture` by `decode` and `resize` (see `View`). One iteration is a pass of `epochs` epochs; None never ends.
+    `picture` by `decode` and `resize` (see `ExampleView`). One iteration is a pass of `epochs` epochs; None never ends.
 
     Where examples have places for several images, `images` uint8[N, height, width, 3] has one for each place (or for each of
     `slots`, counted from 0, in that order), and `image_mask` bool[N] is False for empty places, which are zeros. `image_names` and
@@ -65,9 +65,9 @@ def load(
     require_rank(rank, world, layout.total)
     if (epochs is not None and epochs < 1) or start < 0 or remainder not in ("drop", "pad", "keep"):
         raise UsageError(f"epochs={epochs}, start={start}, remainder={remainder!r}", do="see the docstring of load")
-    share = Share(layout, rank, world, epochs, remainder)
+    share = RankShare(layout, rank, world, epochs, remainder)
     names = COLUMNS if columns is None else tuple(columns)
-    view = View(decode, resize and (resize[0], resize[1]), names, _slots(plan, slots))
+    view = ExampleView(decode, resize and (resize[0], resize[1]), names, _slots(plan, slots))
     mixture = Mixture(contents, share, Shards(folder, shards), view, Cursor(cut_at(start, layout.total)))
     if state is not None:
         mixture.load_state_dict(state)

@@ -89,7 +89,7 @@ class _Source(msgspec.Struct, frozen=True):
     horizon: int = 1
 
 
-class _Plan(msgspec.Struct, frozen=True):
+class _ManifestPlan(msgspec.Struct, frozen=True):
     sources: tuple[_Source, ...]
     tokenizer: dict[str, Any]
     template: str
@@ -98,7 +98,7 @@ class _Plan(msgspec.Struct, frozen=True):
 class _Manifest(msgspec.Struct, frozen=True):
     """What decoding needs of manifest.json, of any format."""
 
-    plan: _Plan
+    plan: _ManifestPlan
     recipe: dict[str, Any] = {}
 
     @property

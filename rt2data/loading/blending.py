@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.loading.sampling import Layout
+from rt2data.loading.sampling import SampleLayout
 from rt2data.order import BLOCK, I64, interleave, key64, keyed_permutation, sided_quotas
 
 STRETCH = BLOCK << 12
@@ -22,7 +22,7 @@ STRETCH = BLOCK << 12
 
 
 @dataclass(frozen=True)
-class Blend(Layout):
+class Blend(SampleLayout):
     """`sizes` are of the shards of one source after another; `shuffle` gives those of each a new order in each round."""
 
     sides: tuple[tuple[int, ...], ...] = ()  # draws of robot and of web sources
@@ -103,8 +103,10 @@ def _turn(blend: Blend, number: int, turn: int) -> tuple[I64, I64]:
     return order, np.cumsum(own[order]) - own[order]
 
 
-def make_layout(sizes: Sequence[int], sides: Sequence[Sequence[int]], shards: Sequence[int], seed: int, shuffle: bool) -> Layout:
+def make_layout(
+    sizes: Sequence[int], sides: Sequence[Sequence[int]], shards: Sequence[int], seed: int, shuffle: bool
+) -> SampleLayout:
     """How an epoch is read. `shards` counts those of each source, where each has its own; empty where they are mixed."""
     if not shards:
-        return Layout(tuple(sizes), seed, shuffle)
+        return SampleLayout(tuple(sizes), seed, shuffle)
     return Blend(tuple(sizes), seed, shuffle, tuple(map(tuple, sides)), tuple(shards))

@@ -48,7 +48,7 @@ FILLS = {field.name: field.fill or 0 for field in FIELDS}
 
 
 @dataclass(frozen=True)
-class View:
+class ExampleView:
     """What an example contains.
 
     `decode`: `rgb` gives pixels uint8[height, width, 3]; `jpeg` gives the encoded bytes as stored (PNG where the build kept PNG);

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import msgspec
 
 from rt2data.errors import DataError, UsageError
-from rt2data.loading.examples import PLACES, Batch, Collate, Example, View
-from rt2data.loading.sampling import Cursor, Cut, Remainder, Share, Taken
+from rt2data.loading.examples import PLACES, Batch, Collate, Example, ExampleView
+from rt2data.loading.sampling import Cursor, Cut, RankShare, Remainder, Taken
 from rt2data.loading.shards import Contents, Shards
 from rt2data.order import BLOCK
 
@@ -25,9 +25,9 @@ class Mixture:
     """
 
     contents: Contents
-    share: Share
+    share: RankShare
     shards: Shards
-    view: View
+    view: ExampleView
     cursor: Cursor = field(default_factory=Cursor)
 
     def __len__(self) -> int:
@@ -144,7 +144,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     examples: Count
 
     @classmethod
-    def of(cls, contents: Contents, share: Share, cursor: Cursor) -> State:
+    def of(cls, contents: Contents, share: RankShare, cursor: Cursor) -> State:
         """The state of a rank."""
         return cls(
             version=VERSION,
@@ -177,7 +177,7 @@ def read_state(found: Any) -> State:
     return state
 
 
-def as_cursor(state: State, contents: Contents, share: Share) -> Cursor:
+def as_cursor(state: State, contents: Contents, share: RankShare) -> Cursor:
     """Where a rank of `share` resumes. Raises UsageError where the state is of another order, DataError where it is damaged."""
     asked = (contents.plan.fingerprint, share.layout.seed, share.layout.shuffle)
     if (state.mixture, state.seed, state.shuffle) != asked:
@@ -189,11 +189,11 @@ def as_cursor(state: State, contents: Contents, share: Share) -> Cursor:
     _require_valid(cut, share.layout.total)
     if (state.world, state.remainder) == (share.world, share.remainder):
         return _normal(Cursor(cut, state.taken), share)
-    before = Share(share.layout, 0, state.world, share.epochs, state.remainder)
+    before = RankShare(share.layout, 0, state.world, share.epochs, state.remainder)
     return Cursor(before.deal(cut).after(state.taken)) if state.taken else Cursor(cut)
 
 
-def _normal(cursor: Cursor, share: Share) -> Cursor:
+def _normal(cursor: Cursor, share: RankShare) -> Cursor:
     """A rank that has taken all of its share of an epoch is at the start of the next."""
     return cursor if cursor.taken < share.deal(cursor.cut).length(share.rank) else Cursor(Cut(cursor.cut.epoch + 1))
 

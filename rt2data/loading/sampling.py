@@ -37,7 +37,7 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class SampleLayout:
     """How many examples each shard has, and the order in which an epoch reads the shards."""
 
     sizes: tuple[int, ...]
@@ -65,7 +65,7 @@ class Layout:
 
 
 @lru_cache(maxsize=4)
-def _epoch_parts(layout: Layout, epoch: int) -> tuple[I64, I64, I64]:
+def _epoch_parts(layout: SampleLayout, epoch: int) -> tuple[I64, I64, I64]:
     """The parts of an epoch, in order: shard, first position, first place in the shard. Three int64[2 * shards]."""
     count = len(layout.sizes)
     order = keyed_permutation(count, key64("reading", layout.seed, epoch)) if layout.shuffle else np.arange(count, dtype=np.int64)
@@ -212,10 +212,10 @@ class Taken(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShare:
     """Everything one rank reads: epoch after epoch, `epochs` to a pass; None is a pass without end."""
 
-    layout: Layout
+    layout: SampleLayout
     rank: int = 0
     world: int = 1
     epochs: int | None = 1

@@ -15,7 +15,7 @@ import numpy as np
 from rt2data.errors import UsageError
 from rt2data.formats.base import Format
 from rt2data.order import I64, boundaries
-from rt2data.plan.plan import Part, Plan, SourcePlan
+from rt2data.plan.plan import MixturePart, Plan, SourcePlan
 
 
 def part_weights(sources: Sequence[SourcePlan]) -> list[int]:
@@ -26,18 +26,18 @@ def part_weights(sources: Sequence[SourcePlan]) -> list[int]:
     return [weight // (gcd(*weights) or 1) for weight in weights]
 
 
-def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[Part, ...]:
+def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[MixturePart, ...]:
     """A part for each source, in their order. Raises UsageError where a source would have none of the examples."""
     for source in sources:
         if not source.draws:
             raise UsageError(f"source {source.name} would not be drawn at all", "size", "ask for more examples, or leave it out")
     return tuple(
-        Part(source=source.name, examples=min(source.draws, source.rows), shards=count, weight=weight)
+        MixturePart(source=source.name, examples=min(source.draws, source.rows), shards=count, weight=weight)
         for source, count, weight in zip(sources, shards, part_weights(sources), strict=True)
     )
 
 
-def parts_layout(plan: Plan, parts: Sequence[Part]) -> I64:
+def parts_layout(plan: Plan, parts: Sequence[MixturePart]) -> I64:
     """First draw of each source in each shard, int64[shards, sources], and one row past the last."""
     placed = np.zeros((plan.shards + 1, len(parts)), np.int64)
     first = 1

@@ -26,7 +26,7 @@ WARN_EPOCHS = 4
 MANY_EPOCHS = 10
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class MixturePart(msgspec.Struct, frozen=True, kw_only=True):
     """One source in a folder of its own, which has its name."""
 
     source: str
@@ -110,7 +110,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     answers: dict[str, str]  # answer rule of each web source
     warnings: tuple[Warn, ...]
     materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: each draw is written, repeats and all
-    parts: tuple[Part, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
+    parts: tuple[MixturePart, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
 
     @property
     def sizes(self) -> Sizes:

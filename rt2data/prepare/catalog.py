@@ -27,7 +27,7 @@ _DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class CatalogEntry:
     """One store on the shelf.
 
     A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
@@ -54,7 +54,7 @@ class Kept:
         return fields | {"path": str(self.path), "splits": self.splits or {}, "age_days": round(self.age_days, 2)}
 
 
-def kept_stores(root: Path) -> list[Kept]:
+def kept_stores(root: Path) -> list[CatalogEntry]:
     """All stores in a folder, by name; none where there is no such folder. Whatever is no store of ours is not looked at."""
     if not root.is_dir():
         return []
@@ -63,17 +63,17 @@ def kept_stores(root: Path) -> list[Kept]:
     return sorted(found, key=lambda kept: (kept.name, kept.path.name))
 
 
-def _look(path: Path, match: re.Match[str]) -> Kept:
+def _look(path: Path, match: re.Match[str]) -> CatalogEntry:
     size, changed = _weigh(path)
     age = max(time.time() - changed, 0.0) / _DAY
     if match["partial"]:
-        return Kept(path, match["name"], "partial", size, age)
+        return CatalogEntry(path, match["name"], "partial", size, age)
     try:
         store = Store(path)
         info, why = store.info, _why_stale(store)
     except (RtError, OSError, pa.ArrowException) as error:
-        return Kept(path, match["name"], "damaged", size, age, why=str(error))
-    return Kept(path, match["name"], "stale" if why else "complete", size, age, info.kind, info.source, _rows(info), why)
+        return CatalogEntry(path, match["name"], "damaged", size, age, why=str(error))
+    return CatalogEntry(path, match["name"], "stale" if why else "complete", size, age, info.kind, info.source, _rows(info), why)
 
 
 def _rows(info: StoreInfo) -> dict[str, int]:
@@ -107,8 +107,8 @@ def _files(path: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def select(
-    kept: Collection[Kept], names: Collection[str] = (), older_days: float | None = None, everything: bool = False
-) -> list[Kept]:
+    kept: Collection[CatalogEntry], names: Collection[str] = (), older_days: float | None = None, everything: bool = False
+) -> list[CatalogEntry]:
     """What to take away: those named; or all; or what is of no use, and with `older_days` what was not written to for so long.
 
     Raises UsageError for a name that no store has.
@@ -122,11 +122,11 @@ def select(
     return [store for store in kept if everything or store.state in USELESS or store.age_days > old]
 
 
-def _named(kept: Kept, name: str) -> bool:
+def _named(kept: CatalogEntry, name: str) -> bool:
     return name in (kept.name, kept.path.name, str(kept.path)) or Path(name).absolute() == kept.path.absolute()
 
 
-def remove(kept: Kept) -> None:
+def remove(kept: CatalogEntry) -> None:
     """Take one store away. Raises LockedError where a build is preparing it, OutputError where it cannot be removed."""
     own = kept.path.name.removeprefix(".").removesuffix(".partial")
     with exclusively(kept.path.with_name(f".{own}.lock"), f"the store of {kept.name}"), output_errors(kept.path):
@@ -134,7 +134,7 @@ def remove(kept: Kept) -> None:
         shutil.rmtree(kept.path)
 
 
-def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
+def remove_all(kept: Collection[CatalogEntry]) -> tuple[list[CatalogEntry], list[CatalogEntry]]:
     """Take stores away; those removed, and those that a build is preparing right now."""
     gone, busy = [], []
     for store in kept:

@@ -12,7 +12,7 @@ from rt2data.records import SourceRecord, Unit
 Each = TypeVar("Each")
 
 
-class Part(NamedTuple):
+class SamplePart(NamedTuple):
     """A sampled stretch of a source."""
 
     measure: float  # how much of the survey's `whole` it is
@@ -32,8 +32,8 @@ class Survey:
     whole: float
     units: int  # work orders of the whole source
     bytes: int  # that preparing the whole source reads
-    parts: Sequence[Part]
-    read: Callable[[Part], Iterable[SourceRecord]]
+    parts: Sequence[SamplePart]
+    read: Callable[[SamplePart], Iterable[SourceRecord]]
     image_bytes: tuple[int, ...] = ()  # of more images than the parts hold, where sizes can be had without reading
     group_rates: tuple[float, ...] = ()  # groups begun for each of `measure`, where parts are cut without regard to groups
     unchecked: tuple[str, ...] = ()  # what a scan cannot know

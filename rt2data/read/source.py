@@ -17,7 +17,7 @@ from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
 from rt2data.read.known_formats import Recognized, by_content, by_marks
 from rt2data.read.misfits import Misfit, nearest_path
-from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.read.sample import SamplePart, Survey, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
 from rt2data.settings import NameOrPath, Positive, Settings, Share, Weight
 
@@ -119,7 +119,7 @@ class Source(Settings):
         units = self.units()
         wanted = [unit for unit in units if self.may_feed(unit.split, split)]
         by_bytes = all(unit.bytes for unit in wanted)
-        parts = [Part(unit.bytes if by_bytes else 1, unit.bytes, unit) for unit in shuffled(wanted, seed)]
+        parts = [SamplePart(unit.bytes if by_bytes else 1, unit.bytes, unit) for unit in shuffled(wanted, seed)]
         return Survey(
             measure="bytes" if by_bytes else "work orders",
             whole=sum(part.measure for part in parts),

@@ -52,7 +52,7 @@ class Memo(Generic[Made]):
         return Memo, (self._limit,)
 
 
-class Asked(NamedTuple):
+class Prompt(NamedTuple):
     """What comes before a target: the text and ids of the prompt, and the user's words without the template's."""
 
     prompt: str
@@ -84,8 +84,8 @@ class Renderer:
     answers: AnswerRule = "majority"
     seed: int = 0
     max_tokens: int | None = None
-    _steps: Memo[Asked] = field(default_factory=Memo, init=False, repr=False)
-    _questions: Memo[Asked] = field(default_factory=Memo, init=False, repr=False)
+    _steps: Memo[Prompt] = field(default_factory=Memo, init=False, repr=False)
+    _questions: Memo[Prompt] = field(default_factory=Memo, init=False, repr=False)
     _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -145,23 +145,23 @@ class Renderer:
     def _encode_targets(self, texts: list[str]) -> list[Ids]:
         return self.tokenizer.encode_after(self.template.cue, [" " + text for text in texts])
 
-    def _asked(self, rows: Rows) -> list[Asked]:
+    def _asked(self, rows: Rows) -> list[Prompt]:
         if rows.chunks is not None:
             return self._steps.get(rows.text, self._ask_robot)
         return self._questions.get(rows.text, self._ask_web)
 
-    def _ask_robot(self, texts: list[str]) -> list[Asked]:
+    def _ask_robot(self, texts: list[str]) -> list[Prompt]:
         space = " " if self.words is not None and self.words.token_map == "last_n" else ""
         return self._with_ids([self.template.robot_question(text) for text in texts], space)
 
-    def _ask_web(self, texts: list[str]) -> list[Asked]:
+    def _ask_web(self, texts: list[str]) -> list[Prompt]:
         return self._with_ids([self.template.web_question(text) for text in texts], "")
 
-    def _with_ids(self, questions: list[str], space: str) -> list[Asked]:
+    def _with_ids(self, questions: list[str], space: str) -> list[Prompt]:
         prompts = [self.template.prompt(question) for question in questions]
         encoded = self.tokenizer.encode_batch([prompt.rstrip() + space for prompt in prompts])
         return [
-            Asked(prompt, self._begin + ids, question) for prompt, ids, question in zip(prompts, encoded, questions, strict=True)
+            Prompt(prompt, self._begin + ids, question) for prompt, ids, question in zip(prompts, encoded, questions, strict=True)
         ]
 
     # Conversations

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError
-from rt2data.formats.rlds.dataset import DatasetPlan, Place, RldsPlan
+from rt2data.formats.rlds.dataset import DatasetPlan, RldsPlan, ShardSpec
 from rt2data.formats.rlds.episode import map_gripper, pad_state
 from rt2data.formats.rlds.loaded import as_loaded
 from rt2data.formats.rlds.registration import FILE, registration
@@ -103,7 +103,7 @@ def seal_episodes(folder: Path, job: RldsJob, infos: Sequence[ShardInfo]) -> Rld
     return manifest
 
 
-def _shard(place: Place, info: ShardInfo) -> EpisodeShard:
+def _shard(place: ShardSpec, info: ShardInfo) -> EpisodeShard:
     total = info.sources[place.dataset.source]
     return EpisodeShard(
         dataset=place.dataset.dataset,

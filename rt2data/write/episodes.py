@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from rt2data.errors import DataError, InternalError
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.rlds.dataset import DatasetPlan, Place
-from rt2data.formats.rlds.episode import Batch, episode_features, image_ranges
+from rt2data.formats.rlds.dataset import DatasetPlan, ShardSpec
+from rt2data.formats.rlds.episode import EpisodeBatch, episode_features, image_ranges
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import produce_whole
 from rt2data.io.tfrecord.example import Record, record_with_room
@@ -27,7 +27,7 @@ from rt2data.plan.episode_index import SplitIndex
 from rt2data.plan.job import RldsJob, read_job
 from rt2data.prepare.store import Store, as_rows, read_columns, rows_file
 from rt2data.render.renderer import Renderer
-from rt2data.write.shard import OpenFiles, ShardInfo, ShardOrder, SideTotals, Written, write_order
+from rt2data.write.shard import OpenFiles, ShardInfo, ShardOrder, SideTotals, WrittenShard, write_order
 
 COLUMNS = ["key", "group", "step", "steps", "text", "answers", "pick", "action", "state", "terminate", "images"]
 """What an episode needs of its rows."""
@@ -119,11 +119,11 @@ class EpisodeShards:
         """Path of a shard, from the output's folder."""
         return self._places[index].path
 
-    def write(self, file: FileIO, index: int) -> Written:
+    def write(self, file: FileIO, index: int) -> WrittenShard:
         """Write all episodes of a shard in order."""
         place, out = self._places[index], ChunkWriter(file)
         total = self._writers[place.dataset.source].fill(out, place)
-        return Written(out.close(), {place.dataset.source: total})
+        return WrittenShard(out.close(), {place.dataset.source: total})
 
 
 @dataclass
@@ -147,7 +147,7 @@ class DatasetWriter:
         mixture = self.job.mixture
         return mixture.renderer(next(s for s in mixture.plan.sources if s.name == self.plan.source)) if mixture else None
 
-    def fill(self, out: ChunkWriter, place: Place) -> SideTotals:
+    def fill(self, out: ChunkWriter, place: ShardSpec) -> SideTotals:
         """Write the episodes of a shard; what was written, steps as examples."""
         total, episodes = SideTotals(), 0
         for table in self._robot(place) if self.plan.kind == "robot" else self._web(place):
@@ -159,7 +159,7 @@ class DatasetWriter:
             raise InternalError("a shard without all of its episodes", place.path)
         return total
 
-    def _robot(self, place: Place) -> Iterator[pa.Table]:
+    def _robot(self, place: ShardSpec) -> Iterator[pa.Table]:
         """Rows of a shard, some whole episodes at a time. Raises InternalError where one is missing."""
         first, stop = place.shard.first, place.shard.first + place.shard.rows
         count, (source, split) = len(self.store.info.splits[place.split.name].files), (self.plan.source, place.split.name)
@@ -174,16 +174,16 @@ class DatasetWriter:
                 yield table.slice(begin, edge - begin).combine_chunks()
                 begin = edge
 
-    def _web(self, place: Place) -> Iterator[pa.Table]:
+    def _web(self, place: ShardSpec) -> Iterator[pa.Table]:
         stop = place.shard.first + place.shard.rows
         for first in range(place.shard.first, stop, BATCH):
             yield self.store.take(place.split.name, np.arange(first, min(first + BATCH, stop)))
 
-    def _batch(self, table: pa.Table) -> tuple[Batch, list[int]]:
+    def _batch(self, table: pa.Table) -> tuple[EpisodeBatch, list[int]]:
         """Rows as columns, rendered; and where episodes begin, with the end."""
         rows = as_rows(table, self.store.info, np.zeros(table.num_rows, np.int64))
         robot = rows.kind == "robot"
-        batch = Batch(
+        batch = EpisodeBatch(
             rows,
             recorded=table["steps"].to_numpy(),
             pieces=table["piece"].to_numpy() if robot else np.zeros(table.num_rows, np.int64),
@@ -192,7 +192,7 @@ class DatasetWriter:
         )
         return batch, _edges(table) if robot else list(range(table.num_rows + 1))
 
-    def _episode(self, out: ChunkWriter, batch: Batch, start: int, stop: int) -> SideTotals:
+    def _episode(self, out: ChunkWriter, batch: EpisodeBatch, start: int, stop: int) -> SideTotals:
         try:
             record = record_with_room(episode_features(self.plan, batch, start, stop))
         except ValueError as error:
@@ -207,7 +207,7 @@ class DatasetWriter:
         loss = sum(span.stop - span.start for spans in batch.rendered.spans[start:stop] for span in spans if span.loss)
         return SideTotals(stop - start, sum(lengths) - loss, loss, image_bytes, max(lengths))
 
-    def _copy(self, record: Record, batch: Batch, start: int, stop: int) -> int:
+    def _copy(self, record: Record, batch: EpisodeBatch, start: int, stop: int) -> int:
         """Read the images into their places; how many bytes."""
         for key, each in batch.images.items():
             here = slice(start, stop)

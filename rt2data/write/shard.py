@@ -117,7 +117,7 @@ def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
     return interleave([counts[:robots], counts[robots:]], key64("interleave", plan.seed, index))
 
 
-class Written(NamedTuple):
+class WrittenShard(NamedTuple):
     """What writing a shard gives: its file's hashes, what each source gave, what its writer noted."""
 
     digest: Digest
@@ -125,12 +125,12 @@ class Written(NamedTuple):
     notes: bytes = b""
 
 
-class Shards(Protocol):
+class ShardFiller(Protocol):
     """A job, opened: the names of its shards and how they are written."""
 
     def shard_name(self, index: int) -> str: ...
 
-    def write(self, file: FileIO, index: int) -> Written: ...
+    def write(self, file: FileIO, index: int) -> WrittenShard: ...
 
 
 def write_shard(order: ShardOrder) -> ShardInfo:
@@ -138,7 +138,7 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     return write_order(order, open_mixing(order.folder, order.fingerprint))
 
 
-def write_order(order: ShardOrder, shards: Shards) -> ShardInfo:
+def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
     """`write_shard` for any kind of shard."""
     folder, name = Path(order.folder), shards.shard_name(order.index)
     done, path = folder / f"info-{order.index:06d}.json", folder / name
@@ -191,11 +191,11 @@ class Mixing:
     def layout(self) -> I64:
         return shard_layout(self.job.plan)[0]
 
-    def write(self, file: FileIO, index: int) -> Written:
+    def write(self, file: FileIO, index: int) -> WrittenShard:
         """Write all examples of a shard in order."""
         writer = self.format.open(file, self.job.plan.sizes)
         totals = self.fill(writer, index)
-        return Written(writer.close(), totals, writer.notes())
+        return WrittenShard(writer.close(), totals, writer.notes())
 
     def fill(self, writer: ShardWriter, index: int) -> dict[str, SideTotals]:
         """Write all examples of a shard in order; what each source gave."""

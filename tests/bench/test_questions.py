@@ -13,7 +13,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from rt2data.io.json_stream import Fault
+from rt2data.io.json_stream import JsonFault
 from rt2data.prepare.store import rows_table
 from rt2data.prepare.unit import Laying, UnitOrder, begin, prepare_unit
 from rt2data.read.vqav2.index import annotations_of, questions_of
@@ -61,12 +61,12 @@ def one_pass(source: VQAv2) -> Iterator[Example]:
     """Both files streamed once and all answers held in memory; each image read where a question is about another."""
     given: dict[int, msgspec.Raw] = {}
     for _, row in source.annotation_rows.objects():
-        assert not isinstance(row, Fault)
+        assert not isinstance(row, JsonFault)
         given[row.question_id] = row.answers
     paths = {file.name: file.path for file in source.candidates().files}
     image, last = None, -1
     for _, asked in source.question_rows.objects():
-        assert not isinstance(asked, Fault)
+        assert not isinstance(asked, JsonFault)
         question = read_question(asked, source.max_text_bytes)
         if image is None or question.image.number != last:
             last = question.image.number

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt2data.loading.sampling import STRETCH, Cursor, Cut, Deal, Layout, Remainder, Share, Turns, cut_at
+from rt2data.loading.sampling import STRETCH, Cursor, Cut, Deal, RankShare, Remainder, SampleLayout, Turns, cut_at
 from rt2data.order import BLOCK, I64, interleave
 
 SIZES = st.lists(st.integers(0, 70), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) >= 8)
@@ -30,7 +30,7 @@ def remaining(cut: Cut, total: int) -> list[int]:
 
 @given(SIZES, st.integers(0, 5), st.booleans())
 def test_an_epoch_holds_every_example_once(sizes: list[int], epoch: int, shuffle: bool) -> None:
-    layout = Layout(tuple(sizes), seed=3, shuffle=shuffle)
+    layout = SampleLayout(tuple(sizes), seed=3, shuffle=shuffle)
     shards, places = layout.locate(epoch, np.arange(layout.total))
     found = sorted(zip(shards.tolist(), places.tolist(), strict=True))
     assert found == [(shard, place) for shard, size in enumerate(sizes) for place in range(size)]
@@ -38,7 +38,7 @@ def test_an_epoch_holds_every_example_once(sizes: list[int], epoch: int, shuffle
 
 @given(SIZES, st.integers(0, 5))
 def test_blocks_of_an_epoch_are_blocks_of_the_shards(sizes: list[int], epoch: int) -> None:
-    layout = Layout(tuple(sizes))
+    layout = SampleLayout(tuple(sizes))
     whole = sum(size // BLOCK for size in sizes) * BLOCK
     shards, places = layout.locate(epoch, np.arange(whole))
     for start in range(0, whole, BLOCK):
@@ -47,15 +47,15 @@ def test_blocks_of_an_epoch_are_blocks_of_the_shards(sizes: list[int], epoch: in
 
 
 def test_runs_are_long() -> None:
-    layout = Layout((64, 64, 70), shuffle=False)
+    layout = SampleLayout((64, 64, 70), shuffle=False)
     assert list(layout.runs(0, np.arange(layout.total))) == [(0, 0, 64), (1, 0, 64), (2, 0, 70)]
 
 
 def test_epochs_read_the_shards_in_new_orders() -> None:
-    layout = Layout((16,) * 20)
+    layout = SampleLayout((16,) * 20)
     orders = {tuple(layout.locate(epoch, np.arange(0, 320, 16))[0].tolist()) for epoch in range(4)}
     assert len(orders) == 4
-    assert Layout((16,) * 20, seed=1).locate(0, np.arange(320))[0].tolist() != layout.locate(0, np.arange(320))[0].tolist()
+    assert SampleLayout((16,) * 20, seed=1).locate(0, np.arange(320))[0].tolist() != layout.locate(0, np.arange(320))[0].tolist()
 
 
 @given(st.integers(8, 700), WORLDS, REMAINDERS, st.integers(0, 3))
@@ -108,7 +108,7 @@ def test_a_count_is_a_cut(total: int, examples: int) -> None:
 def test_taking_in_pieces_is_taking_at_once(
     sizes: list[int], world: int, epochs: int, remainder: Remainder, data: st.DataObject
 ) -> None:
-    share = Share(Layout(tuple(sizes)), data.draw(st.integers(0, world - 1)), world, epochs, remainder)
+    share = RankShare(SampleLayout(tuple(sizes)), data.draw(st.integers(0, world - 1)), world, epochs, remainder)
     whole = share.take(Cursor(), 10**6)
     pieces, cursor, ended = [], Cursor(), False
     while not ended:
@@ -154,10 +154,10 @@ def robots(numerator: int, denominator: int, shards: int = 40, size: int = 16 * 
 def test_no_rank_is_starved(fraction: tuple[int, int], world: int) -> None:
     """Each rank's robot share within 1 % after 1,000 examples and at the end; spread less than by drawing lots (chi-square)."""
     built, share = robots(*fraction), fraction[0] / fraction[1]
-    layout = Layout(tuple(map(len, built)))
+    layout = SampleLayout(tuple(map(len, built)))
     chi = 0.0
     for rank in range(world):
-        reader = Share(layout, rank, world)
+        reader = RankShare(layout, rank, world)
         shards, places = zip(*flat(list(reader.runs(reader.take(Cursor(), 10**6)))), strict=True)
         seen = np.array([built[shard][place] for shard, place in zip(shards, places, strict=True)])
         running = np.cumsum(seen) / np.arange(1, len(seen) + 1)

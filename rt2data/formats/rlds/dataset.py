@@ -119,7 +119,7 @@ _SHARED = (
 )
 
 
-class Place(NamedTuple):
+class ShardSpec(NamedTuple):
     """Shard `number` of a split of a dataset."""
 
     dataset: DatasetPlan
@@ -151,9 +151,9 @@ class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
     datasets: tuple[DatasetPlan, ...]
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[ShardSpec]:
         """Every shard; its position is the number that work orders know it by."""
-        return [Place(d, s, number) for d in self.datasets for s in d.splits for number in range(len(s.shards))]
+        return [ShardSpec(d, s, number) for d in self.datasets for s in d.splits for number in range(len(s.shards))]
 
     @property
     def shards(self) -> int:

@@ -19,7 +19,7 @@ class Encoding(NamedTuple):
     why: str = ""
 
 
-class Known(NamedTuple):
+class KnownEncoding(NamedTuple):
     """What an encoding stands for: so many numbers and then the gripper."""
 
     control_mode: str
@@ -27,16 +27,16 @@ class Known(NamedTuple):
     numbers: int
 
 
-EEF_POS = Known("delta_eef", "rpy", 6)
-OPENVLA = {"EEF_POS": EEF_POS, "EEF_R6": Known("delta_eef", "r6", 9)}
-OCTO = {"EEF_POS": EEF_POS, "JOINT_POS": Known("delta_joint", None, 7)}
+EEF_POS = KnownEncoding("delta_eef", "rpy", 6)
+OPENVLA = {"EEF_POS": EEF_POS, "EEF_R6": KnownEncoding("delta_eef", "r6", 9)}
+OCTO = {"EEF_POS": EEF_POS, "JOINT_POS": KnownEncoding("delta_joint", None, 7)}
 GRIPPERS = ("absolute", "relative")
 """Modes that a transform can turn into a loader's gripper, 1 open and 0 closed."""
 
 _SAY = "name a .toml of yours that does, as those in schemas/actions"
 
 
-def find_encoding(space: ActionSpace, table: dict[str, Known]) -> Encoding:
+def find_encoding(space: ActionSpace, table: dict[str, KnownEncoding]) -> Encoding:
     """The encoding of a sized space in a loader's table."""
     if space.control_mode is None:
         return Encoding("", f"action space {space.name} does not say its control_mode; {_SAY}")
@@ -46,7 +46,7 @@ def find_encoding(space: ActionSpace, table: dict[str, Known]) -> Encoding:
         said = f"does not say its gripper_mode; {_SAY}" if space.gripper_mode is None else f"has a gripper of {space.gripper_mode}"
         return Encoding("", f"action space {space.name} {said}")
     kept = kept_dims(space)
-    says = Known(space.control_mode, space.rotation, len(kept) - 1)
+    says = KnownEncoding(space.control_mode, space.rotation, len(kept) - 1)
     name = next((name for name, known in table.items() if known == says), "")
     if name and kept[-1] == space.gripper:
         return Encoding(name)

@@ -33,7 +33,7 @@ class ImageRanges:
 
 
 @dataclass(frozen=True)
-class Batch:
+class EpisodeBatch:
     """Rows of whole episodes of a dataset, as columns."""
 
     rows: Rows
@@ -79,7 +79,7 @@ def pad_state(state: F32 | None, rows: int, width: int) -> F32:
     return found
 
 
-def episode_features(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> dict[str, Values | Room]:
+def episode_features(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dict[str, Values | Room]:
     """Features of the episode in rows start..stop-1 of a batch. Reward is 1 where the task ends, discount always 1."""
     rows, count = batch.rows, stop - start
     terminal = np.zeros(count, np.int64)
@@ -106,7 +106,7 @@ def _flag(count: int, at: int) -> NDArray[np.int64]:
     return flags
 
 
-def _acted(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> dict[str, Values | Room]:
+def _acted(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dict[str, Values | Room]:
     rows = batch.rows
     assert rows.action is not None
     found: dict[str, Values | Room] = {
@@ -151,7 +151,7 @@ def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Roo
     return {f"{STEPS}/{name}": values for name, values in found.items()}
 
 
-def _metadata(plan: DatasetPlan, batch: Batch, at: int) -> dict[str, Values | Room]:
+def _metadata(plan: DatasetPlan, batch: EpisodeBatch, at: int) -> dict[str, Values | Room]:
     rows = batch.rows
     robot = rows.kind == "robot"
     piece = f"-part{batch.pieces[at]}" if batch.pieces[at] else ""

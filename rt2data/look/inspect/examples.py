@@ -22,7 +22,7 @@ KEPT = 64
 T = TypeVar("T")
 
 
-class Dimension(NamedTuple):
+class ActionValue(NamedTuple):
     """One number of an action, decoded, in its unit; bounds are None where unknown."""
 
     name: str
@@ -61,7 +61,7 @@ class Seen:
     epoch: int | None = None
     answers: Sequence[str] = ()
     terminate: bool | None = None
-    action: Sequence[Dimension] = ()
+    action: Sequence[ActionValue] = ()
     tokens: Sequence[Token] = ()
     legend: str = ""  # what the terminate token of the target means
 
@@ -72,7 +72,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmStrip:
     """The steps of one episode in order, as numbers of `examples`; `here` is the position of the step asked for."""
 
     examples: Examples
@@ -104,7 +104,7 @@ class Examples(ABC):
         """The source of an example, where it is known without reading it."""
         return next(iter(self.sources)) if len(self.sources) == 1 else None
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """The episode of an example; None where its steps cannot be found."""
         return None
 
@@ -170,10 +170,10 @@ class Stretches(Generic[T]):
 
 def dimensions(
     names: Sequence[tuple[str, str]], values: Sequence[float], bounds: Sequence[tuple[float, float]] = ()
-) -> list[Dimension]:
+) -> list[ActionValue]:
     """Values with their names, units and bounds; unknown names are numbers."""
     named = [*names, *((str(i), "") for i in range(len(names), len(values)))]
-    return [Dimension(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
+    return [ActionValue(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
 
 
 def counted(answers: Sequence[str]) -> str:

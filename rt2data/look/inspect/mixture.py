@@ -22,7 +22,7 @@ from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import Member, make_format, members_of
 from rt2data.loading.sampling import Run
 from rt2data.loading.shards import FORMAT, Shards
-from rt2data.look.inspect.examples import Dimension, Examples, Film, Picture, Seen, Stretches, Token
+from rt2data.look.inspect.examples import ActionValue, Examples, FilmStrip, Picture, Seen, Stretches, Token
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.inspect.store import StoreExamples
 from rt2data.look.report.contact_sheet import Tile
@@ -246,7 +246,7 @@ class MixtureExamples(Examples):
         tokens = [Token(i, bool(m), self._spell(i)) for i, m in zip(record.input_ids, record.loss_mask, strict=False)]
         return replace(seen, picture=picture, action=self._decoded(record), tokens=tokens)
 
-    def _decoded(self, record: ExampleRecord) -> list[Dimension]:
+    def _decoded(self, record: ExampleRecord) -> list[ActionValue]:
         """The action that the codec decodes from the bins; empty where it cannot."""
         source = self._expected.sources.get(record.source)
         if source is None or source.codec is None or record.action_bins is None:
@@ -256,7 +256,7 @@ class MixtureExamples(Examples):
             values = codec.decode(np.array([bins], np.int32))[0][0].tolist()
             own = bins[len(bins) - len(values) :] if codec.space.terminate is None else [None] * len(values)
             named = zip(codec.space.dims, values, codec.lo, codec.hi, own, strict=False)
-            return [Dimension(dim.name, dim.unit, value, lo, hi, bin_) for dim, value, lo, hi, bin_ in named]
+            return [ActionValue(dim.name, dim.unit, value, lo, hi, bin_) for dim, value, lo, hi, bin_ in named]
         return []
 
     def _word(self, token_id: int) -> str:
@@ -266,7 +266,7 @@ class MixtureExamples(Examples):
         except RtError:
             return ""
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """The episode, from the prepared store of the source, if that is still there."""
         store = self.stores.get(seen.source)
         if store is None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect.examples import Examples, Film, Seen, Stretches, counted, dimensions
+from rt2data.look.inspect.examples import Examples, FilmStrip, Seen, Stretches, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.read.action_space import load_space, space_names
@@ -170,14 +170,14 @@ class RawExamples(Examples):
             answers=example.answers,
         )
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """The steps around it in the log that are of the same episode."""
         if seen.step is None:
             return None
         before = takewhile(lambda number: self._same(number, seen), range(seen.number - 1, seen.number - MAX_FILM, -1))
         after = takewhile(lambda number: self._same(number, seen), range(seen.number + 1, seen.number + MAX_FILM))
         earlier = sorted(before)
-        return Film(self, [*earlier, seen.number, *after], len(earlier))
+        return FilmStrip(self, [*earlier, seen.number, *after], len(earlier))
 
     def _same(self, number: int, seen: Seen) -> bool:
         try:

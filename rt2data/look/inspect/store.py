@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from rt2data.errors import DataError, RtError
-from rt2data.look.inspect.examples import Dimension, Examples, Film, Seen, counted, dimensions
+from rt2data.look.inspect.examples import ActionValue, Examples, FilmStrip, Seen, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.order import I64
@@ -135,7 +135,7 @@ class StoreExamples(Examples):
         same = xxhash.xxh3_64_intdigest(content) == int(images.xxh3[0])
         return (content, "") if same else (None, "its file changed since the source was prepared")
 
-    def decoded(self, split: str, values: list[float]) -> list[Dimension]:
+    def decoded(self, split: str, values: list[float]) -> list[ActionValue]:
         """An action with names, units and bounds of each dimension."""
         names = [(dim.name, dim.unit) for dim in self._space.dims] if self._space else []
         return dimensions(names, values, self._bounds(split, len(values)))
@@ -158,11 +158,11 @@ class StoreExamples(Examples):
         spans = [dim.span for dim in self._space.dims] if self._space else [None] * size
         return [span or ends for span, ends in zip(spans, zip(found["q01"], found["q99"], strict=True), strict=True)]
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """All rows of its episode (or of its image), by step."""
         return self.film_of(seen.split, seen.group, seen.key)
 
-    def film_of(self, split: str, group: str, key: str) -> Film | None:
+    def film_of(self, split: str, group: str, key: str) -> FilmStrip | None:
         """The same for any row by its key; None where it is not in this store."""
         if split not in self.store.info.splits:
             return None
@@ -173,7 +173,7 @@ class StoreExamples(Examples):
         order = np.lexsort((rows, table["step"].to_numpy()))
         keys = [table["key"][int(i)].as_py() for i in order]
         first = self._first(split)
-        return Film(self, [first + int(rows[i]) for i in order], keys.index(key)) if key in keys else None
+        return FilmStrip(self, [first + int(rows[i]) for i in order], keys.index(key)) if key in keys else None
 
     def _first(self, split: str) -> int:
         names = list(self.store.info.splits)

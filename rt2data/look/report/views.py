@@ -250,17 +250,17 @@ def faults(stats: Stats) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Dim:
+class DimView:
     """A dimension as the codec writes it, with what is known of its numbers."""
 
     coded: EncodedDimension
     numbers: Dimension
 
 
-def coded(actions: Actions) -> list[Dim]:
+def coded(actions: Actions) -> list[DimView]:
     """The codec's dimensions; one that has no numbers of its own (terminate) is shown with none."""
     numbers = {each.name: each for each in actions.dims}
-    return [Dim(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
+    return [DimView(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
 
 
 def _unknown(of: EncodedDimension) -> Dimension:

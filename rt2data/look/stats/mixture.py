@@ -120,7 +120,7 @@ def _running(robots: list[I64], examples: int) -> Iterator[tuple[int, float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardOrder:
+class ReadOrder:
     """Work order: write the records of one shard as files of rows."""
 
     out: str
@@ -140,11 +140,11 @@ class ShardSums(Sum, frozen=True, eq=False):
     tokens: dict[str, TokenSums] = msgspec.field(default_factory=dict)  # by source, of all examples
 
 
-def shard_orders(out: Path, manifest: Manifest, scratch: Path) -> list[ShardOrder]:
+def shard_orders(out: Path, manifest: Manifest, scratch: Path) -> list[ReadOrder]:
     """One per shard; the scratch folder gets a folder for each source."""
     for source in manifest.plan.sources:
         (scratch / source.name).mkdir(parents=True, exist_ok=True)
-    return [ShardOrder(str(out), manifest.plan.fingerprint, index, str(scratch)) for index in range(len(manifest.shards))]
+    return [ReadOrder(str(out), manifest.plan.fingerprint, index, str(scratch)) for index in range(len(manifest.shards))]
 
 
 def mixture_row_sets(manifest: Manifest, scratch: Path) -> list[RowSet]:
@@ -184,7 +184,7 @@ def _open(out: str, fingerprint: str) -> Manifest:
     return manifest
 
 
-def read_examples(order: ShardOrder) -> ShardSums:
+def read_examples(order: ReadOrder) -> ShardSums:
     """Write the rows of one shard, of their first epoch only; sums over all its examples. Raises DataError."""
     manifest = _open(order.out, order.fingerprint)
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in manifest.plan.sources}
@@ -201,7 +201,7 @@ def read_examples(order: ShardOrder) -> ShardSums:
     return ShardSums(sum(map(len, tokens.values())), lengths)
 
 
-def _examples(order: ShardOrder, manifest: Manifest) -> Iterator[tuple[Member, ExampleRecord]]:
+def _examples(order: ReadOrder, manifest: Manifest) -> Iterator[tuple[Member, ExampleRecord]]:
     """The examples of one shard. Raises DataError naming the shard and key of one that cannot be read."""
     path = Path(order.out) / manifest.shards[order.index].name
     names = {source.name for source in manifest.plan.sources}

@@ -24,7 +24,7 @@ from rt2data.look.stats.content import (
     text_hashes,
 )
 from rt2data.look.stats.episodes import EpisodesOrder, sum_episodes
-from rt2data.look.stats.mixture import ShardOrder, read_examples
+from rt2data.look.stats.mixture import ReadOrder, read_examples
 from rt2data.look.stats.row_set import RowSet, codec_of
 from rt2data.order import U64
 from rt2data.plan.job import Job
@@ -193,13 +193,13 @@ def sum_again(order: ValuesOrder) -> SecondSums:
 
 # All work orders
 
-Order = ShardOrder | RowsOrder | EpisodesOrder | ValuesOrder
+Order = ReadOrder | RowsOrder | EpisodesOrder | ValuesOrder
 
 
 def carry_out(order: Order) -> Sum:
     """Carry out any work order. Raises DataError if what it names cannot be read."""
     match order:
-        case ShardOrder():
+        case ReadOrder():
             return read_examples(order)
         case RowsOrder():
             return sum_rows(order)

@@ -29,7 +29,7 @@ IN_FLIGHT = 8
 """Work orders given to the pool before the first result is awaited."""
 
 
-class Workers(Protocol):
+class StatsPool(Protocol):
     """Carries out work orders: any pool."""
 
     def submit(self, work: Callable[[Any], Any], order: Any) -> Future[Any]: ...
@@ -55,7 +55,7 @@ class First:
     episodes: EpisodeSums
 
 
-def take_stats(subject: Subject, pool: Workers | None = None, report: Report = lambda _: None) -> Stats:
+def take_stats(subject: Subject, pool: StatsPool | None = None, report: Report = lambda _: None) -> Stats:
     """Statistics of a subject, by the pool's workers or here. Raises DataError if rows or records cannot be read."""
     shards = gather_shards(_results(subject.shards, pool, "read", report))
     first = gather_first(subject, _results(first_orders(subject), pool, "sum", report))
@@ -63,7 +63,7 @@ def take_stats(subject: Subject, pool: Workers | None = None, report: Report = l
     return conclude(subject, shards, first, second)
 
 
-def _results(orders: Sequence[Order], pool: Workers | None, name: str, report: Report) -> Iterator[Sum]:
+def _results(orders: Sequence[Order], pool: StatsPool | None, name: str, report: Report) -> Iterator[Sum]:
     """Results in the order of the work orders, a few in flight at a time."""
     waiting: deque[Future[Sum]] = deque()
     left = iter(orders)

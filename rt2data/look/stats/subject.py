@@ -15,7 +15,7 @@ from rt2data.errors import DataError, RtError, UsageError, command
 from rt2data.io.words import choose
 from rt2data.look.inspect import recognize
 from rt2data.look.inspect.raw import InspectedSource
-from rt2data.look.stats.mixture import ShardOrder, mixture_row_sets, shard_orders
+from rt2data.look.stats.mixture import ReadOrder, mixture_row_sets, shard_orders
 from rt2data.look.stats.model import Dropped
 from rt2data.look.stats.row_set import RowSet, row_sets
 from rt2data.look.verify.expected import adds_up, readable
@@ -49,7 +49,7 @@ class Subject:
     rows: tuple[RowSet, ...]
     limit: int | None = None  # max_tokens
     manifest: Manifest | None = None
-    shards: tuple[ShardOrder, ...] = ()  # must be done before the rows can be read
+    shards: tuple[ReadOrder, ...] = ()  # must be done before the rows can be read
     warnings: tuple[Warn, ...] = ()
 
 

@@ -14,7 +14,7 @@ from rt2data.formats.rlds.dataset import RLDS_VERSION, fingerprinted
 from rt2data.io.digest import sized_hash
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import STEPS, Leaf
-from rt2data.io.tfrecord.framing import Fault as Broken
+from rt2data.io.tfrecord.framing import FrameFault
 from rt2data.io.tfrecord.reading import read_records
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.look.verify.findings import MANIFEST, Fault
@@ -145,7 +145,7 @@ def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
 def _records(path: Path, leaves: tuple[Leaf, ...]) -> Iterator[tuple[int, str]]:
     """Steps of each record of a file, and what is wrong with it, if anything. Raises DataError where the file is cut."""
     for found in read_records(str(path)):
-        if isinstance(found, Broken):
+        if isinstance(found, FrameFault):
             yield 0, f"byte {found.offset}: its checksum is wrong"
             continue
         try:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from rt2data.look.inspect.examples import Examples, Film, Seen
+from rt2data.look.inspect.examples import Examples, FilmStrip, Seen
 from rt2data.look.view.select import EVERYTHING, Filter, images_of
 from rt2data.look.view.terminal import facts, figure, other_answers, span
 from rt2data.read.text import clean_text, one_line
@@ -84,7 +84,7 @@ def grid_page(examples: Examples, title: str, query: Query, nonce: str) -> str:
     )
 
 
-def example_page(examples: Examples, title: str, seen: Seen, film: Film | None, nonce: str) -> str:
+def example_page(examples: Examples, title: str, seen: Seen, film: FilmStrip | None, nonce: str) -> str:
     """One example, and its episode where that is known."""
     number = seen.number
     return _template().render(
@@ -106,7 +106,7 @@ def example_page(examples: Examples, title: str, seen: Seen, film: Film | None, 
     )
 
 
-def _frames(film: Film, seen: Seen) -> list[dict[str, Any]]:
+def _frames(film: FilmStrip, seen: Seen) -> list[dict[str, Any]]:
     """Steps of an episode, among them its first, its last and the one on the page."""
     count = len(film.numbers)
     chosen = {i * (count - 1) // max(min(count, FRAMES) - 1, 1) for i in range(min(count, FRAMES))} | {film.here}

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rt2data.images.ready import ImageFault
-from rt2data.look.inspect.examples import Dimension, Picture, Seen, counted
+from rt2data.look.inspect.examples import ActionValue, Picture, Seen, counted
 from rt2data.look.report.contact_sheet import decoded
 from rt2data.look.view.select import images_of
 from rt2data.read.text import one_line
@@ -165,7 +165,7 @@ def figure(value: float) -> str:
     return f"{value:+.4f}" if abs(value) < LARGE else f"{value:+.4g}"
 
 
-def span(dim: Dimension) -> tuple[float, float, float] | None:
+def span(dim: ActionValue) -> tuple[float, float, float] | None:
     """Where a bar begins and ends and where zero is, as shares of the range from `lo` to `hi`; None if there is no range."""
     if dim.lo is None or dim.hi is None or not dim.hi > dim.lo:
         return None
@@ -173,7 +173,7 @@ def span(dim: Dimension) -> tuple[float, float, float] | None:
     return min(zero, value), max(zero, value), zero
 
 
-def bar(dim: Dimension) -> str:
+def bar(dim: ActionValue) -> str:
     """21 cells from zero, or from the end of the range next to it, to the value; blank if the range is not known."""
     found = span(dim)
     if found is None:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from rt2data.io.words import closest
-from rt2data.plan.recipe.messages import Finding, shown
+from rt2data.plan.recipe.messages import RecipeFinding, shown
 from rt2data.records import SOURCE, key_name
 from rt2data.settings import parse_fraction
 
@@ -44,7 +44,7 @@ def needed(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from ((side, name) for name, weight in weights.items() if weight != 0)
 
 
-def contradictions(tree: Any) -> Iterator[Finding]:
+def contradictions(tree: Any) -> Iterator[RecipeFinding]:
     """All settings that contradict one another."""
     if isinstance(tree, dict):
         outline = _outline(tree)
@@ -52,34 +52,34 @@ def contradictions(tree: Any) -> Iterator[Finding]:
             yield from rule(outline)
 
 
-def _empty_sides(outline: Outline) -> Iterator[Finding]:
+def _empty_sides(outline: Outline) -> Iterator[RecipeFinding]:
     for side, share in outline.shares.items():
         if share and outline.weights.get(side) == {}:
             asked, other = shown(outline.tree["robot_frac"]), "0" if side == "robot" else "1"
             message = f"{asked} needs {side} sources and there are none: add one under {side}, or set it to {other}"
-            yield Finding(("robot_frac",), message)
+            yield RecipeFinding(("robot_frac",), message)
 
 
-def _zero_sides(outline: Outline) -> Iterator[Finding]:
+def _zero_sides(outline: Outline) -> Iterator[RecipeFinding]:
     for side, share in outline.shares.items():
         weights = outline.weights.get(side, {})
         if share and weights and all(weight == 0 for weight in weights.values()):
             message = f"every weight under {side} is 0, but robot_frac asks for {side} examples"
-            yield Finding((side, next(iter(weights)), "weight"), message)
+            yield RecipeFinding((side, next(iter(weights)), "weight"), message)
 
 
-def _shared_names(outline: Outline) -> Iterator[Finding]:
+def _shared_names(outline: Outline) -> Iterator[RecipeFinding]:
     robot, web = outline.weights.get("robot", {}), outline.weights.get("web", {})
     for name in web:
         if name in robot:
-            yield Finding(("web", name), "is already the name of a source under robot", at_key=True)
+            yield RecipeFinding(("web", name), "is already the name of a source under robot", at_key=True)
     for side, names in outline.weights.items():
         for name in names:
             if name in _RULES:
-                yield Finding((side, name), f"the name must not be {name}: it is a rule of size.of", at_key=True)
+                yield RecipeFinding((side, name), f"the name must not be {name}: it is a rule of size.of", at_key=True)
 
 
-def _alike_names(outline: Outline) -> Iterator[Finding]:
+def _alike_names(outline: Outline) -> Iterator[RecipeFinding]:
     """Names become parts of file names and keys, and must differ there too."""
     places = [(side, name) for side, names in outline.weights.items() for name in names if re.fullmatch(SOURCE, name)]
     for form, alike in ((str.lower, "differ in case only"), (key_name, "give the same keys")):
@@ -87,10 +87,10 @@ def _alike_names(outline: Outline) -> Iterator[Finding]:
         for side, name in places:
             other = seen.setdefault(form(name), name)
             if other != name:
-                yield Finding((side, name), f"{name} and {other} {alike}: rename one", at_key=True)
+                yield RecipeFinding((side, name), f"{name} and {other} {alike}: rename one", at_key=True)
 
 
-def _folder_names(outline: Outline) -> Iterator[Finding]:
+def _folder_names(outline: Outline) -> Iterator[RecipeFinding]:
     """With `once` the name of a source is the name of a folder in the output."""
     shards = outline.tree.get("shards")
     if not isinstance(shards, dict) or shards.get("materialize") != "once":
@@ -98,26 +98,26 @@ def _folder_names(outline: Outline) -> Iterator[Finding]:
     for side, names in outline.weights.items():
         for name in filter(_RESERVED.fullmatch, names):
             message = f"the name must not be {name} with materialize once: every output has a file or folder of that name"
-            yield Finding((side, name), message, at_key=True)
+            yield RecipeFinding((side, name), message, at_key=True)
 
 
-def _size(outline: Outline) -> Iterator[Finding]:
+def _size(outline: Outline) -> Iterator[RecipeFinding]:
     size = outline.tree.get("size")
     if not isinstance(size, dict):
         return
     if size.get("num_examples") is not None and {"epochs", "of"} & size.keys():
-        yield Finding(("size", "num_examples"), "excludes epochs and of: give one or the other", at_key=True)
+        yield RecipeFinding(("size", "num_examples"), "excludes epochs and of: give one or the other", at_key=True)
     elif isinstance(size.get("of"), str) and len(outline.weights) == 2:
         yield from _size_of(outline, size["of"])
 
 
-def _size_of(outline: Outline, of: str) -> Iterator[Finding]:
+def _size_of(outline: Outline, of: str) -> Iterator[RecipeFinding]:
     known = [*_RULES, *outline.weights["robot"], *outline.weights["web"]]
     if of not in known:
-        yield Finding(("size", "of"), f"no source is called {shown(of)}", closest(of, known))
+        yield RecipeFinding(("size", "of"), f"no source is called {shown(of)}", closest(of, known))
     for side, weights in outline.weights.items():
         if of in weights and (weights[of] == 0 or outline.shares.get(side) == 0):
-            yield Finding(("size", "of"), f"{of} is not drawn: its weight or the share of {side} is 0")
+            yield RecipeFinding(("size", "of"), f"{of} is not drawn: its weight or the share of {side} is 0")
 
 
 def _outline(tree: dict[str, Any]) -> Outline:

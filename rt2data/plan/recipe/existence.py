@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rt2data.errors import RtError
 from rt2data.io.words import closest
 from rt2data.plan.recipe.cross_checks import needed
-from rt2data.plan.recipe.messages import Finding
+from rt2data.plan.recipe.messages import RecipeFinding
 from rt2data.plan.recipe.mistakes import KeyPath
 from rt2data.plan.recipe.model import TokenizerFile, named_tokenizer
 from rt2data.read.known_formats import hub_advice
@@ -23,7 +23,7 @@ from rt2data.read.misfits import Misfit
 from rt2data.read.source import SOURCES, Source, absent_file, source_class
 
 
-def absences(tree: Any, folder: Path) -> Iterator[Finding]:
+def absences(tree: Any, folder: Path) -> Iterator[RecipeFinding]:
     """Everything missing for the sources that will be read and the tokenizer. Paths are relative to `folder`."""
     if not isinstance(tree, dict):
         return
@@ -51,7 +51,7 @@ def _source(side: str, settings: Any, folder: Path) -> Source | None:
         return None
 
 
-def _finding(place: KeyPath, misfit: Misfit, written: Any) -> Finding:
+def _finding(place: KeyPath, misfit: Misfit, written: Any) -> RecipeFinding:
     message = misfit.message
     if (
         not misfit.suggestion
@@ -60,7 +60,7 @@ def _finding(place: KeyPath, misfit: Misfit, written: Any) -> Finding:
         and (hub := hub_advice(written))
     ):
         message = f"{message} -> {hub}"
-    return Finding((*place, *misfit.setting), message, misfit.suggestion)
+    return RecipeFinding((*place, *misfit.setting), message, misfit.suggestion)
 
 
 def _written(settings: Any, setting: KeyPath) -> Any:
@@ -73,17 +73,17 @@ def _written(settings: Any, setting: KeyPath) -> Any:
     return settings
 
 
-def _absent_split(source: Source, split: Any, place: KeyPath, said: bool) -> Iterator[Finding]:
+def _absent_split(source: Source, split: Any, place: KeyPath, said: bool) -> Iterator[RecipeFinding]:
     """A source without rows of the split that is drawn from cannot be mixed."""
     names = source.split_names()
     if names and isinstance(split, str) and not any(source.may_feed(name, split) for name in names):
         message = f"source {place[1]} has no split {split!r}: it has {', '.join(names)}"
-        yield Finding(("split",) if said else place, message, closest(split, names), at_key=not said)
+        yield RecipeFinding(("split",) if said else place, message, closest(split, names), at_key=not said)
 
 
-def _absent_tokenizer(value: Any, folder: Path) -> Iterator[Finding]:
+def _absent_tokenizer(value: Any, folder: Path) -> Iterator[RecipeFinding]:
     with suppress(ValidationError, ValueError):
         found = TokenizerFile.model_validate(named_tokenizer(value), context={"folder": folder}) if value is not None else None
         if found is not None and found.path is not None:
             place: KeyPath = ("tokenizer",) if isinstance(value, str) else ("tokenizer", "path")
-            yield from (Finding(place, misfit.message, misfit.suggestion) for misfit in absent_file((), found.path))
+            yield from (RecipeFinding(place, misfit.message, misfit.suggestion) for misfit in absent_file((), found.path))

@@ -43,7 +43,7 @@ _NAME = "a letter, then up to 63 letters, digits, _ or -"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RecipeFinding:
     """A mistake without its position."""
 
     path: KeyPath
@@ -52,7 +52,7 @@ class Finding:
     at_key: bool = False
 
 
-def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[Finding]:
+def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[RecipeFinding]:
     """One finding per path: the errors of the members of a union are joined."""
     relevant = [error for error in errors if not (error["type"] == "too_short" and _explained_inside(error, errors))]
     located = [(*locate(model, _without_mark(error["loc"])), error) for error in relevant]
@@ -91,24 +91,24 @@ def _without_mark(loc: Sequence[str | int]) -> Sequence[str | int]:
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
 
 
-def _finding(path: KeyPath, owner: type[BaseModel] | None, errors: list[ErrorDetails]) -> Finding:
+def _finding(path: KeyPath, owner: type[BaseModel] | None, errors: list[ErrorDetails]) -> RecipeFinding:
     first = errors[0]
     context: dict[str, Any] = first.get("ctx", {})
     match first["type"]:
         case "extra_forbidden":
             fields = list(owner.model_fields) if owner else []
-            return Finding(path, "unknown key", closest(path[-1], fields), at_key=True)
+            return RecipeFinding(path, "unknown key", closest(path[-1], fields), at_key=True)
         case "missing":
-            return Finding(path, f"is missing{_meaning(owner, path)}", at_key=True)
+            return RecipeFinding(path, f"is missing{_meaning(owner, path)}", at_key=True)
         case "source_kind":
             return _kind_finding(path, **context)
         case "value_error":
-            return Finding(path, str(context["error"]))
+            return RecipeFinding(path, str(context["error"]))
     if first["loc"][-1] == "[key]":
-        return Finding(path, f"the name must be {_NAME}", at_key=True)
+        return RecipeFinding(path, f"the name must be {_NAME}", at_key=True)
     expected = " or ".join(map(_expected, errors))
     words = [word for error in errors for word in re.findall("'([^']*)'", error.get("ctx", {}).get("expected", ""))]
-    return Finding(path, f"must be {expected}, got {shown(first['input'])}", closest(first["input"], words))
+    return RecipeFinding(path, f"must be {expected}, got {shown(first['input'])}", closest(first["input"], words))
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -116,13 +116,13 @@ def _expected(error: ErrorDetails) -> str:
     return phrase.format(**error.get("ctx", {})) if phrase else error["msg"].removeprefix("Input should be ")
 
 
-def _kind_finding(path: KeyPath, kind: Any, known: list[str], home: str | None) -> Finding:
+def _kind_finding(path: KeyPath, kind: Any, known: list[str], home: str | None) -> RecipeFinding:
     choice = " or ".join(map(repr, known))
     if kind is None:
-        return Finding((*path, "kind"), f"is missing: {choice}", at_key=True)
+        return RecipeFinding((*path, "kind"), f"is missing: {choice}", at_key=True)
     if home:
-        return Finding((*path, "kind"), f"{shown(kind)} belongs under {home}")
-    return Finding((*path, "kind"), f"must be {choice}, got {shown(kind)}", closest(kind, known))
+        return RecipeFinding((*path, "kind"), f"{shown(kind)} belongs under {home}")
+    return RecipeFinding((*path, "kind"), f"must be {choice}, got {shown(kind)}", closest(kind, known))
 
 
 def shown(value: Any) -> str:

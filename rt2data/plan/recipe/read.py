@@ -15,7 +15,7 @@ from rt2data.io.words import closest
 from rt2data.plan.recipe.cross_checks import contradictions
 from rt2data.plan.recipe.document import MAX_BYTES, Document, parse
 from rt2data.plan.recipe.existence import absences
-from rt2data.plan.recipe.messages import Finding, findings, shown
+from rt2data.plan.recipe.messages import RecipeFinding, findings, shown
 from rt2data.plan.recipe.mistakes import KeyPath, Mistake, RecipeError, Spot, dotted
 from rt2data.plan.recipe.model import Recipe, recipe_model
 from rt2data.settings import default_store_root
@@ -62,11 +62,11 @@ def parse_recipe(
     return recipe
 
 
-def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[Finding]]:
+def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[RecipeFinding]]:
     if tree is None:
-        return None, [Finding((), f"is empty: start from the one that {command('init')} writes")]
+        return None, [RecipeFinding((), f"is empty: start from the one that {command('init')} writes")]
     if not isinstance(tree, dict):
-        return None, [Finding((), f"must be a mapping of settings, got {shown(tree)}")]
+        return None, [RecipeFinding((), f"must be a mapping of settings, got {shown(tree)}")]
     model = recipe_model()
     conflicts = list(contradictions(tree))
     try:
@@ -75,7 +75,7 @@ def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[Finding]]:
         return None, [*findings(error.errors(include_url=False), model), *conflicts]
 
 
-def _placed(document: Document, found: Iterable[Finding]) -> Iterable[Mistake]:
+def _placed(document: Document, found: Iterable[RecipeFinding]) -> Iterable[Mistake]:
     """Findings at their lines; none for a value that could not be read from the YAML."""
     for each in found:
         if not any(each.path[: len(path)] == path for path in document.unread):

@@ -52,7 +52,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFeatures:
     """What the recipe names; None where it leaves the choice to us. Paths are given from `steps` on, or from the root."""
 
     action: tuple[str, ...] | None = None
@@ -62,7 +62,7 @@ class Wanted:
     success: str | None = None
 
 
-def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf]) -> Layout:
+def choose_layout(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf]) -> Layout:
     """Layout of a dataset with these leaves. `seen` are the cameras to read where none are named.
 
     Raises UsageError, with what is there, where something named is not, or is of the wrong kind, or nothing can be guessed.
@@ -245,7 +245,7 @@ def split_misfits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Misfi
             yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", closest(name, known))
 
 
-def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf], chosen: Chosen) -> Iterator[Misfit]:
+def feature_misfits(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf], chosen: Chosen) -> Iterator[Misfit]:
     """Features that are not there or hold something else. `seen` are the cameras where none are named."""
     if not any(leaf.per_step for leaf in leaves):
         yield Misfit(("path",), f"is no RLDS dataset: it has no `steps`, {listed(leaves)}")

@@ -14,15 +14,15 @@ from rt2data.errors import DataError, RtError, UsageError
 from rt2data.io.tfrecord.directory import Directory, NoVersionError, Shard, open_directory
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf
-from rt2data.io.tfrecord.framing import Fault
+from rt2data.io.tfrecord.framing import FrameFault
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.read.known_formats import Recognized
 from rt2data.read.misfits import Misfit
-from rt2data.read.rlds.episode import EpisodeFault, Record, read_steps
+from rt2data.read.rlds.episode import EpisodeFault, EpisodeRecord, read_steps
 from rt2data.read.rlds.layout import (
     Layout,
-    Wanted,
+    WantedFeatures,
     choose_layout,
     feature_misfits,
     guess_action,
@@ -222,8 +222,8 @@ class RLDS(RobotSource):
         return choose_layout(directory.leaves, self._wanted, seen)
 
     @property
-    def _wanted(self) -> Wanted:
-        return Wanted(self.action, self.state, self.instruction, self._features_of_cameras or None, self.success)
+    def _wanted(self) -> WantedFeatures:
+        return WantedFeatures(self.action, self.state, self.instruction, self._features_of_cameras or None, self.success)
 
     def _describe_first(self) -> dict[str, Any]:
         """Length, words and sizes of the first episode, or why it cannot be read."""
@@ -262,10 +262,10 @@ def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[Sou
             yield found
         else:
             episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
-            yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
+            yield from _read_episode(found, EpisodeRecord(episode, unit.split, unit.path, found.offset), layout)
 
 
-def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | Reject]:
+def _read_episode(raw: Raw, record: EpisodeRecord, layout: Layout) -> Iterator[Step | Reject]:
     """Steps of one record, or a Reject for it."""
     try:
         yield from read_steps(record, decode_example(raw.payload), layout)
@@ -318,7 +318,7 @@ def _first_features(directory: Directory) -> dict[str, Feature]:
     for shard in (shard for shards in directory.splits.values() for shard in shards if Path(shard.path).is_file()):
         for found in read_gzipped(shard.path) if is_gzipped(shard.path) else read_records(shard.path):
             try:
-                return {} if isinstance(found, Fault) else decode_example(found[1])
+                return {} if isinstance(found, FrameFault) else decode_example(found[1])
             except MalformedError:
                 return {}
     return {}

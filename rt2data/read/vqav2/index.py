@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyarrow import feather
 
 from rt2data.errors import DataError
-from rt2data.io.json_stream import Fault, JsonArray, Slice
+from rt2data.io.json_stream import JsonArray, JsonFault, Slice
 from rt2data.io.publish import output_errors, produce_whole
 from rt2data.read.join.images import Candidates, Conflict, Found, ImageKey, choose_images
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, RowFault, id_or_none, read_id, read_image_key
@@ -65,15 +65,15 @@ class Annotations:
         return Annotations(self.start[kept], self.length[kept], self.alone[kept])
 
 
-def index_questions(rows: Iterable[tuple[Slice, QuestionRow | Fault]], path: str) -> Questions:
+def index_questions(rows: Iterable[tuple[Slice, QuestionRow | JsonFault]], path: str) -> Questions:
     """Index some questions. Raises DataError where there are none, or an id is given twice."""
     start, length, ids, slot = array("q"), array("i"), array("q"), array("i")
     keys: dict[ImageKey, int] = {}
     for place, row in rows:
         start.append(place.start)
         length.append(min(place.stop - place.start, _LONGEST))
-        key = None if isinstance(row, Fault) else _image_key(row)
-        ids.append(_NONE if isinstance(row, Fault) else id_or_none(row.question_id))
+        key = None if isinstance(row, JsonFault) else _image_key(row)
+        ids.append(_NONE if isinstance(row, JsonFault) else id_or_none(row.question_id))
         slot.append(_NONE if key is None else keys.setdefault(key, len(keys)))
     if not start:
         raise DataError("there are no questions", path)
@@ -126,8 +126,8 @@ def scan_annotations(source: JsonArray[AnnotationRow], look: int | None = None) 
     return Given(*(np.asarray(each) for each in (start, length, ids, images))), faults, complete
 
 
-def _question_id(row: AnnotationRow | Fault) -> int:
-    if isinstance(row, Fault):
+def _question_id(row: AnnotationRow | JsonFault) -> int:
+    if isinstance(row, JsonFault):
         raise RowFault(row.reason, row.detail)
     return read_id(row.question_id, "bad_question_id")
 

@@ -36,7 +36,7 @@ CHOICES = {"direct_answers", "correct_choice_idx", "rationales"}
 
 
 @dataclass(frozen=True)
-class Shape:
+class JsonShape:
     """Keys near the start of a JSON file."""
 
     lines: bool = False  # an object on each line
@@ -83,22 +83,22 @@ def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
         yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
 
 
-def shape_of(head: bytes) -> Shape:
+def shape_of(head: bytes) -> JsonShape:
     """The shape of a file that begins like this; an empty one where it begins unlike JSON."""
     text = head.decode(errors="replace").lstrip("\ufeff \t\r\n")
     if text.startswith("["):
-        return Shape(element=_first_element(text, 0))
+        return JsonShape(element=_first_element(text, 0))
     if not text.startswith("{"):
-        return Shape()
+        return JsonShape()
     try:
         _, end = _decode(text)
         if _LINES.match(text, end - 1):
-            return Shape(lines=True)
+            return JsonShape(lines=True)
     except (ValueError, RecursionError):
         pass
     members = list(_members(text, 0))
     arrays = {key: _first_element(text, at) for key, at in members if text.startswith("[", at)}
-    return Shape(arrays=arrays)
+    return JsonShape(arrays=arrays)
 
 
 def _first_element(text: str, at: int) -> frozenset[str]:

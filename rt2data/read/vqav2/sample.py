@@ -16,9 +16,9 @@ from rt2data.errors import DataError
 from rt2data.io.json_stream import JsonArray
 from rt2data.order import key64
 from rt2data.read.join.images import Candidates, Conflict, Found, choose_images
-from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.read.sample import SamplePart, Survey, shuffled
 from rt2data.read.vqav2.index import Index, Questions, index_questions, join, scan_annotations
-from rt2data.read.vqav2.reader import Rows
+from rt2data.read.vqav2.reader import RowReader
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.records import Unit
 
@@ -48,7 +48,7 @@ class Corpus(Protocol):
     def may_feed(self, recorded: str, split: str) -> bool: ...
     def unit_count(self, questions: int) -> int: ...
     def candidates(self) -> Candidates: ...
-    def rows(self, index: Index) -> Rows: ...
+    def rows(self, index: Index) -> RowReader: ...
 
 
 def survey(source: Corpus, split: str, seed: int) -> Survey:
@@ -63,7 +63,7 @@ def survey(source: Corpus, split: str, seed: int) -> Survey:
         whole=whole,
         units=source.unit_count(round(counted.total)),
         bytes=counted.stop - counted.starts[0] if counted.complete else counted.size,
-        parts=[Part(len(sample.rows(span)), 0, Unit(0, source.questions, source.split, *span)) for span in sample.read],
+        parts=[SamplePart(len(sample.rows(span)), 0, Unit(0, source.questions, source.split, *span)) for span in sample.read],
         read=lambda part: source.rows(sample.known).read(sample.rows((part.place.start, part.place.stop))),
         image_bytes=sample.image_bytes,
         group_rates=sample.group_rates,

@@ -26,7 +26,7 @@ from rt2data.read.misfits import Misfit
 from rt2data.read.sample import Survey
 from rt2data.read.source import Suggestion, WebSource, absent_folder
 from rt2data.read.vqav2.index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
-from rt2data.read.vqav2.reader import Rows
+from rt2data.read.vqav2.reader import RowReader
 from rt2data.read.vqav2.recognize import Role, json_misfits, recognize_vqav2, require_layout, vqav2_hint
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.read.vqav2.sample import survey
@@ -174,10 +174,10 @@ class VQAv2(WebSource):
         pattern = NamePattern(self.name) if self.name else None
         return Candidates(list_images(self.image_dirs, pattern), pattern)
 
-    def rows(self, index: Index) -> Rows:
+    def rows(self, index: Index) -> RowReader:
         """Reads rows of an index."""
         images = ImageReader(max_bytes=4 * self.images.max_pixels + _HEADER)
-        return Rows(self.question_rows, self.annotation_rows, index, self.split, self.max_text_bytes, images)
+        return RowReader(self.question_rows, self.annotation_rows, index, self.split, self.max_text_bytes, images)
 
     @property
     def question_rows(self) -> JsonArray[QuestionRow]:
@@ -222,7 +222,7 @@ def _shared(unit: Unit) -> Index | None:
     return index_at(unit.shared, Path(unit.shared).stat().st_mtime_ns) if unit.shared else None
 
 
-def _first(rows: Rows) -> dict[str, Any]:
+def _first(rows: RowReader) -> dict[str, Any]:
     found = rows.first()
     if found is None:
         return {"problem": "there is no question that can be used"}

@@ -26,7 +26,7 @@ from rich.text import Text
 from rt2data.cli.view import view
 from rt2data.errors import DataError, UsageError
 from rt2data.look.inspect import recognize
-from rt2data.look.inspect.examples import Dimension, Seen, Token
+from rt2data.look.inspect.examples import ActionValue, Seen, Token
 from rt2data.look.view import terminal
 from rt2data.look.view.select import Filter
 from rt2data.look.view.terminal import bar, draw, figure, half_blocks, lines, page
@@ -39,7 +39,7 @@ LIMIT_S = 30.0
 
 def hostile(words: str) -> Seen:
     tokens = [Token(1, False, words), Token(2, True, words)]
-    dims = [Dimension(words, words, 0.25, -1.0, 1.0, 7)]
+    dims = [ActionValue(words, words, 0.25, -1.0, 1.0, 7)]
     return Seen(0, words, "robot", words, words, words, words, words, jpeg(1), words, words, 1, 2, 0, (words,), True, dims, tokens)
 
 
@@ -112,8 +112,8 @@ def test_numbers_are_no_wider_than_their_column(value: float, said: str) -> None
     ],
 )
 def test_bars_reach_from_zero(value: float, drawn: str) -> None:
-    assert bar(Dimension("x", "m", value, -1.0, 1.0)) == drawn
-    assert bar(Dimension("x", "m", value)) == bar(Dimension("x", "m", value, 1.0, 1.0)) == " " * 21
+    assert bar(ActionValue("x", "m", value, -1.0, 1.0)) == drawn
+    assert bar(ActionValue("x", "m", value)) == bar(ActionValue("x", "m", value, 1.0, 1.0)) == " " * 21
 
 
 def test_examples_are_printed(mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
