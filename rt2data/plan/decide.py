@@ -110,7 +110,7 @@ def _draft(
     return new_plan(
         robot_frac=str(recipe.robot_frac),
         num_examples=sum(s.draws for s in sources),
-        robot_examples=sum(s.draws for s in sources if s.kind == "robot"),
+        robot_examples=sum(s.draws for s in sources if s.has_actions),
         seed=recipe.seed,
         split=recipe.split,
         template=recipe.template,

@@ -94,12 +94,12 @@ def index_split(store: Store, split: str, cameras: set[str], rule: GapRule) -> S
     for number in range(len(store.info.splits[split].files)):
         table = read_columns(rows_file(store.path, split, number), ["group", "step", "images"])
         images = _images(table, cameras)
-        groups += [_hashes(table["group"])] if store.info.kind == "robot" else []
+        groups += [_hashes(table["group"])] if store.info.has_actions else []
         steps.append(table["step"].to_numpy().astype(np.int64))
         sizes.append(np.bincount(images["row"], images["length"], table.num_rows).astype(np.int64) + STEP_BYTES)
         kinds.update(_kinds(images))
     size = np.concatenate(sizes)
-    if store.info.kind == "web":
+    if not store.info.has_actions:
         whole = np.arange(len(size), dtype=np.int64)
         return SplitIndex(whole, np.zeros_like(whole), whole, size, kinds, len(whole))
     return order_episodes(np.concatenate(groups), np.concatenate(steps), size, kinds, rule)

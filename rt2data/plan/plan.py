@@ -68,6 +68,11 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     state_names: tuple[str, ...] | None = None
 
     @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
+
+    @property
     def camera_line(self) -> str:
         """Which cameras of how many, and the others; empty where there is only one."""
         taken = list(dict.fromkeys(slot.camera for slot in self.slots)) or [self.camera or ""]
@@ -251,8 +256,8 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
         action_space=getattr(source, "action_space", None),
         action_dim=info.action_dim,
         codec=None,
-        camera=info.camera if info.kind == "robot" else None,
-        cameras=info.cameras if info.kind == "robot" else (),
+        camera=info.camera if info.has_actions else None,
+        cameras=info.cameras if info.has_actions else (),
         loss_weight=str(source.loss_weight),
         **_of_robot(source, info),
     )

@@ -122,6 +122,11 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[Slot, ...] = ()  # of a robot source: the places of its examples' images
     horizon: int = 1  # actions in a row's chunk
 
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
+
 
 _decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash
 

@@ -431,7 +431,7 @@ class ImageEntry(NamedTuple):
 def _decodes(source: Source) -> bool:
     """Web images come from anywhere: they are decoded once, unless the recipe says otherwise."""
     check = source.images.check
-    return check == "decode" or (check == "auto" and source.role == "web")
+    return check == "decode" or (check == "auto" and not source.has_actions)
 
 
 def choose_images(row: Row, source: Source) -> tuple[tuple[Image, ...], tuple[Image, ...]]:

@@ -79,6 +79,11 @@ class Source(Settings):
         """What a path is where a user named it in the wrong place; None where it has another format. Raises OSError."""
         return None
 
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's log."""
+        return self.role == "robot"
+
     def prepare_settings(self) -> dict[str, Any]:
         """The settings that decide what the prepared store holds, as plain JSON values."""
         return self.model_dump(mode="json", exclude=set(self.mix_only))

@@ -40,7 +40,7 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
         loss_token_frac=loss_token_frac,
         totals=totals,
         epochs={s.name: s.epochs for s in job.plan.sources},
-        statistics={s.name: _statistics(stores[s.name], job.plan.split, s) for s in job.plan.sources if s.kind == "robot"},
+        statistics={s.name: _statistics(stores[s.name], job.plan.split, s) for s in job.plan.sources if s.has_actions},
         rejects={name: store.info.rejects for name, store in sorted(stores.items())},
         conversions={name: store.info.conversions for name, store in sorted(stores.items())},
         plan=job.plan,

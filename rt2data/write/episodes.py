@@ -77,7 +77,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 def regroup_orders(folder: Path, store: Store, split: str, index: SplitIndex) -> Iterator[RegroupOrder]:
     """A work order for each file of rows of a split; none for web rows, which are written in the order of the store."""
-    if store.info.kind == "robot":
+    if store.info.has_actions:
         cuts = np.cumsum(store.info.splits[split].files)[:-1]
         parts = zip(np.split(index.places, cuts), np.split(index.pieces, cuts), strict=True)
         for number, part in enumerate(parts):
@@ -150,7 +150,7 @@ class DatasetWriter:
     def fill(self, out: ChunkWriter, place: ShardSpec) -> SideTotals:
         """Write the episodes of a shard; what was written, steps as examples."""
         total, episodes = SideTotals(), 0
-        for table in self._robot(place) if self.plan.kind == "robot" else self._web(place):
+        for table in self._robot(place) if self.plan.has_actions else self._web(place):
             batch, edges = self._batch(table)
             for start, stop in pairwise(edges):
                 total += self._episode(out, batch, start, stop)
@@ -182,7 +182,7 @@ class DatasetWriter:
     def _batch(self, table: pa.Table) -> tuple[EpisodeBatch, list[int]]:
         """Rows as columns, rendered; and where episodes begin, with the end."""
         rows = as_rows(table, self.store.info, np.zeros(table.num_rows, np.int64))
-        robot = rows.kind == "robot"
+        robot = rows.chunks is not None
         batch = EpisodeBatch(
             rows,
             recorded=table["steps"].to_numpy(),

@@ -113,7 +113,7 @@ def shard_layout(plan: Plan) -> tuple[I64, I64]:
 def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
     """The source of each example of a shard, as a number in `plan.sources`."""
     counts = (placed[index + 1] - placed[index]).tolist()
-    robots = sum(s.kind == "robot" for s in plan.sources)
+    robots = sum(s.has_actions for s in plan.sources)
     return interleave([counts[:robots], counts[robots:]], key64("interleave", plan.seed, index))
 
 

@@ -76,9 +76,14 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.dataset}/{self.version}"
 
     @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.action_dim > 0
+
+    @property
     def leaves(self) -> tuple[Leaf, ...]:
         """The features of an episode."""
-        own = self._robot() if self.kind == "robot" else self._web()
+        own = self._robot() if self.has_actions else self._web()
         return tuple(sorted((*_SHARED, *own, *self._images(), *self._tokens()), key=lambda leaf: leaf.key))
 
     def _robot(self) -> list[Leaf]:

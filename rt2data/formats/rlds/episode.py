@@ -83,16 +83,16 @@ def episode_features(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: i
     """Features of the episode in rows start..stop-1 of a batch. Reward is 1 where the task ends, discount always 1."""
     rows, count = batch.rows, stop - start
     terminal = np.zeros(count, np.int64)
-    terminal[-1] = bool(rows.terminate[stop - 1]) or rows.kind == "web"
+    terminal[-1] = bool(rows.terminate[stop - 1]) or rows.chunks is None
     steps: dict[str, Values | Room] = {
         "discount": np.ones(count, np.float32),
         "is_first": _flag(count, 0),
         "is_last": _flag(count, count - 1),
         "is_terminal": terminal,
         "language_instruction": [text.encode() for text in rows.text[start:stop]],
-        "reward": terminal.astype(np.float32) if rows.kind == "robot" else np.zeros(count, np.float32),
+        "reward": terminal.astype(np.float32) if rows.chunks is not None else np.zeros(count, np.float32),
     }
-    steps |= _acted(plan, batch, start, stop) if rows.kind == "robot" else _asked(plan, rows, start)
+    steps |= _acted(plan, batch, start, stop) if rows.chunks is not None else _asked(plan, rows, start)
     found = {f"{STEPS}/{name}": values for name, values in steps.items()}
     found |= {key: Room(each.length[start:stop].tolist()) for key, each in batch.images.items()}
     if batch.rendered is not None:
@@ -153,7 +153,7 @@ def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Roo
 
 def _metadata(plan: DatasetPlan, batch: EpisodeBatch, at: int) -> dict[str, Values | Room]:
     rows = batch.rows
-    robot = rows.kind == "robot"
+    robot = rows.chunks is not None
     piece = f"-part{batch.pieces[at]}" if batch.pieces[at] else ""
     found: dict[str, Values | Room] = {
         "episode_id": [f"{rows.groups[at]}{piece}".encode() if robot else rows.keys[at].encode()],

@@ -58,7 +58,7 @@ def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
 
     `spaces` are the action spaces by source, sized. A dataset without an encoding is omitted, and a comment says why.
     """
-    plain = [d for d in datasets if d.kind == "robot" and d.skin == "plain"]
+    plain = [d for d in datasets if d.has_actions and d.skin == "plain"]
     loaders = {"openvla": (OPENVLA, _OPENVLA_HEAD, _openvla_entry), "octo": (OCTO, _OCTO_HEAD, _octo_entry)}
     able = {loader: [d for d in plain if find_encoding(spaces[d.source], own[0]).name] for loader, own in loaders.items()}
     known = [d for d in plain if any(d in each for each in able.values())]
