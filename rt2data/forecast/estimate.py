@@ -212,7 +212,7 @@ def _image_bytes(sample: _Sample) -> Guess:
 
 
 def _lengths(images: list[Any]) -> list[int]:
-    return [each[0]["length"] for each in images]
+    return [sum(image.length for image in each if image.chosen) for each in images]
 
 
 def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
@@ -290,7 +290,7 @@ def _splits(sample: _Sample, estimate: SourceEstimate) -> dict[str, SplitInfo]:
     if not any(sample.drawn):
         return {}
     rows = max(round(estimate.rows.value), 1)
-    taken = [[image for image in images if image["chosen"]] for images in sample.column("images")]
+    taken = [[image for image in images if image.chosen] for images in sample.column("images")]
     counts = [len(images) for images in taken]
     split = SplitInfo(
         rows=rows,
@@ -300,7 +300,7 @@ def _splits(sample: _Sample, estimate: SourceEstimate) -> dict[str, SplitInfo]:
         most=max(counts),
         text_bytes=round(sample.guess([len(text.encode()) for text in sample.laying.columns["text"]]).value),
         files=(),
-        formats=_scaled(Counter(image["format"] for images in taken for image in images), rows / len(counts)),
+        formats=_scaled(Counter(image.format for images in taken for image in images), rows / len(counts)),
     )
     return {sample.split: split}
 

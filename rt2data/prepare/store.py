@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -41,6 +41,23 @@ IMAGE = pa.struct(
         ("xxh3", pa.uint64()),  # of the encoded bytes: a changed image is noticed when it is copied
     ]
 )
+
+
+class ImageEntry(NamedTuple):
+    """One image as a row has it: the fields of `IMAGE`."""
+
+    camera: str
+    at: int
+    chosen: bool
+    file: int
+    offset: int
+    length: int
+    width: int
+    height: int
+    format: str
+    xxh3: int
+
+
 TURN = pa.struct([("role", pa.string()), ("text", pa.string()), ("loss", pa.bool_())])
 ROWS = pa.schema(
     [
@@ -283,6 +300,8 @@ def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     """Vectors are joined end to end, which is much quicker than Arrow's own way with lists of arrays."""
+    if kind == ROWS.field("images").type:
+        return _image_column(values)
     if kind != pa.list_(pa.float32()) or all(value is None for value in values):
         return pa.array(values, type=kind)
     lengths = [0 if value is None else len(value) for value in values]
@@ -290,6 +309,14 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
     missing = pa.array([value is None for value in values], type=pa.bool_())
     return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
+
+
+def _image_column(values: list[list[ImageEntry]]) -> pa.Array:
+    """Field by field, which is much quicker than Arrow's own way with lists of records."""
+    offsets = pa.array(np.concatenate([[0], np.cumsum([len(entries) for entries in values])]).astype(np.int32))
+    fields = list(zip(*(entry for entries in values for entry in entries), strict=True)) or [()] * IMAGE.num_fields
+    arrays = [pa.array(column, type=IMAGE.field(number).type) for number, column in enumerate(fields)]
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=list(IMAGE)), type=ROWS.field("images").type)
 
 
 def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:

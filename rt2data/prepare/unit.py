@@ -12,10 +12,10 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,7 +27,18 @@ from rt2data.images.ready import ImageFault, ImageRule, Ready, make_ready, only_
 from rt2data.io.publish import output_errors, produce_whole, remove_temporaries, whole_file, write_all, write_whole
 from rt2data.io.stamps import Stamp, require_unchanged, unchanged
 from rt2data.order import key64
-from rt2data.prepare.store import ROWS, STORE_VERSION, Lost, Store, count_lost, read_stamps, rejects_table, rows_table, write_stamps
+from rt2data.prepare.store import (
+    ROWS,
+    STORE_VERSION,
+    ImageEntry,
+    Lost,
+    Store,
+    count_lost,
+    read_stamps,
+    rejects_table,
+    rows_table,
+    write_stamps,
+)
 from rt2data.read.action_space import SPACE, load_space
 from rt2data.read.source import RobotSource, Source
 from rt2data.records import F32, Fact, Image, Reject, Row, SourceRecord, Unit
@@ -279,28 +290,29 @@ class RowBuilder:
         self._close_episode()
 
     def _row(self, row: Row, rule: ImageRule, decode: bool) -> None:
-        if self.episode and self.episode[0].row.group != row.group:
-            self._close_episode()
         try:
             taken, others = self._images(row, rule, decode)
         except ImageFault as fault:
             self.rejects.append(Reject(fault.reason, f"row {row.key}{_image_place(row)}", fault.detail))
             self.facts[DROPPED] += row.terminate
             return
-        self.episode.append(Kept(row, taken, others))
-        if not (isinstance(self.order.source, RobotSource) and self.order.source.windowed):
+        if self.windowed is None:
+            self._write(row, [*taken, *others])
+            return
+        if self.episode and self.episode[0].row.group != row.group:
             self._close_episode()
+        self.episode.append(Kept(row, taken, others))
+
+    @cached_property
+    def windowed(self) -> RobotSource | None:
+        """The source, if its rows hold something of other steps: they are then written episode by episode."""
+        source = self.order.source
+        return source if isinstance(source, RobotSource) and source.windowed else None
 
     def _close_episode(self) -> None:
-        """Write the rows of an episode, or a single row, with their windows."""
-        kept, source = self.episode, self.order.source
-        if not kept:
-            return
-        if isinstance(source, RobotSource) and source.windowed:
-            self._write_windows(kept, source)
-        else:
-            for each in kept:
-                self._write(each.row, [*each.taken, *each.others])
+        """Write the rows of an episode with their windows."""
+        if self.windowed is not None and self.episode:
+            self._write_windows(self.episode, self.windowed)
         self.episode = []
 
     def _write_windows(self, kept: list[Kept], source: RobotSource) -> None:
@@ -313,42 +325,43 @@ class RowBuilder:
             past = [entry._replace(at=offset) for offset, places in earlier if places[at] >= 0 for entry in kept[places[at]].taken]
             entries = [*each.taken, *past, *each.others]
             if source.horizon > 1:
-                chunk = {"chunk": chunks.actions[at].ravel(), "real": int(chunks.real[at]), "ends": int(chunks.ends[at])}
-                self._write(each.row, entries, **chunk)
+                self._write(each.row, entries, chunks.actions[at].ravel(), int(chunks.real[at]), int(chunks.ends[at]))
             else:
                 self._write(each.row, entries)
 
-    def _write(self, row: Row, entries: list[ImageEntry], **chunk: Any) -> None:
-        """One row to the columns."""
-        values = {
-            "key": row.key,
-            "order": key64("row", row.key),
-            "group": row.group,
-            "split": row.split,
-            "step": row.step,
-            "steps": row.steps,
-            "text": row.text,
-            "answers": list(row.answers),
-            "pick": row.pick,
-            "turns": [turn._asdict() for turn in row.turns] or None,
-            "action": row.action,
-            "chunk": chunk.get("chunk"),
-            "real": chunk.get("real"),
-            "ends": chunk.get("ends"),
-            "state": row.state,
-            "terminate": row.terminate,
-            "marks": int(row.marks),
-            "timestamp": row.timestamp,
-            "images": [entry._asdict() for entry in entries],
-            "digest": _digest(row, entries),
-        }
-        for name, value in values.items():
-            self.columns[name].append(value)
+    def _write(
+        self, row: Row, entries: list[ImageEntry], chunk: Any = None, real: int | None = None, ends: int | None = None
+    ) -> None:
+        """One row to the columns, in the order of `store.ROWS`."""
+        values = (
+            row.key,
+            key64("row", row.key),
+            row.group,
+            row.split,
+            row.step,
+            row.steps,
+            row.text,
+            row.answers,
+            row.pick,
+            [turn._asdict() for turn in row.turns] or None,
+            row.action,
+            chunk,
+            real,
+            ends,
+            row.state,
+            row.terminate,
+            int(row.marks),
+            row.timestamp,
+            entries,
+            _digest(row, entries),
+        )
+        for column, value in zip(self.columns.values(), values, strict=True):
+            column.append(value)
 
     def _images(self, row: Row, rule: ImageRule, decode: bool) -> tuple[list[ImageEntry], list[ImageEntry]]:
         """The images that a mixture takes, made ready; then the others, where they are encoded in a file. Raises ImageFault."""
         chosen, others = choose_images(row, self.order.source)
-        if isinstance(self.order.source, RobotSource):
+        if isinstance(self.order.source, RobotSource) and self.order.source.named_cameras:
             self._count_absent(self.order.source, chosen)
         if self.last is None or not _same(self.last[0], chosen):
             self.last = chosen, [self._entry(image, make_ready(image.data, rule, decode), chosen=True) for image in chosen]
@@ -413,21 +426,6 @@ class RowBuilder:
         )
 
 
-class ImageEntry(NamedTuple):
-    """One image as a row has it: the columns of `store.IMAGE`."""
-
-    camera: str
-    at: int
-    chosen: bool
-    file: int
-    offset: int
-    length: int
-    width: int
-    height: int
-    format: str
-    xxh3: int
-
-
 def _decodes(source: Source) -> bool:
     """Web images come from anywhere: they are decoded once, unless the recipe says otherwise."""
     check = source.images.check
@@ -437,6 +435,8 @@ def _decodes(source: Source) -> bool:
 def choose_images(row: Row, source: Source) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
     """The images of a row that a mixture takes, in order, and the others. Raises ImageFault where a robot row has none of them."""
     if not isinstance(source, RobotSource):
+        return row.images, ()
+    if len(row.images) == 1 and source.camera is None and source.named_cameras is None:
         return row.images, ()
     by_name = {image.camera: image for image in sorted(row.images, key=lambda image: image.camera)}
     if not by_name:
