@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Sequence
 from io import FileIO
-from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar
 
@@ -43,16 +42,16 @@ class TarWriter(ShardWriter):
     def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
         """Header and memory for each image, header, record."""
         body = encode_record(record)
-        parts = (*((image_name(slot, extension, self._single), size) for slot, extension, size in images), ("json", len(body)))
-        self._written.append((key, parts))
-        ends = [*accumulate(BLOCK + padded(size) for _, size in parts)]
-        block, start, bodies = self._out.room(ends[-1]), 0, []
-        for (name, size), end in zip(parts, ends, strict=True):
+        parts = [(image_name(slot, extension, self._single), size) for slot, extension, size in images]
+        parts.append(("json", len(body)))
+        self._written.append((key, tuple(parts)))
+        block, start, bodies = self._out.room(sum([BLOCK + padded(size) for _, size in parts])), 0, []
+        for name, size in parts:
             at = start + BLOCK
             block[start:at] = tar_header(f"{key}.{name}".encode(), size)
-            block[at + size : end] = bytes(end - at - size)
+            start = at + padded(size)
+            block[at + size : start] = bytes(start - at - size)
             bodies.append(block[at : at + size])
-            start = end
         bodies.pop()[:] = body
         return bodies
 

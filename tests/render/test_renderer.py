@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import InternalError, UsageError
-from rt2data.records import Chunks, Images, Rendered, Rows
+from rt2data.records import Chunks, Images, Message, Rendered, Rows, Turn
 from rt2data.render.action_tokens import ActionWords, TokenMap
+from rt2data.render.fields import loss_mask
 from rt2data.render.renderer import Memo, Renderer
 from rt2data.render.templates import TEMPLATES, find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
@@ -182,7 +183,7 @@ def test_batching_changes_nothing(kinds: dict[str, Tokenizer], data: st.DataObje
         made = renderer(kinds[name], answers="sample", seed=3)
         whole = made.render(rows)
         parts = [made.render(_cut(rows, a, b)) for a, b in pairwise(cuts)]
-        for column in ("prompts", "targets", "input_ids", "spans", "turns"):
+        for column in ("prompts", "targets", "input_ids", "spans", "messages"):
             assert [each for part in parts for each in getattr(part, column)] == list(getattr(whole, column))
 
 
@@ -266,3 +267,50 @@ def test_a_memo_asks_once() -> None:
     for _ in range(2):
         memo.get(["a", "b", "a"], lambda texts: asked.extend(texts) or texts)
     assert asked == ["a", "b"]
+
+
+class Ragged(Grid):
+    """A codec whose chunks have any number of bins, as compressed ones do."""
+
+    def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
+        return [[n % 256] * (n % 3 + 1) for n in range(len(chunks.real))]
+
+
+def test_a_codec_may_give_any_number_of_bins() -> None:
+    form = find_template("rt2")
+    made = Renderer(form, BYTE, Ragged(), ActionWords("digits", BYTE, form.cue)).render(robot_rows(["a"] * 4, [[0, 0, 0]] * 4))  # type: ignore[arg-type]
+    assert made.bins == [[0], [1, 1], [2, 2, 2], [3]] and made.targets == ["0", "1 1", "2 2 2", "3"]
+    for ids, spans, target in zip(made.input_ids, made.spans, made.targets, strict=True):
+        assert spans[-1].stop == len(ids) and BYTE.decode(ids[spans[-1].start :]) == f" {target}</s>"
+
+
+def test_a_conversation_has_its_loss_on_what_the_assistant_says() -> None:
+    turns = (Turn("system", "Be brief."), Turn("user", "<image>What is it?"), Turn("assistant", "a cup"))
+    turns += (Turn("user", "Whose?"), Turn("assistant", "hers", loss=False), Turn("user", "Sure?"), Turn("assistant", "yes"))
+    rows = dataclasses.replace(web_rows(["What is it?"], [()]), turns=[turns])
+    made = renderer().render(rows)
+    assert made.prompts == ["Be brief.\nQ: <image>What is it? A: a cup\nQ: Whose? A: hers\nQ: Sure? A:"] and made.targets == ["yes"]
+    said = [(BYTE.decode(made.input_ids[0][span.start : span.stop]), span.loss) for span in made.spans[0]]
+    assert said == [
+        ("Be brief.\nQ: <image>What is it? A:", False),
+        (" a cup</s>", True),
+        ("\nQ: Whose? A:", False),
+        (" hers</s>", False),
+        ("\nQ: Sure? A:", False),
+        (" yes</s>", True),
+    ]
+    assert loss_mask(tuple(made.spans[0])).count(1) == len(" a cup</s> yes</s>") - 6
+    assert [message.role for message in made.messages[0]] == [turn.role for turn in turns]
+
+
+def test_a_question_among_conversations_is_rendered_as_by_itself() -> None:
+    alone = renderer().render(web_rows(["what?"], [("x",)]))
+    both = dataclasses.replace(
+        web_rows(["what?", "hm"], [("x",), ()]), turns=[None, (Turn("user", "<image>hm"), Turn("assistant", "so"))]
+    )
+    mixed = renderer().render(both)
+    for column in ("prompts", "targets", "input_ids", "spans"):
+        assert getattr(mixed, column)[0] == getattr(alone, column)[0]
+    assert tuple(mixed.messages[0]) == tuple(
+        Message(turn.role, turn.text) for turn in [Turn("user", "<image>\nwhat?"), Turn("assistant", "x")]
+    )
