@@ -12,7 +12,8 @@ import msgspec
 
 from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
 from rt2data.io.disk import Need, bytes_in, require_space
-from rt2data.io.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
+from rt2data.io.location.whole import output_errors
+from rt2data.io.publish import exclusively, is_complete, publish_folder, put_back, refuse_foreign, remove_temporaries
 from rt2data.io.stamps import require_unchanged
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job, adopt, read_job

@@ -190,7 +190,7 @@ def test_the_command_imports_little_at_its_top() -> None:
     assert {name for name in inside if room(name) == "cli"} == {
         "rt2data.cli.commands.App",
         "rt2data.cli.commands.Quiet",
-        "rt2data.cli.local.local_paths_only",
+        "rt2data.cli.paths.accept_uris",
         "rt2data.cli.running.run",
         "rt2data.cli.verbosity.verbosity",
     }

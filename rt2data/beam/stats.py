@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.run import prepare_anywhere, run_anywhere
-from rt2data.io.publish import output_errors, require_writable, write_whole
+from rt2data.io.location import write_whole
+from rt2data.io.location.whole import output_errors
+from rt2data.io.publish import require_writable
 from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.stats.orders import Order, carry_out
 from rt2data.look.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_laid, gather_second

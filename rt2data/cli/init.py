@@ -9,7 +9,8 @@ from shlex import quote
 from rt2data.cli.console import say_json, talk
 from rt2data.errors import command
 from rt2data.io.installation import schemas
-from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.location import write_whole
+from rt2data.io.publish import require_writable
 
 SCHEMA = "recipe.schema.json"
 _STARTER = """\

@@ -9,7 +9,8 @@ from typing import Any
 
 from rt2data.cli.console import say_json, size, talk, tell
 from rt2data.cli.tables import table
-from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.location import write_whole
+from rt2data.io.publish import require_writable
 from rt2data.look.inspect import Sight, recognise
 from rt2data.read.text import one_line
 from rt2data.records import Warn

@@ -14,7 +14,8 @@ from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, size, talk
 from rt2data.cli.stats import Passing, prepared
 from rt2data.errors import UsageError
-from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.location import write_whole
+from rt2data.io.publish import require_writable
 from rt2data.look.report import markdown, page
 from rt2data.look.report.gather import mixture_report, stores_report
 from rt2data.look.report.page import Report

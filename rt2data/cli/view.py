@@ -14,7 +14,7 @@ from rich.console import Console
 from rt2data.cli.console import say_json, talk
 from rt2data.errors import OutputError, UsageError
 from rt2data.images.ready import ImageFault
-from rt2data.io.publish import write_whole
+from rt2data.io.location import write_whole
 from rt2data.look.inspect import recognise
 from rt2data.look.inspect.examples import Examples, Seen
 from rt2data.look.view.cells import Depth, speaks_kitty

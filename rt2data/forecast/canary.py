@@ -29,7 +29,7 @@ from rt2data.errors import DataError, UsageError
 from rt2data.forecast.forecast import Extent, Line, Point, Rates, Times, cpu_seconds, first_build, fit, makespan, remix, solve
 from rt2data.forecast.sampling import Range, mean_guess
 from rt2data.forecast.timing import Timed, Took, nothing, peak_bytes, timed
-from rt2data.io.publish import output_errors
+from rt2data.io.location.whole import output_errors
 from rt2data.order import key64
 from rt2data.plan.plan import Plan, empty_split, needed_sources
 from rt2data.plan.recipe import Recipe

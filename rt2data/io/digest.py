@@ -1,4 +1,4 @@
-"""What is known of a file's bytes: how many, xxh3-128 to check them quickly, sha256 for tools that know only that."""
+"""Digests of bytes: their number, xxh3-128 to check them quickly, sha256 for tools that know only that."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import xxhash
+
+from rt2data.io import location
 
 CHUNK = 1 << 20
 
@@ -21,7 +23,7 @@ class Digest(NamedTuple):
 
 
 class Digester:
-    """Bytes that are seen part by part."""
+    """Sums over bytes that come part by part."""
 
     def __init__(self) -> None:
         self._bytes, self._xxh3, self._sha256 = 0, xxhash.xxh3_128(), hashlib.sha256()
@@ -38,7 +40,7 @@ class Digester:
 
 
 def digest_of(content: bytes) -> Digest:
-    """Of bytes that are at hand."""
+    """Of bytes in memory."""
     seen = Digester()
     seen.update(content)
     return seen.digest()
@@ -64,6 +66,6 @@ def sized_hash(path: Path) -> tuple[int, str]:
 def _parts(path: Path) -> Iterator[memoryview]:
     """A file's bytes; each part is valid until the next is asked for."""
     buffer = memoryview(bytearray(CHUNK))
-    with path.open("rb", buffering=0) as file:
+    with location.open_unbuffered(path) as file:
         while got := file.readinto(buffer):
             yield buffer[:got]

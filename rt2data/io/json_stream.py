@@ -1,7 +1,7 @@
 """One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or hostile.
 
 Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of
-each element; msgspec decodes that slice into a typed record. So an element that is too long is passed over without being held, and
+each element; msgspec decodes that slice into a typed record. So an element that is too long is skipped, not held in memory, and
 whatever is wrong has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
 it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `Fault` in its place.
 """
@@ -9,17 +9,16 @@ it can be trusted. What is wrong with the content of one element (too long, not 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
 from rt2data.errors import DataError
+from rt2data.io import location
 
 T = TypeVar("T")
 
@@ -98,21 +97,22 @@ class JsonArray(Generic[T]):
         What follows is read ahead, what does not is read alone. Raises DataError where the file has become shorter.
         """
         at, ahead = 0, b""
-        with Path(self.path).open("rb", buffering=0) as file:
+        with location.open_unbuffered(self.path) as file:
             for start, length in places:
                 if not length or length > self.max_element:
                     yield None if length else b""
                     continue
                 if not at <= start <= start + length <= at + len(ahead):
                     follows = at <= start <= at + len(ahead) + self.chunk
-                    at, ahead = start, os.pread(file.fileno(), max(length, self.chunk if follows else 0), start)
+                    at = file.seek(start)
+                    ahead = file.read(max(length, self.chunk if follows else 0)) or b""
                     if len(ahead) < length:
                         raise self._broken("the file is cut", start + len(ahead))
                 yield ahead[start - at : start - at + length]
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
         """Where the elements lie, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
-        with Path(self.path).open("rb") as file:
+        with location.open_file(self.path) as file:
             if within is not None:
                 yield from self._elements(file, *within)
                 return

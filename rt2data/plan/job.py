@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rt2data.errors import SourceChangedError, UsageError
-from rt2data.io.publish import write_whole
+from rt2data.io.location import write_whole
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import DataError, UsageError
-from rt2data.io.location import local_path
+from rt2data.io.location import path_of
 from rt2data.io.tfrecord.features import Leaf, decode_features
 from rt2data.read.recognize import recognize
 
@@ -99,7 +99,7 @@ def _parsed(root: Path, *versions: tuple[int, ...]) -> Directory:
 
 def find_version(path: str) -> Path:
     """The directory with a dataset_info.json: `path` itself or the only one at most three levels below. Raises UsageError."""
-    root = local_path(path).expanduser().absolute()
+    root = path_of(path).expanduser().absolute()
     if not root.exists():
         raise UsageError("there is no such directory", str(root))
     if not root.is_dir():

@@ -11,7 +11,7 @@ import msgspec
 
 from rt2data.formats.base import make_format
 from rt2data.io.installation import VERSION
-from rt2data.io.publish import write_whole
+from rt2data.io.location import write_whole
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan
 from rt2data.prepare.statistics import DimStats, openvla_statistics

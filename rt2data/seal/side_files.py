@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from rt2data.io.digest import digest_file, digest_of
-from rt2data.io.publish import output_errors, produce_whole, write_whole
+from rt2data.io.location import produce_whole, write_whole
+from rt2data.io.location.whole import output_errors
 from rt2data.write.shard import note_name
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rt2data.errors import UsageError, command
-from rt2data.io.location import local_path
+from rt2data.io.location import path_of
 from rt2data.plan.recipe.cross_checks import nonsense
 from rt2data.plan.recipe.document import MAX_BYTES, Document, parse
 from rt2data.plan.recipe.existence import absences
@@ -29,7 +29,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str
     `check` the files, splits and features that it names are looked for too. Raises UsageError where there is no such file and
     RecipeError with every mistake, its line and its column.
     """
-    path = local_path(path)
+    path = path_of(path)
     return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac, check)
 
 

@@ -20,7 +20,8 @@ from pyarrow import feather
 
 from rt2data.errors import DataError
 from rt2data.io.json_stream import Fault, JsonArray, Slice
-from rt2data.io.publish import output_errors, produce_whole
+from rt2data.io.location import produce_whole
+from rt2data.io.location.whole import output_errors
 from rt2data.read.join.images import Candidates, Conflict, Found, ImageKey, choose_images
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, RowFault, id_or_none, read_id, read_image_key
 from rt2data.records import Reject
