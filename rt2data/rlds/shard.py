@@ -15,6 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from rt2data.errors import DataError, InternalError
+from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import whole_file, write_all, write_whole
 from rt2data.io.tfrecord.room import Record, record_with_room
@@ -24,7 +25,6 @@ from rt2data.render.renderer import Renderer
 from rt2data.rlds.episode import Batch, episode_features, shots
 from rt2data.rlds.plan import DatasetPlan, RldsJob, ShardPlan, read_job
 from rt2data.rlds.regroup import regrouped
-from rt2data.write.shard import OpenFiles
 
 BATCH = 2048
 """Rows rendered together, and then to the end of an episode."""

@@ -1,4 +1,4 @@
-"""A URI is no folder: a file URI is its path, others are refused wherever they enter, exit code 2, before anything is read or written."""
+"""A file URI is its path; other URIs are refused wherever they enter, exit code 2, before anything is read or written."""
 
 from __future__ import annotations
 

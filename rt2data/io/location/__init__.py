@@ -86,7 +86,7 @@ def children(folder: Name) -> Iterator[Entry]:
 def files_below(folder: Name) -> Iterator[tuple[str, Stat]]:
     """All files in a folder and below it, in no order; none where there is no such folder."""
     body, inside = resolve(folder)
-    return body.list(inside)
+    return body.files_below(inside)
 
 
 def open_file(name: Name) -> BufferedReader:

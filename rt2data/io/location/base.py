@@ -57,7 +57,7 @@ class Location(Protocol):
     def children(self, folder: str) -> Iterator[Entry]:
         """What a folder holds, in no order. Raises OSError."""
 
-    def list(self, folder: str) -> Iterator[tuple[str, Stat]]:
+    def files_below(self, folder: str) -> Iterator[tuple[str, Stat]]:
         """All files in a folder and below it, in no order; none where there is no such folder."""
 
     def open(self, name: str) -> RawIOBase:

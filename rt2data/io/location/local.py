@@ -32,7 +32,7 @@ class Local:
         with os.scandir(folder) as entries:
             yield from entries
 
-    def list(self, folder: str) -> Iterator[tuple[str, Stat]]:
+    def files_below(self, folder: str) -> Iterator[tuple[str, Stat]]:
         for path in Path(folder).rglob("*"):
             if path.is_file():
                 yield str(path), self.stat(str(path))
