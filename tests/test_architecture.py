@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,53 @@ LOOSE = {"__init__", "__main__", "build", "errors", "order", "records", "setting
 RANK = {room: rank for rank, rooms in enumerate(LAYERS.values()) for room in rooms}
 AT_RUN_TIME = ("tensorflow", "tensorflow_datasets", "torch", "jax", "yaml", "dill", "cloudpickle")
 """Never imported: heavy, or able to run what a file says."""
+
+
+PATH_METHODS = {
+    *(
+        "absolute",
+        "chmod",
+        "exists",
+        "glob",
+        "hardlink_to",
+        "is_dir",
+        "is_file",
+        "is_mount",
+        "is_symlink",
+        "iterdir",
+        "lstat",
+        "mkdir",
+    ),
+    *(
+        "open",
+        "read_bytes",
+        "read_text",
+        "rename",
+        "resolve",
+        "rglob",
+        "rmdir",
+        "samefile",
+        "stat",
+        "symlink_to",
+        "touch",
+        "unlink",
+    ),
+    *("write_bytes", "write_text"),
+}
+NO_PATHS = {"entry", "location", "Image", "self.format", "mixing.format"}
+"""Owners of methods of the same names: entries of a folder from `location.children`, images in memory, shards of a format."""
+FILE_MODULES: dict[str, set[str] | None] = {
+    **dict.fromkeys(("shutil", "glob", "mmap", "tempfile", "sqlite3", "gzip", "bz2", "lzma", "zipfile")),
+    "os": {
+        *("access", "chmod", "fsync", "link", "listdir", "lstat", "makedirs", "mkdir", "open", "posix_fadvise", "pread", "preadv"),
+        *("remove", "removedirs", "rename", "replace", "rmdir", "scandir", "stat", "statvfs", "symlink", "truncate", "unlink"),
+        *("utime", "walk"),
+    },
+    "os.path": {"abspath", "exists", "getmtime", "getsize", "isdir", "isfile", "islink", "lexists", "realpath", "samefile"},
+}
+"""What touches files in modules of the standard library; None: all of it."""
+FILE_CALLS: dict[str, int] = {}
+"""Calls left outside io/, by folder; each entry only ever shrinks."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +217,30 @@ def test_nothing_runs_what_a_file_says() -> None:
                 assert isinstance(node, ast.Call)
                 assert ast.unparse(node.args[0]).startswith("pickle.dumps("), module
     assert {each.importer for each in imported("pickle", "marshal", "shelve")} <= {"rt2data.beam.pool"}
+
+
+def test_only_io_touches_the_file_system() -> None:
+    """Calls that open, list, look at, make or remove files; folders that are not converted yet have so many at most."""
+    found = Counter(
+        room(module)
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and room(module) != "io" and _touches_files(node.func)
+    )
+    allowed = Counter(FILE_CALLS)
+    assert found - allowed == Counter(), "use rt2data.io.location"
+    assert allowed - found == Counter(), "lower or remove these entries of FILE_CALLS"
+
+
+def _touches_files(called: ast.expr) -> bool:
+    if isinstance(called, ast.Name):
+        return called.id in ("open", "rmtree", "scandir", "disk_usage")
+    if not isinstance(called, ast.Attribute):
+        return False
+    owner = ast.unparse(called.value)
+    if owner in FILE_MODULES:
+        return FILE_MODULES[owner] is None or called.attr in (FILE_MODULES[owner] or ())
+    return called.attr in PATH_METHODS and owner not in NO_PATHS
 
 
 def test_the_library_prints_nothing() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import xxhash
@@ -46,7 +45,7 @@ def digest_of(content: bytes) -> Digest:
     return seen.digest()
 
 
-def digest_file(path: Path) -> Digest:
+def digest_file(path: location.Name) -> Digest:
     """Of a file. Raises OSError."""
     seen = Digester()
     for part in _parts(path):
@@ -54,7 +53,7 @@ def digest_file(path: Path) -> Digest:
     return seen.digest()
 
 
-def sized_hash(path: Path) -> tuple[int, str]:
+def sized_hash(path: location.Name) -> tuple[int, str]:
     """Size and xxh3-128 of a file's bytes, which is all that checking needs. Raises OSError."""
     seen, size = xxhash.xxh3_128(), 0
     for part in _parts(path):
@@ -63,7 +62,7 @@ def sized_hash(path: Path) -> tuple[int, str]:
     return size, seen.hexdigest()
 
 
-def _parts(path: Path) -> Iterator[memoryview]:
+def _parts(path: location.Name) -> Iterator[memoryview]:
     """A file's bytes; each part is valid until the next is asked for."""
     buffer = memoryview(bytearray(CHUNK))
     with location.open_unbuffered(path) as file:

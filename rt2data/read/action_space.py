@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.io.installation import schemas
 from rt2data.read.action_dims import STRICT, Dim, Name, Words, to_polarity
 from rt2data.records import F32
@@ -142,19 +143,19 @@ def load_space(name_or_path: str | Path) -> ActionSpace:
 def find_space(name_or_path: str) -> Path:
     """The TOML file behind a name or a path. Raises UsageError if no action space has that name."""
     if name_or_path.endswith(".toml"):
-        return Path(name_or_path)
+        return location.path_of(name_or_path)
     names = space_names()
     if name_or_path not in names:
         raise UsageError(
             f"no action space is called {name_or_path!r}",
             do=f"{did_you_mean(name_or_path, names)}it can be {', '.join(names)}, or the path of a .toml file",
         )
-    return _shelf() / f"{name_or_path}.toml"
+    return _folder() / f"{name_or_path}.toml"
 
 
 def space_names() -> list[str]:
     """Names of the action spaces that come with rt2data, sorted."""
-    return sorted(path.stem for path in _shelf().glob("*.toml"))
+    return sorted(Path(each.name).stem for each in location.children(_folder()) if each.name.endswith(".toml"))
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -167,14 +168,13 @@ SPACE: TypeAdapter[ActionSpace] = TypeAdapter(ActionSpace)
 """How an ActionSpace is checked and written as plain JSON values, with the keys of its TOML."""
 
 
-def _shelf() -> Path:
+def _folder() -> Path:
     return schemas() / "actions"
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+        text = location.read_head(path, MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"action space cannot be read: {error.strerror}", str(path)) from None
     if len(text) > MAX_BYTES:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from rt2data.io import location
 from rt2data.read.recognize import recognize
 from rt2data.read.recognize_json import recognize_json
 from rt2data.read.vqav2.layouts import Role, advice, other_layout
@@ -26,19 +27,19 @@ class Misfit(NamedTuple):
 
 def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
     """A misfit where there is no such file."""
-    if Path(path).is_dir():
+    if location.is_folder(path):
         found = recognize(Path(path))
         yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_file():
+    elif not location.is_file(path):
         yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
 
 
 def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
     """A misfit where there is no such folder."""
-    if Path(path).is_file():
+    if location.is_file(path):
         found = recognize(Path(path))
         yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_dir():
+    elif not location.is_folder(path):
         yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))
 
 
@@ -57,18 +58,21 @@ def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
 
 def nearest_path(path: Path) -> str:
     """The path with its first part that is not there replaced by the nearest name beside it; empty where none is near."""
-    there = next((parent for parent in path.parents if parent.is_dir()), None)
+    there = next((parent for parent in path.parents if location.is_folder(parent)), None)
     if there is None:
         return ""
     missing, *rest = path.relative_to(there).parts
     try:
-        names = sorted(each.name for each in islice(there.iterdir(), _NAMES))
+        names = sorted(each.name for each in islice(location.children(there), _NAMES))
     except OSError:
         return ""
     ending = Path(missing).suffix
     stems = {Path(name).stem: name for name in names if Path(name).suffix == ending}
     near = stems.get(nearest(Path(missing).stem, list(stems))) or nearest(missing, names, cutoff=0.8)
-    return str(there.joinpath(near, *rest)) if near and there.joinpath(near, *rest).exists() else str(there / near) if near else ""
+    if not near:
+        return ""
+    whole = there.joinpath(near, *rest)
+    return str(whole if location.exists(whole) else there / near)
 
 
 def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:

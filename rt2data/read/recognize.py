@@ -6,7 +6,6 @@ Nothing here reads a dataset. Every look is bounded: a few kilobytes of a file, 
 from __future__ import annotations
 
 import json
-import os
 import re
 import tarfile
 from collections import Counter
@@ -15,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from rt2data.io import location
 from rt2data.read.recognize_json import KNOWN, OTHERS, recognize_json
 
 _HEAD = 4096
@@ -39,9 +39,9 @@ class Recognized(NamedTuple):
 def recognize(path: Path) -> Recognized | None:
     """What lies at `path`, as far as can be told; None where nothing is there or nothing is known. Never raises."""
     try:
-        if path.is_dir():
+        if location.is_folder(path):
             return _folder(path)
-        return _file(path) if path.is_file() else None
+        return _file(path) if location.is_file(path) else None
     except OSError:
         return None
 
@@ -86,11 +86,10 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
 
 
 def _file(path: Path) -> Recognized | None:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    head = location.read_head(path, _HEAD)
     if not head:
         return Recognized("an empty file", "fetch it again")
-    if (path.parent / "manifest.json").is_file() and path.name.startswith("shard-"):
+    if location.is_file(path.parent / "manifest.json") and path.name.startswith("shard-"):
         return Recognized("a shard of a mixture", "name its folder")
     if path.name in ("dataset_info.json", "features.json"):
         return Recognized("a file of a TFDS dataset", "name its folder")
@@ -108,7 +107,7 @@ def _file(path: Path) -> Recognized | None:
 def _tar(path: Path) -> Recognized:
     """A tar of samples, or any other."""
     try:
-        with tarfile.open(path) as tar:
+        with location.open_file(path) as file, tarfile.open(fileobj=file) as tar:
             endings = {Path(member.name).suffix.lower() for member in islice(tar, 8) if member.isfile()}
     except (tarfile.TarError, OSError):
         return Recognized("a damaged tar archive", "fetch it again")
@@ -147,17 +146,17 @@ def _folder(path: Path) -> Recognized | None:
 def _by_marks(path: Path) -> Recognized | None:
     """Layouts that have a file of a fixed name at their root. One level too low is told too."""
     for root, more in ((path, ""), (path.parent, f", of which {path.name} is a part")):
-        if (root / "meta/info.json").is_file():
+        if location.is_file(root / "meta/info.json"):
             return Recognized(f"a LeRobot {_lerobot_version(root)} dataset{more}", _ROBOT)
-    if any((path / name).is_file() for name in (".zgroup", ".zarray", "zarr.json")):
+    if any(location.is_file(path / name) for name in (".zgroup", ".zarray", "zarr.json")):
         return Recognized("a zarr store", _ROBOT)
-    if (path / "metadata.yaml").is_file() and _starts(path / "metadata.yaml", b"rosbag2_bagfile_information"):
+    if location.is_file(path / "metadata.yaml") and _starts(path / "metadata.yaml", b"rosbag2_bagfile_information"):
         return Recognized("a ROS 2 bag", _ROBOT)
-    if (path / "state.json").is_file() and any(path.glob("*.arrow")):
+    if location.is_file(path / "state.json") and any(each.name.endswith(".arrow") for each in location.children(path)):
         return Recognized("a dataset saved by Hugging Face datasets (save_to_disk)", _EITHER)
-    if (path / "manifest.json").is_file():
+    if location.is_file(path / "manifest.json"):
         return Recognized("a mixture that rt2data built", "look at it: rt2data inspect")
-    if (path / "source.json").is_file() and (path / "files.parquet").is_file():
+    if location.is_file(path / "source.json") and location.is_file(path / "files.parquet"):
         return Recognized("a prepared store of rt2data", "look at it: rt2data inspect")
     if dataset := _dataset_below(path):
         what = "a TFDS dataset" if dataset == path else "a folder above TFDS datasets"
@@ -172,7 +171,7 @@ def _dataset_below(folder: Path) -> Path | None:
     level, looked = [folder], 0
     for _ in range(_LEVELS):
         for each in level:
-            if (each / "dataset_info.json").is_file():
+            if location.is_file(each / "dataset_info.json"):
                 return each
         looked += len(level)
         level = list(islice((child for each in level for child in _folders(each)), max(_NAMES - looked, 0)))
@@ -181,9 +180,8 @@ def _dataset_below(folder: Path) -> Path | None:
 
 def _folders(folder: Path) -> list[Path]:
     """Folders in a folder, as far as the first few thousand names go."""
-    with os.scandir(folder) as entries:
-        first = islice(entries, _ENTRIES)
-        return sorted(Path(each.path) for each in first if each.is_dir(follow_symlinks=False) and not each.name.startswith("."))
+    first = islice(location.children(folder), _ENTRIES)
+    return sorted(Path(entry.path) for entry in first if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."))
 
 
 def _by_endings(names: list[str]) -> Recognized | None:
@@ -209,24 +207,23 @@ def _json_advice(layout: str) -> str:
 
 def _lerobot_version(root: Path) -> str:
     try:
-        version = json.loads((root / "meta/info.json").read_bytes()).get("codebase_version")
+        version = json.loads(location.read_bytes(root / "meta/info.json")).get("codebase_version")
     except (OSError, ValueError, AttributeError):
         version = None
     return version if isinstance(version, str) and len(version) < 16 else "(unknown version)"
 
 
 def _starts(path: Path, sign: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(sign)) == sign
+    return location.read_head(path, len(sign)) == sign
 
 
 def _names(folder: Path) -> list[str]:
     """Names in a folder, but for what macOS leaves beside files."""
-    return sorted(entry.name for entry in islice(folder.iterdir(), _NAMES) if not entry.name.startswith("._"))
+    return sorted(entry.name for entry in islice(location.children(folder), _NAMES) if not entry.name.startswith("._"))
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
     """What lies one level below."""
-    for child in islice(folder.iterdir(), 40):
-        if child.is_dir() and not child.is_symlink():
-            yield from (child / name for name in _names(child))
+    for entry in islice(location.children(folder), 40):
+        if entry.is_dir(follow_symlinks=False):
+            yield from (folder / entry.name / name for name in _names(folder / entry.name))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+from rt2data.io import location
 
 _LOOK = 1 << 16
 """Bytes at the start, and at the end, that are looked at."""
@@ -51,13 +52,13 @@ OTHERS = KNOWN - {"VQAv2 questions", "VQAv2 annotations", "VQA questions or anno
 """Those that are plainly not of VQAv2's kind."""
 
 
-def recognize_json(path: str | Path) -> str | None:
+def recognize_json(path: location.Name) -> str | None:
     """The layout of a JSON or JSON Lines file, such as "GQA questions"; else its form and first keys; None where it is no JSON.
 
     Never raises; reads at most 128 kB.
     """
     try:
-        with Path(path).open("rb") as file:
+        with location.open_file(path) as file:
             head = file.read(_LOOK)
             file.seek(0, 2)
             file.seek(max(file.tell() - _LOOK, len(head)))

@@ -65,6 +65,12 @@ def exists(name: Name) -> bool:
     return body.exists(inside)
 
 
+def identity(name: Name) -> str:
+    """Equal for two names of one folder or file, such as links to it. Raises OSError."""
+    body, inside = resolve(name)
+    return body.identity(inside)
+
+
 def is_file(name: Name) -> bool:
     """Whether there is a file of that name."""
     body, inside = resolve(name)

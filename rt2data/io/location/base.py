@@ -48,6 +48,9 @@ class Location(Protocol):
     def exists(self, name: str) -> bool:
         """Whether there is anything of that name."""
 
+    def identity(self, name: str) -> str:
+        """Equal for two names of one folder or file, such as links to it. Raises OSError."""
+
     def is_file(self, name: str) -> bool:
         """Whether there is a file of that name."""
 

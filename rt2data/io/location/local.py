@@ -22,6 +22,10 @@ class Local:
     def exists(self, name: str) -> bool:
         return Path(name).exists()
 
+    def identity(self, name: str) -> str:
+        found = os.stat(name)  # noqa: PTH116
+        return f"{found.st_dev}:{found.st_ino}"
+
     def is_file(self, name: str) -> bool:
         return Path(name).is_file()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, zip_longest
-from pathlib import Path
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.tfrecord.framing import scan
 from rt2data.io.tfrecord.gzipped import is_gzipped
 from rt2data.order import key64
@@ -31,7 +31,7 @@ def survey_shards(
 
     Raises DataError where there are no episodes, or a file that is looked at is not whole.
     """
-    by_split = [[Path(shard.path).stat().st_size for shard in shards] for shards in splits.values()]
+    by_split = [[location.stat(shard.path).size for shard in shards] for shards in splits.values()]
     sizes = [size for split in by_split for size in split]
     if not sum(sizes):
         raise DataError("there are no episodes", path)
@@ -52,7 +52,7 @@ def survey_shards(
 def _records(split: str, shard: Shard, seed: int, count: int) -> list[Part]:
     """Some records of one file, by seed; of a compressed file the first few."""
     if is_gzipped(shard.path):
-        size, taken = Path(shard.path).stat().st_size, min(count, shard.records)
+        size, taken = location.stat(shard.path).size, min(count, shard.records)
         return [Part(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
     file = scan(shard.path)
     if file.broken is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.tfrecord.framing import Fault, Index, Span, scan
 from rt2data.io.tfrecord.gzipped import is_gzipped, read_gzipped, scan_gzipped
 from rt2data.io.tfrecord.reading import read_records
@@ -41,7 +41,7 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
     """
     if is_gzipped(shard.path):
         require_count(scan_gzipped(shard.path), shard)
-        return [Unit(0, shard.path, split, bytes=Path(shard.path).stat().st_size)]
+        return [Unit(0, shard.path, split, bytes=location.stat(shard.path).size)]
     file = scan(shard.path)
     if file.broken is None:
         require_count(file, shard)
@@ -111,7 +111,7 @@ def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
             yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes passed over")
             gaps += found.reason == "bad_length"
         number += 1
-    if gaps and unit.stop == Path(unit.path).stat().st_size:
+    if gaps and unit.stop == location.stat(unit.path).size:
         yield from _lost(unit, shard, number - gaps, gaps)
 
 

@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from rt2data.errors import UsageError
+from rt2data.io import location
 from rt2data.read.recognize_json import KNOWN, recognize_json
 
 HEAD = 1 << 16
@@ -55,8 +55,7 @@ def advice(role: Role, name: str = "") -> str:
 
 def other_layout(path: str, role: Role) -> str:
     """The name of the layout a file plainly has instead; empty for a file that fits, is no JSON, is cut, or has no known layout."""
-    with Path(path).open("rb") as file:
-        shape = shape_of(file.read(HEAD))
+    shape = shape_of(location.read_head(path, HEAD))
     if "question_id" in shape.arrays.get(role, ()) or ("question_id" in shape.element and not CHOICES & shape.element):
         return ""
     name = recognize_json(path) or ""
