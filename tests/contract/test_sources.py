@@ -18,8 +18,9 @@ from rt2data.errors import UsageError
 from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.plan.recipe import RecipeError, parse_recipe
-from rt2data.read import rlds_units, vqav2
+from rt2data.read.rlds import units as rlds_units
 from rt2data.read.source import SOURCES, RobotSource, Settings, Source, WebSource, source_class, source_classes
+from rt2data.read.vqav2 import source as vqav2
 from rt2data.records import Example, Fact, Image, Reject, Row, Step, Unit
 from rt2data.standardize import standardize
 from tests.contract import toy

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from rt2data.build import Site, build_plainly
 from rt2data.errors import RtError
-from rt2data.forecast import sketch as sketching
+from rt2data.forecast import estimate as sketching
 from rt2data.forecast.estimate import Sketch, sketch
 from rt2data.forecast.outlook import known_sources, outlook
 from rt2data.forecast.sampling import Range

@@ -18,8 +18,7 @@ from rt2data.prepare.streamed import summarize_parts
 from rt2data.read.action_space import load_space
 from rt2data.records import F32
 from rt2data.render.codecs.table import make_codec
-
-from .robots import BRIDGE, BRIDGE_Q01, go_on
+from tests.read.robots import BRIDGE, BRIDGE_Q01, go_on
 
 ROWS = arrays(np.float32, st.tuples(st.integers(1, 50), st.integers(1, 4)), elements=st.floats(-1e6, 1e6, width=32))
 

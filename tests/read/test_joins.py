@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from rt2data.errors import DataError, UsageError
 from rt2data.prepare.unit import begin, prepare_unit, staging_folder
-from rt2data.read import vqa_index
 from rt2data.read import vqav2 as module
 from rt2data.read.join.messages import join_line, written_line
 from rt2data.read.join.names import NamePattern, checked_pattern, numbers_of
+from rt2data.read.vqav2 import index as vqa_index
 from rt2data.read.vqav2.layouts import other_layout, shape_of
 from rt2data.read.vqav2.source import VQAv2
 from rt2data.records import Example, Fact, Reject

@@ -22,12 +22,12 @@ import pytest
 
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.tfds_writing import Episode, encode_episode, write_dataset
-from rt2data.io.tfrecord import directory
 from rt2data.io.tfrecord.columns import pack
 from rt2data.io.tfrecord.example import encode_example
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import HEADER, frame, masked_crc, scan
-from rt2data.read import rlds_units
+from rt2data.read import tfds_directory as directory
+from rt2data.read.rlds import units as rlds_units
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Reject, Step
 

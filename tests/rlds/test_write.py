@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rt2data import gather
 from rt2data.beam.pool import Inline, make_pool
 from rt2data.errors import LockedError, SourceChangedError, UsageError
 from rt2data.io.publish import exclusively
 from rt2data.plan.recipe import Recipe
+from rt2data.prepare import merge_rows as gather
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
 from rt2data.rlds.decide import Wishes

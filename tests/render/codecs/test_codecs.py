@@ -20,8 +20,7 @@ from rt2data.read.action_dims import too_narrow
 from rt2data.read.action_space import ActionSpace, Dim, load_space, space_names
 from rt2data.records import F32
 from rt2data.render.codecs.table import CODECS, Codec, codec_from_json, make_codec
-
-from .robots import BRIDGE, bridge_actions, column, go_on, one_dim, stats_between
+from tests.read.robots import BRIDGE, bridge_actions, column, go_on, one_dim, stats_between
 
 ENDS = st.floats(-1e6, 1e6, width=32)
 SPANS = st.tuples(ENDS, ENDS).map(sorted).filter(lambda ends: not too_narrow(*ends)).map(tuple)

@@ -10,8 +10,7 @@ from rt2data.read.action_space import ActionSpace, Dim, load_space
 from rt2data.records import F32
 from rt2data.render.codecs.openvla import CENTERS, EDGES, digitize
 from rt2data.render.codecs.table import make_codec
-
-from .robots import BRIDGE, BRIDGE_Q01, BRIDGE_Q99, column, go_on, one_dim
+from tests.read.robots import BRIDGE, BRIDGE_Q01, BRIDGE_Q99, column, go_on, one_dim
 
 VOCAB = 32000
 

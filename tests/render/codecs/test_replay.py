@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from rt2data.render.codecs.codec import F64, Codec
 from rt2data.render.codecs.table import CODECS
-
-from .robots import go_on, one_dim
+from tests.read.robots import go_on, one_dim
 
 STEPS, WALKS = 50, 64
 SIGMAS = 6

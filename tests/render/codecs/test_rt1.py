@@ -8,8 +8,7 @@ import pytest
 from rt2data.read.action_space import ActionSpace, Dim, load_space
 from rt2data.render.codecs.rt1 import RT1
 from rt2data.render.codecs.table import make_codec
-
-from .robots import BRIDGE, column, go_on, one_dim
+from tests.read.robots import BRIDGE, column, go_on, one_dim
 
 # x, token, decoded: measured with RT-1's own tokenizer.
 VECTORS = [

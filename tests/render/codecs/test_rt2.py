@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from rt2data.read.action_space import load_space
 from rt2data.render.codecs.table import make_codec
-
-from .robots import BRIDGE, bridge_actions, column, go_on, one_dim
+from tests.read.robots import BRIDGE, bridge_actions, column, go_on, one_dim
 
 # x, RT-1's token, the center of its bin in [-1, 1]
 VECTORS = [
