@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.beam import deployed
-from rt2data.io.location import path_of
+from rt2data.io.location import absolute, path_of
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     from rt2data.plan.recipe import read_recipe
 
     recipe = read_recipe(asked.recipe, overrides=tuple(asked.set), robot_frac=asked.robot_frac, check=True)
-    site = Site((asked.out or asked.recipe.with_suffix("")).absolute(), asked.overwrite, asked.restart)
+    site = Site(absolute(asked.out or asked.recipe.with_suffix("")), asked.overwrite, asked.restart)
     build_anywhere(recipe, site, beam_options, asked.allow_bad)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.beam import deployed
-from rt2data.io.location import path_of
+from rt2data.io.location import absolute, path_of
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     from rt2data.look.stats.find import Question
 
     question = Question(asked.path, asked.split, asked.codec, asked.recipe, asked.store)
-    stats_anywhere(question, asked.out.absolute(), beam_options, asked.force)
+    stats_anywhere(question, absolute(asked.out), beam_options, asked.force)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from pathlib import Path
 import msgspec
 
 from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
+from rt2data.io import location
 from rt2data.io.disk import Need, bytes_in, require_space
+from rt2data.io.location.folders import discard_folder, make_folder, remove_empty_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.io.publish import exclusively, is_complete, publish_folder, put_back, refuse_foreign, remove_temporaries
 from rt2data.io.stamps import require_unchanged
@@ -55,9 +56,9 @@ class Site:
         with exclusively(self.out.with_name(f".{self.out.name}.lock"), str(self.out)):
             put_back(self.out)
             if self.restart or _begun(self.staging) is None:
-                shutil.rmtree(self.staging, ignore_errors=True)
+                discard_folder(self.staging)
+            make_folder(self.staging)
             with output_errors(self.staging):
-                self.staging.mkdir(exist_ok=True)
                 remove_temporaries(self.staging)
             try:
                 with self._changes_named():
@@ -81,8 +82,8 @@ class Site:
         """Nothing half written stays, and no empty folder."""
         with suppress(OSError):
             remove_temporaries(self.staging)
-            if not any(self.staging.iterdir()):
-                self.staging.rmdir()
+            if not any(location.children(self.staging)):
+                remove_empty_folder(self.staging)
 
     def finished(self, job: Job) -> Manifest | None:
         """The manifest where this very mixture is here already. Raises UsageError where another one is and may not be replaced."""
@@ -213,7 +214,7 @@ def finish(site: Site, job: Job, shards: Sequence[ShardInfo]) -> None:
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False) -> Manifest:
     """Build a mixture in this process, one unit after another."""
     with site.held():
-        with preparations(recipe, recipe.store_folder.absolute()) as todo:
+        with preparations(recipe, location.absolute(recipe.store_folder)) as todo:
             stores = {p.name: prepare_plainly(p) for p in todo}
         job, orders = begin_mix(site, recipe, stores, allow_bad)
         if orders:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
 from rt2data.beam.run import prepare_anywhere, run_anywhere
 from rt2data.io.location import write_whole
-from rt2data.io.location.whole import output_errors
+from rt2data.io.location.folders import make_folder, temporary_folder
 from rt2data.io.publish import require_writable
 from rt2data.look.stats.find import Question, find_subject
 from rt2data.look.stats.orders import Order, carry_out
@@ -114,11 +113,8 @@ def stats_anywhere(question: Question, out: Path, arguments: Sequence[str], forc
 
     The rows of a mixture lie in a folder beside the output meanwhile, where every worker sees them.
     """
-    with output_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     require_writable(out, mark=MARK, force=force)
-    with output_errors(out):
-        scratch = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
-    with scratch as folder:
+    with temporary_folder(f".{out.name}.", out.parent) as folder:
         subject = find_subject(question, Path(folder), lambda recipe: prepare_anywhere(recipe, arguments))
         run_anywhere(arguments, lambda pipeline, name: wire_stats(pipeline, subject, out, name))

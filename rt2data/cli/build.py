@@ -16,6 +16,7 @@ from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
 from rt2data.forecast.space import require_store_space
 from rt2data.formats.base import make_format
+from rt2data.io.location.folders import real_path
 from rt2data.plan.plan import Plan
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.seal.blend import how_to_read
@@ -66,7 +67,7 @@ def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool
 def _resolved(out: Path) -> Path:
     """Where the output really is: links are followed once, now. Raises OutputError where they lead in a circle."""
     try:
-        found = out.resolve()
+        found = real_path(out)
         str(found).encode()
         return found
     except UnicodeEncodeError:

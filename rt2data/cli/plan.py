@@ -19,6 +19,7 @@ from rt2data.forecast.outlook import Outlook, exact, known_sources, outlook
 from rt2data.forecast.prices import read_prices
 from rt2data.forecast.space import needs_of
 from rt2data.forecast.workload import labour_of
+from rt2data.io import location
 from rt2data.io.disk import space_warnings
 from rt2data.plan.recipe import Recipe
 from rt2data.records import worst_first
@@ -53,13 +54,13 @@ def plan(asked: Asked, wanted: Foresee, allow_bad: bool) -> None:
 
 def _with_space(found: Outlook, asked: Asked, recipe: Recipe) -> Outlook:
     """The plan, warned where a disk has too little room for what it says."""
-    short = space_warnings(*needs_of(found, asked.recipe.absolute().parent, recipe.store_folder))
+    short = space_warnings(*needs_of(found, location.absolute(asked.recipe).parent, recipe.store_folder))
     return msgspec.structs.replace(found, warnings=worst_first((*found.warnings, *short)))
 
 
 def _plan(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> Outlook:
     if not wanted.prepare:
-        return outlook(recipe, known_sources(recipe, recipe.store_folder.absolute()), allow_bad)
+        return outlook(recipe, known_sources(recipe, location.absolute(recipe.store_folder)), allow_bad)
     with asked.workers_at_work() as pool:
         return _prepared(asked, recipe, pool, allow_bad)
 
@@ -73,11 +74,11 @@ def _prepared(asked: Asked, recipe: Recipe, pool: Pool, allow_bad: bool) -> Outl
 
 def _canary(asked: Asked, wanted: Foresee, recipe: Recipe, allow_bad: bool) -> Outlook:
     """The plan, and what a trial run of a part of it foretells."""
-    amount, clock, near = parse_amount(wanted.canary or ""), Clock(), asked.recipe.absolute().parent
+    amount, clock, near = parse_amount(wanted.canary or ""), Clock(), location.absolute(asked.recipe).parent
     with asked.workers_at_work() as pool, quiet_libraries():
         if wanted.prepare:
             _prepared(asked, recipe, pool, allow_bad)
-        known = known_sources(recipe, recipe.store_folder.absolute())
+        known = known_sources(recipe, location.absolute(recipe.store_folder))
         found = outlook(recipe, known, allow_bad)
         canary = fly(recipe, found, known, pool, asked.worker_count, amount, near, clock)
     return msgspec.structs.replace(found, canary=canary)

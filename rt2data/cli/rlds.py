@@ -15,6 +15,7 @@ from rt2data.cli.progress import Progress
 from rt2data.cli.tables import table
 from rt2data.cli.verify import SHOWN
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.read.text import one_line
 from rt2data.rlds.decide import Wishes
 from rt2data.rlds.manifest import RldsManifest
@@ -56,7 +57,7 @@ def write_rlds(
     """Write every needed source as a TFDS directory of episodes, and say how to read it. `names` are SOURCE=DATASET."""
     wishes = Wishes(skin, tokens, tuple(cameras), dict(map(_pair, names)), version)
     folder = out or asked.recipe.with_name(f"{asked.recipe.stem}-rlds")
-    site = RldsSite(folder.absolute(), overwrite, restart)
+    site = RldsSite(location.absolute(folder), overwrite, restart)
     with asked.workers_at_work() as pool:
         manifest = write(asked.read(), site, wishes, pool, Writing(asked.quiet), allow_bad)
     if asked.as_json:
@@ -88,8 +89,8 @@ def _tell(manifest: RldsManifest, out: Path) -> None:
     first = manifest.plan.datasets[0]
     print(f"\n{manifest.episodes:,} episodes, {manifest.steps:,} steps in {out}")
     print(f"read it:   tfds.load({f'{first.dataset}:{first.version}'!r}, data_dir={str(out)!r})")
-    if (out / FILE).is_file():
-        print(f"register:  {out / FILE} makes it known to OpenVLA and Octo:\n\n{(out / FILE).read_text()}")
+    if location.is_file(out / FILE):
+        print(f"register:  {out / FILE} makes it known to OpenVLA and Octo:\n\n{location.read_text(out / FILE)}")
 
 
 def verify_rlds(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool) -> int:

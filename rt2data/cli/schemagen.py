@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import UsageError
+from rt2data.io import location
 from rt2data.io.installation import schemas
 
 Schema = dict[str, Any]
@@ -95,7 +96,7 @@ def stale(where: Path) -> list[str]:
 def write(where: Path) -> None:
     """(Re)write every schema."""
     for name in SCHEMAS:
-        (where / name).write_text(schema_text(name), encoding="utf-8")
+        location.write_whole(where / name, schema_text(name).encode())
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _text(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.is_file() else None
+    return location.read_text(path) if location.is_file(path) else None
 
 
 def _require_kind(part: Schema) -> None:

@@ -6,15 +6,18 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from rt2data.cli.console import say_json, talk
-from rt2data.errors import OutputError, UsageError
+from rt2data.errors import UsageError
 from rt2data.images.ready import ImageFault
-from rt2data.io.location import write_whole
+from rt2data.io import location
+from rt2data.io.location.folders import make_folder
+from rt2data.io.streams import terminal
 from rt2data.look.inspect import recognise
 from rt2data.look.inspect.examples import Examples, Seen
 from rt2data.look.view.cells import Depth, speaks_kitty
@@ -76,13 +79,10 @@ def _saved(seen: Seen, folder: Path | None, force: bool) -> dict[str, Any]:
         return {}
     name = re.sub(r"[^A-Za-z0-9_-]", "_", seen.key)[:90]
     path = folder / f"{seen.number:06d}-{name}.{extension}"
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"there can be no such folder: {error.strerror}", str(folder), "name another") from None
-    if path.exists() and not force and path.read_bytes() != content:
+    make_folder(folder)
+    if location.exists(path) and not force and location.read_bytes(path) != content:
         raise UsageError("another file is here already", str(path), "choose another folder, or replace it with --force")
-    write_whole(path, content)
+    location.write_whole(path, content)
     return {"picture": str(path)}
 
 
@@ -100,15 +100,13 @@ def _page(examples: Examples, at: int) -> None:
     from rt2data.look.view.terminal import Terminal, Viewer
 
     look = Look(depth(Console()), speaks_kitty(os.environ))
-    try:
-        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:  # a terminal that is not this session's own
-        _print(examples, at, 1, None)
-        return
-    try:
+    with ExitStack() as opened:
+        try:
+            descriptor = opened.enter_context(terminal())
+        except OSError:  # a terminal that is not this session's own
+            _print(examples, at, 1, None)
+            return
         Viewer(examples, Terminal(descriptor), look, State(at)).run()
-    finally:
-        os.close(descriptor)
 
 
 def depth(console: Console) -> Depth:

@@ -7,7 +7,6 @@ the graph itself.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -29,6 +27,7 @@ from rt2data.errors import DataError, UsageError
 from rt2data.forecast.forecast import Extent, Line, Point, Rates, Times, cpu_seconds, first_build, fit, makespan, remix, solve
 from rt2data.forecast.sampling import Range, mean_guess
 from rt2data.forecast.timing import Timed, Took, nothing, peak_bytes, timed
+from rt2data.io.location.folders import remove_folder, temporary_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.order import key64
 from rt2data.plan.plan import Plan, empty_split, needed_sources
@@ -126,8 +125,8 @@ def fly(
     began = time.perf_counter()
     idle = _wait_for(pool, workers)
     workers_s = time.perf_counter() - clock.pool if workers else 0.0
-    with output_errors(near), TemporaryDirectory(prefix=".canary-", dir=near) as folder:
-        trial = Trial(recipe, plan, known, pool, max(workers, 1), amount, Path(folder))
+    with output_errors(near), temporary_folder(".canary-", near) as folder:
+        trial = Trial(recipe, plan, known, pool, max(workers, 1), amount, folder)
         rates = trial.rates(clock.startup_s, workers_s)
         return trial.told(rates, workers, idle, time.perf_counter() - began)
 
@@ -279,7 +278,7 @@ class Trial:
         """What only the first build of a process takes: the first one, less the same done again."""
         for p in todo:
             if p.units:
-                shutil.rmtree(p.folder)
+                remove_folder(p.folder)
                 begin(p.name, p.source, p.folder, [order.unit for order in p.units])
         return max(cold - self._built(todo, 2)[0], 0.0)
 

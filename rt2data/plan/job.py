@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rt2data.errors import SourceChangedError, UsageError
-from rt2data.io.location import write_whole
+from rt2data.io import location
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,
@@ -64,7 +64,7 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
 
 def read_job(folder: Path) -> Job:
     """The job of a build folder."""
-    return _decode_job((folder / "job.json").read_bytes())
+    return _decode_job(location.read_bytes(folder / "job.json"))
 
 
 def adopt(folder: Path, job: Job) -> None:
@@ -75,7 +75,7 @@ def adopt(folder: Path, job: Job) -> None:
     try:
         earlier = read_job(folder)
     except (FileNotFoundError, msgspec.MsgspecError):
-        write_whole(folder / "job.json", msgspec.json.encode(job))
+        location.write_whole(folder / "job.json", msgspec.json.encode(job))
         return
     if earlier.plan.fingerprint == job.plan.fingerprint:
         return

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from rt2data.formats.base import make_format
+from rt2data.io import location
 from rt2data.io.installation import VERSION
-from rt2data.io.location import write_whole
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan
 from rt2data.prepare.statistics import DimStats, openvla_statistics
@@ -65,7 +65,7 @@ def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float
 
 
 def _statistics(store: Store, split: str) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
+    found: dict[str, Any] = msgspec.json.decode(location.read_bytes(store.path / "stats.json"))[split]
     return found
 
 
@@ -74,10 +74,9 @@ def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     manifest = make_manifest(job, shards)
     manifest = _with_sidecars(folder, manifest)
     for shard in shards:
-        (folder / f"info-{shard.index:06d}.json").unlink()
-        (folder / note_name(shard.index)).unlink(missing_ok=True)
-    write_whole(folder / "manifest.json", _pretty(manifest))
-    (folder / "job.json").unlink()
+        location.delete(folder / f"info-{shard.index:06d}.json", folder / note_name(shard.index))
+    location.write_whole(folder / "manifest.json", _pretty(manifest))
+    location.delete(folder / "job.json")
     return manifest
 
 

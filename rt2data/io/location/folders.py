@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 from rt2data.io.location.whole import output_errors
 
@@ -51,3 +54,22 @@ def free_bytes(folder: Path) -> int:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+
+
+def remove_empty_folder(folder: Path) -> None:
+    """Raises OSError where it holds anything."""
+    folder.rmdir()
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path with all links followed. Raises OSError or RuntimeError where they have a loop."""
+    return path.resolve()
+
+
+@contextmanager
+def temporary_folder(prefix: str, near: Path | None = None) -> Iterator[Path]:
+    """A new folder in `near`, or where temporary files go, removed at the end. Raises OutputError where it cannot be made."""
+    with output_errors(near or Path(gettempdir())):
+        made = TemporaryDirectory(prefix=prefix, dir=near)
+    with made as name:
+        yield Path(name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import simplejpeg
 
 from rt2data.images.ready import ImageFault, ImageRule, look
+from rt2data.io import location
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.thumbnails import Shot, shoot
 from rt2data.prepare.catalog import read_rejects
@@ -62,9 +62,7 @@ def _bytes(where: str) -> bytes:
     if not place:
         return b""
     try:
-        with Path(place["path"]).open("rb") as file:
-            file.seek(int(place["offset"]))
-            return file.read(ROOM)
+        return location.read_range(place["path"], int(place["offset"]), ROOM)
     except OSError:
         return b""
 

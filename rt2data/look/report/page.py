@@ -18,6 +18,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from rt2data.io import location
 from rt2data.look.report import charts, figures, maps, views
 from rt2data.look.report.cost import cost
 from rt2data.look.report.episode import Film
@@ -111,7 +112,7 @@ def _escaped(char: str) -> str:
 
 
 def _text(name: str) -> str:
-    return (TEMPLATES / name).read_text("utf-8")
+    return location.read_text(TEMPLATES / name)
 
 
 @cache

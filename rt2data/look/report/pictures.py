@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rt2data.io import location
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.thumbnails import Shot, Tint, mean_tint, picture_warnings, shoot
 from rt2data.prepare.store import Store
@@ -86,9 +86,7 @@ def said(row: dict[str, Any]) -> str:
 def read_place(store: Store, image: dict[str, Any]) -> bytes:
     """A picture's bytes from where they lie; none where they lie there no more."""
     try:
-        with Path(store.stamps[image["file"]].path).open("rb") as file:
-            file.seek(image["offset"])
-            return file.read(image["length"])
+        return location.read_range(store.stamps[image["file"]].path, image["offset"], image["length"])
     except OSError:
         return b""
 
