@@ -50,7 +50,7 @@ def load(
     `start` begins behind so many examples of all ranks together; `state` where a `state_dict` was taken, by any number of ranks.
 
     Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
-    arguments that make no sense and for a path with a scheme, such as gs://.
+    arguments that make no sense and for a URI that cannot be opened, such as gs://.
     """
     folder = path_of(path)
     contents = read_contents(folder)

@@ -49,7 +49,7 @@ def decode(
 
     Raises UsageError where the source is not known or has no actions, DataError for what is no action, or a damaged manifest.
     """
-    found = _manifest(Path(path))
+    found = _manifest(location.path_of(path))
     many = _as_list(record)
     name = _source(found, many, source)
     codec = codec_from_json(found.codecs[name])

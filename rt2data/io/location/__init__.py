@@ -26,7 +26,7 @@ _LOCAL: Location = Local()
 
 
 def path_of(name: Name) -> Path:
-    """The path that a name stands for, where names enter: that of a file URI is the plain path.
+    """The path of a name, for functions that take names from outside: that of a file URI is the plain path.
 
     Raises UsageError for a scheme without a body: gs://, s3://, hf://, https:// or any other.
     """
@@ -44,7 +44,8 @@ def path_of(name: Name) -> Path:
 
 def resolve(name: Name) -> tuple[Location, str]:
     """The body that holds a file, and the file's name there. Raises UsageError as `path_of` does."""
-    return _LOCAL, str(path_of(name))
+    text = str(name)
+    return _LOCAL, str(path_of(text)) if ":" in text else text  # this is called for each of many images
 
 
 def absolute(name: Name) -> Path:
