@@ -74,7 +74,8 @@ def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     manifest = make_manifest(job, shards)
     manifest = _with_sidecars(folder, manifest)
     for shard in shards:
-        location.delete(folder / f"info-{shard.index:06d}.json", folder / note_name(shard.index))
+        location.delete(folder / f"info-{shard.index:06d}.json")
+        location.delete(folder / note_name(shard.index))
     location.write_whole(folder / "manifest.json", _pretty(manifest))
     location.delete(folder / "job.json")
     return manifest

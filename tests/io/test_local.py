@@ -89,7 +89,8 @@ def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     location.produce_whole(tmp_path / "out", lambda path: path.write_bytes(b"3") and None)
     location.write_whole((tmp_path / "other").as_uri(), b"4" * 100_000)
     assert location.read_bytes(tmp_path / "out") == b"3" and location.stat(tmp_path / "other").size == 100_000
-    location.delete(tmp_path / "out", tmp_path / "nothing", tmp_path / "other")
+    for name in ("out", "nothing", "other"):
+        location.delete(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,18 +6,21 @@ A name is text or a `Path`, which is taken as text: `Path` leaves one slash of `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from io import BufferedReader, FileIO, RawIOBase
+from collections.abc import Callable
+from functools import wraps
+from io import BufferedReader
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 from rt2data.errors import UsageError
-from rt2data.io.location.base import Entry, Location, Range, Stat
+from rt2data.io.location.base import Location, Range
 from rt2data.io.location.local import Local
 from rt2data.io.location.refused import refused
 from rt2data.io.location.whole import write_all
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Name = str | Path
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/.*)?", re.DOTALL)
@@ -48,63 +51,36 @@ def resolve(name: Name) -> tuple[Location, str]:
     return _LOCAL, str(path_of(text)) if ":" in text else text  # this is called for each of many images
 
 
-def absolute(name: Name) -> Path:
-    """The full name of what a relative one stands for."""
-    body, inside = resolve(name)
-    return body.absolute(inside)
+def _by_name(method: Callable[Concatenate[Location, str, P], R]) -> Callable[Concatenate[Name, P], R]:
+    """The same for a name: by the body that holds it."""
+
+    @wraps(method)
+    def call(name: Name, /, *arguments: P.args, **options: P.kwargs) -> R:
+        body, inside = resolve(name)
+        found: R = getattr(body, method.__name__)(inside, *arguments, **options)
+        return found
+
+    return call
 
 
-def stat(name: Name) -> Stat:
-    """Size and version. Raises FileNotFoundError and other OSErrors."""
-    body, inside = resolve(name)
-    return body.stat(inside)
-
-
-def exists(name: Name) -> bool:
-    """Whether there is anything of that name."""
-    body, inside = resolve(name)
-    return body.exists(inside)
-
-
-def identity(name: Name) -> str:
-    """Equal for two names of one folder or file, such as links to it. Raises OSError."""
-    body, inside = resolve(name)
-    return body.identity(inside)
-
-
-def is_file(name: Name) -> bool:
-    """Whether there is a file of that name."""
-    body, inside = resolve(name)
-    return body.is_file(inside)
-
-
-def is_folder(name: Name) -> bool:
-    """Whether there is a folder of that name."""
-    body, inside = resolve(name)
-    return body.is_folder(inside)
-
-
-def children(folder: Name) -> Iterator[Entry]:
-    """What a folder holds, in no order. Raises OSError."""
-    body, inside = resolve(folder)
-    return body.children(inside)
-
-
-def files_below(folder: Name) -> Iterator[tuple[str, Stat]]:
-    """All files in a folder and below it, in no order; none where there is no such folder."""
-    body, inside = resolve(folder)
-    return body.files_below(inside)
+absolute = _by_name(Location.absolute)
+stat = _by_name(Location.stat)
+exists = _by_name(Location.exists)
+is_file = _by_name(Location.is_file)
+is_folder = _by_name(Location.is_folder)
+identity = _by_name(Location.identity)
+children = _by_name(Location.children)
+files_below = _by_name(Location.files_below)
+open_unbuffered = _by_name(Location.open_unbuffered)
+local_copy_or_path = _by_name(Location.local_copy_or_path)
+whole_file = _by_name(Location.whole_file)
+produce_whole = _by_name(Location.produce_whole)
+delete = _by_name(Location.delete)
 
 
 def open_file(name: Name) -> BufferedReader:
     """A seekable file, opened for reading. Raises OSError."""
     return BufferedReader(open_unbuffered(name))
-
-
-def open_unbuffered(name: Name) -> RawIOBase:
-    """The same for reads that are large or scattered."""
-    body, inside = resolve(name)
-    return body.open(inside)
 
 
 def read_bytes(name: Name) -> bytes:
@@ -130,35 +106,7 @@ def read_range(name: Name, start: int, length: int) -> bytes:
     return body.read([Range(inside, start, length)])[0]
 
 
-def whole_file(name: Name, direct: bool = False) -> AbstractContextManager[FileIO]:
-    """A file to write, that has its name only when it is complete; nothing is left on failure. Raises OutputError.
-
-    `direct` opens it for direct I/O where that can be: only whole, aligned blocks may then be written.
-    """
-    body, inside = resolve(name)
-    return body.whole_file(inside, direct)
-
-
 def write_whole(name: Name, content: bytes) -> None:
     """`whole_file` for content in memory."""
     with whole_file(name) as file:
         write_all(file, content)
-
-
-def produce_whole(name: Name, produce: Callable[[Path], None]) -> None:
-    """`whole_file` for a library that writes to a local path."""
-    body, inside = resolve(name)
-    body.produce_whole(inside, produce)
-
-
-def delete(*names: Name) -> None:
-    """Remove files; those that are not there are passed over. Raises OSError."""
-    for name in names:
-        body, inside = resolve(name)
-        body.delete([inside])
-
-
-def local_copy_or_path(name: Name) -> AbstractContextManager[Path]:
-    """A local path for libraries that need one. Raises OSError."""
-    body, inside = resolve(name)
-    return body.local_copy(inside)

@@ -5,7 +5,7 @@ All bodies raise the built-in errors: FileNotFoundError, PermissionError, and OS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from io import FileIO, RawIOBase
 from pathlib import Path
@@ -63,7 +63,7 @@ class Location(Protocol):
     def files_below(self, folder: str) -> Iterator[tuple[str, Stat]]:
         """All files in a folder and below it, in no order; none where there is no such folder."""
 
-    def open(self, name: str) -> RawIOBase:
+    def open_unbuffered(self, name: str) -> RawIOBase:
         """A seekable file without a buffer, opened for reading. Raises OSError."""
 
     def read(self, wanted: Sequence[Range]) -> list[bytes]:
@@ -73,15 +73,18 @@ class Location(Protocol):
         """
 
     def whole_file(self, name: str, direct: bool = False) -> AbstractContextManager[FileIO]:
-        """A file to write, that has its name only when it is complete; nothing is left on failure. Raises OutputError."""
+        """A file to write, that has its name only when it is complete; nothing is left on failure. Raises OutputError.
+
+        `direct` opens it for direct I/O where that is possible: only whole, aligned blocks may then be written.
+        """
 
     def produce_whole(self, name: str, produce: Callable[[Path], None]) -> None:
         """The same, written by a library that needs a local path. Raises OutputError."""
 
-    def delete(self, names: Iterable[str]) -> None:
-        """Remove files; those that are not there are passed over. Raises OSError."""
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there. Raises OSError."""
 
-    def local_copy(self, name: str) -> AbstractContextManager[Path]:
+    def local_copy_or_path(self, name: str) -> AbstractContextManager[Path]:
         """A local path for libraries that need one. Locally the file itself; elsewhere a copy that is removed at the end."""
 
     def absolute(self, name: str) -> Path:

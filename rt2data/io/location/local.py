@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import FileIO, RawIOBase
 from pathlib import Path
@@ -41,7 +41,7 @@ class Local:
             if path.is_file():
                 yield str(path), self.stat(str(path))
 
-    def open(self, name: str) -> RawIOBase:
+    def open_unbuffered(self, name: str) -> RawIOBase:
         return FileIO(name)
 
     def read(self, wanted: Sequence[Range]) -> list[bytes]:
@@ -59,12 +59,11 @@ class Local:
     def produce_whole(self, name: str, produce: Callable[[Path], None]) -> None:
         whole.produce_whole(Path(name), produce)
 
-    def delete(self, names: Iterable[str]) -> None:
-        for name in names:
-            Path(name).unlink(missing_ok=True)
+    def delete(self, name: str) -> None:
+        Path(name).unlink(missing_ok=True)
 
     @contextmanager
-    def local_copy(self, name: str) -> Iterator[Path]:
+    def local_copy_or_path(self, name: str) -> Iterator[Path]:
         yield Path(name)
 
     def absolute(self, name: str) -> Path:
