@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from rt2data.cli.console import say_json, talk
-from rt2data.errors import UsageError
+from rt2data.errors import OutputError, UsageError
 from rt2data.images.ready import ImageFault
 from rt2data.io import location
 from rt2data.io.location.folders import make_folder
@@ -79,6 +79,8 @@ def _saved(seen: Seen, folder: Path | None, force: bool) -> dict[str, Any]:
         return {}
     name = re.sub(r"[^A-Za-z0-9_-]", "_", seen.key)[:90]
     path = folder / f"{seen.number:06d}-{name}.{extension}"
+    if not location.is_folder(folder.parent):
+        raise OutputError("there is no such folder", str(folder.parent), "make it first")
     make_folder(folder)
     if location.exists(path) and not force and location.read_bytes(path) != content:
         raise UsageError("another file is here already", str(path), "choose another folder, or replace it with --force")
