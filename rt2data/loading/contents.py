@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 
 FORMAT = "webdataset"
 VERSION = 1
@@ -111,7 +112,7 @@ def read_contents(folder: Path) -> Contents:
 
 def _decoded(path: Path) -> Contents:
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Contents)
+        found = msgspec.json.decode(location.read_bytes(path), type=Contents)
         _ = found.pad_id, found.longest, found.widths
     except FileNotFoundError:
         raise DataError("no manifest: not a complete output", str(path.parent), "build it") from None
@@ -125,7 +126,7 @@ def _decoded(path: Path) -> Contents:
 def require_size(path: Path, size: int) -> None:
     """Raises DataError where a shard is missing or has another size."""
     try:
-        here = path.stat().st_size
+        here = location.stat(path).size
     except FileNotFoundError:
         raise DataError("a shard is missing", str(path), "build it again, or bring the whole folder here") from None
     if here != size:

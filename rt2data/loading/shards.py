@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from array import array
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rt2data.errors import DataError, command
+from rt2data.io import location
+from rt2data.io.location.open_files import RangeFiles
 from rt2data.io.tar import BLOCK, padded, read_header
 from rt2data.loading.contents import ShardFacts, require_size
 from rt2data.loading.sampling import Run
 
-OPEN_FILES = 16
+_OPEN_FILES = 16
 
 
 class Stored(NamedTuple):
@@ -34,20 +35,16 @@ class Shards:
     """The shards of one mixture. Where examples begin is read from `shard.tar.idx` (unsigned 64-bit offsets, one for each example
     and one past the last) where that lies beside a shard, else from the shard's headers, only as far as needed and only once.
 
-    Copies to other processes by what it knows; each opens its own files.
+    Can be copied to other processes: each opens its own files.
     """
 
     folder: Path
     facts: Sequence[ShardFacts]
     _starts: dict[int, array[int]] = field(default_factory=dict)
-    _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at exit `os` may be gone before this is
-        for descriptor in self._open.values():
-            close(descriptor)
+    @cached_property
+    def _files(self) -> RangeFiles:
+        return RangeFiles([str(self.path(shard)) for shard in range(len(self.facts))], _OPEN_FILES, sequential=True)
 
     def path(self, shard: int) -> Path:
         """Where a shard lies."""
@@ -97,9 +94,9 @@ class Shards:
     def _indexed(self, shard: int) -> array[int] | None:
         """The offsets that `shard.tar.idx` holds, if it is there."""
         path = self.folder / f"{self.facts[shard].name}.idx"
-        if not path.is_file():
+        if not location.is_file(path):
             return None
-        content = path.read_bytes() if path.stat().st_size == 8 * (self.facts[shard].examples + 1) else b""
+        content = location.read_bytes(path) if location.stat(path).size == 8 * (self.facts[shard].examples + 1) else b""
         found = np.frombuffer(content, "<u8")
         if not len(found) or found[0] or found[-1] > self.facts[shard].bytes or not (found[1:] > found[:-1]).all():
             raise DataError("an index that is not of its shard", str(path), "remove it, or make it again")
@@ -132,17 +129,9 @@ class Shards:
         )
 
     def _bytes(self, shard: int, start: int, stop: int) -> memoryview:
-        found = os.pread(self._descriptor(shard), stop - start, start)
+        if shard not in self._files:
+            require_size(self.path(shard), self.facts[shard].bytes)
+        found = self._files.read(shard, start, stop - start)
         if len(found) != stop - start:
             raise self._fault(shard, start, f"cut: {stop - start:,} bytes are to lie here and {len(found):,} do")
         return memoryview(found)
-
-    def _descriptor(self, shard: int) -> int:
-        if shard not in self._open:
-            require_size(self.path(shard), self.facts[shard].bytes)
-            self._open[shard] = os.open(self.path(shard), os.O_RDONLY | os.O_CLOEXEC)
-            os.posix_fadvise(self._open[shard], 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        self._open.move_to_end(shard)
-        if len(self._open) > OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        return self._open[shard]

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from rt2data.errors import DataError, RtError
+from rt2data.io import location
 from rt2data.look.inspect.examples import Dimension, Examples, Film, Seen, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
@@ -27,7 +28,7 @@ from rt2data.records import Kind, Rows
 def recognize_store(path: Path) -> Inspected | None:
     """A prepared store where there are a source.json and a list of files."""
     here = path.parent if path.name == "source.json" else path
-    return InspectedStore(here) if (here / "source.json").is_file() and (here / "files.parquet").is_file() else None
+    return InspectedStore(here) if location.is_file(here / "source.json") and location.is_file(here / "files.parquet") else None
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,7 @@ def _tiles(store: Store, split: str, count: int) -> Iterator[Tile]:
 
 def _read(store: Store, places: Pictures, i: int) -> bytes:
     """The bytes at the place of an image when it was prepared. Raises OSError."""
-    with Path(store.stamps[places.file[i]].path).open("rb") as file:
-        file.seek(int(places.offset[i]))
-        return file.read(int(places.length[i]))
+    return location.read_range(store.stamps[places.file[i]].path, int(places.offset[i]), int(places.length[i]))
 
 
 def target_text(rows: Rows, i: int) -> str:
@@ -183,7 +182,7 @@ class StoreExamples(Examples):
 def read_statistics(store: Store) -> dict[str, Any]:
     """stats.json: the statistics of `action` and `state` of each split, or None. Raises DataError."""
     try:
-        found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())
+        found: dict[str, Any] = msgspec.json.decode(location.read_bytes(store.path / "stats.json"))
     except (OSError, msgspec.MsgspecError) as error:
         raise DataError(f"statistics that cannot be read: {error}", str(store.path), "prepare the source again") from None
     return found
