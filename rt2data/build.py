@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,8 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
+from rt2data.io import location
 from rt2data.io.disk import Need, bytes_in, require_space
-from rt2data.io.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
+from rt2data.io.location.folders import discard_folder, make_folder, remove_empty_folder
+from rt2data.io.location.whole import output_errors
+from rt2data.io.publish import exclusively, is_complete, publish_folder, put_back, refuse_foreign, remove_temporaries
 from rt2data.io.stamps import require_unchanged
 from rt2data.plan.decide import decide
 from rt2data.plan.episodes import RldsOptions, decide_episodes
@@ -59,9 +61,9 @@ class Site:
         with exclusively(self.out.with_name(f".{self.out.name}.lock"), str(self.out)):
             put_back(self.out)
             if self.restart or _begun(self.staging) is None:
-                shutil.rmtree(self.staging, ignore_errors=True)
+                discard_folder(self.staging)
+            make_folder(self.staging)
             with output_errors(self.staging):
-                self.staging.mkdir(exist_ok=True)
                 remove_temporaries(self.staging)
             try:
                 with self._changes_named():
@@ -85,8 +87,8 @@ class Site:
         """Nothing half written stays, and no empty folder."""
         with suppress(OSError):
             remove_temporaries(self.staging)
-            if not any(self.staging.iterdir()):
-                self.staging.rmdir()
+            if not any(location.children(self.staging)):
+                remove_empty_folder(self.staging)
 
     def finished(self, fingerprint: str, output: Output) -> bool:
         """Whether the output of this plan is here already. Raises UsageError where another one is and may not be replaced."""
@@ -258,7 +260,7 @@ def finish(site: Site, job: Job | RldsJob, shards: Sequence[ShardInfo], output: 
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False, output: Output = MIXTURE) -> Any:
     """Build in this process, one work order after another; the manifest."""
     with site.held():
-        with preparations(recipe, recipe.store_folder.absolute()) as todo:
+        with preparations(recipe, location.absolute(recipe.store_folder)) as todo:
             stores = {p.name: prepare_plainly(p) for p in todo}
         job, orders = begin_build(site, recipe, stores, allow_bad, output)
         if orders:

@@ -76,7 +76,7 @@ def listening() -> Iterator[None]:
 @pytest.fixture
 def toy_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of sources with only the toys in it: a new source is one file and one line."""
-    for name in list(SOURCES):
+    for name in reversed(list(SOURCES)):  # undone last first, so the order of the table comes back
         monkeypatch.delitem(SOURCES, name)
     for name, place in toy.TABLE.items():
         monkeypatch.setitem(SOURCES, name, place)

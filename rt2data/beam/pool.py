@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Literal, Protocol
 
 from rt2data.errors import InternalError
+from rt2data.io import location
 
 Work = Callable[[Any], Any]
 PoolKind = Literal["processes", "threads"]
@@ -170,7 +170,7 @@ class Processes:
 def _shorten_temporary_folder() -> None:
     """The fork server listens on a socket whose path has 107 bytes at most; a deep $TMPDIR leaves too few for it."""
     before = tempfile.gettempdir()
-    if len(os.fsencode(before)) > 60 and Path("/tmp").is_dir():
+    if len(os.fsencode(before)) > 60 and location.is_folder("/tmp"):
         tempfile.tempdir = "/tmp"
         multiprocessing.util.get_temp_dir()  # which is remembered
         tempfile.tempdir = before

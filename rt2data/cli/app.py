@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rt2data.cli.commands import App, Quiet, local_paths_only
+from rt2data.cli.commands import App, Quiet, accept_uris
 from rt2data.cli.running import run
 from rt2data.io.installation import VERSION
 
@@ -411,7 +411,7 @@ def root(
     """Options of all commands."""
 
 
-local_paths_only(app)
+accept_uris(app)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
 from rt2data.forecast.forecast import require_store_space
 from rt2data.formats.base import make_format
+from rt2data.io.location.folders import real_path
 from rt2data.io.words import plural, size
 from rt2data.plan.plan import Plan
 from rt2data.plan.recipe import Recipe, read_recipe
@@ -67,7 +68,7 @@ def build_mixture(asked: BuildOptions, out: Path | None, overwrite: bool, restar
 def _resolved(out: Path) -> Path:
     """The output's real path: links are resolved once, now. Raises OutputError for a link cycle."""
     try:
-        found = out.resolve()
+        found = real_path(out)
         str(found).encode()
         return found
     except UnicodeEncodeError:

@@ -18,6 +18,7 @@ from rt2data.forecast.canary import parse_amount, run_canary
 from rt2data.forecast.cost import cloud_cost
 from rt2data.forecast.forecast import PlanForecast, exact, forecast_plan, known_sources, needs_of, workload
 from rt2data.forecast.prices import read_prices
+from rt2data.io import location
 from rt2data.io.disk import space_warnings
 from rt2data.plan.recipe import Recipe
 from rt2data.records import worst_first
@@ -52,13 +53,13 @@ def plan(asked: BuildOptions, wanted: ForecastOptions, allow_bad: bool) -> None:
 
 def _with_space(found: PlanForecast, asked: BuildOptions, recipe: Recipe) -> PlanForecast:
     """The plan, with a warning where a disk has too little free space for it."""
-    short = space_warnings(*needs_of(found, asked.recipe.absolute().parent, recipe.store_folder))
+    short = space_warnings(*needs_of(found, location.absolute(asked.recipe).parent, recipe.store_folder))
     return msgspec.structs.replace(found, warnings=worst_first((*found.warnings, *short)))
 
 
 def _plan(asked: BuildOptions, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
     if not wanted.prepare:
-        return forecast_plan(recipe, known_sources(recipe, recipe.store_folder.absolute()), allow_bad)
+        return forecast_plan(recipe, known_sources(recipe, location.absolute(recipe.store_folder)), allow_bad)
     with asked.workers_at_work() as pool:
         return _prepared(asked, recipe, pool, allow_bad)
 
@@ -75,9 +76,9 @@ def _canary(asked: BuildOptions, wanted: ForecastOptions, recipe: Recipe, allow_
     amount, startup_s = parse_amount(wanted.canary or ""), time.process_time()
     if wanted.prepare:
         _plan(asked, wanted, recipe, allow_bad)
-    known = known_sources(recipe, recipe.store_folder.absolute())
+    known = known_sources(recipe, location.absolute(recipe.store_folder))
     found = forecast_plan(recipe, known, allow_bad)
-    began, near = time.perf_counter(), asked.recipe.absolute().parent
+    began, near = time.perf_counter(), location.absolute(asked.recipe).parent
     with asked.workers_at_work() as pool, quiet_libraries():
         canary = run_canary(recipe, found, known, pool, asked.worker_count, amount, near, startup_s, began)
     return msgspec.structs.replace(found, canary=canary)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -14,6 +12,7 @@ from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.cli.stats_tables import show
+from rt2data.io.location.folders import temporary_folder
 from rt2data.look.stats.model import Stats
 from rt2data.look.stats.run import Passed, take_stats
 from rt2data.look.stats.subject import Question, find_subject
@@ -69,8 +68,8 @@ def _note_split(found: Stats) -> None:
 def take(asked: StatsOptions) -> Stats:
     """Statistics of what is asked for. Raises UsageError if nothing known is there."""
     progress = PassProgress(asked.quiet)
-    with pool_at_work(asked.pool, asked.workers) as pool, TemporaryDirectory(prefix="rt2data-stats-") as scratch:
-        subject = find_subject(asked.question, Path(scratch), lambda recipe: prepared(recipe, pool, progress))
+    with pool_at_work(asked.pool, asked.workers) as pool, temporary_folder("rt2data-stats-") as scratch:
+        subject = find_subject(asked.question, scratch, lambda recipe: prepared(recipe, pool, progress))
         return take_stats(subject, pool, progress)
 
 

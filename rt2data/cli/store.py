@@ -10,6 +10,7 @@ from pathlib import Path
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.tables import table
 from rt2data.errors import UsageError
+from rt2data.io import location
 from rt2data.io.words import number, plural, size
 from rt2data.plan.recipe import read_recipe
 from rt2data.prepare.catalog import CatalogEntry, find_store, is_store, kept_stores, read_rejects, remove_all, select
@@ -35,7 +36,7 @@ class StoreRoot:
         """The folder, printed with the reason. Raises UsageError for a recipe that was given and cannot be read."""
         if self.store is not None:
             return self.store
-        if self.recipe is None and not DEFAULT_RECIPE.is_file():
+        if self.recipe is None and not location.is_file(DEFAULT_RECIPE):
             return _found(default_store_root(), "the default; choose another with --recipe or --store")
         chosen = self.recipe or DEFAULT_RECIPE
         try:

@@ -21,6 +21,8 @@ from rt2data.demo.expert import Episode, perform
 from rt2data.demo.layout import FAMILIES, draw_scene, draw_task
 from rt2data.demo.questions import DemoQuestion, annotate, ask
 from rt2data.demo.scene import Scene
+from rt2data.io import location
+from rt2data.io.location.folders import make_folder
 from rt2data.io.tfrecord.directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 from rt2data.io.tfrecord.example import Values, encode_example
 from rt2data.io.tfrecord.features import Leaf, encode_features
@@ -99,8 +101,9 @@ def _write_split(
     for index, part in enumerate(np.array_split(np.array(numbers), count)):
         path = folder / shard_name(TEMPLATE, NAME, split, index, count)
         records = list(islice(drawn, len(part)))
-        path.write_bytes(b"".join(content for content, _ in records))
-        yield Shard(str(path), len(part), path.stat().st_size), sum(steps for _, steps in records)
+        content = b"".join(record for record, _ in records)
+        location.write_whole(path, content)
+        yield Shard(str(path), len(part), len(content)), sum(steps for _, steps in records)
 
 
 def _features(episode: Episode, file_path: str) -> dict[str, Values]:
@@ -143,7 +146,7 @@ def draw_image(order: tuple[int, int]) -> tuple[bytes, list[dict[str, Any]], lis
 
 def write_vqa(folder: Path, scenes: int, seed: int, draw: Draw = map) -> int:
     """Write `scenes` images and their questions into `folder`, which must exist. Returns the number of questions."""
-    (folder / IMAGES).mkdir()
+    make_folder(folder / IMAGES)
     questions, annotations = [], []
     orders = [(seed, image_id) for image_id in range(1, scenes + 1)]
     for (_, image_id), (content, asked, answered) in zip(orders, draw(draw_image, orders), strict=True):
@@ -154,7 +157,7 @@ def write_vqa(folder: Path, scenes: int, seed: int, draw: Draw = map) -> int:
         (QUESTIONS, {"task_type": "Open-Ended", "questions": questions}),
         (ANNOTATIONS, {"annotations": annotations}),
     ):
-        (folder / name).write_text(json.dumps(HEAD | tree, separators=(",", ":")) + "\n", encoding="utf-8")
+        location.write_whole(folder / name, (json.dumps(HEAD | tree, separators=(",", ":")) + "\n").encode())
     return len(questions)
 
 

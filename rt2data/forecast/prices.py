@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from rt2data.errors import UsageError
+from rt2data.io import location
 from rt2data.io.installation import schemas
 from rt2data.io.words import choose
 
@@ -68,7 +69,7 @@ def read_prices(path: Path | None = None) -> Prices:
     """The table that comes with rt2data, or your own. Raises UsageError with what is wrong, and where."""
     place = path or schemas() / "prices" / "dataflow.toml"
     try:
-        return msgspec.convert(tomllib.loads(place.read_text("utf-8")), Prices)
+        return msgspec.convert(tomllib.loads(location.read_text(place)), Prices)
     except OSError as error:
         raise UsageError(f"a table of prices cannot be read: {error.strerror}", str(place)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:

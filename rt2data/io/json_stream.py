@@ -1,4 +1,4 @@
-"""One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or hostile.
+"""One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or malicious.
 
 Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of
 each element; msgspec decodes that slice into a typed record. So an element that is too long is skipped without being held, and
@@ -9,17 +9,16 @@ it can be trusted. What is wrong with the content of one element (too long, not 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
 from rt2data.errors import DataError
+from rt2data.io import location
 
 T = TypeVar("T")
 
@@ -27,7 +26,7 @@ CHUNK = 1 << 18
 MAX_ELEMENT = 1 << 20
 _SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
-_TAIL = 4096  # bytes kept of a text too long to be held: enough for the key before a bracket
+_TAIL = 4096  # bytes kept of a text that is too long: enough for the key before a bracket
 _STEP = np.zeros(256, np.int8)  # what a bracket does to the depth
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 
@@ -65,8 +64,8 @@ class _Bracket(NamedTuple):
 class JsonArray(Generic[T]):
     """The array under `key` of a JSON object, or a JSON file that is itself an array, of objects of type `element`.
 
-    `element` is a msgspec.Struct type, or dict. Give its fields the type Any where a wrong value is not a wrong file.
-    A field of the Struct that an element gives twice is refused; keys that are no fields are not looked at.
+    `element` is a msgspec.Struct type, or dict. Fields of type Any accept any value, so that a wrong value can be told from a wrong
+    file. A field of the Struct that an element has twice is an error; other keys are ignored.
     """
 
     path: str
@@ -95,24 +94,25 @@ class JsonArray(Generic[T]):
     def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
         """Texts of elements whose (byte offset, length) is known, in the order given; None where it is longer than the cap.
 
-        Elements that follow each other are read ahead, others one by one. Raises DataError where the file has become shorter.
+        Reads ahead where the next element follows closely. Raises DataError where the file has become shorter.
         """
         at, ahead = 0, b""
-        with Path(self.path).open("rb", buffering=0) as file:
+        with location.open_unbuffered(self.path) as file:
             for start, length in places:
                 if not length or length > self.max_element:
                     yield None if length else b""
                     continue
                 if not at <= start <= start + length <= at + len(ahead):
                     follows = at <= start <= at + len(ahead) + self.chunk
-                    at, ahead = start, os.pread(file.fileno(), max(length, self.chunk if follows else 0), start)
+                    at = file.seek(start)
+                    ahead = file.read(max(length, self.chunk if follows else 0)) or b""
                     if len(ahead) < length:
                         raise self._broken("the file is cut", start + len(ahead))
                 yield ahead[start - at : start - at + length]
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
         """Byte ranges of the elements, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
-        with Path(self.path).open("rb") as file:
+        with location.open_file(self.path) as file:
             if within is not None:
                 yield from self._elements(file, *within)
                 return
@@ -158,11 +158,11 @@ class JsonArray(Generic[T]):
 
     def _closed(self, offset: int, text: bytes) -> int:
         if text.strip(_SPACE) != b"]":
-            raise self._broken("the array does not end as it should", offset)
+            raise self._broken("the array does not end properly", offset)
         return offset + 1
 
     def _check_rest(self, file: BinaryIO, root: bytes, end: int) -> None:
-        """Refuse a second array of the same name, a file that is cut, and anything after its end."""
+        """Raises DataError for a second array of the same name, a cut file, and anything after its end."""
         if root == b"{":
             for bracket in self._outline(file, end):
                 if bracket.depth == 1 and self._is_label(bracket.text):
@@ -214,7 +214,7 @@ class JsonArray(Generic[T]):
 
 
 class _Decoder(Generic[T]):
-    """Decodes one element; where msgspec refuses it, the standard library finds the reason."""
+    """Decodes one element. Where msgspec refuses it, the standard library gives the reason."""
 
     def __init__(self, path: str, element: type[T], names: tuple[str, ...] | None = None) -> None:
         """`names`: of keys that must not come twice; by default all fields."""

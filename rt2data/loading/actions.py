@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
+from rt2data.io.stamps import Stamp
 from rt2data.io.words import choose
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import Codec, codec_from_json
@@ -63,7 +65,7 @@ def decode(
     Raises UsageError where the source is not known or has no actions, DataError for what is no action, for more actions than the
     source's horizon, or a damaged manifest.
     """
-    found = _manifest(Path(path))
+    found = _manifest(location.path_of(path))
     many = _as_list(record)
     planned = _source(found, many, source)
     codec = codec_from_json(planned.codec)
@@ -110,8 +112,7 @@ def _manifest(folder: Path) -> _Manifest:
     """Read once, and again only when it changed: an evaluation decodes at every step."""
     path = folder / "manifest.json"
     try:
-        stat = path.stat()
-        return _read(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return _read(path, Stamp.of(str(path)))
     except FileNotFoundError:
         raise DataError("no manifest: not a complete mixture", str(folder), "build it") from None
     except OSError as error:
@@ -119,9 +120,9 @@ def _manifest(folder: Path) -> _Manifest:
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, stamp: tuple[int, int, int]) -> _Manifest:
+def _read(path: Path, stamp: Stamp) -> _Manifest:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Manifest)
+        return msgspec.json.decode(location.read_bytes(path), type=_Manifest)
     except msgspec.MsgspecError as error:
         raise DataError(f"a damaged manifest: {error}", str(path), "build it again") from None
 

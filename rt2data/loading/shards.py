@@ -5,12 +5,10 @@ Of the manifest only what reading needs is decoded, so a trainer's workers impor
 
 from __future__ import annotations
 
-import os
 from array import array
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +17,8 @@ import numpy as np
 
 from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.base import Member, MemberImage, ShardEntry, Sizes, slot_and_extension
+from rt2data.io import location
+from rt2data.io.location.open_files import RangeFiles
 from rt2data.io.tar import BLOCK, padded, read_header
 from rt2data.loading.sampling import Run
 from rt2data.records import Slot
@@ -28,7 +28,7 @@ FORMAT = "webdataset"
 VERSION = 1
 OLDEST_PLAN = 3
 """Plans before this one describe records without chunks and turns."""
-OPEN_FILES = 16
+_OPEN_FILES = 16
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
@@ -137,7 +137,7 @@ def read_contents(folder: Path) -> Contents:
 
 def _decoded(path: Path) -> Contents:
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Contents)
+        found = msgspec.json.decode(location.read_bytes(path), type=Contents)
         _ = found.pad_id, found.longest, found.shapes
     except FileNotFoundError:
         raise DataError("no manifest: not a complete output", str(path.parent), "build it") from None
@@ -152,7 +152,7 @@ def _decoded(path: Path) -> Contents:
 def require_size(path: Path, size: int) -> None:
     """Raises DataError where a shard is missing or has another size."""
     try:
-        here = path.stat().st_size
+        here = location.stat(path).size
     except FileNotFoundError:
         raise DataError("a shard is missing", str(path), "build it again, or copy the whole folder here") from None
     if here != size:
@@ -189,14 +189,10 @@ class Shards:
     folder: Path
     entries: Sequence[ShardEntry]
     _starts: dict[int, array[int]] = field(default_factory=dict)
-    _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at exit `os` may be gone before this object
-        for descriptor in self._open.values():
-            close(descriptor)
+    @cached_property
+    def _files(self) -> RangeFiles:
+        return RangeFiles([str(self.path(shard)) for shard in range(len(self.entries))], _OPEN_FILES, sequential=True)
 
     def path(self, shard: int) -> Path:
         """Path of a shard."""
@@ -267,9 +263,9 @@ class Shards:
         """The offsets in `shard.tar.idx`, if there is one."""
         entry = self.entries[shard]
         path = self.folder / f"{entry.name}.idx"
-        if not path.is_file():
+        if not location.is_file(path):
             return None
-        content = path.read_bytes() if path.stat().st_size == 8 * (entry.examples + 1) else b""
+        content = location.read_bytes(path) if location.stat(path).size == 8 * (entry.examples + 1) else b""
         found = np.frombuffer(content, "<u8")
         if not len(found) or found[0] or found[-1] > entry.bytes or not (found[1:] > found[:-1]).all():
             raise DataError("an index of another shard", str(path), "remove it, or make it again")
@@ -287,17 +283,9 @@ class Shards:
         return DataError(what, f"{self.path(shard)} byte {at}", do)
 
     def _bytes(self, shard: int, start: int, stop: int) -> memoryview:
-        found = os.pread(self._descriptor(shard), stop - start, start)
+        if shard not in self._files:
+            require_size(self.path(shard), self.entries[shard].bytes)
+        found = self._files.read(shard, start, stop - start)
         if len(found) != stop - start:
             raise self._fault(shard, start, f"cut: {len(found):,} of {stop - start:,} bytes are there")
         return memoryview(found)
-
-    def _descriptor(self, shard: int) -> int:
-        if shard not in self._open:
-            require_size(self.path(shard), self.entries[shard].bytes)
-            self._open[shard] = os.open(self.path(shard), os.O_RDONLY | os.O_CLOEXEC)
-            os.posix_fadvise(self._open[shard], 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        self._open.move_to_end(shard)
-        if len(self._open) > OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        return self._open[shard]

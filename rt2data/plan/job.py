@@ -11,7 +11,7 @@ import numpy as np
 
 from rt2data.errors import SourceChangedError, UsageError
 from rt2data.formats.rlds.dataset import RldsPlan
-from rt2data.io.publish import write_whole
+from rt2data.io import location
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,
@@ -95,7 +95,7 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
 
 def read_job(folder: Path) -> Job | RldsJob:
     """The job of a build folder."""
-    found: Job | RldsJob = _decode_job((folder / "job.json").read_bytes())
+    found: Job | RldsJob = _decode_job(location.read_bytes(folder / "job.json"))
     return found
 
 
@@ -107,7 +107,7 @@ def adopt(folder: Path, job: Job | RldsJob) -> None:
     try:
         earlier = read_job(folder)
     except (FileNotFoundError, msgspec.MsgspecError):
-        write_whole(folder / "job.json", msgspec.json.encode(job))
+        location.write_whole(folder / "job.json", msgspec.json.encode(job))
         return
     if earlier.plan.fingerprint == job.plan.fingerprint:
         return

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError, LockedError, RtError, UsageError, command
-from rt2data.io.location import local_path
+from rt2data.io.location import path_of
 from rt2data.io.publish import exclusively, output_errors
 from rt2data.prepare.store import REJECTS, Store, StoreInfo
 from rt2data.records import SOURCE
@@ -153,8 +153,8 @@ def is_store(name: str) -> bool:
 
 def find_store(root: Path, name: str) -> Path:
     """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
-    given = local_path(name)
-    if is_store(name):
+    given = path_of(name)
+    if is_store(str(given)):
         _ = Store(given).info  # else figures of an unfinished store would pass for all of it
         return given
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageRule
+from rt2data.io import location
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
 from rt2data.read.known_formats import Recognized, by_content, by_marks
@@ -291,7 +292,7 @@ def source_classes(role: Kind) -> tuple[type[Source], ...]:
 def recognize(path: Path) -> Recognized | None:
     """What is at a path, as the sources or the table of known formats say; None where nothing is there or known. Never raises."""
     try:
-        if not path.exists():
+        if not location.exists(path):
             return None
         return by_marks(path) or next(filter(None, (source_class(kind).hint(path) for kind in SOURCES)), None) or by_content(path)
     except OSError:
@@ -300,17 +301,17 @@ def recognize(path: Path) -> Recognized | None:
 
 def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
     """A misfit where there is no such file."""
-    if Path(path).is_dir():
+    if location.is_folder(path):
         found = recognize(Path(path))
         yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_file():
+    elif not location.is_file(path):
         yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
 
 
 def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
     """A misfit where there is no such folder."""
-    if Path(path).is_file():
+    if location.is_file(path):
         found = recognize(Path(path))
         yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_dir():
+    elif not location.is_folder(path):
         yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))

@@ -10,6 +10,7 @@ import msgspec
 
 from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.base import Dataset, ShardEntry
+from rt2data.io import location
 from rt2data.plan.plan import Plan
 from rt2data.prepare.store import Lost
 from rt2data.seal.side_files import SideFile
@@ -51,7 +52,7 @@ def read_manifest(out: Path) -> Manifest:
     """The manifest of a complete output. Raises DataError where there is none, or where it is damaged."""
     path = out / "manifest.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return msgspec.json.decode(location.read_bytes(path), type=Manifest)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError("no manifest: not a complete output", str(out), "build it") from None
     except msgspec.MsgspecError as error:
@@ -64,5 +65,5 @@ def read_manifest(out: Path) -> Manifest:
 def _is_of_episodes(path: Path) -> bool:
     """Whether a manifest is that of `write-rlds`."""
     with suppress(msgspec.MsgspecError):
-        return msgspec.json.decode(path.read_bytes(), type=dict).get("kind") == "rlds"
+        return msgspec.json.decode(location.read_bytes(path), type=dict).get("kind") == "rlds"
     return False

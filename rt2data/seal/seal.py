@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from rt2data.formats.base import make_format
+from rt2data.io import location
 from rt2data.io.installation import VERSION
-from rt2data.io.publish import write_whole
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.store import Store
@@ -65,7 +65,7 @@ def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float
 
 def _statistics(store: Store, split: str, source: SourcePlan) -> dict[str, Any]:
     """Of actions and states, and of whole chunks where there are any."""
-    found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
+    found: dict[str, Any] = msgspec.json.decode(location.read_bytes(store.path / "stats.json"))[split]
     return found | ({"chunk": store.chunk_stats(split, source.horizon).to_json()} if source.horizon > 1 else {})
 
 
@@ -79,10 +79,10 @@ def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
 def close_folder(folder: Path, manifest: Any, shards: Sequence[ShardInfo]) -> None:
     """Remove what was only needed while building, and write the manifest last."""
     for shard in shards:
-        (folder / f"info-{shard.index:06d}.json").unlink()
-        (folder / note_name(shard.index)).unlink(missing_ok=True)
-    write_whole(folder / "manifest.json", pretty(manifest))
-    (folder / "job.json").unlink()
+        location.delete(folder / f"info-{shard.index:06d}.json")
+        location.delete(folder / note_name(shard.index))
+    location.write_whole(folder / "manifest.json", pretty(manifest))
+    location.delete(folder / "job.json")
 
 
 def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:

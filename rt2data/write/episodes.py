@@ -19,15 +19,16 @@ from rt2data.errors import DataError, InternalError
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.rlds.dataset import DatasetPlan, ShardSpec
 from rt2data.formats.rlds.episode import EpisodeBatch, episode_features, image_ranges
+from rt2data.io import location
+from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
-from rt2data.io.publish import produce_whole
 from rt2data.io.tfrecord.example import Record, record_with_room
 from rt2data.order import I64
 from rt2data.plan.episode_index import SplitIndex
 from rt2data.plan.job import RldsJob, read_job
 from rt2data.prepare.store import Store, as_rows, read_columns, rows_file
 from rt2data.render.renderer import Renderer
-from rt2data.write.shard import OpenFiles, ShardInfo, ShardOrder, SideTotals, WrittenShard, write_order
+from rt2data.write.shard import ShardInfo, ShardOrder, SideTotals, WrittenShard, write_order
 
 COLUMNS = ["key", "group", "step", "steps", "text", "answers", "pick", "action", "state", "terminate", "images"]
 """What an episode needs of its rows."""
@@ -62,12 +63,12 @@ def regrouped_file(folder: Path, source: str, split: str, number: int) -> Path:
 def regroup(order: RegroupOrder) -> None:
     """Write one file of rows by place, uncompressed, so that a run of it is read without the rest. Idempotent."""
     target = regrouped_file(Path(order.folder), order.source, order.split, order.number)
-    if target.is_file():
+    if location.is_file(target):
         return
     table = read_columns(rows_file(Path(order.store), order.split, order.number), COLUMNS)
     table = table.append_column("place", pa.array(order.places)).append_column("piece", pa.array(order.pieces))
     by_place = table.take(pa.array(np.argsort(order.places))).combine_chunks()
-    produce_whole(target, lambda path: _write(by_place, path))
+    location.produce_whole(target, lambda path: _write(by_place, path))
 
 
 def _write(table: pa.Table, path: Path) -> None:

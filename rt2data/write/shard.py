@@ -5,11 +5,8 @@ Rows are drawn and rendered a few thousand at a time; images are copied by range
 
 from __future__ import annotations
 
-import errno
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -17,28 +14,25 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-from rt2data.errors import DataError, SourceChangedError
 from rt2data.formats.base import Format, ShardWriter, make_format
 from rt2data.io.digest import Digest
+from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import output_errors, whole_file, write_whole
-from rt2data.io.stamps import Stamp, require_unchanged
 from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
 from rt2data.plan.job import Job, RldsJob, read_job
 from rt2data.plan.layout import parts_layout, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.store import Store, as_rows
-from rt2data.records import Images, Rendered, Rows, key_name
+from rt2data.records import Rendered, Rows, key_name
 from rt2data.render.fields import Batch, ExampleRecord, Labels
 from rt2data.render.record import make_records
 from rt2data.render.renderer import Renderer
 
 BATCH = 2048
 """Examples drawn, rendered and written together."""
-OPEN_FILES = 256
 EXTENSIONS = {"jpeg": "jpg", "png": "png"}
 
 
@@ -301,67 +295,6 @@ class Columns:
         bodies = writer.add(key, self._sizes[start:stop], self._records[at])
         for body, (file, offset, digest) in zip(bodies, self._sources[start:stop], strict=True):
             self._files.read_into(body, file, offset, digest, key)
-
-
-@dataclass
-class OpenFiles:
-    """Files of one source, opened when first read, a few hundred at a time; each must still be the one that was prepared."""
-
-    source: str
-    stamps: Sequence[Stamp]
-    _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
-
-    def will_need(self, places: Images) -> None:
-        """Let the system fetch the images from the disk side by side, before they are read one by one."""
-        for file, offset, length in zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True):
-            if len(self._open) < OPEN_FILES or file in self._open:
-                os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)
-
-    def read_into(self, room: memoryview, file: int, offset: int, digest: int, key: str) -> None:
-        """Read exactly len(room) bytes at `offset`.
-
-        Raises SourceChangedError where they are not the bytes that were prepared, DataError where they cannot be read.
-        """
-        try:
-            got = os.preadv(self._descriptor(file), [room], offset)
-        except OSError as error:
-            place = f"{self.stamps[file].path} byte {offset}"
-            raise DataError(f"source {self.source} cannot be read: {error.strerror}", place, "see that the disk is well") from error
-        if got != len(room) or xxhash.xxh3_64_intdigest(room) != digest:
-            require_unchanged(self.source, [f"{self.stamps[file].path} byte {offset} (row {key})"])
-
-    def _descriptor(self, file: int) -> int:
-        return self._open[file] if file in self._open else self._opened(file)
-
-    def _opened(self, file: int) -> int:
-        path = self.stamps[file].path
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            raise SourceChangedError(f"a file of source {self.source} is gone", path, "put it back and run again") from None
-        except OSError as error:
-            if error.errno == errno.EMFILE and self._open:
-                os.close(self._open.popitem(last=False)[1])
-                return self._opened(file)
-            raise DataError(f"source {self.source} cannot be read: {error.strerror}", path, "see that it can be opened") from error
-        if Stamp.of(path, os.fstat(descriptor)) != self.stamps[file]:
-            os.close(descriptor)
-            require_unchanged(self.source, [path])
-        self._open[file] = descriptor
-        if len(self._open) > OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        return descriptor
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        for descriptor in self._open.values():
-            close(descriptor)
-
-    def check(self) -> None:
-        """Raises SourceChangedError where an open file is no longer as it was."""
-        changed = [
-            self.stamps[f].path for f, d in self._open.items() if Stamp.of(self.stamps[f].path, os.fstat(d)) != self.stamps[f]
-        ]
-        require_unchanged(self.source, changed)
 
 
 def add_totals(shards: Sequence[ShardInfo]) -> dict[str, SideTotals]:

@@ -21,7 +21,8 @@ from rt2data.errors import DataError, OutputError
 from rt2data.formats import chunks
 from rt2data.formats.base import FORMATS, Format, Sizes, make_format
 from rt2data.io.digest import Digest
-from rt2data.io.publish import OutputFile, whole_file
+from rt2data.io.location import whole_file
+from rt2data.io.location.whole import OutputFile
 from rt2data.render.fields import FIELDS, ExampleRecord
 from rt2data.render.record import decode_record
 

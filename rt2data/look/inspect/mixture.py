@@ -20,6 +20,7 @@ import numpy as np
 
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import Member, make_format, members_of
+from rt2data.io import location
 from rt2data.loading.sampling import Run
 from rt2data.loading.shards import FORMAT, Shards
 from rt2data.look.inspect.examples import ActionValue, Examples, FilmStrip, Picture, Seen, Stretches, Token
@@ -51,7 +52,7 @@ _BYTE = re.compile("<0x([2-6][0-9A-F]|7[0-9A-E])>")
 def recognize_mixture(path: Path) -> Inspected | None:
     """A mixture where there is a manifest."""
     here = path.parent if path.name == "manifest.json" else path
-    return InspectedMixture(here) if (here / "manifest.json").is_file() else None
+    return InspectedMixture(here) if location.is_file(here / "manifest.json") else None
 
 
 @dataclass(frozen=True)
@@ -280,9 +281,9 @@ class MixtureExamples(Examples):
         root = Path(self._manifest.recipe.get("store") or default_store_root())
         digests = {source.digest: source.name for source in self._manifest.plan.sources}
         found = {}
-        for path in sorted(root.iterdir()) if root.is_dir() else ():
+        for name in sorted(entry.name for entry in location.children(root)) if location.is_folder(root) else ():
             with suppress(RtError, OSError):
-                store = Store(path)
+                store = Store(root / name)
                 if digests.get(store.info.digest) == store.info.name:
                     found[store.info.name] = StoreExamples(store)
         return found

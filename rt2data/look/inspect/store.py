@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from rt2data.errors import DataError, RtError
+from rt2data.io import location
 from rt2data.look.inspect.examples import ActionValue, Examples, FilmStrip, Seen, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
@@ -27,7 +28,7 @@ from rt2data.records import Images, Kind, Rows
 def recognize_store(path: Path) -> Inspected | None:
     """A prepared store where there are a source.json and a list of files."""
     here = path.parent if path.name == "source.json" else path
-    return InspectedStore(here) if (here / "source.json").is_file() and (here / "files.parquet").is_file() else None
+    return InspectedStore(here) if location.is_file(here / "source.json") and location.is_file(here / "files.parquet") else None
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ def _read(store: Store, images: Images, row: int) -> bytes:
     at, stop = images.starts[row], images.starts[row + 1]
     if at == stop:
         return b""
-    with Path(store.stamps[images.file[at]].path).open("rb") as file:
-        file.seek(int(images.offset[at]))
-        return file.read(int(images.length[at]))
+    return location.read_range(store.stamps[images.file[at]].path, int(images.offset[at]), int(images.length[at]))
 
 
 def target_text(rows: Rows, i: int) -> str:
@@ -188,7 +187,7 @@ class StoreExamples(Examples):
 def read_statistics(store: Store) -> dict[str, Any]:
     """stats.json: the statistics of `action` and `state` of each split, or None. Raises DataError."""
     try:
-        found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())
+        found: dict[str, Any] = msgspec.json.decode(location.read_bytes(store.path / "stats.json"))
     except (OSError, msgspec.MsgspecError) as error:
         raise DataError(f"statistics that cannot be read: {error}", str(store.path), "prepare the source again") from None
     return found

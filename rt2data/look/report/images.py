@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from rt2data.images.ready import ImageFault, ImageRule, read_header
+from rt2data.io import location
 from rt2data.look.report.contact_sheet import Tile, decoded
 from rt2data.look.report.figures import plain
 from rt2data.prepare.catalog import read_rejects
@@ -201,9 +201,7 @@ def said(row: dict[str, Any]) -> str:
 def read_place(store: Store, image: dict[str, Any]) -> bytes:
     """An image's bytes from the file that holds them; empty where they cannot be read."""
     try:
-        with Path(store.stamps[image["file"]].path).open("rb") as file:
-            file.seek(image["offset"])
-            return file.read(image["length"])
+        return location.read_range(store.stamps[image["file"]].path, image["offset"], image["length"])
     except OSError:
         return b""
 
@@ -261,9 +259,7 @@ def _bytes(where: str) -> bytes:
     if not place:
         return b""
     try:
-        with Path(place["path"]).open("rb") as file:
-            file.seek(int(place["offset"]))
-            return file.read(ROOM)
+        return location.read_range(place["path"], int(place["offset"]), ROOM)
     except OSError:
         return b""
 

@@ -17,6 +17,7 @@ import xxhash
 from rt2data.errors import DataError, command
 from rt2data.formats.base import Member, MemberImage, make_format, members_of
 from rt2data.images.headers import ImageFault, read_header
+from rt2data.io.location.folders import make_folder
 from rt2data.io.per_thread import PerThread
 from rt2data.io.publish import produce_whole
 from rt2data.look.stats.content import TokenSums, sum_tokens
@@ -143,7 +144,7 @@ class ShardSums(Sum, frozen=True, eq=False):
 def shard_orders(out: Path, manifest: Manifest, scratch: Path) -> list[ReadOrder]:
     """One per shard; the scratch folder gets a folder for each source."""
     for source in manifest.plan.sources:
-        (scratch / source.name).mkdir(parents=True, exist_ok=True)
+        make_folder(scratch / source.name)
     return [ReadOrder(str(out), manifest.plan.fingerprint, index, str(scratch)) for index in range(len(manifest.shards))]
 
 

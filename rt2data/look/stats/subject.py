@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from rt2data.errors import DataError, RtError, UsageError, command
+from rt2data.io import location
 from rt2data.io.words import choose
 from rt2data.look.inspect import recognize
 from rt2data.look.inspect.raw import InspectedSource
@@ -75,7 +76,7 @@ def find_subject(asked: Question, scratch: Path, prepare: Prepare) -> Subject:
             raise UsageError("a mixture has its codec and its recipe", str(asked.path), "remove --codec and --recipe")
         return mixture_subject(_folder(asked.path, "manifest.json"), scratch, asked.split)
     if seen.kind == "recipe":
-        overrides = [f"store={json.dumps(str(asked.store.absolute()))}"] if asked.store else []
+        overrides = [f"store={json.dumps(str(location.absolute(asked.store)))}"] if asked.store else []
         found = read_recipe(asked.path, overrides=overrides, check=True)
         return recipe_subject(asked.path, found, prepare(found), "recipe", asked.codec, asked.split)
     if isinstance(seen, InspectedSource):
@@ -99,8 +100,8 @@ def _stores(asked: Question, recipe: Recipe | None, stores: list[Store], what: W
 def _suggested(seen: InspectedSource, store: Path | None) -> Recipe:
     """A recipe of one raw source, as `rt2data inspect --suggest` writes it."""
     side = "1" if seen.source.role == "robot" else "0"
-    place = f"store: {json.dumps(str(store.absolute()))}\n" if store else ""
-    return parse_recipe(f"robot_frac: {side}\n{place}{seen.suggestion()}", str(seen.path), seen.path.absolute().parent)
+    place = f"store: {json.dumps(str(location.absolute(store)))}\n" if store else ""
+    return parse_recipe(f"robot_frac: {side}\n{place}{seen.suggestion()}", str(seen.path), location.absolute(seen.path).parent)
 
 
 def store_subject(

@@ -15,6 +15,7 @@ import numpy as np
 
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import FORMATS
+from rt2data.io import location
 from rt2data.look.differences import differences
 from rt2data.look.verify.expected import adds_up, parts_add_up
 from rt2data.look.verify.findings import MANIFEST, STATISTICS, Fault
@@ -146,7 +147,7 @@ def statistics_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
     except (RtError, KeyError, TypeError, ValueError):
         return  # the manifest's own statistics are damaged, which its check reports
     try:
-        found = msgspec.json.decode((out / STATISTICS).read_bytes())
+        found = msgspec.json.decode(location.read_bytes(out / STATISTICS))
     except FileNotFoundError:
         yield Fault(STATISTICS, "", "is missing")
         return

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from rt2data.io import location
 from rt2data.look.inspect.examples import Examples, FilmStrip, Seen
 from rt2data.look.view.select import EVERYTHING, Filter, images_of
 from rt2data.look.view.terminal import facts, figure, other_answers, span
@@ -128,4 +129,4 @@ def _clean(value: Any) -> Any:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_clean)
-    return environment.from_string(Path(__file__).with_name("page.html").read_text("utf-8"))
+    return environment.from_string(location.read_text(Path(__file__).with_name("page.html")))

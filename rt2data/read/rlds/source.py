@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
+from rt2data.io import location
 from rt2data.io.tfrecord.directory import Directory, NoVersionError, Shard, open_directory
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf
@@ -124,7 +125,7 @@ class RLDS(RobotSource):
         that are stored as strings, the first record too.
         """
         yield from super().misfits()
-        found = [] if Path(self.path).exists() else list(absent_folder(("path",), self.path))
+        found = [] if location.exists(self.path) else list(absent_folder(("path",), self.path))
         yield from found
         if not found:
             yield from self._dataset_misfits()
@@ -277,7 +278,7 @@ def _read_episode(raw: Raw, record: EpisodeRecord, layout: Layout) -> Iterator[S
 
 def _require_files(paths: list[str]) -> None:
     for path in paths:
-        if not Path(path).is_file():
+        if not location.is_file(path):
             raise DataError("a shard is missing", path, "fetch it, or name the other splits in `splits`")
 
 
@@ -287,7 +288,7 @@ def _short(split: str) -> str:
 
 
 def _describe_split(shards: tuple[Shard, ...]) -> dict[str, int]:
-    sizes = [Path(shard.path).stat().st_size for shard in shards if Path(shard.path).is_file()]
+    sizes = [location.stat(shard.path).size for shard in shards if location.is_file(shard.path)]
     episodes = sum(shard.records for shard in shards)
     return {"episodes": episodes, "shards": len(shards), "missing_shards": len(shards) - len(sizes), "bytes": sum(sizes)}
 
@@ -315,7 +316,7 @@ def _seen_cameras(directory: Directory) -> dict[str, Leaf]:
 
 def _first_features(directory: Directory) -> dict[str, Feature]:
     """The first record there is; nothing where it is damaged."""
-    for shard in (shard for shards in directory.splits.values() for shard in shards if Path(shard.path).is_file()):
+    for shard in (shard for shards in directory.splits.values() for shard in shards if location.is_file(shard.path)):
         for found in read_gzipped(shard.path) if is_gzipped(shard.path) else read_records(shard.path):
             try:
                 return {} if isinstance(found, FrameFault) else decode_example(found[1])

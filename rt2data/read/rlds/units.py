@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, zip_longest
-from pathlib import Path
 from typing import NamedTuple
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.tfrecord.directory import Shard
 from rt2data.io.tfrecord.framing import FrameFault, FrameIndex, RecordSpan, scan
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records, scan_gzipped
@@ -42,7 +42,7 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
     """
     if is_gzipped(shard.path):
         require_count(scan_gzipped(shard.path), shard)
-        return [Unit(0, shard.path, split, bytes=Path(shard.path).stat().st_size)]
+        return [Unit(0, shard.path, split, bytes=location.stat(shard.path).size)]
     file = scan(shard.path)
     if file.broken is None:
         require_count(file, shard)
@@ -112,7 +112,7 @@ def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
             yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes skipped")
             gaps += found.reason == "bad_length"
         number += 1
-    if gaps and unit.stop == Path(unit.path).stat().st_size:
+    if gaps and unit.stop == location.stat(unit.path).size:
         yield from _lost(unit, shard, number - gaps, gaps)
 
 
@@ -147,7 +147,7 @@ def survey_shards(
 
     Raises DataError where there are no episodes, or a file that is looked at is not whole.
     """
-    by_split = [[Path(shard.path).stat().st_size for shard in shards] for shards in splits.values()]
+    by_split = [[location.stat(shard.path).size for shard in shards] for shards in splits.values()]
     sizes = [size for split in by_split for size in split]
     if not sum(sizes):
         raise DataError("there are no episodes", path)
@@ -168,7 +168,7 @@ def survey_shards(
 def _records(split: str, shard: Shard, seed: int, count: int) -> list[SamplePart]:
     """Some records of one file, by seed; of a compressed file the first few."""
     if is_gzipped(shard.path):
-        size, taken = Path(shard.path).stat().st_size, min(count, shard.records)
+        size, taken = location.stat(shard.path).size, min(count, shard.records)
         return [SamplePart(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
     file = scan(shard.path)
     if file.broken is None:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from pyarrow import feather
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.json_stream import JsonArray, JsonFault, Slice
-from rt2data.io.publish import output_errors, produce_whole
+from rt2data.io.location.folders import make_folder
 from rt2data.read.join.images import Candidates, Conflict, Found, ImageKey, choose_images
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, RowFault, id_or_none, read_id, read_image_key
 from rt2data.records import Reject
@@ -222,16 +223,14 @@ class Index:
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, file by file, each whole."""
-        with output_errors(folder):
-            folder.mkdir(exist_ok=True)
+        make_folder(folder)
         for name, table in (("questions", self.questions), ("images", self.images), ("strays", self.strays)):
-            produce_whole(folder / f"{name}.arrow", lambda path, table=table: _write(table, path))  # type: ignore[misc]
+            location.produce_whole(folder / f"{name}.arrow", lambda path, table=table: _write(table, path))  # type: ignore[misc]
 
     @staticmethod
     def read(folder: Path) -> Index:
         """What `write` wrote; only what is used is read. Raises OSError."""
-        tables = (feather.read_table(folder / f"{name}.arrow", memory_map=True) for name in ("questions", "images", "strays"))
-        return Index(*tables)
+        return Index(*(_read(folder / f"{name}.arrow") for name in ("questions", "images", "strays")))
 
     @cached_property
     def columns(self) -> dict[str, NDArray[np.int64]]:
@@ -278,7 +277,12 @@ def _write(table: pa.Table, path: Path) -> None:
     feather.write_feather(table, path, compression="uncompressed")
 
 
+def _read(path: Path) -> pa.Table:
+    with location.local_copy_or_path(path) as local:
+        return feather.read_table(local, memory_map=True)
+
+
 @lru_cache(maxsize=4)
-def index_at(folder: str, written_ns: int) -> Index:
-    """The index of a folder; one whose time differs is another."""
+def index_at(folder: str, version: str) -> Index:
+    """The index of a folder, read once for each version."""
     return Index.read(Path(folder))

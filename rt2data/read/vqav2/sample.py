@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.json_stream import JsonArray
 from rt2data.order import key64
 from rt2data.read.join.images import Candidates, Conflict, Found, choose_images
@@ -53,7 +53,7 @@ class Corpus(Protocol):
 
 def survey(source: Corpus, split: str, seed: int) -> Survey:
     """Raises UsageError where something is missing; DataError where questions are cut, there are none, or the join is refused."""
-    counted = count(source.question_rows, Path(source.questions).stat().st_size)
+    counted = count(source.question_rows, location.stat(source.questions).size)
     if not counted.starts:
         raise DataError("there are no questions", source.questions)
     whole = counted.total if source.may_feed(source.split, split) else 0.0
@@ -122,7 +122,7 @@ def image_sizes(questions: Questions, images: Sequence[Found], block: slice) -> 
     for slot in questions.slot[block].tolist():
         if slot >= 0 and images[slot].path:
             with suppress(OSError):
-                yield Path(images[slot].path).stat().st_size
+                yield location.stat(images[slot].path).size
 
 
 def changes(slots: np.ndarray[Any, np.dtype[np.int32]]) -> float:

@@ -6,7 +6,6 @@ their annotations at the places in the index. The first unit also yields the rej
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +16,7 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.io.json_stream import JsonArray
 from rt2data.io.stamps import Stamp
 from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
@@ -204,11 +204,12 @@ class VQAv2(WebSource):
     def _require_files(self) -> None:
         roles: tuple[tuple[Role, str], ...] = (("questions", self.questions), ("annotations", self.annotations))
         for role, path in roles:
-            if not Path(path).is_file():
+            if not location.is_file(path):
                 raise UsageError(f"there is no file of {role}", path, f"set `{role}` to the JSON file")
-            if not os.access(path, os.R_OK):
-                raise UsageError(f"the file of {role} cannot be read", path, "change its permissions")
-            require_layout(path, role)
+            try:
+                require_layout(path, role)
+            except PermissionError:
+                raise UsageError(f"the file of {role} cannot be read", path, "change its permissions") from None
 
 
 def _questions_per_unit(questions: int) -> int:
@@ -219,7 +220,7 @@ def _questions_per_unit(questions: int) -> int:
 
 def _shared(unit: Unit) -> Index | None:
     """The index that `share` wrote for a unit that is prepared."""
-    return index_at(unit.shared, Path(unit.shared).stat().st_mtime_ns) if unit.shared else None
+    return index_at(unit.shared, location.stat(unit.shared).version) if unit.shared else None
 
 
 def _first(rows: RowReader) -> dict[str, Any]:

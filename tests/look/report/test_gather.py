@@ -161,7 +161,7 @@ def test_the_command_looks_before_it_reads(tmp_path: Path) -> None:
     for out, summary, why in ((tmp_path, None, "a folder is there"), (tmp_path / "x", tmp_path / "x", "one file")):
         with pytest.raises(UsageError, match=why):
             report([Question(tmp_path / "nothing")], ReportOptions(out, summary, workers=0, quiet=True))
-    with pytest.raises(UsageError, match="over what is looked at"):
+    with pytest.raises(UsageError, match="over an input"):
         report([Question(tmp_path)], ReportOptions(tmp_path / "manifest.json", workers=0, quiet=True))
     if Path("/proc/self").is_dir():  # where nobody can write
         with pytest.raises(OutputError, match="cannot write"):

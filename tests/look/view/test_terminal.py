@@ -135,7 +135,7 @@ def test_examples_for_programs(mixture: Path, capsys: pytest.CaptureFixture[str]
     robot = next(each for each in told["examples"] if each["kind"] == "robot")
     assert [dim["name"] for dim in robot["action"]] == ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
     assert [dim["unit"] for dim in robot["action"][:4]] == ["m", "m", "m", "rad"]
-    assert "".join(token["word"] for token in robot["tokens"] if token["learned"]).strip().startswith(robot["target"])
+    assert "".join(token["word"] for token in robot["tokens"] if token["in_loss"]).strip().startswith(robot["target"])
 
 
 def test_only_matching_examples_are_printed(mixture: Path, capsys: pytest.CaptureFixture[str]) -> None:
