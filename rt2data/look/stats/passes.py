@@ -82,7 +82,7 @@ class RowsOrder:
 def sum_rows(order: RowsOrder) -> RowSums:
     """The first pass over one file of rows. Raises DataError if it cannot be read."""
     rows = order.rows
-    table = rows.read(order.number, (*COLUMNS, *(CHUNKS if rows.horizon > 1 else ())))
+    table = rows.read(order.number, (*COLUMNS, *(CHUNKS if rows.job and rows.horizon > 1 else ())))
     if not table.num_rows:
         return RowSums()
     columns = {name: table[name].combine_chunks() for name in table.column_names}

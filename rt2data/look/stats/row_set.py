@@ -35,7 +35,7 @@ class RowSet:
     slots: tuple[Slot, ...]  # the places of its examples' images
     action_dim: int
     state_dim: int
-    horizon: int = 1  # actions of an example, where it is known how they become tokens
+    horizon: int = 1  # actions of an example
     space: str = ""  # the action space as JSON; empty for web
     codec: str = ""  # the codec as JSON; empty for web, and if none can be made
     note: str = ""  # why none can be made
@@ -88,6 +88,7 @@ def _row_set(store: Store, split: str, space: ActionSpace | None, codec: tuple[s
         slots=info.slots,
         action_dim=info.action_dim,
         state_dim=info.state_dim,
+        horizon=info.horizon,
         space=space_to_json(space) if space else "",
         codec=codec[0],
         note=codec[1],

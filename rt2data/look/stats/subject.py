@@ -162,7 +162,7 @@ def _with_job(recipe: Recipe, rows: RowSet) -> RowSet:
     source = recipe.sources.get(rows.name)
     plan = _plan(recipe, rows, tokenizer.identity(), source.answers if isinstance(source, WebSource) else "majority")
     job = Job(plan=plan, recipe={}, stores={}, tokenizer_path=recipe.tokenizer.path)
-    return replace(rows, job=msgspec.json.encode(job).decode(), horizon=getattr(source, "horizon", 1))
+    return replace(rows, job=msgspec.json.encode(job).decode(), horizon=min(rows.horizon, getattr(source, "horizon", 1)))
 
 
 def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: str) -> Plan:
