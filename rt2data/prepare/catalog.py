@@ -22,7 +22,7 @@ from rt2data.records import SOURCE
 
 State = Literal["complete", "stale", "partial", "damaged"]
 USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged"})
-_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(?P<partial>\.partial)?")
+_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(-h[0-9]+)?(?P<partial>\.partial)?")
 _DAY = 86_400.0
 
 

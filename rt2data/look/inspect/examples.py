@@ -41,6 +41,13 @@ class Token(NamedTuple):
     word: str = ""
 
 
+class ChunkAction(NamedTuple):
+    """One action of a chunk, as stored."""
+
+    values: Sequence[float]
+    pad: bool  # it repeats the last action
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One example, as far as it is known."""
@@ -53,8 +60,9 @@ class Seen:
     group: str  # episode, or image
     prompt: str
     target: str
-    picture: Picture | None = None
-    fault: str = ""  # why there is no image
+    images: Sequence[tuple[str, Picture]] = ()  # those that are there, with their names
+    absent: Sequence[str] = ()  # names of places without an image
+    fault: str = ""  # why an image is missing
     camera: str = ""
     step: int | None = None
     steps: int | None = None
@@ -62,8 +70,15 @@ class Seen:
     answers: Sequence[str] = ()
     terminate: bool | None = None
     action: Sequence[ActionValue] = ()
+    chunk: Sequence[ChunkAction] = ()  # where there is more than one action
+    messages: Sequence[tuple[str, str]] = ()  # of a conversation: role and words
     tokens: Sequence[Token] = ()
     legend: str = ""  # what the terminate token of the target means
+
+    @property
+    def picture(self) -> Picture | None:
+        """The first image."""
+        return self.images[0][1] if self.images else None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -174,6 +189,11 @@ def dimensions(
     """Values with their names, units and bounds; unknown names are numbers."""
     named = [*names, *((str(i), "") for i in range(len(names), len(values)))]
     return [ActionValue(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
+
+
+def place_name(name: str, offset: int) -> str:
+    """The name of an image's place: a camera, and how many steps back."""
+    return f"{name} {offset}" if offset else name
 
 
 def counted(answers: Sequence[str]) -> str:

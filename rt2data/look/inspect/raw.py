@@ -90,7 +90,8 @@ class InspectedSource(Inspected):
             for record in islice(self.source.read(unit), SCANNED):
                 if isinstance(record, Example) and record.group not in seen and record.images:
                     seen.add(record.group)
-                    yield Tile(_copy(record.images[0]), self.name, "web", record.question, counted(record.answers), record.group)
+                    first, more = _copy(record.images[0]), len(record.images) - 1
+                    yield Tile(first, self.name, "web", _asked(record), _answered(record), record.group, more)
 
     def examples(self) -> RawExamples:
         """Steps or questions, in the order of the files."""
@@ -136,7 +137,7 @@ class RawExamples(Examples):
     def at(self, number: int, whole: bool = True) -> Seen:
         record = self._stretches.at(number)
         seen = self._step(number, record) if isinstance(record, Step) else self._question(number, record)
-        return seen if record.images else replace(seen, picture=None, fault="it has no image")
+        return seen if record.images or seen.messages else replace(seen, fault="it has no image")
 
     def _step(self, number: int, step: Step) -> Seen:
         return Seen(
@@ -148,8 +149,8 @@ class RawExamples(Examples):
             group=step.episode,
             prompt=step.instruction,
             target=_numbers(step.action),
-            picture=_first(step.images).data,
-            camera=_first(step.images).camera,
+            images=[(image.camera, image.data) for image in _by_name(step.images)],
+            camera=next((image.camera for image in _by_name(step.images)), ""),
             step=step.step,
             steps=step.steps,
             terminate=step.is_terminal,
@@ -164,10 +165,11 @@ class RawExamples(Examples):
             source=self._name,
             split=example.split,
             group=example.group,
-            prompt=example.question,
-            target=counted(example.answers),
-            picture=_first(example.images).data,
+            prompt=_asked(example),
+            target=_answered(example),
+            images=[(f"image_{i}" if example.images[1:] else "image", image.data) for i, image in enumerate(example.images)],
             answers=example.answers,
+            messages=[(turn.role, turn.text) for turn in example.turns],
         )
 
     def film(self, seen: Seen) -> FilmStrip | None:
@@ -186,9 +188,19 @@ class RawExamples(Examples):
             return False
 
 
-def _first(images: Sequence[Image]) -> Image:
-    """The image that a mixture takes by default: of the first camera by name."""
-    return min(images, key=lambda image: image.camera, default=Image("", b""))
+def _by_name(images: Sequence[Image]) -> list[Image]:
+    """A step's images; a mixture takes by default that of the first camera by name."""
+    return sorted(images, key=lambda image: image.camera)
+
+
+def _asked(example: Example) -> str:
+    """The question, or what the user of a conversation says first."""
+    return example.question or next((turn.text for turn in example.turns if turn.role == "user"), "")
+
+
+def _answered(example: Example) -> str:
+    """The answers, or the last turn of a conversation."""
+    return example.turns[-1].text if example.turns else counted(example.answers)
 
 
 def recipe_name(text: str) -> str:

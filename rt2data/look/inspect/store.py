@@ -16,7 +16,7 @@ import xxhash
 
 from rt2data.errors import DataError, RtError
 from rt2data.io import location
-from rt2data.look.inspect.examples import ActionValue, Examples, FilmStrip, Seen, counted, dimensions
+from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, counted, dimensions, place_name
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.order import I64
@@ -40,6 +40,9 @@ class InspectedStore(Inspected):
     def facts(self) -> dict[str, Any]:
         store = Store(self.path)
         found: dict[str, Any] = msgspec.to_builtins(store.info)
+        for name, split in store.info.splits.items():
+            found["splits"][name]["images_per_row"] = split.images / split.rows if split.rows else 0.0
+        found["slots"] = [place_name(*slot) for slot in store.info.slots]
         return found | {"changed_files": store.changed_files()[:20]}
 
     def tiles(self, count: int) -> list[Tile]:
@@ -60,20 +63,30 @@ def _tiles(store: Store, split: str, count: int) -> Iterator[Tile]:
     table = store.take(split, numbers)
     rows = as_rows(table, store.info, np.zeros_like(numbers))
     for i in range(len(rows)):
-        yield Tile(_read(store, rows.images, i), store.info.name, rows.kind, rows.text[i], target_text(rows, i), split)
+        first, stop = rows.images.starts[i : i + 2].tolist()
+        content = _read(store, rows.images, first) if stop > first else b""
+        more = max(stop - first - 1, 0)
+        yield Tile(content, store.info.name, rows.kind, rows.text[i], target_text(rows, i), split, more)
 
 
-def _read(store: Store, images: Images, row: int) -> bytes:
-    """The bytes where a row's first image was when it was prepared; none where it has no image. Raises OSError."""
-    at, stop = images.starts[row], images.starts[row + 1]
-    if at == stop:
-        return b""
+def _read(store: Store, images: Images, at: int) -> bytes:
+    """The bytes where an image was when it was prepared. Raises OSError."""
     return location.read_range(store.stamps[images.file[at]].path, int(images.offset[at]), int(images.length[at]))
 
 
+def _chunk(rows: Rows) -> list[ChunkAction]:
+    """The actions of a single row; none where there is only one."""
+    if rows.chunks is None or rows.chunks.actions.shape[1] == 1:
+        return []
+    return [ChunkAction(*each) for each in zip(rows.chunks.actions[0].tolist(), rows.chunks.is_pad[0].tolist(), strict=True)]
+
+
 def target_text(rows: Rows, i: int) -> str:
-    """The answers, or the action in numbers."""
-    return ", ".join(rows.answers[i]) if rows.action is None else " ".join(f"{value:.3g}" for value in rows.action[i].tolist())
+    """The answers, the last turn of a conversation, or the action in numbers."""
+    if rows.action is not None:
+        return " ".join(f"{value:.3g}" for value in rows.action[i].tolist())
+    turns = rows.turns[i]
+    return turns[-1].text if turns else counted(rows.answers[i] or ())
 
 
 @dataclass(frozen=True)
@@ -93,9 +106,12 @@ class StoreExamples(Examples):
     def at(self, number: int, whole: bool = True) -> Seen:
         split, row = self.locate(number)
         table = self.store.take(split, np.array([row], np.int64))
-        rows = as_rows(table, self.store.info, np.zeros(1, np.int64))
+        info = self.store.info
+        rows = as_rows(table, info, np.zeros(1, np.int64), info.horizon)
         robot = rows.kind == "robot"
-        content, fault = self._picture(rows.images) if whole else (None, "")
+        images, fault = self._images(rows.images) if whole else ([], "")
+        if robot and not len(rows.images):
+            fault = "it has no image"
         return Seen(
             number=number,
             key=rows.keys[0],
@@ -104,15 +120,18 @@ class StoreExamples(Examples):
             split=split,
             group=rows.groups[0],
             prompt=rows.text[0],
-            target=counted(rows.answers[0]) if not robot else target_text(rows, 0),
-            picture=content,
+            target=target_text(rows, 0),
+            images=images,
+            absent=self._absent(rows.images),
             fault=fault,
-            camera=self.store.info.camera,
+            camera=rows.images.camera[0] if robot and len(rows.images) else info.camera,
             step=int(rows.steps[0]) if robot else None,
             steps=table["steps"][0].as_py() if robot else None,
             answers=rows.answers[0] or (),
             terminate=bool(rows.terminate[0]) if robot else None,
             action=() if rows.action is None else self.decoded(split, rows.action[0].tolist()),
+            chunk=_chunk(rows),
+            messages=[(turn.role, turn.text) for turn in rows.turns[0] or ()],
         )
 
     def locate(self, number: int) -> tuple[str, int]:
@@ -123,16 +142,32 @@ class StoreExamples(Examples):
             number -= split.rows
         raise IndexError(number)
 
-    def _picture(self, images: Images) -> tuple[bytes | None, str]:
-        """The image, where it is unchanged; else why there is none."""
-        try:
-            content = _read(self.store, images, 0)
-        except OSError as error:
-            return None, f"its file cannot be read: {error.strerror}"
-        if not len(images):
-            return None, "it has no image"
-        same = xxhash.xxh3_64_intdigest(content) == int(images.xxh3[0])
-        return (content, "") if same else (None, "its file changed since the source was prepared")
+    def _images(self, images: Images) -> tuple[list[tuple[str, bytes]], str]:
+        """The images of one row that are unchanged, with their names; and why another is not shown."""
+        found, faults = [], []
+        for at in range(len(images)):
+            try:
+                content = _read(self.store, images, at)
+            except OSError as error:
+                faults.append(f"its file cannot be read: {error.strerror}")
+                continue
+            if xxhash.xxh3_64_intdigest(content) == int(images.xxh3[at]):
+                found.append((self._name(images, at), content))
+            else:
+                faults.append("its file changed since the source was prepared")
+        return found, next(iter(faults), "")
+
+    def _name(self, images: Images, at: int) -> str:
+        """Of an image of one row."""
+        slots, robot = self.store.info.slots, self.store.info.kind == "robot"
+        if robot:
+            return place_name(*slots[images.slot[at]]) if len(slots) > 1 else images.camera[at]
+        return f"image_{at}" if len(images) > 1 else "image"
+
+    def _absent(self, images: Images) -> list[str]:
+        """Places of the store's slots without an image."""
+        slots, there = self.store.info.slots, set(images.slot.tolist())
+        return [place_name(*slot) for number, slot in enumerate(slots) if number not in there] if len(slots) > 1 else []
 
     def decoded(self, split: str, values: list[float]) -> list[ActionValue]:
         """An action with names, units and bounds of each dimension."""

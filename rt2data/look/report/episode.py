@@ -103,7 +103,8 @@ def spread(total: int, count: int) -> list[int]:
 
 def _frame(store: Store, row: dict[str, object]) -> Shot:
     images: Sequence[dict[str, object]] = row["images"]  # type: ignore[assignment]
-    tile = Tile(read_place(store, images[0]), store.info.name, "robot", str(row["text"]), "", f"step {row['step']}")
+    data = read_place(store, images[0]) if images else b""
+    tile = Tile(data, store.info.name, "robot", str(row["text"]), "", f"step {row['step']}")
     return shoot(tile, SIDE)
 
 

@@ -103,8 +103,8 @@ def text_hashes(column: pa.Array) -> U64:
 class TokenSums(Sum, frozen=True, eq=False):
     """Lengths of examples in tokens."""
 
-    prompt: Counts = msgspec.field(default_factory=Counts)
-    target: Counts = msgspec.field(default_factory=Counts)  # with the end token
+    prompt: Counts = msgspec.field(default_factory=Counts)  # all tokens without loss
+    target: Counts = msgspec.field(default_factory=Counts)  # all tokens with loss, end tokens too
     whole: Counts = msgspec.field(default_factory=Counts)
 
     def summary(self, limit: int | None) -> Tokens:
@@ -122,7 +122,7 @@ class TokenSums(Sum, frozen=True, eq=False):
 
 
 def sum_tokens(prompt: Sequence[int], whole: Sequence[int]) -> TokenSums:
-    """Of some examples: tokens of the prompt, and of prompt and target together."""
+    """Of some examples: tokens without loss, and all tokens."""
     before, all_ = np.array(prompt, np.int64), np.array(whole, np.int64)
     return TokenSums(count(before), count(all_ - before), count(all_))
 

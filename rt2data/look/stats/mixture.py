@@ -80,6 +80,7 @@ def _share(manifest: Manifest, source: SourcePlan) -> Share:
         epochs=source.epochs,
         unseen=max(source.rows - source.draws, 0),
         unique=min(source.rows, source.draws),
+        takes="; ".join(line for line in (source.camera_line, source.window_line) if line),
     )
 
 
@@ -166,7 +167,7 @@ def _row_set(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
         rows=min(source.rows, source.draws),
         digest=source.digest,
         camera=source.camera or IMAGE,
-        slots=(),
+        slots=source.slots,
         action_dim=source.action_dim if codec else 0,
         state_dim=len(state["mean"]) if state else 0,
         lost=manifest.rejects.get(source.name, ()),

@@ -217,6 +217,7 @@ class Share(Frozen, frozen=True):
     epochs: float
     unseen: int  # rows that are never drawn
     unique: int  # rows that are drawn at least once
+    takes: str = ""  # cameras of several, windows in time; empty for one image and one action
 
 
 class Window(Frozen, frozen=True):

@@ -44,6 +44,10 @@ COLUMNS = (
 )
 
 
+CHUNKS = ("chunk", "real", "ends")
+"""Read too where rows with a horizon above 1 are rendered."""
+
+
 class RowSums(Sum, frozen=True, eq=False):
     """First pass over some rows."""
 
@@ -78,7 +82,7 @@ class RowsOrder:
 def sum_rows(order: RowsOrder) -> RowSums:
     """The first pass over one file of rows. Raises DataError if it cannot be read."""
     rows = order.rows
-    table = rows.read(order.number, COLUMNS)
+    table = rows.read(order.number, (*COLUMNS, *(CHUNKS if rows.job and rows.horizon > 1 else ())))
     if not table.num_rows:
         return RowSums()
     columns = {name: table[name].combine_chunks() for name in table.column_names}
@@ -115,8 +119,8 @@ def _rendered(rows: RowSet, table: pa.Table) -> TokenSums:
     whole: list[int] = []
     for start in range(0, table.num_rows, BATCH):
         batch = table.slice(start, BATCH).combine_chunks()
-        made = renderer.render(as_rows(batch, rows, np.zeros(batch.num_rows, np.int64)))
-        prompt += [spans[-1].start for spans in made.spans]
+        made = renderer.render(as_rows(batch, rows, np.zeros(batch.num_rows, np.int64), rows.horizon))
+        prompt += [sum(span.stop - span.start for span in spans if not span.loss) for spans in made.spans]
         whole += map(len, made.input_ids)
     return sum_tokens(prompt, whole)
 

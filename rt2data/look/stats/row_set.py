@@ -32,9 +32,10 @@ class RowSet:
     rows: int
     digest: str
     camera: str  # the one the mixture uses
-    slots: tuple[Slot, ...]
+    slots: tuple[Slot, ...]  # the places of its examples' images
     action_dim: int
     state_dim: int
+    horizon: int = 1  # actions of an example
     space: str = ""  # the action space as JSON; empty for web
     codec: str = ""  # the codec as JSON; empty for web, and if none can be made
     note: str = ""  # why none can be made
@@ -45,6 +46,11 @@ class RowSet:
     def read(self, number: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one file of rows, in one chunk. Raises DataError."""
         return read_columns(rows_file(Path(self.folder), self.split, number), columns).combine_chunks()
+
+    @property
+    def cameras(self) -> set[str]:
+        """Those that the mixture uses."""
+        return {self.camera, *(slot.camera for slot in self.slots)}
 
     @property
     def place(self) -> str:
@@ -82,6 +88,7 @@ def _row_set(store: Store, split: str, space: ActionSpace | None, codec: tuple[s
         slots=info.slots,
         action_dim=info.action_dim,
         state_dim=info.state_dim,
+        horizon=info.horizon,
         space=space_to_json(space) if space else "",
         codec=codec[0],
         note=codec[1],

@@ -163,7 +163,7 @@ def _with_job(recipe: Recipe, rows: RowSet) -> RowSet:
     source = recipe.sources.get(rows.name)
     plan = _plan(recipe, rows, tokenizer.identity(), source.answers if isinstance(source, WebSource) else "majority")
     job = Job(plan=plan, recipe={}, stores={}, tokenizer_path=recipe.tokenizer.path)
-    return replace(rows, job=msgspec.json.encode(job).decode())
+    return replace(rows, job=msgspec.json.encode(job).decode(), horizon=min(rows.horizon, getattr(source, "horizon", 1)))
 
 
 def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: str) -> Plan:
@@ -193,7 +193,7 @@ def _source(rows: RowSet) -> SourcePlan:
     counts = {"rows": rows.rows, "draws": rows.rows, "groups": 0, "unseen": 0, "repeats_min": 1, "repeats_max": 1}
     known = {"name": rows.name, "kind": rows.kind, "source": rows.source, "digest": rows.digest, "action_dim": rows.action_dim}
     codec = msgspec.json.decode(rows.codec) if rows.codec else None
-    sizes = {"weight": "1", "share": "1", "epochs": 1.0, "image_bytes": 0, "record_bytes": 0, "action_space": None}
+    sizes = {"weight": "1", "share": "1", "epochs": 1.0, "images": 1.0, "image_bytes": 0, "record_bytes": 0, "action_space": None}
     return SourcePlan(**known, **counts, **sizes, codec=codec)  # type: ignore[arg-type]
 
 

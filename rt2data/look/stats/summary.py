@@ -59,7 +59,7 @@ def source_stats(found: Summed, tokens: TokenSums, limit: int | None, dropped: S
         answers=first.answers.summary(second.texts.texts) if web else None,
         answers_each=distribution(first.answers_each) if web else None,
         tokens=tokens.summary(limit) if len(tokens.whole) else None,
-        cameras=tuple(sums.summary(name, name == rows.camera) for name, sums in sorted(first.cameras.items())),
+        cameras=tuple(sums.summary(name, web or name in rows.cameras) for name, sums in sorted(first.cameras.items())),
         lost=tuple(dropped),
         conversions=dict(rows.conversions),
     )

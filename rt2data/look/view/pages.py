@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from rt2data.io import location
 from rt2data.look.inspect.examples import Examples, FilmStrip, Seen
 from rt2data.look.view.select import EVERYTHING, Filter, images_of
-from rt2data.look.view.terminal import facts, figure, other_answers, span
+from rt2data.look.view.terminal import SHOWN_ACTIONS, facts, figure, other_answers, span
 from rt2data.read.text import clean_text, one_line
 
 GRID = 24  # images on a page
@@ -58,7 +58,7 @@ def find(examples: Examples, query: Query) -> Grid:
     at = query.start - 1
     for at, matches in query.filter.scan(examples, range(query.start, query.start + MOST)):
         if matches:
-            found.append(replace(examples.at(at, whole=False), picture=None))
+            found.append(replace(examples.at(at, whole=False), images=()))
         if len(found) == GRID:
             break
     ended = len(found) < GRID and at + 1 < query.start + MOST
@@ -97,6 +97,7 @@ def example_page(examples: Examples, title: str, seen: Seen, film: FilmStrip | N
         answers=other_answers(seen),
         facts=facts(seen),
         tokens=[(token.word or f"{token.id} ", token.id, token.in_loss) for token in seen.tokens[:SHOWN]],
+        chunk=seen.chunk[:SHOWN_ACTIONS],
         bars=[(dim, span(dim)) for dim in seen.action],
         figure=figure,
         frames=_frames(film, seen) if film else [],

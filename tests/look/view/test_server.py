@@ -83,7 +83,7 @@ class Hostile(Examples):
             group=HOSTILE,
             prompt=HOSTILE,
             target=HOSTILE,
-            picture=jpeg(1) if number else b"<svg onload=alert(1)>",
+            images=[("image", jpeg(1) if number else b"<svg onload=alert(1)>")],
             answers=(HOSTILE, "other"),
             action=[ActionValue(HOSTILE, HOSTILE, 0.5, -1.0, 1.0, 3)],
             tokens=[Token(1, False, HOSTILE), Token(2, True, HOSTILE)],
