@@ -25,16 +25,16 @@ from PIL import Image
 import rt2data
 from rt2data.build import Site, build_plainly, rlds_output
 from rt2data.formats.energon import META
-from rt2data.formats.flat import COLUMNS
 from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
+from rt2data.render.fields import FIELDS
 from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import as_columns, as_record, examples
 from tests.packages import need
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytestmark = pytest.mark.filterwarnings("ignore")
-ALL = frozenset(column.name for column in COLUMNS)
+ALL = frozenset(field.name for field in FIELDS)
 Pixels = NDArray[np.uint8]
 
 
@@ -164,7 +164,9 @@ def tfds(out: Path) -> Iterator[Seen]:
     in_turn = library.ReadConfig(interleave_cycle_length=1)
     whole = builder.as_dataset("train", read_config=in_turn, decoders={"image": library.decode.SkipDecoding()})
     for example in library.as_numpy(whole):
-        yield Seen(example["key"].decode(), {name: example[name] for name in ALL}, example["image"])
+        said = example["messages"]
+        turns = [{"role": role, "content": content} for role, content in zip(said["role"], said["content"], strict=True)]
+        yield Seen(example["key"].decode(), {name: example[name] for name in ALL} | {"messages": turns}, example["image"])
 
 
 def grain_dataset(out: Path) -> Iterator[Seen]:
@@ -299,7 +301,7 @@ def _require_same(shown: Mapping[str, Any], written: Mapping[str, Any]) -> None:
     """All of what is shown; actions and states to the last bit of their float32."""
     for name, value in shown.items():
         found, wanted = _plain(value), _plain(written[name])
-        if name in ("action", "state") and wanted is not None:
+        if name in ("action", "actions", "state") and wanted is not None:
             assert np.float32(found).tobytes() == np.float32(wanted).tobytes(), name
         else:
             assert found == wanted, name
@@ -310,6 +312,8 @@ def _plain(value: Any) -> Any:
         return _plain(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
     return value.decode() if isinstance(value, bytes) else value
 
 
