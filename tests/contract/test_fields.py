@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 LINES = {
     "weather": 'weather: Annotated[str | None, Field("seen outside", lambda b: b.of_robot(b.same("sunny")), fill="")]',
     "letters": 'letters: Annotated[int, Field("of the text", lambda b: [len(text) for text in b.rows.text], "int64")]',
-    "force": 'force: Annotated[Sequence[float] | None, Field("as the action", lambda b: b.action(), "float32", "vector", fill=0.0)]',
+    "force": 'force: Annotated[Sequence[float] | None, Field("a force", lambda b: b.action(), "float32", "vector", fill=0.0)]',
     "tags": 'tags: Annotated[Sequence[str], Field("words", lambda b: [tuple(text.split()) for text in b.rows.text], shape="list")]',
 }
 """One field each, of several types and shapes."""
