@@ -46,9 +46,9 @@ class Mixtures:
             for kind, place in wide.TABLE.items():
                 patch.setitem(SOURCES, kind, place)
             for name in FORMATS:
-                build_plainly(
-                    read_recipe(folder / "mixture.yaml", [f"shards.format={name}", "shards.bytes=60kB"]), Site(folder / name)
-                )
+                recipe = read_recipe(folder / "mixture.yaml", [f"shards.format={name}", "shards.bytes=60kB"])
+                build_plainly(recipe, Site(folder / name))
+        self._examples = {name: self._read(name) for name in FORMATS}
 
     def examples(self, name: str) -> list[tuple[ExampleRecord, Images]]:
         """Records with their images by place, sorted by key."""
