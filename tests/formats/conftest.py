@@ -20,6 +20,14 @@ def examples(out: Path) -> list[tuple[bytes, ExampleRecord]]:
     return [(bytes(m.image), decode_record(m.record)) for shard in manifest.shards for m in form.read(out / shard.name)]
 
 
+def all_images(out: Path) -> dict[str, dict[int, bytes]]:
+    """All images of each example of an output, by key and place."""
+    manifest = read_manifest(out)
+    form = make_format(manifest.plan.format)
+    members = (member for shard in manifest.shards for member in form.read(out / shard.name))
+    return {member.key: {image.slot: bytes(image.data) for image in member.images} for member in members}
+
+
 def as_record(record: ExampleRecord) -> dict[str, Any]:
     """What a trainer should get of an example where there is null."""
     found: dict[str, Any] = msgspec.to_builtins(record)
