@@ -252,8 +252,8 @@ class RobotSource(Source):
         return self.horizon > 1 or len(self.history) > 1
 
     def prepare_settings(self) -> dict[str, Any]:
-        """Gaps matter where windows end at them. A horizon does not: a store that holds longer chunks serves a shorter one."""
-        return super().prepare_settings() | ({"gaps": self.gaps} if self.windowed else {})
+        """Gaps matter where windows go over them. A horizon does not: a store that holds longer chunks serves a shorter one."""
+        return super().prepare_settings() | ({"gaps": "join"} if self.windowed and self.gaps == "join" else {})
 
     def misfits(self) -> Iterator[Misfit]:
         """An action space that is not there, or is none."""
