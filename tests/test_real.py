@@ -95,7 +95,7 @@ def build(recipe_file: Path, name: str, **values: object) -> Built:
 
 
 def _read(member: Member) -> tuple[str, str, bytes, ExampleRecord]:
-    return member.key, member.extension, bytes(member.image), decode_record(bytes(member.record))
+    return member.key, member.images[0].extension, bytes(member.image), decode_record(bytes(member.record))
 
 
 @pytest.fixture(scope="module")

@@ -222,15 +222,24 @@ class RobotSource(Source):
     filters: Filters = Filters()
     """Which episodes and steps to keep."""
 
-    @model_validator(mode="after")
-    def _check_windows(self) -> Self:
-        names = self.named_cameras
-        if self.camera is not None and names is not None:
-            raise ValueError("give `camera` or `cameras`, not both")
+    @field_validator("cameras")
+    @classmethod
+    def _cameras_differ(cls, names: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
         if isinstance(names, tuple) and len(set(names)) < len(names):
-            raise ValueError("`cameras` names one camera twice")
-        if 0 not in self.history or len(set(self.history)) < len(self.history):
-            raise ValueError("`history` must hold 0, and no step twice")
+            raise ValueError("must not name one camera twice")
+        return names
+
+    @field_validator("history")
+    @classmethod
+    def _history_holds_now(cls, offsets: tuple[int, ...]) -> tuple[int, ...]:
+        if 0 not in offsets or len(set(offsets)) < len(offsets):
+            raise ValueError("must hold 0, and no step twice")
+        return offsets
+
+    @model_validator(mode="after")
+    def _one_way_to_name_cameras(self) -> Self:
+        if self.camera is not None and self.cameras is not None:
+            raise ValueError("give `camera` or `cameras`, not both")
         return self
 
     @property
@@ -249,8 +258,8 @@ class RobotSource(Source):
         return self.horizon > 1 or len(self.history) > 1
 
     def prepare_settings(self) -> dict[str, Any]:
-        """Gaps matter where windows end at them. A horizon does not: a store that holds longer chunks serves a shorter one."""
-        return super().prepare_settings() | ({"gaps": self.gaps} if self.windowed else {})
+        """Gaps matter where windows go over them. A horizon does not: a store that holds longer chunks serves a shorter one."""
+        return super().prepare_settings() | ({"gaps": "join"} if self.windowed and self.gaps == "join" else {})
 
     def misfits(self) -> Iterator[Misfit]:
         """An action space that is not there, or is none."""

@@ -30,7 +30,8 @@ from rt2data.prepare.store import Store, as_rows, read_columns, rows_file
 from rt2data.render.renderer import Renderer
 from rt2data.write.shard import ShardInfo, ShardOrder, SideTotals, WrittenShard, write_order
 
-COLUMNS = ["key", "group", "step", "steps", "text", "answers", "pick", "action", "state", "terminate", "images"]
+COLUMNS = ["key", "group", "step", "steps", "timestamp", "text", "answers", "pick", "turns"]
+COLUMNS += ["action", "state", "terminate", "images"]
 """What an episode needs of its rows."""
 BATCH = 2048
 """Rows rendered together, and then to the end of an episode."""

@@ -53,21 +53,7 @@ web: {{qa: {{kind: toy_web, path: web}}}}
 
 def build_wide(folder: Path, side: int = 32, examples: int = 200) -> Path:
     """The wide mixture; images of its smallest robot have `side` pixels a side, all others 32."""
-    return _build(
-        folder,
-        wide.TABLE,
-        f"""
-robot_frac: 1/2
-size: {{num_examples: {examples}}}
-shards: {{bytes: 300kB}}
-store: store
-robot:
-  seven: {{kind: wide_robot, dims: 7, action_space: widowx_bridge, cameras: all, history: [0, -2], horizon: 5}}
-  four: {{kind: wide_robot, dims: 4, action_space: metaworld, cameras: [wrist, front], horizon: 3, loss_weight: 0.5}}
-  two: {{kind: wide_robot, dims: 2, side: {side}, action_space: language_table}}
-web: {{talk: {{kind: talk, loss_weight: 2}}}}
-""",
-    )
+    return _build(folder, wide.TABLE, wide.recipe(side, examples))
 
 
 def _build(folder: Path, table: dict[str, str], recipe: str) -> Path:

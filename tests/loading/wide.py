@@ -16,6 +16,33 @@ LENGTHS = (1, 3, 9, 6)
 """Steps of each robot's episodes."""
 
 
+def recipe(side: int = 32, examples: int = 200) -> str:
+    """The wide mixture: three robots, each with settings of its own; images of the smallest have `side` pixels a side."""
+    return f"""
+robot_frac: 1/2
+size: {{num_examples: {examples}}}
+shards: {{bytes: 300kB}}
+store: store
+robot:
+  seven: {{kind: wide_robot, dims: 7, action_space: widowx_bridge, cameras: all, history: [0, -2], horizon: 5}}
+  four: {{kind: wide_robot, dims: 4, action_space: metaworld, cameras: [wrist, front], horizon: 3, loss_weight: 0.5}}
+  two: {{kind: wide_robot, dims: 2, side: {side}, action_space: language_table}}
+web: {{talk: {{kind: talk, loss_weight: 2}}}}
+"""
+
+
+def logged(dims: int, episode: int) -> Any:
+    """The actions of an episode, f32[steps, dims]."""
+    random = np.random.default_rng(10 * dims + episode)
+    return random.uniform(-0.1, 0.1, (LENGTHS[episode], dims)).astype(np.float32)
+
+
+def seen(dims: int, episode: int, step: int, side: int = 32) -> dict[str, bytes]:
+    """The images of a step, by camera."""
+    seed = 10_000 * dims + 100 * episode + 2 * step
+    return {camera: jpeg(seed + i, side) for i, camera in enumerate(("front",) if step % 3 == 2 else ("front", "wrist"))}
+
+
 class WideRobot(RobotSource):
     """A few episodes; the camera `wrist` is missing from every third step."""
 
@@ -31,10 +58,8 @@ class WideRobot(RobotSource):
 
     def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
         steps = LENGTHS[unit.index]
-        actions = np.random.default_rng(10 * self.dims + unit.index).uniform(-0.1, 0.1, (steps, self.dims)).astype(np.float32)
+        actions = logged(self.dims, unit.index)
         for step in range(steps):
-            seed = 10_000 * self.dims + 100 * unit.index + 2 * step
-            cameras = ("front",) if step % 3 == 2 else ("front", "wrist")
             yield Step(
                 episode=f"e{unit.index}",
                 step=step,
@@ -42,7 +67,7 @@ class WideRobot(RobotSource):
                 split=unit.split,
                 instruction="push the block",
                 action=actions[step],
-                images=tuple(Image(camera, jpeg(seed + i, self.side)) for i, camera in enumerate(cameras)),
+                images=tuple(Image(*each) for each in seen(self.dims, unit.index, step, self.side).items()),
                 state=actions[step, :3] if self.dims == 7 else None,
                 is_first=step == 0,
                 is_last=step == steps - 1,
