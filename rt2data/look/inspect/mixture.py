@@ -254,8 +254,8 @@ class MixtureExamples(Examples):
         names = _names(record)
         images = [(names.get(image.slot, f"image_{image.slot}"), bytes(image.data)) for image in member.images]
         absent = [name for slot, name in names.items() if slot not in {image.slot for image in member.images}]
-        made = {"action": self._decoded(record), "chunk": _chunk(record), "tokens": tokens}
-        return replace(seen, images=images, absent=absent, **made)
+        action, chunk = self._decoded(record), _chunk(record)
+        return replace(seen, images=images, absent=absent, action=action, chunk=chunk, tokens=tokens)
 
     def _decoded(self, record: ExampleRecord) -> list[Dimension]:
         """The first action that the codec decodes from the bins; empty where it cannot."""
