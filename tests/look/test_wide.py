@@ -8,10 +8,12 @@ import pytest
 
 from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import Seen
+from rt2data.look.inspect.raw import RawExamples
 from rt2data.look.report.gather import mixture_report, stores_report
 from rt2data.look.report.page import page
 from rt2data.look.stats.run import take_stats
 from rt2data.look.stats.subject import mixture_subject, recipe_subject
+from rt2data.look.view.pages import example_page
 from rt2data.look.view.select import images_of
 from rt2data.look.view.terminal import as_plain
 from rt2data.plan.recipe import read_recipe
@@ -57,6 +59,15 @@ def test_a_mixture_shows_all_of_an_example(wide: Path) -> None:
     assert len(plain["chunk"]) == several.HORIZON and plain["chunk"][0]["pad"] is False
 
 
+def test_pages_show_all_of_an_example(wide: Path) -> None:
+    examples, seen = recognize(wide).examples(), by_key(wide)
+    html = {key: example_page(examples, "t", seen[key], None, "n") for key in ("e1-000000", "e1-000003", "none", "one")}
+    assert "absent: front -1, wrist -1" in html["e1-000000"] and "<td>pad</td>" in html["e1-000003"]
+    assert all(f"<figcaption>{name}</figcaption>" in html["e1-000003"] for name in ("front", "wrist", "front -1", "wrist -1"))
+    assert "No image: a text-only example." in html["none"]
+    assert html["one"].count("<dt>assistant</dt>") == 2 and "<dt>prompt</dt>" not in html["one"]
+
+
 def test_stores_show_the_same_rows(wide: Path, stores: dict[str, Store]) -> None:
     mixed = by_key(wide)
     for store in stores.values():
@@ -67,8 +78,6 @@ def test_stores_show_the_same_rows(wide: Path, stores: dict[str, Store]) -> None
 
 
 def test_raw_steps_and_talks_show_their_images(wide: Path) -> None:
-    from rt2data.look.inspect.raw import RawExamples
-
     raw = str(wide.with_name("raw"))
     robot = several.TwoCameras(path=raw, action_space="widowx_bridge")
     assert images_of(RawExamples("arm", robot).at(0)) == [("front", jpeg(0)), ("wrist", jpeg(100))]

@@ -18,7 +18,6 @@ from rt2data.order import I64, MAX_EXAMPLES
 from rt2data.plan.layout import make_parts, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.statistics import DimStats
-from rt2data.records import Slot
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64
 from rt2data.render.codecs.table import Codec, codec_from_json
@@ -72,11 +71,6 @@ class ExpectedSource:
     @property
     def robot(self) -> bool:
         return self.plan.kind == "robot"
-
-    @cached_property
-    def slots(self) -> tuple[Slot, ...]:
-        """The places of a robot example's images."""
-        return self.plan.slots or (Slot(self.plan.camera or ""),)
 
     @cached_property
     def loss_weight(self) -> float | None:

@@ -44,8 +44,11 @@ def image_offsets(offsets: Any, checked: Checked) -> str:
 
 
 def _places(checked: Checked) -> Sequence[tuple[str, int]]:
-    """Names and offsets of an example's images, absent ones too."""
-    return checked.source.slots if checked.source.robot else [(f"image_{i}", 0) for i in range(len(checked.member.images))]
+    """Names and offsets of an example's images, absent ones too. A single one is of any camera: not all steps have the same."""
+    if not checked.source.robot:
+        return [(f"image_{i}", 0) for i in range(len(checked.member.images))]
+    slots = checked.source.plan.slots
+    return slots if len(slots) > 1 else [(checked.record.camera or "", 0)]
 
 
 def image_mask(mask: Any, checked: Checked) -> str:
@@ -69,7 +72,7 @@ def camera(camera: Any, checked: Checked) -> str:
     if camera not in cameras:
         return f"camera is {camera}, the plan has {', '.join(cameras) or 'none'}"
     there = [image.slot for image in checked.member.images]
-    names = [slot.camera for slot in checked.source.slots]
+    names = [name for name, _ in _places(checked)]
     if not there or there[0] >= len(names):
         return "a robot example without an image that the plan has"
     return "" if camera == names[there[0]] else f"camera is {camera}, its first image is of {names[there[0]]}"

@@ -311,6 +311,7 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         ({"camera": "other"}, "camera is other, the plan has "),
         ({"episode_length": 0}, "episode_length is 0 at step "),
         ({"image_names": ["other"]}, "image_names are other, not front"),
+        ({"image_names": ["front", "front"]}, "image_names are front, front, not front"),
         ({"image_offsets": [-1]}, "image_offsets are -1, not 0"),
         ({"image_mask": [False]}, "image_mask says images none, there are 0"),
         ({"loss_weight": 2.0}, "loss_weight is 2.0, the plan says 1.0"),

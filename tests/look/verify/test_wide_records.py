@@ -31,7 +31,11 @@ def out(wide: Path, tmp_path: Path) -> Path:
 
 def change(out: Path, key: str, edit: Change) -> str:
     """Edit one example; the faults that name it."""
-    rewrite(out, lambda found: edit(next(each for each in found if each["key"] == key)), SHARD)
+
+    def edit_one(found: list[dict[str, Any]]) -> None:
+        edit(next(each for each in found if each["key"] == key))
+
+    rewrite(out, edit_one, SHARD)
     return "\n".join(fault.what for fault in verify(out).faults if key in fault.where)
 
 
