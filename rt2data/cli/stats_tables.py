@@ -123,7 +123,7 @@ def _episodes(sources: Sequence[SourceStats]) -> None:
 
 
 def _texts(sources: Sequence[SourceStats]) -> None:
-    found = [(_name(s), "instructions" if s.kind == "robot" else "questions", s.text) for s in sources]
+    found = [(_name(s), "instructions" if s.has_actions else "questions", s.text) for s in sources]
     found += [(_name(s), "answers", s.answers) for s in sources if s.answers is not None]
     rows = [(name, what, *_text(text)) for name, what, text in found]
     columns = ("text", "of", "rows", "unique", "blank", "not ASCII", "words", "max", "most common")

@@ -106,7 +106,7 @@ class InspectedMixture(Inspected):
             "image_bytes": total.image_bytes,
             "camera": source.camera,
             "images": source.images,
-            "horizon": source.horizon if source.kind == "robot" else None,
+            "horizon": source.horizon if source.has_actions else None,
             "takes": "; ".join(line for line in (source.camera_line, source.window_line) if line),
             "action_space": source.action_space,
             "terminate": legend_of(source),
@@ -303,7 +303,7 @@ class MixtureExamples(Examples):
 
 def _names(record: ExampleRecord) -> dict[int, str]:
     """The name of each place of an image, by number."""
-    if record.kind == "web" and len(record.image_names) == 1:
+    if record.action is None and len(record.image_names) == 1:
         return {0: "image"}
     return {slot: place_name(*each) for slot, each in enumerate(zip(record.image_names, record.image_offsets, strict=False))}
 

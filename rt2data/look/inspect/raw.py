@@ -18,7 +18,7 @@ from rt2data.look.inspect.examples import Examples, FilmStrip, Seen, Stretches, 
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.read.action_space import load_space, space_names
-from rt2data.read.source import SOURCES, Source, source_class
+from rt2data.read.source import SOURCES, RobotSource, Source, source_class
 from rt2data.records import Example, Image, Kind, Step, Unit
 
 SCANNED = 10_000
@@ -33,7 +33,7 @@ def recognize_source(path: Path) -> Inspected | None:
     """The first source that recognizes a path. Any action space reads the same steps: which one it should be the user must say."""
     for cls in map(source_class, SOURCES):
         if found := cls.recognize(path):
-            needed = {"action_space": GENERIC} if cls.role == "robot" else {}
+            needed = {"action_space": GENERIC} if issubclass(cls, RobotSource) else {}
             source = cls.model_validate({**needed, **found.settings})
             return InspectedSource(path, source, found.settings, recipe_name(found.name), found.facts)
     return None
@@ -56,7 +56,7 @@ class InspectedSource(Inspected):
         return self.source.describe() | dict(self.more)
 
     def tiles(self, count: int) -> list[Tile]:
-        tiles = list(islice(self._robot_tiles(count) if self.source.role == "robot" else self._web_tiles(), count))
+        tiles = list(islice(self._robot_tiles(count) if self.source.has_actions else self._web_tiles(), count))
         if not tiles:
             raise UsageError("no images were found", str(self.path), "plan a recipe of it to see what is rejected")
         return tiles
@@ -107,7 +107,7 @@ class InspectedSource(Inspected):
         yield f"kind: {self.kind}"
         for key, value in self.settings.items():
             yield f"{key}: {json.dumps(value, ensure_ascii=False)}"
-        if self.source.role == "robot":
+        if self.source.has_actions:
             yield from _space_lines(self.name, facts)
             yield from _camera_lines(facts)
         yield "weight: 1"

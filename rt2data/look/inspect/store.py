@@ -108,7 +108,7 @@ class StoreExamples(Examples):
         table = self.store.take(split, np.array([row], np.int64))
         info = self.store.info
         rows = as_rows(table, info, np.zeros(1, np.int64), info.horizon)
-        robot = rows.kind == "robot"
+        robot = rows.chunks is not None
         images, fault = self._images(rows.images) if whole else ([], "")
         if robot and not len(rows.images):
             fault = "it has no image"
@@ -159,7 +159,7 @@ class StoreExamples(Examples):
 
     def _name(self, images: Images, at: int) -> str:
         """Of an image of one row."""
-        slots, robot = self.store.info.slots, self.store.info.kind == "robot"
+        slots, robot = self.store.info.slots, self.store.info.has_actions
         if robot:
             return place_name(*slots[images.slot[at]]) if len(slots) > 1 else images.camera[at]
         return f"image_{at}" if len(images) > 1 else "image"

@@ -40,7 +40,7 @@ class Film:
 def store_film(store: Store, split: str) -> Film | None:
     """An episode of usual length; None where the store has no episodes. Rows are looked through file by file."""
     info = store.info
-    if info.kind != "robot" or not info.splits[split].rows:
+    if not info.has_actions or not info.splits[split].rows:
         return None
     near = store.take(split, np.arange(min(LOOKED, info.splits[split].rows), dtype=np.int64))
     lengths = sorted(zip(near["steps"].to_pylist(), near["group"].to_pylist(), strict=True))

@@ -89,7 +89,7 @@ def _robots(manifest: Manifest) -> Iterator[I64]:
     plan = manifest.plan
     if plan.parts:
         return
-    layout, robots = shard_layout(plan)[0], sum(s.kind == "robot" for s in plan.sources)
+    layout, robots = shard_layout(plan)[0], sum(s.has_actions for s in plan.sources)
     for index in range(plan.shards):
         yield np.concatenate([[0], np.cumsum(shard_sources(plan, index, layout) < robots)])
 
@@ -254,7 +254,7 @@ def _image(image: MemberImage, record: ExampleRecord) -> dict[str, Any]:
         kind, width, height = fault.reason, 0, 0
     camera, at = record.image_names[image.slot], record.image_offsets[image.slot]
     place = {"file": 0, "offset": 0, "length": len(image.data), "xxh3": xxhash.xxh3_64_intdigest(image.data)}
-    facts = {"camera": camera if record.kind == "robot" else IMAGE, "at": at, "chosen": True} | place
+    facts = {"camera": camera if record.action is not None else IMAGE, "at": at, "chosen": True} | place
     return facts | {"width": width, "height": height, "format": kind}
 
 

@@ -97,7 +97,7 @@ def sum_rows(order: RowsOrder) -> RowSums:
         groups=count(text_hashes(columns["group"])),
         text=text,
         answers=sum_texts(answers)[0] if len(answers) else TextSums(),
-        answers_each=count(np.diff(columns["answers"].offsets.to_numpy())) if rows.kind == "web" else Counts(),
+        answers_each=count(np.diff(columns["answers"].offsets.to_numpy())) if not rows.has_actions else Counts(),
         action=DimensionSums() if action is None else sum_dimensions(action),
         state=DimensionSums() if state is None else sum_dimensions(state),
         encoded=sum_encoded(codec_of(rows.codec), action, terminate) if rows.codec and action is not None else EncodedSums(),

@@ -43,6 +43,11 @@ class RowSet:
     lost: tuple[Lost, ...] = ()
     conversions: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
+
     def read(self, number: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one file of rows, in one chunk. Raises DataError."""
         return read_columns(rows_file(Path(self.folder), self.split, number), columns).combine_chunks()
@@ -96,7 +101,7 @@ def _row_set(store: Store, split: str, space: ActionSpace | None, codec: tuple[s
 
 
 def _space_of(info: StoreInfo) -> ActionSpace | None:
-    if info.kind != "robot" or not info.action_dim:
+    if not info.has_actions or not info.action_dim:
         return None
     return load_space(str(info.settings.get("action_space", GENERIC))).sized(info.action_dim)
 

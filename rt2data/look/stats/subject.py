@@ -99,7 +99,7 @@ def _stores(asked: Question, recipe: Recipe | None, stores: list[Store], what: W
 
 def _suggested(seen: InspectedSource, store: Path | None) -> Recipe:
     """A recipe of one raw source, as `rt2data inspect --suggest` writes it."""
-    side = "1" if seen.source.role == "robot" else "0"
+    side = "1" if seen.source.has_actions else "0"
     place = f"store: {json.dumps(str(location.absolute(store)))}\n" if store else ""
     return parse_recipe(f"robot_frac: {side}\n{place}{seen.suggestion()}", str(seen.path), location.absolute(seen.path).parent)
 
@@ -157,7 +157,7 @@ def _require_rows(found: list[RowSet], stores: Sequence[Store], split: str | Non
 
 def _with_job(recipe: Recipe, rows: RowSet) -> RowSet:
     """With the job that says how its rows are rendered; actions without a codec are not."""
-    if not rows.codec and rows.kind != "web":
+    if not rows.codec and rows.has_actions:
         return rows
     tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     source = recipe.sources.get(rows.name)
@@ -171,7 +171,7 @@ def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: s
     return new_plan(
         robot_frac=str(recipe.robot_frac),
         num_examples=rows.rows,
-        robot_examples=rows.rows if rows.kind == "robot" else 0,
+        robot_examples=rows.rows if rows.has_actions else 0,
         seed=recipe.seed,
         split=rows.split,
         template=recipe.template,
@@ -183,7 +183,7 @@ def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: s
         bytes=0,
         action_dim=rows.action_dim,
         sources=(_source(rows),),
-        answers={rows.name: answers} if rows.kind == "web" else {},
+        answers={rows.name: answers} if not rows.has_actions else {},
         warnings=(),
     )
 

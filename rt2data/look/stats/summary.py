@@ -40,7 +40,7 @@ class Summed:
 def source_stats(found: Summed, tokens: TokenSums, limit: int | None, dropped: Sequence[Dropped]) -> SourceStats:
     """The summary of one split of one source."""
     rows, first, second = found.rows, found.first, found.second
-    web = rows.kind == "web"
+    web = not rows.has_actions
     names = [f"s_{i}" for i in range(first.state.dims)]
     return SourceStats(
         name=rows.name,

@@ -70,7 +70,7 @@ class ExpectedSource:
 
     @property
     def robot(self) -> bool:
-        return self.plan.kind == "robot"
+        return self.plan.has_actions
 
     @cached_property
     def loss_weight(self) -> float | None:

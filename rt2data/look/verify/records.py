@@ -23,7 +23,7 @@ def row_key(record: ExampleRecord) -> str:
 
 def is_conversation(record: ExampleRecord) -> bool:
     """Whether a record is a conversation, not a question with answers or a robot step."""
-    return record.kind == "web" and not record.answers
+    return record.action is None and not record.answers
 
 
 def turns_of(record: ExampleRecord) -> list[Turn]:

@@ -137,7 +137,7 @@ def facts(seen: Seen) -> list[str]:
     """Where it comes from: episode or image, step, epoch, split, camera."""
     steps = f" of {seen.steps}" if seen.steps is not None else ""
     said = {
-        "episode" if seen.kind == "robot" else "image": one_line(seen.group, 80),
+        "episode" if seen.step is not None else "image": one_line(seen.group, 80),
         "step": None if seen.step is None else f"{seen.step}{steps}",
         "epoch": None if seen.epoch is None else str(seen.epoch),
         "split": one_line(seen.split, 60),
