@@ -182,7 +182,7 @@ def test_batching_changes_nothing(kinds: dict[str, Tokenizer], data: st.DataObje
         made = renderer(kinds[name], answers="sample", seed=3)
         whole = made.render(rows)
         parts = [made.render(_cut(rows, a, b)) for a, b in pairwise(cuts)]
-        for column in ("prompts", "targets", "input_ids", "spans", "turns"):
+        for column in ("prompts", "targets", "input_ids", "spans", "messages"):
             assert [each for part in parts for each in getattr(part, column)] == list(getattr(whole, column))
 
 
