@@ -108,7 +108,7 @@ def test_what_is_pruned(shelf: Path, tmp_path: Path) -> None:
 def test_a_dry_run_removes_nothing(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     left = leave_behind(shelf)
     prune(Place(shelf), (), everything=False, older=None, yes=False, as_json=False)
-    assert "nothing was removed, add --yes" in capsys.readouterr().out
+    assert "nothing was removed; add --yes" in capsys.readouterr().out
     assert left.is_dir()
     prune(Place(shelf), (), everything=False, older=None, yes=True, as_json=True)
     told = json.loads(capsys.readouterr().out)
