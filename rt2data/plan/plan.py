@@ -87,7 +87,7 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
         """The windows in time of an example; empty where it is of one step."""
         back = [str(offset) for offset in dict.fromkeys(slot.offset for slot in self.slots) if offset]
         said = [f"chunks of {self.horizon} actions"] if self.horizon > 1 else []
-        return ", ".join([*said, *([f"images of steps {', '.join(back)} too"] if back else [])])
+        return ", ".join([*said, *([f"images of step {', '.join(back)} too"] if back else [])])
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -224,7 +224,7 @@ class RobotSource(Source):
 
     @field_validator("cameras")
     @classmethod
-    def _cameras_differ(cls, names: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+    def _cameras_differ(cls, names: Any) -> Any:
         if isinstance(names, tuple) and len(set(names)) < len(names):
             raise ValueError("must not name one camera twice")
         return names
@@ -238,7 +238,7 @@ class RobotSource(Source):
 
     @model_validator(mode="after")
     def _one_way_to_name_cameras(self) -> Self:
-        if self.camera is not None and self.cameras is not None:
+        if self.camera is not None and self.named_cameras is not None:
             raise ValueError("give `camera` or `cameras`, not both")
         return self
 

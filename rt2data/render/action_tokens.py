@@ -158,6 +158,7 @@ def check_action_words(words: ActionWords, width: int, rule: WordRule = "text") 
     raise UsageError(what, words.tokenizer.path or words.tokenizer.name, advice)
 
 
+@lru_cache(maxsize=32)
 def word_faults(words: ActionWords, width: int, rule: WordRule = "text") -> list[WordFault]:
     """What goes wrong with every word alone, else with every pair of words in actions of the codec's width.
 

@@ -156,9 +156,7 @@ def placed(name: str, asked: Sizes) -> st.SearchStrategy[Placed]:
 
 def examples_named(names: list[str]) -> st.SearchStrategy[Shard]:
     """Examples that all have one image, or examples of up to three, in places of their own."""
-    layouts = [
-        st.tuples(st.just(size), st.tuples(*(placed(name, size is SEVERAL) for name in names))) for size in (SINGLE, SEVERAL)
-    ]
+    layouts = [st.tuples(st.just(size), st.tuples(*(placed(name, size) for name in names))) for size in (SINGLE, SEVERAL)]
     return st.one_of(layouts)
 
 

@@ -84,7 +84,6 @@ def test_a_format_changes_no_example(mixtures: Mixtures, name: str) -> None:
     assert mixtures.examples(name) == mixtures.examples("webdataset")
 
 
-@pytest.mark.xfail(strict=False, reason="verify does not know chunks and conversations yet")
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_it_verifies(mixtures: Mixtures, name: str) -> None:
     found = verify(mixtures.folder / name)

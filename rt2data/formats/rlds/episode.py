@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rt2data.errors import InternalError
+from rt2data.errors import InternalError, UsageError
 from rt2data.formats.rlds.dataset import DatasetPlan, GripperMap
 from rt2data.io.tfrecord.example import Room, Values
 from rt2data.io.tfrecord.features import STEPS
@@ -121,6 +121,9 @@ def _acted(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dic
 
 def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
     """One question: no action was taken, so the action is zeros, masked out."""
+    if rows.turns[at] is not None:
+        do = "set its weight to 0, or name robot sources alone"
+        raise UsageError("write-rlds writes no conversations", f"source {rows.source}, {rows.keys[at]}", do)
     rule: AnswerRule = "all" if rows.picks[at] >= 0 else "majority"
     answer = choose_answer(rows.answers[at], rule, rows.keys[at], 0, int(rows.picks[at]), 0)
     given = [text.encode() for text in rows.answers[at]]

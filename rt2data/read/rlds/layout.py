@@ -60,6 +60,7 @@ class WantedFeatures:
     instruction: str | None = None
     cameras: Mapping[str, str] | None = None
     success: str | None = None
+    camera_setting: str = "camera_features"  # the one that names `cameras`
 
 
 def choose_layout(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf]) -> Layout:
@@ -260,7 +261,7 @@ def feature_misfits(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mappin
         yield from _misfit(leaves, ("success",), wanted.success, holds_numbers, "a number or a flag")
     for name, path in (wanted.cameras or {}).items():
         yield from _misfit(
-            leaves, ("camera_features", name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images"
+            leaves, (wanted.camera_setting, name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images"
         )
     yield from _cameras(list(seen if wanted.cameras is None else wanted.cameras), chosen, leaves)
 

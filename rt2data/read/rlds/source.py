@@ -224,7 +224,8 @@ class RLDS(RobotSource):
 
     @property
     def _wanted(self) -> WantedFeatures:
-        return WantedFeatures(self.action, self.state, self.instruction, self._features_of_cameras or None, self.success)
+        setting = "cameras" if isinstance(self.cameras, dict) else "camera_features"
+        return WantedFeatures(self.action, self.state, self.instruction, self._features_of_cameras or None, self.success, setting)
 
     def _describe_first(self) -> dict[str, Any]:
         """Length, words and sizes of the first episode, or why it cannot be read."""
