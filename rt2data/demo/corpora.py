@@ -150,7 +150,7 @@ def write_vqa(folder: Path, scenes: int, seed: int, draw: Draw = map) -> int:
     questions, annotations = [], []
     orders = [(seed, image_id) for image_id in range(1, scenes + 1)]
     for (_, image_id), (content, asked, answered) in zip(orders, draw(draw_image, orders), strict=True):
-        (folder / IMAGES / f"TABLETOP_train_{image_id:012d}.jpg").write_bytes(content)  # the id is at the end, as in VQAv2
+        location.write_whole(folder / IMAGES / f"TABLETOP_train_{image_id:012d}.jpg", content)  # the id is at the end, as in VQAv2
         questions += asked
         annotations += answered
     for name, tree in (

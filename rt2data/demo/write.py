@@ -11,8 +11,8 @@ from rt2data.demo.corpora import ANNOTATIONS, IMAGES, NAME, QUESTIONS, VERSION, 
 from rt2data.errors import UsageError
 from rt2data.io import location
 from rt2data.io.disk import bytes_in
-from rt2data.io.location.folders import discard_folder, make_folder, remove_folder
-from rt2data.io.publish import output_errors
+from rt2data.io.location.folders import discard_folder, is_link, make_folder, remove_folder, rename
+from rt2data.io.location.whole import output_errors
 
 RECIPE, MARK = "mixture.yaml", "demo.json"
 ROBOT, WEB = f"robot/{NAME}/{VERSION}", "web/tabletop_vqa"
@@ -57,7 +57,7 @@ def _refuse(folder: Path, episodes: int, scenes: int, force: bool) -> None:
     """Raises UsageError."""
     if episodes < 2 or scenes < 1:
         raise UsageError(f"{episodes} episodes and {scenes} scenes are too few", do="ask for at least 2 episodes and 1 scene")
-    if folder.is_symlink() or (location.exists(folder) and not location.is_folder(folder)):
+    if is_link(folder) or (location.exists(folder) and not location.is_folder(folder)):
         raise UsageError("not a folder", str(folder), "choose another path")
     if not location.exists(folder) or not any(location.children(folder)):
         return
@@ -91,13 +91,13 @@ def _write_all(making: Path, episodes: int, scenes: int, seed: int, draw: Draw) 
 def _swap(made: Path, folder: Path) -> None:
     """Rename the finished folder. Of an earlier demo only the user's own files are kept."""
     if not location.exists(folder) or not any(location.children(folder)):
-        made.replace(folder)
+        rename(made, folder)
         return
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    folder.rename(old)
-    made.rename(folder)
+    rename(folder, old)
+    rename(made, folder)
     for name in [entry.name for entry in location.children(old) if entry.name not in PARTS]:
-        (old / name).rename(folder / name)
+        rename(old / name, folder / name)
     remove_folder(old)
 
 

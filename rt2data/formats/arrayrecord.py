@@ -17,6 +17,7 @@ from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.formats.base import Dataset, Format, ImageSize, Member, Reading, ShardWriter, SideWriter, Sizes
 from rt2data.formats.flat import filled
 from rt2data.formats.tfds import decode_columns, decode_payload, encode_columns, write_columns
+from rt2data.io import location
 from rt2data.io.digest import Digest, digest_file
 from rt2data.render.fields import ExampleRecord
 
@@ -115,7 +116,7 @@ class ArrayRecord(Format):
 
 
 def _read(path: Path) -> Iterator[Member]:
-    path.stat()
+    location.stat(path)
     reader = _library().ArrayRecordReader(str(path), "readahead_buffer_size:0")
     if not reader.ok():
         reader.close()  # which says why

@@ -11,17 +11,15 @@ the database for one release of SQLite.
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from rt2data.errors import OutputError
 from rt2data.formats.base import Dataset, SideWriter
+from rt2data.io.sqlite import new_database
 from rt2data.io.tar import BLOCK, padded
 from rt2data.order import I64
 
@@ -158,17 +156,14 @@ CREATE INDEX idx_sample_parts_full ON sample_parts (
 
 
 def _write_index(path: Path, beside: SideWriter, shards: int) -> None:
-    try:
-        with closing(sqlite3.connect(path)) as database:
-            database.executescript(_TABLES)
-            for shard in range(shards):
-                samples = read_notes(beside.notes(shard))
-                database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", _sample_rows(shard, samples))
-                database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", _part_rows(shard, samples))
-            database.commit()
-            database.executescript(_INDEXES)
-    except sqlite3.OperationalError as error:
-        raise OutputError(f"cannot write: {error}", str(path), "free some space and run the same command again") from error
+    with new_database(path) as database:
+        database.executescript(_TABLES)
+        for shard in range(shards):
+            samples = read_notes(beside.notes(shard))
+            database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", _sample_rows(shard, samples))
+            database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", _part_rows(shard, samples))
+        database.commit()
+        database.executescript(_INDEXES)
 
 
 def _sample_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, str, int, int, int]]:

@@ -14,7 +14,6 @@ Source: streaming 0.13, base/format/mds/{writer,reader,encodings}.py
 from __future__ import annotations
 
 import math
-import mmap
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from rt2data.formats.base import (
 from rt2data.formats.chunks import CHUNK, ChunkWriter, aligned
 from rt2data.formats.flat import filled, shape_of, unfilled
 from rt2data.formats.tfds import EMPTY, IMAGE, image_names
+from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.order import I64
 from rt2data.render.fields import FIELDS, ExampleRecord, Field
@@ -306,10 +306,9 @@ class Mds(BlendFormat):
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples in order. Offsets, sizes and columns are checked, and that they fill the file."""
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                raise DataError("an empty shard", str(path), "build it again")
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        whole = location.mapped(path)
+        if not whole:
+            raise DataError("an empty shard", str(path), "build it again")
         fields, offsets = _frame(path, whole)
         for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
             try:

@@ -7,7 +7,6 @@ holds one black pixel, for TFDS decodes every image, and `image_mask` says that 
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
@@ -21,6 +20,7 @@ from rt2data.errors import DataError
 from rt2data.formats.base import Dataset, Format, ImageSize, Member, MemberImage, Reading, ShardWriter, SideWriter, Sizes
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.flat import filled, no_null, shape_of, unfilled
+from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.io.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
 from rt2data.io.tfrecord.example import (
@@ -220,10 +220,9 @@ class Tfds(Format):
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples by records. A file that ends between two records is whole to its format: only their number tells."""
-        if not path.stat().st_size:
+        whole = location.mapped(path)
+        if not whole:
             raise DataError("an empty shard", str(path), "build it again")
-        with path.open("rb") as file:
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         at = 0
         while at < len(whole):
             stop = _record_end(path, whole, at)

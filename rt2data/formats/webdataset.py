@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
@@ -26,6 +25,7 @@ from rt2data.formats.base import (
 )
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
+from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.io.tar import BLOCK, end_bytes, members, padded, tar_header
 from rt2data.render.fields import ExampleRecord
@@ -106,10 +106,9 @@ class WebDataset(BlendFormat):
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples by their members; the record comes last. Pads, checksums and the end mark are checked."""
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                raise DataError("an empty shard", str(path), "build it again")
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        whole = location.mapped(path)
+        if not whole:
+            raise DataError("an empty shard", str(path), "build it again")
         images = list[MemberImage]()
         last = ""
         for name, body in members(str(path), whole):

@@ -11,13 +11,7 @@ from filelock import FileLock, Timeout
 from rt2data.errors import LockedError, OutputError, UsageError
 from rt2data.io import location
 from rt2data.io.location.folders import discard_folder, exchange, make_folder
-from rt2data.io.location.whole import output_errors as output_errors
-from rt2data.io.location.whole import require_creatable
-from rt2data.io.location.whole import sync as sync
-from rt2data.io.location.whole import write_all as write_all
-
-# Names that some callers still import from here.
-whole_file, write_whole, produce_whole = location.whole_file, location.write_whole, location.produce_whole
+from rt2data.io.location.whole import output_errors, require_creatable, sync
 
 
 def require_writable(path: Path, *inputs: Path, mark: bytes = b"", force: bool = False) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError, LockedError, RtError, UsageError, command
+from rt2data.io import location
 from rt2data.io.location import path_of
-from rt2data.io.publish import exclusively, output_errors
+from rt2data.io.location.folders import bytes_and_time, remove_folder
+from rt2data.io.location.whole import output_errors
+from rt2data.io.publish import exclusively
 from rt2data.prepare.store import REJECTS, Store, StoreInfo
 from rt2data.records import SOURCE
 
@@ -56,15 +57,15 @@ class CatalogEntry:
 
 def kept_stores(root: Path) -> list[CatalogEntry]:
     """All stores in a folder, by name; none where there is no such folder. Whatever is no store of ours is not looked at."""
-    if not root.is_dir():
+    if not location.is_folder(root):
         return []
-    named = ((path, _FOLDER.fullmatch(path.name)) for path in root.iterdir())
-    found = [_look(path, match) for path, match in named if match and path.is_dir() and not path.is_symlink()]
+    named = ((entry, _FOLDER.fullmatch(entry.name)) for entry in location.children(root))
+    found = [_look(Path(entry.path), match) for entry, match in named if match and entry.is_dir(follow_symlinks=False)]
     return sorted(found, key=lambda kept: (kept.name, kept.path.name))
 
 
 def _look(path: Path, match: re.Match[str]) -> CatalogEntry:
-    size, changed = _weigh(path)
+    size, changed = bytes_and_time(path)
     age = max(time.time() - changed, 0.0) / _DAY
     if match["partial"]:
         return CatalogEntry(path, match["name"], "partial", size, age)
@@ -85,27 +86,6 @@ def _why_stale(store: Store) -> str:
     return f"{len(changed):,} files changed or gone, first {changed[0]}" if changed else ""
 
 
-def _weigh(path: Path) -> tuple[int, float]:
-    """Bytes of all files, and when the last of them was written. Files may vanish meanwhile."""
-    size, changed = 0, 0.0
-    for entry in _files(path):
-        try:
-            stat = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        size, changed = size + stat.st_size, max(changed, stat.st_mtime)
-    return size, changed or path.stat().st_mtime
-
-
-def _files(path: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path))
-            else:
-                yield entry
-
-
 def select(
     kept: Collection[CatalogEntry], names: Collection[str] = (), older_days: float | None = None, everything: bool = False
 ) -> list[CatalogEntry]:
@@ -123,15 +103,15 @@ def select(
 
 
 def _named(kept: CatalogEntry, name: str) -> bool:
-    return name in (kept.name, kept.path.name, str(kept.path)) or Path(name).absolute() == kept.path.absolute()
+    return name in (kept.name, kept.path.name, str(kept.path)) or location.absolute(name) == location.absolute(kept.path)
 
 
 def remove(kept: CatalogEntry) -> None:
     """Take one store away. Raises LockedError where a build is preparing it, OutputError where it cannot be removed."""
     own = kept.path.name.removeprefix(".").removesuffix(".partial")
     with exclusively(kept.path.with_name(f".{own}.lock"), f"the store of {kept.name}"), output_errors(kept.path):
-        (kept.path / "source.json").unlink(missing_ok=True)  # from here on it is no complete store
-        shutil.rmtree(kept.path)
+        location.delete(kept.path / "source.json")  # from here on it is no complete store
+        remove_folder(kept.path)
 
 
 def remove_all(kept: Collection[CatalogEntry]) -> tuple[list[CatalogEntry], list[CatalogEntry]]:
@@ -148,7 +128,7 @@ def remove_all(kept: Collection[CatalogEntry]) -> tuple[list[CatalogEntry], list
 
 def is_store(name: str) -> bool:
     """Whether this is the path of a store, and not a name."""
-    return (Path(name) / "rejects.parquet").is_file()
+    return location.is_file(path_of(name) / "rejects.parquet")
 
 
 def find_store(root: Path, name: str) -> Path:

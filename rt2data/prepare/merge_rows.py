@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,8 +18,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.installation import VERSION
-from rt2data.io.publish import output_errors, produce_whole, sync, write_whole
+from rt2data.io.location import produce_whole, write_whole
+from rt2data.io.location.folders import discard_folder, rename
+from rt2data.io.location.whole import output_errors, sync
 from rt2data.io.stamps import NO_FILE, Stamp, require_unchanged, unchanged
 from rt2data.order import U64, WINDOW
 from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
@@ -171,9 +173,9 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
     sync(staging)
     with output_errors(folder):
-        (folder / "source.json").unlink(missing_ok=True)  # a store that is half removed is none
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
+        location.delete(folder / "source.json")  # a store that is half removed is none
+        discard_folder(folder)
+        rename(staging, folder)
     sync(folder.parent)
     return info
 
@@ -201,10 +203,10 @@ def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
     for unit in units:
         for part in (f"unit-{unit.unit:05d}.json", f"fragment-{unit.unit:05d}.parquet", f"rejects-{unit.unit:05d}.parquet"):
-            (staging / part).unlink()
+            location.delete(staging / part)
         if not unit.blob_bytes:
-            (staging / blob_name(unit.unit)).unlink()
-    shutil.rmtree(staging / SHARED, ignore_errors=True)
+            location.delete(staging / blob_name(unit.unit))
+    discard_folder(staging / SHARED)
 
 
 def _info(
@@ -304,11 +306,12 @@ def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: 
     sources = stamps[: len(stamps) - len(units)]
     require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
     known = {stamp.path for stamp in sources}
-    require_unchanged(name, sorted(path for path in (str(Path(each).absolute()) for each in source.files()) if path not in known))
+    require_unchanged(name, sorted(path for path in (str(location.absolute(each)) for each in source.files()) if path not in known))
     blobs = []
     for unit in sorted(units, key=lambda u: u.unit):
-        path = staging / blob_name(unit.unit)
-        blobs.append(Stamp.of(str((folder / path.name).absolute()), path.stat()) if unit.blob_bytes else NO_FILE)
+        blob = blob_name(unit.unit)
+        path = str(location.absolute(folder / blob))
+        blobs.append(replace(Stamp.of(str(staging / blob)), path=path) if unit.blob_bytes else NO_FILE)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*sources, *blobs]))
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.io.stamps import Stamp, unchanged
 from rt2data.order import I64, WINDOW
 from rt2data.prepare.statistics import DimStats, summarize_parts
@@ -206,7 +207,7 @@ class Store:
     def info(self) -> StoreInfo:
         """Raises UsageError where there is no complete store of this version."""
         try:
-            found = _decode_info((self.path / "source.json").read_bytes())
+            found = _decode_info(location.read_bytes(self.path / "source.json"))
         except (FileNotFoundError, msgspec.MsgspecError) as error:
             raise UsageError("not a complete prepared store", str(self.path), "build again: it will be prepared") from error
         if found.version != STORE_VERSION:
@@ -241,7 +242,7 @@ class Store:
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the actions of a split; None where there are no actions."""
-        found = msgspec.json.decode((self.path / "stats.json").read_bytes())[split]["action"]
+        found = msgspec.json.decode(location.read_bytes(self.path / "stats.json"))[split]["action"]
         return None if found is None else DimStats.from_json(found)
 
     def chunk_stats(self, split: str, horizon: int) -> DimStats:

@@ -8,7 +8,6 @@ run redoes only unfinished units.
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,11 @@ import xxhash
 
 from rt2data.errors import DataError, InternalError, RtError, SourceChangedError, UsageError
 from rt2data.images.ready import ImageFault, ImageRule, Ready, make_ready, only_point
-from rt2data.io.publish import output_errors, produce_whole, remove_temporaries, whole_file, write_all, write_whole
+from rt2data.io import location
+from rt2data.io.location import produce_whole, whole_file, write_whole
+from rt2data.io.location.folders import make_folder, remove_folder
+from rt2data.io.location.whole import output_errors, write_all
+from rt2data.io.publish import remove_temporaries
 from rt2data.io.stamps import Stamp, require_unchanged, unchanged
 from rt2data.order import key64
 from rt2data.prepare.store import (
@@ -108,12 +111,20 @@ def _with_horizon(base: str, horizon: int) -> str:
 def _longer(root: Path, base: str, horizon: int) -> Path | None:
     """A complete store of the same source whose chunks are long enough, the shortest of them."""
     found = {}
-    for folder in root.glob(f"{base}*"):
-        marked = folder.name.removeprefix(base)
+    for name in _names(root, base):
+        folder, marked = root / name, name.removeprefix(base)
         has = 1 if not marked else int(marked[2:]) if re.fullmatch(r"-h[1-9][0-9]*", marked) else 0
         if has >= horizon and ready_store(folder) is not None:
             found[has] = folder
     return found[min(found)] if found else None
+
+
+def _names(root: Path, start: str) -> list[str]:
+    """The names in a folder that start so; none where it cannot be listed."""
+    try:
+        return [entry.name for entry in location.children(root) if entry.name.startswith(start)]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
 
 
 def ready_store(folder: Path) -> Store | None:
@@ -139,17 +150,20 @@ def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None 
     staging = staging_folder(folder)
     units = source.units() if units is None else units
     require_something(name, units)
-    stamps = [replace(stamp, path=str(Path(stamp.path).absolute())) for stamp in _stamps_of(name, source)]
-    blobs = [Stamp(str((folder / blob_name(unit.index)).absolute()), 0, 0, 0, 0) for unit in units]
+    stamps = [replace(stamp, path=str(location.absolute(stamp.path))) for stamp in _stamps_of(name, source)]
+    blobs = [Stamp(str(location.absolute(folder / blob_name(unit.index))), 0, 0, 0, 0) for unit in units]
     with output_errors(folder):
-        if staging.exists() and not _same_files(staging, stamps, len(units)):
-            shutil.rmtree(staging)
-        staging.mkdir(parents=True, exist_ok=True)
+        if location.exists(staging) and not _same_files(staging, stamps, len(units)):
+            remove_folder(staging)
+        make_folder(staging, folder)
         remove_temporaries(staging)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*stamps, *blobs]))
     shared = staging / SHARED
     source.share(shared)
-    return [UnitOrder(name, source, replace(unit, shared=str(shared) if shared.is_dir() else ""), str(staging)) for unit in units]
+    return [
+        UnitOrder(name, source, replace(unit, shared=str(shared) if location.is_folder(shared) else ""), str(staging))
+        for unit in units
+    ]
 
 
 def require_something(name: str, parts: Sequence[object]) -> None:
@@ -184,9 +198,9 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
     """Read and standardize one unit, and write its rows. Idempotent. Raises DataError, SourceChangedError, OutputError."""
     folder, index = Path(order.folder), order.unit.index
     done = folder / f"unit-{index:05d}.json"
-    if done.is_file():
-        return msgspec.structs.replace(_decode_summary(done.read_bytes()), fresh=False)
-    stamps = _stamps(order.folder, (folder / "files.parquet").stat().st_mtime_ns)
+    if location.is_file(done):
+        return msgspec.structs.replace(_decode_summary(location.read_bytes(done)), fresh=False)
+    stamps = _stamps(order.folder, location.stat(folder / "files.parquet").version)
     with whole_file(folder / blob_name(index)) as blob:
         rows = RowBuilder(order, stamps.index, len(stamps.stamps) - stamps.blobs + index, blob)
         _build_unchanged(order, rows, stamps)
@@ -210,7 +224,7 @@ class _Files:
 
 
 @lru_cache(maxsize=4)
-def _stamps(folder: str, written_ns: int) -> _Files:
+def _stamps(folder: str, _version: str) -> _Files:
     stamps = read_stamps(Path(folder) / "files.parquet")
     blobs = sum(1 for s in stamps if s.inode == 0 and s.size == 0 and Path(s.path).name.startswith("blobs-"))
     return _Files(stamps, {s.path: i for i, s in enumerate(stamps)}, blobs)
@@ -238,7 +252,7 @@ def _require_unit_unchanged(order: UnitOrder, files: _Files, rows: RowBuilder) -
     """A file that changed while it was read is not to be trusted."""
     used = {*(part.path for part in order.unit.each), *(files.stamps[i].path for i in rows.files_used)}
     for path in used:
-        at = files.index.get(str(Path(path).absolute()))
+        at = files.index.get(str(location.absolute(path)))
         if at is not None and not unchanged(files.stamps[at]):
             raise SourceChangedError(f"source {order.name} changed while it was read", path, "run the build again")
 
@@ -392,7 +406,7 @@ class RowBuilder:
     def _file(self, path: str) -> int:
         """Number of a source file, by its path as the source says it."""
         if path not in self.numbers:
-            number = self.file_index.get(path) if path in self.file_index else self.file_index.get(str(Path(path).absolute()))
+            number = self.file_index.get(path) if path in self.file_index else self.file_index.get(str(location.absolute(path)))
             if number is None:
                 raise SourceChangedError(f"source {self.order.name} grew while it was read", path, "run the build again")
             self.numbers[path] = number

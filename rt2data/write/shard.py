@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.formats.base import Format, ShardWriter, make_format
+from rt2data.io import location
 from rt2data.io.digest import Digest
+from rt2data.io.location import whole_file, write_whole
+from rt2data.io.location.folders import make_folder
 from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
-from rt2data.io.publish import output_errors, whole_file, write_whole
 from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
 from rt2data.plan.job import Job, RldsJob, read_job
 from rt2data.plan.layout import parts_layout, shard_file
@@ -136,10 +138,9 @@ def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
     """`write_shard` for any kind of shard."""
     folder, name = Path(order.folder), shards.shard_name(order.index)
     done, path = folder / f"info-{order.index:06d}.json", folder / name
-    if done.is_file() and path.is_file():
-        return msgspec.structs.replace(_decode_info(done.read_bytes()), fresh=False)
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if location.is_file(done) and location.is_file(path):
+        return msgspec.structs.replace(_decode_info(location.read_bytes(done)), fresh=False)
+    make_folder(path.parent, path)
     with whole_file(path, direct=True) as file:
         written = shards.write(file, order.index)
     if written.notes:

@@ -66,6 +66,9 @@ class Location(Protocol):
     def open_unbuffered(self, name: str) -> RawIOBase:
         """A seekable file without a buffer, opened for reading. Raises OSError."""
 
+    def mapped(self, name: str) -> memoryview:
+        """All bytes of a file, read-only, in memory as they are used. Raises OSError."""
+
     def read(self, wanted: Sequence[Range]) -> list[bytes]:
         """The bytes of many ranges, in their order; fewer where a file ends before.
 

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory, gettempdir
 from rt2data.io.location.whole import output_errors
 
 
-def make_folder(folder: Path) -> None:
-    """Make it, and those above it, unless it is there. Raises OutputError."""
-    with output_errors(folder):
+def make_folder(folder: Path, output: Path | None = None) -> None:
+    """Make it, and those above it, unless it is there. Raises OutputError, which names the `output` that it is made for."""
+    with output_errors(output or folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -54,6 +54,40 @@ def free_bytes(folder: Path) -> int:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file or a folder another name on the same disk, that of a file or an empty folder too. Raises OSError."""
+    old.replace(new)
+
+
+def is_link(path: Path) -> bool:
+    """Whether this is a symbolic link."""
+    return path.is_symlink()
+
+
+def bytes_and_time(folder: Path) -> tuple[int, float]:
+    """Bytes of all files in a folder and below it, and when the last was written, in s since 1970; links are not followed.
+
+    Files may vanish meanwhile. Raises OSError where the folder cannot be listed.
+    """
+    size, changed = 0, 0.0
+    for entry in _entries_below(folder):
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        size, changed = size + found.st_size, max(changed, found.st_mtime)
+    return size, changed or folder.stat().st_mtime
+
+
+def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries_below(Path(entry.path))
+            else:
+                yield entry
 
 
 def remove_empty_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -43,6 +44,12 @@ class Local:
 
     def open_unbuffered(self, name: str) -> RawIOBase:
         return FileIO(name)
+
+    def mapped(self, name: str) -> memoryview:
+        with FileIO(name) as file:
+            if not os.fstat(file.fileno()).st_size:
+                return memoryview(b"")  # an empty file cannot be mapped
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def read(self, wanted: Sequence[Range]) -> list[bytes]:
         return [self._read(each) for each in wanted]

@@ -17,9 +17,9 @@ import xxhash
 from rt2data.errors import DataError, command
 from rt2data.formats.base import Member, MemberImage, make_format, members_of
 from rt2data.images.headers import ImageFault, read_header
+from rt2data.io.location import produce_whole
 from rt2data.io.location.folders import make_folder
 from rt2data.io.per_thread import PerThread
-from rt2data.io.publish import produce_whole
 from rt2data.look.stats.content import TokenSums, sum_tokens
 from rt2data.look.stats.model import MixtureStats, Share, Window
 from rt2data.look.stats.row_set import RowSet, space_to_json
