@@ -28,7 +28,7 @@ HORIZONS = {"seven": 5, "four": 3, "two": 1}
 CAMERAS = {"seven": ("front", "wrist"), "four": ("wrist", "front"), "two": ("front",)}
 HISTORY = {"seven": (0, -2), "four": (0,), "two": (0,)}
 WEIGHTS = {"seven": 1.0, "four": 0.5, "two": 1.0, "talk": 2.0}
-DIM, HORIZON = 7, 5
+DIM, HORIZON, EXAMPLES = 7, 5, 120
 KEPT = tuple(episode for episode, steps in enumerate(wide.LENGTHS) if steps > 1)
 """Episodes that `min_steps` keeps."""
 FIRST_BYTE, END = 3, 1
@@ -41,7 +41,7 @@ class Mixtures:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "mixture.yaml").write_text(wide.recipe(examples=80))
+        (folder / "mixture.yaml").write_text(wide.recipe(examples=EXAMPLES))
         with pytest.MonkeyPatch.context() as patch:
             for kind, place in wide.TABLE.items():
                 patch.setitem(SOURCES, kind, place)
@@ -87,7 +87,7 @@ def test_a_format_changes_no_example(mixtures: Mixtures, name: str) -> None:
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_it_verifies(mixtures: Mixtures, name: str) -> None:
     found = verify(mixtures.folder / name)
-    assert found.faults == () and found.examples == 80
+    assert found.faults == () and found.examples == EXAMPLES
 
 
 def test_every_row_is_there(examples: list[tuple[ExampleRecord, Images]]) -> None:
@@ -176,6 +176,16 @@ def raw(source: str) -> Any:
     return np.concatenate([wide.logged(DIMS[source], episode) for episode in KEPT]).astype(np.float64)
 
 
+def chunked(source: str) -> Any:
+    """All actions of the chunks of the log, f32[n*H, D], those that repeat the last action included: openpi counts them."""
+    rows = []
+    for episode in KEPT:
+        log = wide.logged(DIMS[source], episode)
+        ahead = np.arange(len(log))[:, None] + np.arange(HORIZONS[source])
+        rows.append(log[np.minimum(ahead, len(log) - 1)].reshape(-1, DIMS[source]))
+    return np.concatenate(rows).astype(np.float64)
+
+
 def require_statistics(found: dict[str, Any], rows: Any, names: dict[str, str]) -> None:
     wanted = {"mean": rows.mean(0), "std": rows.std(0), "min": rows.min(0), "max": rows.max(0)}
     wanted |= {"q01": np.quantile(rows, 0.01, axis=0), "q99": np.quantile(rows, 0.99, axis=0)}
@@ -188,7 +198,7 @@ ALL = {name: name for name in ("mean", "std", "min", "max", "q01", "q99")}
 
 @pytest.mark.parametrize("source", DIMS)
 def test_statistics_are_of_the_log_alone(mixtures: Mixtures, source: str) -> None:
-    """Of the store, the manifest and every trainer's file: padding of dimensions, of chunks and of history counts nowhere."""
+    """Of the store, the manifest and every trainer's file. No padding counts, but that of chunks in openpi's file, as openpi has it."""
     rows, out = raw(source), mixtures.folder / "webdataset"
     (store,) = (mixtures.folder / "store").glob(f"{source}-*")
     stored = json.loads((store / "stats.json").read_text())["train"]["action"]
@@ -203,7 +213,7 @@ def test_statistics_are_of_the_log_alone(mixtures: Mixtures, source: str) -> Non
     octo = json.loads((out / "statistics/octo.json").read_text())[source]["action"]
     require_statistics(octo, rows, {"mean": "mean", "std": "std", "p01": "q01", "p99": "q99"})
     openpi = json.loads((out / f"statistics/openpi_{source}.json").read_text())["norm_stats"]["actions"]
-    require_statistics(openpi, rows, {"mean": "mean", "std": "std", "q01": "q01", "q99": "q99"})
+    require_statistics(openpi, chunked(source), {"mean": "mean", "std": "std", "q01": "q01", "q99": "q99"})
     lerobot = json.loads((out / f"statistics/lerobot_{source}.json").read_text())["action"]
     require_statistics(lerobot, rows, ALL)
     assert lerobot["count"] == [len(rows)]

@@ -78,7 +78,7 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_actions(self) -> bool:
         """Whether it is a robot's."""
-        return self.action_dim > 0
+        return self.kind == "robot"
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
