@@ -198,7 +198,7 @@ ALL = {name: name for name in ("mean", "std", "min", "max", "q01", "q99")}
 
 @pytest.mark.parametrize("source", DIMS)
 def test_statistics_are_of_the_log_alone(mixtures: Mixtures, source: str) -> None:
-    """Of the store, the manifest and every trainer's file. No padding counts, but that of chunks in openpi's file, as openpi has it."""
+    """Of the store, the manifest and every trainer's file. No padding counts, but that of chunks in openpi's: openpi counts it."""
     rows, out = raw(source), mixtures.folder / "webdataset"
     (store,) = (mixtures.folder / "store").glob(f"{source}-*")
     stored = json.loads((store / "stats.json").read_text())["train"]["action"]
