@@ -15,9 +15,8 @@ from rt2data.cli.plan_tables import show_outlook
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import command
 from rt2data.forecast.canary import parse_amount, run_canary
-from rt2data.forecast.cost import cloud_cost
+from rt2data.forecast.cost import cloud_cost, read_prices
 from rt2data.forecast.forecast import PlanForecast, exact, forecast_plan, known_sources, needs_of, workload
-from rt2data.forecast.prices import read_prices
 from rt2data.io import location
 from rt2data.io.disk import space_warnings
 from rt2data.plan.recipe import Recipe

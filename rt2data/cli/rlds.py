@@ -11,9 +11,8 @@ import msgspec
 from rt2data.beam.pool import PoolKind, pool_at_work
 from rt2data.build import Site, rlds_output
 from rt2data.cli.build import BuildOptions
-from rt2data.cli.console import say_json, talk
+from rt2data.cli.console import say_json, table, talk
 from rt2data.cli.progress import Progress, quiet_libraries
-from rt2data.cli.tables import table
 from rt2data.cli.verify import SHOWN
 from rt2data.errors import DataError, UsageError
 from rt2data.forecast.forecast import require_store_space

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rt2data.cli.console import say_json, talk
-from rt2data.cli.tables import table
+from rt2data.cli.console import say_json, table, talk
 from rt2data.errors import UsageError
 from rt2data.io import location
 from rt2data.io.words import number, plural, size

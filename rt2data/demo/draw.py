@@ -10,8 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from rt2data.demo.scene import COLORS, Rgb, Scene, Thing, support_of
-from rt2data.demo.solids import LAMP, VIEWS, DemoCamera, Lathe, Polygon, Solid, axes, lit, outline, project, robot, solids
+from rt2data.demo.scene import (
+    COLORS,
+    LAMP,
+    VIEWS,
+    DemoCamera,
+    Lathe,
+    Polygon,
+    Rgb,
+    Scene,
+    Solid,
+    Thing,
+    axes,
+    lit,
+    outline,
+    project,
+    robot,
+    solids,
+    support_of,
+)
 
 PIXELS, SCALE = 256, 2
 U8 = NDArray[np.uint8]

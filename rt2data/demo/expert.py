@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.demo.layout import Task, square_turn
-from rt2data.demo.scene import GripperPose, Scene, Thing
-from rt2data.demo.solids import F64, WIDEST
+from rt2data.demo.scene import F64, WIDEST, GripperPose, Scene, Thing
 
 F32 = NDArray[np.float32]
 PACE = 0.034  # metres per step while moving

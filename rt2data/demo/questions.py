@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rt2data.demo.scene import COLORS, HOLDS, SIZES, TABLES, Scene, Thing, support_of
-from rt2data.demo.solids import VIEWS, axes, project
+from rt2data.demo.scene import COLORS, HOLDS, SIZES, TABLES, VIEWS, Scene, Thing, axes, project, support_of
 
 AnswerType = Literal["yes/no", "number", "other"]
 

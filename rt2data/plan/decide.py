@@ -12,8 +12,7 @@ from rt2data.errors import DataError
 from rt2data.formats.base import make_format
 from rt2data.order import EpochOrder
 from rt2data.plan.job import Job, make_labels, make_renderer
-from rt2data.plan.layout import make_parts
-from rt2data.plan.limits import layout_warnings
+from rt2data.plan.layout import layout_warnings, make_parts
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,

@@ -11,7 +11,6 @@ import msgspec
 
 from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.rlds.dataset import DatasetPlan, GripperMap, ImageFeature, RldsPlan, SplitPlan, fingerprinted
-from rt2data.formats.rlds.encodings import unregistered
 from rt2data.formats.rlds.loader_layouts import (
     LoaderLayout,
     doubts,
@@ -20,6 +19,7 @@ from rt2data.formats.rlds.loader_layouts import (
     name_datasets,
     name_images,
     require_fit,
+    unregistered,
 )
 from rt2data.io.tfrecord.directory import tfds_name
 from rt2data.plan.decide import decide

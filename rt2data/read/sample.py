@@ -1,11 +1,16 @@
-"""What a source says of itself without being read through: how much there is, and a sample that stands for it."""
+"""What a source says of itself without being read through: how much there is, a sample that stands for it, and settings that name
+what is not there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from rt2data.io import location
+from rt2data.io.words import closest
 from rt2data.order import keyed_permutation
 from rt2data.records import SourceRecord, Unit
 
@@ -42,3 +47,34 @@ class Survey:
 def shuffled(sequence: Sequence[Each], seed: int) -> list[Each]:
     """In an order by seed."""
     return [sequence[i] for i in keyed_permutation(len(sequence), seed).tolist()]
+
+
+_NAMES = 5000
+"""Names of a folder that are compared."""
+
+
+class Misfit(NamedTuple):
+    """A setting of a source that does not fit what is there."""
+
+    setting: tuple[str | int, ...]  # its key, below the source: ("camera",), ("image_dirs", 0)
+    message: str
+    suggestion: str = ""  # what was probably meant
+
+
+def nearest_path(path: Path) -> str:
+    """The path with its first part that is not there replaced by the nearest name in its folder; empty where none is near."""
+    there = next((parent for parent in path.parents if location.is_folder(parent)), None)
+    if there is None:
+        return ""
+    missing, *rest = path.relative_to(there).parts
+    try:
+        names = sorted(each.name for each in islice(location.children(there), _NAMES))
+    except OSError:
+        return ""
+    ending = Path(missing).suffix
+    stems = {Path(name).stem: name for name in names if Path(name).suffix == ending}
+    near = stems.get(closest(Path(missing).stem, list(stems))) or closest(missing, names, cutoff=0.8)
+    if not near:
+        return ""
+    whole = there.joinpath(near, *rest)
+    return str(whole if location.exists(whole) else there / near)

@@ -17,8 +17,7 @@ from rt2data.io import location
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
 from rt2data.read.known_formats import Recognized, by_content, by_marks
-from rt2data.read.misfits import Misfit, nearest_path
-from rt2data.read.sample import SamplePart, Survey, shuffled
+from rt2data.read.sample import Misfit, SamplePart, Survey, nearest_path, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
 from rt2data.settings import NameOrPath, Positive, Settings, Share, Weight
 

@@ -16,8 +16,7 @@ from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import Codec
 from rt2data.render.templates import Template
 from rt2data.render.tokenizer import Ids, Tokenizer
-from rt2data.standardize.answers import AnswerRule, choose_answer
-from rt2data.standardize.conversation import IMAGE
+from rt2data.standardize.conversation import IMAGE, AnswerRule, choose_answer
 
 Made = TypeVar("Made")
 

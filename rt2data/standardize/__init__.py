@@ -8,8 +8,7 @@ from dataclasses import replace
 from rt2data.order import key64
 from rt2data.read.source import HELD_OUT, RobotSource, Source, WebSource
 from rt2data.records import Example, Fact, Reject, Row, SourceRecord, Step
-from rt2data.standardize.answers import distinct_answers
-from rt2data.standardize.conversation import conversation_fault
+from rt2data.standardize.conversation import conversation_fault, distinct_answers
 from rt2data.standardize.episode import EpisodeStandard
 
 

@@ -27,7 +27,7 @@ from rt2data.look.stats.warnings import _mixture
 from rt2data.plan.plan import MANY_EPOCHS, WARN_EPOCHS, draw_warnings
 from rt2data.read.action_space import load_space
 from rt2data.records import Warn
-from rt2data.render.codecs.legend import terminate_legend
+from rt2data.render.codecs.codec import terminate_legend
 from rt2data.render.codecs.table import make_codec
 from rt2data.settings import default_store_root, home
 from tests.cli.places import lay_out

@@ -16,7 +16,6 @@ import pytest
 
 from rt2data.cli.app import app
 from rt2data.errors import UsageError
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.plan.recipe import RecipeError, parse_recipe
 from rt2data.read.rlds import units as rlds_units
@@ -25,6 +24,7 @@ from rt2data.read.vqav2 import source as vqav2
 from rt2data.records import Example, Fact, Image, Reject, Row, Step, Unit
 from rt2data.standardize import standardize
 from tests.contract import toy
+from tests.tfds_writing import write_dataset
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 LONGEST_KEY = 48  # of a row: with a source's name, an epoch and an ending it must fit the 100 bytes of a tar header

@@ -8,8 +8,21 @@ import numpy as np
 import pytest
 
 from rt2data.demo.draw import in_frame, render, visible
-from rt2data.demo.scene import COLORS, GripperPose, Scene, Shape, Thing, rest_height, support_of
-from rt2data.demo.solids import VIEWS, Lathe, axes, project, robot, solids
+from rt2data.demo.scene import (
+    COLORS,
+    VIEWS,
+    GripperPose,
+    Lathe,
+    Scene,
+    Shape,
+    Thing,
+    axes,
+    project,
+    rest_height,
+    robot,
+    solids,
+    support_of,
+)
 
 MIDDLE = Thing("ball", "red", 0.30, 0.0)
 SCENE = Scene((MIDDLE, Thing("bowl", "blue", 0.32, 0.12), Thing("mug", "yellow", 0.25, -0.12)), gripper=GripperPose(0.3, 0.0, 0.15))

@@ -15,8 +15,7 @@ import pytest
 from rt2data.demo.corpora import make_scene
 from rt2data.demo.draw import render, visible
 from rt2data.demo.questions import WORDS, DemoQuestion, all_questions, annotate
-from rt2data.demo.scene import TABLES, Scene, Thing
-from rt2data.demo.solids import VIEWS
+from rt2data.demo.scene import TABLES, VIEWS, Scene, Thing
 
 SCENES = range(1, 41)
 every_scene = pytest.mark.parametrize("number", SCENES)

@@ -17,7 +17,7 @@ from rt2data.io.tfrecord.features import STEPS
 from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
 from rt2data.render.fields import loss_mask
-from rt2data.standardize.answers import AnswerRule, choose_answer
+from rt2data.standardize.conversation import AnswerRule, choose_answer
 
 I32 = NDArray[np.int32]
 

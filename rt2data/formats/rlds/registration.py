@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rt2data.formats.rlds.dataset import DatasetPlan
-from rt2data.formats.rlds.encodings import OCTO, OPENVLA, KnownEncoding, find_encoding, kept_dims
-from rt2data.formats.rlds.loader_layouts import gripper_map, wrists
+from rt2data.formats.rlds.loader_layouts import OCTO, OPENVLA, KnownEncoding, find_encoding, gripper_map, kept_dims, wrists
 from rt2data.read.action_space import ActionSpace
 
 FILE = "register_rlds.py"

@@ -14,9 +14,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 from rt2data.errors import UsageError
-from rt2data.io.location.base import Location, Range
+from rt2data.io.location.base import Location, Range, refused
 from rt2data.io.location.local import Local
-from rt2data.io.location.refused import refused
 from rt2data.io.location.whole import write_all
 
 P = ParamSpec("P")

@@ -32,7 +32,7 @@ from rt2data.look.verify.records import is_conversation, row_key
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import Store
 from rt2data.records import Kind
-from rt2data.render.codecs.legend import terminate_legend
+from rt2data.render.codecs.codec import terminate_legend
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import ExampleRecord
 from rt2data.render.record import decode_record

@@ -97,15 +97,15 @@ def all_second_orders(subject: Subject, first: Sequence[First]) -> list[Order]:
 
 def gather_shards(results: Iterable[Sum]) -> ShardSums:
     """Sums over all shards of a mixture."""
-    return add_up(ShardSums(), cast(Iterable[ShardSums], results))
+    return add_up(ShardSums(), cast("Iterable[ShardSums]", results))
 
 
 def gather_first(subject: Subject, results: Iterable[Sum]) -> list[First]:
     """Sums of each row set, from results in the order of `first_orders`."""
     every, found = iter(results), []
     for rows in subject.rows:
-        sums = add_up(RowSums(), cast(Iterator[RowSums], _next(every, rows.files)))
-        episodes = add_up(EpisodeSums(), cast(Iterator[EpisodeSums], _next(every, len(episode_orders(rows)))))
+        sums = add_up(RowSums(), cast("Iterator[RowSums]", _next(every, rows.files)))
+        episodes = add_up(EpisodeSums(), cast("Iterator[EpisodeSums]", _next(every, len(episode_orders(rows)))))
         found.append(First(sums, episodes))
     return found
 
@@ -113,7 +113,7 @@ def gather_first(subject: Subject, results: Iterable[Sum]) -> list[First]:
 def gather_second(subject: Subject, results: Iterable[Sum]) -> list[SecondSums]:
     """Sums of each row set, from results in the order of `all_second_orders`."""
     every = iter(results)
-    return [add_up(SecondSums(), cast(Iterator[SecondSums], _next(every, rows.files))) for rows in subject.rows]
+    return [add_up(SecondSums(), cast("Iterator[SecondSums]", _next(every, rows.files))) for rows in subject.rows]
 
 
 def _next(results: Iterator[Sum], count: int) -> Iterator[Sum]:

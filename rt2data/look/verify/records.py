@@ -2,17 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from rt2data.look.verify.chunks import action, action_bins, action_is_pad, action_mask, actions, terminate
+import numpy as np
+
+from rt2data.formats.base import Member
+from rt2data.images.ready import ImageFault, read_header
 from rt2data.look.verify.expected import CONSTANTS, Check, Checked
-from rt2data.look.verify.images import camera, image_mask, image_names, image_offsets
 from rt2data.records import Turn, key_name
 from rt2data.render.fields import FIELDS, ExampleRecord
 from rt2data.standardize.conversation import IMAGE
+from rt2data.write.shard import EXTENSIONS
+
+
+def image_bytes(member: Member) -> int:
+    """Bytes of all images of an example."""
+    return sum(len(image.data) for image in member.images)
+
+
+def image_faults(member: Member) -> Iterator[str]:
+    """The header of each image against its extension."""
+    for image in member.images:
+        name = "its image" if len(member.images) == 1 else f"its image_{image.slot}"
+        try:
+            seen = read_header(image.data)
+        except ImageFault as fault:
+            yield f"{name} cannot be used: {fault.reason}" + (f", {fault.detail}" if fault.detail else "")
+            continue
+        if EXTENSIONS.get(seen.format) != image.extension:
+            yield f"{name} is {seen.format}, its name says .{image.extension}"
+        if seen.width < 1 or seen.height < 1:
+            yield f"{name} has {seen.width} x {seen.height} pixels"
+
+
+def image_names(names: Any, checked: Checked) -> str:
+    """Cameras of the plan's slots, or image_0, image_1, ... of a web example."""
+    wanted = [name for name, _ in _places(checked)]
+    return "" if list(names) == wanted else f"image_names are {_listed(names)}, not {_listed(wanted)}"
+
+
+def image_offsets(offsets: Any, checked: Checked) -> str:
+    """Those of the plan's slots; 0 for all images of a web example."""
+    wanted = [offset for _, offset in _places(checked)]
+    return "" if list(offsets) == wanted else f"image_offsets are {_listed(offsets)}, not {_listed(wanted)}"
+
+
+def _places(checked: Checked) -> Sequence[tuple[str, int]]:
+    """Names and offsets of an example's images, absent ones too. A single one is of any camera: not all steps have the same."""
+    if not checked.source.robot:
+        return [(f"image_{i}", 0) for i in range(len(checked.member.images))]
+    slots = checked.source.plan.slots
+    return slots if len(slots) > 1 else [(checked.record.camera or "", 0)]
+
+
+def image_mask(mask: Any, checked: Checked) -> str:
+    """True for the places whose images are there, and for no others; none is of a step before the episode."""
+    record, there = checked.record, [image.slot for image in checked.member.images]
+    if len(mask) != len(record.image_names):
+        return f"image_mask has {len(mask)} entries for {len(record.image_names)} image_names"
+    if (said := [place for place, present in enumerate(mask) if present]) != there:
+        return f"image_mask says images {_listed(said)}, there are {_listed(there)}"
+    if len(there) > (most := checked.expected.plan.images or 1):
+        return f"it has {len(there)} images, the plan's most are {most}"
+    early = [
+        i for i in said if record.step is not None and i < len(record.image_offsets) and record.step + record.image_offsets[i] < 0
+    ]
+    return f"image_{early[0]} is of a step before its episode" if early else ""
+
+
+def camera(camera: Any, checked: Checked) -> str:
+    """The one of the first image that is there."""
+    cameras = checked.source.plan.cameras
+    if camera not in cameras:
+        return f"camera is {camera}, the plan has {', '.join(cameras) or 'none'}"
+    there = [image.slot for image in checked.member.images]
+    names = [name for name, _ in _places(checked)]
+    if not there or there[0] >= len(names):
+        return "a robot example without an image that the plan has"
+    return "" if camera == names[there[0]] else f"camera is {camera}, its first image is of {names[there[0]]}"
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(map(str, values)) or "none"
+
+
+FLOAT32 = float(np.finfo(np.float32).max)
+
+
+def real_actions(record: ExampleRecord) -> int:
+    """How many actions of a record's chunk are no padding."""
+    return list(record.action_is_pad or ()).count(False)
+
+
+def action(values: Any, checked: Checked) -> str:
+    """Of the source's size, padded to the mixture's."""
+    dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
+    if values is None or len(values) != padded or any(values[dim:]):
+        return f"action is not {dim} numbers padded with 0 to {padded}"
+    return "action is beyond float32" if not _is_float32(values) else ""
+
+
+def actions(chunk: Any, checked: Checked) -> str:
+    """A row for each action of the horizon; the first is `action`, and padding repeats the last real one."""
+    plan, dim, record = checked.expected.plan, checked.source.plan.action_dim, checked.record
+    if chunk is None or len(chunk) != plan.horizon or any(len(row) != plan.action_dim for row in chunk):
+        return f"actions are not {plan.horizon} of {plan.action_dim} numbers"
+    if any(any(row[dim:]) for row in chunk):
+        return f"actions are not {dim} numbers padded with 0 to {plan.action_dim}"
+    if not _is_float32(list(chain.from_iterable(chunk))):
+        return "actions are beyond float32"
+    if record.action is not None and list(chunk[0]) != list(record.action):
+        return "the first of its actions is not its action"
+    last = max(real_actions(record), 1) - 1
+    return "" if all(row == chunk[last] for row in chunk[last + 1 :]) else f"padding of actions does not repeat action {last}"
+
+
+def action_is_pad(flags: Any, checked: Checked) -> str:
+    """False for real actions, then true: behind the source's own horizon, and behind the end of the episode."""
+    plan, record = checked.expected.plan, checked.record
+    if flags is None or len(flags) != plan.horizon:
+        return f"action_is_pad does not have {plan.horizon} entries"
+    real = real_actions(record)
+    if not real or any(flags[:real]):
+        return "action_is_pad is not false and then true"
+    if real > checked.source.plan.horizon:
+        return f"{real} of its actions are no padding, the source's horizon is {checked.source.plan.horizon}"
+    if record.step is not None and record.episode_length is not None and record.step + real > record.episode_length:
+        return f"{real} actions from step {record.step} are more than its episode of {record.episode_length} steps has"
+    return ""
+
+
+def action_mask(mask: Any, checked: Checked) -> str:
+    """True for the source's dimensions."""
+    dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
+    right = mask is not None and list(mask) == [d < dim for d in range(padded)]
+    return "" if right else f"action_mask is not true for {dim} of {padded}"
+
+
+def action_bins(bins: Any, checked: Checked) -> str:
+    """The codec's width for each real action. What they mean is checked in batches."""
+    codec, real = checked.source.codec, real_actions(checked.record)
+    if codec is None:
+        return "" if bins is not None else "a robot example without action_bins"
+    wanted = codec.width * real
+    right = bins is not None and len(bins) == wanted > 0 and 0 <= min(bins) <= max(bins) <= 255
+    return "" if right else f"action_bins are not {wanted} numbers from 0 to 255"
+
+
+def terminate(flag: Any, _: Checked) -> str:
+    """Said of every step."""
+    return "a robot example without terminate" if flag is None else ""
+
+
+def _is_float32(values: Sequence[float]) -> bool:
+    return max(map(abs, values), default=0.0) <= FLOAT32
 
 
 def row_key(record: ExampleRecord) -> str:

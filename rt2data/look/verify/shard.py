@@ -18,8 +18,7 @@ from rt2data.io.digest import sized_hash
 from rt2data.look.differences import differences
 from rt2data.look.verify.expected import Checked, Expected, ExpectedSource, open_expected
 from rt2data.look.verify.findings import EpochSums, Fault, ShardFindings
-from rt2data.look.verify.images import image_bytes, image_faults
-from rt2data.look.verify.records import record_faults, row_key
+from rt2data.look.verify.records import image_bytes, image_faults, record_faults, row_key
 from rt2data.look.verify.rendering import DECODED, PlacedRecord, rendering_faults
 from rt2data.order import I64
 from rt2data.read.text import is_blank

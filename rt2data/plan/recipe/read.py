@@ -12,11 +12,9 @@ from pydantic import ValidationError
 from rt2data.errors import UsageError, command
 from rt2data.io import location
 from rt2data.io.words import closest
-from rt2data.plan.recipe.cross_checks import contradictions
+from rt2data.plan.recipe.cross_checks import absences, contradictions
 from rt2data.plan.recipe.document import MAX_BYTES, Document, parse
-from rt2data.plan.recipe.existence import absences
-from rt2data.plan.recipe.messages import RecipeFinding, findings, shown
-from rt2data.plan.recipe.mistakes import KeyPath, Mistake, RecipeError, Spot, dotted
+from rt2data.plan.recipe.messages import KeyPath, Mistake, RecipeError, RecipeFinding, Spot, dotted, findings, shown
 from rt2data.plan.recipe.model import Recipe, recipe_model
 from rt2data.settings import default_store_root
 

@@ -10,7 +10,7 @@ from rt2data.io.tfrecord.columns import number_type
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space
-from rt2data.read.misfits import Misfit
+from rt2data.read.sample import Misfit
 
 INSTRUCTIONS = (
     "language_instruction",  # Bridge, DROID, LIBERO

@@ -19,7 +19,6 @@ from rt2data.io.tfrecord.framing import FrameFault
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.read.known_formats import Recognized
-from rt2data.read.misfits import Misfit
 from rt2data.read.rlds.episode import EpisodeFault, EpisodeRecord, read_steps
 from rt2data.read.rlds.layout import (
     Layout,
@@ -36,7 +35,7 @@ from rt2data.read.rlds.layout import (
 )
 from rt2data.read.rlds.recognize import recognize_rlds, rlds_hint
 from rt2data.read.rlds.units import Raw, all_units, survey_shards, unit_pieces, unit_records
-from rt2data.read.sample import Survey
+from rt2data.read.sample import Misfit, Survey
 from rt2data.read.source import CameraNames, RobotSource, Suggestion, absent_folder, recognize
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.settings import PathStr

@@ -15,7 +15,7 @@ from rt2data.io import location
 from rt2data.io.location.base import Entry
 from rt2data.read.join.files import is_ignored, is_image, numbers_of
 from rt2data.read.known_formats import KNOWN, VQA, Recognized, files_near, json_in, recognize_json
-from rt2data.read.misfits import Misfit
+from rt2data.read.sample import Misfit
 from rt2data.read.source import Suggestion, absent_file, recognize
 
 HEAD = 1 << 16

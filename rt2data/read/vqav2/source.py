@@ -22,8 +22,7 @@ from rt2data.io.stamps import Stamp
 from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
 from rt2data.read.join.images import Candidates, Conflict, join_line, written_line
 from rt2data.read.known_formats import Recognized
-from rt2data.read.misfits import Misfit
-from rt2data.read.sample import Survey
+from rt2data.read.sample import Misfit, Survey
 from rt2data.read.source import Suggestion, WebSource, absent_folder
 from rt2data.read.vqav2.index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
 from rt2data.read.vqav2.reader import RowReader

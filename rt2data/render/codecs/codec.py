@@ -248,3 +248,11 @@ class Codec(ABC):
         lo, hi = np.array(self.lo), np.array(self.hi)
         ulps = 8 * np.finfo(np.float32).eps * (np.abs(lo) + np.abs(hi))
         return np.where(self.held | self.discrete, 0.0, error + ulps + 1e-8)
+
+
+def terminate_legend(codec: Codec) -> str:
+    """`word 1: 1 = go on, 0 = end of the task`; nothing where the codec writes no terminate word."""
+    found = codec.terminate
+    if found is None:
+        return ""
+    return f"word {found['position'] + 1}: {found['continues']} = go on, {found['terminates']} = end of the task"

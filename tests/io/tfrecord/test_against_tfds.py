@@ -14,7 +14,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.columns import frames, numbers, texts
 from rt2data.io.tfrecord.directory import open_directory
 from rt2data.io.tfrecord.example import decode_example, encode_example
@@ -23,6 +22,7 @@ from rt2data.io.tfrecord.framing import FrameFault, frame
 from rt2data.io.tfrecord.reading import read_gzipped, read_records
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
+from tests.tfds_writing import write_dataset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.columns import ColumnError, TextError, frames, numbers, pack, texts
 from rt2data.io.tfrecord.directory import INFO, TEMPLATE, encode_info, find_version, open_directory, shard_name
 from rt2data.io.tfrecord.example import Feature, decode_example, encode_example
@@ -24,6 +23,7 @@ from rt2data.io.tfrecord.framing import FrameFault, frame
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, scan_gzipped
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.read.rlds.source import open_dataset
+from tests.tfds_writing import write_dataset
 
 LEAVES = (
     Leaf("episode_metadata/file_path", "text", "string"),

@@ -89,7 +89,7 @@ def rewrite(out: Path, edit: Edit, name: str = SHARD) -> None:
             content = record if isinstance(record, bytes) else json.dumps(record).encode()
             sizes = [(slot, extension, len(data)) for slot, extension, data in each["images"]]
             for place, (_, _, data) in zip(
-                writer.add(each["key"], sizes, cast(Any, msgspec.Raw(content))), each["images"], strict=True
+                writer.add(each["key"], sizes, cast("Any", msgspec.Raw(content))), each["images"], strict=True
             ):
                 place[:] = data
         digest = writer.close()

@@ -95,7 +95,7 @@ def test_a_wrong_robot_field_is_named(out: Path, changed: Change, named: str) ->
 
 def test_an_endless_timestamp_is_named() -> None:
     """No JSON has one, but a column of floats may."""
-    assert ROBOT_FIELDS["timestamp"](float("inf"), cast(Any, None)) == "timestamp is inf"
+    assert ROBOT_FIELDS["timestamp"](float("inf"), cast("Any", None)) == "timestamp is inf"
 
 
 def test_only_the_last_action_of_an_episode_ends_it(out: Path) -> None:
