@@ -94,7 +94,7 @@ def test_full_at_the_end(prepared: Place, built: Place, warm: Warm, disk: Disk, 
     assert Place(target, built.data).bytes_built.split("{")[0] == built.bytes_built.split("{")[0]
 
 
-@pytest.mark.parametrize("options", ["size=152k", pytest.param("size=50m,nr_inodes=12", marks=slow)])
+@pytest.mark.parametrize("options", ["size=160k", pytest.param("size=50m,nr_inodes=12", marks=slow)])
 def test_full_in_the_store(place: Place, built: Place, warm: Warm, disk: Disk, options: str) -> None:
     store = disk(options)
     ended = warm(place.folder, *INLINE, "--set", f"store={store}")

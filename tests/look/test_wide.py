@@ -90,7 +90,7 @@ def test_inspect_says_cameras_windows_and_images(wide: Path, stores: dict[str, S
     facts = recognize(wide).facts()
     assert facts["record"] == {"image_places": 4, "horizon": several.HORIZON, "action_dim": 7}
     arm, talks = facts["sources"]["arm"], facts["sources"]["talks"]
-    assert arm["takes"] == "cameras front, wrist, 2 of 2; chunks of 4 actions, images of steps -1 too"
+    assert arm["takes"] == "cameras front, wrist, 2 of 2; chunks of 4 actions, images of step -1 too"
     assert (arm["images"], arm["horizon"], talks["images"], talks["takes"]) == (3.6, several.HORIZON, 1.25, "")
     said = recognize(stores["arm"].path).facts()
     assert said["slots"] == ["front", "wrist", "front -1", "wrist -1"] and said["horizon"] == several.HORIZON
@@ -124,7 +124,7 @@ def test_a_report_shows_first_images_and_how_many_more(wide: Path, stores: dict[
     assert cameras == {("arm", "front"): True, ("arm", "wrist"): True, ("talks", "image"): True}
     assert not [warn for warn in made.stats.warnings if warn.code == "unreadable_picture"]
     html = page([made]).decode()
-    assert "+3 more images" in html and "chunks of 4 actions, images of steps -1 too" in html
+    assert "+3 more images" in html and "chunks of 4 actions, images of step -1 too" in html
     with several.kinds_known():
         rows = take_stats(recipe_subject(wide, read_recipe(wide.with_name("mixture.yaml")), stores))
     assert {album.used for album in stores_report(rows, list(stores.values()), 4).albums} == {True}
