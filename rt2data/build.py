@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,6 @@ from rt2data.io.location.whole import output_errors
 from rt2data.io.publish import exclusively, is_complete, publish_folder, put_back, refuse_foreign, remove_temporaries
 from rt2data.io.stamps import require_unchanged
 from rt2data.plan.decide import decide
-from rt2data.plan.episodes import RldsOptions, decide_episodes
 from rt2data.plan.job import Job, RldsJob, adopt, read_job
 from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe
@@ -28,11 +27,12 @@ from rt2data.prepare.store import Store
 from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
 from rt2data.read.source import Source
 from rt2data.render.tokenizer import load_tokenizer
-from rt2data.seal.episodes import read_rlds_manifest, seal_episodes
 from rt2data.seal.manifest import read_manifest
 from rt2data.seal.seal import seal
-from rt2data.write.episodes import RegroupOrder, regroup, regroup_orders, write_episodes
 from rt2data.write.shard import ShardInfo, ShardOrder, shard_orders, write_shard
+
+if TYPE_CHECKING:
+    from rt2data.plan.episodes import RldsOptions
 
 WAIT_S = 1.0
 """How often a build that waits for a store looks whether it is ready."""
@@ -215,6 +215,9 @@ def _decide_mixture(folder: Path, recipe: Recipe, stores: Mapping[str, Store], a
 
 
 def _decide_episodes(options: RldsOptions, folder: Path, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
+    from rt2data.plan.episodes import decide_episodes
+    from rt2data.write.episodes import regroup_orders
+
     job, index = decide_episodes(recipe, stores, options, allow_bad)
     splits = [(stores[name], split, found) for name, each in index.items() for split, found in each.items()]
     regrouping = [order for store, split, found in splits for order in regroup_orders(folder, store, split, found)]
@@ -226,7 +229,10 @@ MIXTURE = Output(_decide_mixture, ((ShardOrder, write_shard),), seal, read_manif
 
 
 def rlds_output(options: RldsOptions) -> Output:
-    """Each source as an RLDS dataset of whole episodes."""
+    """Each source as an RLDS dataset of whole episodes. What it needs is imported here: a mixture starts without it."""
+    from rt2data.seal.episodes import read_rlds_manifest, seal_episodes
+    from rt2data.write.episodes import RegroupOrder, regroup, write_episodes
+
     phases = ((RegroupOrder, regroup), (ShardOrder, write_episodes))
     return Output(partial(_decide_episodes, options), phases, seal_episodes, read_rlds_manifest)
 

@@ -6,7 +6,7 @@ that one example is one read. The same records give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from io import FileIO
@@ -52,10 +52,14 @@ class ArrayRecordShard(ShardWriter):
         with self._writing():
             self._writer = _library().ArrayRecordWriter(self._name, OPTIONS)
 
-    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns without nulls."""
+        return [filled(record, self._sizes) for record in records]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
         """The Example, whose images come last."""
         self._flush()
-        parts = encode_columns(filled(record, self._sizes), images, self._sizes)
+        parts = encode_columns(record, images, self._sizes)
         self._last = bytearray(parts.size)
         return write_columns(parts, memoryview(self._last))
 

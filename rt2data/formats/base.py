@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from rt2data.errors import DataError
 from rt2data.io.digest import Digest
@@ -141,8 +141,15 @@ class ShardWriter(ABC):
     """Lays examples into one shard."""
 
     @abstractmethod
-    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
-        """Add an example; gives the memory, of exactly their sizes, that its images are to be read into before the next call."""
+    def encode(self, records: Iterable[ExampleRecord]) -> list[Any]:
+        """Each record as `add` takes it. Many are encoded together: it is quicker than between reading images."""
+
+    @abstractmethod
+    def add(self, key: str, images: Sequence[ImageSize], record: Any) -> list[memoryview]:
+        """Add an example whose record is encoded.
+
+        Gives the memory, of exactly their sizes, that its images are to be read into before the next call.
+        """
 
     @abstractmethod
     def close(self) -> Digest:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from io import FileIO
@@ -223,9 +223,13 @@ class MdsShard(ShardWriter):
         self._parts: list[memoryview] = []
         self._spare, self._total = memoryview(b""), 0
 
-    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns without nulls."""
+        return [filled(record, self._asked) for record in records]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
         """Sizes and columns, with memory where images go. Raises UsageError beyond 4 GiB."""
-        parts = self._fields.encode(filled(record, self._asked), images)
+        parts = self._fields.encode(record, images)
         block = self._room(sum(part if isinstance(part, int) else len(part) for part in parts))
         bodies, at = list[memoryview](), 0
         for part in parts:

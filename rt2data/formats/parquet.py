@@ -9,7 +9,7 @@ The bytes are those of one release of pyarrow: another may lay out the same rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from io import FileIO
 from itertools import pairwise
@@ -142,14 +142,18 @@ class ParquetShard(ShardWriter):
             write_page_checksum=True,
         )
 
-    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns."""
+        return [*map(flatten, records)]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
         """A row; its images' memory is the next of the row group's."""
         size = sum(length for _, _, length in images)
         if self._rows and (self._used + size > GROUP_BYTES or len(self._rows) == GROUP_ROWS):
             self._flush()
         if size > len(self._images):
             self._images = aligned(size)
-        self._rows.append(flatten(record))
+        self._rows.append(record)
         bodies = list[memoryview]()
         for slot, extension, length in images:
             start, self._used = self._used, self._used + length

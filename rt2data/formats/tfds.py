@@ -8,7 +8,7 @@ holds one black pixel, for TFDS decodes every image, and `image_mask` says that 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -107,10 +107,14 @@ class TfrecordWriter(ShardWriter):
         self._out, self._sizes = ChunkWriter(file), sizes
         self._last: memoryview | None = None
 
-    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns without nulls."""
+        return [filled(record, self._sizes) for record in records]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
         """Length, its checksum, the Example, memory for the checksum of that."""
         self._finish()
-        parts = encode_columns(filled(record, self._sizes), images, self._sizes)
+        parts = encode_columns(record, images, self._sizes)
         self._last = block = self._out.room(FRAME + parts.size)
         block[:HEADER] = frame_header(parts.size)
         return write_columns(parts, block[HEADER:-FOOTER])

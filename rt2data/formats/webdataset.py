@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import ClassVar
@@ -39,11 +39,14 @@ class TarWriter(ShardWriter):
         self._out, self._single = ChunkWriter(file), sizes.images is None
         self._written: list[Sample] = []
 
-    def add(self, key: str, images: Sequence[ImageSize], record: ExampleRecord) -> list[memoryview]:
+    def encode(self, records: Iterable[ExampleRecord]) -> list[bytes]:
+        """JSON."""
+        return [*map(encode_record, records)]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: bytes) -> list[memoryview]:
         """Header and memory for each image, header, record."""
-        body = encode_record(record)
         parts = [(image_name(slot, extension, self._single), size) for slot, extension, size in images]
-        parts.append(("json", len(body)))
+        parts.append(("json", len(record)))
         self._written.append((key, tuple(parts)))
         block, start, bodies = self._out.room(sum([BLOCK + padded(size) for _, size in parts])), 0, []
         for name, size in parts:
@@ -52,7 +55,7 @@ class TarWriter(ShardWriter):
             start = at + padded(size)
             block[at + size : start] = bytes(start - at - size)
             bodies.append(block[at : at + size])
-        bodies.pop()[:] = body
+        bodies.pop()[:] = record
         return bodies
 
     def close(self) -> Digest:

@@ -77,13 +77,14 @@ class Batch:
             actions = np.pad(actions, ((0, 0), (0, 0), (0, self.labels.padded_dim - width)))
         return Chunks(actions, found.real, found.ends)
 
+    @cached_property
     def actions(self) -> Sequence[Any]:
         """Lists [H][D]; null without actions."""
         return self.same(None) if self.chunks is None else self.chunks.actions.tolist()
 
     def action(self) -> Sequence[Any]:
         """Lists [D]: the first of the chunk; null without actions."""
-        return self.same(None) if self.chunks is None else self.chunks.actions[:, 0].tolist()
+        return self.same(None) if self.chunks is None else [chunk[0] for chunk in self.actions]
 
     def action_is_pad(self) -> Sequence[Any]:
         """Lists [H]; null without actions."""
@@ -247,7 +248,7 @@ class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Field(
             "the chunk [H][D] in the action space's units: behind the last action it is repeated, dimensions are padded with 0; "
             "null for web",
-            Batch.actions,
+            lambda b: b.actions,
             "float32",
             "chunk",
             fill=0.0,

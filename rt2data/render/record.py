@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import starmap
 
 import msgspec
@@ -12,6 +13,6 @@ decode_record = msgspec.json.Decoder(ExampleRecord).decode
 encode_record = msgspec.json.Encoder().encode
 
 
-def make_records(batch: Batch) -> list[ExampleRecord]:
+def make_records(batch: Batch) -> Iterator[ExampleRecord]:
     """The record of each row, in their order."""
-    return list(starmap(ExampleRecord, zip(*(field.of(batch) for field in FIELDS), strict=True)))
+    return starmap(ExampleRecord, zip(*(field.of(batch) for field in FIELDS), strict=True))

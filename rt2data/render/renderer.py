@@ -108,7 +108,8 @@ class Renderer:
     def _single(self, rows: Rows) -> Rendered:
         targets = self._actions(rows) if rows.chunks is not None else self._answers(rows)
         asked = self._asked(rows)
-        ids = [[*each.ids, *target, *self._end] for each, target in zip(asked, targets.ids, strict=True)]
+        end = self._end
+        ids = [[*each.ids, *target, *end] for each, target in zip(asked, targets.ids, strict=True)]
         images = np.diff(rows.images.starts).tolist()
         return Rendered(
             prompts=[each.prompt for each in asked],

@@ -5,7 +5,7 @@ Rows are drawn and rendered a few thousand at a time; images are copied by range
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
@@ -215,7 +215,7 @@ class Drawn:
     source: SourcePlan
     rows: Rows
     rendered: Rendered
-    records: list[ExampleRecord]
+    records: Iterator[ExampleRecord]
     keys: list[str]
     files: OpenFiles
 
@@ -271,7 +271,7 @@ def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[
     for part in filter(None, drawn):
         part.files.will_need(part.rows.images)
     taken = [0] * len(drawn)
-    columns = [part and Columns(part) for part in drawn]
+    columns = [part and Columns(part, writer) for part in drawn]
     for number in batch.tolist():
         column, at = columns[number], taken[number]
         taken[number] = at + 1
@@ -282,10 +282,10 @@ def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[
 class Columns:
     """The draws of one source as lists, which are quicker to walk than arrays."""
 
-    def __init__(self, part: Drawn) -> None:
+    def __init__(self, part: Drawn, writer: ShardWriter) -> None:
         images = part.rows.images
         extensions = [EXTENSIONS[kind] for kind in images.format]
-        self._keys, self._records, self._files = part.keys, part.records, part.files
+        self._keys, self._records, self._files = part.keys, writer.encode(part.records), part.files
         self._starts = images.starts.tolist()
         self._sizes = list(zip(images.slot.tolist(), extensions, images.length.tolist(), strict=True))
         self._sources = list(zip(images.file.tolist(), images.offset.tolist(), images.xxh3.tolist(), strict=True))

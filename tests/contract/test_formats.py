@@ -189,7 +189,8 @@ def lay(form: Format, file: FileIO, examples: tuple[Placed, ...], asked: Sizes =
     """Write all examples; images come after their memory, as they are read from a file."""
     writer = form.open(file, asked)
     for each in examples:
-        bodies = writer.add(each.key, [(slot, kind, len(image)) for slot, kind, image in each.images], decode_record(each.record))
+        (record,) = writer.encode([decode_record(each.record)])
+        bodies = writer.add(each.key, [(slot, kind, len(image)) for slot, kind, image in each.images], record)
         assert [len(body) for body in bodies] == each.lengths
         for body, (_, _, image) in zip(bodies, each.images, strict=True):
             body[:] = image

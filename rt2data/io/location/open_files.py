@@ -40,12 +40,14 @@ class RangeFiles:
         return os.pread(self._descriptor(file), length, start)
 
     def _descriptor(self, file: int) -> int:
-        if file not in self._open:
-            self._open[file] = self._opened(file)
-            if len(self._open) > self._limit:
-                self._close_one()
-        self._open.move_to_end(file)
-        return self._open[file]
+        found = self._open.get(file)
+        if found is not None:
+            self._open.move_to_end(file)
+            return found
+        found = self._open[file] = self._opened(file)
+        if len(self._open) > self._limit:
+            self._close_one()
+        return found
 
     def _opened(self, file: int) -> int:
         try:

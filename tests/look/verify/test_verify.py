@@ -6,9 +6,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 import pytest
 import xxhash
 
@@ -88,9 +87,7 @@ def rewrite(out: Path, edit: Edit, name: str = SHARD) -> None:
             record = each["record"]
             content = record if isinstance(record, bytes) else json.dumps(record).encode()
             sizes = [(slot, extension, len(data)) for slot, extension, data in each["images"]]
-            for place, (_, _, data) in zip(
-                writer.add(each["key"], sizes, cast("Any", msgspec.Raw(content))), each["images"], strict=True
-            ):
+            for place, (_, _, data) in zip(writer.add(each["key"], sizes, content), each["images"], strict=True):
                 place[:] = data
         digest = writer.close()
 
