@@ -333,7 +333,7 @@ def some_flips(form: Format, whole: bytearray) -> Iterator[tuple[int, int]]:
     """Bits to flip: many of every byte, but fewer where reading takes long, and none of what only fills blocks."""
     if form.extension not in SLACK:
         return flips(range(len(whole)))
-    return itertools.islice(flips(at for at, value in enumerate(whole) if value), 0, None, 13)
+    return itertools.islice(flips(at for at, value in enumerate(whole) if value), 0, None, 31)
 
 
 def flips(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
