@@ -1,4 +1,4 @@
-"""Both losses over steps, as a picture."""
+"""Both losses over steps, as an image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Chart:
     top: float
 
     def at(self, step: float, loss: float) -> tuple[float, float]:
-        """Where on the picture."""
+        """Where on the image."""
         across = (self.size[0] - LEFT - RIGHT) * step / max(self.steps - 1, 1)
         up = (self.size[1] - UPPER - LOWER) * loss / self.top
         return FINE * (LEFT + across), FINE * (self.size[1] - LOWER - up)
@@ -63,7 +63,7 @@ def draw_losses(losses: Losses, unigram: Mapping[str, float], path: Path, size: 
     """A PNG of each loss in `losses`, means of five steps, and the unigram baseline it has to beat, in nats per token."""
     large = Image.new("RGB", (FINE * size[0], FINE * size[1]), "white")
     chart = Chart(ImageDraw.Draw(large), size, max(map(len, losses.values())), max(max(found) for found in losses.values()))
-    chart.axes("Loss in nats per learned token; dashed: the best guess that sees neither picture nor prompt")
+    chart.axes("Loss in nats per loss token; dashed: the best guess without image and prompt")
     for kind in unigram:
         chart.curve(NAMES[kind], losses[kind], unigram[kind], COLORS[kind])
     large.resize(size, Image.Resampling.LANCZOS).save(path)

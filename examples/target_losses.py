@@ -21,17 +21,17 @@ KINDS = ("robot", "web")
 WINDOW = 20
 """Steps that a printed loss is the mean of."""
 SPARE = 64
-"""Places beyond the longest example: an action that is generated may be longer than any that was read."""
+"""Positions beyond the longest example: a generated action may be longer than any that was read."""
 
 WORD = -1
-"""Where a word of an action may be over; no token has this id."""
+"""Marks the end of a word of an action; no token has this id."""
 
 Following = Callable[[Any, list[int]], Sequence[float]]
-"""Picture and ids to scores of the token that follows."""
+"""Image and ids to scores of the token that follows."""
 
 
 def unigram_losses(examples: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Nats per learned token of the best predictor that ignores picture, prompt and order: the entropy of targets, by kind."""
+    """Nats per loss token of the best predictor that ignores image, prompt and order: the entropy of targets, by kind."""
     targets: dict[str, list[NDArray[np.int32]]] = {kind: [] for kind in KINDS}
     for example in examples:
         targets[example["kind"]].append(example["input_ids"][example["loss_mask"]])
@@ -53,7 +53,7 @@ def summary(losses: Losses, unigram: Mapping[str, float]) -> str:
 
 
 class ActionsOnly:
-    """Which tokens may come next so that the whole is an action: as many words of the codec as it is wide, then the end."""
+    """Which tokens may come next in an action: as many words as the codec is wide, then the end token."""
 
     def __init__(self, mixture: Mixture, tokenizer_path: str | None = None) -> None:
         plan = mixture.contents.plan
@@ -89,7 +89,7 @@ class ActionsOnly:
 
 
 def show_actions(mixture: Mixture, only: ActionsOnly, following: Following, count: int = 8) -> float:
-    """Print what the model would do beside what was done; the mean distance in bins.
+    """Print the actions of the model next to those of the log; gives the mean distance in bins.
 
     Of the tokens allowed the best is taken, so that every answer is an action.
     """

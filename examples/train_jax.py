@@ -2,9 +2,9 @@
 
     python examples/train_jax.py mixture --out run
     python examples/train_jax.py mixture --out run --stop 100     # as if interrupted after step 100
-    python examples/train_jax.py mixture --out run --resume       # goes on there; ends with the very same weights
+    python examples/train_jax.py mixture --out run --resume       # continues there and ends with the same weights
 
-A mixture is a plain iterator of numpy arrays here. Batches are filled up to the longest example, so one step is compiled once.
+A mixture is a plain iterator of numpy arrays. Batches are padded to the longest example, so a step is compiled once.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def initial(vocabulary: int, longest: int, seed: int) -> Weights:
     return made
 
 
-def scores(weights: Weights, pictures: Any, ids: Any) -> Any:
-    """f32[B, T, vocabulary]: scores of the token that follows each of ids[B, T], given pictures uint8[B, 64, 64, 3]."""
-    whole = jnp.concatenate([_see(weights, pictures), weights["tokens"][ids]], 1)
+def scores(weights: Weights, images: Any, ids: Any) -> Any:
+    """f32[B, T, vocabulary]: scores of the token that follows each of ids[B, T], given images uint8[B, 64, 64, 3]."""
+    whole = jnp.concatenate([_see(weights, images), weights["tokens"][ids]], 1)
     whole = whole + weights["places"][: whole.shape[1]]
     for layer in range(LAYERS):
         whole = whole + _attend(_normed(whole) @ weights[f"attend{layer}"]) @ weights[f"join{layer}"]
@@ -58,9 +58,9 @@ def scores(weights: Weights, pictures: Any, ids: Any) -> Any:
     return _normed(whole)[:, PATCHES:] @ weights["tokens"].T
 
 
-def _see(weights: Weights, pictures: Any) -> Any:
-    """Sixteen tokens of a picture: patches of 4, 2 and 2 neighbours, each through a layer."""
-    seen = pictures.astype(jnp.float32) / 127.5 - 1
+def _see(weights: Weights, images: Any) -> Any:
+    """Sixteen tokens of an image: patches of 4, 2 and 2 neighbours, each through a layer."""
+    seen = images.astype(jnp.float32) / 127.5 - 1
     for name, size in (("eye0", 4), ("eye1", 2), ("eye2", 2)):
         rows, side, _, depth = seen.shape
         parts = seen.reshape(rows, side // size, size, side // size, size, depth).swapaxes(2, 3)
@@ -80,11 +80,11 @@ def _attend(three: Any) -> Any:
 
 
 def losses_of(weights: Weights, batch: Weights) -> tuple[Any, Any]:
-    """The mean over all learned tokens; and sums of losses and counts of tokens of each row, f32[2, B]."""
-    ids, learned = batch["input_ids"], batch["loss_mask"][:, 1:]
+    """The mean over all loss tokens; and sums of losses and counts of tokens of each row, f32[2, B]."""
+    ids, counted = batch["input_ids"], batch["loss_mask"][:, 1:]
     chances = jax.nn.log_softmax(scores(weights, batch["picture"], ids[:, :-1]))
-    each = -jnp.take_along_axis(chances, ids[:, 1:, None], -1)[..., 0] * learned
-    return each.sum() / learned.sum(), jnp.stack([each.sum(1), learned.sum(1)])
+    each = -jnp.take_along_axis(chances, ids[:, 1:, None], -1)[..., 0] * counted
+    return each.sum() / counted.sum(), jnp.stack([each.sum(1), counted.sum(1)])
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -145,7 +145,7 @@ class Training:
         np.savez(path, rest=np.array(rest), **leaves)  # type: ignore[arg-type]
 
     def restore(self, path: Path) -> None:
-        """Go on where a checkpoint was saved."""
+        """Resume from a checkpoint."""
         with np.load(path, allow_pickle=False) as found:
             leaves = [jnp.asarray(found[name]) for name in sorted(found) if name != "rest"]
             self.done, self.losses, where = json.loads(str(found["rest"]))
@@ -156,11 +156,11 @@ class Training:
         """sha256 of all weights."""
         return hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in jax.tree.leaves(self.state["weights"]))).hexdigest()
 
-    def following(self, picture: Any, ids: list[int]) -> list[float]:
+    def following(self, image: Any, ids: list[int]) -> list[float]:
         """Scores of each token to follow `ids`; filled up, so that it is compiled once."""
         filled = np.zeros((1, self.mixture.contents.longest + SPARE), np.int32)
         filled[0, : len(ids)] = ids
-        found: list[float] = _compiled(self.state["weights"], picture[None], filled)[0, len(ids) - 1].tolist()
+        found: list[float] = _compiled(self.state["weights"], image[None], filled)[0, len(ids) - 1].tolist()
         return found
 
 
@@ -169,27 +169,27 @@ _compiled = jax.jit(scores)
 
 def main() -> None:
     """See the head of this file."""
-    asked = argparse.ArgumentParser(description="Co-fine-tune a tiny vision-language-action model with JAX.")
-    asked.add_argument("mixture", type=Path)
-    asked.add_argument("--out", type=Path, default=Path("run"))
-    asked.add_argument("--steps", type=int, default=300)
-    asked.add_argument("--stop", type=int, help="stop after this step and save a checkpoint")
-    asked.add_argument("--resume", action="store_true")
-    asked.add_argument("--batch", type=int, default=16)
-    told = asked.parse_args()
-    told.out.mkdir(parents=True, exist_ok=True)
-    training = Training(rt2data.load(told.mixture, epochs=None, resize=(SIDE, SIDE), columns=COLUMNS), told.steps)
-    if told.resume:
-        training.restore(told.out / "checkpoint.npz")
-    training.run(told.stop or told.steps, told.batch)
-    training.save(told.out / "checkpoint.npz")
-    unigram = unigram_losses(rt2data.load(told.mixture, decode=None, columns=COLUMNS))
-    draw_losses(training.losses, unigram, told.out / "losses.png")
+    parser = argparse.ArgumentParser(description="Co-fine-tune a tiny vision-language-action model with JAX.")
+    parser.add_argument("mixture", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("run"))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--stop", type=int, help="stop after this step and save a checkpoint")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--batch", type=int, default=16)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    training = Training(rt2data.load(options.mixture, epochs=None, resize=(SIDE, SIDE), columns=COLUMNS), options.steps)
+    if options.resume:
+        training.restore(options.out / "checkpoint.npz")
+    training.run(options.stop or options.steps, options.batch)
+    training.save(options.out / "checkpoint.npz")
+    unigram = unigram_losses(rt2data.load(options.mixture, decode=None, columns=COLUMNS))
+    draw_losses(training.losses, unigram, options.out / "losses.png")
     print(summary(training.losses, unigram))
-    shown = rt2data.load(told.mixture, resize=(SIDE, SIDE), columns=COLUMNS)
+    shown = rt2data.load(options.mixture, resize=(SIDE, SIDE), columns=COLUMNS)
     far = show_actions(shown, ActionsOnly(shown), training.following)
     result = {"step": training.done, "weights": training.digest(), "losses": training.losses, "unigram": unigram, "bins_off": far}
-    (told.out / "result.json").write_text(json.dumps(result))
+    (options.out / "result.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

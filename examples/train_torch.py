@@ -2,9 +2,9 @@
 
     python examples/train_torch.py mixture --out run
     python examples/train_torch.py mixture --out run --stop 100     # as if interrupted after step 100
-    python examples/train_torch.py mixture --out run --resume       # goes on there; ends with the very same weights
+    python examples/train_torch.py mixture --out run --resume       # continues there and ends with the same weights
 
-One model, one loss: the mean over all learned tokens, answers and actions alike. A robot's next action is then generated token by
+One model, one loss: the mean over all loss tokens, answers and actions alike. A robot's next action is then generated token by
 token out of action words only, and decoded by the codec in the manifest.
 """
 
@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class TinyVLA(nn.Module):
-    """Pictures become 16 tokens by three strided convolutions; a causal transformer reads them, then the text."""
+    """Images become 16 tokens by three strided convolutions; a causal transformer reads them, then the text."""
 
     def __init__(self, vocabulary: int, longest: int) -> None:
         super().__init__()
@@ -65,9 +65,9 @@ class TinyVLA(nn.Module):
         self.places = nn.Parameter(torch.randn(PATCHES + longest, WIDTH) * 0.02)
         self.body = nn.Sequential(*(Block() for _ in range(LAYERS)), nn.LayerNorm(WIDTH))
 
-    def forward(self, pictures: Tensor, ids: Tensor) -> Tensor:
-        """Scores f32[B, T, vocabulary] of the token that follows each of ids[B, T], given pictures uint8[B, 64, 64, 3]."""
-        seen = self.eye(pictures.permute(0, 3, 1, 2).float() / 127.5 - 1).transpose(1, 2)
+    def forward(self, images: Tensor, ids: Tensor) -> Tensor:
+        """Scores f32[B, T, vocabulary] of the token that follows each of ids[B, T], given images uint8[B, 64, 64, 3]."""
+        seen = self.eye(images.permute(0, 3, 1, 2).float() / 127.5 - 1).transpose(1, 2)
         whole = torch.cat([seen, self.tokens(ids)], 1)
         found: Tensor = self.body(whole + self.places[: whole.shape[1]])[:, PATCHES:] @ self.tokens.weight.T
         return found
@@ -112,19 +112,19 @@ class Training:
         ids = batch["input_ids"].long()
         scores = self.model(batch["picture"], ids[:, :-1])
         each = F.cross_entropy(scores.transpose(1, 2), ids[:, 1:], reduction="none")
-        learned = batch["loss_mask"][:, 1:].float()
+        counted = batch["loss_mask"][:, 1:].float()
         self.optimizer.zero_grad()
-        ((each * learned).sum() / learned.sum()).backward()
+        ((each * counted).sum() / counted.sum()).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        self._note(batch["kind"], each.detach() * learned, learned)
+        self._note(batch["kind"], each.detach() * counted, counted)
         self.done, self.resume = self.done + 1, batch["resume"]
 
-    def _note(self, kinds: list[str], each: Tensor, learned: Tensor) -> None:
+    def _note(self, kinds: list[str], each: Tensor, counted: Tensor) -> None:
         for kind in KINDS:
             rows = torch.tensor([k == kind for k in kinds])
             if rows.any():
-                self.losses[kind].append(float(each[rows].sum() / learned[rows].sum()))
+                self.losses[kind].append(float(each[rows].sum() / counted[rows].sum()))
 
     def save(self, path: Path) -> None:
         """A checkpoint: tensors, numbers and text."""
@@ -132,16 +132,16 @@ class Training:
         torch.save(state | {"rest": json.dumps([self.done, self.losses, self.resume])}, path)
 
     def restore(self, path: Path) -> None:
-        """Go on where a checkpoint was saved."""
+        """Resume from a checkpoint."""
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.done, self.losses, self.resume = json.loads(state["rest"])
 
     @torch.no_grad()
-    def following(self, picture: Any, ids: list[int]) -> list[float]:
+    def following(self, image: Any, ids: list[int]) -> list[float]:
         """Scores of each token to follow `ids`."""
-        found: list[float] = self.model(torch.from_numpy(picture)[None], torch.tensor([ids]))[0, -1].tolist()
+        found: list[float] = self.model(torch.from_numpy(image)[None], torch.tensor([ids]))[0, -1].tolist()
         return found
 
     def digest(self) -> str:
@@ -151,32 +151,32 @@ class Training:
 
 def main() -> None:
     """See the head of this file."""
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    asked.add_argument("mixture", type=Path)
-    asked.add_argument("--out", type=Path, default=Path("run"))
-    asked.add_argument("--steps", type=int, default=300)
-    asked.add_argument("--stop", type=int, help="stop after this step and save a checkpoint")
-    asked.add_argument("--resume", action="store_true")
-    asked.add_argument("--batch", type=int, default=16)
-    asked.add_argument("--workers", type=int, default=1)
-    asked.add_argument("--threads", type=int, default=1)
-    told = asked.parse_args()
-    torch.set_num_threads(told.threads)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("mixture", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("run"))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--stop", type=int, help="stop after this step and save a checkpoint")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True)
-    told.out.mkdir(parents=True, exist_ok=True)
-    mixture = rt2data.load(told.mixture, epochs=None, resize=(SIDE, SIDE), columns=COLUMNS)
-    training = Training(mixture, told.batch, told.steps)
-    if told.resume:
-        training.restore(told.out / "checkpoint.pt")
-    training.run(told.stop or told.steps, told.workers)
-    training.save(told.out / "checkpoint.pt")
-    unigram = unigram_losses(rt2data.load(told.mixture, decode=None, columns=COLUMNS))
-    draw_losses(training.losses, unigram, told.out / "losses.png")
+    options.out.mkdir(parents=True, exist_ok=True)
+    mixture = rt2data.load(options.mixture, epochs=None, resize=(SIDE, SIDE), columns=COLUMNS)
+    training = Training(mixture, options.batch, options.steps)
+    if options.resume:
+        training.restore(options.out / "checkpoint.pt")
+    training.run(options.stop or options.steps, options.workers)
+    training.save(options.out / "checkpoint.pt")
+    unigram = unigram_losses(rt2data.load(options.mixture, decode=None, columns=COLUMNS))
+    draw_losses(training.losses, unigram, options.out / "losses.png")
     print(summary(training.losses, unigram))
-    shown = rt2data.load(told.mixture, resize=(SIDE, SIDE), columns=COLUMNS)
+    shown = rt2data.load(options.mixture, resize=(SIDE, SIDE), columns=COLUMNS)
     far = show_actions(shown, ActionsOnly(shown), training.following)
     result = {"step": training.done, "weights": training.digest(), "losses": training.losses, "unigram": unigram, "bins_off": far}
-    (told.out / "result.json").write_text(json.dumps(result))
+    (options.out / "result.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.beam import deployed
-from rt2data.io.location import local_path
+from rt2data.io.location import absolute, path_of
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our options, and the remaining ones, which are Beam's."""
     parser = deployed.our_parser(__doc__)
-    parser.add_argument("--recipe", type=local_path, default=Path("mixture.yaml"), help="the recipe (default: %(default)s)")
-    parser.add_argument("--out", type=local_path, help="output folder (default: the recipe's name without its suffix)")
+    parser.add_argument("--recipe", type=path_of, default=Path("mixture.yaml"), help="the recipe (default: %(default)s)")
+    parser.add_argument("--out", type=path_of, help="output folder (default: the recipe's name without its suffix)")
     parser.add_argument("--robot-frac", help="fraction of examples that are robot steps: 0.5, 2/3 or 50%%")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe")
     parser.add_argument("--overwrite", action="store_true", help="replace a different complete mixture in the output folder")
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     from rt2data.plan.recipe import read_recipe
 
     recipe = read_recipe(asked.recipe, overrides=tuple(asked.set), robot_frac=asked.robot_frac, check=True)
-    site = Site((asked.out or asked.recipe.with_suffix("")).absolute(), asked.overwrite, asked.restart)
+    site = Site(absolute(asked.out or asked.recipe.with_suffix("")), asked.overwrite, asked.restart)
     build_anywhere(recipe, site, beam_options, asked.allow_bad)
 
 

@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rt2data.beam import deployed
-from rt2data.io.location import local_path
+from rt2data.io.location import absolute, path_of
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our options, and the remaining ones, which are Beam's."""
     parser = deployed.our_parser(__doc__)
     parser.add_argument(
-        "--path", type=local_path, default=Path("mixture"), help="a mixture, recipe, store or source (default: mixture)"
+        "--path", type=path_of, default=Path("mixture"), help="a mixture, recipe, store or source (default: mixture)"
     )
-    parser.add_argument("--out", type=local_path, default=Path("stats.json"), help="the file to write (default: %(default)s)")
+    parser.add_argument("--out", type=path_of, default=Path("stats.json"), help="the file to write (default: %(default)s)")
     parser.add_argument("--split", help="only this split (default: all)")
     parser.add_argument("--codec", help="codec for actions (default: the recipe's, or rt2)")
-    parser.add_argument("--recipe", type=local_path, help="recipe with the template, codec and tokenizer for a store")
-    parser.add_argument("--store", type=local_path, help="folder of prepared stores (default: the recipe's, or the cache)")
+    parser.add_argument("--recipe", type=path_of, help="recipe with the template, codec and tokenizer for a store")
+    parser.add_argument("--store", type=path_of, help="folder of prepared stores (default: the recipe's, or the cache)")
     parser.add_argument("--force", action="store_true", help="replace a file that is not a statistics file")
     return deployed.parse_ours(parser, arguments)
 
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     from rt2data.look.stats.subject import Question
 
     question = Question(asked.path, asked.split, asked.codec, asked.recipe, asked.store)
-    stats_anywhere(question, asked.out.absolute(), beam_options, asked.force)
+    stats_anywhere(question, absolute(asked.out), beam_options, asked.force)
 
 
 if __name__ == "__main__":

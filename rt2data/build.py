@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
+from rt2data.io import location
 from rt2data.io.disk import Need, bytes_in, require_space
-from rt2data.io.publish import exclusively, is_complete, output_errors, publish_folder, put_back, refuse_foreign, remove_temporaries
+from rt2data.io.location.folders import discard_folder, make_folder, remove_empty_folder
+from rt2data.io.location.whole import output_errors
+from rt2data.io.publish import exclusively, is_complete, publish_folder, put_back, refuse_foreign, remove_temporaries
 from rt2data.io.stamps import require_unchanged
 from rt2data.plan.decide import decide
-from rt2data.plan.episodes import RldsOptions, decide_episodes
 from rt2data.plan.job import Job, RldsJob, adopt, read_job
 from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe
@@ -26,11 +27,12 @@ from rt2data.prepare.store import Store
 from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
 from rt2data.read.source import Source
 from rt2data.render.tokenizer import load_tokenizer
-from rt2data.seal.episodes import read_rlds_manifest, seal_episodes
 from rt2data.seal.manifest import read_manifest
 from rt2data.seal.seal import seal
-from rt2data.write.episodes import RegroupOrder, regroup, regroup_orders, write_episodes
 from rt2data.write.shard import ShardInfo, ShardOrder, shard_orders, write_shard
+
+if TYPE_CHECKING:
+    from rt2data.plan.episodes import RldsOptions
 
 WAIT_S = 1.0
 """How often a build that waits for a store looks whether it is ready."""
@@ -59,9 +61,9 @@ class Site:
         with exclusively(self.out.with_name(f".{self.out.name}.lock"), str(self.out)):
             put_back(self.out)
             if self.restart or _begun(self.staging) is None:
-                shutil.rmtree(self.staging, ignore_errors=True)
+                discard_folder(self.staging)
+            make_folder(self.staging)
             with output_errors(self.staging):
-                self.staging.mkdir(exist_ok=True)
                 remove_temporaries(self.staging)
             try:
                 with self._changes_named():
@@ -85,8 +87,8 @@ class Site:
         """Nothing half written stays, and no empty folder."""
         with suppress(OSError):
             remove_temporaries(self.staging)
-            if not any(self.staging.iterdir()):
-                self.staging.rmdir()
+            if not any(location.children(self.staging)):
+                remove_empty_folder(self.staging)
 
     def finished(self, fingerprint: str, output: Output) -> bool:
         """Whether the output of this plan is here already. Raises UsageError where another one is and may not be replaced."""
@@ -115,7 +117,7 @@ def _begun(staging: Path) -> Job | RldsJob | None:
 
 
 def _changed_files(job: Job | RldsJob | None) -> list[str]:
-    """Files of a job's sources that changed since they were prepared, as far as it can still be told."""
+    """Files of a job's sources that changed since they were prepared, as far as that is still known."""
     found: list[str] = []
     for folder in job.stores.values() if job else ():
         with suppress(DataError):
@@ -143,7 +145,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Whoever watches hears this when another build is preparing a source that this one needs."""
+    """A progress event: another build is preparing a source that this one needs."""
 
     name: str
 
@@ -167,14 +169,14 @@ def preparations(recipe: Recipe, root: Path, on_wait: Callable[[Waiting], None] 
 
 def _hold(stack: ExitStack, folder: Path, name: str, on_wait: Callable[[Waiting], None]) -> None:
     """Hold a store that is to be written, or wait until another build, which holds it to its end, has made it ready."""
-    lock, told = folder.with_name(f".{folder.name}.lock"), False
+    lock, waiting = folder.with_name(f".{folder.name}.lock"), False
     while ready_store(folder) is None:
         try:
-            stack.enter_context(exclusively(lock, f"the store of {name}", wait_s=WAIT_S if told else 0))
+            stack.enter_context(exclusively(lock, f"the store of {name}", wait_s=WAIT_S if waiting else 0))
         except LockedError:
-            if not told:
+            if not waiting:
                 on_wait(Waiting(name))
-            told = True
+            waiting = True
         else:
             stack.callback(remove_temporaries, staging_folder(folder))
             return
@@ -213,6 +215,9 @@ def _decide_mixture(folder: Path, recipe: Recipe, stores: Mapping[str, Store], a
 
 
 def _decide_episodes(options: RldsOptions, folder: Path, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
+    from rt2data.plan.episodes import decide_episodes
+    from rt2data.write.episodes import regroup_orders
+
     job, index = decide_episodes(recipe, stores, options, allow_bad)
     splits = [(stores[name], split, found) for name, each in index.items() for split, found in each.items()]
     regrouping = [order for store, split, found in splits for order in regroup_orders(folder, store, split, found)]
@@ -224,7 +229,10 @@ MIXTURE = Output(_decide_mixture, ((ShardOrder, write_shard),), seal, read_manif
 
 
 def rlds_output(options: RldsOptions) -> Output:
-    """Each source as an RLDS dataset of whole episodes."""
+    """Each source as an RLDS dataset of whole episodes. What it needs is imported here: a mixture starts without it."""
+    from rt2data.seal.episodes import read_rlds_manifest, seal_episodes
+    from rt2data.write.episodes import RegroupOrder, regroup, write_episodes
+
     phases = ((RegroupOrder, regroup), (ShardOrder, write_episodes))
     return Output(partial(_decide_episodes, options), phases, seal_episodes, read_rlds_manifest)
 
@@ -234,7 +242,7 @@ def begin_build(
 ) -> tuple[Any, list[Any]]:
     """Decide: the job and its work orders; no orders where this very output exists already.
 
-    Raises OutputError where the disk has too little room for what is still to be written.
+    Raises OutputError where the disk has too little space for what is still to be written.
     """
     job, size, orders = output.decide(site.staging, recipe, stores, allow_bad)
     if site.finished(job.plan.fingerprint, output):
@@ -258,7 +266,7 @@ def finish(site: Site, job: Job | RldsJob, shards: Sequence[ShardInfo], output: 
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False, output: Output = MIXTURE) -> Any:
     """Build in this process, one work order after another; the manifest."""
     with site.held():
-        with preparations(recipe, recipe.store_folder.absolute()) as todo:
+        with preparations(recipe, location.absolute(recipe.store_folder)) as todo:
             stores = {p.name: prepare_plainly(p) for p in todo}
         job, orders = begin_build(site, recipe, stores, allow_bad, output)
         if orders:

@@ -128,7 +128,7 @@ def _shuffle_in_blocks(total: int, key: int) -> I64:
 class EpochOrder:
     """The order in which one source's rows are drawn: draw k is row `perm_epoch(k // n)[k % n]`.
 
-    Rows already lie in a keyed random order in the store. An epoch rotates them by a keyed offset, takes windows of 8192 rows in a
+    Rows are already in a keyed random order in the store. An epoch rotates them by a keyed offset, takes windows of 8192 rows in a
     keyed order, and shuffles inside each window: a permutation of all rows, new each epoch, of which any part is computed by itself
     and touches few row groups.
     """

@@ -15,6 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 Kind = Literal["robot", "web"]
+Role = Literal["system", "user", "assistant"]
 F32 = NDArray[np.float32]
 
 
@@ -43,16 +44,38 @@ NO_MARKS = End(0)
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One picture of one camera, as the source holds it.
+    """One image of one camera, as the source holds it.
 
     `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
-    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes lie, if they lie in
+    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes are, if they are in
     a file as they are; then nothing needs to be copied.
     """
 
     camera: str
     data: bytes | memoryview | NDArray[np.uint8]
     place: Place | None = None
+
+
+class Turn(NamedTuple):
+    """One turn of a conversation. `<image>` in its text is the place of the next image of the example."""
+
+    role: Role
+    text: str
+    loss: bool = True  # whether an assistant's words have a loss
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One turn, as conversations are exchanged between tools."""
+
+    role: Role
+    content: str
+
+
+class Slot(NamedTuple):
+    """A fixed place for one image of an example: a camera, and when, in control steps from the example's own (0, or below it)."""
+
+    camera: str
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,42 +100,47 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question about a picture, with every answer that was given."""
+    """One web example: a question with every answer that was given, or a conversation; about no, one or several images.
+
+    With `turns` it is a conversation: `question` and `answers` stay empty, and its turns have one `<image>` for each image.
+    """
 
     key: str  # unique in the source; [A-Za-z0-9_-]
     group: str  # what must not be torn between splits: the image's id
     split: str
-    question: str
-    answers: tuple[str, ...]
-    images: tuple[Image, ...]
+    question: str = ""
+    answers: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+    turns: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a Step and an Example become: text, an answer or an action, pictures. After this there is one kind of record."""
+    """What a Step and an Example become: text, an answer or an action, images. After this there is one kind of record."""
 
     key: str  # unique in the source; [A-Za-z0-9_-]
     group: str  # episode or image id: what must not be torn between splits
     split: str
-    text: str  # instruction or question
-    images: tuple[Image, ...]  # the one for the mixture first
+    text: str  # instruction or question; of a conversation the first words of the user
+    images: tuple[Image, ...]
     step: int = -1
     steps: int = -1
     answers: tuple[str, ...] = ()
     pick: int = -1  # which distinct answer this row stands for; -1 where the answer rule decides
+    turns: tuple[Turn, ...] = ()  # of a conversation
     action: F32 | None = None  # [D] in the action space's units and polarity
     state: F32 | None = None  # [S]
     terminate: bool = False  # the task ends here, unless the marks of the episode speak against it
     marks: End = NO_MARKS
-    timestamp: float | None = None
+    timestamp: float | None = None  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Something left out, with its reason.
+    """Something dropped, with its reason.
 
     `fault` is True for what is wrong with the data (it counts against the recipe's `max_bad`), False for what the recipe asked to
-    leave out. `count` is the number of steps or examples lost with it (1 where it is not known).
+    drop. `count` is the number of steps or examples lost with it (1 where it is not known).
     """
 
     reason: str  # a short snake_case word: bad_crc, corrupt_image, nan_action, blank_instruction, ...
@@ -166,10 +194,42 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Images:
+    """Where the images of n rows are, m in all: row i has those from `starts[i]` to `starts[i + 1]`."""
+
+    starts: NDArray[np.int64]  # n + 1
+    slot: NDArray[np.int32]  # m: the place of each in its row, rising
+    camera: Sequence[str]  # m
+    file: NDArray[np.int32]  # m: number in the store's files
+    offset: NDArray[np.int64]  # m
+    length: NDArray[np.int32]  # m
+    xxh3: NDArray[np.uint64]  # m: of the encoded bytes
+    format: Sequence[str]  # m
+
+    def __len__(self) -> int:
+        return len(self.format)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """The actions of n robot rows, H to a row, the first its own."""
+
+    actions: F32  # [n, H, D]; behind the last action of an episode that one is repeated
+    real: NDArray[np.int32]  # n: how many of the H are actions of the episode; the others are padding
+    ends: NDArray[np.int32]  # n: which of them ends the task, -1 where none does
+
+    @property
+    def is_pad(self) -> NDArray[np.bool_]:
+        """bool[n, H]"""
+        found: NDArray[np.bool_] = np.arange(self.actions.shape[1]) >= self.real[:, None]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """A batch of prepared rows of one source, as columns, in the order they are drawn. n rows.
 
-    Robot rows have `text` = instruction and no answers; web rows have `text` = question and no action.
+    Robot rows have `text` = instruction and no answers; web rows have `text` = question and no action, or `turns`.
     """
 
     source: str
@@ -177,11 +237,14 @@ class Rows:
     keys: Sequence[str]  # n row keys, unique in the source
     groups: Sequence[str]  # n episode or image ids
     steps: NDArray[np.int32]  # n step numbers; -1 for web
-    cameras: Sequence[str | None]  # n: the camera of the mixture's image; None for web
+    lengths: NDArray[np.int32]  # n: steps of the episode; -1 for web
+    timestamps: Sequence[float | None]  # n, seconds
+    images: Images
     text: Sequence[str]  # n
     answers: Sequence[Sequence[str]]  # n; empty for robot
     picks: NDArray[np.int32]  # n: which distinct answer this row stands for; -1 where the answer rule decides
-    action: F32 | None  # [n, D]
+    turns: Sequence[Sequence[Turn] | None]  # n; None but for conversations
+    chunks: Chunks | None
     state: F32 | None  # [n, S]
     terminate: NDArray[np.bool_]  # n: the step that ends the task
     epochs: NDArray[np.int64]  # n: how many times the source had been read through before this draw
@@ -189,16 +252,31 @@ class Rows:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def action(self) -> F32 | None:
+        """[n, D]: each row's own action."""
+        return None if self.chunks is None else self.chunks.actions[:, 0]
+
+
+class Span(NamedTuple):
+    """A part of an example's token ids."""
+
+    start: int
+    stop: int
+    loss: bool
+    what: Literal["prompt", "target"]
+
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a trainer learns from a batch of rows. Target ids and the end token follow the prompt's: loss starts at `prompt_len`."""
+    """What a trainer learns from a batch of n rows. End tokens belong to targets, a begin token to the first prompt."""
 
-    prompts: Sequence[str]
-    targets: Sequence[str]
+    prompts: Sequence[str]  # all text before the last target
+    targets: Sequence[str]  # the last target
     input_ids: Sequence[Sequence[int]]
-    prompt_len: Sequence[int]
-    bins: NDArray[np.int32] | None = None  # [n, K] action bins; None for web
+    spans: Sequence[Sequence[Span]]  # of each row's ids, in order, without gaps
+    messages: Sequence[Sequence[Message]]  # what was said, without the template's words; `<image>` where images are
+    bins: Sequence[Sequence[int]] | None = None  # n: the codec's integers, K to an action; None for web
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -212,7 +290,7 @@ def key_name(source: str) -> str:
     """How a source's name begins the keys of its examples: 32 characters at most, none of them `-`, which ends it.
 
     So name, row, epoch and an ending fit the 100 bytes that tar has for a name. A name that is longer, or has a `-`, is cut and
-    told apart by its hash.
+    identified by its hash.
     """
     if _IN_KEYS.fullmatch(source):
         return source
@@ -239,6 +317,6 @@ class Warn(msgspec.Struct, frozen=True):
 
 
 def worst_first(found: Iterable[Warn]) -> tuple[Warn, ...]:
-    """Errors, then warnings, then notes, each in the order given; the same one twice is told once."""
+    """Errors, then warnings, then notes, each in the order given; duplicates once."""
     once = {(warn.code, warn.source, warn.what): warn for warn in found}
     return tuple(sorted(once.values(), key=lambda warn: RANK[warn.level]))

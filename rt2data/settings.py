@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from rt2data.errors import UsageError
-from rt2data.io.location import local_path
+from rt2data.io.location import absolute, path_of
 
 
 class Settings(BaseModel):
@@ -77,7 +77,7 @@ def _text(value: Any) -> str:
 def _share(value: Any) -> Fraction:
     found = parse_fraction(value)
     if not 0 <= found <= 1:
-        raise ValueError(f"must lie between 0 and 1, got {short(value)}")
+        raise ValueError(f"must be between 0 and 1, got {short(value)}")
     return found
 
 
@@ -125,10 +125,10 @@ def _resolve(text: str, info: ValidationInfo) -> str:
         return text
     found = _VARIABLE.sub(_variable, text)
     try:
-        local_path(found)
+        path = path_of(found)
     except UsageError as error:
         raise ValueError(f"{error.where}: {error.what} -> {error.do}") from None
-    return str(folder / (_home() + found[1:] if found == "~" or found.startswith("~/") else found))
+    return str(folder / (_home() + found[1:] if found == "~" or found.startswith("~/") else path))
 
 
 def _resolve_file(text: str, info: ValidationInfo) -> str:
@@ -157,13 +157,13 @@ def home() -> str:
 
 
 PathStr = Annotated[str, Field(min_length=1), AfterValidator(_resolve)]
-"""A path of a local file or folder, absolute once the recipe is read."""
+"""A file or folder: a path or a URI such as file:///data/logs; an absolute path once the recipe is read."""
 NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
 """A bare name of something we ship, left as it is, or the path of a .toml file."""
 
 
 def default_store_root() -> Path:
-    """Where prepared stores lie unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
+    """Where prepared stores are unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
 
     The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
     nobody's home is known, and where $RT2DATA_STORE is no local path.
@@ -171,7 +171,7 @@ def default_store_root() -> Path:
     chosen, cache = os.environ.get("RT2DATA_STORE"), os.environ.get("XDG_CACHE_HOME", "")
     try:
         if chosen:
-            return local_path(home() + chosen[1:] if chosen == "~" or chosen.startswith("~/") else chosen).absolute()
+            return absolute(home() + chosen[1:] if chosen == "~" or chosen.startswith("~/") else chosen)
         return (Path(cache) if Path(cache).is_absolute() else Path(home(), ".cache")) / "rt2data" / "store"
     except (KeyError, OSError):
         raise UsageError("no home folder is known for prepared stores", do="set RT2DATA_STORE, or `store` in the recipe") from None

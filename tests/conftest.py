@@ -65,6 +65,23 @@ def mixture(real_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPat
     return build
 
 
+WINDOWS = ("robot.bridge.cameras=all", "robot.bridge.history=[-1, 0]", "robot.bridge.horizon=8")
+"""All four cameras of Bridge, now and one step before, and chunks of eight actions."""
+
+
+@pytest.fixture(scope="session")
+def windows(real_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of the mixture in a format with several images and chunks of actions."""
+    folder = tmp_path_factory.mktemp("windows")
+
+    def build(name: str) -> Path:
+        if not (folder / name).exists():
+            build_plainly(real_recipe(f"shards.format={name}", *WINDOWS), Site(folder / name))
+        return folder / name
+
+    return build
+
+
 @pytest.fixture
 def listening() -> Iterator[None]:
     """A command started where SIGINT is ignored, as in a shell's background, ignores it too: see that it does not."""
@@ -76,7 +93,7 @@ def listening() -> Iterator[None]:
 @pytest.fixture
 def toy_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of sources with only the toys in it: a new source is one file and one line."""
-    for name in list(SOURCES):
+    for name in reversed(list(SOURCES)):  # undone last first, so the order of the table comes back
         monkeypatch.delitem(SOURCES, name)
     for name, place in toy.TABLE.items():
         monkeypatch.setitem(SOURCES, name, place)

@@ -39,6 +39,51 @@ AT_RUN_TIME = ("tensorflow", "tensorflow_datasets", "torch", "jax", "yaml", "dil
 """Never imported: heavy, or able to run what a file says."""
 
 
+PATH_METHODS = {
+    *(
+        "absolute",
+        "chmod",
+        "exists",
+        "glob",
+        "hardlink_to",
+        "is_dir",
+        "is_file",
+        "is_mount",
+        "is_symlink",
+        "iterdir",
+        "lstat",
+        "mkdir",
+    ),
+    *(
+        "open",
+        "read_bytes",
+        "read_text",
+        "rename",
+        "resolve",
+        "rglob",
+        "rmdir",
+        "samefile",
+        "stat",
+        "symlink_to",
+        "touch",
+        "unlink",
+    ),
+    *("write_bytes", "write_text"),
+}
+NO_PATHS = {"entry", "location", "Image", "tarfile", "views"}
+"""Owners of methods of the same names: an `entry` from `location.children`, images and archives opened as objects."""
+FILE_MODULES: dict[str, set[str] | None] = {
+    **dict.fromkeys(("shutil", "glob", "mmap", "sqlite3", "gzip", "bz2", "lzma", "zipfile")),
+    "os": {
+        *("access", "chmod", "fsync", "link", "listdir", "lstat", "makedirs", "mkdir", "open", "posix_fadvise", "pread", "preadv"),
+        *("remove", "removedirs", "rename", "replace", "rmdir", "scandir", "stat", "statvfs", "symlink", "truncate", "unlink"),
+        *("utime", "walk"),
+    },
+    "os.path": {"abspath", "exists", "getmtime", "getsize", "isdir", "isfile", "islink", "lexists", "realpath", "samefile"},
+}
+"""What touches files in modules of the standard library; None: all of it."""
+
+
 @dataclass(frozen=True)
 class Import:
     """One import of a module of ours."""
@@ -171,6 +216,47 @@ def test_nothing_runs_what_a_file_says() -> None:
     assert {each.importer for each in imported("pickle", "marshal", "shelve")} <= {"rt2data.beam.pool"}
 
 
+def test_only_io_touches_the_file_system() -> None:
+    """Calls that open, list, look at, make or remove files by name."""
+    found = [
+        f"{module}, line {node.lineno}: {ast.unparse(node)}"
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and room(module) != "io" and _touches_files(node)
+    ]
+    assert found == [], "use rt2data.io.location"
+
+
+@pytest.mark.parametrize(
+    ("call", "touches"),
+    [
+        *(("path.open('rb')", True), ("path.open()", True), ("os.open(path, flags)", True), ("open(path)", True)),
+        *(("(folder / 'x').stat()", True), ("shutil.rmtree(path)", True), ("mmap.mmap(file.fileno(), 0)", True)),
+        *(("self.format.open(file, sizes)", False), ("mmap.mmap(-1, size)", False), ("location.stat(path)", False)),
+    ],
+)
+def test_calls_that_touch_files_are_recognized(call: str, touches: bool) -> None:
+    node = ast.parse(call, mode="eval").body
+    assert isinstance(node, ast.Call)
+    assert _touches_files(node) == touches
+
+
+def _touches_files(call: ast.Call) -> bool:
+    called = call.func
+    if isinstance(called, ast.Name):
+        return called.id in ("open", "rmtree", "scandir", "disk_usage", "TemporaryDirectory")
+    if not isinstance(called, ast.Attribute):
+        return False
+    owner = ast.unparse(called.value)
+    if owner.endswith(".format") and called.attr == "open":
+        return False  # a Format: its `open` starts a shard in a file that is open already
+    if owner == "mmap" and ast.unparse(call.args[0]) == "-1":
+        return False  # memory, no file
+    if owner in FILE_MODULES:
+        return FILE_MODULES[owner] is None or called.attr in (FILE_MODULES[owner] or ())
+    return called.attr in PATH_METHODS and owner not in NO_PATHS
+
+
 def test_the_library_prints_nothing() -> None:
     talkers = {
         room(module)
@@ -190,7 +276,7 @@ def test_the_command_imports_little_at_its_top() -> None:
     assert {name for name in inside if room(name) == "cli"} == {
         "rt2data.cli.commands.App",
         "rt2data.cli.commands.Quiet",
-        "rt2data.cli.commands.local_paths_only",
+        "rt2data.cli.commands.accept_uris",
         "rt2data.cli.running.run",
         "rt2data.cli.commands.verbosity",
     }

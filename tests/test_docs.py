@@ -21,7 +21,7 @@ import rt2data
 from rt2data.cli.app import app
 from rt2data.demo.write import write_demo
 from rt2data.plan.recipe import parse_recipe
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 from tests.cli.test_app import ALL
 from tests.conftest import ROOT
 from tests.packages import need

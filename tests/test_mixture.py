@@ -24,7 +24,8 @@ from rt2data.order import apportion
 from rt2data.plan.plan import draws
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.plan.recipe.model import Size
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest, read_manifest
 from tests.contract import toy
 from tests.render.tiny import byte_level_bpe

@@ -15,7 +15,7 @@ from PIL import Image
 from rt2data.beam import stats as beam_stats
 from rt2data.cli.init import init
 from rt2data.cli.inspect import inspect
-from rt2data.cli.report import Wanted, report
+from rt2data.cli.report import ReportOptions, report
 from rt2data.cli.view import view
 from rt2data.errors import UsageError
 from rt2data.io.publish import MARKED, require_writable
@@ -28,11 +28,11 @@ THESIS = b"<!DOCTYPE html>\n<p>A year of work.\n"
 
 
 def write_report(out: Path, force: bool = False) -> None:
-    report([Question(out.parent / "gone")], Wanted(out, workers=0, quiet=True, force=force))
+    report([Question(out.parent / "gone")], ReportOptions(out, workers=0, quiet=True, force=force))
 
 
 def write_markdown(out: Path, force: bool = False) -> None:
-    report([Question(out.parent / "gone")], Wanted(out.parent / "r.html", out, workers=0, quiet=True, force=force))
+    report([Question(out.parent / "gone")], ReportOptions(out.parent / "r.html", out, workers=0, quiet=True, force=force))
 
 
 def write_statistics(out: Path, force: bool = False) -> None:

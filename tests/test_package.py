@@ -80,7 +80,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     files = (path for path in (ROOT / "rt2data").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     ours = {path.relative_to(ROOT).as_posix() for path in files}
-    assert {"rt2data/report/page.py", "rt2data/report/templates/page.html.j2"} <= ours <= set(names)
+    assert {"rt2data/look/report/page.py", "rt2data/look/report/templates/page.html.j2"} <= ours <= set(names)
     assert {name.split("/")[0] for name in names} == {"rt2data", f"rt2data-{__version__}.dist-info"}
     assert not [name for name in names if "test" in Path(name).name or name.endswith((".pyc", ".tar", ".yaml"))]
     assert wheel.stat().st_size < 1_000_000

@@ -28,7 +28,8 @@ from rt2data.plan.recipe import read_recipe
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64
 from rt2data.render.codecs.table import Codec, codec_from_json
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 from rt2data.seal.manifest import Manifest
 from tests.render.test_real_tokenizers import FILES
@@ -94,7 +95,7 @@ def build(recipe_file: Path, name: str, **values: object) -> Built:
 
 
 def _read(member: Member) -> tuple[str, str, bytes, ExampleRecord]:
-    return member.key, member.extension, bytes(member.image), decode_record(bytes(member.record))
+    return member.key, member.images[0].extension, bytes(member.image), decode_record(bytes(member.record))
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""The only room that imports Apache Beam: it wires and counts."""
+"""The only folder that imports Apache Beam: it wires and counts."""

@@ -24,7 +24,7 @@ GRACE_S = 5.0
 
 @dataclass(frozen=True)
 class Stopping:
-    """Whoever watches hears this when a run is interrupted: what is under way has so many seconds."""
+    """A progress event: the run is interrupted, and orders under way have so many seconds."""
 
     grace_s: float
 
@@ -42,7 +42,7 @@ class LocalRun:
     _graph: Thread | None = None
 
     def submit(self, work: Work, order: Any) -> Future[Any]:
-        """Hand an order to the pool, unless it was handed over ahead; its result is shown to whoever watches."""
+        """Hand an order to the pool, unless it was handed over ahead; its result is reported as progress."""
         early = self._ahead.pop((work, order.label), None)
         return early or self._submit(work, order)
 
@@ -51,7 +51,7 @@ class LocalRun:
         self._ahead |= {(work, order.label): self._submit(work, order) for order in orders}
 
     def decide(self, plan: Callable[[], tuple[Any, list[Any]]]) -> list[Any]:
-        """Make the plan and show it to whoever watches; none is shown where there is nothing to do."""
+        """Make the plan and report it as progress; none where there is nothing to do."""
         job, self.decided = plan()
         if self.decided:
             self.on_result(job.plan)

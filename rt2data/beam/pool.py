@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Literal, Protocol
 
 from rt2data.errors import InternalError
+from rt2data.io import location
 
 Work = Callable[[Any], Any]
 PoolKind = Literal["processes", "threads"]
@@ -64,10 +64,16 @@ def pool_at_work(kind: PoolKind, workers: int | None) -> Iterator[Pool]:
         pool.close()
 
 
+def _collect_seldom() -> None:
+    """Records are many, small and without cycles: looking for cycles among them takes a tenth of the time."""
+    gc.set_threshold(100_000)
+
+
 class Inline:
     """No pool: the caller does the work. What distributed runners use."""
 
     def __init__(self) -> None:
+        _collect_seldom()
         self._closing = False
 
     def submit(self, work: Work, order: Any) -> Future[Any]:
@@ -85,7 +91,7 @@ class Inline:
 
 
 def settle(future: Future[Any], call: Callable[[], Any]) -> None:
-    """Make a call; the future carries its result, or its failure, to whoever waits."""
+    """Make a call; the future has its result, or its failure."""
     try:
         future.set_result(call())
     except Exception as error:
@@ -106,6 +112,7 @@ class Threads:
     """Threads of this process: the work is copying and hashing, which let other threads run."""
 
     def __init__(self, workers: int) -> None:
+        _collect_seldom()
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._closing = Event()
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(workers)]
@@ -168,9 +175,9 @@ class Processes:
 
 
 def _shorten_temporary_folder() -> None:
-    """The fork server listens on a socket whose path has 107 bytes at most; below a deep $TMPDIR there is no room for it."""
+    """The fork server listens on a socket whose path has 107 bytes at most; a deep $TMPDIR leaves too few for it."""
     before = tempfile.gettempdir()
-    if len(os.fsencode(before)) > 60 and Path("/tmp").is_dir():
+    if len(os.fsencode(before)) > 60 and location.is_folder("/tmp"):
         tempfile.tempdir = "/tmp"
         multiprocessing.util.get_temp_dir()  # which is remembered
         tempfile.tempdir = before
@@ -193,7 +200,7 @@ class _Seat:
     def _feed(self) -> None:
         resource_tracker.ensure_running()  # which would unblock it again
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # for all that start here: Ctrl-C is the parent's business
-        with suppress(EOFError, OSError, RuntimeError):  # it is tried again, and told, with the first order
+        with suppress(EOFError, OSError, RuntimeError):  # it is tried again, and reported, with the first order
             self._hire()
         while (task := self.tasks.get()) is not None:
             if self.closing.is_set():
@@ -250,7 +257,7 @@ class _Seat:
 
 
 def _lost(order: Any, error: Exception) -> InternalError:
-    """What is told of an order that no worker could carry out."""
+    """The error of an order that no worker could carry out."""
     label = getattr(order, "label", repr(order))
     if isinstance(error, EOFError | ConnectionError):
         return InternalError(
@@ -264,7 +271,7 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_die_with_parent, daemon=True).start()
-    gc.set_threshold(100_000)  # records are many, small and without cycles
+    _collect_seldom()
     with suppress(EOFError, OSError):
         while True:
             work, order = connection.recv()

@@ -12,6 +12,7 @@ from typing import Any
 from rt2data.beam.local import LocalRun, local_run
 from rt2data.beam.pool import Inline, Pool
 from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, preparations
+from rt2data.io import location
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
 from rt2data.plan.recipe import Recipe
@@ -35,7 +36,7 @@ def build_locally(
     output: Output = MIXTURE,
 ) -> Any:
     """Build on this machine and give the manifest; `before` may refuse before anything is read. Errors keep their types."""
-    prepared = preparations(recipe, recipe.store_folder.absolute(), on_result)
+    prepared = preparations(recipe, location.absolute(recipe.store_folder), on_result)
     with site.held(), prepared as todo, local_run(pool, on_result) as run:
         before(todo)
         build_of(run, recipe, site, todo, allow_bad, output)
@@ -72,7 +73,7 @@ def prepare_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf) -> 
 @contextmanager
 def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[str, Store]]:
     """The stores, ready; those that were written just now are held meanwhile."""
-    with preparations(recipe, recipe.store_folder.absolute(), on_result) as todo, local_run(pool, on_result) as run:
+    with preparations(recipe, location.absolute(recipe.store_folder), on_result) as todo, local_run(pool, on_result) as run:
         _head_start(run, todo)
         if not all(p.ready for p in todo):
             from rt2data.beam.graph import PrepareSources
@@ -82,7 +83,7 @@ def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[
 
 
 def import_beam() -> None:
-    """What a run imports late, for whoever wants to know how long that takes."""
+    """What a run imports late, to measure how long that takes."""
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: F401
 
     import rt2data.beam.graph  # noqa: F401
@@ -111,7 +112,7 @@ def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_b
     """
     from rt2data.beam.graph import wire
 
-    with site.held(), preparations(recipe, recipe.store_folder.absolute()) as todo:
+    with site.held(), preparations(recipe, location.absolute(recipe.store_folder)) as todo:
         run_anywhere(arguments, lambda pipeline, name: wire(pipeline, recipe, site, todo, allow_bad, name, output))
 
 
@@ -119,7 +120,7 @@ def prepare_anywhere(recipe: Recipe, arguments: Sequence[str]) -> dict[str, Stor
     """Prepare what is not prepared yet with the runner that Beam's own options name; the stores of all sources needed, by name."""
     from rt2data.beam.graph import PrepareSources
 
-    with preparations(recipe, recipe.store_folder.absolute()) as todo:
+    with preparations(recipe, location.absolute(recipe.store_folder)) as todo:
         if not all(p.ready for p in todo):
             run_anywhere(arguments, lambda pipeline, name: pipeline | PrepareSources(tuple(todo), name))
         return {p.name: p.store for p in todo}

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
 from rt2data.beam.run import prepare_anywhere, run_anywhere
-from rt2data.io.publish import output_errors, require_writable, write_whole
+from rt2data.io.location import write_whole
+from rt2data.io.location.folders import make_folder, temporary_folder
+from rt2data.io.publish import require_writable
 from rt2data.look.stats.passes import Order, carry_out
 from rt2data.look.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_second, gather_shards
 from rt2data.look.stats.subject import Question, Subject, find_subject
@@ -110,11 +111,8 @@ def stats_anywhere(question: Question, out: Path, arguments: Sequence[str], forc
     Earlier statistics at `out` are replaced, any other file only with `force`. Meanwhile the rows of a mixture are in a folder next
     to the output, where every worker sees them.
     """
-    with output_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     require_writable(out, mark=MARK, force=force)
-    with output_errors(out):
-        scratch = TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
-    with scratch as folder:
+    with temporary_folder(f".{out.name}.", out.parent) as folder:
         subject = find_subject(question, Path(folder), lambda recipe: prepare_anywhere(recipe, arguments))
         run_anywhere(arguments, lambda pipeline, name: wire_stats(pipeline, subject, out, name))

@@ -2,7 +2,6 @@
 
 from rt2data.prepare.merge_rows import gather_rows
 from rt2data.prepare.unit import prepare_unit
-from rt2data.write.episodes import regroup, write_episodes
 from rt2data.write.shard import write_shard
 
-__all__ = ["gather_rows", "prepare_unit", "regroup", "write_episodes", "write_shard"]
+__all__ = ["gather_rows", "prepare_unit", "write_shard"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rt2data.cli.commands import App, Quiet, local_paths_only
+from rt2data.cli.commands import App, Quiet, accept_uris
 from rt2data.cli.running import run
 from rt2data.io.installation import VERSION
 
@@ -71,10 +71,10 @@ def _asked(
     as_json: bool,
     quiet: bool,
 ) -> Any:
-    from rt2data.cli.build import Asked
+    from rt2data.cli.build import BuildOptions
 
     seeded = [f"seed={seed}"] if seed is not None else []
-    return Asked(recipe, robot_frac, (*(overrides or []), *seeded), workers, pool.value, as_json, quiet)
+    return BuildOptions(recipe, robot_frac, (*(overrides or []), *seeded), workers, pool.value, as_json, quiet)
 
 
 @app.verb(epilog="Example: rt2data init && $EDITOR mixture.yaml")
@@ -297,12 +297,12 @@ def stats(
     quiet: Quiet = False,
 ) -> None:
     """Print statistics of actions, episodes, text, images, tokens and shares, with warnings first."""
-    from rt2data.cli.stats import Asked
+    from rt2data.cli.stats import StatsOptions
     from rt2data.cli.stats import stats as show
     from rt2data.look.stats.subject import Question
 
     question = Question(path, split, codec, recipe, store)
-    show(Asked(question, shape.value if shape else None, workers, pool.value, json, quiet))
+    show(StatsOptions(question, shape.value if shape else None, workers, pool.value, json, quiet))
 
 
 @app.verb(epilog="Example: rt2data report mixture -o report.html")
@@ -321,20 +321,20 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write one offline HTML page: warnings, mixture, actions, episodes, text, tokens, images, cost."""
-    from rt2data.cli.report import Wanted
+    from rt2data.cli.report import ReportOptions
     from rt2data.cli.report import report as write
     from rt2data.look.stats.subject import Question
 
     questions = [Question(path, split, None, recipe, store) for path in paths]
-    write(questions, Wanted(out, markdown, tiles, workers, pool.value, json, quiet, force))
+    write(questions, ReportOptions(out, markdown, tiles, workers, pool.value, json, quiet, force))
 
 
 @store_app.verb("list", epilog="Example: rt2data store list")
 def store_list(store: StoreRoot = None, recipe: StoreRecipe = None, json: Json = False) -> None:
     """List the prepared stores, with their size and whether a build can still use them."""
-    from rt2data.cli.store import Place, list_stores
+    from rt2data.cli.store import StoreRoot, list_stores
 
-    list_stores(Place(store, recipe), json)
+    list_stores(StoreRoot(store, recipe), json)
 
 
 @store_app.verb("prune", epilog="Example: rt2data store prune --older 30 --yes")
@@ -350,9 +350,9 @@ def store_prune(
     json: Json = False,
 ) -> None:
     """Remove prepared stores; without --yes only list them."""
-    from rt2data.cli.store import Place, prune
+    from rt2data.cli.store import StoreRoot, prune
 
-    prune(Place(store, recipe), names or (), everything, older, yes, json)
+    prune(StoreRoot(store, recipe), names or (), everything, older, yes, json)
 
 
 @store_app.verb("rejects", epilog="Example: rt2data store rejects bridge")
@@ -363,9 +363,9 @@ def store_rejects(
     json: Json = False,
 ) -> None:
     """Show what was dropped from a prepared source, with reason, place and detail."""
-    from rt2data.cli.store import Place, rejects
+    from rt2data.cli.store import StoreRoot, rejects
 
-    rejects(Place(store, recipe), name, json)
+    rejects(StoreRoot(store, recipe), name, json)
 
 
 @app.verb(epilog="Example: rt2data demo demo && cd demo && rt2data build-mixture --robot-frac 0.5")
@@ -411,7 +411,7 @@ def root(
     """Options of all commands."""
 
 
-local_paths_only(app)
+accept_uris(app)
 
 
 def main() -> None:

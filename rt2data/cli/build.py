@@ -16,6 +16,7 @@ from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
 from rt2data.forecast.forecast import require_store_space
 from rt2data.formats.base import make_format
+from rt2data.io.location.folders import real_path
 from rt2data.io.words import plural, size
 from rt2data.plan.plan import Plan
 from rt2data.plan.recipe import Recipe, read_recipe
@@ -24,7 +25,7 @@ from rt2data.seal.manifest import Manifest
 
 
 @dataclass(frozen=True)
-class Asked:
+class BuildOptions:
     """The recipe and the options of the command line."""
 
     recipe: Path
@@ -49,7 +50,7 @@ class Asked:
         return pool_at_work(self.pool, self.workers)
 
 
-def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
+def build_mixture(asked: BuildOptions, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
     """Build the mixture; print where it is and how to read it."""
     recipe = asked.read()
     site = Site(_resolved(out or asked.recipe.with_suffix("")), overwrite, restart)
@@ -67,7 +68,7 @@ def build_mixture(asked: Asked, out: Path | None, overwrite: bool, restart: bool
 def _resolved(out: Path) -> Path:
     """The output's real path: links are resolved once, now. Raises OutputError for a link cycle."""
     try:
-        found = out.resolve()
+        found = real_path(out)
         str(found).encode()
         return found
     except UnicodeEncodeError:

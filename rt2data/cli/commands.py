@@ -1,4 +1,4 @@
-"""What all commands share: -h, -q, -v, full summaries, local paths only, and "did you mean" for unknown commands."""
+"""What all commands share: -h, -q, -v, full summaries, URIs for paths, and "did you mean" for unknown commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from rt2data.io.location import local_path
+from rt2data.io.location import path_of
 
 Function = Callable[..., Any]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and failures.")]
@@ -109,25 +109,30 @@ def suggestions(typed: str, known: list[str]) -> list[str]:
     return (begin or near)[:2]
 
 
-def local_paths_only(app: typer.Typer) -> None:
-    """Make all commands of the application and its groups refuse a path that has a scheme, with UsageError, before they begin."""
+def accept_uris(app: typer.Typer) -> None:
+    """Make all commands of the application and its groups take URIs for paths.
+
+    Before a command begins, each becomes the plain path. Raises UsageError for a URI that cannot be opened.
+    """
     for command in app.registered_commands:
         if command.callback is not None:
-            command.callback = _refusing(command.callback)
+            command.callback = _with_plain_paths(command.callback)
     for group in app.registered_groups:
         if group.typer_instance is not None:
-            local_paths_only(group.typer_instance)
+            accept_uris(group.typer_instance)
 
 
-def _refusing(function: Callable[..., Any]) -> Callable[..., Any]:
+def _with_plain_paths(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same command: typer reads its signature through the wrapper."""
 
     @functools.wraps(function)
     def call(**given: Any) -> Any:
-        for value in given.values():
-            for each in value if isinstance(value, list | tuple) else (value,):
-                if isinstance(each, Path):
-                    local_path(each)
-        return function(**given)
+        return function(**{name: _plain(value) for name, value in given.items()})
 
     return call
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(each) for each in value)
+    return path_of(value) if isinstance(value, Path) else value

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from rt2data.cli.console import say_json, talk
-from rt2data.cli.tables import table
+from rt2data.cli.console import say_json, table, talk
 from rt2data.errors import DataError
 from rt2data.io.words import number, size
 from rt2data.look.diff import Comparison, compare

@@ -8,8 +8,9 @@ from shlex import quote
 
 from rt2data.cli.console import say_json, talk
 from rt2data.errors import command
+from rt2data.io import location
 from rt2data.io.installation import schemas
-from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.publish import require_writable
 
 SCHEMA = "recipe.schema.json"
 _STARTER = """\
@@ -85,10 +86,10 @@ def init(path: Path, force: bool = False, as_json: bool = False) -> None:
     file exists and `force` is not given, OutputError where it cannot be written.
     """
     require_writable(path, force=force)
-    write_whole(path, starter(name=path.name).encode())
+    location.write_whole(path, starter(name=path.name).encode())
     schema = path.with_name(SCHEMA)
-    if force or not schema.exists():
-        write_whole(schema, (schemas() / SCHEMA).read_bytes())
+    if force or not location.exists(schema):
+        location.write_whole(schema, location.read_bytes(schemas() / SCHEMA))
     if as_json:
         say_json({"recipe": str(path), "schema": str(schema)})
     talk(f"wrote {path}: set your paths, then run {command('plan', path)}")

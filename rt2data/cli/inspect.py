@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rt2data.cli.console import say_json, talk, tell
-from rt2data.cli.tables import table
-from rt2data.io.publish import require_writable, write_whole
+from rt2data.cli.console import say_json, table, talk, tell
+from rt2data.io.location import write_whole
+from rt2data.io.publish import require_writable
 from rt2data.io.words import plural, size
 from rt2data.look.inspect import Inspected, recognize
 from rt2data.read.text import one_line

@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 
 from rt2data.beam.pool import Pool
-from rt2data.cli.build import Asked
+from rt2data.cli.build import BuildOptions
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.plan_tables import show_outlook
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import command
 from rt2data.forecast.canary import parse_amount, run_canary
-from rt2data.forecast.cost import cloud_cost
+from rt2data.forecast.cost import cloud_cost, read_prices
 from rt2data.forecast.forecast import PlanForecast, exact, forecast_plan, known_sources, needs_of, workload
-from rt2data.forecast.prices import read_prices
+from rt2data.io import location
 from rt2data.io.disk import space_warnings
 from rt2data.plan.recipe import Recipe
 from rt2data.records import worst_first
@@ -35,7 +35,7 @@ class ForecastOptions:
     prices: Path | None
 
 
-def plan(asked: Asked, wanted: ForecastOptions, allow_bad: bool) -> None:
+def plan(asked: BuildOptions, wanted: ForecastOptions, allow_bad: bool) -> None:
     """Plan and print, from prepared stores or from a sample of what is not prepared. Writes no shard."""
     recipe = asked.read()
     found = _canary(asked, wanted, recipe, allow_bad) if wanted.canary else _plan(asked, wanted, recipe, allow_bad)
@@ -50,40 +50,40 @@ def plan(asked: Asked, wanted: ForecastOptions, allow_bad: bool) -> None:
         _advise(found, asked)
 
 
-def _with_space(found: PlanForecast, asked: Asked, recipe: Recipe) -> PlanForecast:
+def _with_space(found: PlanForecast, asked: BuildOptions, recipe: Recipe) -> PlanForecast:
     """The plan, with a warning where a disk has too little free space for it."""
-    short = space_warnings(*needs_of(found, asked.recipe.absolute().parent, recipe.store_folder))
+    short = space_warnings(*needs_of(found, location.absolute(asked.recipe).parent, recipe.store_folder))
     return msgspec.structs.replace(found, warnings=worst_first((*found.warnings, *short)))
 
 
-def _plan(asked: Asked, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
+def _plan(asked: BuildOptions, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
     if not wanted.prepare:
-        return forecast_plan(recipe, known_sources(recipe, recipe.store_folder.absolute()), allow_bad)
+        return forecast_plan(recipe, known_sources(recipe, location.absolute(recipe.store_folder)), allow_bad)
     with asked.workers_at_work() as pool:
         return _prepared(asked, recipe, pool, allow_bad)
 
 
-def _prepared(asked: Asked, recipe: Recipe, pool: Pool, allow_bad: bool) -> PlanForecast:
+def _prepared(asked: BuildOptions, recipe: Recipe, pool: Pool, allow_bad: bool) -> PlanForecast:
     from rt2data.beam.run import plan_locally
 
     with quiet_libraries():
         return exact(plan_locally(recipe, pool, Progress(asked.quiet), allow_bad).plan)
 
 
-def _canary(asked: Asked, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
+def _canary(asked: BuildOptions, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
     """The plan, and what a trial run of a part of it predicts."""
     amount, startup_s = parse_amount(wanted.canary or ""), time.process_time()
     if wanted.prepare:
         _plan(asked, wanted, recipe, allow_bad)
-    known = known_sources(recipe, recipe.store_folder.absolute())
+    known = known_sources(recipe, location.absolute(recipe.store_folder))
     found = forecast_plan(recipe, known, allow_bad)
-    began, near = time.perf_counter(), asked.recipe.absolute().parent
+    began, near = time.perf_counter(), location.absolute(asked.recipe).parent
     with asked.workers_at_work() as pool, quiet_libraries():
         canary = run_canary(recipe, found, known, pool, asked.worker_count, amount, near, startup_s, began)
     return msgspec.structs.replace(found, canary=canary)
 
 
-def _advise(found: PlanForecast, asked: Asked) -> None:
+def _advise(found: PlanForecast, asked: BuildOptions) -> None:
     """How to get exact figures, and times."""
     if found.estimated and not asked.quiet:
         options = [word for each in asked.overrides for word in ("--set", each)]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rt2data.cli.console import talk, tell
-from rt2data.cli.tables import table
+from rt2data.cli.console import table, talk, tell
 from rt2data.forecast.canary import BuildTime, Canary
 from rt2data.forecast.cost import CloudCost
 from rt2data.forecast.estimate import Range, SourceEstimate

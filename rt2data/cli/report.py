@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -14,7 +13,9 @@ from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.stats import PassProgress, prepared
 from rt2data.errors import UsageError
-from rt2data.io.publish import require_writable, write_whole
+from rt2data.io.location import write_whole
+from rt2data.io.location.folders import real_path, temporary_folder
+from rt2data.io.publish import require_writable
 from rt2data.io.words import size
 from rt2data.look.report import markdown, page
 from rt2data.look.report.gather import mixture_report, stores_report
@@ -26,7 +27,7 @@ from rt2data.prepare.store import Store
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReportOptions:
     """What to write, and where."""
 
     out: Path
@@ -39,12 +40,12 @@ class Wanted:
     force: bool = False
 
 
-def report(questions: Sequence[Question], wanted: Wanted) -> None:
+def report(questions: Sequence[Question], wanted: ReportOptions) -> None:
     """Take statistics of each path, write the page and print its path."""
     for file, mark in ((wanted.out, page.MARK), (wanted.markdown, markdown.MARK)):
         if file is not None:
             require_writable(file, *(question.path for question in questions), mark=mark, force=wanted.force)
-    if wanted.markdown and wanted.markdown.resolve() == wanted.out.resolve():
+    if wanted.markdown and real_path(wanted.markdown) == real_path(wanted.out):
         raise UsageError("page and summary would be one file", str(wanted.out), "give them two names")
     progress = PassProgress(wanted.quiet)
     with pool_at_work(wanted.pool, wanted.workers) as pool:
@@ -56,8 +57,8 @@ def report(questions: Sequence[Question], wanted: Wanted) -> None:
 
 
 def _make(question: Question, tiles: int, pool: Pool, progress: PassProgress) -> Report:
-    with TemporaryDirectory(prefix="rt2data-report-") as scratch:
-        subject = find_subject(question, Path(scratch), lambda recipe: prepared(recipe, pool, progress))
+    with temporary_folder("rt2data-report-") as scratch:
+        subject = find_subject(question, scratch, lambda recipe: prepared(recipe, pool, progress))
         found = take_stats(subject, pool, progress)
     if subject.manifest:
         return mixture_report(found, Path(subject.path), question.store, tiles)
@@ -69,7 +70,7 @@ def _stores(subject: Subject) -> list[Store]:
     return [Store(Path(folder)) for folder in dict.fromkeys(rows.folder for rows in subject.rows)]
 
 
-def _report(reports: Sequence[Report], wanted: Wanted, weight: int) -> None:
+def _report(reports: Sequence[Report], wanted: ReportOptions, weight: int) -> None:
     if wanted.as_json:
         stats = json.loads(msgspec.json.encode([each.stats for each in reports]))
         say_json({"out": str(wanted.out), "stats": stats})

@@ -10,14 +10,14 @@ import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
 from rt2data.build import Site, rlds_output
-from rt2data.cli.build import Asked
-from rt2data.cli.console import say_json, talk
+from rt2data.cli.build import BuildOptions
+from rt2data.cli.console import say_json, table, talk
 from rt2data.cli.progress import Progress, quiet_libraries
-from rt2data.cli.tables import table
 from rt2data.cli.verify import SHOWN
 from rt2data.errors import DataError, UsageError
 from rt2data.forecast.forecast import require_store_space
 from rt2data.formats.rlds.registration import FILE
+from rt2data.io import location
 from rt2data.io.words import number, plural, size
 from rt2data.look.verify.episodes import verify_episodes
 from rt2data.plan.episodes import RldsOptions
@@ -26,7 +26,7 @@ from rt2data.seal.episodes import RldsManifest
 
 
 def write_rlds(
-    asked: Asked,
+    asked: BuildOptions,
     out: Path | None,
     skin: str,
     tokens: bool,
@@ -40,7 +40,7 @@ def write_rlds(
     """Write every needed source as a TFDS directory of episodes, and say how to read it. `names` are SOURCE=DATASET."""
     options = RldsOptions(skin, tokens, tuple(cameras), dict(map(_pair, names)), version)
     folder = out or asked.recipe.with_name(f"{asked.recipe.stem}-rlds")
-    site = Site(folder.absolute(), overwrite, restart)
+    site = Site(location.absolute(folder), overwrite, restart)
     recipe = asked.read()
     with asked.workers_at_work() as pool, quiet_libraries():
         from rt2data.beam.run import build_locally
@@ -76,8 +76,8 @@ def _show(manifest: RldsManifest, out: Path) -> None:
     first = manifest.plan.datasets[0]
     print(f"\n{plural(manifest.episodes, 'episode')}, {plural(manifest.steps, 'step')} in {out}")
     print(f"read it:   tfds.load({f'{first.dataset}:{first.version}'!r}, data_dir={str(out)!r})")
-    if (out / FILE).is_file():
-        print(f"register:  {out / FILE} makes it known to OpenVLA and Octo:\n\n{(out / FILE).read_text()}")
+    if location.is_file(out / FILE):
+        print(f"register:  {out / FILE} makes it known to OpenVLA and Octo:\n\n{location.read_text(out / FILE)}")
 
 
 def verify_rlds(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import resource
 import signal
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 
 from rt2data.cli.commands import verbosity
 from rt2data.errors import InternalError, OutputError, RtError, UsageError
+from rt2data.io.streams import open_standard_streams, silence
 
 Command = Callable[..., Any]
 OPEN_FILES = 1 << 16
@@ -38,20 +38,6 @@ def _end(signum: int, frame: FrameType | None) -> NoReturn:
     os._exit(128 + signum)
 
 
-def _open_streams() -> None:
-    """Reopen closed standard streams: otherwise a shard could get their number, and a library's warning would end up in it."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-    sys.stdout = sys.stdout or os.fdopen(1, "w")
-    sys.stderr = sys.stderr or os.fdopen(2, "w")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may support fewer characters
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _allow_open_files() -> None:
     """Raise the limit of open files: each worker keeps some hundred files of each source open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -62,7 +48,7 @@ def _allow_open_files() -> None:
 
 def run(app: Command) -> NoReturn:
     """Run a command of the application; its failure becomes one line and an exit code."""
-    _open_streams()
+    open_standard_streams()
     _allow_open_files()
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
@@ -107,7 +93,7 @@ def _flush() -> int:
         try:
             stream.flush()
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            silence(stream)
             return 0 if isinstance(error, BrokenPipeError) else _other(error)
     return 0
 

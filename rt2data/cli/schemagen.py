@@ -14,6 +14,7 @@ from typing import Any
 
 from rt2data.cli.console import say_json
 from rt2data.errors import UsageError
+from rt2data.io import location
 from rt2data.io.installation import schemas
 from rt2data.io.words import choose
 
@@ -40,7 +41,7 @@ def recipe_schema() -> Schema:
 
 def example_schema() -> Schema:
     """The record of an example. For readers of shards."""
-    from rt2data.render.record import ExampleRecord
+    from rt2data.render.fields import ExampleRecord
 
     return _of_struct(ExampleRecord)
 
@@ -98,17 +99,19 @@ def stale(where: Path) -> list[str]:
 def write(where: Path) -> None:
     """(Re)write every schema."""
     for name in SCHEMAS:
-        (where / name).write_text(schema_text(name), encoding="utf-8")
+        location.write_whole(where / name, schema_text(name).encode())
 
 
 def schema(name: str, as_json: bool = False) -> None:
     """Print a JSON Schema, or the TOML of an action space, with `as_json` as JSON."""
     folder = schemas()
-    known = {path.name.removesuffix(".schema.json"): path for path in folder.glob("*.schema.json")}
-    known |= {path.stem: path for path in (folder / "actions").glob("*.toml")}
+    known: dict[str, Path] = {}
+    for place, suffix in ((folder, ".schema.json"), (folder / "actions", ".toml")):
+        names = [entry.name for entry in location.children(place) if entry.name.endswith(suffix)]
+        known |= {name.removesuffix(suffix): place / name for name in names}
     if name not in known:
         raise UsageError(f"no schema named {name!r}", do=choose(name, sorted(known)))
-    text = known[name].read_text("utf-8")
+    text = location.read_text(known[name])
     if as_json and known[name].suffix == ".toml":
         say_json(tomllib.loads(text))
     else:
@@ -129,7 +132,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _text(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.is_file() else None
+    return location.read_text(path) if location.is_file(path) else None
 
 
 def _require_kind(part: Schema) -> None:

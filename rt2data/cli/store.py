@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rt2data.cli.console import say_json, talk
-from rt2data.cli.tables import table
+from rt2data.cli.console import say_json, table, talk
 from rt2data.errors import UsageError
+from rt2data.io import location
 from rt2data.io.words import number, plural, size
 from rt2data.plan.recipe import read_recipe
-from rt2data.prepare.catalog import Kept, find_store, is_store, kept_stores, read_rejects, remove_all, select
+from rt2data.prepare.catalog import CatalogEntry, find_store, is_store, kept_stores, read_rejects, remove_all, select
 from rt2data.read.text import one_line
 from rt2data.settings import default_store_root
 
@@ -25,7 +25,7 @@ DEFAULT_RECIPE = Path("mixture.yaml")
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreRoot:
     """The folder of stores: the one given, else that of the recipe, else the default."""
 
     store: Path | None = None
@@ -35,7 +35,7 @@ class Place:
         """The folder, printed with the reason. Raises UsageError for a recipe that was given and cannot be read."""
         if self.store is not None:
             return self.store
-        if self.recipe is None and not DEFAULT_RECIPE.is_file():
+        if self.recipe is None and not location.is_file(DEFAULT_RECIPE):
             return _found(default_store_root(), "the default; choose another with --recipe or --store")
         chosen = self.recipe or DEFAULT_RECIPE
         try:
@@ -51,7 +51,7 @@ def _found(root: Path, why: str) -> Path:
     return root
 
 
-def list_stores(place: Place, as_json: bool) -> None:
+def list_stores(place: StoreRoot, as_json: bool) -> None:
     """All prepared stores, with their size and whether a build can still use them."""
     root = place.find()
     kept = kept_stores(root)
@@ -64,7 +64,7 @@ def list_stores(place: Place, as_json: bool) -> None:
         print(f"{size(sum(store.bytes for store in kept))} in {root}")
 
 
-def prune(place: Place, names: Sequence[str], everything: bool, older: float | None, yes: bool, as_json: bool) -> None:
+def prune(place: StoreRoot, names: Sequence[str], everything: bool, older: float | None, yes: bool, as_json: bool) -> None:
     """Remove the named stores, or those that no build will use again; without `yes` only list them."""
     root = place.find()
     chosen = select(kept_stores(root), names, older, everything)
@@ -87,7 +87,7 @@ def prune(place: Place, names: Sequence[str], everything: bool, older: float | N
     )
 
 
-def _show(kept: Sequence[Kept]) -> None:
+def _show(kept: Sequence[CatalogEntry]) -> None:
     rows = [
         (
             store.name,
@@ -108,11 +108,11 @@ def _show(kept: Sequence[Kept]) -> None:
             talk(f"{store.path.name} is {store.state}: {one_line(store.why)}")
 
 
-def _splits(store: Kept) -> str:
+def _splits(store: CatalogEntry) -> str:
     return ", ".join(f"{split} {rows:,}" for split, rows in (store.splits or {}).items())
 
 
-def rejects(place: Place, name: str, as_json: bool) -> None:
+def rejects(place: StoreRoot, name: str, as_json: bool) -> None:
     """What was dropped from a source, and why."""
     store = find_store(Path() if is_store(name) else place.find(), name)
     found = read_rejects(store)

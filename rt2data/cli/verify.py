@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.pool import PoolKind, pool_at_work
-from rt2data.cli.console import insist, say_json, talk
+from rt2data.cli.console import insist, say_json, table, talk
 from rt2data.cli.progress import Progress
-from rt2data.cli.tables import table
 from rt2data.errors import DataError
 from rt2data.io.words import number, plural, size
 from rt2data.look.verify import Findings

@@ -15,7 +15,8 @@ from rich.console import Console
 from rt2data.cli.console import say_json, talk
 from rt2data.errors import OutputError, UsageError
 from rt2data.images.ready import ImageFault
-from rt2data.io.publish import write_whole
+from rt2data.io import location
+from rt2data.io.location.folders import make_folder
 from rt2data.look.inspect import recognize
 from rt2data.look.inspect.examples import Examples, Picture, Seen
 from rt2data.look.view.select import EVERYTHING, Filter, encoded, images_of
@@ -93,13 +94,12 @@ def _save(seen: Seen, name: str, image: Picture, folder: Path, force: bool) -> P
         return None
     key = re.sub(r"[^A-Za-z0-9_-]", "_", seen.key)[:90] + re.sub(r"[^A-Za-z0-9_-]", "_", name and f"-{name}")[:60]
     path = folder / f"{seen.number:06d}-{key}.{extension}"
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder: {error.strerror}", str(folder), "name another") from None
-    if path.exists() and not force and path.read_bytes() != content:
+    if not location.is_folder(folder.parent):
+        raise OutputError("there is no such folder", str(folder.parent), "make it first")
+    make_folder(folder)
+    if location.exists(path) and not force and location.read_bytes(path) != content:
         raise UsageError("another file is here already", str(path), "choose another folder, or replace it with --force")
-    write_whole(path, content)
+    location.write_whole(path, content)
     return path
 
 
@@ -110,9 +110,9 @@ def _on_terminal() -> bool:
 def _serve(examples: Examples, title: str, port: int, at: int, only: Filter) -> None:
     """Until Ctrl-C; the address that is printed shows what the options ask for."""
     from rt2data.look.view.pages import Query
-    from rt2data.look.view.server import Server, Site
+    from rt2data.look.view.server import PageServer, Server
 
-    server = Server(Site(examples, title), port)
+    server = Server(PageServer(examples, title), port)
     try:
         print(server.url + Query(at, only).address(at).removeprefix("/"), flush=True)
         talk("Ctrl-C ends it")

@@ -19,8 +19,10 @@ import simplejpeg
 from rt2data.demo.draw import PIXELS, U8, render
 from rt2data.demo.expert import Episode, perform
 from rt2data.demo.layout import FAMILIES, draw_scene, draw_task
-from rt2data.demo.questions import Question, annotate, ask
+from rt2data.demo.questions import DemoQuestion, annotate, ask
 from rt2data.demo.scene import Scene
+from rt2data.io import location
+from rt2data.io.location.folders import make_folder
 from rt2data.io.tfrecord.directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 from rt2data.io.tfrecord.example import Values, encode_example
 from rt2data.io.tfrecord.features import Leaf, encode_features
@@ -99,8 +101,9 @@ def _write_split(
     for index, part in enumerate(np.array_split(np.array(numbers), count)):
         path = folder / shard_name(TEMPLATE, NAME, split, index, count)
         records = list(islice(drawn, len(part)))
-        path.write_bytes(b"".join(content for content, _ in records))
-        yield Shard(str(path), len(part), path.stat().st_size), sum(steps for _, steps in records)
+        content = b"".join(record for record, _ in records)
+        location.write_whole(path, content)
+        yield Shard(str(path), len(part), len(content)), sum(steps for _, steps in records)
 
 
 def _features(episode: Episode, file_path: str) -> dict[str, Values]:
@@ -125,7 +128,7 @@ def _features(episode: Episode, file_path: str) -> dict[str, Values]:
 # The questions
 
 
-def make_scene(seed: int, number: int) -> tuple[Scene, tuple[Question, ...], Random]:
+def make_scene(seed: int, number: int) -> tuple[Scene, tuple[DemoQuestion, ...], Random]:
     """Scene `number` of a seed with its questions, and the random numbers for its annotators."""
     rng = Random(f"{seed}/scene/{number}")
     scene = draw_scene(rng)
@@ -143,22 +146,22 @@ def draw_image(order: tuple[int, int]) -> tuple[bytes, list[dict[str, Any]], lis
 
 def write_vqa(folder: Path, scenes: int, seed: int, draw: Draw = map) -> int:
     """Write `scenes` images and their questions into `folder`, which must exist. Returns the number of questions."""
-    (folder / IMAGES).mkdir()
+    make_folder(folder / IMAGES)
     questions, annotations = [], []
     orders = [(seed, image_id) for image_id in range(1, scenes + 1)]
     for (_, image_id), (content, asked, answered) in zip(orders, draw(draw_image, orders), strict=True):
-        (folder / IMAGES / f"TABLETOP_train_{image_id:012d}.jpg").write_bytes(content)  # the id is at the end, as in VQAv2
+        location.write_whole(folder / IMAGES / f"TABLETOP_train_{image_id:012d}.jpg", content)  # the id is at the end, as in VQAv2
         questions += asked
         annotations += answered
     for name, tree in (
         (QUESTIONS, {"task_type": "Open-Ended", "questions": questions}),
         (ANNOTATIONS, {"annotations": annotations}),
     ):
-        (folder / name).write_text(json.dumps(HEAD | tree, separators=(",", ":")) + "\n", encoding="utf-8")
+        location.write_whole(folder / name, (json.dumps(HEAD | tree, separators=(",", ":")) + "\n").encode())
     return len(questions)
 
 
-def _annotation(question: Question, rng: Random) -> dict[str, Any]:
+def _annotation(question: DemoQuestion, rng: Random) -> dict[str, Any]:
     answers = annotate(question, rng)
     sure = rng.choices(("yes", "maybe"), (9, 1), k=len(answers))
     return {

@@ -10,8 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from rt2data.demo.scene import COLORS, Rgb, Scene, Thing, support_of
-from rt2data.demo.solids import LAMP, VIEWS, Camera, Lathe, Polygon, Solid, axes, lit, outline, project, robot, solids
+from rt2data.demo.scene import (
+    COLORS,
+    LAMP,
+    VIEWS,
+    DemoCamera,
+    Lathe,
+    Polygon,
+    Rgb,
+    Scene,
+    Solid,
+    Thing,
+    axes,
+    lit,
+    outline,
+    project,
+    robot,
+    solids,
+    support_of,
+)
 
 PIXELS, SCALE = 256, 2
 U8 = NDArray[np.uint8]
@@ -54,7 +71,7 @@ def visible(scene: Scene, pixels: int = 128) -> tuple[float, ...]:
     return tuple(int(count) / max(int(np.asarray(own).sum()), 1) for count, own in zip(shown, alone, strict=True))
 
 
-def _polygons(scene: Scene, camera: Camera, pixels: int) -> Iterator[tuple[int, Polygon]]:
+def _polygons(scene: Scene, camera: DemoCamera, pixels: int) -> Iterator[tuple[int, Polygon]]:
     """All polygons, each with the number of its thing, or -1 for the robot. The far things and parts come first."""
     groups: list[tuple[float, Iterable[tuple[int, Polygon]]]] = []
 
@@ -70,7 +87,7 @@ def _polygons(scene: Scene, camera: Camera, pixels: int) -> Iterator[tuple[int, 
         yield from group
 
 
-def _stacked(number: int, scene: Scene, camera: Camera, pixels: int) -> Iterator[tuple[int, Polygon]]:
+def _stacked(number: int, scene: Scene, camera: DemoCamera, pixels: int) -> Iterator[tuple[int, Polygon]]:
     """A thing, and between its back and its front whatever stands in or on it."""
     thing = scene.things[number]
     behind, before = _drawn(thing, camera, pixels)
@@ -86,12 +103,12 @@ def _stacked(number: int, scene: Scene, camera: Camera, pixels: int) -> Iterator
 
 
 @lru_cache(maxsize=256)
-def _drawn(thing: Thing, camera: Camera, pixels: int) -> tuple[list[Polygon], list[Polygon]]:
+def _drawn(thing: Thing, camera: DemoCamera, pixels: int) -> tuple[list[Polygon], list[Polygon]]:
     behind, before = ([each for solid in part for each in solid.polygons(camera, pixels)] for part in solids(thing))
     return behind, before
 
 
-def _shadows(scene: Scene, camera: Camera, pixels: int) -> Image.Image:
+def _shadows(scene: Scene, camera: DemoCamera, pixels: int) -> Image.Image:
     """How dark the table is, 0 to 255: soft, and weaker below the robot, which is higher up."""
     mask = Image.new("L", (pixels, pixels))
     of_robot = [_shadow(part, camera, pixels) for part in robot(scene.gripper)] if scene.gripper else []
@@ -105,11 +122,11 @@ def _shadows(scene: Scene, camera: Camera, pixels: int) -> Image.Image:
 
 
 @lru_cache(maxsize=256)
-def _shadows_of(thing: Thing, camera: Camera, pixels: int) -> list[list[float]]:
+def _shadows_of(thing: Thing, camera: DemoCamera, pixels: int) -> list[list[float]]:
     return [_shadow(solid, camera, pixels) for part in solids(thing) for solid in part]
 
 
-def _shadow(solid: Solid, camera: Camera, pixels: int) -> list[float]:
+def _shadow(solid: Solid, camera: DemoCamera, pixels: int) -> list[float]:
     """Corners of a solid's shadow on the table."""
     points = solid.points()
     found: list[float] = outline(project(camera, points - np.maximum(points[:, 2:], 0) * LAMP / LAMP[2], pixels)).tolist()
@@ -117,7 +134,7 @@ def _shadow(solid: Solid, camera: Camera, pixels: int) -> list[float]:
 
 
 @lru_cache(maxsize=32)
-def _table(name: str, camera: Camera, pixels: int) -> tuple[Image.Image, Image.Image]:
+def _table(name: str, camera: DemoCamera, pixels: int) -> tuple[Image.Image, Image.Image]:
     """The empty image in full light, and the same in shadow."""
     image = Image.new("RGB", (pixels, pixels), WALL)
     for low, high, color in _boards(name) if name in WOODEN else [(BACK, NEAR, TOPS[name])]:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.demo.layout import Task, square_turn
-from rt2data.demo.scene import Gripper, Scene, Thing
-from rt2data.demo.solids import F64, WIDEST
+from rt2data.demo.scene import F64, WIDEST, GripperPose, Scene, Thing
 
 F32 = NDArray[np.float32]
 PACE = 0.034  # metres per step while moving
@@ -171,4 +170,4 @@ def _pushed(task: Task, states: F32) -> list[Thing]:
 def _scene(task: Task, target: Thing, state: F32) -> Scene:
     """The scene with the target and the gripper at one state."""
     x, y, z, roll, pitch, yaw, opening = state.tolist()
-    return replace(task.scene, things=(target, *task.scene.things[1:]), gripper=Gripper(x, y, z, roll, pitch, yaw, opening))
+    return replace(task.scene, things=(target, *task.scene.things[1:]), gripper=GripperPose(x, y, z, roll, pitch, yaw, opening))

@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rt2data.demo.scene import COLORS, HOLDS, SIZES, TABLES, Scene, Thing, support_of
-from rt2data.demo.solids import VIEWS, axes, project
+from rt2data.demo.scene import COLORS, HOLDS, SIZES, TABLES, VIEWS, Scene, Thing, axes, project, support_of
 
 AnswerType = Literal["yes/no", "number", "other"]
 
@@ -32,7 +31,7 @@ CLEARLY = 0.14  # share of the image's width that things must be apart to be cal
 NEARER = 0.06  # metres that one thing must be nearer to the camera
 
 
-class Question(NamedTuple):
+class DemoQuestion(NamedTuple):
     """A question, its true answer, and other true ways to say it. `type` is how it begins, as VQAv2 counts types."""
 
     text: str
@@ -42,12 +41,12 @@ class Question(NamedTuple):
     also: tuple[str, ...] = ()
 
 
-def _color_of(scene: Scene) -> Iterator[Question]:
+def _color_of(scene: Scene) -> Iterator[DemoQuestion]:
     for thing in _singles(scene):
         yield _other(f"What color is the {thing.shape}?", thing.color, "what color is the")
 
 
-def _color_of_held(scene: Scene) -> Iterator[Question]:
+def _color_of_held(scene: Scene) -> Iterator[DemoQuestion]:
     for thing in scene.things:
         support = support_of(thing, scene.things)
         if support is not None and (place := _called(scene, support)):
@@ -55,11 +54,11 @@ def _color_of_held(scene: Scene) -> Iterator[Question]:
             yield _other(text, thing.color, "what color is the")
 
 
-def _color_of_table(scene: Scene) -> Iterator[Question]:
-    yield Question("What color is the table?", TABLES[scene.table], "what color is the", "other", TABLE_SYNONYMS[scene.table])
+def _color_of_table(scene: Scene) -> Iterator[DemoQuestion]:
+    yield DemoQuestion("What color is the table?", TABLES[scene.table], "what color is the", "other", TABLE_SYNONYMS[scene.table])
 
 
-def _what_is_held(scene: Scene) -> Iterator[Question]:
+def _what_is_held(scene: Scene) -> Iterator[DemoQuestion]:
     for support in scene.things:
         word, place = HOLDS.get(support.shape), _called(scene, support)
         held = [thing for thing in scene.things if support_of(thing, scene.things) is support]
@@ -69,7 +68,7 @@ def _what_is_held(scene: Scene) -> Iterator[Question]:
             yield _other(f"What is {word} the {place}?", answer, f"what is {word} the", also)
 
 
-def _which_is_nearer(scene: Scene) -> Iterator[Question]:
+def _which_is_nearer(scene: Scene) -> Iterator[DemoQuestion]:
     for one, two in _pairs(scene):
         nearer = _nearer_by(scene, one, two)
         if abs(nearer) > NEARER and {one, two} <= set(_singles(scene)):
@@ -77,23 +76,23 @@ def _which_is_nearer(scene: Scene) -> Iterator[Question]:
             yield _other(f"Which is closer to the camera, the {one.shape} or the {two.shape}?", first, "which", (f"the {first}",))
 
 
-def _how_many_of_shape(scene: Scene) -> Iterator[Question]:
+def _how_many_of_shape(scene: Scene) -> Iterator[DemoQuestion]:
     counts = Counter(thing.shape for thing in scene.things)
     for shape in SIZES:
         if counts[shape] or shape == "mug":  # a few times none
             yield _number(f"How many {shape}s are there?", counts[shape])
 
 
-def _how_many_of_color(scene: Scene) -> Iterator[Question]:
+def _how_many_of_color(scene: Scene) -> Iterator[DemoQuestion]:
     for color, count in Counter(thing.color for thing in scene.things).items():
         yield _number(f"How many {color} objects are there?", count)
 
 
-def _how_many(scene: Scene) -> Iterator[Question]:
+def _how_many(scene: Scene) -> Iterator[DemoQuestion]:
     yield _number("How many objects can you see?", len(scene.things))
 
 
-def _is_there(scene: Scene) -> Iterator[Question]:
+def _is_there(scene: Scene) -> Iterator[DemoQuestion]:
     names = {thing.name for thing in scene.things}
     for color, shape in product({t.color: 0 for t in scene.things}, {t.shape: 0 for t in scene.things}):
         article = "an" if color[0] in "aeiou" else "a"
@@ -101,12 +100,12 @@ def _is_there(scene: Scene) -> Iterator[Question]:
         yield _yes_no(f"Is there {article} {color} {shape}?", f"{color} {shape}" in names, kind)
 
 
-def _is_it_of_color(scene: Scene) -> Iterator[Question]:
+def _is_it_of_color(scene: Scene) -> Iterator[DemoQuestion]:
     for thing, color in product(_singles(scene), COLORS):
         yield _yes_no(f"Is the {thing.shape} {color}?", thing.color == color, "is the")
 
 
-def _is_it_left(scene: Scene) -> Iterator[Question]:
+def _is_it_left(scene: Scene) -> Iterator[DemoQuestion]:
     for one, two in _pairs(scene):
         right = _across(scene, one) - _across(scene, two)
         if abs(right) > CLEARLY:
@@ -115,28 +114,28 @@ def _is_it_left(scene: Scene) -> Iterator[Question]:
             yield _yes_no(f"Is the {names[0]} to the right of the {names[1]}?", right > 0, "is the")
 
 
-def _is_it_in_front(scene: Scene) -> Iterator[Question]:
+def _is_it_in_front(scene: Scene) -> Iterator[DemoQuestion]:
     for one, two in _pairs(scene):
         nearer = _nearer_by(scene, one, two)
         if abs(nearer) > NEARER and abs(_across(scene, one) - _across(scene, two)) < 0.5 * CLEARLY:
             yield _yes_no(f"Is the {_called(scene, one)} in front of the {_called(scene, two)}?", nearer > 0, "is the")
 
 
-def _is_it_empty(scene: Scene) -> Iterator[Question]:
+def _is_it_empty(scene: Scene) -> Iterator[DemoQuestion]:
     supports = {support_of(thing, scene.things) for thing in scene.things}
     for thing in scene.things:
         if thing.shape in ("bowl", "plate"):
             yield _yes_no(f"Is the {thing.shape} empty?", thing not in supports, "is the")
 
 
-def _are_there_more(scene: Scene) -> Iterator[Question]:
+def _are_there_more(scene: Scene) -> Iterator[DemoQuestion]:
     counts = Counter(thing.shape for thing in scene.things)
     for one, two in permutations(counts, 2):
         if max(counts[one], counts[two]) > 1:
             yield _yes_no(f"Are there more {one}s than {two}s?", counts[one] > counts[two], "are there")
 
 
-Asker = Callable[[Scene], Iterator[Question]]
+Asker = Callable[[Scene], Iterator[DemoQuestion]]
 ASKERS: dict[AnswerType, dict[Asker, int]] = {
     "yes/no": {_is_there: 2, _is_it_of_color: 1, _is_it_left: 2, _is_it_in_front: 1, _is_it_empty: 1, _are_there_more: 1},
     "number": {_how_many_of_shape: 2, _how_many_of_color: 1, _how_many: 1},
@@ -146,9 +145,9 @@ ASKERS: dict[AnswerType, dict[Asker, int]] = {
 SHARES = {"yes/no": 0.38, "number": 0.22, "other": 0.40}
 
 
-def ask(scene: Scene, count: int, rng: Random) -> tuple[Question, ...]:
+def ask(scene: Scene, count: int, rng: Random) -> tuple[DemoQuestion, ...]:
     """`count` different questions, each of another kind."""
-    found: dict[Asker, Question] = {}
+    found: dict[Asker, DemoQuestion] = {}
     while len(found) < count:
         (answer_type,) = rng.choices(list(ASKERS), list(SHARES.values()))
         (asker,) = rng.choices(list(ASKERS[answer_type]), list(ASKERS[answer_type].values()))
@@ -159,12 +158,12 @@ def ask(scene: Scene, count: int, rng: Random) -> tuple[Question, ...]:
     return tuple(found.values())
 
 
-def all_questions(scene: Scene) -> list[Question]:
+def all_questions(scene: Scene) -> list[DemoQuestion]:
     """Everything that could be asked about a scene."""
     return [question for each in ASKERS.values() for asker in each for question in asker(scene)]
 
 
-def annotate(question: Question, rng: Random) -> list[str]:
+def annotate(question: DemoQuestion, rng: Random) -> list[str]:
     """Ten answers: the true one, and at most three times another word for it."""
     other = rng.choice((0, 1, 2, 3)) if question.also else 0
     answers = [question.answer] * (ANSWERS - other) + [rng.choice(question.also) for _ in range(other)]
@@ -172,16 +171,16 @@ def annotate(question: Question, rng: Random) -> list[str]:
     return answers
 
 
-def _other(text: str, answer: str, kind: str, also: tuple[str, ...] = ()) -> Question:
-    return Question(text, answer, kind, "other", (*SYNONYMS.get(answer, ()), *also))
+def _other(text: str, answer: str, kind: str, also: tuple[str, ...] = ()) -> DemoQuestion:
+    return DemoQuestion(text, answer, kind, "other", (*SYNONYMS.get(answer, ()), *also))
 
 
-def _number(text: str, count: int) -> Question:
-    return Question(text, str(count), "how many", "number", SYNONYMS[str(count)])
+def _number(text: str, count: int) -> DemoQuestion:
+    return DemoQuestion(text, str(count), "how many", "number", SYNONYMS[str(count)])
 
 
-def _yes_no(text: str, true: bool, kind: str) -> Question:
-    return Question(text, "yes" if true else "no", kind, "yes/no")
+def _yes_no(text: str, true: bool, kind: str) -> DemoQuestion:
+    return DemoQuestion(text, "yes" if true else "no", kind, "yes/no")
 
 
 def _singles(scene: Scene) -> list[Thing]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from rt2data.demo.corpora import ANNOTATIONS, IMAGES, NAME, QUESTIONS, VERSION, Draw, write_robot_log, write_vqa
 from rt2data.errors import UsageError
-from rt2data.io.publish import output_errors
+from rt2data.io import location
+from rt2data.io.disk import bytes_in
+from rt2data.io.location.folders import discard_folder, is_link, make_folder, remove_folder, rename
+from rt2data.io.location.whole import output_errors
 
 RECIPE, MARK = "mixture.yaml", "demo.json"
 ROBOT, WEB = f"robot/{NAME}/{VERSION}", "web/tabletop_vqa"
@@ -38,16 +40,16 @@ def write_demo(
     With `force` an earlier demo is replaced; other files in its folder stay. Raises UsageError for a folder with other files or
     for too few episodes or scenes, and OutputError if the demo cannot be written.
     """
-    folder = folder.absolute()
+    folder = location.absolute(folder)
     _refuse(folder, episodes, scenes, force)
     making = folder.with_name(f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     with output_errors(folder):
         try:
             steps, questions = _write_all(making, episodes, scenes, seed, draw)
-            size = sum(path.stat().st_size for path in making.rglob("*") if path.is_file())
+            size = bytes_in(making)
             _swap(making, folder)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            discard_folder(making)
     return DemoSummary(folder, episodes, steps, scenes, questions, size)
 
 
@@ -55,9 +57,9 @@ def _refuse(folder: Path, episodes: int, scenes: int, force: bool) -> None:
     """Raises UsageError."""
     if episodes < 2 or scenes < 1:
         raise UsageError(f"{episodes} episodes and {scenes} scenes are too few", do="ask for at least 2 episodes and 1 scene")
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    if is_link(folder) or (location.exists(folder) and not location.is_folder(folder)):
         raise UsageError("not a folder", str(folder), "choose another path")
-    if not folder.exists() or not any(folder.iterdir()):
+    if not location.exists(folder) or not any(location.children(folder)):
         return
     if not is_demo(folder):
         raise UsageError("the folder is not empty and holds no demo", str(folder), "choose an empty or new folder")
@@ -68,8 +70,7 @@ def _refuse(folder: Path, episodes: int, scenes: int, force: bool) -> None:
 def is_demo(folder: Path) -> bool:
     """Whether a demo was made here before."""
     try:
-        with (folder / MARK).open("rb") as file:
-            mark = json.loads(file.read(4096))
+        mark = json.loads(location.read_head(folder / MARK, 4096))
     except (OSError, ValueError):
         return False
     return isinstance(mark, dict) and mark.get("made_by") == "rt2data demo"
@@ -77,28 +78,27 @@ def is_demo(folder: Path) -> bool:
 
 def _write_all(making: Path, episodes: int, scenes: int, seed: int, draw: Draw) -> tuple[int, int]:
     """Write everything into a new folder; returns the numbers of steps and questions."""
-    (making / ROBOT).mkdir(parents=True)
-    (making / WEB).mkdir(parents=True)
+    make_folder(making / ROBOT)
+    make_folder(making / WEB)
     steps = write_robot_log(making / ROBOT, episodes, seed, draw)
     questions = write_vqa(making / WEB, scenes, seed, draw)
-    (making / RECIPE).write_text(recipe(seed), encoding="utf-8")
+    location.write_whole(making / RECIPE, recipe(seed).encode())
     mark = {"made_by": "rt2data demo", "episodes": episodes, "scenes": scenes, "seed": seed}
-    (making / MARK).write_text(json.dumps(mark) + "\n", encoding="utf-8")
+    location.write_whole(making / MARK, f"{json.dumps(mark)}\n".encode())
     return steps, questions
 
 
 def _swap(made: Path, folder: Path) -> None:
     """Rename the finished folder. Of an earlier demo only the user's own files are kept."""
-    if not folder.exists() or not any(folder.iterdir()):
-        made.replace(folder)
+    if not location.exists(folder) or not any(location.children(folder)):
+        rename(made, folder)
         return
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    folder.rename(old)
-    made.rename(folder)
-    for path in old.iterdir():
-        if path.name not in PARTS:
-            path.rename(folder / path.name)
-    shutil.rmtree(old)
+    rename(folder, old)
+    rename(made, folder)
+    for name in [entry.name for entry in location.children(old) if entry.name not in PARTS]:
+        rename(old / name, folder / name)
+    remove_folder(old)
 
 
 def recipe(seed: int) -> str:

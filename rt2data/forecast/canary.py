@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -27,7 +26,8 @@ from rt2data.build import Preparation, Site, begin_build, finish
 from rt2data.errors import DataError, UsageError
 from rt2data.forecast.estimate import Range, mean_guess
 from rt2data.forecast.timing import Extent, Point, Rates, Timed, Times, Took, cpu_seconds, fit, no_work, peak_bytes, predict, timed
-from rt2data.io.publish import output_errors
+from rt2data.io.location.folders import temporary_folder
+from rt2data.io.location.whole import output_errors
 from rt2data.order import key64
 from rt2data.plan.plan import Plan, needed_sources
 from rt2data.plan.recipe import Recipe
@@ -126,8 +126,8 @@ def run_canary(
     ready = [pool.submit(timed, Timed(no_work, number)) for number in range(workers)]
     idle = max((future.result().peak_bytes for future in ready), default=0)
     workers_s = time.perf_counter() - (began if pool_began is None else pool_began) if workers else 0.0
-    with output_errors(near), TemporaryDirectory(prefix=".canary-", dir=near) as folder:
-        trial = Trial(recipe, plan, known, pool, workers, amount, Path(folder))
+    with output_errors(near), temporary_folder(".canary-", near) as folder:
+        trial = Trial(recipe, plan, known, pool, workers, amount, folder)
         rates = trial.measure(startup_s, workers_s)
         return trial.result(rates, idle, time.perf_counter() - began)
 

@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from rt2data.order import I64, key64
-from rt2data.prepare.merge_rows import identity, mixture_camera, one_dim
+from rt2data.prepare.merge_rows import identity, image_slots, mixture_camera, one_dim
 from rt2data.prepare.outcomes import judge_ends
 from rt2data.prepare.statistics import DimStats, summarize
 from rt2data.prepare.store import SplitInfo, StoreInfo, as_rows, rows_table, vectors
-from rt2data.prepare.unit import Laying, UnitOrder, require_something, unreadable
-from rt2data.read.sample import Part, Survey
+from rt2data.prepare.unit import RowBuilder, UnitOrder, require_something, unreadable
+from rt2data.read.sample import SamplePart, Survey
 from rt2data.read.source import Source
 from rt2data.records import End, Rows, Unit
 from rt2data.standardize.end_marks import refuted, wanted
@@ -105,7 +105,7 @@ class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass
-class SampleRows(Laying):
+class SampleRows(RowBuilder):
     """Rows in memory only: the place of images does not matter, and images that would be made are only counted."""
 
     def _file(self, path: str) -> int:
@@ -125,9 +125,9 @@ class EstimatedStore:
     table: pa.Table  # sampled rows of the split that is drawn
     estimate: SourceEstimate
 
-    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
+    def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
         """Sampled rows that stand for the rows of these numbers."""
-        return as_rows(self.table.take(pa.array(numbers % self.table.num_rows)), self.info, epochs)
+        return as_rows(self.table.take(pa.array(numbers % self.table.num_rows)), self.info, epochs, horizon)
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the sampled actions."""
@@ -145,7 +145,7 @@ class _Sample:
 
     survey: Survey
     laying: SampleRows
-    parts: list[Part]
+    parts: list[SamplePart]
     ends: list[int]  # number of rows after each part
     split: str
 
@@ -186,7 +186,7 @@ def estimate_store(name: str, source: Source, folder: Path, split: str, seed: in
 
 def _read_sample(name: str, source: Source, survey: Survey, split: str) -> _Sample:
     laying = SampleRows(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
-    parts: list[Part] = []
+    parts: list[SamplePart] = []
     ends: list[int] = []
     for part in survey.parts:
         if len(parts) >= LEAST_PARTS and _size(laying, parts) > SAMPLE_BYTES:
@@ -200,7 +200,7 @@ def _read_sample(name: str, source: Source, survey: Survey, split: str) -> _Samp
     return _Sample(survey, laying, parts, ends, split)
 
 
-def _size(laying: SampleRows, parts: list[Part]) -> int:
+def _size(laying: SampleRows, parts: list[SamplePart]) -> int:
     """Bytes read for a sample: those of its parts, or of the images in its rows where that is more."""
     return max(sum(part.bytes for part in parts), sum(_lengths(laying.columns["images"])))
 
@@ -212,7 +212,7 @@ def _image_bytes(sample: _Sample) -> Guess:
 
 
 def _lengths(images: list[Any]) -> list[int]:
-    return [each[0]["length"] for each in images]
+    return [sum(image.length for image in each if image.chosen) for each in images]
 
 
 def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
@@ -273,6 +273,8 @@ def _info(name: str, source: Source, sample: _Sample, estimate: SourceEstimate) 
         digest="",
         camera=mixture_camera(source, cameras),
         cameras=cameras,
+        slots=image_slots(source, cameras),
+        horizon=getattr(source, "horizon", 1),
         action_dim=one_dim(name, "action", list(laying.summary().action_dims)),
         state_dim=one_dim(name, "state", list(laying.summary().state_dims)),
         splits=_splits(sample, estimate),
@@ -288,15 +290,24 @@ def _splits(sample: _Sample, estimate: SourceEstimate) -> dict[str, SplitInfo]:
     if not any(sample.drawn):
         return {}
     rows = max(round(estimate.rows.value), 1)
+    taken = [[image for image in images if image.chosen] for images in sample.column("images")]
+    counts = [len(images) for images in taken]
     split = SplitInfo(
         rows=rows,
         groups=max(round(estimate.groups.value), 1),
         image_bytes=round(rows * estimate.image_bytes.value),
+        fewest=min(counts),
+        most=max(counts),
         text_bytes=round(sample.guess([len(text.encode()) for text in sample.laying.columns["text"]]).value),
         files=(),
-        formats=dict(Counter(images[0]["format"] for images in sample.column("images"))),
+        formats=_scaled(Counter(image.format for images in taken for image in images), rows / len(counts)),
     )
     return {sample.split: split}
+
+
+def _scaled(counts: Counter[str], times: float) -> dict[str, int]:
+    """Counts of a sample as counts of the whole; each at least 1."""
+    return {name: max(1, round(count * times)) for name, count in counts.items()}
 
 
 def seed_of(recipe_seed: int, name: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import disk_usage
 from typing import Any
 
 import msgspec
@@ -15,7 +14,9 @@ from rt2data.forecast.canary import Canary
 from rt2data.forecast.cost import RATES, CloudCost, Workload, builtin_cpu_s
 from rt2data.forecast.estimate import EstimatedStore, Range, SourceEstimate, estimate_store, seed_of
 from rt2data.formats.base import make_format
+from rt2data.io import location
 from rt2data.io.disk import Need, require_space
+from rt2data.io.location.folders import free_bytes
 from rt2data.plan.decide import decide
 from rt2data.plan.plan import Plan, draws, needed_sources, require_few_rejects, shard_count
 from rt2data.plan.recipe import Recipe
@@ -124,7 +125,7 @@ def _end_of(plan: Plan, recipe: Recipe, estimates: Mapping[str, SourceEstimate],
         return None
     form = make_format(plan.format)
     written = {name: min(n, round(rows[name] or 0)) if plan.materialize else n for name, n in counts.items()}
-    sizes = {s.name: written[s.name] * form.example_bytes(round(images[s.name] or 0), s.record_bytes) for s in plan.sources}
+    sizes = {s.name: written[s.name] * form.example_bytes([round(images[s.name] or 0)], s.record_bytes) for s in plan.sources}
     parts = [(written[name], sizes[name]) for name in sizes] if plan.materialize else [(sum(counts.values()), sum(sizes.values()))]
     return sum(counts.values()), sum(sizes.values()), sum(shard_count(*part, recipe.shards.bytes) for part in parts)
 
@@ -141,7 +142,7 @@ def _range(value: float, ends: list[Any]) -> Range:
 def needs_of(found: PlanForecast, out: Path, store: Path) -> tuple[Need, Need]:
     """What a build will write, and where: the store and the output may be on different disks."""
     stores = sum(each.store_bytes for each in found.estimates.values())
-    return Need("the output", out.absolute(), found.bytes), Need("the store", store.absolute(), stores)
+    return Need("the output", location.absolute(out), found.bytes), Need("the store", location.absolute(store), stores)
 
 
 def require_store_space(recipe: Recipe, todo: Sequence[Preparation]) -> None:
@@ -150,8 +151,8 @@ def require_store_space(recipe: Recipe, todo: Sequence[Preparation]) -> None:
     A store is smaller than its source: a sample is read only where the disk could not hold as much as the source.
     """
     fresh = [p for p in todo if not p.ready]
-    root = recipe.store_folder.absolute()
-    if not fresh or disk_usage(root).free > sum(order.unit.bytes for p in fresh for order in p.units):
+    root = location.absolute(recipe.store_folder)
+    if not fresh or free_bytes(root) > sum(order.unit.bytes for p in fresh for order in p.units):
         return
     found = [estimate_store(p.name, p.source, p.folder, recipe.split, seed_of(recipe.seed, p.name)) for p in fresh]
     require_space(Need("the store", root, sum(each.estimate.store_bytes for each in found)))

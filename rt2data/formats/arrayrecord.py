@@ -6,7 +6,7 @@ that one example is one read. The same records give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from io import FileIO
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rt2data.errors import DataError, OutputError, UsageError
-from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, SideWriter
+from rt2data.formats.base import Dataset, Format, ImageSize, Member, Reading, ShardWriter, SideWriter, Sizes
 from rt2data.formats.flat import filled
-from rt2data.formats.tfds import decode_columns, decode_payload, encode_head
+from rt2data.formats.tfds import decode_columns, decode_payload, encode_columns, write_columns
+from rt2data.io import location
 from rt2data.io.digest import Digest, digest_file
+from rt2data.render.fields import ExampleRecord
 
 OPTIONS = "group_size:1,uncompressed"
 AT_ONCE = 64
@@ -25,9 +27,12 @@ AT_ONCE = 64
 
 
 def decode(record: bytes) -> dict[str, Any]:
-    """The columns of one record, and its encoded picture as `image`. Raises ValueError where it is no example of ours."""
+    """The columns of one record, and its encoded images as `images`, None where a place is empty; one alone also as `image`.
+
+    Raises ValueError where it is no example of ours."""
     columns = decode_columns(memoryview(record))
-    return columns | {"image": bytes(columns["image"])}
+    images = [bytes(image) if form else None for image, form in zip(columns["images"], columns.pop("image_formats"), strict=True)]
+    return columns | {"images": images} | ({"image": images[0]} if len(images) == 1 else {})
 
 
 def _library() -> Any:
@@ -40,20 +45,23 @@ def _library() -> Any:
 class ArrayRecordShard(ShardWriter):
     """One ArrayRecord file. The library opens files by name: it is given that of our open file."""
 
-    def __init__(self, file: FileIO, action_dim: int) -> None:
-        self._action_dim = action_dim
+    def __init__(self, file: FileIO, sizes: Sizes) -> None:
+        self._sizes = sizes
         self._name = f"/dev/fd/{file.fileno()}"
         self._last: bytearray | None = None
         with self._writing():
             self._writer = _library().ArrayRecordWriter(self._name, OPTIONS)
 
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """The Example, whose picture comes last."""
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns without nulls."""
+        return [filled(record, self._sizes) for record in records]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
+        """The Example, whose images come last."""
         self._flush()
-        head = encode_head(filled(record, self._action_dim), image_bytes, extension)
-        self._last = bytearray(len(head) + image_bytes)
-        self._last[: len(head)] = head
-        return memoryview(self._last)[len(head) :]
+        parts = encode_columns(record, images, self._sizes)
+        self._last = bytearray(parts.size)
+        return write_columns(parts, memoryview(self._last))
 
     def _flush(self) -> None:
         if self._last is not None:
@@ -86,13 +94,13 @@ class ArrayRecord(Format):
     def __init__(self) -> None:
         _library()
 
-    def open(self, file: FileIO, action_dim: int) -> ArrayRecordShard:
+    def open(self, file: FileIO, sizes: Sizes) -> ArrayRecordShard:
         """A writer of one ArrayRecord file."""
-        return ArrayRecordShard(file, action_dim)
+        return ArrayRecordShard(file, sizes)
 
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
         """The Example and a chunk's headers."""
-        return image_bytes + record_bytes + 100
+        return sum(images) + record_bytes + 100
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """None: the files are found by name."""
@@ -112,7 +120,7 @@ class ArrayRecord(Format):
 
 
 def _read(path: Path) -> Iterator[Member]:
-    path.stat()
+    location.stat(path)
     reader = _library().ArrayRecordReader(str(path), "readahead_buffer_size:0")
     if not reader.ok():
         reader.close()  # which says why
@@ -124,6 +132,6 @@ def _read(path: Path) -> Iterator[Member]:
 
 
 _USE = """\
-picture = example["image"]                              # encoded, as it was
-ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+images = example["images"]                              # encoded, as they were
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions, ...: by the names of the record
 """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from rt2data.errors import DataError
 from rt2data.io.digest import Digest
+from rt2data.render.fields import ExampleRecord
 
 FORMATS: dict[str, str] = {
     "webdataset": "rt2data.formats.webdataset:WebDataset",
@@ -28,13 +30,54 @@ BLENDED = ("webdataset", "mds")
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes that all examples of an output have."""
+
+    action_dim: int = 0  # actions are padded to it; 0 where there are none
+    horizon: int = 1  # actions of a chunk
+    images: int | None = None  # places for images in each example; None: every example has exactly one image
+
+
+ImageSize = tuple[int, str, int]
+"""One image that an example is to have: its place in the example, from 0; jpg or png; its bytes."""
+
+
+class MemberImage(NamedTuple):
+    """One image of an example that is read back."""
+
+    slot: int
+    extension: str
+    data: memoryview
+
+
+def image_name(slot: int, extension: str, single: bool) -> str:
+    """What follows the key, and a dot, in the name of an image."""
+    return extension if single else f"image_{slot}.{extension}"
+
+
+_IMAGE_NAME = re.compile(r"[^.]+\.(?:image_(0|[1-9][0-9]{0,3})\.)?(jpg|png)")
+
+
+def slot_and_extension(name: str) -> tuple[int, str]:
+    """Slot and extension of an image of this name, its key before it. Raises ValueError for any other name."""
+    found = _IMAGE_NAME.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name!r} is no name of an image")
+    return int(found[1] or 0), found[2]
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """One example read back from a shard: its key, its record's bytes, and where its picture lies in the shard."""
+    """One example read back from a shard: its key, its images by slot, and its record as JSON bytes."""
 
     key: str
-    extension: str
-    image: memoryview
+    images: tuple[MemberImage, ...]
     record: memoryview
+
+    @property
+    def image(self) -> memoryview:
+        """The bytes of the first image; none where there is no image."""
+        return self.images[0].data if self.images else memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +97,14 @@ class Dataset:
 
     split: str
     fingerprint: str
-    action_dim: int
+    sizes: Sizes
     sources: tuple[str, ...]
     shards: tuple[ShardEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How an output is read in Python, told to its users."""
+    """How an output is read in Python, for its users."""
 
     imports: str
     call: str  # gives all examples
@@ -98,8 +141,15 @@ class ShardWriter(ABC):
     """Lays examples into one shard."""
 
     @abstractmethod
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """Add an example; gives the room, exactly `image_bytes` long, that its picture is to be read into before the next call."""
+    def encode(self, records: Iterable[ExampleRecord]) -> list[Any]:
+        """Each record as `add` takes it. Many are encoded together: it is quicker than between reading images."""
+
+    @abstractmethod
+    def add(self, key: str, images: Sequence[ImageSize], record: Any) -> list[memoryview]:
+        """Add an example whose record is encoded.
+
+        Gives the memory, of exactly their sizes, that its images are to be read into before the next call.
+        """
 
     @abstractmethod
     def close(self) -> Digest:
@@ -118,16 +168,16 @@ class Format(ABC):
     has_null: ClassVar[bool] = True  # else a column's fill value stands for null: see `flat`
 
     @abstractmethod
-    def open(self, file: FileIO, action_dim: int) -> ShardWriter:
-        """A writer of one shard into an open file. Actions are padded to `action_dim` in all records of the output."""
+    def open(self, file: FileIO, sizes: Sizes) -> ShardWriter:
+        """A writer of one shard into an open file. All records of the output have these sizes."""
 
     @abstractmethod
     def read(self, path: Path) -> Iterator[Member]:
         """The examples of one shard in order. Raises DataError naming file and byte where it is cut or malformed."""
 
     @abstractmethod
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
-        """How much of a shard one example takes."""
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
+        """How many bytes of a shard one example takes, of the bytes of its images and of its record as JSON."""
 
     def shard_name(self, index: int, total: int, split: str) -> str:
         """File name of a shard, of `total`, which are drawn from `split`."""

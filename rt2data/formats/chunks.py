@@ -1,4 +1,4 @@
-"""Files written a few megabytes at a time, hashed on the way: laid out in memory, and hashed and written while the next part is.
+"""Files written a few megabytes at a time, hashed on the way: one part is filled in memory while the last is hashed and written.
 
 The file may have been opened for direct I/O (O_DIRECT): then chunks start at whole blocks and go from our memory to the disk. The
 system's cache, which would copy each byte once more and need as much memory as the output has bytes, is left to the readers.
@@ -25,13 +25,13 @@ def aligned(size: int) -> memoryview:
 
 
 class ChunkWriter:
-    """Hands out rooms to fill, one after another; a room is valid until the next is asked for."""
+    """Hands out memory to fill, part after part; a part is valid until the next is asked for."""
 
     def __init__(self, file: FileIO, chunk: int = CHUNK) -> None:
         self._file, self._seen = file, Digester()
         self._filling, self._resting = aligned(chunk), aligned(chunk)
         self._used = self._written = 0
-        self._threads = ThreadPoolExecutor(2)  # the disk is waited for while hashing goes on
+        self._threads = ThreadPoolExecutor(2)  # hashing continues while the disk is busy
         self._under_way: list[Future[None]] = []
 
     @property

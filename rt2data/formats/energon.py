@@ -3,7 +3,7 @@
     shard-000000.tar.idx     where each sample begins, and where the last one ends: u64 little-endian
     .nv-meta/.info.json      samples of each shard          .nv-meta/split.yaml    shards of each split
     .nv-meta/dataset.yaml    what becomes of a sample       .nv-meta/index.sqlite  samples by key, and their parts
-    .nv-meta/index.uuid      changes with the content
+    .nv-meta/index.uuid      changes with the content      energon_cooker.py      where examples have several images
 
 Source: Megatron-Energon 7.4, flavors/webdataset/{itar,indexing,structs,metadata}.py. All bytes follow from the examples, those of
 the database for one release of SQLite.
@@ -11,33 +11,25 @@ the database for one release of SQLite.
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from rt2data.errors import OutputError
 from rt2data.formats.base import Dataset, SideWriter
+from rt2data.io.sqlite import new_database
 from rt2data.io.tar import BLOCK, padded
 from rt2data.order import I64
 
-META, METADATASET = ".nv-meta", "metadataset.yaml"
+META, METADATASET, COOKER = ".nv-meta", "metadataset.yaml", "energon_cooker.py"
 VERSION = "7.4.1"
 """The release whose layout this is."""
 
 
-class Sample(NamedTuple):
-    """What the writer of a shard notes of an example."""
-
-    key: str
-    extension: str
-    image_bytes: int
-    record_bytes: int
+Sample = tuple[str, tuple[tuple[str, int], ...]]
+"""What the writer of a shard notes of an example: its key, and name and bytes of each part, in order. Plain, for there are many."""
 
 
 def write_energon(beside: SideWriter, dataset: Dataset) -> None:
@@ -47,7 +39,10 @@ def write_energon(beside: SideWriter, dataset: Dataset) -> None:
         beside.write(f"{shard.name}.idx", starts(read_notes(beside.notes(shard.index))).astype("<u8").tobytes())
     beside.write(f"{META}/.info.json", _info({shard.name: shard.examples for shard in dataset.shards}))
     beside.write(f"{META}/split.yaml", _split(dataset.split, names))
-    beside.write(f"{META}/dataset.yaml", _DATASET)
+    several = dataset.sizes.images is not None
+    beside.write(f"{META}/dataset.yaml", _CRUDE if several else _DATASET)
+    if several:
+        beside.write(COOKER, _COOKER)
     beside.write(f"{META}/index.uuid", str(uuid.uuid5(_NAMESPACE, dataset.fingerprint)).encode())
     beside.produce(f"{META}/index.sqlite", lambda path: _write_index(path, beside, len(names)))
 
@@ -71,15 +66,19 @@ def read_notes(notes: bytes) -> list[Sample]:
 
 def starts(samples: list[Sample]) -> I64:
     """Where each sample begins in its tar, and where the last ends, int64[n + 1]: each part is a header and a padded body."""
-    sizes = np.array([(s.image_bytes, s.record_bytes) for s in samples], np.int64).reshape(-1, 2)
-    taken = (BLOCK + -(-sizes // BLOCK) * BLOCK).sum(1)
+    taken = np.array([sum(_taken(size) for _, size in parts) for _, parts in samples], np.int64)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(taken)])
+
+
+def _taken(size: int) -> int:
+    """Bytes of a tar that a part takes, with its header."""
+    return BLOCK + padded(size)
 
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "rt2data")
 
 _DATASET = b"""\
-# Pictures with questions and answers: https://nvidia.github.io/Megatron-Energon. For ids, masks and actions of the record instead:
+# Images with questions and answers: https://nvidia.github.io/Megatron-Energon. For ids, masks and actions of the record instead:
 #   __module__: megatron.energon
 #   __class__: CrudeWebdataset
 sample_type:
@@ -90,6 +89,41 @@ field_map:
   context: json[prompt]
   answers: json[target]
 """
+
+_CRUDE = b"""\
+# Samples as they are in the shards: add the cooker of energon_cooker.py to your task encoder's `cookers`.
+__module__: megatron.energon
+__class__: CrudeWebdataset
+subflavors:
+  rt2data: record
+"""
+
+_COOKER = b'''\
+"""Turns samples of this mixture into records with their images: for `cookers` of a Megatron-Energon task encoder."""
+
+import io
+import json
+
+from megatron.energon import Cooker, basic_sample_keys, stateless
+
+
+@stateless
+def cook_record(sample: dict) -> dict:
+    """The record, and `images`: a PIL image for every place that has one, else None."""
+    from PIL import Image
+
+    record = json.loads(sample["json"]) if isinstance(sample["json"], (bytes, str)) else sample["json"]
+    images = []
+    for place, there in enumerate(record["image_mask"]):
+        part = next((sample[name] for name in (f"image_{place}.jpg", f"image_{place}.png") if name in sample), None)
+        if there and part is None:
+            raise ValueError(f"{record['key']}: image_{place} is missing")
+        images.append(Image.open(io.BytesIO(part)) if isinstance(part, bytes) else part)
+    return {**basic_sample_keys(sample), **record, "images": images}
+
+
+COOKER = Cooker(cook_record, has_subflavors={"rt2data": "record"})
+'''
 
 
 def _info(counts: dict[str, int]) -> bytes:
@@ -122,27 +156,24 @@ CREATE INDEX idx_sample_parts_full ON sample_parts (
 
 
 def _write_index(path: Path, beside: SideWriter, shards: int) -> None:
-    try:
-        with closing(sqlite3.connect(path)) as database:
-            database.executescript(_TABLES)
-            for shard in range(shards):
-                samples = read_notes(beside.notes(shard))
-                database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", _sample_rows(shard, samples))
-                database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", _part_rows(shard, samples))
-            database.commit()
-            database.executescript(_INDEXES)
-    except sqlite3.OperationalError as error:
-        raise OutputError(f"cannot write: {error}", str(path), "free some space and run the same command again") from error
+    with new_database(path) as database:
+        database.executescript(_TABLES)
+        for shard in range(shards):
+            samples = read_notes(beside.notes(shard))
+            database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", _sample_rows(shard, samples))
+            database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", _part_rows(shard, samples))
+        database.commit()
+        database.executescript(_INDEXES)
 
 
 def _sample_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, str, int, int, int]]:
     at = starts(samples).tolist()
-    for number, sample in enumerate(samples):
-        yield shard, sample.key, number, at[number], at[number + 1] - at[number]
+    for number, (key, _) in enumerate(samples):
+        yield shard, key, number, at[number], at[number + 1] - at[number]
 
 
 def _part_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, int, str, int, int]]:
-    for number, (sample, at) in enumerate(zip(samples, starts(samples).tolist(), strict=False)):
-        picture = at + BLOCK
-        yield shard, number, sample.extension, picture, sample.image_bytes
-        yield shard, number, "json", picture + padded(sample.image_bytes) + BLOCK, sample.record_bytes
+    for number, ((_, parts), at) in enumerate(zip(samples, starts(samples).tolist(), strict=False)):
+        for name, size in parts:
+            yield shard, number, name, at + BLOCK, size
+            at += _taken(size)

@@ -3,17 +3,19 @@
     u32 n | u32 offsets[n + 1] | config, JSON with sorted keys | n samples
     a sample: u32 sizes of the columns that have no fixed one | bodies of all columns, which are sorted by name
 
-Offsets come first and count from the start of the file: so a shard lies in memory until it is whole, as in MDS's own writer, and
-ends before 4 GiB. Pictures are kept as they are under the encoding `jpeg`, which opens any kind. No column is a pickle.
+Offsets come first and count from the start of the file: so a shard is in memory until it is whole, as in MDS's own writer, and
+ends before 4 GiB. Images are kept as they are under the encoding `jpeg`, which opens any kind. Where examples have other than one
+image, each place has a column of its own; an empty place holds one black pixel, and `image_mask` says that it is none. No column is
+a pickle.
 
 Source: streaming 0.13, base/format/mds/{writer,reader,encodings}.py
 """
 
 from __future__ import annotations
 
-import mmap
+import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from io import FileIO
@@ -24,13 +26,28 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.base import Blended, BlendFormat, Dataset, Member, Reading, ShardWriter, SideWriter, one_a_line
+from rt2data.formats.base import (
+    Blended,
+    BlendFormat,
+    Dataset,
+    ImageSize,
+    Member,
+    MemberImage,
+    Reading,
+    ShardWriter,
+    SideWriter,
+    Sizes,
+    one_a_line,
+)
 from rt2data.formats.chunks import CHUNK, ChunkWriter, aligned
-from rt2data.formats.flat import COLUMNS, Column, filled, unfilled
+from rt2data.formats.flat import filled, shape_of, unfilled
+from rt2data.formats.tfds import EMPTY, IMAGE, image_names
+from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.order import I64
+from rt2data.render.fields import FIELDS, ExampleRecord, Field
+from rt2data.render.record import encode_record
 
-IMAGE, IMAGE_FORMAT = "image", "image_format"
 HASH = "xxh3_128"
 LARGEST = 2**32 - 1
 """Bytes of a shard that its offsets can reach."""
@@ -42,7 +59,7 @@ _INT = struct.Struct("<q")
 
 
 @dataclass(frozen=True)
-class Field:
+class MdsField:
     """One column: what MDS calls its encoding, and its bytes."""
 
     name: str
@@ -56,7 +73,8 @@ class Field:
 class Fields:
     """All columns of a shard, by name."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[MdsField, ...]
+    names: tuple[tuple[str, str], ...]  # of the columns of each place: its image, and the format of that
 
     @cached_property
     def config(self) -> bytes:
@@ -76,13 +94,20 @@ class Fields:
         """The sizes that a sample begins with."""
         return struct.Struct(f"<{sum(field.size is None for field in self.fields)}I")
 
-    def encode(self, columns: dict[str, Any], image_bytes: int) -> tuple[bytes, bytes]:
-        """A sample up to its picture and from there on. Raises struct.error where a column has more than 4 GiB."""
-        bodies = {field.name: field.encode(columns[field.name]) for field in self.fields if field.name != IMAGE}
-        lengths = {name: len(body) for name, body in bodies.items()} | {IMAGE: image_bytes}
+    def encode(self, columns: dict[str, Any], images: Sequence[ImageSize]) -> list[bytes | int]:
+        """A sample in parts: bytes, and for each image that there is how many bytes it has.
+
+        Raises struct.error where a column has more than 4 GiB.
+        """
+        bodies: dict[str, bytes | int] = dict.fromkeys((name for name, _ in self.names), EMPTY)
+        values = columns | dict.fromkeys((form for _, form in self.names), "")
+        for slot, extension, size in images:
+            name, form = self.names[slot]
+            bodies[name], values[form] = size, extension
+        bodies |= {field.name: field.encode(values[field.name]) for field in self.fields if field.name not in bodies}
+        lengths = {name: body if isinstance(body, int) else len(body) for name, body in bodies.items()}
         sizes = self.sizes.pack(*(lengths[field.name] for field in self.fields if field.size is None))
-        before, behind = ([body for name, body in bodies.items() if (name > IMAGE) is late] for late in (False, True))
-        return sizes + b"".join(before), b"".join(behind)
+        return [sizes, *(bodies[field.name] for field in self.fields)]
 
     def decode(self, sample: memoryview) -> Member:
         """Inverse of `encode`. Raises ValueError where it is no sample of ours."""
@@ -94,68 +119,89 @@ class Fields:
             found[field.name] = field.decode(sample[start:at])
         if at != len(sample):
             raise ValueError("a sample whose columns do not fill it")
-        image, extension = found.pop(IMAGE), found.pop(IMAGE_FORMAT)
-        return Member(found["key"], extension, image, memoryview(unfilled(found)))
+        parts = [(slot, found.pop(form), found.pop(name)) for slot, (name, form) in enumerate(self.names)]
+        images = tuple(MemberImage(*part) for part in parts if part[1])
+        return Member(found["key"], images, memoryview(encode_record(unfilled(found))))
 
 
 @lru_cache(maxsize=4)
-def make_fields(action_dim: int) -> Fields:
-    """The columns of records whose actions are padded to `action_dim`."""
-    picture = Field(IMAGE, "jpeg", None, bytes, lambda body: body)
-    return Fields(tuple(sorted([picture, _text(IMAGE_FORMAT), *(_field(c, action_dim) for c in COLUMNS)], key=lambda f: f.name)))
+def make_fields(sizes: Sizes) -> Fields:
+    """The columns of records of these sizes."""
+    names = image_names(sizes)
+    images = [each for name, form in names for each in (MdsField(name, "jpeg", None, bytes, lambda body: body), _text(form))]
+    fields = sorted([*images, *(_field(field, sizes) for field in FIELDS)], key=lambda field: field.name)
+    return Fields(tuple(fields), tuple(names))
 
 
-def _field(column: Column, action_dim: int) -> Field:
-    if column.shape != "one":
-        return _texts(column.name) if column.type == "string" else _array(column, action_dim)
-    if column.type == "bool":
-        return Field(column.name, "uint8", 1, lambda value: bytes([value]), lambda body: _flags(body.tolist())[0])
-    if column.type == "string":
-        return _text(column.name)
-    return Field(column.name, "int", 8, _INT.pack, lambda body: _INT.unpack(body)[0])
+def _field(field: Field, sizes: Sizes) -> MdsField:
+    if field.shape == "messages":
+        return MdsField(field.name, "json", None, msgspec.json.encode, _messages)
+    if field.shape != "one":
+        return _texts(field.name) if field.type == "string" else _array(field, sizes)
+    if field.type == "bool":
+        return MdsField(field.name, "uint8", 1, lambda value: bytes([value]), lambda body: _flags(body.tolist())[0])
+    if field.type == "string":
+        return _text(field.name)
+    if field.type in ("float32", "float64"):
+        packed = struct.Struct("<f" if field.type == "float32" else "<d")
+        return MdsField(field.name, field.type, packed.size, packed.pack, lambda body: packed.unpack(body)[0])
+    return MdsField(field.name, "int", 8, _INT.pack, lambda body: _INT.unpack(body)[0])
 
 
-def _text(name: str) -> Field:
-    return Field(name, "str", None, str.encode, lambda body: str(body, "utf-8"))
+def _text(name: str) -> MdsField:
+    return MdsField(name, "str", None, str.encode, lambda body: str(body, "utf-8"))
 
 
-def _texts(name: str) -> Field:
-    return Field(name, "json", None, msgspec.json.encode, lambda body: msgspec.json.decode(body, type=list[str]))
+def _texts(name: str) -> MdsField:
+    return MdsField(name, "json", None, msgspec.json.encode, lambda body: msgspec.json.decode(body, type=list[str]))
 
 
-def _array(column: Column, action_dim: int) -> Field:
-    """A vector has its length in the encoding's name, a list in front of its numbers."""
-    dtype = np.dtype("uint8" if column.type == "bool" else column.type).newbyteorder("<")
-    mean = _flags if column.type == "bool" else list
-    if column.shape == "vector" and action_dim:
-        size = action_dim * dtype.itemsize
-        encoding = f"ndarray:{dtype.name}:{action_dim}"
-        return Field(column.name, encoding, size, lambda v: np.array(v, dtype).tobytes(), lambda body: mean(_numbers(body, dtype)))
-    return Field(
-        column.name,
+def _messages(body: memoryview) -> list[dict[str, str]]:
+    return msgspec.json.decode(body, type=list[dict[str, str]])
+
+
+def _array(field: Field, sizes: Sizes) -> MdsField:
+    """A fixed shape is in the encoding's name, a list has its length in front of its numbers."""
+    dtype = np.dtype("uint8" if field.type == "bool" else field.type).newbyteorder("<")
+    mean = _flags if field.type == "bool" else list
+    shape = shape_of(field, sizes)
+    if shape:
+        size = math.prod(shape) * dtype.itemsize
+        encoding = f"ndarray:{dtype.name}:{','.join(map(str, shape))}"
+        return MdsField(
+            field.name,
+            encoding,
+            size,
+            lambda value: np.array(value, dtype).tobytes(),
+            lambda body: mean(_numbers(body, dtype, shape)),
+        )
+    return MdsField(
+        field.name,
         f"ndarray:{dtype.name}",
         None,
-        lambda value: _length(len(value)) + np.array(value, dtype).tobytes(),
-        lambda body: mean(_counted(body, dtype)),
+        lambda value: _length(np.shape(value)) + np.array(value, dtype).tobytes(),
+        lambda body: mean(_counted(body, dtype, 2 if field.shape == "chunk" else 1)),
     )
 
 
-def _length(count: int) -> bytes:
-    """One axis: its number and the width of its length (four times the one plus the logarithm of the other), and its length."""
-    power = (count >= 1 << 8) + (count >= 1 << 16)
-    return bytes([1 << 2 | power]) + count.to_bytes(1 << power, "little")
+def _length(shape: tuple[int, ...]) -> bytes:
+    """The axes: their number and the width of their lengths (four times the one plus the logarithm of the other); the lengths."""
+    largest = max(shape)
+    power = (largest >= 1 << 8) + (largest >= 1 << 16)
+    return bytes([len(shape) << 2 | power]) + b"".join(count.to_bytes(1 << power, "little") for count in shape)
 
 
-def _counted(body: memoryview, dtype: np.dtype[Any]) -> list[Any]:
-    head = 1 + (1 << (body[0] & 3)) if body else 0
-    numbers = _numbers(body[head:], dtype)
-    if bytes(body[:head]) != _length(len(numbers)):
+def _counted(body: memoryview, dtype: np.dtype[Any], axes: int) -> list[Any]:
+    width = 1 << (body[0] & 3) if body else 0
+    head = 1 + axes * width
+    shape = tuple(int.from_bytes(body[1 + at * width : 1 + (at + 1) * width], "little") for at in range(axes))
+    if not body or math.prod(shape) * dtype.itemsize != len(body) - head or bytes(body[:head]) != _length(shape):
         raise ValueError("an array of another shape than ours")
-    return numbers
+    return _numbers(body[head:], dtype, shape)
 
 
-def _numbers(body: memoryview, dtype: np.dtype[Any]) -> list[Any]:
-    found: list[Any] = np.frombuffer(bytes(body), dtype).tolist()
+def _numbers(body: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]) -> list[Any]:
+    found: list[Any] = np.frombuffer(bytes(body), dtype).reshape(shape).tolist()
     return found
 
 
@@ -171,20 +217,28 @@ def _flags(values: list[int]) -> list[bool]:
 class MdsShard(ShardWriter):
     """One shard: samples in memory, a few megabytes to a part, until their offsets can be written before them."""
 
-    def __init__(self, file: FileIO, action_dim: int) -> None:
-        self._file, self._action_dim, self._fields = file, action_dim, make_fields(action_dim)
+    def __init__(self, file: FileIO, sizes: Sizes) -> None:
+        self._file, self._asked, self._fields = file, sizes, make_fields(sizes)
         self._sizes: list[int] = []
         self._parts: list[memoryview] = []
         self._spare, self._total = memoryview(b""), 0
 
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """Sizes, the columns before the picture, its room, the columns behind it. Raises UsageError beyond 4 GiB."""
-        columns = filled(record, self._action_dim) | {IMAGE_FORMAT: extension}
-        before, behind = self._fields.encode(columns, image_bytes)
-        room = self._room(len(before) + image_bytes + len(behind))
-        end = len(before) + image_bytes
-        room[: len(before)], room[end:] = before, behind
-        return room[len(before) : end]
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns without nulls."""
+        return [filled(record, self._asked) for record in records]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
+        """Sizes and columns, with memory where images go. Raises UsageError beyond 4 GiB."""
+        parts = self._fields.encode(record, images)
+        block = self._room(sum(part if isinstance(part, int) else len(part) for part in parts))
+        bodies, at = list[memoryview](), 0
+        for part in parts:
+            start, at = at, at + (part if isinstance(part, int) else len(part))
+            if isinstance(part, int):
+                bodies.append(block[start:at])
+            else:
+                block[start:at] = part
+        return bodies
 
     def _room(self, size: int) -> memoryview:
         self._sizes.append(size)
@@ -220,13 +274,13 @@ class Mds(BlendFormat):
     media_type: ClassVar[str] = "application/octet-stream"
     has_null: ClassVar[bool] = False
 
-    def open(self, file: FileIO, action_dim: int) -> MdsShard:
+    def open(self, file: FileIO, sizes: Sizes) -> MdsShard:
         """A writer of one MDS shard."""
-        return MdsShard(file, action_dim)
+        return MdsShard(file, sizes)
 
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
         """Sizes of columns take about as much as their names in JSON, and numbers less."""
-        return image_bytes + record_bytes
+        return sum(images) + record_bytes
 
     def shard_name(self, index: int, total: int, split: str) -> str:
         """As MDS names its shards."""
@@ -234,7 +288,7 @@ class Mds(BlendFormat):
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """The index that StreamingDataset opens, with the hashes that its `validate_hash` can check."""
-        fields, shards = make_fields(dataset.action_dim), []
+        fields, shards = make_fields(dataset.sizes), []
         for shard in dataset.shards:
             raw = {"basename": shard.name, "bytes": shard.bytes, "hashes": {HASH: shard.xxh3_128}}
             shards.append(fields.described | {"raw_data": raw, "samples": shard.examples, "zip_data": None})
@@ -256,10 +310,9 @@ class Mds(BlendFormat):
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples in order. Offsets, sizes and columns are checked, and that they fill the file."""
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                raise DataError("an empty shard", str(path), "build it again")
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        whole = location.mapped(path)
+        if not whole:
+            raise DataError("an empty shard", str(path), "build it again")
         fields, offsets = _frame(path, whole)
         for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
             try:
@@ -275,7 +328,7 @@ def _frame(path: Path, whole: memoryview) -> tuple[Fields, I64]:
         table = U32.size * (count + 2)
         offsets = np.frombuffer(whole[U32.size : table], "<u4", count + 1).astype(np.int64)
         config = bytes(whole[table : int(offsets[0])])
-        fields = make_fields(_action_dim(config))
+        fields = make_fields(_sizes_of(config))
     except (ValueError, struct.error, msgspec.MsgspecError) as error:
         raise DataError(f"not a whole shard: {error}", f"{path} byte 0", "build it again") from None
     if config != fields.config or offsets[-1] != len(whole) or (np.diff(offsets) < fields.sizes.size).any():
@@ -283,21 +336,24 @@ def _frame(path: Path, whole: memoryview) -> tuple[Fields, I64]:
     return fields, offsets
 
 
-def _action_dim(config: bytes) -> int:
+def _sizes_of(config: bytes) -> Sizes:
     """What the columns were made for. Raises ValueError where they cannot be ours."""
     found = msgspec.json.decode(config, type=_Config)
-    size = dict(zip(found.column_names, found.column_sizes, strict=False)).get("action") or 0
-    return min(max(size // 4, 0), 1 << 16)
+    encodings = dict(zip(found.column_names, found.column_encodings, strict=False))
+    shape = [int(size) for size in encodings.get("actions", "").split(":")[2:3] for size in size.split(",")]
+    horizon, dim = shape if len(shape) == 2 else (1, 0)
+    places = sum(name.startswith(f"{IMAGE}_") and name.endswith("_format") for name in encodings)
+    return Sizes(min(dim, 1 << 16), min(horizon, 1 << 16), None if IMAGE in encodings else places)
 
 
 class _Config(msgspec.Struct):
-    """As much of a config as says how long actions are."""
+    """As much of a config as says the sizes of examples."""
 
     column_names: list[str]
-    column_sizes: list[int | None]
+    column_encodings: list[str]
 
 
 _USE = """\
-picture = example["image"]                              # a PIL image, not decoded yet
-ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+image = example["image"]                                # a PIL image, not decoded yet; else image_0, image_1, ...
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions, ...: by the names of the record
 """

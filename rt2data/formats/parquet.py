@@ -1,16 +1,18 @@
-"""Parquet as Hugging Face's datasets lay it out: pictures decoded by `load_dataset`, a column for each value of the record.
+"""Parquet as Hugging Face's datasets expect it: images decoded by `load_dataset`, a column for each value of the record.
 
 What the record has as null is null here: lists of actions have no fixed size, for pyarrow cannot read null among lists that have.
+Where examples have other than one image, `images` is the list of those that there are, in the order of their places.
 
-Pictures are not compressed again, all else is. Row groups are small, so that a reader needs little memory; pages carry checksums.
+Images are not compressed again, all else is. Row groups are small, so that a reader needs little memory; pages carry checksums.
 The bytes are those of one release of pyarrow: another may lay out the same rows otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,14 +21,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError
-from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, SideWriter
+from rt2data.formats.base import (
+    Dataset,
+    Format,
+    ImageSize,
+    Member,
+    MemberImage,
+    Reading,
+    ShardWriter,
+    SideWriter,
+    Sizes,
+    image_name,
+    slot_and_extension,
+)
 from rt2data.formats.chunks import ChunkWriter, aligned
-from rt2data.formats.flat import COLUMNS, Column, flatten, unflatten
+from rt2data.formats.flat import flatten, unflatten
 from rt2data.io.digest import Digest
+from rt2data.render.fields import FIELDS, ExampleRecord, Field, Shape
+from rt2data.render.record import encode_record
 
 GROUP_BYTES, GROUP_ROWS = 16 << 20, 1000
-"""Row groups end before they hold more picture bytes, or more rows."""
-IMAGE = "image"
+"""Row groups end before they hold more image bytes, or more rows."""
+IMAGE, IMAGES = "image", "images"
 _WITH_STATISTICS = ["key", "kind", "source", "split", "group", "step", "epoch", "terminate"]
 _TYPES = {
     "string": pa.string(),
@@ -34,36 +50,60 @@ _TYPES = {
     "int32": pa.int32(),
     "uint8": pa.uint8(),
     "float32": pa.float32(),
+    "float64": pa.float64(),
     "bool": pa.bool_(),
 }
 
 
+_PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+_MESSAGE = pa.struct({"role": pa.string(), "content": pa.string()})
+
+
 @cache
-def schema() -> pa.Schema:
-    """The columns, with what datasets reads to know that `image` is a picture."""
-    fields = [pa.field(IMAGE, pa.struct({"bytes": pa.binary(), "path": pa.string()}))]
-    fields += [pa.field(column.name, _type(column), column.nullable) for column in COLUMNS]
-    features = {IMAGE: {"_type": "Image"}} | {column.name: _feature(column) for column in COLUMNS}
+def schema(single: bool) -> pa.Schema:
+    """The columns, with what datasets reads to know which are images. `single`: every example has exactly one."""
+    fields = [pa.field(IMAGE, _PICTURE) if single else pa.field(IMAGES, pa.list_(pa.field("element", _PICTURE)))]
+    fields += [pa.field(field.name, _type(field), field.nullable) for field in FIELDS]
+    features: dict[str, Any] = {IMAGE: {"_type": "Image"}} if single else {IMAGES: _sequence({"_type": "Image"})}
+    features |= {field.name: _feature(field) for field in FIELDS}
     return pa.schema(fields, {"huggingface": msgspec.json.encode({"info": {"features": features}})})
 
 
-def _type(column: Column) -> pa.DataType:
-    one = _TYPES[column.type]
-    return one if column.shape == "one" else pa.list_(pa.field("element", one))
+def _type(field: Field) -> pa.DataType:
+    one = _MESSAGE if field.shape == "messages" else _TYPES[field.type]
+    for _ in range(_DEPTH[field.shape]):
+        one = pa.list_(pa.field("element", one))
+    return one
 
 
-def _feature(column: Column) -> dict[str, Any]:
-    one = {"dtype": column.type, "_type": "Value"}
-    return one if column.shape == "one" else {"feature": one, "_type": "Sequence"}
+_DEPTH: dict[Shape, int] = {"one": 0, "list": 1, "vector": 1, "pads": 1, "messages": 1, "chunk": 2}
+"""Lists in lists."""
 
 
-def _leaf_paths() -> list[str]:
-    """Paths of all columns but the pictures, as the file names them."""
-    return [f"{IMAGE}.path"] + [c.name if c.shape == "one" else f"{c.name}.list.element" for c in COLUMNS]
+def _feature(field: Field) -> Any:
+    if field.shape == "messages":
+        return [{part: {"dtype": "string", "_type": "Value"} for part in ("role", "content")}]
+    one: dict[str, Any] = {"dtype": field.type, "_type": "Value"}
+    for _ in range(_DEPTH[field.shape]):
+        one = _sequence(one)
+    return one
+
+
+def _sequence(one: dict[str, Any]) -> dict[str, Any]:
+    return {"feature": one, "_type": "Sequence"}
+
+
+def _leaf_paths(single: bool) -> list[str]:
+    """Paths of all columns but the bytes of images, as the file names them."""
+    found = [f"{IMAGE}.path" if single else f"{IMAGES}.list.element.path"]
+    for field in FIELDS:
+        inner = field.name + ".list.element" * _DEPTH[field.shape]
+        found += [f"{inner}.{part}" for part in ("role", "content")] if field.shape == "messages" else [inner]
+    return found
 
 
 class _Sink:
-    """What pyarrow writes to: the rooms of a ChunkWriter, one after another."""
+    """What pyarrow writes to: the memory of a ChunkWriter, part after part."""
 
     closed = False
 
@@ -84,45 +124,58 @@ class _Sink:
 
 
 class ParquetShard(ShardWriter):
-    """One Parquet file, a row group at a time; pictures are read into the memory that the row group is made of."""
+    """One Parquet file, a row group at a time; images are read into the memory that the row group is made of."""
 
-    def __init__(self, file: FileIO) -> None:
-        self._out = ChunkWriter(file)
-        self._pictures, self._used = aligned(GROUP_BYTES), 0
+    def __init__(self, file: FileIO, sizes: Sizes) -> None:
+        self._out, self._single = ChunkWriter(file), sizes.images is None
+        self._images, self._used = aligned(GROUP_BYTES), 0
         self._rows: list[dict[str, Any]] = []
-        self._places: list[tuple[int, str]] = []  # where each picture ends, its path
+        self._places: list[tuple[int, str]] = []  # where each image ends, its path
+        self._starts = [0]  # the number of the first image of each row, and of all
+        leaves = _leaf_paths(self._single)
         self._writer = pq.ParquetWriter(
             pa.PythonFile(_Sink(self._out), mode="w"),
-            schema(),
-            compression={f"{IMAGE}.bytes": "none"} | dict.fromkeys(_leaf_paths(), "zstd"),
-            use_dictionary=_leaf_paths(),
+            schema(self._single),
+            compression={f"{IMAGE if self._single else f'{IMAGES}.list.element'}.bytes": "none"} | dict.fromkeys(leaves, "zstd"),
+            use_dictionary=leaves,
             write_statistics=_WITH_STATISTICS,
             write_page_checksum=True,
         )
 
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """A row; its picture's room is the next of the row group's memory."""
-        row = flatten(record)
-        if self._rows and (self._used + image_bytes > GROUP_BYTES or len(self._rows) == GROUP_ROWS):
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns."""
+        return [*map(flatten, records)]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
+        """A row; its images' memory is the next of the row group's."""
+        size = sum(length for _, _, length in images)
+        if self._rows and (self._used + size > GROUP_BYTES or len(self._rows) == GROUP_ROWS):
             self._flush()
-        if image_bytes > len(self._pictures):
-            self._pictures = aligned(image_bytes)
-        start, self._used = self._used, self._used + image_bytes
-        self._rows.append(row)
-        self._places.append((self._used, f"{key}.{extension}"))
-        return self._pictures[start : self._used]
+        if size > len(self._images):
+            self._images = aligned(size)
+        self._rows.append(record)
+        bodies = list[memoryview]()
+        for slot, extension, length in images:
+            start, self._used = self._used, self._used + length
+            self._places.append((self._used, f"{key}.{image_name(slot, extension, self._single)}"))
+            bodies.append(self._images[start : self._used])
+        self._starts.append(len(self._places))
+        return bodies
 
     def _flush(self) -> None:
         """Write the row group."""
-        columns = [pa.array([row[c.name] for row in self._rows], _type(c)) for c in COLUMNS]
-        self._writer.write_table(pa.Table.from_arrays([self._images(), *columns], schema=schema()))
-        self._rows, self._places, self._used = [], [], 0
+        columns = [pa.array([row[field.name] for row in self._rows], _type(field)) for field in FIELDS]
+        self._writer.write_table(pa.Table.from_arrays([self._image_column(), *columns], schema=schema(self._single)))
+        self._rows, self._places, self._starts, self._used = [], [], [0], 0
 
-    def _images(self) -> pa.Array:
-        ends, paths = zip(*self._places, strict=True)
+    def _image_column(self) -> pa.Array:
+        ends, paths = [end for end, _ in self._places], [path for _, path in self._places]
         offsets = pa.array([0, *ends], pa.int32()).buffers()[1]
-        pictures = pa.Array.from_buffers(pa.binary(), len(ends), [None, offsets, pa.py_buffer(self._pictures)])
-        return pa.StructArray.from_arrays([pictures, pa.array(paths)], ["bytes", "path"])
+        contents = pa.Array.from_buffers(pa.binary(), len(ends), [None, offsets, pa.py_buffer(self._images)])
+        images = pa.StructArray.from_arrays([contents, pa.array(paths, pa.string())], ["bytes", "path"])
+        if self._single:
+            return images
+        return pa.ListArray.from_arrays(pa.array(self._starts, pa.int32()), images, schema(False).field(IMAGES).type)
 
     def close(self) -> Digest:
         """The last row group and the footer."""
@@ -138,13 +191,13 @@ class Parquet(Format):
     extension: ClassVar[str] = "parquet"
     media_type: ClassVar[str] = "application/vnd.apache.parquet"
 
-    def open(self, file: FileIO, action_dim: int) -> ParquetShard:
+    def open(self, file: FileIO, sizes: Sizes) -> ParquetShard:
         """A writer of one Parquet file."""
-        return ParquetShard(file)
+        return ParquetShard(file, sizes)
 
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
-        """The picture, and a record compressed to about a third."""
-        return image_bytes + record_bytes // 3
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
+        """The images, and a record compressed to about a third."""
+        return sum(images) + record_bytes // 3
 
     def shard_name(self, index: int, total: int, split: str) -> str:
         """As datasets names its files."""
@@ -158,7 +211,7 @@ class Parquet(Format):
         """With the datasets package."""
         split = dataset.split.replace("-", "_")
         call = f"datasets.load_dataset('parquet', data_files={str(out / f'{split}-*.parquet')!r}, split='train')"
-        return Reading("import datasets", call, _USE)
+        return Reading("import datasets", call, _USE if dataset.sizes.images is None else _USE_SLOTS)
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples by row groups. The checksums of pages are checked, and the schema is ours."""
@@ -172,28 +225,38 @@ class Parquet(Format):
 
 def _read(path: Path) -> Iterator[Member]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        if not file.schema_arrow.equals(schema(), check_metadata=True):
+        single = IMAGE in file.schema_arrow.names
+        if not file.schema_arrow.equals(schema(single), check_metadata=True):
             raise ValueError("its columns are others than ours")
         rows = 0
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             rows += len(table)
-            yield from _members(table)
+            yield from _members(table, single)
         if rows != file.metadata.num_rows:
             raise ValueError(f"{rows} rows, its footer says {file.metadata.num_rows}")
 
 
-def _members(table: pa.Table) -> Iterator[Member]:
-    image = table[IMAGE].combine_chunks()
-    pictures, paths = image.field("bytes"), image.field("path").to_pylist()
-    columns = {column.name: table[column.name].to_pylist() for column in COLUMNS}
-    for at, path in enumerate(paths):
-        key, _, extension = path.rpartition(".")
+def _members(table: pa.Table, single: bool) -> Iterator[Member]:
+    column = table[IMAGE if single else IMAGES].combine_chunks()
+    starts = range(len(table) + 1) if single else column.offsets.to_pylist()
+    images = column if single else column.values
+    contents, paths = images.field("bytes"), images.field("path").to_pylist()
+    columns = {field.name: table[field.name].to_pylist() for field in FIELDS}
+    for at, (start, stop) in enumerate(pairwise(starts)):
         record = unflatten({name: values[at] for name, values in columns.items()})
-        yield Member(key, extension, memoryview(pictures[at].as_buffer()).cast("B"), memoryview(record))
+        found = tuple(
+            MemberImage(*slot_and_extension(paths[number]), memoryview(contents[number].as_buffer()).cast("B"))
+            for number in range(start, stop)
+        )
+        yield Member(record.key, found, memoryview(encode_record(record)))
 
 
 _USE = """\
-picture = example["image"]                              # a PIL image; cast_column("image", Image(decode=False)) for bytes
-ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action (None for web), ...
+image = example["image"]                                # a PIL image; cast_column("image", Image(decode=False)) for bytes
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions (None for web), ...
+"""
+_USE_SLOTS = """\
+images = example["images"]                              # PIL images, of the places where image_mask is true
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions (None for web), ...
 """

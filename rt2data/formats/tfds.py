@@ -1,72 +1,123 @@
 """A TFDS directory with an example to a record: TFRecord shards of tf.train.Example, and the JSON that TFDS opens them by.
 
-Pictures stay encoded, and lie at the end of their Example, so that they are read to where they belong. The order of features is
-free, so any protobuf reader takes it.
+Images stay encoded, and come at the end of their Example, so that they are read to where they belong. The order of features is
+free, so any protobuf reader takes it. Where examples have other than one image, each place has a feature of its own; an empty place
+holds one black pixel, for TFDS decodes every image, and `image_mask` says that it is none.
 """
 
 from __future__ import annotations
 
-import mmap
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from rt2data.errors import DataError
-from rt2data.formats.base import Dataset, Format, Member, Reading, ShardWriter, SideWriter
+from rt2data.formats.base import Dataset, Format, ImageSize, Member, MemberImage, Reading, ShardWriter, SideWriter, Sizes
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.flat import COLUMNS, Column, filled, no_null, unfilled
+from rt2data.formats.flat import filled, no_null, shape_of, unfilled
+from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.io.tfrecord.directory import FEATURES, INFO, TEMPLATE, Shard, encode_info, shard_name
-from rt2data.io.tfrecord.example import Feature, ListKind, Room, decode_example, encode_feature, encode_text, encode_with_room
+from rt2data.io.tfrecord.example import (
+    Feature,
+    ListKind,
+    Parts,
+    Room,
+    decode_example,
+    encode_feature,
+    encode_text,
+    encode_with_room,
+)
 from rt2data.io.tfrecord.features import Leaf, encode_features
 from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, frame_header, masked_crc, payload_length
+from rt2data.render.fields import FIELDS, ExampleRecord, Field
+from rt2data.render.record import encode_record
 
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"
 _LIST_OF: dict[str, ListKind] = {"string": "bytes", "float32": "float"}
-"""The list of a tf.train.Feature for a column's type; all others are integers."""
-_CRC = struct.Struct("<I")
+"""The list of a tf.train.Feature for a field's type; all others are integers."""
+MESSAGE_PARTS = ("role", "content")
+_CRC, _DOUBLE = struct.Struct("<I"), struct.Struct("<d")
+
+
+EMPTY = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90wS\xde"
+    b"\x00\x00\x00\x0cIDATx\xdac```\x00\x00\x00\x04\x00\x01\xc8\xea\xeb\xf9\x00\x00\x00\x00IEND\xaeB`\x82"
+)
+"""A PNG of one black pixel."""
+
+
+def image_names(sizes: Sizes) -> list[tuple[str, str]]:
+    """The features of each place: its image, and the format of that."""
+    if sizes.images is None:
+        return [(IMAGE, IMAGE_FORMAT)]
+    return [(f"{IMAGE}_{slot}", f"{IMAGE}_{slot}_format") for slot in range(sizes.images)]
 
 
 # Encode
 
 
-def encode_head(columns: Mapping[str, Any], image_bytes: int, extension: str) -> bytes:
-    """An Example up to its picture, whose `image_bytes` follow and end it."""
-    entries = [_column_entry(column, columns[column.name]) for column in COLUMNS]
-    entries.append(encode_text(IMAGE_FORMAT, extension))
-    parts = encode_with_room([b"".join(entries), (IMAGE, Room([image_bytes]))]).parts
-    return b"".join(part for part in parts if isinstance(part, bytes))
+def encode_columns(columns: Mapping[str, Any], images: Sequence[ImageSize], sizes: Sizes) -> Parts:
+    """An Example with room for its images, which come last."""
+    entries: list[bytes | tuple[str, Room]] = [entry for field in FIELDS for entry in _entries(field, columns[field.name])]
+    there = {slot: (extension, size) for slot, extension, size in images}
+    rooms = list[tuple[str, Room]]()
+    for slot, (name, format_name) in enumerate(image_names(sizes)):
+        extension, size = there.get(slot, ("", 0))
+        entries.append(encode_text(format_name, extension))
+        if extension:
+            rooms.append((name, Room([size])))
+        else:
+            entries.append(encode_feature(name, [EMPTY]))
+    return encode_with_room([*entries, *rooms])
 
 
-def _column_entry(column: Column, value: Any) -> bytes:
-    kind = _LIST_OF.get(column.type, "int64")
-    if kind != "bytes":
-        return encode_feature(column.name, (value,) if column.shape == "one" else value, kind)
-    if column.shape == "one":
-        return encode_text(column.name, value)
-    return encode_feature(column.name, [text.encode() for text in value])
+def write_columns(parts: Parts, block: memoryview) -> list[memoryview]:
+    """Write an Example but for its images; gives the memory of each of these, in order."""
+    return [place for places in parts.write(block).values() for place in places]
+
+
+def _entries(field: Field, value: Any) -> Iterator[bytes]:
+    if field.shape == "messages":
+        for part in MESSAGE_PARTS:
+            yield encode_feature(f"{field.name}/{part}", [each[part].encode() for each in value], "bytes")
+    elif field.type == "float64":
+        yield encode_feature(field.name, [_DOUBLE.pack(value)], "bytes")
+    elif field.type == "string":
+        yield (
+            encode_text(field.name, value)
+            if field.shape == "one"
+            else encode_feature(field.name, [t.encode() for t in value], "bytes")
+        )
+    else:
+        many = (value,) if field.shape == "one" else tuple(chain.from_iterable(value)) if field.shape == "chunk" else value
+        yield encode_feature(field.name, many, _LIST_OF.get(field.type, "int64"))
 
 
 class TfrecordWriter(ShardWriter):
-    """One TFRecord file. A record's checksum is set when its picture is there: before the next record, or at the end."""
+    """One TFRecord file. A record's checksum is set when its images are there: before the next record, or at the end."""
 
-    def __init__(self, file: FileIO, action_dim: int) -> None:
-        self._out, self._action_dim = ChunkWriter(file), action_dim
+    def __init__(self, file: FileIO, sizes: Sizes) -> None:
+        self._out, self._sizes = ChunkWriter(file), sizes
         self._last: memoryview | None = None
 
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """Length, its checksum, the Example, room for the checksum of that."""
+    def encode(self, records: Iterable[ExampleRecord]) -> list[dict[str, Any]]:
+        """Columns without nulls."""
+        return [filled(record, self._sizes) for record in records]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
+        """Length, its checksum, the Example, memory for the checksum of that."""
         self._finish()
-        head = encode_head(filled(record, self._action_dim), image_bytes, extension)
-        self._last = room = self._out.room(FRAME + len(head) + image_bytes)
-        room[:HEADER] = frame_header(len(head) + image_bytes)
-        room[HEADER : HEADER + len(head)] = head
-        return room[HEADER + len(head) : -FOOTER]
+        parts = encode_columns(record, images, self._sizes)
+        self._last = block = self._out.room(FRAME + parts.size)
+        block[:HEADER] = frame_header(parts.size)
+        return write_columns(parts, block[HEADER:-FOOTER])
 
     def _finish(self) -> None:
         if self._last is not None:
@@ -84,29 +135,59 @@ class TfrecordWriter(ShardWriter):
 def decode_payload(payload: memoryview) -> Member:
     """The example in a record. Raises ValueError where it is none of ours."""
     columns = decode_columns(payload)
-    image, extension = columns.pop(IMAGE), columns.pop(IMAGE_FORMAT)
-    return Member(columns["key"], extension, image, memoryview(unfilled(columns)))
+    images, formats = columns.pop(IMAGES), columns.pop(FORMATS)
+    found = tuple(
+        MemberImage(slot, extension, image)
+        for slot, (image, extension) in enumerate(zip(images, formats, strict=True))
+        if extension
+    )
+    return Member(columns["key"], found, memoryview(encode_record(unfilled(columns))))
+
+
+IMAGES, FORMATS = "images", "image_formats"
 
 
 def decode_columns(payload: memoryview) -> dict[str, Any]:
-    """The columns of a record, its picture among them. Raises ValueError where it is no record of ours."""
+    """The columns of a record, its images and their formats among them. Raises ValueError where it is no record of ours."""
     try:
         features = decode_example(payload)
-        columns = {column.name: _values(column, features[column.name]) for column in COLUMNS}
-        (start, stop), (begin, end) = features[IMAGE].spans()[0], features[IMAGE_FORMAT].spans()[0]
-    except (KeyError, IndexError) as error:
+        columns = {field.name: _values(field, features) for field in FIELDS}
+        columns["actions"] = _as_chunk(columns["actions"], len(columns["action_is_pad"]))
+        slots = sum(name.startswith(f"{IMAGE}_") and name.endswith("_format") for name in features) - (IMAGE_FORMAT in features)
+        names = image_names(Sizes(images=None if IMAGE in features else slots))
+        spans = [(features[name].spans()[0], features[form].spans()[0]) for name, form in names]
+    except (KeyError, IndexError, TypeError, struct.error) as error:
         raise ValueError(f"no example of ours: {error!r}") from None
-    return columns | {IMAGE: payload[start:stop], IMAGE_FORMAT: str(payload[begin:end], "utf-8")}
+    images = [payload[start:stop] for (start, stop), _ in spans]
+    return columns | {IMAGES: images, FORMATS: [str(payload[start:stop], "utf-8") for _, (start, stop) in spans]}
 
 
-def _values(column: Column, feature: Feature) -> Any:
-    if column.type == "string":
-        found: list[Any] = [str(feature.payload[start:stop], "utf-8") for start, stop in feature.spans()]
-    elif column.type == "float32":
+def _as_chunk(flat: Sequence[float], horizon: int) -> list[Sequence[float]]:
+    if not horizon or len(flat) % horizon:
+        raise ValueError(f"{len(flat)} numbers for {horizon} actions")
+    width = len(flat) // horizon
+    return [flat[at * width : at * width + width] for at in range(horizon)]
+
+
+def _values(field: Field, features: Mapping[str, Feature]) -> Any:
+    if field.shape == "messages":
+        parts = [_texts(features[f"{field.name}/{part}"]) for part in MESSAGE_PARTS]
+        return [dict(zip(MESSAGE_PARTS, each, strict=True)) for each in zip(*parts, strict=True)]
+    feature = features[field.name]
+    if field.type == "string":
+        found: list[Any] = _texts(feature)
+    elif field.type == "float64":
+        (start, stop), *_ = feature.spans()
+        found = [_DOUBLE.unpack(feature.payload[start:stop])[0]]
+    elif field.type == "float32":
         found = feature.floats().tolist()
     else:
-        found = [bool(n) for n in feature.int64s()] if column.type == "bool" else feature.int64s().tolist()
-    return found[0] if column.shape == "one" else found
+        found = [bool(n) for n in feature.int64s()] if field.type == "bool" else feature.int64s().tolist()
+    return found[0] if field.shape == "one" else found
+
+
+def _texts(feature: Feature) -> list[str]:
+    return [str(feature.payload[start:stop], "utf-8") for start, stop in feature.spans()]
 
 
 class Tfds(Format):
@@ -116,13 +197,13 @@ class Tfds(Format):
     media_type: ClassVar[str] = "application/octet-stream"
     has_null: ClassVar[bool] = False
 
-    def open(self, file: FileIO, action_dim: int) -> TfrecordWriter:
+    def open(self, file: FileIO, sizes: Sizes) -> TfrecordWriter:
         """A writer of one TFRecord file."""
-        return TfrecordWriter(file, action_dim)
+        return TfrecordWriter(file, sizes)
 
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
-        """A frame and two bodies: names of features take about as much as names of JSON, and numbers less."""
-        return FRAME + image_bytes + record_bytes
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
+        """A frame and all bodies: names of features take about as much as names of JSON, and numbers less."""
+        return FRAME + sum(images) + record_bytes
 
     def shard_name(self, index: int, total: int, split: str) -> str:
         """As TFDS names its shards."""
@@ -132,21 +213,20 @@ class Tfds(Format):
         """The two JSON files of a version directory."""
         shards = [Shard(shard.name, shard.examples, shard.bytes) for shard in dataset.shards]
         mixed = ", ".join(dataset.sources)
-        about = f"A co-training mixture of {mixed}. {no_null(dataset.action_dim)}"
+        about = f"A co-training mixture of {mixed}. {no_null(dataset.sizes)}"
         beside.write(INFO, _json(encode_info(NAME, VERSION, {split_name(dataset.split): shards}, about)))
-        beside.write(FEATURES, _json(encode_features(leaves(dataset.action_dim))))
+        beside.write(FEATURES, _json(encode_features(leaves(dataset.sizes))))
 
     def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the tensorflow-datasets package."""
         call = f"tfds.builder_from_directory({str(out)!r}).as_dataset(split={split_name(dataset.split)!r})"
-        return Reading("import tensorflow_datasets as tfds", call, _USE)
+        return Reading("import tensorflow_datasets as tfds", call, _USE if dataset.sizes.images is None else _USE_SLOTS)
 
     def read(self, path: Path) -> Iterator[Member]:
         """Examples by records. A file that ends between two records is whole to its format: only their number tells."""
-        if not path.stat().st_size:
+        whole = location.mapped(path)
+        if not whole:
             raise DataError("an empty shard", str(path), "build it again")
-        with path.open("rb") as file:
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         at = 0
         while at < len(whole):
             stop = _record_end(path, whole, at)
@@ -176,16 +256,30 @@ def _member(path: Path, payload: memoryview, at: int) -> Member:
 # Metadata
 
 
-def leaves(action_dim: int) -> list[Leaf]:
+def leaves(sizes: Sizes) -> list[Leaf]:
     """The features of the dataset, as TFDS knows them."""
-    picture = [Leaf(IMAGE, "image", "uint8", (None, None, 3), ""), Leaf(IMAGE_FORMAT, "text", "string")]
-    return picture + [_leaf(column, action_dim) for column in COLUMNS]
+    images = [
+        leaf
+        for name, form in image_names(sizes)
+        for leaf in (Leaf(name, "image", "uint8", (None, None, 3), ""), Leaf(form, "text", "string"))
+    ]
+    return images + [leaf for field in FIELDS for leaf in _leaves(field, sizes)]
 
 
-def _leaf(column: Column, action_dim: int) -> Leaf:
-    if column.shape == "one":
-        return Leaf(column.name, "text" if column.type == "string" else "scalar", column.type)
-    return Leaf(column.name, "tensor", column.type, (action_dim if column.shape == "vector" and action_dim else None,))
+def _leaves(field: Field, sizes: Sizes) -> Iterator[Leaf]:
+    if field.shape == "messages":
+        yield from (Leaf(f"{field.name}/{part}", "tensor", "string", (None,)) for part in MESSAGE_PARTS)
+    elif field.shape == "one":
+        yield _leaf(field)
+    else:
+        yield Leaf(field.name, "tensor", field.type, shape_of(field, sizes) or (None,))
+
+
+def _leaf(field: Field) -> Leaf:
+    """One value. Numbers of double precision are stored as bytes, for tf.train.Example has none."""
+    if field.type == "float64":
+        return Leaf(field.name, "tensor", field.type, (), "bytes")
+    return Leaf(field.name, "text" if field.type == "string" else "scalar", field.type)
 
 
 def split_name(split: str) -> str:
@@ -198,6 +292,10 @@ def _json(tree: Any) -> bytes:
 
 
 _USE = """\
-picture = example["image"]                              # uint8[height, width, 3]
-ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, action, ...: by the names of the record
+image = example["image"]                                # uint8[height, width, 3]
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions, ...: by the names of the record
+"""
+_USE_SLOTS = """\
+image = example["image_0"]                              # uint8[height, width, 3]; image_1, ...: where image_mask is true
+ids, mask = example["input_ids"], example["loss_mask"]  # prompt, target, actions, ...: by the names of the record
 """

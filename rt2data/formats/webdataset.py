@@ -1,40 +1,62 @@
-"""WebDataset: plain ustar, one picture and one .json for each key, time stamps 0. The bytes are those of Python's tarfile."""
+"""WebDataset: plain ustar, images and one .json for each key, time stamps 0. The bytes are those of Python's tarfile."""
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import ClassVar
 
 from rt2data.errors import DataError
-from rt2data.formats.base import Blended, BlendFormat, Dataset, Member, Reading, ShardWriter, SideWriter, one_a_line
+from rt2data.formats.base import (
+    Blended,
+    BlendFormat,
+    Dataset,
+    ImageSize,
+    Member,
+    MemberImage,
+    Reading,
+    ShardWriter,
+    SideWriter,
+    Sizes,
+    image_name,
+    one_a_line,
+    slot_and_extension,
+)
 from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
+from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.io.tar import BLOCK, end_bytes, members, padded, tar_header
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import encode_record
 
 
 class TarWriter(ShardWriter):
-    """One tar shard, laid out in memory a few megabytes at a time."""
+    """One tar shard, made in memory a few megabytes at a time."""
 
-    def __init__(self, file: FileIO) -> None:
-        self._out = ChunkWriter(file)
-        self._placed: list[Sample] = []
+    def __init__(self, file: FileIO, sizes: Sizes) -> None:
+        self._out, self._single = ChunkWriter(file), sizes.images is None
+        self._written: list[Sample] = []
 
-    def place(self, key: str, extension: str, image_bytes: int, record: bytes) -> memoryview:
-        """Header, room for the picture, header, record."""
-        self._placed.append(Sample(key, extension, image_bytes, len(record)))
-        image_end = BLOCK + padded(image_bytes)
-        room = self._out.room(image_end + BLOCK + padded(len(record)))
-        room[:BLOCK] = tar_header(f"{key}.{extension}".encode(), image_bytes)
-        room[BLOCK + image_bytes : image_end] = bytes(image_end - BLOCK - image_bytes)
-        room[image_end : image_end + BLOCK] = tar_header(f"{key}.json".encode(), len(record))
-        start = image_end + BLOCK
-        room[start : start + len(record)] = record
-        room[start + len(record) :] = bytes(len(room) - start - len(record))
-        return room[BLOCK : BLOCK + image_bytes]
+    def encode(self, records: Iterable[ExampleRecord]) -> list[bytes]:
+        """JSON."""
+        return [*map(encode_record, records)]
+
+    def add(self, key: str, images: Sequence[ImageSize], record: bytes) -> list[memoryview]:
+        """Header and memory for each image, header, record."""
+        parts = [(image_name(slot, extension, self._single), size) for slot, extension, size in images]
+        parts.append(("json", len(record)))
+        self._written.append((key, tuple(parts)))
+        block, start, bodies = self._out.room(sum([BLOCK + padded(size) for _, size in parts])), 0, []
+        for name, size in parts:
+            at = start + BLOCK
+            block[start:at] = tar_header(f"{key}.{name}".encode(), size)
+            start = at + padded(size)
+            block[at + size : start] = bytes(start - at - size)
+            bodies.append(block[at : at + size])
+        bodies.pop()[:] = record
+        return bodies
 
     def close(self) -> Digest:
         """End of archive: two empty blocks, then padding to a whole tar record."""
@@ -43,23 +65,26 @@ class TarWriter(ShardWriter):
         return self._out.close()
 
     def notes(self) -> bytes:
-        """Keys and sizes: where all members lie follows from them."""
-        return encode_notes(self._placed)
+        """Keys and sizes: the places of all members follow from them."""
+        return encode_notes(self._written)
 
 
 class WebDataset(BlendFormat):
-    """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order."""
+    """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order.
+
+    Where examples have other than one image they are `KEY.image_0.jpg`, `KEY.image_1.jpg`, ..., those that there are.
+    """
 
     extension: ClassVar[str] = "tar"
     media_type: ClassVar[str] = "application/x-tar"
 
-    def open(self, file: FileIO, action_dim: int) -> TarWriter:
+    def open(self, file: FileIO, sizes: Sizes) -> TarWriter:
         """A writer of one tar."""
-        return TarWriter(file)
+        return TarWriter(file, sizes)
 
-    def example_bytes(self, image_bytes: int, record_bytes: int) -> int:
-        """Two headers and two padded bodies."""
-        return 2 * BLOCK + padded(image_bytes) + padded(record_bytes)
+    def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
+        """A header and a padded body for each."""
+        return sum(BLOCK + padded(size) for size in (*images, record_bytes))
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
         """What Energon wants."""
@@ -69,13 +94,13 @@ class WebDataset(BlendFormat):
         """With the webdataset package."""
         last = len(dataset.shards) - 1
         names = out / f"shard-{{000000..{last:06d}}}.tar" if last else out / self.shard_name(0, 1, "")
-        return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _USE)
+        return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _use(dataset))
 
     def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
         """With webdataset's RandomMix, by Python's own random numbers."""
         each = one_a_line(f"{self.reading(part.out, part.dataset).call}.repeat()" for part in parts)
         mix = f"webdataset.RandomMix([{each}], {[part.weight for part in parts]})"
-        return Reading("import itertools, json, webdataset", f"itertools.islice({mix}, {examples})", _USE)
+        return Reading("import itertools, json, webdataset", f"itertools.islice({mix}, {examples})", _use(parts[0].dataset))
 
     def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
         """Energon's metadataset."""
@@ -83,21 +108,42 @@ class WebDataset(BlendFormat):
         return {METADATASET: metadataset(split, [(part.weight, str(part.out)) for part in parts])}
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples by pairs of members; the picture comes first. Pads, checksums and the end mark are checked."""
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                raise DataError("an empty shard", str(path), "build it again")
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        pairs = members(str(path), whole)
-        for name, image in pairs:
-            key, _, extension = name.partition(".")
-            other, record = next(pairs, ("", memoryview(b"")))
-            if other != f"{key}.json" or extension not in ("jpg", "png"):
-                raise DataError(f"member {name!r} is not followed by its record but by {other!r}", str(path), "build it again")
-            yield Member(key, extension, image, record)
+        """Examples by their members; the record comes last. Pads, checksums and the end mark are checked."""
+        whole = location.mapped(path)
+        if not whole:
+            raise DataError("an empty shard", str(path), "build it again")
+        images = list[MemberImage]()
+        last = ""
+        for name, body in members(str(path), whole):
+            key, _, rest = name.partition(".")
+            if images and key != last:
+                raise DataError(f"images of {last!r} are not followed by their record but by {name!r}", str(path), "build it again")
+            last = key
+            if rest == "json":
+                yield Member(key, tuple(images), body)
+                images = []
+            else:
+                images.append(_image(path, name, body))
+        if images:
+            raise DataError(f"images of {last!r} without their record", str(path), "build it again")
+
+
+def _image(path: Path, name: str, body: memoryview) -> MemberImage:
+    try:
+        return MemberImage(*slot_and_extension(name), body)
+    except ValueError:
+        raise DataError(f"member {name!r} is neither an image nor a record", str(path), "build it again") from None
 
 
 _USE = """\
-record = json.loads(example["json"])                # prompt, target, input_ids, loss_mask, action, ...
-picture = example.get("jpg") or example.get("png")  # encoded, as it was
+record = json.loads(example["json"])              # prompt, target, input_ids, loss_mask, actions, ...
+image = example.get("jpg") or example.get("png")  # encoded, as it was
 """
+_USE_SLOTS = """\
+record = json.loads(example["json"])  # prompt, target, input_ids, loss_mask, actions, image_names, image_mask, ...
+images = {name: part for name, part in example.items() if name.startswith("image_")}  # encoded: image_0.jpg, image_1.jpg, ...
+"""
+
+
+def _use(dataset: Dataset) -> str:
+    return _USE if dataset.sizes.images is None else _USE_SLOTS

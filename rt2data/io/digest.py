@@ -1,13 +1,14 @@
-"""What is known of a file's bytes: how many, xxh3-128 to check them quickly, sha256 for tools that know only that."""
+"""Digests of bytes: their number, xxh3-128 to check them quickly, sha256 for tools that know only that."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import xxhash
+
+from rt2data.io import location
 
 CHUNK = 1 << 20
 
@@ -21,7 +22,7 @@ class Digest(NamedTuple):
 
 
 class Digester:
-    """Bytes that are seen part by part."""
+    """Sums over bytes that come part by part."""
 
     def __init__(self) -> None:
         self._bytes, self._xxh3, self._sha256 = 0, xxhash.xxh3_128(), hashlib.sha256()
@@ -38,13 +39,13 @@ class Digester:
 
 
 def digest_of(content: bytes) -> Digest:
-    """Of bytes that are at hand."""
+    """Of bytes in memory."""
     seen = Digester()
     seen.update(content)
     return seen.digest()
 
 
-def digest_file(path: Path) -> Digest:
+def digest_file(path: location.Name) -> Digest:
     """Of a file. Raises OSError."""
     seen = Digester()
     for part in _parts(path):
@@ -52,7 +53,7 @@ def digest_file(path: Path) -> Digest:
     return seen.digest()
 
 
-def sized_hash(path: Path) -> tuple[int, str]:
+def sized_hash(path: location.Name) -> tuple[int, str]:
     """Size and xxh3-128 of a file's bytes, which is all that checking needs. Raises OSError."""
     seen, size = xxhash.xxh3_128(), 0
     for part in _parts(path):
@@ -61,9 +62,9 @@ def sized_hash(path: Path) -> tuple[int, str]:
     return size, seen.hexdigest()
 
 
-def _parts(path: Path) -> Iterator[memoryview]:
+def _parts(path: location.Name) -> Iterator[memoryview]:
     """A file's bytes; each part is valid until the next is asked for."""
     buffer = memoryview(bytearray(CHUNK))
-    with path.open("rb", buffering=0) as file:
+    with location.open_unbuffered(path) as file:
         while got := file.readinto(buffer):
             yield buffer[:got]

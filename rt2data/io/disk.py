@@ -1,14 +1,15 @@
-"""Is there room on the disks that a build writes to? Asked before it writes, not when the disk is full."""
+"""Whether the disks that a build writes to have enough space, checked before it writes."""
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rt2data.errors import OutputError
+from rt2data.io import location
+from rt2data.io.location.folders import disk_of, free_bytes
 from rt2data.io.words import size
 from rt2data.records import Warn
 
@@ -24,7 +25,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Shortage:
-    """A disk that has too little room for what is to be written to it."""
+    """A disk with too little space for what will be written to it."""
 
     needs: tuple[Need, ...]
     free: int
@@ -46,33 +47,28 @@ ADVICE = "free some space, choose another disk (--out, or `store` in the recipe)
 
 
 def shortages(needs: Iterable[Need]) -> Iterator[Shortage]:
-    """Each disk with too little room; what goes to one disk is added up, the store and the output may lie on two."""
+    """Each disk with too little space. What goes to one disk is added up; the store and the output may be on two."""
     by_disk: dict[int, list[Need]] = defaultdict(list)
     for need in needs:
         if need.bytes > 0:
-            by_disk[_standing(need.folder).stat().st_dev].append(need)
+            by_disk[disk_of(need.folder)].append(need)
     for found in by_disk.values():
-        free = shutil.disk_usage(_standing(found[0].folder)).free
+        free = free_bytes(found[0].folder)
         if sum(need.bytes for need in found) > free:
             yield Shortage(tuple(found), free)
 
 
 def require_space(*needs: Need) -> None:
-    """Raises OutputError, with the figures, where a disk has too little room."""
+    """Raises OutputError, with the figures, where a disk has too little space."""
     for short in shortages(needs):
         raise OutputError(str(short), short.where, ADVICE)
 
 
 def space_warnings(*needs: Need) -> tuple[Warn, ...]:
-    """The same, told ahead."""
+    """The same as warnings."""
     return tuple(Warn("disk_space", "error", "", f"{short} [{short.where}]", ADVICE) for short in shortages(needs))
 
 
 def bytes_in(folder: Path) -> int:
     """Bytes of the files in a folder and below it; none where there is no such folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _standing(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
-    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    return sum(found.size for _, found in location.files_below(folder))

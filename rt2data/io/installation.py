@@ -1,4 +1,4 @@
-"""Its version, and where `schemas/` and `pipelines/` lie: inside an installed wheel, or at the top of a checkout."""
+"""The version, and the folders `schemas/` and `pipelines/`: inside an installed wheel, or at the top of a checkout."""
 
 from __future__ import annotations
 

@@ -1,25 +1,24 @@
-"""One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or hostile.
+"""One array of a JSON file, element by element, in constant memory: the file may be larger than memory, or malicious.
 
 Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of
 each element; msgspec decodes that slice into a typed record. So an element that is too long is skipped without being held, and
 every fault has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
-it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `Fault` in its place.
+it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `JsonFault` in its place.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
 from rt2data.errors import DataError
+from rt2data.io import location
 
 T = TypeVar("T")
 
@@ -27,20 +26,20 @@ CHUNK = 1 << 18
 MAX_ELEMENT = 1 << 20
 _SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
-_TAIL = 4096  # bytes kept of a text too long to be held: enough for the key before a bracket
+_TAIL = 4096  # bytes kept of a text that is too long: enough for the key before a bracket
 _STEP = np.zeros(256, np.int8)  # what a bracket does to the depth
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class JsonFault:
     """An element that cannot be used. `reason` is a short snake_case word for a Reject."""
 
     reason: str  # too_long_text, bad_text, bad_number, bad_row
     detail: str = ""
 
 
-Decode = Callable[[bytes | None, int], T | Fault]
+Decode = Callable[[bytes | None, int], T | JsonFault]
 """Decodes the text of an element, None where it is too long, that begins at a byte."""
 
 
@@ -65,8 +64,8 @@ class _Bracket(NamedTuple):
 class JsonArray(Generic[T]):
     """The array under `key` of a JSON object, or a JSON file that is itself an array, of objects of type `element`.
 
-    `element` is a msgspec.Struct type, or dict. Give its fields the type Any where a wrong value is not a wrong file.
-    A field of the Struct that an element gives twice is refused; keys that are no fields are not looked at.
+    `element` is a msgspec.Struct type, or dict. Fields of type Any accept any value, so that a wrong value can be told from a wrong
+    file. A field of the Struct that an element has twice is an error; other keys are ignored.
     """
 
     path: str
@@ -75,12 +74,12 @@ class JsonArray(Generic[T]):
     max_element: int = MAX_ELEMENT
     chunk: int = CHUNK
 
-    def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | Fault]]:
+    def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | JsonFault]]:
         """(byte offset, element) of every element, or of those that begin in [start, stop). Raises DataError."""
         for place, found in self.located(within):
             yield place.start, found
 
-    def located(self, within: tuple[int, int] | None = None) -> Iterator[tuple[Slice, T | Fault]]:
+    def located(self, within: tuple[int, int] | None = None) -> Iterator[tuple[Slice, T | JsonFault]]:
         """Every element, or those that begin in [start, stop), with its place. Raises DataError."""
         decode = self.decoder()
         for place in self.slices(within):
@@ -89,30 +88,31 @@ class JsonArray(Generic[T]):
     def decoder(self, seen: bool = False) -> Decode[T]:
         """Decodes elements. Raises DataError where one is no JSON; `seen`: each was decoded before, so none has a key twice."""
         decode = _Decoder(self.path, self.element, () if seen else None)
-        too_long = Fault("too_long_text", f"an element of more than {self.max_element} bytes")
+        too_long = JsonFault("too_long_text", f"an element of more than {self.max_element} bytes")
         return lambda text, start: too_long if text is None else decode(text, start)
 
     def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
         """Texts of elements whose (byte offset, length) is known, in the order given; None where it is longer than the cap.
 
-        Elements that follow each other are read ahead, others one by one. Raises DataError where the file has become shorter.
+        Reads ahead where the next element follows closely. Raises DataError where the file has become shorter.
         """
         at, ahead = 0, b""
-        with Path(self.path).open("rb", buffering=0) as file:
+        with location.open_unbuffered(self.path) as file:
             for start, length in places:
                 if not length or length > self.max_element:
                     yield None if length else b""
                     continue
                 if not at <= start <= start + length <= at + len(ahead):
                     follows = at <= start <= at + len(ahead) + self.chunk
-                    at, ahead = start, os.pread(file.fileno(), max(length, self.chunk if follows else 0), start)
+                    at = file.seek(start)
+                    ahead = file.read(max(length, self.chunk if follows else 0)) or b""
                     if len(ahead) < length:
                         raise self._broken("the file is cut", start + len(ahead))
                 yield ahead[start - at : start - at + length]
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
         """Byte ranges of the elements, and their texts. Reading all of them checks the file to its last byte. Raises DataError."""
-        with Path(self.path).open("rb") as file:
+        with location.open_file(self.path) as file:
             if within is not None:
                 yield from self._elements(file, *within)
                 return
@@ -158,11 +158,11 @@ class JsonArray(Generic[T]):
 
     def _closed(self, offset: int, text: bytes) -> int:
         if text.strip(_SPACE) != b"]":
-            raise self._broken("the array does not end as it should", offset)
+            raise self._broken("the array does not end properly", offset)
         return offset + 1
 
     def _check_rest(self, file: BinaryIO, root: bytes, end: int) -> None:
-        """Refuse a second array of the same name, a file that is cut, and anything after its end."""
+        """Raises DataError for a second array of the same name, a cut file, and anything after its end."""
         if root == b"{":
             for bracket in self._outline(file, end):
                 if bracket.depth == 1 and self._is_label(bracket.text):
@@ -214,7 +214,7 @@ class JsonArray(Generic[T]):
 
 
 class _Decoder(Generic[T]):
-    """Decodes one element; where msgspec refuses it, the standard library finds the reason."""
+    """Decodes one element. Where msgspec refuses it, the standard library gives the reason."""
 
     def __init__(self, path: str, element: type[T], names: tuple[str, ...] | None = None) -> None:
         """`names`: of keys that must not come twice; by default all fields."""
@@ -223,7 +223,7 @@ class _Decoder(Generic[T]):
         fields = getattr(element, "__struct_fields__", ()) if names is None else names
         self._names = [f'"{name}"'.encode() for name in fields]
 
-    def __call__(self, text: bytes, start: int) -> T | Fault:
+    def __call__(self, text: bytes, start: int) -> T | JsonFault:
         try:
             found = self._decode(text)
         except RecursionError:
@@ -235,14 +235,14 @@ class _Decoder(Generic[T]):
                 self._parse(text, start)
         return found
 
-    def _why(self, text: bytes, start: int, error: Exception) -> Fault:
+    def _why(self, text: bytes, start: int, error: Exception) -> JsonFault:
         """The fault of an element whose grammar is right. Raises DataError where it is not."""
         self._parse(text, start)
         if "out of range" in str(error):
-            return Fault("bad_number", str(error))
+            return JsonFault("bad_number", str(error))
         if isinstance(error, msgspec.ValidationError):
-            return Fault("bad_row", str(error))
-        return Fault("bad_text", "not Unicode: a wrong byte or half a surrogate pair")
+            return JsonFault("bad_row", str(error))
+        return JsonFault("bad_text", "not Unicode: a wrong byte or half a surrogate pair")
 
     def _parse(self, text: bytes, start: int) -> None:
         """Check the grammar, and that no key is given twice. Numbers stay text: they may have any length."""

@@ -1,4 +1,4 @@
-"""What workers open once: each thread its own, for files and row groups that one lets go of may be what another reads."""
+"""What workers open once. Each thread has its own: a file that one thread closes may be in use by another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Opened = TypeVar("Opened")
 
 
 class PerThread(threading.local, Generic[Opened]):
-    """A function whose last two results each thread keeps for itself."""
+    """A function with a cache of its last two results in each thread."""
 
     def __init__(self, open_one: Callable[..., Opened]) -> None:
         self._open = lru_cache(maxsize=2)(open_one)

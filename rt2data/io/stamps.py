@@ -1,4 +1,4 @@
-"""What a file looked like when it was read: so that a change is noticed before its bytes are trusted again."""
+"""Stamps of files that were read: a file is read again only if its stamp is the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rt2data.errors import SourceChangedError
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What the file system says of a file: enough to trust that it is unchanged, or else to look again."""
+    """Metadata of a file by which a change is noticed."""
 
     path: str
     size: int
@@ -21,12 +21,12 @@ class Stamp:
 
     @staticmethod
     def of(path: str, stat: os.stat_result | None = None) -> Stamp:
-        found = stat or os.stat(path)  # noqa: PTH116 (hot for folders of pictures)
+        found = stat or os.stat(path)  # noqa: PTH116 (hot for folders of images)
         return Stamp(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 NO_FILE = Stamp("", 0, 0, 0, 0)
-"""Stands for a blob that was not needed."""
+"""The stamp of a blob that was not needed."""
 
 
 def unchanged(stamp: Stamp) -> bool:

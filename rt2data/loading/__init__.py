@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import UsageError
-from rt2data.io.location import local_path
+from rt2data.io.location import path_of
 from rt2data.loading.blending import make_layout
-from rt2data.loading.contents import read_contents
-from rt2data.loading.decode import Decode, View, chosen
+from rt2data.loading.examples import COLUMNS, Decode, ExampleView
 from rt2data.loading.mixture import Mixture, require_rank
-from rt2data.loading.sampling import Cursor, Remainder, Share, cut_at
-from rt2data.loading.shards import Shards
+from rt2data.loading.sampling import Cursor, RankShare, Remainder, cut_at
+from rt2data.loading.shards import PlanFacts, Shards, read_contents
 
 __all__ = ["Mixture", "load"]
 
@@ -26,6 +25,7 @@ def load(
     epochs: int | None = 1,
     decode: Decode | None = "rgb",
     resize: tuple[int, int] | None = None,
+    slots: Sequence[int] | None = None,
     columns: Sequence[str] | None = None,
     shuffle: bool = True,
     seed: int = 0,
@@ -35,33 +35,52 @@ def load(
 ) -> Mixture:
     """Open a finished mixture for rank `rank` of `world`: an iterable of dictionaries, one for each example.
 
-    Each holds the fields of the record (`columns`; lists as numpy arrays, None where a web row has none) and `picture` by
-    `decode` and `resize` (see `View`). One iteration is a pass of `epochs` epochs; None never ends.
+    Each holds the fields of the record (`columns`; numeric lists as numpy arrays, None where the record has null) and its image as
+    `picture` by `decode` and `resize` (see `ExampleView`). One iteration is a pass of `epochs` epochs; None never ends.
 
-    No example comes twice in an epoch over all ranks, and all come but the `remainder`: fewer than `world` examples that cannot be
-    shared out evenly at its end. "drop" leaves them out, so that all ranks get equally many; "keep" gives them to some ranks, which
-    then have one more: every example exactly once; "pad" makes the ranks even by repeating some. Examples already lie in mixed
-    random order and are read in it, without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by
-    `seed`. Ranks get blocks of 16 examples in turn, the unit in which a build is exact.
+    Where examples have places for several images, `images` uint8[N, height, width, 3] has one for each place (or for each of
+    `slots`, counted from 0, in that order), and `image_mask` bool[N] is False for empty places, which are zeros. `image_names` and
+    `image_offsets` have N entries too. Images of different sizes need `resize`. `slots` gives a mixture with one image in each
+    example the same form.
 
-    Where each row was written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
+    No example comes twice in an epoch over all ranks, and all come except the `remainder`: fewer than `world` examples at its end
+    that ranks cannot share evenly. "drop" drops them, so all ranks get equally many; "keep" gives them to some ranks, which then
+    have one more: every example exactly once; "pad" repeats some to make the ranks even. Shards hold examples in mixed random
+    order, which is read without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`. Ranks
+    get stretches of whole blocks of 16 examples, the unit in which a build is exact.
+
+    Where each row is written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
     as exactly; each source is read through as often as its share needs, and a record's `epoch` is always 0.
 
-    `start` begins behind so many examples of all ranks together; `state` where a `state_dict` was taken, by any number of ranks.
+    `start` skips that many examples, counted over all ranks; `state` resumes where a `state_dict` was taken, by any number of
+    ranks.
 
     Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
-    arguments that make no sense and for a path with a scheme, such as gs://.
+    arguments that make no sense and for a URI that cannot be opened, such as gs://.
     """
-    folder = local_path(path)
+    folder = path_of(path)
     contents = read_contents(folder)
     plan, shards = contents.plan, contents.shards
     layout = make_layout([shard.examples for shard in shards], plan.sides(), [p.shards for p in plan.parts], seed, shuffle)
     require_rank(rank, world, layout.total)
     if (epochs is not None and epochs < 1) or start < 0 or remainder not in ("drop", "pad", "keep"):
         raise UsageError(f"epochs={epochs}, start={start}, remainder={remainder!r}", do="see the docstring of load")
-    share = Share(layout, rank, world, epochs, remainder)
-    view = View(decode, resize and (resize[0], resize[1]), chosen(columns))
-    mixture = Mixture(contents, share, Shards(folder, contents.shards), view, Cursor(cut_at(start, layout.total)))
+    share = RankShare(layout, rank, world, epochs, remainder)
+    names = COLUMNS if columns is None else tuple(columns)
+    view = ExampleView(decode, resize and (resize[0], resize[1]), names, _slots(plan, slots))
+    mixture = Mixture(contents, share, Shards(folder, shards), view, Cursor(cut_at(start, layout.total)))
     if state is not None:
         mixture.load_state_dict(state)
     return mixture
+
+
+def _slots(plan: PlanFacts, slots: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Places to show: all by default; None where every example has exactly one image. Raises UsageError for others."""
+    if slots is None:
+        return None if plan.images is None else tuple(range(plan.images))
+    found = tuple(slots)
+    if not found or len(set(found)) < len(found) or not all(0 <= slot < plan.places for slot in found):
+        cameras = [f"{source.name}: {', '.join(slot.camera for slot in source.slots)}" for source in plan.sources if source.slots]
+        do = "; ".join([f"give different numbers from 0 to {plan.places - 1}", *cameras])
+        raise UsageError(f"slots={list(found)} of {plan.places} places for images", do=do)
+    return found

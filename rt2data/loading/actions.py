@@ -1,10 +1,11 @@
-"""The way back: what a mixture or a model wrote as an action, decoded to numbers by the codec in the mixture's manifest."""
+"""Actions decoded to numbers: what a mixture or a model wrote, by the codec in the mixture's manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
+from rt2data.io.stamps import Stamp
 from rt2data.io.words import choose
+from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import Codec, codec_from_json
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.templates import find_template
+from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 
 Record = Mapping[str, Any] | ExampleRecord
 _MISSING = object()
@@ -23,14 +29,22 @@ _MISSING = object()
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Decoded actions of one source."""
+    """Decoded actions of one source: of N records A actions in all, one of each record where the horizon is 1."""
 
     actions: NDArray[np.float64]
-    """float64[N, D], in the units of the action space."""
+    """float64[A, D], in the units of the action space; those of one record after those of the one before."""
     terminate: NDArray[np.bool_]
-    """bool[N]: whether the action ends the task. Always False where the codec has no terminate token."""
+    """bool[A]: whether the action ends the task. Always False where the codec has no terminate token."""
     names: tuple[str, ...]
     """D names of the dimensions."""
+    lengths: tuple[int, ...]
+    """N: how many actions each record has."""
+
+    @property
+    def chunks(self) -> list[NDArray[np.float64]]:
+        """The actions of each record, N times float64[h, D]."""
+        edges = np.cumsum([0, *self.lengths]).tolist()
+        return [self.actions[start:stop] for start, stop in pairwise(edges)]
 
 
 def decode(
@@ -38,37 +52,46 @@ def decode(
     record: Record | str | Sequence[Record] | Sequence[str] | ArrayLike,
     *,
     source: str | None = None,
+    ids: bool = False,
 ) -> Decoded:
-    """Decode one action or many with the codec that the mixture at `path` was built with.
+    """Decode one action, one chunk of actions, or many of them with the codec that the mixture at `path` was built with.
 
     `record` is one of: a record (a mapping with `action_bins` or `target`, as readers give it, or an ExampleRecord); a target, as
-    the mixture or a model writes it (`"1 127 140 119 128 131 127 255"`); the bins int[K] of one action; or a list of any of these,
-    or bins int[N, K]. The codec is that of `source`, else of the record's source, else of the only robot source.
+    the mixture or a model writes it (`"1 127 140 119 128 131 127 255"`); the bins int[K] of one action or chunk; or a list of any
+    of these, or bins int[N, K]. With `ids`, whole numbers are token ids as a model generates them, an end token among them or not;
+    they need the tokenizer of the recipe. The codec is that of `source`, else of the record's source, else of the only robot
+    source.
 
-    Raises UsageError where the source is not known or has no actions, DataError for what is no action, or a damaged manifest.
+    Raises UsageError where the source is not known or has no actions, DataError for what is no action, for more actions than the
+    source's horizon, or a damaged manifest.
     """
-    found = _manifest(Path(path))
+    found = _manifest(location.path_of(path))
     many = _as_list(record)
-    name = _source(found, many, source)
-    codec = codec_from_json(found.codecs[name])
-    bins = [_bins(each, codec, found) for each in many]
-    wrong = next((each for each in bins if len(each) != codec.width), None)
-    if wrong is not None:
-        what = f"an action of {len(wrong)} words, where the codec of source {name} has {codec.width}"
-        raise DataError(what, " ".join(map(str, wrong[:32])), "one action is one target; give many as a list")
+    planned = _source(found, many, source)
+    codec = codec_from_json(planned.codec)
+    bins = [_bins(each, codec, found, ids) for each in many]
     try:
-        actions, terminate = codec.decode(np.array(bins, np.int32).reshape(len(bins), codec.width))
+        actions, terminate, lengths = codec.decode_chunks(bins)
     except ValueError as error:
-        raise DataError(str(error), f"source {name}", "give the bins as they are in action_bins") from None
-    return Decoded(actions, terminate, tuple(dim.name for dim in codec.space.dims))
+        do = "give the bins of each record as they are in action_bins, and many records as a list"
+        raise DataError(f"source {planned.name}: {error}", _shown(min(bins, key=len)), do) from None
+    if max(lengths, default=0) > planned.horizon:
+        what = f"{max(lengths)} actions in one record, where the horizon of source {planned.name} is {planned.horizon}"
+        raise DataError(what, _shown(max(bins, key=len)), "give the actions of each record separately, as a list")
+    return Decoded(actions, terminate, tuple(dim.name for dim in codec.space.dims), tuple(lengths))
+
+
+def _shown(bins: Sequence[int]) -> str:
+    return " ".join(map(str, bins[:32]))
 
 
 class _Source(msgspec.Struct, frozen=True):
     name: str
     codec: dict[str, Any] | None = None
+    horizon: int = 1
 
 
-class _Plan(msgspec.Struct, frozen=True):
+class _ManifestPlan(msgspec.Struct, frozen=True):
     sources: tuple[_Source, ...]
     tokenizer: dict[str, Any]
     template: str
@@ -77,20 +100,19 @@ class _Plan(msgspec.Struct, frozen=True):
 class _Manifest(msgspec.Struct, frozen=True):
     """What decoding needs of manifest.json, of any format."""
 
-    plan: _Plan
+    plan: _ManifestPlan
     recipe: dict[str, Any] = {}
 
     @property
-    def codecs(self) -> dict[str, dict[str, Any]]:
-        return {each.name: each.codec for each in self.plan.sources if each.codec}
+    def robots(self) -> dict[str, _Source]:
+        return {each.name: each for each in self.plan.sources if each.codec}
 
 
 def _manifest(folder: Path) -> _Manifest:
     """Read once, and again only when it changed: an evaluation decodes at every step."""
     path = folder / "manifest.json"
     try:
-        stat = path.stat()
-        return _read(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return _read(path, Stamp.of(str(path)))
     except FileNotFoundError:
         raise DataError("no manifest: not a complete mixture", str(folder), "build it") from None
     except OSError as error:
@@ -98,15 +120,15 @@ def _manifest(folder: Path) -> _Manifest:
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, stamp: tuple[int, int, int]) -> _Manifest:
+def _read(path: Path, stamp: Stamp) -> _Manifest:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Manifest)
+        return msgspec.json.decode(location.read_bytes(path), type=_Manifest)
     except msgspec.MsgspecError as error:
         raise DataError(f"a damaged manifest: {error}", str(path), "build it again") from None
 
 
 def _as_list(record: Any) -> list[Any]:
-    """Records, targets or rows of bins; what is only one becomes a list of one."""
+    """Records, targets or rows of whole numbers; a single one becomes a list of one."""
     if isinstance(record, str | Mapping | ExampleRecord):
         return [record]
     if isinstance(record, np.ndarray):
@@ -118,58 +140,65 @@ def _as_list(record: Any) -> list[Any]:
 
 
 def _field(record: Any, name: str) -> Any:
-    """A field of a record; `_MISSING` for what is no record, or has no such field."""
+    """A field of a record; `_MISSING` for what is not a record, or has no such field."""
     if isinstance(record, Mapping):
         return record.get(name, _MISSING)
     return getattr(record, name, _MISSING) if isinstance(record, ExampleRecord) else _MISSING
 
 
-def _source(found: _Manifest, records: Sequence[Any], asked: str | None) -> str:
-    """The one source whose codec is to be used. Raises UsageError."""
-    named = [name for each in records if isinstance(name := _field(each, "source"), str)]
-    names = [asked] if asked is not None else list(dict.fromkeys(named)) or list(found.codecs)
-    if not found.codecs:
+def _source(found: _Manifest, records: Sequence[Any], asked: str | None) -> _Source:
+    """The one source whose codec decodes. Raises UsageError."""
+    robots = found.robots
+    if not robots:
         raise UsageError("this mixture has no robot source: there are no actions to decode")
+    named = [name for each in records if isinstance(name := _field(each, "source"), str)]
+    names = [asked] if asked is not None else list(dict.fromkeys(named)) or list(robots)
     if len(names) > 1:
-        do = "decode the records of each source by themselves" if named else f"give source=, one of {', '.join(names)}"
-        raise UsageError(f"{len(names)} sources, each with a codec of its own", ", ".join(names), do)
-    if names[0] in found.codecs:
-        return names[0]
-    known = list(found.codecs)
+        do = "decode the records of each source separately" if named else f"give source=, one of {', '.join(names)}"
+        raise UsageError(f"{len(names)} sources, each with its own codec", ", ".join(names), do)
+    if names[0] in robots:
+        return robots[names[0]]
     if names[0] in [each.name for each in found.plan.sources]:
-        raise UsageError(f"source {names[0]} is a web source: it has no actions", do=f"robot sources are {', '.join(known)}")
-    raise UsageError(f"no source is called {names[0]!r}", do=choose(names[0], known))
+        raise UsageError(f"source {names[0]} is a web source: it has no actions", do=f"robot sources are {', '.join(robots)}")
+    raise UsageError(f"no source is called {names[0]!r}", do=choose(names[0], list(robots)))
 
 
-def _bins(each: Any, codec: Codec, found: _Manifest) -> list[int]:
-    """The bins of one record, target or row. Raises DataError for what is none of them."""
+def _bins(each: Any, codec: Codec, found: _Manifest, ids: bool) -> list[int]:
+    """The bins of one record, target or row. Raises DataError for anything else."""
     bins, target = _field(each, "action_bins"), _field(each, "target")
     content = bins if bins is not _MISSING and bins is not None else target if isinstance(target, str) else each
     if isinstance(content, str):
         return _parsed(content, codec, found)
     if isinstance(content, Mapping | ExampleRecord):
         raise DataError("a record with neither action_bins nor target", do="give one of them")
+    row = _whole_numbers(content)
+    return _parsed(row, codec, found) if ids and content is each else row
+
+
+def _whole_numbers(content: Any) -> list[int]:
     try:
         row = np.asarray(content)
     except ValueError:
         row = np.empty(0, object)
     if row.ndim != 1 or not (row.dtype.kind in "iu" or (row.dtype.kind == "f" and bool((row == np.rint(row)).all()))):
-        raise DataError(
-            "bins must be whole numbers, one row for each action", repr(content)[:80], "give the bins as in action_bins"
-        )
+        what = "bins and ids must be whole numbers, one row for each record"
+        raise DataError(what, repr(content)[:80], "give them as in action_bins")
     return [int(value) for value in row]
 
 
-def _parsed(target: str, codec: Codec, found: _Manifest) -> list[int]:
-    """The bins of an action in words. Words of `last_n` are the tokenizer's, which the recipe names."""
-    from rt2data.render.action_tokens import ActionWords
-    from rt2data.render.templates import find_template
-    from rt2data.render.tokenizer import load_tokenizer
-
-    of_ids = codec.token_map == "last_n"
-    path = (found.recipe.get("tokenizer") or {}).get("path") if of_ids else None
-    tokenizer = load_tokenizer(found.plan.tokenizer["kind"] if of_ids else "byte", path)
+def _parsed(target: str | list[int], codec: Codec, found: _Manifest) -> list[int]:
+    """The bins of actions as text or token ids."""
+    tokenizer = _tokenizer(codec, found, target)
+    if not isinstance(target, str):
+        target = [each for each in target if each != tokenizer.eos_id]
     try:
         return ActionWords(codec.token_map, tokenizer, find_template(found.plan.template).cue).parse(target)
     except DataError as error:
-        raise DataError(error.what, target[:80], "give the target alone, without the prompt") from None
+        raise DataError(error.what, str(target)[:80], "give the target alone, without the prompt") from None
+
+
+def _tokenizer(codec: Codec, found: _Manifest, target: str | list[int]) -> Tokenizer:
+    """The tokenizer that the recipe names; text of digits needs none of a vocabulary's."""
+    if codec.token_map == "digits" and isinstance(target, str):
+        return load_tokenizer("byte", None)
+    return load_tokenizer(found.plan.tokenizer["kind"], (found.recipe.get("tokenizer") or {}).get("path"))

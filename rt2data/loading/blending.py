@@ -1,7 +1,7 @@
-"""The order of a mixture whose rows were written once: the arithmetic that orders a build with repeats, done by the reader.
+"""The order of a mixture whose rows are written once: the reader does the arithmetic that orders a build with repeats.
 
-An epoch is as many draws as the plan has. Robot and web, and each source inside its side, are exact in every aligned block of 16.
-Each source is read straight through, shard after shard, and from its start again; the next epoch goes on where the last left each.
+An epoch has as many draws as the plan. Robot and web, and each source inside its side, are exact in every aligned block of 16. Each
+source is read shard after shard and then from its start again; the next epoch continues where the last one stopped in each.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.loading.sampling import Layout
+from rt2data.loading.sampling import SampleLayout
 from rt2data.order import BLOCK, I64, interleave, key64, keyed_permutation, sided_quotas
 
 STRETCH = BLOCK << 12
-"""Draws whose order is computed together."""
+"""Draws whose order is computed at once."""
 
 
 @dataclass(frozen=True)
-class Blend(Layout):
-    """`sizes` are of the shards of one source after another; `shuffle` takes those of each in a new order every time."""
+class Blend(SampleLayout):
+    """`sizes` are of the shards of one source after another; `shuffle` gives those of each a new order in each round."""
 
     sides: tuple[tuple[int, ...], ...] = ()  # draws of robot and of web sources
     shards: tuple[int, ...] = ()  # of each source
@@ -45,7 +45,7 @@ class Blend(Layout):
         return found[0], found[1]
 
     def _draws(self, source: NDArray[np.int32], draw: I64) -> I64:
-        """Where draws of sources lie, int64[2, n]."""
+        """The places of draws of sources, int64[2, n]."""
         found = np.empty((2, len(draw)), np.int64)
         for number in np.unique(source).tolist():
             here = np.flatnonzero(source == number)
@@ -61,7 +61,7 @@ class Blend(Layout):
         return self.sizes[first : first + self.shards[number]]
 
     def _places(self, number: int, turn: int, place: I64) -> I64:
-        """Shard and place in it of a source's examples, when it is read for the `turn`-th time."""
+        """Shard and place in it of a source's examples in the `turn`-th round through it."""
         order, starts = _turn(self, number, turn)
         part = np.searchsorted(starts, place, side="right") - 1
         return np.stack([sum(self.shards[:number]) + order[part], place - starts[part]])
@@ -103,8 +103,10 @@ def _turn(blend: Blend, number: int, turn: int) -> tuple[I64, I64]:
     return order, np.cumsum(own[order]) - own[order]
 
 
-def make_layout(sizes: Sequence[int], sides: Sequence[Sequence[int]], shards: Sequence[int], seed: int, shuffle: bool) -> Layout:
-    """How an epoch is read. `shards` counts those of each source, where every one lies by itself; empty where they are mixed."""
+def make_layout(
+    sizes: Sequence[int], sides: Sequence[Sequence[int]], shards: Sequence[int], seed: int, shuffle: bool
+) -> SampleLayout:
+    """How an epoch is read. `shards` counts those of each source, where each has its own; empty where they are mixed."""
     if not shards:
-        return Layout(tuple(sizes), seed, shuffle)
+        return SampleLayout(tuple(sizes), seed, shuffle)
     return Blend(tuple(sizes), seed, shuffle, tuple(map(tuple, sides)), tuple(shards))

@@ -1,33 +1,33 @@
-"""A finished mixture, opened for one rank of a training: iterate it, and at any example ask it where it stands."""
+"""A finished mixture, opened for one rank of a training: iterate it, and save and restore its position at any example."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any
 
-from rt2data.errors import UsageError
-from rt2data.loading.collate import Batch, Collate
-from rt2data.loading.contents import Contents
-from rt2data.loading.decode import Example, View
-from rt2data.loading.sampling import Cursor, Cut, Share, Taken
-from rt2data.loading.shards import Shards
-from rt2data.loading.state import State, as_cursor, read_state
+import msgspec
+
+from rt2data.errors import DataError, UsageError
+from rt2data.loading.examples import PLACES, Batch, Collate, Example, ExampleView
+from rt2data.loading.sampling import Cursor, Cut, RankShare, Remainder, Taken
+from rt2data.loading.shards import Contents, Shards
 from rt2data.order import BLOCK
 
 
 @dataclass
 class Mixture:
-    """An iterable of examples. Iterating goes on from where it stands to the end of the pass; the next time the next pass is
-    read.
+    """An iterable of examples. Iterating continues from the current position to the end of the pass; the next iteration reads the
+    next pass.
 
-    One process stands behind one Mixture: iterating twice at the same time moves the same cursor.
+    A Mixture has one cursor: two iterations at the same time move the same cursor.
     """
 
     contents: Contents
-    share: Share
+    share: RankShare
     shards: Shards
-    view: View
+    view: ExampleView
     cursor: Cursor = field(default_factory=Cursor)
 
     def __len__(self) -> int:
@@ -38,13 +38,19 @@ class Mixture:
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next example is of, counted from 0."""
+        """The epoch of the next example, counted from 0."""
         return self.cursor.cut.epoch
 
     @property
     def consumed(self) -> int:
-        """Examples that all ranks together have read, over all epochs, when each stands where this one does."""
+        """Examples that all ranks together have read, over all epochs, when each has read as many as this one."""
         return self.share.consumed(self.cursor)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape in one row of a batch, for each column whose shape is the same in the whole mixture."""
+        places = 1 if self.view.slots is None else len(self.view.slots)
+        return {**self.contents.shapes, **dict.fromkeys(PLACES, (places,))}
 
     def __iter__(self) -> Iterator[Example]:
         ended = False
@@ -59,8 +65,8 @@ class Mixture:
     def batches(self, size: int, *, drop_last: bool = False, length: int | None = None) -> Iterator[Batch]:
         """Batches of `size` examples to the end of the pass (the last may be smaller), as `Collate` makes them.
 
-        A batch may span two epochs of a pass. `drop_last` leaves out a last batch that is not full; `length` sets the width of
-        `input_ids`, as `contents.longest` for shapes that never change.
+        A batch may span two epochs of a pass. `drop_last` drops a last batch that is not full; `length` sets the width of
+        `input_ids`, such as `contents.longest` for fixed shapes.
         """
         collate, ended = self.collate(length), False
         while not ended:
@@ -71,33 +77,33 @@ class Mixture:
                 yield collate(list(self.read(ahead)))
 
     def collate(self, length: int | None = None) -> Collate:
-        """How this mixture's examples become batches."""
-        return Collate(self.contents.pad_id, self.contents.widths, length)
+        """How examples of this mixture become batches."""
+        return Collate(self.contents.pad_id, self.shapes, length)
 
     def read(self, taken: Taken) -> Iterator[Example]:
-        """Those examples, wherever the mixture stands, which does not move."""
+        """Those examples. The cursor does not move."""
         for run in self.share.runs(taken):
             where = str(self.shards.path(run.shard))
-            for stored in self.shards.read(run, self.view.decode is not None):
-                yield self.view.example(stored, where)
+            for member in self.shards.read(run, self.view.decode is not None):
+                yield self.view.example(member, where)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, counted from 0."""
         self.cursor = Cursor(Cut(epoch))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where all ranks stand when each has read as many examples as this one: plain JSON values.
+        """The position of all ranks when each has read as many examples as this one: plain JSON values.
 
         The same on every rank, so one copy is enough. It fits any number of ranks and workers.
         """
         return State.of(self.contents, self.share, self.cursor).to_json()
 
     def state_at(self, taken: int) -> dict[str, Any]:
-        """The state when this rank has read `taken` examples more than now, for trainers that count what was read ahead of them."""
+        """The state when this rank has read `taken` more examples, for trainers that count what was read ahead of them."""
         return replace(self, cursor=self.share.take(self.cursor, taken).cursor).state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where a `state_dict` was taken. With another number of ranks the rest of its epoch is dealt anew.
+        """Resume where a `state_dict` was taken. With another number of ranks the rest of its epoch is dealt to them again.
 
         Raises UsageError where it is of another mixture, seed or order, DataError where it is damaged.
         """
@@ -110,3 +116,90 @@ def require_rank(rank: int, world: int, examples: int) -> None:
         raise UsageError(f"rank {rank} of world {world}", do="ranks are 0 to world - 1")
     if world > examples:
         raise UsageError(f"{world} ranks for {examples} examples", do="use fewer ranks, or build a larger mixture")
+
+
+# State
+
+VERSION = 1
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+MAX_PENDING = 1 << 20
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A position in a mixture as JSON values, checked when it is loaded: it may come from anywhere.
+
+    The ranks, `world` of them, have each taken `taken` examples since a cut; `examples` counts all that were read before.
+    """
+
+    version: int
+    mixture: str  # the plan's fingerprint
+    seed: int
+    shuffle: bool
+    remainder: Remainder
+    epoch: Count
+    position: Count
+    pending: Annotated[tuple[tuple[Count, Count], ...], msgspec.Meta(max_length=MAX_PENDING)]
+    world: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+    taken: Count
+    examples: Count
+
+    @classmethod
+    def of(cls, contents: Contents, share: RankShare, cursor: Cursor) -> State:
+        """The state of a rank."""
+        return cls(
+            version=VERSION,
+            mixture=contents.plan.fingerprint,
+            seed=share.layout.seed,
+            shuffle=share.layout.shuffle,
+            remainder=share.remainder,
+            epoch=cursor.cut.epoch,
+            position=cursor.cut.position,
+            pending=cursor.cut.pending,
+            world=share.world,
+            taken=cursor.taken,
+            examples=share.consumed(cursor),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: dict, list, int, str."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found | {"pending": [list(span) for span in self.pending]}
+
+
+def read_state(found: Any) -> State:
+    """The state that `to_json` wrote. Raises DataError for anything else."""
+    try:
+        state = msgspec.convert(found, State)
+    except msgspec.ValidationError as error:
+        raise DataError(f"not the state of a mixture: {error}") from None
+    if state.version != VERSION:
+        raise DataError(f"a state of version {state.version}", do="read it with the release of rt2data that wrote it")
+    return state
+
+
+def as_cursor(state: State, contents: Contents, share: RankShare) -> Cursor:
+    """Where a rank of `share` resumes. Raises UsageError where the state is of another order, DataError where it is damaged."""
+    asked = (contents.plan.fingerprint, share.layout.seed, share.layout.shuffle)
+    if (state.mixture, state.seed, state.shuffle) != asked:
+        raise UsageError(
+            f"a state of mixture {state.mixture}, seed {state.seed}, shuffle {state.shuffle}",
+            do=f"this is mixture {asked[0]}, seed {asked[1]}, shuffle {asked[2]}",
+        )
+    cut = Cut(state.epoch, state.position, state.pending)
+    _require_valid(cut, share.layout.total)
+    if (state.world, state.remainder) == (share.world, share.remainder):
+        return _normal(Cursor(cut, state.taken), share)
+    before = RankShare(share.layout, 0, state.world, share.epochs, state.remainder)
+    return Cursor(before.deal(cut).after(state.taken)) if state.taken else Cursor(cut)
+
+
+def _normal(cursor: Cursor, share: RankShare) -> Cursor:
+    """A rank that has taken all of its share of an epoch is at the start of the next."""
+    return cursor if cursor.taken < share.deal(cursor.cut).length(share.rank) else Cursor(Cut(cursor.cut.epoch + 1))
+
+
+def _require_valid(cut: Cut, total: int) -> None:
+    edges = [edge for span in cut.pending for edge in span]
+    rising = all(a <= b for a, b in pairwise([*edges, cut.position])) and all(a < b for a, b in cut.pending)
+    if cut.position > total or not rising or (cut.position % BLOCK and cut.position != total):
+        raise DataError(f"a damaged state: position {cut.position} of {total}, pending {list(cut.pending)[:3]}")

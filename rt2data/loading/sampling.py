@@ -1,13 +1,13 @@
-"""Which example comes when, for whom: arithmetic on integers, no file is read.
+"""The order of examples and the share of each rank and worker: arithmetic on integers, no file is read.
 
 An epoch is a sequence of *positions*: the shards one after another, in a keyed order that is new each epoch. Builds are exact in
-every aligned block of 16 examples and, to one example, in any stretch of such blocks. So the sequence holds the whole blocks of all
+every aligned block of 16 examples and, to one example, in any stretch of such blocks. So the sequence has the whole blocks of all
 shards first and their short last blocks at its end, and is dealt in stretches of four blocks. In each *round* every rank gets one
-stretch; which one turns by a keyed number from round to round: ranks that took every n-th would read two different mixtures where
-stretches take turns at, say, 33 and 34 robots. What is left when no full round remains is shared out evenly.
+stretch, rotated by a keyed number in each round: if ranks took every n-th stretch, and stretches alternated between, say, 33 and 34
+robot examples, ranks would read different mixtures. The rest, less than a full round, is divided evenly.
 
-So after t examples on every rank the rest of the epoch is known from t alone (`Deal.after`), and can be dealt anew to any other
-number of ranks.
+So after t examples on every rank the rest of the epoch follows from t alone (`Deal.after`), and can be dealt to any other number of
+ranks.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import numpy as np
 from rt2data.order import BLOCK, I64, key64, keyed_permutation, mix64
 
 STRETCH = 4 * BLOCK
-"""Neighbours that go to one rank: a multiple of the builder's blocks, long enough to keep each rank's mixture even."""
+"""Consecutive examples that go to one rank: a multiple of the builder's blocks, long enough to keep each rank's mixture even."""
 Remainder = Literal["drop", "pad", "keep"]
 Span = tuple[int, int]
 """Positions start..stop-1."""
 
 
 class Run(NamedTuple):
-    """Examples start..stop-1 of one shard: neighbours, to be read at once."""
+    """Examples start..stop-1 of one shard, which are read at once."""
 
     shard: int
     start: int
@@ -37,8 +37,8 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How many examples each shard holds, and the order in which an epoch reads the shards."""
+class SampleLayout:
+    """How many examples each shard has, and the order in which an epoch reads the shards."""
 
     sizes: tuple[int, ...]
     seed: int = 0
@@ -50,7 +50,7 @@ class Layout:
         return sum(self.sizes)
 
     def runs(self, epoch: int, positions: I64) -> Iterator[Run]:
-        """Where positions int64[n] of an epoch lie; neighbours in a shard come as one run."""
+        """The places of positions int64[n] of an epoch; consecutive ones in a shard make one run."""
         shards, places = self.locate(epoch, positions)
         breaks = np.flatnonzero((np.diff(shards) != 0) | (np.diff(places) != 1)) + 1
         for part in np.split(np.arange(len(positions)), breaks):
@@ -65,8 +65,8 @@ class Layout:
 
 
 @lru_cache(maxsize=4)
-def _epoch_parts(layout: Layout, epoch: int) -> tuple[I64, I64, I64]:
-    """The parts an epoch is made of, in order: shard, first position, first place in the shard. Three int64[2 * shards]."""
+def _epoch_parts(layout: SampleLayout, epoch: int) -> tuple[I64, I64, I64]:
+    """The parts of an epoch, in order: shard, first position, first place in the shard. Three int64[2 * shards]."""
     count = len(layout.sizes)
     order = keyed_permutation(count, key64("reading", layout.seed, epoch)) if layout.shuffle else np.arange(count, dtype=np.int64)
     sizes = np.asarray(layout.sizes, np.int64)[order]
@@ -77,7 +77,7 @@ def _epoch_parts(layout: Layout, epoch: int) -> tuple[I64, I64, I64]:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What is left of an epoch: everything from `position` (a multiple of 16, or the end) on, and then the spans left behind it."""
+    """The rest of an epoch: everything from `position` (a multiple of 16, or the end) on, then the `pending` spans before it."""
 
     epoch: int = 0
     position: int = 0
@@ -85,7 +85,7 @@ class Cut:
 
 
 def cut_at(examples: int, total: int) -> Cut:
-    """What is left when the first `examples` of all epochs have been read; an epoch has `total`."""
+    """The rest when the first `examples` of all epochs have been read; an epoch has `total`."""
     epoch, start = divmod(examples, total)
     aligned = min(-(-start // BLOCK) * BLOCK, total)
     return Cut(epoch, aligned, _joined([(start, aligned)]))
@@ -93,10 +93,10 @@ def cut_at(examples: int, total: int) -> Cut:
 
 @dataclass(frozen=True)
 class Deal:
-    """What is left of an epoch, dealt to `world` ranks.
+    """The rest of an epoch, dealt to `world` ranks.
 
-    `remainder` says what becomes of the examples that cannot be shared out evenly, fewer than `world`: `drop` leaves them out,
-    `pad` repeats as many as are missing, both so that every rank gets equally many; `keep` gives some ranks one more.
+    `remainder` is the rule for the examples that do not divide evenly, fewer than `world`: `drop` drops them, `pad` repeats as many
+    as are missing, both so that every rank gets equally many; `keep` gives some ranks one more.
     """
 
     cut: Cut
@@ -107,7 +107,7 @@ class Deal:
 
     @property
     def examples(self) -> int:
-        """Examples that are left for all ranks together."""
+        """Examples left for all ranks together."""
         return self.total - self.cut.position + sum(stop - start for start, stop in self.cut.pending)
 
     @property
@@ -129,7 +129,7 @@ class Deal:
         return self._position(sequence % max(self.examples, 1))
 
     def after(self, taken: int) -> Cut:
-        """What is left when every rank has taken so many."""
+        """The rest when every rank has taken so many."""
         if taken >= max(map(self.length, range(self.world))):
             return Cut(self.cut.epoch + 1)
         begun, inside = divmod(taken, STRETCH)
@@ -147,7 +147,7 @@ class Deal:
         return (turned.astype(np.int64) + rank) % self.world
 
     def _rest(self, rank: int) -> Span:
-        """The rank's part of what no full round is left for, as numbers in the sequence; `pad` may pass its end."""
+        """The rank's part after the last full round, as numbers in the sequence; with `pad` it may pass the end."""
         first = self._rounds * STRETCH * self.world
         rest = self.examples - first
         if self.remainder == "keep":
@@ -161,7 +161,7 @@ class Deal:
         return [*unread, (spans[-1][1], self.examples)]
 
     def _position(self, sequence: I64) -> I64:
-        """Positions of numbers in the sequence: what lies ahead first, then what was left behind."""
+        """Positions of numbers in the sequence: those from the cut's position on, then the pending ones."""
         ahead = self.total - self.cut.position
         if not self.cut.pending:
             return self.cut.position + sequence
@@ -172,7 +172,7 @@ class Deal:
         return starts[part] + sequence - firsts[part]
 
     def _left(self, unread: Sequence[Span], following: int) -> Cut:
-        """A cut that keeps these spans of the sequence, and everything from `following` on."""
+        """A cut with these spans of the sequence and everything from `following` on."""
         ahead = self.total - self.cut.position
         kept = [*unread, (max(following, ahead), self.examples)]
         numbers = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in kept])
@@ -181,7 +181,7 @@ class Deal:
 
 
 def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Rising spans with neighbours made one and empty ones left out."""
+    """Rising spans, adjacent ones joined and empty ones dropped."""
     found: list[Span] = []
     for start, stop in spans:
         if found and found[-1][1] == start:
@@ -193,14 +193,14 @@ def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a rank stands: the deal begins at `cut`, and this many of the rank's examples have been taken."""
+    """The position of a rank: the deal begins at `cut`, and this many of the rank's examples have been taken."""
 
     cut: Cut = Cut()
     taken: int = 0
 
 
 class Taken(NamedTuple):
-    """Some of a rank's examples (numbers start..stop-1 of the deal at a cut), where they lead, and whether a pass ended."""
+    """Some of a rank's examples (numbers start..stop-1 of the deal at a cut), the cursor after them, and whether a pass ended."""
 
     spans: list[tuple[Cut, int, int]]
     cursor: Cursor
@@ -212,10 +212,10 @@ class Taken(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Share:
-    """All that one rank reads: epoch after epoch, `epochs` to a pass; None is a pass without end."""
+class RankShare:
+    """Everything one rank reads: epoch after epoch, `epochs` to a pass; None is a pass without end."""
 
-    layout: Layout
+    layout: SampleLayout
     rank: int = 0
     world: int = 1
     epochs: int | None = 1
@@ -226,11 +226,11 @@ class Share:
         return Deal(cut, self.layout.total, self.world, self.layout.seed, self.remainder)
 
     def left(self, cursor: Cursor) -> int:
-        """Examples of the rank that are left in the cursor's epoch."""
+        """Examples of the rank left in the cursor's epoch."""
         return self.deal(cursor.cut).length(self.rank) - cursor.taken
 
     def take(self, cursor: Cursor, count: int) -> Taken:
-        """The next `count` examples of the rank, fewer where the pass ends before. Reads nothing: a skip costs no more."""
+        """The next `count` examples of the rank, fewer where the pass ends before. Reads nothing, so a skip is free."""
         spans: list[tuple[Cut, int, int]] = []
         while count:
             left = self.left(cursor)
@@ -245,12 +245,12 @@ class Share:
         return Taken(spans, cursor, False)
 
     def runs(self, taken: Taken) -> Iterator[Run]:
-        """Where those examples lie."""
+        """The places of those examples."""
         for cut, start, stop in taken.spans:
             yield from self.layout.runs(cut.epoch, self.deal(cut).positions(self.rank, start, stop))
 
     def consumed(self, cursor: Cursor) -> int:
-        """Examples that all ranks together have left behind when each stands where this one does."""
+        """Examples that all ranks together have read when each has read as many as this one."""
         deal = self.deal(cursor.cut)
         left = max(deal.examples - cursor.taken * self.world, 0)
         return cursor.cut.epoch * self.layout.total + self.layout.total - left
@@ -258,7 +258,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """How the workers of a rank share its examples: `unit` for each in turn, so a batch is read by one worker and batches keep
+    """How the workers of a rank share its examples: `unit` for each in turn, so one worker reads a batch and batches keep their
     order.
     """
 
@@ -267,7 +267,7 @@ class Turns:
     unit: int = BLOCK
 
     def next(self, offset: int) -> tuple[int, int]:
-        """From `offset` examples on: how many belong to others first, and how many are then this worker's own."""
+        """After `offset` examples: how many to skip that belong to others, and how many are then this worker's own."""
         inside, mine = offset % (self.unit * self.workers), self.worker * self.unit
         if inside < mine:
             return mine - inside, self.unit

@@ -1,89 +1,253 @@
-"""Random access into tar shards: example `i` of a shard, and its neighbours in the same read."""
+"""A finished mixture on disk: what its manifest says, and random access to the examples of its tar shards.
+
+Of the manifest only what reading needs is decoded, so a trainer's workers import neither pyarrow nor the recipe's modules.
+"""
 
 from __future__ import annotations
 
-import os
 from array import array
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from rt2data.errors import DataError, command
+from rt2data.errors import DataError, UsageError, command
+from rt2data.formats.base import Member, MemberImage, ShardEntry, Sizes, slot_and_extension
+from rt2data.io import location
+from rt2data.io.location.open_files import RangeFiles
 from rt2data.io.tar import BLOCK, padded, read_header
-from rt2data.loading.contents import ShardFacts, require_size
 from rt2data.loading.sampling import Run
+from rt2data.records import Slot
+from rt2data.render.fields import FIELDS
 
-OPEN_FILES = 16
+FORMAT = "webdataset"
+VERSION = 1
+OLDEST_PLAN = 3
+"""Plans before this one describe records without chunks and turns."""
+_OPEN_FILES = 16
 
 
-class Stored(NamedTuple):
-    """One example as a shard holds it: views that live as long as somebody holds them."""
+class SourceFacts(msgspec.Struct, frozen=True):
+    """One source of the plan. `codec` decodes its action bins, `slots` are the places of its images."""
+
+    name: str
+    kind: str
+    draws: int
+    codec: dict[str, Any] | None = None
+    horizon: int = 1
+    slots: tuple[Slot, ...] = ()
+
+
+class PartFacts(msgspec.Struct, frozen=True):
+    """One source that has shards of its own."""
+
+    shards: int
+
+
+class PlanFacts(msgspec.Struct, frozen=True):
+    """The plan of the mixture."""
+
+    version: int
+    fingerprint: str
+    format: str
+    split: str
+    tokenizer: dict[str, Any]
+    action_dim: int
+    sources: tuple[SourceFacts, ...]
+    horizon: int = 1
+    images: int | None = None
+    parts: tuple[PartFacts, ...] = ()  # where each row is written once, one for each source
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes that all examples have."""
+        return Sizes(self.action_dim, self.horizon, self.images)
+
+    @property
+    def places(self) -> int:
+        """Places for images in each example."""
+        return 1 if self.images is None else self.images
+
+    def sides(self) -> list[list[int]]:
+        """Draws of the robot sources and of the web sources."""
+        return [[source.draws for source in self.sources if source.kind == kind] for kind in ("robot", "web")]
+
+    def parts_add_up(self, shards: int) -> bool:
+        """Whether there are no parts, or one for each source that together have all shards."""
+        counts = [part.shards for part in self.parts]
+        return not counts or (len(counts) == len(self.sources) and sum(counts) == shards and min(counts) > 0)
+
+
+class Longest(msgspec.Struct, frozen=True):
+    """Of the totals of one source: the tokens of its longest example."""
+
+    longest: int
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """A finished mixture."""
+
+    version: int
+    examples: int
+    robot_frac: float
+    totals: dict[str, Longest]
+    statistics: dict[str, Any]
+    plan: PlanFacts
+    shards: tuple[ShardEntry, ...]
+
+    @property
+    def pad_id(self) -> int:
+        """The token that pads input_ids."""
+        return int(self.plan.tokenizer["pad_id"])
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example."""
+        return max(total.longest for total in self.totals.values())
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape in one row of a batch, for each column whose shape is the same in the whole mixture."""
+        dim, horizon = self.plan.action_dim, self.plan.horizon
+        fixed: dict[str, tuple[int, ...]] = {"one": (), "vector": (dim,), "pads": (horizon,), "chunk": (horizon, dim)}
+        bins = [int(source.codec["width"]) * source.horizon for source in self.plan.sources if source.codec]
+        states = [len(found["state"]["mean"]) for found in self.statistics.values() if found.get("state")]
+        lists = {"action_bins": (max(bins, default=0),), "state": (max(states, default=0),)}
+        return {field.name: fixed[field.shape] for field in FIELDS if field.shape in fixed} | lists
+
+
+def read_contents(folder: Path) -> Contents:
+    """The contents of a complete output. All its shards are there and have the size that the manifest says.
+
+    Raises DataError where it is incomplete or damaged, UsageError for a format that `load` does not read.
+    """
+    found = _decoded(folder / "manifest.json")
+    if found.plan.format != FORMAT:
+        raise UsageError(f"load does not read shards of format {found.plan.format}", str(folder), f"build with format {FORMAT}")
+    if found.examples != sum(shard.examples for shard in found.shards) or not found.plan.parts_add_up(len(found.shards)):
+        raise DataError("a damaged manifest: examples do not add up", str(folder / "manifest.json"), "build it again")
+    for shard in found.shards:
+        require_size(folder / shard.name, shard.bytes)
+    return found
+
+
+def _decoded(path: Path) -> Contents:
+    try:
+        found = msgspec.json.decode(location.read_bytes(path), type=Contents)
+        _ = found.pad_id, found.longest, found.shapes
+    except FileNotFoundError:
+        raise DataError("no manifest: not a complete output", str(path.parent), "build it") from None
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"a damaged manifest: {error}", str(path), "build it again") from None
+    if found.version != VERSION or found.plan.version < OLDEST_PLAN:
+        what = f"a mixture of manifest version {found.version}, plan version {found.plan.version}"
+        raise DataError(what, str(path), "read it with the release of rt2data that wrote it, or build it again")
+    return found
+
+
+def require_size(path: Path, size: int) -> None:
+    """Raises DataError where a shard is missing or has another size."""
+    try:
+        here = location.stat(path).size
+    except FileNotFoundError:
+        raise DataError("a shard is missing", str(path), "build it again, or copy the whole folder here") from None
+    if here != size:
+        raise DataError(
+            f"a shard has {here:,} bytes where the manifest says {size:,}", str(path), "build it again, or copy it again"
+        )
+
+
+@lru_cache(maxsize=256)
+def _slot_and_extension(name: str) -> tuple[int, str]:
+    """Of what follows the key and a dot. Raises ValueError for what no image is called."""
+    return slot_and_extension(f"key.{name}")
+
+
+class _Part(NamedTuple):
+    """Where one member of an example is."""
 
     key: str
-    extension: str
-    picture: memoryview  # empty where pictures were not asked for
-    record: memoryview
+    name: str  # what follows the key and a dot
+    start: int
+    stop: int
 
 
 @dataclass
 class Shards:
-    """The shards of one mixture. Where examples begin is read from `shard.tar.idx` (unsigned 64-bit offsets, one for each example
-    and one past the last) where that lies beside a shard, else from the shard's headers, only as far as needed and only once.
+    """The shards of one mixture.
 
-    Copies to other processes by what it knows; each opens its own files.
+    The offsets of examples come from `shard.tar.idx` (unsigned 64-bit offsets, one for each example and one past the last) where
+    there is one next to a shard, else from the shard's headers, only as far as needed and only once.
+
+    A pickled copy keeps the offsets; each process opens its own files.
     """
 
     folder: Path
-    facts: Sequence[ShardFacts]
+    entries: Sequence[ShardEntry]
     _starts: dict[int, array[int]] = field(default_factory=dict)
-    _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at exit `os` may be gone before this is
-        for descriptor in self._open.values():
-            close(descriptor)
+    @cached_property
+    def _files(self) -> RangeFiles:
+        return RangeFiles([str(self.path(shard)) for shard in range(len(self.entries))], _OPEN_FILES, sequential=True)
 
     def path(self, shard: int) -> Path:
-        """Where a shard lies."""
-        return self.folder / self.facts[shard].name
+        """Path of a shard."""
+        return self.folder / self.entries[shard].name
 
-    def read(self, run: Run, pictures: bool = True) -> Iterator[Stored]:
-        """The examples of a run, read at once. Raises DataError naming shard and byte where it is cut or malformed."""
+    def read(self, run: Run, images: bool = True) -> Iterator[Member]:
+        """The examples of a run, in one read; without their `images` only the records are read.
+
+        The members are views that stay valid as long as they are referenced. Raises DataError naming shard and byte where it is
+        cut or malformed.
+        """
         starts = self._starts_to(run.shard, run.stop)
-        if not pictures:
+        if not images:
             yield from (self._record(run.shard, starts[i], starts[i + 1]) for i in range(run.start, run.stop))
             return
-        whole = self._bytes(run.shard, starts[run.start], starts[run.stop])
+        origin = starts[run.start]
+        whole = self._bytes(run.shard, origin, starts[run.stop])
         for i in range(run.start, run.stop):
-            first, last = starts[i] - starts[run.start], starts[i + 1] - starts[run.start]
-            yield self._example(run.shard, starts[i], whole[first:last])
+            yield self._example(run.shard, starts[i], whole[starts[i] - origin : starts[i + 1] - origin])
 
-    def _example(self, shard: int, at: int, whole: memoryview) -> Stored:
-        name, size = self._header(shard, at, whole)
-        end = BLOCK + padded(size)
-        other, length = self._header(shard, at + end, whole[end:])
-        key, extension = self._pair(shard, at, name, other)
-        record = whole[end + BLOCK : end + BLOCK + length]
-        if len(record) != length:
-            raise self._fault(shard, at, f"{name} and its record do not fill their place")
-        return Stored(key, extension, whole[BLOCK : BLOCK + size], record)
+    def _example(self, shard: int, at: int, whole: memoryview) -> Member:
+        images = list[MemberImage]()
+        for key, name, start, stop in self._parts(shard, at, whole):
+            if stop - at > len(whole):
+                raise self._fault(shard, at, f"{key}.{name} is larger than its example")
+            body = whole[start - at : stop - at]
+            if name == "json":
+                break
+            try:
+                images.append(MemberImage(*_slot_and_extension(name), body))
+            except ValueError:
+                raise self._fault(shard, at, f"member '{key}.{name}' is neither an image nor a record") from None
+        return Member(key, tuple(images), body)
 
-    def _record(self, shard: int, at: int, end: int) -> Stored:
-        """An example without its picture, which is not read."""
-        name, size = self._header(shard, at, self._bytes(shard, at, at + BLOCK))
-        start = at + BLOCK + padded(size)
-        if start >= end:
-            raise self._fault(shard, at, f"{name} does not fit its place")
-        whole = self._bytes(shard, start, end)
-        other, length = self._header(shard, start, whole)
-        key, extension = self._pair(shard, at, name, other)
-        return Stored(key, extension, memoryview(b""), whole[BLOCK : BLOCK + length])
+    def _record(self, shard: int, at: int, end: int) -> Member:
+        """An example without its images, which are not read."""
+        *_, record = self._parts(shard, at)
+        if record.stop > end:
+            raise self._fault(shard, at, f"{record.key}.json is larger than its example")
+        return Member(record.key, (), self._bytes(shard, record.start, record.stop))
+
+    def _parts(self, shard: int, at: int, whole: memoryview | None = None) -> Iterator[_Part]:
+        """The members of the example at `at`, of which the last is its record. Headers are read from `whole`, if it is given."""
+        first, origin = "", at
+        while True:
+            header = whole[at - origin : at - origin + BLOCK] if whole is not None else self._bytes(shard, at, at + BLOCK)
+            member, size = self._header(shard, at, header)
+            key, _, name = member.partition(".")
+            if first and key != first:
+                raise self._fault(shard, at, f"images of {first!r} are not followed by their record but by {member!r}")
+            first = key
+            yield _Part(key, name, at + BLOCK, at + BLOCK + size)
+            if name == "json":
+                return
+            at += BLOCK + padded(size)
 
     def _starts_to(self, shard: int, last: int) -> array[int]:
         """Offsets of the examples of a shard, at least up to example `last`."""
@@ -91,58 +255,37 @@ class Shards:
             self._starts[shard] = self._indexed(shard) or array("Q", [0])
         starts = self._starts[shard]
         while len(starts) <= last:
-            starts.append(self._following(shard, starts[-1]))
+            *_, record = self._parts(shard, starts[-1])
+            starts.append(record.start + padded(record.stop - record.start))
         return starts
 
     def _indexed(self, shard: int) -> array[int] | None:
-        """The offsets that `shard.tar.idx` holds, if it is there."""
-        path = self.folder / f"{self.facts[shard].name}.idx"
-        if not path.is_file():
+        """The offsets in `shard.tar.idx`, if there is one."""
+        entry = self.entries[shard]
+        path = self.folder / f"{entry.name}.idx"
+        if not location.is_file(path):
             return None
-        content = path.read_bytes() if path.stat().st_size == 8 * (self.facts[shard].examples + 1) else b""
+        content = location.read_bytes(path) if location.stat(path).size == 8 * (entry.examples + 1) else b""
         found = np.frombuffer(content, "<u8")
-        if not len(found) or found[0] or found[-1] > self.facts[shard].bytes or not (found[1:] > found[:-1]).all():
-            raise DataError("an index that is not of its shard", str(path), "remove it, or make it again")
+        if not len(found) or found[0] or found[-1] > entry.bytes or not (found[1:] > found[:-1]).all():
+            raise DataError("an index of another shard", str(path), "remove it, or make it again")
         return array("Q", found.tolist())
 
-    def _following(self, shard: int, at: int) -> int:
-        """Where the example after the one at `at` begins."""
-        name, size = self._header(shard, at, self._bytes(shard, at, at + BLOCK))
-        middle = at + BLOCK + padded(size)
-        other, length = self._header(shard, middle, self._bytes(shard, middle, middle + BLOCK))
-        self._pair(shard, at, name, other)
-        return middle + BLOCK + padded(length)
-
-    def _header(self, shard: int, at: int, whole: memoryview) -> tuple[str, int]:
-        """Name and size of a member, if its header is exactly the one that would be written."""
+    def _header(self, shard: int, at: int, header: memoryview) -> tuple[str, int]:
+        """Name and size of a member, if its header is exactly what the writer writes."""
         try:
-            return read_header(whole)
+            return read_header(header)
         except ValueError:
             raise self._fault(shard, at, "a damaged member header") from None
 
-    def _pair(self, shard: int, at: int, name: str, other: str) -> tuple[str, str]:
-        key, _, extension = name.partition(".")
-        if other != f"{key}.json":
-            raise self._fault(shard, at, f"member {name!r} is not followed by its record but by {other!r}")
-        return key, extension
-
     def _fault(self, shard: int, at: int, what: str) -> DataError:
-        return DataError(
-            what, f"{self.path(shard)} byte {at}", f"look at it: {command('verify', self.folder)}; build it again, or copy it anew"
-        )
+        do = f"check it: {command('verify', self.folder)}; build it again, or copy it again"
+        return DataError(what, f"{self.path(shard)} byte {at}", do)
 
     def _bytes(self, shard: int, start: int, stop: int) -> memoryview:
-        found = os.pread(self._descriptor(shard), stop - start, start)
+        if shard not in self._files:
+            require_size(self.path(shard), self.entries[shard].bytes)
+        found = self._files.read(shard, start, stop - start)
         if len(found) != stop - start:
-            raise self._fault(shard, start, f"cut: {stop - start:,} bytes are to lie here and {len(found):,} do")
+            raise self._fault(shard, start, f"cut: {len(found):,} of {stop - start:,} bytes are there")
         return memoryview(found)
-
-    def _descriptor(self, shard: int) -> int:
-        if shard not in self._open:
-            require_size(self.path(shard), self.facts[shard].bytes)
-            self._open[shard] = os.open(self.path(shard), os.O_RDONLY | os.O_CLOEXEC)
-            os.posix_fadvise(self._open[shard], 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        self._open.move_to_end(shard)
-        if len(self._open) > OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        return self._open[shard]

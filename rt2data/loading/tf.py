@@ -9,50 +9,51 @@ from typing import Any
 import numpy as np
 
 from rt2data.errors import UsageError
-from rt2data.loading.decode import ARRAYS, PICTURE
+from rt2data.loading.examples import BATCHED, IMAGES, MASKS, PICTURE, TOKENS
 from rt2data.loading.mixture import Mixture
+from rt2data.render.fields import FIELDS
 
 tf: Any = import_module("tensorflow")
 
-WHOLE = {"step": np.int64, "epoch": np.int64}
-LISTS = ("answers",)
-MASKS = {"input_ids": "attention_mask", "state": "state_mask"}
+WHOLE = {field.name for field in FIELDS if field.shape == "one" and field.type == "int64"}
+TEXTS = {field.name for field in FIELDS if field.shape == "one" and field.type == "string"}
 
 
 def tf_dataset(mixture: Mixture, batch_size: int, *, drop_last: bool = False, length: int | None = None) -> Any:
-    """One pass of a mixture as a tf.data.Dataset of batches: the arrays of `Collate`; text as tf.string, the step of web rows as
-    -1.
+    """One pass of a mixture as a tf.data.Dataset of batches: the arrays of `Collate`; text as tf.string, empty where a row has
+    none, whole numbers as int64, -1 where a row has none. `answers` and `messages`, of which rows have any number, are dropped.
 
-    Decoding is done by the mixture, in Python; add `.prefetch(1)` to have it run beside the training. Where tf.data reads ahead,
-    the mixture's own cursor runs ahead with it: take states by counting batches, with `state_at`. Pictures must have one size.
+    The mixture decodes in Python; add `.prefetch(1)` to decode while the model trains. Where tf.data reads ahead, the cursor of
+    the mixture moves ahead with it: count batches and take states with `state_at`. Images must have one size.
     """
     signature = _signature(mixture, batch_size if drop_last else None, length)
 
     def batches() -> Iterator[dict[str, Any]]:
         for batch in mixture.batches(batch_size, drop_last=drop_last, length=length):
             if isinstance(batch.get(PICTURE), list) and mixture.view.decode == "rgb":
-                raise UsageError("pictures of several sizes in a batch", do="give load a resize")
+                raise UsageError("images of several sizes in a batch", do="give load a resize")
             yield {name: _plain(name, value) for name, value in batch.items() if name in signature}
 
     return tf.data.Dataset.from_generator(batches, output_signature=signature)
 
 
 def _signature(mixture: Mixture, rows: int | None, length: int | None) -> dict[str, Any]:
-    view, widths = mixture.view, mixture.contents.widths
-    found: dict[str, Any] = {}
-    for name in view.columns:
-        if name in ARRAYS:
-            width = widths.get(name, length)
-            found[name] = tf.TensorSpec((rows, width), ARRAYS[name])
-            if name in MASKS:
-                found[MASKS[name]] = tf.TensorSpec((rows, width), np.bool_)
-        elif name not in LISTS:
-            found[name] = tf.TensorSpec((rows,), np.bool_ if name == "terminate" else WHOLE.get(name, tf.string))
-    if view.decode == "rgb":
-        found[PICTURE] = tf.TensorSpec((rows, *(view.resize or (None, None)), 3), np.uint8)
-    elif view.decode:
-        found[PICTURE] = tf.TensorSpec((rows,), tf.string)
-    return found
+    shapes = dict(mixture.shapes) | dict.fromkeys(TOKENS, (length,))
+    types = BATCHED | dict.fromkeys(WHOLE, np.int64) | dict.fromkeys((*TEXTS, "image_names"), tf.string)
+    names = [name for name in mixture.view.columns if name in types and name in shapes]
+    found = {name: tf.TensorSpec((rows, *shapes[name]), types[name]) for name in names}
+    found |= {mask: tf.TensorSpec((rows, *shapes[name]), np.bool_) for name, mask in MASKS.items() if name in found}
+    return found | _images(mixture, rows)
+
+
+def _images(mixture: Mixture, rows: int | None) -> dict[str, Any]:
+    view = mixture.view
+    if view.decode is None:
+        return {}
+    name, places = (PICTURE, ()) if view.slots is None else (IMAGES, (len(view.slots),))
+    size = (*(view.resize or (None, None)), 3)
+    spec = tf.TensorSpec((rows, *places, *size), np.uint8) if view.decode == "rgb" else tf.TensorSpec((rows, *places), tf.string)
+    return {name: spec} | ({"image_mask": tf.TensorSpec((rows, *places), np.bool_)} if places else {})
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -13,7 +13,7 @@ from rt2data.loading.sampling import Cursor, Taken, Turns
 from rt2data.order import BLOCK
 
 RESUME = "resume"
-"""Key of a batch under which it says where to go on behind it."""
+"""Key of a batch under which it has the state to resume after it."""
 torch: Any = import_module("torch")
 workers: Any = import_module("torch.utils.data")
 
@@ -22,14 +22,14 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
     """Batches of a mixture, as `Collate` makes them, with tensors for arrays.
 
     Use it as `DataLoader(TorchMixture(mixture, 32), batch_size=None, num_workers=4)`. Worker w of W reads batches w, w + W, ...
-    of the rank and DataLoader hands them out in turn, so the batches and their order are the same for any number of workers. Each
-    says where to go on in `resume`: `load_state_dict` goes on behind that batch, whatever workers had read ahead, with any number
-    of workers and ranks.
+    of the rank and DataLoader takes one from each in turn, so the batches and their order are the same for any number of workers.
+    Each has a state in `resume`: `load_state_dict` resumes after that batch, whatever workers had read ahead, with any number of
+    workers and ranks.
 
-    Without `batch_size` it gives examples one by one, 16 in turn to each worker, without `resume`.
+    Without `batch_size` it yields single examples, 16 in turn from each worker, without `resume`.
 
-    torchdata's StatefulDataLoader finds its `state_dict` and `load_state_dict` here, in each worker. Workers start from the
-    dataset as it is in the main process: call `set_epoch` before each pass, or give `load` all epochs as one pass.
+    torchdata's StatefulDataLoader uses `state_dict` and `load_state_dict` in each worker. Workers start from the dataset of the
+    main process: call `set_epoch` before each pass, or give `load` all epochs as one pass.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
         self._offset, self._ended, self._restored = 0, False, False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._ended and not self._restored:  # the pass was read to its end: the next one. Restored at its end, it is just over.
+        if self._ended and not self._restored:  # the next pass; one restored at its end is just over
             self._begin()
         turns, self._restored = self._turns(), False
         while not self._ended:
@@ -60,11 +60,11 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
         self._begin()
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this dataset, in this worker, stands."""
+        """The position of this dataset in this worker."""
         return {"mixture": self.mixture.state_dict(), "offset": self._offset, "ended": self._ended}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where a state was taken: one of `state_dict`, the `resume` of a batch, or a Mixture's."""
+        """Resume where a state was taken: one of `state_dict`, the `resume` of a batch, or a Mixture's."""
         own: dict[str, Any] = state if "offset" in state else {"mixture": state, "offset": 0, "ended": False}
         self.mixture.load_state_dict(own["mixture"])
         self._offset, self._ended, self._restored = int(own["offset"]), bool(own["ended"]), True

@@ -12,13 +12,13 @@ from rt2data.errors import DataError
 from rt2data.formats.base import make_format
 from rt2data.order import EpochOrder
 from rt2data.plan.job import Job, make_labels, make_renderer
-from rt2data.plan.layout import make_parts
-from rt2data.plan.limits import layout_warnings
+from rt2data.plan.layout import layout_warnings, make_parts
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,
     draws,
     fingerprinted,
+    image_places,
     needed_sources,
     new_plan,
     plan_source,
@@ -36,7 +36,8 @@ from rt2data.read.source import RobotSource, Source, WebSource
 from rt2data.records import Rows, Warn, key_name, worst_first
 from rt2data.render.action_tokens import ActionWords, check_action_words
 from rt2data.render.codecs.table import Codec, make_codec
-from rt2data.render.record import encode_records
+from rt2data.render.fields import Batch
+from rt2data.render.record import encode_record, make_records
 from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 
@@ -60,7 +61,7 @@ def decide(recipe: Recipe, stores: Mapping[str, Known], allow_bad: bool = False)
         drawn = plan_source(name, source, stores[name].info, recipe.split, shares[name], counts[name])
         sources.append(_with_codec(drawn, source, stores[name], recipe, tokenizer))
     notes = [note for s in sources for note in source_notes(needed[s.name], stores[s.name].info, s)]
-    draft = _draft(recipe, needed, tuple(sources), tokenizer, notes)
+    draft = _draft(recipe, needed, tuple(sources), tokenizer, notes, stores)
     return Job(
         plan=_sized(draft, recipe, stores, tokenizer),
         recipe=_plain(recipe),
@@ -97,13 +98,18 @@ def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Co
 
 
 def _draft(
-    recipe: Recipe, needed: Mapping[str, Source], sources: tuple[SourcePlan, ...], tokenizer: Tokenizer, notes: Sequence[Warn]
+    recipe: Recipe,
+    needed: Mapping[str, Source],
+    sources: tuple[SourcePlan, ...],
+    tokenizer: Tokenizer,
+    notes: Sequence[Warn],
+    stores: Mapping[str, Known],
 ) -> Plan:
     """The plan before its records have been measured."""
     return new_plan(
         robot_frac=str(recipe.robot_frac),
         num_examples=sum(s.draws for s in sources),
-        robot_examples=sum(s.draws for s in sources if s.kind == "robot"),
+        robot_examples=sum(s.draws for s in sources if s.has_actions),
         seed=recipe.seed,
         split=recipe.split,
         template=recipe.template,
@@ -114,6 +120,8 @@ def _draft(
         shards=1,
         bytes=0,
         action_dim=max((s.action_dim for s in sources), default=0),
+        horizon=max((s.horizon for s in sources), default=1),
+        images=image_places([(stores[s.name].info, recipe.split) for s in sources]),
         sources=sources,
         answers={name: s.answers for name, s in needed.items() if isinstance(s, WebSource)},
         warnings=(*warnings_of(recipe, sources), *notes),
@@ -127,10 +135,10 @@ def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: 
     form = make_format(draft.format)
     for source in draft.sources:
         numbers, epochs = EpochOrder(source.rows, draft.seed, source.name).draw(0, min(SAMPLE, source.rows))
-        rows = stores[source.name].rows(draft.split, numbers, epochs)
+        rows = stores[source.name].rows(draft.split, numbers, epochs, source.horizon)
         record = _mean_record(draft, source, rows, tokenizer)
         measured.append(msgspec.structs.replace(source, record_bytes=record))
-        sizes.append(draft.written(source) * form.example_bytes(source.image_bytes, record))
+        sizes.append(draft.written(source) * form.example_bytes(_image_sizes(source), record))
     cut = _cut(msgspec.structs.replace(draft, sources=tuple(measured), bytes=sum(sizes)), sizes, recipe)
     warnings = worst_first((*cut.warnings, *layout_warnings(cut.format, cut.shards, cut.bytes)))
     return fingerprinted(msgspec.structs.replace(cut, warnings=warnings))
@@ -145,7 +153,14 @@ def _cut(plan: Plan, sizes: Sequence[int], recipe: Recipe) -> Plan:
     return msgspec.structs.replace(plan, shards=sum(shards), parts=make_parts(plan.sources, shards))
 
 
+def _image_sizes(source: SourcePlan) -> list[int]:
+    """The images of a mean example."""
+    count = round(source.images)
+    return [source.image_bytes // count] * count if count else []
+
+
 def _mean_record(plan: Plan, source: SourcePlan, rows: Rows, tokenizer: Tokenizer) -> int:
     rendered = make_renderer(plan, source, tokenizer).render(rows)
-    records = encode_records(rows, rendered, [f"{key_name(source.name)}-{key}" for key in rows.keys], make_labels(plan, source))
-    return int(np.mean([len(record) for record in records]))
+    keys = [f"{key_name(source.name)}-{key}" for key in rows.keys]
+    records = make_records(Batch(rows, rendered, keys, make_labels(plan, source)))
+    return int(np.mean([len(encode_record(record)) for record in records]))

@@ -94,12 +94,12 @@ def index_split(store: Store, split: str, cameras: set[str], rule: GapRule) -> S
     for number in range(len(store.info.splits[split].files)):
         table = read_columns(rows_file(store.path, split, number), ["group", "step", "images"])
         images = _images(table, cameras)
-        groups += [_hashes(table["group"])] if store.info.kind == "robot" else []
+        groups += [_hashes(table["group"])] if store.info.has_actions else []
         steps.append(table["step"].to_numpy().astype(np.int64))
         sizes.append(np.bincount(images["row"], images["length"], table.num_rows).astype(np.int64) + STEP_BYTES)
         kinds.update(_kinds(images))
     size = np.concatenate(sizes)
-    if store.info.kind == "web":
+    if not store.info.has_actions:
         whole = np.arange(len(size), dtype=np.int64)
         return SplitIndex(whole, np.zeros_like(whole), whole, size, kinds, len(whole))
     return order_episodes(np.concatenate(groups), np.concatenate(steps), size, kinds, rule)
@@ -116,9 +116,10 @@ def _hashes(groups: pa.ChunkedArray) -> U64:
 def _images(table: pa.Table, cameras: set[str]) -> pa.Table:
     """The images of these cameras, with the row of each."""
     images = table["images"].combine_chunks()
-    fields = {name: images.flatten().field(name) for name in ("camera", "format", "height", "width", "length")}
+    fields = {name: images.flatten().field(name) for name in ("camera", "at", "format", "height", "width", "length")}
     found = pa.table({**fields, "row": pc.list_parent_indices(images).cast(pa.int64())})
-    return found.filter(pc.is_in(found["camera"], pa.array(sorted(cameras), pa.string())))
+    wanted = pc.is_in(found["camera"], pa.array(sorted(cameras), pa.string()))
+    return found.filter(pc.and_(wanted, pc.equal(found["at"], 0)))
 
 
 def _kinds(images: pa.Table) -> Counter[ImageKind]:

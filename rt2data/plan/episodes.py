@@ -11,7 +11,6 @@ import msgspec
 
 from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.rlds.dataset import DatasetPlan, GripperMap, ImageFeature, RldsPlan, SplitPlan, fingerprinted
-from rt2data.formats.rlds.encodings import unregistered
 from rt2data.formats.rlds.loader_layouts import (
     LoaderLayout,
     doubts,
@@ -20,6 +19,7 @@ from rt2data.formats.rlds.loader_layouts import (
     name_datasets,
     name_images,
     require_fit,
+    unregistered,
 )
 from rt2data.io.tfrecord.directory import tfds_name
 from rt2data.plan.decide import decide
@@ -73,7 +73,7 @@ def decide_episodes(
 
 def _named(recipe: Recipe, stores: Mapping[str, Store], options: RldsOptions) -> Iterator[tuple[str, Store]]:
     """Dataset and store of each source, robot first."""
-    robots = [name for name in needed_sources(recipe) if stores[name].info.kind == "robot"]
+    robots = [name for name in needed_sources(recipe) if stores[name].info.has_actions]
     others = [name for name in needed_sources(recipe) if name not in robots]
     cameras = {camera for name in robots for camera in stores[name].info.cameras}
     unknown = sorted({_camera(asked) for asked in options.cameras} - cameras)
@@ -93,7 +93,7 @@ class _Dataset:
 
     def __init__(self, recipe: Recipe, store: Store, options: RldsOptions, mixture: Job | None, dataset: str) -> None:
         self.info, self.dataset, self.options, self.mixture = store.info, dataset, options, mixture
-        self.robot, self.source = self.info.kind == "robot", recipe.sources[self.info.name]
+        self.robot, self.source = self.info.has_actions, recipe.sources[self.info.name]
         self.shard_bytes = recipe.shards.bytes
         self.layout = find_layout(options.skin if self.robot else "plain")
         self.space = space_of(self.source, self.info)
@@ -202,7 +202,7 @@ def space_of(source: Any, info: StoreInfo) -> ActionSpace | None:
 
 def changes(info: StoreInfo, layout: LoaderLayout, gripper: GripperMap | None) -> Iterator[str]:
     """How the output differs from the source, in words."""
-    if info.kind == "web":
+    if not info.has_actions:
         yield "each question is an episode of one step; language_instruction is the question, answer the commonest one"
         yield "no action was taken: action is zeros, action_mask false, reward 0, discount 1"
         return

@@ -1,22 +1,24 @@
-"""A plan with all that is needed to carry it out: where stores and tokenizer lie. One small file in the build folder."""
+"""A plan with all that is needed to carry it out: where stores and tokenizer are. One small file in the build folder."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from rt2data.errors import SourceChangedError, UsageError
 from rt2data.formats.rlds.dataset import RldsPlan
-from rt2data.io.publish import write_whole
+from rt2data.io import location
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,
 )
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import codec_from_json
-from rt2data.render.record import Labels
+from rt2data.render.fields import Labels
 from rt2data.render.renderer import Renderer
 from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
@@ -64,7 +66,16 @@ _decode_job = msgspec.json.Decoder(Job | RldsJob).decode  # made at import: two 
 def make_labels(plan: Plan, source: SourcePlan) -> Labels:
     """What all records of one source have in common."""
     codec = f"{source.codec['name']}/{source.codec['version']}" if source.codec else None
-    return Labels(plan.split, source.action_space, source.action_dim, plan.action_dim, codec)
+    return Labels(
+        split=plan.split,
+        action_space=source.action_space,
+        action_dim=source.action_dim,
+        padded_dim=plan.action_dim,
+        horizon=plan.horizon,
+        codec=codec,
+        slots=source.slots,
+        loss_weight=float(np.float32(Fraction(source.loss_weight))),
+    )
 
 
 def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Renderer:
@@ -84,19 +95,19 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
 
 def read_job(folder: Path) -> Job | RldsJob:
     """The job of a build folder."""
-    found: Job | RldsJob = _decode_job((folder / "job.json").read_bytes())
+    found: Job | RldsJob = _decode_job(location.read_bytes(folder / "job.json"))
     return found
 
 
 def adopt(folder: Path, job: Job | RldsJob) -> None:
     """Make `folder` the staging folder of this job, or go on with it where it already is.
 
-    Raises UsageError where an unfinished build of another recipe lies there, SourceChangedError where only the sources differ.
+    Raises UsageError where an unfinished build of another recipe is there, SourceChangedError where only the sources differ.
     """
     try:
         earlier = read_job(folder)
     except (FileNotFoundError, msgspec.MsgspecError):
-        write_whole(folder / "job.json", msgspec.json.encode(job))
+        location.write_whole(folder / "job.json", msgspec.json.encode(job))
         return
     if earlier.plan.fingerprint == job.plan.fingerprint:
         return
@@ -107,4 +118,4 @@ def adopt(folder: Path, job: Job | RldsJob) -> None:
             str(folder),
             "run with --restart to begin it anew",
         )
-    raise UsageError("an unfinished build of another recipe or version lies here", str(folder), "run with --restart to discard it")
+    raise UsageError("an unfinished build of another recipe or version is here", str(folder), "run with --restart to discard it")

@@ -1,12 +1,13 @@
-"""Which shards lie where. Either all in one folder, repeats and all; or, with `materialize: once`, each source by itself.
+"""Which shards go where, and what to set where a layout would break limits of common homes and readers of data sets.
 
+All shards lie in one folder, repeats and all; or, with `materialize: once`, each source by itself.
 `once` writes every row that is drawn at all a single time. How often it is to be read is the weight of its part: an exact share of
-all examples, as small whole numbers. So a source that is repeated twenty times takes no more room than one that is not.
+all examples, as small whole numbers. So a source that is repeated twenty times takes no more space than one that is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from rt2data.errors import UsageError
 from rt2data.formats.base import Format
+from rt2data.io import words
 from rt2data.order import I64, boundaries
-from rt2data.plan.plan import Part, Plan, SourcePlan
+from rt2data.plan.plan import MixturePart, Plan, SourcePlan
+from rt2data.records import Warn
 
 
 def part_weights(sources: Sequence[SourcePlan]) -> list[int]:
@@ -26,18 +29,18 @@ def part_weights(sources: Sequence[SourcePlan]) -> list[int]:
     return [weight // (gcd(*weights) or 1) for weight in weights]
 
 
-def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[Part, ...]:
+def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[MixturePart, ...]:
     """A part for each source, in their order. Raises UsageError where a source would have none of the examples."""
     for source in sources:
         if not source.draws:
             raise UsageError(f"source {source.name} would not be drawn at all", "size", "ask for more examples, or leave it out")
     return tuple(
-        Part(source=source.name, examples=min(source.draws, source.rows), shards=count, weight=weight)
+        MixturePart(source=source.name, examples=min(source.draws, source.rows), shards=count, weight=weight)
         for source, count, weight in zip(sources, shards, part_weights(sources), strict=True)
     )
 
 
-def parts_layout(plan: Plan, parts: Sequence[Part]) -> I64:
+def parts_layout(plan: Plan, parts: Sequence[MixturePart]) -> I64:
     """First draw of each source in each shard, int64[shards, sources], and one row past the last."""
     placed = np.zeros((plan.shards + 1, len(parts)), np.int64)
     first = 1
@@ -55,3 +58,41 @@ def shard_file(plan: Plan, form: Format, index: int, shards: int) -> str:
             return f"{part.source}/{form.shard_name(index, part.shards, plan.split)}"
         index -= part.shards
     return form.shard_name(index, shards, plan.split)
+
+
+FILES_IN_A_FOLDER = 10_000
+FILE_BYTES = 5_000_000_000
+ENERGON_SHARDS = 10_000
+SOME_READERS = 16
+BESIDE = 16
+"""Files beside the shards: manifest, cards, statistics."""
+
+
+def layout_warnings(form: str, shards: int, size: int) -> tuple[Warn, ...]:
+    """What of an output of `size` bytes in `shards` files is too much or too little for whom, and the shard size that mends it.
+
+    Hubs of data sets take 10,000 files in a folder and files of 5 GB without special care; Energon wants fewer than 10,000 shards.
+    """
+    found = [Warn(code, "warning", "", what, f"set shards.bytes to {fit}") for code, what, fit in _found(form, shards, size)]
+    if form == "webdataset" and shards == 1:
+        what = "one shard: at most 1 reader of webdataset (rank x worker) gets examples"
+        found.append(Warn("one_shard", "note", "", what, f"for more, set shards.bytes to {_bytes(size // SOME_READERS)} or less"))
+    return tuple(found)
+
+
+def _found(form: str, shards: int, size: int) -> Iterator[tuple[str, str, str]]:
+    each = 2 if form == "webdataset" else 1  # every tar has an index
+    files = each * shards + BESIDE
+    if files > FILES_IN_A_FOLDER:
+        fit = -(-size * each // (FILES_IN_A_FOLDER - BESIDE))
+        yield "many_files", f"{files:,} files in one folder: hubs take {FILES_IN_A_FOLDER:,}", f"{_bytes(fit)} or more"
+    if form == "webdataset" and shards >= ENERGON_SHARDS:
+        fit = -(-size // (ENERGON_SHARDS - 1))
+        yield "many_shards", f"{shards:,} shards: Energon wants fewer than {ENERGON_SHARDS:,}", f"{_bytes(fit)} or more"
+    if size / shards > FILE_BYTES:
+        yield "large_shards", f"shards of about {words.size(size / shards)}: hubs take files of 5 GB", "3GB or less"
+
+
+def _bytes(count: int) -> str:
+    """A whole number of megabytes that is not smaller, with a margin: sizes are estimates."""
+    return f"{-(-count * 11 // 10_000_000)}MB"

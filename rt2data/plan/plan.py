@@ -11,20 +11,22 @@ import msgspec
 import xxhash
 
 from rt2data.errors import DataError, RejectLimitError, UsageError, command
+from rt2data.formats.base import Sizes
 from rt2data.io.installation import VERSION
 from rt2data.order import MAX_EXAMPLES, apportion
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.store import Known, StoreInfo
-from rt2data.read.source import Source
-from rt2data.records import Kind, Level, Warn
+from rt2data.read.action_space import load_space
+from rt2data.read.source import RobotSource, Source
+from rt2data.records import Kind, Level, Slot, Warn
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 """Raise when the same recipe and rows would give other bytes."""
 WARN_EPOCHS = 4
 MANY_EPOCHS = 10
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class MixturePart(msgspec.Struct, frozen=True, kw_only=True):
     """One source in a folder of its own, which has its name."""
 
     source: str
@@ -49,19 +51,43 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     repeats_min: int
     repeats_max: int
     unseen: int
-    image_bytes: int  # mean
+    images: float  # mean in one example
+    image_bytes: int  # mean of all of one example
     record_bytes: int  # mean, of a sample
     action_space: str | None
     action_dim: int
     codec: dict[str, Any] | None
-    camera: str | None = None  # the mixture's; None for web
+    camera: str | None = None  # of the first image; None for web
     cameras: tuple[str, ...] = ()  # all that the source has; none for web
+    slots: tuple[Slot, ...] = ()  # the places of an example's images; none for web
+    horizon: int = 1  # actions of a chunk
+    gaps: str = ""  # what a window does at a gap; empty without windows
+    loss_weight: str = "1"
+    control_hz: float | None = None
+    control_mode: str | None = None
+    state_names: tuple[str, ...] | None = None
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
 
     @property
     def camera_line(self) -> str:
-        """Which camera of how many, and the others; empty where there is only one."""
-        dropped = ", ".join(name for name in self.cameras if name != self.camera)
-        return f"camera {self.camera}, 1 of {len(self.cameras)}; dropped: {dropped}" if dropped else ""
+        """Which cameras of how many, and the others; empty where there is only one."""
+        taken = list(dict.fromkeys(slot.camera for slot in self.slots)) or [self.camera or ""]
+        dropped = ", ".join(name for name in self.cameras if name not in taken)
+        if len(taken) == 1:
+            return f"camera {self.camera}, 1 of {len(self.cameras)}; dropped: {dropped}" if dropped else ""
+        more = f"; dropped: {dropped}" if dropped else ""
+        return f"cameras {', '.join(taken)}, {len(taken)} of {len(self.cameras)}{more}"
+
+    @property
+    def window_line(self) -> str:
+        """The windows in time of an example; empty where it is of one step."""
+        back = [str(offset) for offset in dict.fromkeys(slot.offset for slot in self.slots) if offset]
+        said = [f"chunks of {self.horizon} actions"] if self.horizon > 1 else []
+        return ", ".join([*said, *([f"images of step {', '.join(back)} too"] if back else [])])
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,11 +109,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shards: int
     bytes: int  # estimate
     action_dim: int  # actions are padded to it
+    horizon: int = 1  # actions of a chunk, of the source that has most
+    images: int | None = None  # places for images in each example; None: every example has exactly one image
     sources: tuple[SourcePlan, ...]
     answers: dict[str, str]  # answer rule of each web source
     warnings: tuple[Warn, ...]
     materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: each draw is written, repeats and all
-    parts: tuple[Part, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
+    parts: tuple[MixturePart, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes that all examples have."""
+        return Sizes(self.action_dim, self.horizon, self.images)
 
     def written(self, source: SourcePlan) -> int:
         """How many examples of a source there are in the shards."""
@@ -217,14 +250,40 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
         repeats_min=least,
         repeats_max=least + bool(rest),
         unseen=max(here.rows - count, 0),
+        images=here.images / here.rows,
         image_bytes=here.image_bytes // here.rows,
         record_bytes=0,
         action_space=getattr(source, "action_space", None),
         action_dim=info.action_dim,
         codec=None,
-        camera=info.camera if info.kind == "robot" else None,
-        cameras=info.cameras if info.kind == "robot" else (),
+        camera=info.camera if info.has_actions else None,
+        cameras=info.cameras if info.has_actions else (),
+        loss_weight=str(source.loss_weight),
+        **_of_robot(source, info),
     )
+
+
+def _of_robot(source: Source, info: StoreInfo) -> dict[str, Any]:
+    """What only a source with actions has."""
+    if not isinstance(source, RobotSource):
+        return {}
+    space = load_space(source.action_space)
+    return {
+        "slots": info.slots,
+        "horizon": source.horizon,
+        "gaps": source.gaps if source.windowed else "",
+        "control_hz": source.control_hz or space.control_hz,
+        "control_mode": space.control_mode,
+        "state_names": source.state_names,
+    }
+
+
+def image_places(infos: Sequence[tuple[StoreInfo, str]]) -> int | None:
+    """Places for images in each example of these stores' splits; None where every example has exactly one image."""
+    splits = [(info, info.splits[split]) for info, split in infos]
+    if all(len(info.slots) <= 1 and split.fewest == split.most == 1 for info, split in splits):
+        return None
+    return max(len(info.slots) if info.slots else split.most for info, split in splits)
 
 
 def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import StoreInfo
+from rt2data.prepare.unit import ABSENT, CUT
 from rt2data.read.join.images import join_line, written_line
 from rt2data.read.source import RobotSource, Source
 from rt2data.records import End, Level, Warn
@@ -31,7 +32,26 @@ def source_notes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterat
 def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
     """Which of several cameras the mixture takes."""
     if planned.camera_line:
-        yield "cameras", "note", planned.camera_line, "set `camera` to take another"
+        dropped = "dropped" in planned.camera_line
+        yield (
+            "cameras",
+            "note",
+            planned.camera_line,
+            "set `camera` to take another, or `cameras` to take several" if dropped else "",
+        )
+    absent = {name.removeprefix(ABSENT): count for name, count in info.facts.items() if name.startswith(ABSENT)}
+    if absent:
+        listed = ", ".join(f"{name} in {count:,} rows" for name, count in absent.items())
+        yield "absent_camera", "warning", f"cameras that rows do not have: {listed}", "their image_mask is false there"
+
+
+def windows(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """What an example holds of other steps, and where that ends early."""
+    if planned.window_line:
+        yield "windows", "note", planned.window_line, ""
+    if cut := info.facts.get(CUT):
+        what = f"{cut:,} windows end early at a gap, where steps were dropped"
+        yield "windows_at_gaps", "warning", what, "set `gaps: join` to go over gaps, or drop no steps there"
 
 
 def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
@@ -118,6 +138,7 @@ AGAINST = {End.FAILURE: "are marked as failures", End.UNREWARDED: "end without a
 """Marks that speak against success, in words."""
 SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (
     cameras,
+    windows,
     join,
     held,
     ends,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,23 +13,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError, LockedError, RtError, UsageError, command
-from rt2data.io.location import local_path
-from rt2data.io.publish import exclusively, output_errors
+from rt2data.io import location
+from rt2data.io.location import path_of
+from rt2data.io.location.folders import bytes_and_time, remove_folder
+from rt2data.io.location.whole import output_errors
+from rt2data.io.publish import exclusively
 from rt2data.prepare.store import REJECTS, Store, StoreInfo
 from rt2data.records import SOURCE
 
 State = Literal["complete", "stale", "partial", "damaged"]
 USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged"})
-_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(?P<partial>\.partial)?")
+_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(-h[0-9]+)?(?P<partial>\.partial)?")
 _DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class CatalogEntry:
     """One store on the shelf.
 
     A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
-    them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source goes on with it.
+    them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source resumes it.
     """
 
     path: Path
@@ -54,26 +55,26 @@ class Kept:
         return fields | {"path": str(self.path), "splits": self.splits or {}, "age_days": round(self.age_days, 2)}
 
 
-def kept_stores(root: Path) -> list[Kept]:
+def kept_stores(root: Path) -> list[CatalogEntry]:
     """All stores in a folder, by name; none where there is no such folder. Whatever is no store of ours is not looked at."""
-    if not root.is_dir():
+    if not location.is_folder(root):
         return []
-    named = ((path, _FOLDER.fullmatch(path.name)) for path in root.iterdir())
-    found = [_look(path, match) for path, match in named if match and path.is_dir() and not path.is_symlink()]
+    named = ((entry, _FOLDER.fullmatch(entry.name)) for entry in location.children(root))
+    found = [_look(Path(entry.path), match) for entry, match in named if match and entry.is_dir(follow_symlinks=False)]
     return sorted(found, key=lambda kept: (kept.name, kept.path.name))
 
 
-def _look(path: Path, match: re.Match[str]) -> Kept:
-    size, changed = _weigh(path)
+def _look(path: Path, match: re.Match[str]) -> CatalogEntry:
+    size, changed = bytes_and_time(path)
     age = max(time.time() - changed, 0.0) / _DAY
     if match["partial"]:
-        return Kept(path, match["name"], "partial", size, age)
+        return CatalogEntry(path, match["name"], "partial", size, age)
     try:
         store = Store(path)
         info, why = store.info, _why_stale(store)
     except (RtError, OSError, pa.ArrowException) as error:
-        return Kept(path, match["name"], "damaged", size, age, why=str(error))
-    return Kept(path, match["name"], "stale" if why else "complete", size, age, info.kind, info.source, _rows(info), why)
+        return CatalogEntry(path, match["name"], "damaged", size, age, why=str(error))
+    return CatalogEntry(path, match["name"], "stale" if why else "complete", size, age, info.kind, info.source, _rows(info), why)
 
 
 def _rows(info: StoreInfo) -> dict[str, int]:
@@ -85,30 +86,9 @@ def _why_stale(store: Store) -> str:
     return f"{len(changed):,} files changed or gone, first {changed[0]}" if changed else ""
 
 
-def _weigh(path: Path) -> tuple[int, float]:
-    """Bytes of all files, and when the last of them was written. Files may vanish meanwhile."""
-    size, changed = 0, 0.0
-    for entry in _files(path):
-        try:
-            stat = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        size, changed = size + stat.st_size, max(changed, stat.st_mtime)
-    return size, changed or path.stat().st_mtime
-
-
-def _files(path: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path))
-            else:
-                yield entry
-
-
 def select(
-    kept: Collection[Kept], names: Collection[str] = (), older_days: float | None = None, everything: bool = False
-) -> list[Kept]:
+    kept: Collection[CatalogEntry], names: Collection[str] = (), older_days: float | None = None, everything: bool = False
+) -> list[CatalogEntry]:
     """What to take away: those named; or all; or what is of no use, and with `older_days` what was not written to for so long.
 
     Raises UsageError for a name that no store has.
@@ -122,19 +102,19 @@ def select(
     return [store for store in kept if everything or store.state in USELESS or store.age_days > old]
 
 
-def _named(kept: Kept, name: str) -> bool:
-    return name in (kept.name, kept.path.name, str(kept.path)) or Path(name).absolute() == kept.path.absolute()
+def _named(kept: CatalogEntry, name: str) -> bool:
+    return name in (kept.name, kept.path.name, str(kept.path)) or location.absolute(name) == location.absolute(kept.path)
 
 
-def remove(kept: Kept) -> None:
+def remove(kept: CatalogEntry) -> None:
     """Take one store away. Raises LockedError where a build is preparing it, OutputError where it cannot be removed."""
     own = kept.path.name.removeprefix(".").removesuffix(".partial")
     with exclusively(kept.path.with_name(f".{own}.lock"), f"the store of {kept.name}"), output_errors(kept.path):
-        (kept.path / "source.json").unlink(missing_ok=True)  # from here on it is no complete store
-        shutil.rmtree(kept.path)
+        location.delete(kept.path / "source.json")  # from here on it is no complete store
+        remove_folder(kept.path)
 
 
-def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
+def remove_all(kept: Collection[CatalogEntry]) -> tuple[list[CatalogEntry], list[CatalogEntry]]:
     """Take stores away; those removed, and those that a build is preparing right now."""
     gone, busy = [], []
     for store in kept:
@@ -148,14 +128,14 @@ def remove_all(kept: Collection[Kept]) -> tuple[list[Kept], list[Kept]]:
 
 def is_store(name: str) -> bool:
     """Whether this is the path of a store, and not a name."""
-    return (Path(name) / "rejects.parquet").is_file()
+    return location.is_file(path_of(name) / "rejects.parquet")
 
 
 def find_store(root: Path, name: str) -> Path:
     """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
-    given = local_path(name)
-    if is_store(name):
-        _ = Store(given).info  # else what is told of an unfinished store would pass for all of it
+    given = path_of(name)
+    if is_store(str(given)):
+        _ = Store(given).info  # else figures of an unfinished store would pass for all of it
         return given
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
     current = [kept for kept in found if kept.state == "complete"] or found
@@ -168,7 +148,7 @@ def find_store(root: Path, name: str) -> Path:
 
 
 def read_rejects(store: Path) -> list[dict[str, Any]]:
-    """What was left out of a source: reason, where, detail, fault, count. Raises DataError where that cannot be read."""
+    """What was dropped from a source: reason, where, detail, fault, count. Raises DataError where that cannot be read."""
     try:
         rows: list[dict[str, Any]] = pq.read_table(store / "rejects.parquet", schema=REJECTS).to_pylist()
     except (OSError, pa.ArrowException) as error:

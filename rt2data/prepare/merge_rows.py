@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,8 +18,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.installation import VERSION
-from rt2data.io.publish import output_errors, produce_whole, sync, write_whole
+from rt2data.io.location import produce_whole, write_whole
+from rt2data.io.location.folders import discard_folder, rename
+from rt2data.io.location.whole import output_errors, sync
 from rt2data.io.stamps import NO_FILE, Stamp, require_unchanged, unchanged
 from rt2data.order import U64, WINDOW
 from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
@@ -34,6 +36,7 @@ from rt2data.prepare.store import (
     Store,
     StoreInfo,
     count_lost,
+    images,
     read_columns,
     read_stamps,
     rejects_table,
@@ -41,9 +44,9 @@ from rt2data.prepare.store import (
     vectors,
     write_stamps,
 )
-from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, staging_folder
+from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, staging_folder, wanted_cameras
 from rt2data.read.source import RobotSource, Source
-from rt2data.records import F32, NO_MARKS, End, Reject
+from rt2data.records import F32, NO_MARKS, End, Reject, Slot
 from rt2data.standardize.end_marks import refuted
 from rt2data.tally.counts import count_distinct
 
@@ -53,7 +56,7 @@ ORDER = ROWS.get_field_index("order")
 
 @dataclass(frozen=True, slots=True)
 class GatherOrder:
-    """Work order: write one file of rows: those of a split whose hash lies in [low, high)."""
+    """Work order: write one file of rows: those of a split whose hash is in [low, high)."""
 
     name: str
     folder: str
@@ -77,6 +80,8 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     rows: int
     image_bytes: int
+    fewest: int  # images that a mixture takes, in one row
+    most: int
     text_bytes: int
     formats: dict[str, int]
     digest: str
@@ -106,16 +111,18 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
     table = table.sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
     produce_whole(rows_file(folder, order.split, order.number), lambda path: _write_rows(path, table))
-    first = pc.list_element(table["images"], 0)
-    formats = pc.value_counts(pc.struct_field(first, "format")).to_pylist()
+    taken = images(table, ())
+    counts = np.diff(taken.starts)
     return RowsSummary(
         name=order.name,
         split=order.split,
         number=order.number,
         rows=table.num_rows,
-        image_bytes=pc.sum(pc.struct_field(first, "length")).as_py() or 0,
+        image_bytes=int(taken.length.sum(dtype=np.int64)),
+        fewest=int(counts.min(initial=np.iinfo(np.int32).max)),
+        most=int(counts.max(initial=0)),
         text_bytes=pc.sum(pc.binary_length(table["text"])).as_py() or 0,
-        formats={entry["values"]: entry["counts"] for entry in formats},
+        formats=dict(sorted(Counter(taken.format).items())),
         digest=xxhash.xxh3_128_hexdigest(table["digest"].to_numpy().tobytes()),
     )
 
@@ -166,9 +173,9 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
     sync(staging)
     with output_errors(folder):
-        (folder / "source.json").unlink(missing_ok=True)  # a store that is half removed is none
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
+        location.delete(folder / "source.json")  # a store that is half removed is none
+        discard_folder(folder)
+        rename(staging, folder)
     sync(folder.parent)
     return info
 
@@ -196,10 +203,10 @@ def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
     for unit in units:
         for part in (f"unit-{unit.unit:05d}.json", f"fragment-{unit.unit:05d}.parquet", f"rejects-{unit.unit:05d}.parquet"):
-            (staging / part).unlink()
+            location.delete(staging / part)
         if not unit.blob_bytes:
-            (staging / blob_name(unit.unit)).unlink()
-    shutil.rmtree(staging / SHARED, ignore_errors=True)
+            location.delete(staging / blob_name(unit.unit))
+    discard_folder(staging / SHARED)
 
 
 def _info(
@@ -212,6 +219,8 @@ def _info(
         digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
         camera=mixture_camera(source, cameras),
         cameras=tuple(cameras),
+        slots=image_slots(source, cameras),
+        horizon=getattr(source, "horizon", 1),
         action_dim=one_dim(name, "action", [d for u in units for d in u.action_dims]),
         state_dim=one_dim(name, "state", [d for u in units for d in u.state_dims]),
         splits={
@@ -225,9 +234,16 @@ def _info(
 
 
 def mixture_camera(source: Source, cameras: Sequence[str]) -> str:
-    """The camera that a mixture takes: the recipe's, else the first of `cameras`, which are sorted."""
-    wanted = source.camera if isinstance(source, RobotSource) else None
-    return wanted or next(iter(cameras), "")
+    """The camera of a mixture's first image: the recipe's, else the first of `cameras`, which are sorted."""
+    wanted = wanted_cameras(source, cameras) if isinstance(source, RobotSource) else ()
+    return next(iter(wanted or cameras), "")
+
+
+def image_slots(source: Source, cameras: Sequence[str]) -> tuple[Slot, ...]:
+    """The places of an example's images: its cameras, then the same further and further back in time. None of a web source."""
+    if not isinstance(source, RobotSource):
+        return ()
+    return tuple(Slot(camera, offset) for offset in source.offsets for camera in wanted_cameras(source, cameras))
 
 
 def identity(name: str, source: Source) -> dict[str, Any]:
@@ -258,6 +274,8 @@ def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
         rows=rows,
         groups=count_distinct(groups, rows, staging),
         image_bytes=sum(f.image_bytes for f in files),
+        fewest=min((f.fewest for f in files), default=0),
+        most=max((f.most for f in files), default=0),
         text_bytes=sum(f.text_bytes for f in files),
         files=tuple(f.rows for f in files),
         formats=_added(f.formats for f in files),
@@ -288,11 +306,12 @@ def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: 
     sources = stamps[: len(stamps) - len(units)]
     require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
     known = {stamp.path for stamp in sources}
-    require_unchanged(name, sorted(path for path in (str(Path(each).absolute()) for each in source.files()) if path not in known))
+    require_unchanged(name, sorted(path for path in (str(location.absolute(each)) for each in source.files()) if path not in known))
     blobs = []
     for unit in sorted(units, key=lambda u: u.unit):
-        path = staging / blob_name(unit.unit)
-        blobs.append(Stamp.of(str((folder / path.name).absolute()), path.stat()) if unit.blob_bytes else NO_FILE)
+        blob = blob_name(unit.unit)
+        path = str(location.absolute(folder / blob))
+        blobs.append(replace(Stamp.of(str(staging / blob)), path=path) if unit.blob_bytes else NO_FILE)
     produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*sources, *blobs]))
 
 

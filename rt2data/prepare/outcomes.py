@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError
@@ -38,8 +39,10 @@ def judge_ends(table: pa.Table, against: End) -> pa.Table:
     terminate = table["terminate"].to_numpy() & succeeded(marks, against)
     digest = table["digest"].to_numpy()
     digest = np.where(terminate, mix64(digest, key64("terminate")), digest)
-    for column, values in (("terminate", terminate), ("digest", digest)):
-        table = table.set_column(ROWS.get_field_index(column), ROWS.field(column), pa.array(values))
+    failed = pa.array(~succeeded(marks, against))
+    ends = pc.if_else(pc.and_(failed, pc.is_valid(table["ends"])), pa.scalar(-1, pa.int32()), table["ends"])
+    for column, values in (("terminate", pa.array(terminate)), ("digest", pa.array(digest)), ("ends", ends)):
+        table = table.set_column(ROWS.get_field_index(column), ROWS.field(column), values)
     return table
 
 

@@ -16,8 +16,8 @@ from rt2data.tally.columns import Column, read_columns
 Vector = tuple[float, ...]
 FEW = 8
 """Up to this many distinct values the minimum and maximum of a dimension are sound bounds: flags, pulses, relative grippers."""
-QUANTILES = {"q01": 0.01, "q99": 0.99}
-"""The quantiles a prepared store keeps."""
+QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+"""The quantiles a prepared store keeps, rising."""
 VECTORS = ("mean", "std", "min", "max", "q01", "q99")
 OPTIONAL = ("q10", "q50", "q90")
 

@@ -1,4 +1,4 @@
-"""The prepared store of one source: small rows in keyed random order, pointing at image bytes where they already lie."""
+"""The prepared store of one source: small rows in keyed random order, pointing at image bytes where they already are."""
 
 from __future__ import annotations
 
@@ -8,36 +8,58 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.io.stamps import Stamp, unchanged
-from rt2data.order import I64, U64, WINDOW
-from rt2data.prepare.statistics import DimStats
+from rt2data.order import I64, WINDOW
+from rt2data.prepare.statistics import DimStats, summarize_parts
 from rt2data.read.text import one_line
-from rt2data.records import Kind, Reject, Rows
+from rt2data.records import Chunks, Images, Kind, Reject, Rows, Slot, Turn
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 """Raise when the rows change their meaning or order: older stores are then prepared anew."""
 
 IMAGE = pa.struct(
     [
         ("camera", pa.string()),
+        ("at", pa.int32()),  # control steps from the row's own: 0, or below it
+        ("chosen", pa.bool_()),  # whether a mixture takes it
         ("file", pa.int32()),  # index in files.parquet
         ("offset", pa.int64()),
         ("length", pa.int32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("format", pa.string()),
-        ("xxh3", pa.uint64()),  # of the encoded bytes: a changed picture is noticed when it is copied
+        ("xxh3", pa.uint64()),  # of the encoded bytes: a changed image is noticed when it is copied
     ]
 )
+
+
+class ImageEntry(NamedTuple):
+    """One image as a row has it: the fields of `IMAGE`."""
+
+    camera: str
+    at: int
+    chosen: bool
+    file: int
+    offset: int
+    length: int
+    width: int
+    height: int
+    format: str
+    xxh3: int
+
+
+TURN = pa.struct([("role", pa.string()), ("text", pa.string()), ("loss", pa.bool_())])
 ROWS = pa.schema(
     [
         ("key", pa.string()),
@@ -49,15 +71,21 @@ ROWS = pa.schema(
         ("text", pa.string()),
         ("answers", pa.list_(pa.string())),
         ("pick", pa.int32()),
+        ("turns", pa.list_(TURN)),  # of a conversation
         ("action", pa.list_(pa.float32())),
+        ("chunk", pa.list_(pa.float32())),  # H actions, one after another, where a source has a horizon above 1
+        ("real", pa.int32()),  # how many of them are no padding
+        ("ends", pa.int32()),  # which of them ends the task; -1 where none does
         ("state", pa.list_(pa.float32())),
         ("terminate", pa.bool_()),
         ("marks", pa.uint8()),  # ends.End: what the source says of the end of the row's episode
         ("timestamp", pa.float64()),
-        ("images", pa.list_(IMAGE)),  # the one for the mixture first
-        ("digest", pa.uint64()),  # of all that a mixture takes from this row
+        ("images", pa.list_(IMAGE)),  # those that a mixture takes first, in the order of its slots
+        ("digest", pa.uint64()),  # of all that a mixture takes from this row, but its chunk, which other rows make
     ]
 )
+TAKEN = [name for name in ROWS.names if name not in ("order", "digest")]
+"""What a mixture reads: the hashes, which no compression makes smaller, served to sort rows and to compare them."""
 FILES = pa.schema(
     [("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("ctime_ns", pa.int64()), ("inode", pa.uint64())]
 )
@@ -67,7 +95,7 @@ REJECTS = pa.schema(
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """How much was left out for one reason."""
+    """How much was dropped for one reason."""
 
     reason: str
     count: int
@@ -78,11 +106,18 @@ class SplitInfo(msgspec.Struct, frozen=True):
     """What one split of a prepared source holds."""
 
     rows: int
-    groups: int  # episodes or pictures
-    image_bytes: int  # of the mixture's camera, all rows
+    groups: int  # episodes or images
+    image_bytes: int  # of all images that a mixture takes
     text_bytes: int
     files: tuple[int, ...]  # rows in each of its row files
-    formats: dict[str, int]  # rows by format of the mixture's picture
+    formats: dict[str, int]  # images that a mixture takes, by format
+    fewest: int = 1  # images that a mixture takes, in one row
+    most: int = 1
+
+    @property
+    def images(self) -> int:
+        """Images that a mixture takes, all rows."""
+        return sum(self.formats.values())
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,16 +129,23 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     source: str  # kind of raw format
     settings: dict[str, Any]
-    digest: str  # of all rows in order: the same content gives the same digest, wherever it lies
+    digest: str  # of all rows in order: the same content gives the same digest in any place
     camera: str
     cameras: tuple[str, ...]
     action_dim: int
     state_dim: int
     splits: dict[str, SplitInfo]
     rejects: tuple[Lost, ...]
-    conversions: dict[str, int]  # pictures that had to be made, by rule
+    conversions: dict[str, int]  # images that had to be converted, by rule
     bytes_read: int
     facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
+    slots: tuple[Slot, ...] = ()  # of a robot source: the places of its examples' images
+    horizon: int = 1  # actions in a row's chunk
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
 
 
 _decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash
@@ -120,7 +162,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
-    """files.parquet: the files that images lie in, in the order in which rows number them."""
+    """files.parquet: the files that hold the images, in the order in which rows number them."""
     columns = {name: [getattr(s, name) for s in stamps] for name in FILES.names}
     pq.write_table(pa.table(columns, schema=FILES), path, write_page_checksum=True)
 
@@ -133,19 +175,8 @@ def read_stamps(path: Path) -> list[Stamp]:
 
 
 def rows_file(folder: Path, split: str, number: int) -> Path:
-    """Where one file of rows lies."""
+    """The path of one file of rows."""
     return folder / f"rows-{split}-{number:05d}.parquet"
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Where the mixture's picture of each of n rows lies."""
-
-    file: NDArray[np.int32]
-    offset: I64
-    length: NDArray[np.int32]
-    xxh3: U64
-    format: Sequence[str]
 
 
 class Known(Protocol):
@@ -159,8 +190,8 @@ class Known(Protocol):
     def info(self) -> StoreInfo:
         """Counts and provenance."""
 
-    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
-        """The rows of these numbers, as the renderer takes them."""
+    def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
+        """The rows of these numbers, as the renderer takes them, with chunks of so many actions."""
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the actions of a split; None where there are no actions."""
@@ -178,7 +209,7 @@ class Store:
     def info(self) -> StoreInfo:
         """Raises UsageError where there is no complete store of this version."""
         try:
-            found = _decode_info((self.path / "source.json").read_bytes())
+            found = _decode_info(location.read_bytes(self.path / "source.json"))
         except (FileNotFoundError, msgspec.MsgspecError) as error:
             raise UsageError("not a complete prepared store", str(self.path), "build again: it will be prepared") from error
         if found.version != STORE_VERSION:
@@ -194,7 +225,7 @@ class Store:
         return [stamp.path for stamp in self.stamps if not unchanged(stamp)]
 
     def take(self, split: str, rows: I64) -> pa.Table:
-        """The rows of these numbers, in this order. Reads only the row groups they lie in."""
+        """The rows of these numbers, in this order, but for what only gathering needs. Reads only their row groups."""
         ends = np.cumsum(self.info.splits[split].files)
         file = np.searchsorted(ends, rows, side="right")
         inside = rows - np.concatenate([[0], ends])[file]
@@ -207,14 +238,26 @@ class Store:
         back = np.argsort(np.concatenate(places))
         return pa.concat_tables(parts).take(pa.array(back)).combine_chunks()
 
-    def rows(self, split: str, numbers: I64, epochs: I64) -> Rows:
-        """The rows of these numbers, as the renderer takes them."""
-        return as_rows(self.take(split, numbers), self.info, epochs)
+    def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
+        """The rows of these numbers, as the renderer takes them, with chunks of so many actions."""
+        return as_rows(self.take(split, numbers), self.info, epochs, horizon)
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the actions of a split; None where there are no actions."""
-        found = msgspec.json.decode((self.path / "stats.json").read_bytes())[split]["action"]
+        found = msgspec.json.decode(location.read_bytes(self.path / "stats.json"))[split]["action"]
         return None if found is None else DimStats.from_json(found)
+
+    def chunk_stats(self, split: str, horizon: int) -> DimStats:
+        """Statistics of all actions of all chunks of a split, padding included: what a trainer sees that masks none of it."""
+        dim = self.info.action_dim
+
+        def parts() -> Iterator[NDArray[np.float32]]:
+            for part in self.parts(split, "chunk"):
+                found = vectors(part, dim)
+                if found is not None:
+                    yield np.ascontiguousarray(found.reshape(len(part), -1, dim)[:, :horizon]).reshape(-1, dim)
+
+        return summarize_parts(parts)
 
     def _group(self, split: str, number: int, chunk: int) -> pa.Table:
         """A row group, from the few kept last."""
@@ -222,7 +265,7 @@ class Store:
         if place not in self._groups:
             path = rows_file(self.path, split, number)
             with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-                self._groups[place] = file.read_row_group(chunk, use_threads=False).combine_chunks()
+                self._groups[place] = file.read_row_group(chunk, columns=TAKEN, use_threads=False).combine_chunks()
             while len(self._groups) > self.cached_groups:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(place)
@@ -253,20 +296,30 @@ def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float3
 
 
 def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
-    """Rows that were laid down, in keyed order."""
+    """Rows as a table, in keyed order."""
     arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
     return pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Vectors are laid end to end, which is much quicker than Arrow's own way with lists of arrays."""
-    if kind != pa.list_(pa.float32()):
+    """Vectors are joined end to end, which is much quicker than Arrow's own way with lists of arrays."""
+    if kind == ROWS.field("images").type:
+        return _image_column(values)
+    if kind != pa.list_(pa.float32()) or all(value is None for value in values):
         return pa.array(values, type=kind)
     lengths = [0 if value is None else len(value) for value in values]
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     flat = np.concatenate([np.empty(0, np.float32), *(value for value in values if value is not None)])
     missing = pa.array([value is None for value in values], type=pa.bool_())
     return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
+
+
+def _image_column(values: list[list[ImageEntry]]) -> pa.Array:
+    """Field by field, which is much quicker than Arrow's own way with lists of records."""
+    offsets = pa.array(np.concatenate([[0], np.cumsum([len(entries) for entries in values])]).astype(np.int32))
+    fields = list(zip(*(entry for entries in values for entry in entries), strict=True)) or [()] * IMAGE.num_fields
+    arrays = [pa.array(column, type=IMAGE.field(number).type) for number, column in enumerate(fields)]
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=list(IMAGE)), type=ROWS.field("images").type)
 
 
 def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
@@ -298,35 +351,85 @@ class Shape(Protocol):
     @property
     def state_dim(self) -> int: ...
 
+    @property
+    def slots(self) -> tuple[Slot, ...]: ...
 
-def as_rows(table: pa.Table, info: Shape, epochs: I64) -> Rows:
-    """A table of rows as the renderer takes it."""
+
+def as_rows(table: pa.Table, info: Shape, epochs: I64, horizon: int = 1) -> Rows:
+    """A table of rows as the renderer takes it, with chunks of `horizon` actions, which its rows must hold."""
     return Rows(
         source=info.name,
         kind=info.kind,
         keys=table["key"].to_pylist(),
         groups=table["group"].to_pylist(),
         steps=table["step"].to_numpy(),
-        cameras=_first_images(table, "camera")[0].to_pylist() if info.kind == "robot" else (None,) * table.num_rows,
+        lengths=table["steps"].to_numpy(),
+        timestamps=table["timestamp"].to_pylist(),
+        images=images(table, info.slots),
         text=table["text"].to_pylist(),
         answers=table["answers"].to_pylist(),
         picks=table["pick"].to_numpy(),
-        action=vectors(table["action"], info.action_dim),
+        turns=_turns(table["turns"]),
+        chunks=_chunks(table, info.action_dim, horizon),
         state=vectors(table["state"], info.state_dim),
         terminate=table["terminate"].to_numpy(),
         epochs=epochs,
     )
 
 
-def pictures(table: pa.Table) -> Pictures:
-    """Where the first picture of each row lies."""
-    file, offset, length, xxh3, kinds = _first_images(table, "file", "offset", "length", "xxh3", "format")
-    return Pictures(file.to_numpy(), offset.to_numpy(), length.to_numpy(), xxh3.to_numpy(), kinds.to_pylist())
+def _turns(column: pa.ChunkedArray) -> Sequence[Sequence[Turn] | None]:
+    """The turns of each conversation."""
+    if column.null_count == len(column):
+        return (None,) * len(column)
+    return [None if turns is None else tuple(Turn(**turn) for turn in turns) for turns in column.to_pylist()]
 
 
-def _first_images(table: pa.Table, *names: str) -> list[pa.Array]:
-    """Columns of the first picture of each row, which is the mixture's."""
-    images = table["images"].combine_chunks()
-    offsets = images.offsets.to_numpy()
-    first, every = pa.array(offsets[:-1] - offsets[0]), images.flatten()
-    return [every.field(name).take(first) for name in names]
+def _chunks(table: pa.Table, dim: int, horizon: int) -> Chunks | None:
+    """The first `horizon` actions of each row's chunk."""
+    if horizon == 1:
+        own = vectors(table["action"], dim)
+        ends = np.where(table["terminate"].to_numpy(), 0, -1).astype(np.int32)
+        return None if own is None else Chunks(own[:, None], np.ones(len(own), np.int32), ends)
+    flat = vectors(table["chunk"], dim)
+    if flat is None:
+        return None
+    ends, real = table["ends"].to_numpy(), table["real"].to_numpy()
+    actions = flat.reshape(table.num_rows, -1, dim)[:, :horizon]
+    return Chunks(actions, np.minimum(real, horizon), np.where(ends < horizon, ends, -1))
+
+
+def images(table: pa.Table, slots: Sequence[Slot]) -> Images:
+    """The images of each row that a mixture takes. Where a source has several `slots`, each image has the number of its own."""
+    column = table["images"].combine_chunks()
+    values, chosen = column.flatten(), pc.struct_field(column.flatten(), "chosen").to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(chosen)])
+    starts = ends[np.asarray(column.offsets) - column.offsets[0].as_py()].astype(np.int64)
+    if not chosen.all():
+        values = values.filter(pa.array(chosen))
+    field = {name: pc.struct_field(values, name) for name in ("camera", "at", "file", "offset", "length", "xxh3", "format")}
+    return Images(
+        starts=starts,
+        slot=_slot_numbers(field["camera"], field["at"], slots) if len(slots) > 1 else _counted(starts),
+        camera=field["camera"].to_pylist(),
+        file=field["file"].to_numpy(),
+        offset=field["offset"].to_numpy(),
+        length=field["length"].to_numpy(),
+        xxh3=field["xxh3"].to_numpy(),
+        format=field["format"].to_pylist(),
+    )
+
+
+def _counted(starts: I64) -> NDArray[np.int32]:
+    """0, 1, 2, ... in each row."""
+    counts = np.diff(starts)
+    return (np.arange(starts[-1]) - np.repeat(starts[:-1], counts)).astype(np.int32)
+
+
+def _slot_numbers(cameras: pa.Array, at: pa.Array, slots: Sequence[Slot]) -> NDArray[np.int32]:
+    """The number of each image's slot."""
+    names = list(dict.fromkeys(slot.camera for slot in slots))
+    offsets = list(dict.fromkeys(slot.offset for slot in slots))
+    camera = pc.index_in(cameras, pa.array(names)).to_numpy()
+    back = pc.index_in(at, pa.array(offsets, pa.int32())).to_numpy()
+    found: NDArray[np.int32] = (back * len(names) + camera).astype(np.int32)
+    return found

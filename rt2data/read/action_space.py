@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic_core import ErrorDetails
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.io.installation import schemas
 from rt2data.io.words import choose, did_you_mean
 from rt2data.records import F32
@@ -248,7 +249,7 @@ def load_space(name_or_path: str | Path) -> ActionSpace:
 def find_space(name_or_path: str) -> Path:
     """The TOML file behind a name or a path. Raises UsageError if no action space has that name."""
     if name_or_path.endswith(".toml"):
-        return Path(name_or_path)
+        return location.path_of(name_or_path)
     names = space_names()
     if name_or_path not in names:
         raise UsageError(
@@ -260,7 +261,7 @@ def find_space(name_or_path: str) -> Path:
 
 def space_names() -> list[str]:
     """Names of the action spaces that come with rt2data, sorted."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
+    return sorted(Path(each.name).stem for each in location.children(_folder()) if each.name.endswith(".toml"))
 
 
 SPACE: TypeAdapter[ActionSpace] = TypeAdapter(ActionSpace)
@@ -273,8 +274,7 @@ def _folder() -> Path:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+        text = location.read_head(path, MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"action space cannot be read: {error.strerror}", str(path)) from None
     if len(text) > MAX_BYTES:

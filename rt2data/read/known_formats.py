@@ -15,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from rt2data.io import location
+
 _HEAD = 4096
 _NAMES = 400
 """Names of a folder that are looked at."""
@@ -34,18 +36,18 @@ class Recognized(NamedTuple):
 
 def by_marks(path: Path) -> Recognized | None:
     """What a path is by names that leave no doubt. Raises OSError."""
-    if path.is_dir():
+    if location.is_folder(path):
         return _folder_by_marks(path) if names_in(path) else Recognized("an empty folder", "check the path, or fetch the data")
-    if not path.stat().st_size:
+    if not location.stat(path).size:
         return Recognized("an empty file", "fetch it again")
-    if (path.parent / "manifest.json").is_file() and path.name.startswith("shard-"):
+    if location.is_file(path.parent / "manifest.json") and path.name.startswith("shard-"):
         return Recognized("a shard of a mixture", "name its folder")
     return _folder_by_marks(path.parent.parent) if path.name == "info.json" and path.parent.name == "meta" else None
 
 
 def by_content(path: Path) -> Recognized | None:
     """What a path is by the first bytes of a file, or by most of the names in a folder. Raises OSError."""
-    if not path.is_dir():
+    if not location.is_folder(path):
         return _by_first_bytes(path)
     files = files_near(path)
     return json_in(files, KNOWN - VQA, _WEB) or _by_endings([file.name for file in files])
@@ -91,8 +93,7 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
 
 
 def _by_first_bytes(path: Path) -> Recognized | None:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    head = location.read_head(path, _HEAD)
     for offset, sign, what, do in _MAGIC:
         if head[offset : offset + len(sign)] == sign:
             return _tar(path) if what == "a tar archive" else Recognized(what, do)
@@ -103,7 +104,7 @@ def _by_first_bytes(path: Path) -> Recognized | None:
 def _tar(path: Path) -> Recognized:
     """A tar of samples, or any other."""
     try:
-        with tarfile.open(path) as tar:
+        with location.open_file(path) as file, tarfile.open(fileobj=file) as tar:
             endings = {Path(member.name).suffix.lower() for member in islice(tar, 8) if member.isfile()}
     except (tarfile.TarError, OSError):
         return Recognized("a damaged tar archive", "fetch it again")
@@ -134,17 +135,17 @@ _ENDINGS: tuple[tuple[set[str], str, str], ...] = (
 def _folder_by_marks(path: Path) -> Recognized | None:
     """Layouts that have a file of a fixed name at their root, also when the path is one level too low."""
     for root, more in ((path, ""), (path.parent, f", of which {path.name} is a part")):
-        if (root / "meta/info.json").is_file():
+        if location.is_file(root / "meta/info.json"):
             return Recognized(f"a LeRobot {_lerobot_version(root)} dataset{more}", _ROBOT)
-    if any((path / name).is_file() for name in (".zgroup", ".zarray", "zarr.json")):
+    if any(location.is_file(path / name) for name in (".zgroup", ".zarray", "zarr.json")):
         return Recognized("a zarr store", _ROBOT)
-    if (path / "metadata.yaml").is_file() and _starts(path / "metadata.yaml", b"rosbag2_bagfile_information"):
+    if location.is_file(path / "metadata.yaml") and _starts(path / "metadata.yaml", b"rosbag2_bagfile_information"):
         return Recognized("a ROS 2 bag", _ROBOT)
-    if (path / "state.json").is_file() and any(path.glob("*.arrow")):
+    if location.is_file(path / "state.json") and any(each.name.endswith(".arrow") for each in location.children(path)):
         return Recognized("a dataset saved by Hugging Face datasets (save_to_disk)", _EITHER)
-    if (path / "manifest.json").is_file():
+    if location.is_file(path / "manifest.json"):
         return Recognized("a mixture that rt2data built", "look at it: rt2data inspect")
-    if (path / "source.json").is_file() and (path / "files.parquet").is_file():
+    if location.is_file(path / "source.json") and location.is_file(path / "files.parquet"):
         return Recognized("a prepared store of rt2data", "look at it: rt2data inspect")
     return None
 
@@ -166,25 +167,24 @@ def json_in(files: list[Path], layouts: Set[str], do: str) -> Recognized | None:
 
 def _lerobot_version(root: Path) -> str:
     try:
-        version = json.loads((root / "meta/info.json").read_bytes()).get("codebase_version")
+        version = json.loads(location.read_bytes(root / "meta/info.json")).get("codebase_version")
     except (OSError, ValueError, AttributeError):
         version = None
     return version if isinstance(version, str) and len(version) < 16 else "(unknown version)"
 
 
 def _starts(path: Path, sign: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(sign)) == sign
+    return location.read_head(path, len(sign)) == sign
 
 
 def names_in(folder: Path) -> list[str]:
     """Names in a folder, without the resource forks of macOS."""
-    return sorted(entry.name for entry in islice(folder.iterdir(), _NAMES) if not entry.name.startswith("._"))
+    return sorted(entry.name for entry in islice(location.children(folder), _NAMES) if not entry.name.startswith("._"))
 
 
 def files_near(folder: Path) -> list[Path]:
     """What is in a folder and one level below."""
-    below = (child for child in islice(folder.iterdir(), 40) if child.is_dir() and not child.is_symlink())
+    below = (folder / entry.name for entry in islice(location.children(folder), 40) if entry.is_dir(follow_symlinks=False))
     return [parent / name for parent in (folder, *below) for name in names_in(parent)]
 
 
@@ -236,13 +236,13 @@ VQA = frozenset({"VQAv2 questions", "VQAv2 annotations", "VQA questions or annot
 """Those that a vqav2 source reads."""
 
 
-def recognize_json(path: str | Path) -> str | None:
+def recognize_json(path: location.Name) -> str | None:
     """The layout of a JSON or JSON Lines file, such as "GQA questions"; else its form and first keys; None where it is not JSON.
 
     Never raises; reads at most 128 kB.
     """
     try:
-        with Path(path).open("rb") as file:
+        with location.open_file(path) as file:
             head = file.read(_LOOK)
             file.seek(0, 2)
             file.seek(max(file.tell() - _LOOK, len(head)))

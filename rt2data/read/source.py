@@ -7,19 +7,19 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageRule
+from rt2data.io import location
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
 from rt2data.read.known_formats import Recognized, by_content, by_marks
-from rt2data.read.misfits import Misfit, nearest_path
-from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.read.sample import Misfit, SamplePart, Survey, nearest_path, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
-from rt2data.settings import NameOrPath, Settings, Share, Weight
+from rt2data.settings import NameOrPath, Positive, Settings, Share, Weight
 
 SOURCES: dict[str, str] = {
     "rlds": "rt2data.read.rlds.source:RLDS",
@@ -48,7 +48,7 @@ class Source(Settings):
     """
 
     role: ClassVar[Kind]
-    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license"})
+    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license", "loss_weight"})
     """Settings that change nothing in the prepared store."""
     whole_records: ClassVar[frozenset[str]] = frozenset()
     """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
@@ -58,6 +58,8 @@ class Source(Settings):
 
     weight: Weight = Field(default=1, validate_default=True)
     """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
+    loss_weight: Positive = Field(default=1, validate_default=True)
+    """How much the loss of each example counts against that of others: trainers multiply by it. It changes no draw."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
     """Its licence as an SPDX expression, such as CC-BY-4.0: shown on the card."""
     holdout: Share = Field(default=0, validate_default=True)
@@ -76,6 +78,11 @@ class Source(Settings):
     def hint(cls, path: Path) -> Recognized | None:
         """What a path is where a user named it in the wrong place; None where it has another format. Raises OSError."""
         return None
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's log."""
+        return self.role == "robot"
 
     def prepare_settings(self) -> dict[str, Any]:
         """The settings that decide what the prepared store holds, as plain JSON values."""
@@ -117,7 +124,7 @@ class Source(Settings):
         units = self.units()
         wanted = [unit for unit in units if self.may_feed(unit.split, split)]
         by_bytes = all(unit.bytes for unit in wanted)
-        parts = [Part(unit.bytes if by_bytes else 1, unit.bytes, unit) for unit in shuffled(wanted, seed)]
+        parts = [SamplePart(unit.bytes if by_bytes else 1, unit.bytes, unit) for unit in shuffled(wanted, seed)]
         return Survey(
             measure="bytes" if by_bytes else "work orders",
             whole=sum(part.measure for part in parts),
@@ -169,16 +176,32 @@ class Filters(Settings):
         return pattern
 
 
+CameraNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
 class RobotSource(Source):
     """A log of robot episodes."""
 
     role: ClassVar[Kind] = "robot"
-    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {"max_blank", "gaps"}
+    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {"max_blank", "gaps", "horizon", "control_hz", "state_names"}
 
     action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""
     camera: str | None = None
-    """The camera whose image goes into the mixture; by default the first by name."""
+    """The camera whose image goes into the mixture; by default the first by name. `cameras` takes several."""
+    cameras: CameraNames | Literal["all"] | None = None
+    """The cameras whose images go into the mixture, in this order, or `all` of them, by name. An episode without one of them keeps
+    its place empty; an episode without any of them is rejected."""
+    history: Annotated[tuple[Annotated[int, Field(ge=-1000, le=0)], ...], Field(min_length=1)] = (0,)
+    """Images of which steps go into an example, in control steps from its own: `[-3, 0]` adds the one three steps before. Must
+    hold 0. Before the start of an episode the place is empty."""
+    horizon: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Actions of an example: its own and those of the steps that follow. At the end of an episode the last action is repeated and
+    marked as padding."""
+    control_hz: Annotated[float, Field(gt=0)] | None = None
+    """Steps per second, if not the action space's own."""
+    state_names: tuple[str, ...] | None = None
+    """Names of the dimensions of the state, in order."""
     gripper_open: Literal[-1, 0, 1] | None = None
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
     terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
@@ -191,11 +214,51 @@ class RobotSource(Source):
     """Refuse the source where a larger share of its steps was dropped for want of words."""
     gaps: Literal["cut", "drop", "join"] = "cut"
     """What `write-rlds` does with an episode that lost steps in the middle: cut it there into episodes, drop it, or join what is
-    left (as OpenVLA does where it removes steps without motion: states and images then jump)."""
+    left (as OpenVLA does where it removes steps without motion: states and images then jump). With `join`, action chunks and
+    history too go over the gap; else they end there."""
     bad_step: Literal["step", "episode"] = "step"
     """A step with NaN or Inf in its action: reject the step, or its whole episode."""
     filters: Filters = Filters()
     """Which episodes and steps to keep."""
+
+    @field_validator("cameras")
+    @classmethod
+    def _cameras_differ(cls, names: Any) -> Any:
+        if isinstance(names, tuple) and len(set(names)) < len(names):
+            raise ValueError("must not name one camera twice")
+        return names
+
+    @field_validator("history")
+    @classmethod
+    def _history_holds_now(cls, offsets: tuple[int, ...]) -> tuple[int, ...]:
+        if 0 not in offsets or len(set(offsets)) < len(offsets):
+            raise ValueError("must hold 0, and no step twice")
+        return offsets
+
+    @model_validator(mode="after")
+    def _one_way_to_name_cameras(self) -> Self:
+        if self.camera is not None and self.named_cameras is not None:
+            raise ValueError("give `camera` or `cameras`, not both")
+        return self
+
+    @property
+    def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
+        """The several cameras that the recipe chooses; None where it does not."""
+        return self.cameras
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The steps whose images an example has, its own first, then back in time."""
+        return tuple(sorted(self.history, reverse=True))
+
+    @property
+    def windowed(self) -> bool:
+        """Whether an example holds something of other steps."""
+        return self.horizon > 1 or len(self.history) > 1
+
+    def prepare_settings(self) -> dict[str, Any]:
+        """Gaps matter where windows go over them. A horizon does not: a store that holds longer chunks serves a shorter one."""
+        return super().prepare_settings() | ({"gaps": "join"} if self.windowed and self.gaps == "join" else {})
 
     def misfits(self) -> Iterator[Misfit]:
         """An action space that is not there, or is none."""
@@ -237,7 +300,7 @@ def source_classes(role: Kind) -> tuple[type[Source], ...]:
 def recognize(path: Path) -> Recognized | None:
     """What is at a path, as the sources or the table of known formats say; None where nothing is there or known. Never raises."""
     try:
-        if not path.exists():
+        if not location.exists(path):
             return None
         return by_marks(path) or next(filter(None, (source_class(kind).hint(path) for kind in SOURCES)), None) or by_content(path)
     except OSError:
@@ -246,17 +309,17 @@ def recognize(path: Path) -> Recognized | None:
 
 def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
     """A misfit where there is no such file."""
-    if Path(path).is_dir():
+    if location.is_folder(path):
         found = recognize(Path(path))
         yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_file():
+    elif not location.is_file(path):
         yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
 
 
 def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
     """A misfit where there is no such folder."""
-    if Path(path).is_file():
+    if location.is_file(path):
         found = recognize(Path(path))
         yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
-    elif not Path(path).is_dir():
+    elif not location.is_folder(path):
         yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))

@@ -58,11 +58,12 @@ class ActionWords:
         """What stands between `before` and the words: the space for `digits`."""
         return " " if self.token_map == "digits" else ""
 
-    def spell(self, bins: NDArray[np.int32]) -> tuple[list[str], list[Ids]]:
-        """Texts and ids of actions int[N, K]. Raises InternalError for bins outside 0..255."""
-        if bins.size and not (bins.min() >= 0 and bins.max() < BINS):
-            raise InternalError(f"bins outside 0..{BINS - 1}", where=f"{bins.min()}..{bins.max()}")
-        rows = bins.tolist()
+    def spell(self, bins: NDArray[np.int32] | Sequence[Sequence[int]]) -> tuple[list[str], list[Ids]]:
+        """Texts and ids of actions: N rows of bins, of any lengths. Raises InternalError for bins outside 0..255."""
+        rows: list[list[int]] = bins.tolist() if isinstance(bins, np.ndarray) else [[*row] for row in bins]
+        for row in rows:
+            if row and not (min(row) >= 0 and max(row) < BINS):
+                raise InternalError(f"bins outside 0..{BINS - 1}", where=f"{min(row)}..{max(row)}")
         return self._spell_digits(rows) if self.token_map == "digits" else self._spell_last(rows)
 
     def _spell_digits(self, rows: list[list[int]]) -> tuple[list[str], list[Ids]]:
@@ -157,6 +158,7 @@ def check_action_words(words: ActionWords, width: int, rule: WordRule = "text") 
     raise UsageError(what, words.tokenizer.path or words.tokenizer.name, advice)
 
 
+@lru_cache(maxsize=32)
 def word_faults(words: ActionWords, width: int, rule: WordRule = "text") -> list[WordFault]:
     """What goes wrong with every word alone, else with every pair of words in actions of the codec's width.
 

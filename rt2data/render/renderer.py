@@ -1,21 +1,22 @@
-"""Rows to what a trainer learns from: prompts, targets, ids. Pure and batched; how rows are batched changes nothing."""
+"""Rows to what a trainer learns from: turns, prompts, targets, ids and spans. Pure; how rows are batched changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rt2data.errors import InternalError, UsageError
-from rt2data.records import Rendered, Rows
+from rt2data.records import Message, Rendered, Rows, Span, Turn
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import Codec
 from rt2data.render.templates import Template
 from rt2data.render.tokenizer import Ids, Tokenizer
-from rt2data.standardize.answers import AnswerRule, choose_answer
+from rt2data.standardize.conversation import IMAGE, AnswerRule, choose_answer
 
 Made = TypeVar("Made")
 
@@ -50,13 +51,29 @@ class Memo(Generic[Made]):
         return Memo, (self._limit,)
 
 
+class Prompt(NamedTuple):
+    """What comes before a target: the text and ids of the prompt, and the user's words without the template's."""
+
+    prompt: str
+    ids: Ids
+    words: str
+
+
+class Targets(NamedTuple):
+    """What is to be said, row by row."""
+
+    texts: Sequence[str]
+    ids: Sequence[Ids]
+    bins: Sequence[Sequence[int]] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Renderer:
-    """How rows of one source become prompts, targets and ids.
+    """How rows of one source become turns, prompts, targets and ids.
 
-    `codec` and `words` are for robot rows, `answers` is for web rows. Ids are `[begin] prompt target [end]`; the space
-    before a target that is text belongs to the target's first token, as vocabularies write it, and a space before
-    action ids to the prompt: so the ids are those of the whole text.
+    `codec` and `words` are for rows with actions, `answers` is for questions. Ids are `[begin] prompt target [end]`, and of a
+    conversation `[begin] prompt target [end] prompt target [end] ...`; the space before a target that is text belongs to its
+    first token, as vocabularies write it, and a space before action ids to the prompt: so the ids are those of the whole text.
     """
 
     template: Template
@@ -66,8 +83,8 @@ class Renderer:
     answers: AnswerRule = "majority"
     seed: int = 0
     max_tokens: int | None = None
-    _steps: Memo[tuple[str, Ids]] = field(default_factory=Memo, init=False, repr=False)
-    _questions: Memo[tuple[str, Ids]] = field(default_factory=Memo, init=False, repr=False)
+    _steps: Memo[Prompt] = field(default_factory=Memo, init=False, repr=False)
+    _questions: Memo[Prompt] = field(default_factory=Memo, init=False, repr=False)
     _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -78,52 +95,136 @@ class Renderer:
             raise InternalError("action words of another codec", where=codec.name)
 
     def render(self, rows: Rows) -> Rendered:
-        """Prompts, targets and ids of n rows, in their order.
+        """Turns, prompts, targets, ids and spans of n rows, in their order.
 
         Raises UsageError naming the first row whose ids are more than `max_tokens`: a target is never cut.
         """
-        bins, targets, target_ids = self._actions(rows) if rows.kind == "robot" else self._answers(rows)
-        prompts = self._prompts(rows)
-        end = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
-        ids = [[*prompt, *target, *end] for (_, prompt), target in zip(prompts, target_ids, strict=True)]
-        self._refuse_long(rows, ids)
-        return Rendered([text for text, _ in prompts], targets, ids, [len(prompt) for _, prompt in prompts], bins)
+        found = self._single(rows) if all(turns is None for turns in rows.turns) else self._conversations(rows)
+        self._refuse_long(rows, found.input_ids)
+        return found
 
-    def _actions(self, rows: Rows) -> tuple[NDArray[np.int32], list[str], list[Ids]]:
-        if self.codec is None or self.words is None or rows.action is None:
+    # One question, one target
+
+    def _single(self, rows: Rows) -> Rendered:
+        targets = self._actions(rows) if rows.chunks is not None else self._answers(rows)
+        asked = self._asked(rows)
+        end = self._end
+        ids = [[*each.ids, *target, *end] for each, target in zip(asked, targets.ids, strict=True)]
+        images = np.diff(rows.images.starts).tolist()
+        return Rendered(
+            prompts=[each.prompt for each in asked],
+            targets=targets.texts,
+            input_ids=ids,
+            spans=[_two_spans(len(each.ids), len(whole)) for each, whole in zip(asked, ids, strict=True)],
+            messages=[
+                (_question(each.words, count), Message("assistant", target))
+                for each, target, count in zip(asked, targets.texts, images, strict=True)
+            ],
+            bins=targets.bins,
+        )
+
+    @property
+    def _end(self) -> Ids:
+        return [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
+
+    @property
+    def _begin(self) -> Ids:
+        return [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
+
+    def _actions(self, rows: Rows) -> Targets:
+        if self.codec is None or self.words is None or rows.chunks is None:
             raise InternalError("robot rows need actions, a codec and its words", where=rows.source)
-        bins = self.codec.encode(rows.action, rows.terminate)
-        return bins, *self.words.spell(bins)
+        bins = self.codec.encode_chunks(rows.chunks)
+        return Targets(*self.words.spell(bins), bins)
 
-    def _answers(self, rows: Rows) -> tuple[None, list[str], list[Ids]]:
+    def _answers(self, rows: Rows) -> Targets:
         columns = zip(rows.answers, rows.keys, rows.epochs.tolist(), rows.picks.tolist(), strict=True)
         chosen = [choose_answer(answers, self.answers, key, epoch, pick, self.seed) for answers, key, epoch, pick in columns]
-        return None, chosen, self._targets.get(chosen, self._encode_targets)
+        return Targets(chosen, self._targets.get(chosen, self._encode_targets))
 
     def _encode_targets(self, texts: list[str]) -> list[Ids]:
         return self.tokenizer.encode_after(self.template.cue, [" " + text for text in texts])
 
-    def _prompts(self, rows: Rows) -> list[tuple[str, Ids]]:
-        if rows.kind == "robot":
-            return self._steps.get(rows.text, self._robot_prompts)
-        return self._questions.get(rows.text, self._web_prompts)
+    def _asked(self, rows: Rows) -> list[Prompt]:
+        if rows.chunks is not None:
+            return self._steps.get(rows.text, self._ask_robot)
+        return self._questions.get(rows.text, self._ask_web)
 
-    def _robot_prompts(self, texts: list[str]) -> list[tuple[str, Ids]]:
+    def _ask_robot(self, texts: list[str]) -> list[Prompt]:
         space = " " if self.words is not None and self.words.token_map == "last_n" else ""
-        return self._with_ids([self.template.robot_prompt(text) for text in texts], space)
+        return self._with_ids([self.template.robot_question(text) for text in texts], space)
 
-    def _web_prompts(self, texts: list[str]) -> list[tuple[str, Ids]]:
-        return self._with_ids([self.template.web_prompt(text) for text in texts], "")
+    def _ask_web(self, texts: list[str]) -> list[Prompt]:
+        return self._with_ids([self.template.web_question(text) for text in texts], "")
 
-    def _with_ids(self, prompts: list[str], space: str) -> list[tuple[str, Ids]]:
-        begin = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
+    def _with_ids(self, questions: list[str], space: str) -> list[Prompt]:
+        prompts = [self.template.prompt(question) for question in questions]
         encoded = self.tokenizer.encode_batch([prompt.rstrip() + space for prompt in prompts])
-        return [(prompt, begin + ids) for prompt, ids in zip(prompts, encoded, strict=True)]
+        return [
+            Prompt(prompt, self._begin + ids, question) for prompt, ids, question in zip(prompts, encoded, questions, strict=True)
+        ]
 
-    def _refuse_long(self, rows: Rows, ids: list[Ids]) -> None:
+    # Conversations
+
+    def _conversations(self, rows: Rows) -> Rendered:
+        """A question among them is a conversation of two turns; its ids are the same as by itself."""
+        prompts, targets, ids, spans = list[str](), list[str](), list[Ids](), list[tuple[Span, ...]]()
+        talks = [turns if turns is not None else self._as_turns(rows, at) for at, turns in enumerate(rows.turns)]
+        for turns, own in zip(talks, rows.turns, strict=True):
+            pieces = self.template.pieces(turns)
+            if own is None:
+                pieces[0] = pieces[0]._replace(text=pieces[0].text.replace(f"{IMAGE}\n", ""))
+            said = self._piece_ids([piece.text for piece in pieces])
+            edges = np.cumsum([0, *map(len, said)]).tolist()
+            kinds = [(piece.loss, "target" if piece.target else "prompt") for piece in pieces]
+            spans.append(tuple(Span(a, b, loss, what) for (a, b), (loss, what) in zip(pairwise(edges), kinds, strict=True)))  # type: ignore[arg-type]
+            ids.append([each for piece in said for each in piece])
+            prompts.append("".join(piece.text for piece in pieces[:-1]))
+            targets.append(pieces[-1].text.removeprefix(" "))
+        messages = [tuple(Message(turn.role, turn.text) for turn in turns) for turns in talks]
+        return Rendered(prompts, targets, ids, spans, messages)
+
+    def _as_turns(self, rows: Rows, at: int) -> Sequence[Turn]:
+        """A question and its answer."""
+        answer = choose_answer(rows.answers[at], self.answers, rows.keys[at], int(rows.epochs[at]), int(rows.picks[at]), self.seed)
+        images = int(rows.images.starts[at + 1] - rows.images.starts[at])
+        return Turn("user", _places(images) + self.template.web_question(rows.text[at])), Turn("assistant", answer)
+
+    def _piece_ids(self, texts: list[str]) -> list[Ids]:
+        """Ids of prompts and targets in turn: the first begins the text, a target follows the cue, a prompt an end token."""
+        first = self._begin + self.tokenizer.encode(texts[0].rstrip())
+        targets = self._targets.get(texts[1::2], lambda some: self.tokenizer.encode_after(self.template.cue, some))
+        prompts = self._questions_after(texts[2::2])
+        found: list[Ids] = [first]
+        for at, target in enumerate(targets):
+            found.append([*target, *self._end])
+            if at < len(prompts):
+                found.append(prompts[at])
+        return found
+
+    def _questions_after(self, texts: list[str]) -> list[Ids]:
+        return self.tokenizer.encode_after(self.template.cue, [text.rstrip() for text in texts]) if texts else []
+
+    def _refuse_long(self, rows: Rows, ids: Sequence[Sequence[int]]) -> None:
         if self.max_tokens is None:
             return
         for key, each in zip(rows.keys, ids, strict=True):
             if len(each) > self.max_tokens:
                 what = f"{len(each)} tokens, more than max_tokens {self.max_tokens}"
                 raise UsageError(what, f"{rows.source}, {key}", "raise max_tokens; targets are never cut")
+
+
+@lru_cache(maxsize=4096)
+def _two_spans(prompt: int, whole: int) -> tuple[Span, ...]:
+    return Span(0, prompt, False, "prompt"), Span(prompt, whole, True, "target")
+
+
+@lru_cache(maxsize=4096)
+def _question(words: str, images: int) -> Message:
+    return Message("user", _places(images) + words)
+
+
+@lru_cache(maxsize=64)
+def _places(images: int) -> str:
+    """The places of images that stand before a question."""
+    return f"{IMAGE}\n" * images

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from rt2data.errors import DataError, SourceChangedError, UsageError
+from rt2data.io import location
+from rt2data.io.location.base import Stat
 from rt2data.io.words import choose
 
 TokenizerKind = Literal["byte", "hf", "sentencepiece"]
@@ -38,12 +40,12 @@ class Tokenizer(ABC):
     """Text to ids and back. Pickles as its path: another process reads the file again and notices if it changed."""
 
     name: str
-    vocab_size: int  # of the base vocabulary, which `last_n` counts down from; tokens added later lie above it
+    vocab_size: int  # of the base vocabulary, which `last_n` counts down from; tokens added later are above it
     sha256: str  # of the file; a fixed word for the built-in one
     special_ids: frozenset[int]  # ids that must never stand for an action or a word
     bos_id: int | None
     eos_id: int | None
-    pad_id: int  # for whoever pads: the end token where the vocabulary has no pad, 0 where it has neither
+    pad_id: int  # for padding: the end token where the vocabulary has no pad, 0 where it has neither
     path: str | None = None
 
     kind: ClassVar[TokenizerKind]
@@ -79,7 +81,7 @@ class Tokenizer(ABC):
         return [ids[len(head) :] if ids[: len(head)] == head else self.encode(text) for ids, text in zip(joint, texts, strict=True)]
 
     def identity(self) -> dict[str, Any]:
-        """What decides the ids, as JSON values; not where the file lies."""
+        """What decides the ids, as JSON values; not the place of the file."""
         return {
             "kind": self.kind,
             "sha256": self.sha256,
@@ -108,32 +110,30 @@ def load_tokenizer(kind: TokenizerKind, path: str | None = None) -> Tokenizer:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(kind: TokenizerKind, path: str, *_states: tuple[int, int] | None) -> Tokenizer:
+def _load(kind: TokenizerKind, path: str, *_states: Stat | None) -> Tokenizer:
     module, name = _BUILDERS[kind]
     found: Tokenizer = getattr(import_module(module), name)(path, read_model(path))
     return found
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: Path) -> Stat | None:
     """What changes when a file does."""
     try:
-        found = path.stat()
+        return location.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
 
 
 def read_model(path: str) -> bytes:
     """The bytes of a tokenizer's file. Raises UsageError where there is none, it is too large, or cannot be read."""
-    found = Path(path)
-    if not found.is_file():
+    if not location.is_file(path):
         cache = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
-        advice = f"nothing is downloaded: give a file's path; copies from the hub may lie under {cache}"
+        advice = f"nothing is downloaded: give a file's path; copies from the hub may be under {cache}"
         raise UsageError("no such tokenizer file", where=path, do=advice)
-    if found.stat().st_size > MAX_FILE_BYTES:
+    if location.stat(path).size > MAX_FILE_BYTES:
         raise UsageError(f"a tokenizer file above {MAX_FILE_BYTES >> 20} MiB", where=path)
     try:
-        return found.read_bytes()
+        return location.read_bytes(path)
     except OSError as fault:
         raise UsageError(f"the tokenizer file cannot be read: {fault.strerror}", where=path) from None
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from tokenizers import Tokenizer as Library
 
 from rt2data.errors import UsageError
+from rt2data.io import location
 from rt2data.render.tokenizer import CONFIG, RESERVED, Ids, Tokenizer, TokenizerKind, no_such_id, not_unicode, read_model
 
 # Looked up only where neither the file nor the tokenizer_config.json beside it says what begins, ends or fills.
@@ -114,7 +115,7 @@ def _named(lib: Library, config: Mapping[str, Any], role: str) -> int | None:
 def _config_beside(path: str) -> dict[str, Any]:
     """`tokenizer_config.json` from the same folder, or nothing."""
     beside = Path(path).with_name(CONFIG)
-    if not beside.is_file():
+    if not location.is_file(beside):
         return {}
     try:
         found = json.loads(read_model(str(beside)))

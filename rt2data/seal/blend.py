@@ -34,7 +34,7 @@ def alone(manifest: Manifest) -> Iterator[Alone]:
         written = manifest.shards[first : first + part.shards]
         shards = tuple(ShardEntry(Path(s.name).name, at, s.examples, s.bytes, s.xxh3_128) for at, s in enumerate(written))
         fingerprint = f"{plan.fingerprint}-{part.source}"
-        yield Alone(part.source, first, Dataset(plan.split, fingerprint, plan.action_dim, (source.name,), shards))
+        yield Alone(part.source, first, Dataset(plan.split, fingerprint, plan.sizes, (source.name,), shards))
         first += part.shards
 
 

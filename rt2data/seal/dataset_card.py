@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from rt2data.formats.base import Dataset, Format
-from rt2data.formats.flat import COLUMNS, Column, no_null
+from rt2data.formats.base import Dataset, Format, image_name
+from rt2data.formats.flat import no_null
+from rt2data.render.fields import FIELDS, Field
 from rt2data.seal.blend import alone, how_to_read
 from rt2data.seal.manifest import Manifest
 from rt2data.seal.side_files import Sidecars
@@ -46,7 +47,7 @@ def card(manifest: Manifest, form: Format) -> str:
         "\n".join(_front_matter(manifest, form)),
         f"# {title(manifest)}",
         f"{manifest.examples:,} examples in {len(manifest.shards):,} shards ({manifest.plan.format}, {manifest.bytes:,} bytes); "
-        f"{_of_which(manifest)} are robot steps, their actions written as text. Each is a picture, a prompt and a target.",
+        f"{_of_which(manifest)} are robot steps, their actions written as text. Each has images, a prompt and a target.",
         "\n".join(_source_table(manifest)),
         f"## Reading it\n\n{_order(manifest)}{_nulls(manifest, form)}\n\n```python\n{reading}```",
         "## What was changed\n\n" + "\n".join(_changes(manifest)),
@@ -63,13 +64,13 @@ def _order(manifest: Manifest) -> str:
     if not manifest.plan.parts:
         return "The examples are shuffled and mixed already."
     return (
-        "Every source lies in a folder of its own, shuffled, each row once: a reader mixes them by the weights of `weights.json`, "
-        "whose shares are exact. How often a row is read is told by the epochs of its source."
+        "Every source is in a folder of its own, shuffled, each row once: a reader mixes them by the weights of `weights.json`, "
+        "whose shares are exact. The epochs of a source say how often a row is read."
     )
 
 
 def _nulls(manifest: Manifest, form: Format) -> str:
-    return "" if form.has_null else f"\n\n{no_null(manifest.plan.action_dim)}"
+    return "" if form.has_null else f"\n\n{no_null(manifest.plan.sizes)}"
 
 
 def _making(manifest: Manifest) -> str:
@@ -111,7 +112,7 @@ def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
         yield f"  - split: {manifest.plan.split.replace('-', '_')}"
         yield f'    path: "{shard_glob(manifest.dataset)}"'
     if form.media_type == TAR:
-        yield from ("dataset_info:", f"  config_name: {config_name(manifest)}", *_FEATURES)
+        yield from ("dataset_info:", f"  config_name: {config_name(manifest)}", *_features(manifest.plan.images))
     yield "---"
 
 
@@ -124,17 +125,29 @@ def config_name(manifest: Manifest) -> str:
     return f"mixture-{manifest.plan.fingerprint[:12]}"
 
 
-def _feature(column: Column) -> Iterator[str]:
-    yield f"    - name: {column.name}"
-    yield f"      {'dtype' if column.shape == 'one' else 'list'}: {column.type}"
+def _features(images: int | None) -> Iterator[str]:
+    """Hugging Face's datasets would guess them from the first five examples, where images, actions or answers may be missing."""
+    yield "  features:"
+    for slot in range(1 if images is None else images):
+        for extension in ("jpg", "png"):
+            yield from (f"  - name: {image_name(slot, extension, images is None)}", "    dtype: image")
+    yield from ("  - name: json", "    struct:", *(line for field in FIELDS for line in _feature(field)))
 
 
-_FEATURES = (
-    "  features:",
-    *(line for kind in ("jpg", "png") for line in (f"  - name: {kind}", "    dtype: image")),
-    *("  - name: json", "    struct:", *(line for column in COLUMNS for line in _feature(column))),
-)
-"""Hugging Face's datasets would guess them from the first five examples, where actions or answers may be missing."""
+def _feature(field: Field) -> Iterator[str]:
+    yield f"    - name: {field.name}"
+    match field.shape:
+        case "one":
+            yield f"      dtype: {field.type}"
+        case "chunk":
+            yield from ("      list:", f"        list: {field.type}")
+        case "messages":
+            yield from (
+                "      list:",
+                *(line for part in ("role", "content") for line in (f"      - name: {part}", "        dtype: string")),
+            )
+        case _:
+            yield f"      list: {field.type}"
 
 
 def _source_table(manifest: Manifest) -> Iterator[str]:
@@ -151,12 +164,12 @@ def _source_table(manifest: Manifest) -> Iterator[str]:
 def _changes(manifest: Manifest) -> Iterator[str]:
     for source in manifest.plan.sources:
         made = {what: count for what, count in sorted(manifest.conversions.get(source.name, {}).items()) if count}
-        pictures = ", ".join(f"{count:,} {what}" for what, count in made.items()) or "copied byte for byte"
-        yield f"- {source.name}: pictures {pictures}."
+        images = ", ".join(f"{count:,} {what}" for what, count in made.items()) or "copied byte for byte"
+        yield f"- {source.name}: images {images}."
         if source.camera_line:
             yield f"  - {source.camera_line}"
         for lost in manifest.rejects.get(source.name, ()):
-            yield f"  - left out: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
+            yield f"  - dropped: {lost.count:,} {lost.reason}{'' if lost.fault else ' (as asked)'}"
         for warn in manifest.plan.warnings:
             if warn.source == source.name and warn.code != "cameras":
                 yield f"  - {warn.level}: {warn.what}"
@@ -176,7 +189,7 @@ def croissant(manifest: Manifest, form: Format) -> dict[str, Any]:
         for name, pattern in _file_sets(manifest).items()
     ]
     if form.media_type == PARQUET:
-        found["recordSet"] = [_record_set()]
+        found["recordSet"] = [_record_set(manifest.plan.images is None)]
     return found
 
 
@@ -203,11 +216,18 @@ def _common(one: str, other: str) -> str:
     return "".join(here for here, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _record_set() -> dict[str, Any]:
-    picture = _field("image", "sc:ImageObject")
-    picture["source"]["transform"] = {"jsonPath": "bytes"}
-    columns = [_field(column.name, _DATA_TYPES[column.type]) | _repeated(column) for column in COLUMNS]
-    return {"@type": "cr:RecordSet", "@id": "examples", "name": "examples", "field": [picture, *columns]}
+def _record_set(single: bool) -> dict[str, Any]:
+    image = _field("image" if single else "images", "sc:ImageObject") | ({} if single else {"repeated": True})
+    image["source"]["transform"] = {"jsonPath": "bytes"}
+    columns = [_record_field(field) for field in FIELDS]
+    return {"@type": "cr:RecordSet", "@id": "examples", "name": "examples", "field": [image, *columns]}
+
+
+def _record_field(field: Field) -> dict[str, Any]:
+    if field.shape == "messages":
+        parts = [_field(f"{field.name}/{part}", "sc:Text") for part in ("role", "content")]
+        return {"@type": "cr:Field", "@id": f"examples/{field.name}", "name": field.name, "repeated": True, "subField": parts}
+    return _field(field.name, _DATA_TYPES[field.type]) | ({} if field.shape == "one" else {"repeated": True})
 
 
 def _field(name: str, kind: str) -> dict[str, Any]:
@@ -215,12 +235,8 @@ def _field(name: str, kind: str) -> dict[str, Any]:
     return {"@type": "cr:Field", "@id": f"examples/{name}", "name": name, "dataType": kind, "source": source}
 
 
-def _repeated(column: Column) -> dict[str, bool]:
-    return {} if column.shape == "one" else {"repeated": True}
-
-
 _DATA_TYPES = dict.fromkeys(("int64", "int32", "uint8"), "sc:Integer")
-_DATA_TYPES |= {"string": "sc:Text", "float32": "sc:Float", "bool": "sc:Boolean"}
+_DATA_TYPES |= {"string": "sc:Text", "float32": "sc:Float", "float64": "sc:Float", "bool": "sc:Boolean"}
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",

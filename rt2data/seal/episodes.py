@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import DataError
-from rt2data.formats.rlds.dataset import DatasetPlan, Place, RldsPlan
+from rt2data.formats.rlds.dataset import DatasetPlan, RldsPlan, ShardSpec
 from rt2data.formats.rlds.episode import map_gripper, pad_state
 from rt2data.formats.rlds.loaded import as_loaded
 from rt2data.formats.rlds.registration import FILE, registration
+from rt2data.io import location
 from rt2data.io.installation import VERSION
 from rt2data.io.tfrecord.directory import FEATURES, INFO, Shard, encode_info
 from rt2data.io.tfrecord.features import encode_features
@@ -70,7 +71,7 @@ def read_rlds_manifest(out: Path) -> RldsManifest:
     """The manifest of a complete output. Raises DataError where there is none, or where it is damaged or of another kind."""
     path = out / "manifest.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RldsManifest)
+        return msgspec.json.decode(location.read_bytes(path), type=RldsManifest)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError("no manifest: not a complete output", str(out), "write it") from None
     except msgspec.MsgspecError as error:
@@ -97,13 +98,14 @@ def seal_episodes(folder: Path, job: RldsJob, infos: Sequence[ShardInfo]) -> Rld
         shards=shards,
         files=_side_files(folder, job.plan, recipe, stores, shards),
     )
-    for path in folder.glob("rows-*.arrow"):
-        path.unlink()
+    for entry in list(location.children(folder)):
+        if entry.name.startswith("rows-") and entry.name.endswith(".arrow"):
+            location.delete(entry.path)
     close_folder(folder, manifest, infos)
     return manifest
 
 
-def _shard(place: Place, info: ShardInfo) -> EpisodeShard:
+def _shard(place: ShardSpec, info: ShardInfo) -> EpisodeShard:
     total = info.sources[place.dataset.source]
     return EpisodeShard(
         dataset=place.dataset.dataset,

@@ -10,6 +10,7 @@ import msgspec
 
 from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.base import Dataset, ShardEntry
+from rt2data.io import location
 from rt2data.plan.plan import Plan
 from rt2data.prepare.store import Lost
 from rt2data.seal.side_files import SideFile
@@ -28,30 +29,30 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     robot_frac: float  # realized share of examples; where each row is written once, as the weights make it
     token_frac: float  # robot share of all tokens, likewise
-    loss_token_frac: float  # robot share of the tokens that are learned
+    loss_token_frac: float  # robot share of the loss tokens
     totals: dict[str, SideTotals]
     epochs: dict[str, float]
     statistics: dict[str, Any]  # per robot source: action and state, per dimension
     rejects: dict[str, tuple[Lost, ...]]
-    conversions: dict[str, dict[str, int]]  # pictures that were not copied byte for byte
+    conversions: dict[str, dict[str, int]]  # images that were not copied byte for byte
     plan: Plan
     recipe: dict[str, Any]
     shards: tuple[ShardInfo, ...]
-    files: dict[str, SideFile] = {}  # what lies beside the shards
+    files: dict[str, SideFile] = {}  # files beside the shards
 
     @property
     def dataset(self) -> Dataset:
         """What a format's readers need of it."""
         names = tuple(source.name for source in self.plan.sources)
         shards = tuple(ShardEntry(s.name, s.index, s.examples, s.bytes, s.xxh3_128) for s in self.shards)
-        return Dataset(self.plan.split, self.plan.fingerprint, self.plan.action_dim, names, shards)
+        return Dataset(self.plan.split, self.plan.fingerprint, self.plan.sizes, names, shards)
 
 
 def read_manifest(out: Path) -> Manifest:
     """The manifest of a complete output. Raises DataError where there is none, or where it is damaged."""
     path = out / "manifest.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return msgspec.json.decode(location.read_bytes(path), type=Manifest)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError("no manifest: not a complete output", str(out), "build it") from None
     except msgspec.MsgspecError as error:
@@ -64,5 +65,5 @@ def read_manifest(out: Path) -> Manifest:
 def _is_of_episodes(path: Path) -> bool:
     """Whether a manifest is that of `write-rlds`."""
     with suppress(msgspec.MsgspecError):
-        return msgspec.json.decode(path.read_bytes(), type=dict).get("kind") == "rlds"
+        return msgspec.json.decode(location.read_bytes(path), type=dict).get("kind") == "rlds"
     return False

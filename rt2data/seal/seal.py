@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from rt2data.formats.base import make_format
+from rt2data.io import location
 from rt2data.io.installation import VERSION
-from rt2data.io.publish import write_whole
 from rt2data.plan.job import Job
-from rt2data.plan.plan import Plan
+from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.store import Store
 from rt2data.seal.blend import alone, once_files
 from rt2data.seal.dataset_card import write_cards
@@ -40,7 +40,7 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
         loss_token_frac=loss_token_frac,
         totals=totals,
         epochs={s.name: s.epochs for s in job.plan.sources},
-        statistics={s.name: _statistics(stores[s.name], job.plan.split) for s in job.plan.sources if s.kind == "robot"},
+        statistics={s.name: _statistics(stores[s.name], job.plan.split, s) for s in job.plan.sources if s.has_actions},
         rejects={name: store.info.rejects for name, store in sorted(stores.items())},
         conversions={name: store.info.conversions for name, store in sorted(stores.items())},
         plan=job.plan,
@@ -50,7 +50,7 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
 
 
 def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float, float, float]:
-    """Robot share of examples, of tokens and of learned tokens; an example that is written once counts as often as it is read."""
+    """Robot share of examples, of tokens and of loss tokens; an example that is written once counts as often as it is read."""
     sums = {kind: [Fraction(0)] * 3 for kind in ("robot", "web")}
     for source in plan.sources:
         total = totals.get(source.name, SideTotals())
@@ -63,9 +63,10 @@ def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float
     return examples, tokens, learned
 
 
-def _statistics(store: Store, split: str) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())[split]
-    return found
+def _statistics(store: Store, split: str, source: SourcePlan) -> dict[str, Any]:
+    """Of actions and states, and of whole chunks where there are any."""
+    found: dict[str, Any] = msgspec.json.decode(location.read_bytes(store.path / "stats.json"))[split]
+    return found | ({"chunk": store.chunk_stats(split, source.horizon).to_json()} if source.horizon > 1 else {})
 
 
 def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
@@ -78,10 +79,10 @@ def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
 def close_folder(folder: Path, manifest: Any, shards: Sequence[ShardInfo]) -> None:
     """Remove what was only needed while building, and write the manifest last."""
     for shard in shards:
-        (folder / f"info-{shard.index:06d}.json").unlink()
-        (folder / note_name(shard.index)).unlink(missing_ok=True)
-    write_whole(folder / "manifest.json", pretty(manifest))
-    (folder / "job.json").unlink()
+        location.delete(folder / f"info-{shard.index:06d}.json")
+        location.delete(folder / note_name(shard.index))
+    location.write_whole(folder / "manifest.json", pretty(manifest))
+    location.delete(folder / "job.json")
 
 
 def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from rt2data.io import location
 from rt2data.io.digest import digest_file, digest_of
-from rt2data.io.publish import output_errors, produce_whole, write_whole
+from rt2data.io.location.folders import discard_folder, make_folder
 from rt2data.write.shard import note_name
 
 
@@ -41,27 +41,26 @@ class Sidecars:
 
     def write(self, name: str, content: bytes) -> None:
         """A file whose content is at hand. Raises OutputError."""
-        write_whole(self._place(name), content)
+        location.write_whole(self._place(name), content)
         self.files[name] = SideFile(*digest_of(content))
 
     def produce(self, name: str, produce: Callable[[Path], None]) -> None:
         """A file that a library writes under a name it is given. Raises OutputError."""
-        produce_whole(self._place(name), produce)
+        location.produce_whole(self._place(name), produce)
         self.files[name] = SideFile(*digest_file(self.folder / name))
 
     def write_editable(self, name: str, content: bytes) -> None:
         """A file that its owner may edit or remove later: it is not listed. Raises OutputError."""
-        write_whole(self._place(name), content)
+        location.write_whole(self._place(name), content)
 
     def notes(self, index: int) -> bytes:
         """What the writer of a shard noted."""
-        return ((self.outer or self.folder) / note_name(self.first + index)).read_bytes()
+        return location.read_bytes((self.outer or self.folder) / note_name(self.first + index))
 
     def _place(self, name: str) -> Path:
         """Where a file goes. What a killed run left half written in a folder of its own is thrown away."""
         path = self.folder / name
         if path.parent != self.folder and not any(known.startswith(f"{path.parent.name}/") for known in self.files):
-            with output_errors(path):
-                shutil.rmtree(path.parent, ignore_errors=True)
-                path.parent.mkdir()
+            discard_folder(path.parent)
+            make_folder(path.parent)
         return path

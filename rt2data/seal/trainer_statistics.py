@@ -28,6 +28,7 @@ class SourceStatistics:
     episodes: int
     mask: Sequence[bool]  # bool[D]: the dimensions OpenVLA scales back from [-1, 1]
     bounds: Bounds | None = None  # (lo, hi) of the codec, float[D] each: replace the quantiles of the masked dimensions
+    chunk: DimStats | None = None  # of all actions of chunks, padding included; D dimensions
 
     def __post_init__(self) -> None:
         if len(self.mask) != self.action.size:
@@ -61,23 +62,29 @@ def octo(source: SourceStatistics) -> dict[str, Any]:
     return found | {"num_transitions": source.action.count, "num_trajectories": source.episodes}
 
 
-OPENPI_ABOUT = (
-    "Statistics of single steps, as the actions are written. openpi takes its own over action chunks, after its transforms, so"
-    " these fit only where no transform changes a number (no delta actions, no other gripper, no other order). Even then openpi"
-    " counts the steps that pad the ends of episodes, and its figures differ a little. Otherwise run openpi's"
-    " scripts/compute_norm_stats.py."
+_OPENPI_FIT = (
+    " openpi takes its own over action chunks, after its transforms, so these fit only where no transform changes a number"
+    " (no delta actions, no other gripper, no other order). Otherwise run openpi's scripts/compute_norm_stats.py."
 )
+OPENPI_STEPS = (
+    "Statistics of single steps, as the actions are written: the recipe asks for no chunks. openpi counts the actions that pad"
+    " the ends of episodes too, so its figures differ a little." + _OPENPI_FIT
+)
+OPENPI_CHUNKS = "Statistics of all actions of the chunks, those that pad the ends of episodes included." + _OPENPI_FIT
 
 
 def openpi(source: SourceStatistics) -> dict[str, Any]:
     """A norm_stats.json; `about`, which openpi ignores, says what the numbers fit."""
     fields = {name: name for name in ("mean", "std", "q01", "q99")}
-    parts = {"actions": source.action} | ({"state": source.state} if source.state else {})
-    return {"about": OPENPI_ABOUT, "norm_stats": {name: _fields(part, fields) for name, part in sorted(parts.items())}}
+    parts = {"actions": source.chunk or source.action} | ({"state": source.state} if source.state else {})
+    return {
+        "about": OPENPI_CHUNKS if source.chunk else OPENPI_STEPS,
+        "norm_stats": {name: _fields(part, fields) for name, part in sorted(parts.items())},
+    }
 
 
 def lerobot(source: SourceStatistics) -> dict[str, Any]:
-    """Actions and state of a meta/stats.json (v3.0). A prepared store keeps q01 and q99: its files have no q10, q50 and q90."""
+    """Actions and state of a meta/stats.json (v3.0)."""
     fields = {name: name for name in ("min", "max", "mean", "std", "q01", "q10", "q50", "q90", "q99")}
     parts = {"action": source.action} | ({"observation.state": source.state} if source.state else {})
     return {name: _fields(part, fields) | {"count": [part.count]} for name, part in parts.items()}
@@ -106,7 +113,8 @@ def sources_of(plan: Plan, statistics: Mapping[str, Any]) -> list[SourceStatisti
             here, codec = statistics[source.name], codec_from_json(source.codec)
             state = None if here["state"] is None else DimStats.from_json(here["state"])
             action = DimStats.from_json(here["action"])
-            found.append(SourceStatistics(source.name, action, state, source.groups, codec.mask, (codec.lo, codec.hi)))
+            chunk = DimStats.from_json(here["chunk"]) if "chunk" in here else None
+            found.append(SourceStatistics(source.name, action, state, source.groups, codec.mask, (codec.lo, codec.hi), chunk))
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rt2data.order import key64
 from rt2data.read.source import HELD_OUT, RobotSource, Source, WebSource
 from rt2data.records import Example, Fact, Reject, Row, SourceRecord, Step
-from rt2data.standardize.answers import distinct_answers
+from rt2data.standardize.conversation import conversation_fault, distinct_answers
 from rt2data.standardize.episode import EpisodeStandard
 
 
@@ -27,7 +27,7 @@ def _rows(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fac
 
 
 def _robot_rows(standard: EpisodeStandard, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
-    """Rows episode by episode; each is let go at its last step, before the next is read: its pictures may be views that die."""
+    """Rows episode by episode; each is complete at its last step, before the next is read: images may be views."""
     episode: list[Step] = []
     for record in records:
         if not isinstance(record, Step):
@@ -58,8 +58,12 @@ def held_out(row: Row, source: Source) -> Row:
 
 
 def _example(example: Example, source: WebSource) -> Iterator[Row | Reject]:
-    row = Row(example.key, example.group, example.split, example.question, example.images, answers=example.answers)
-    if source.answers != "all":
+    if fault := conversation_fault(example):
+        yield Reject(*fault)
+        return
+    text = example.question or next((turn.text for turn in example.turns if turn.role == "user"), "")
+    row = Row(example.key, example.group, example.split, text, example.images, answers=example.answers, turns=example.turns)
+    if source.answers != "all" or example.turns:
         yield row
         return
     for pick, _ in enumerate(distinct_answers(example.answers)):

@@ -14,8 +14,7 @@ from rt2data.read.action_space import ActionSpace, load_space, to_polarity
 from rt2data.read.source import RobotSource
 from rt2data.read.text import clean_text
 from rt2data.records import F32, NO_MARKS, End, Fact, Reject, Row, Step
-from rt2data.standardize.end_marks import DROPPED, OPPOSITES, REQUIRED, fact_name
-from rt2data.standardize.ends import cut_at_first, marks_of
+from rt2data.standardize.end_marks import DROPPED, OPPOSITES, REQUIRED, cut_at_first, fact_name, marks_of
 from rt2data.standardize.reasons import FIRST_STEP, LAST_STEP, NAN_ACTION, NOOP, Reason, rejects, where
 from rt2data.standardize.words import WordRules, count_placeholders
 

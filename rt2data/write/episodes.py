@@ -17,19 +17,21 @@ import pyarrow as pa
 
 from rt2data.errors import DataError, InternalError
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.rlds.dataset import DatasetPlan, Place
-from rt2data.formats.rlds.episode import Batch, episode_features, image_ranges
+from rt2data.formats.rlds.dataset import DatasetPlan, ShardSpec
+from rt2data.formats.rlds.episode import EpisodeBatch, episode_features, image_ranges
+from rt2data.io import location
+from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
-from rt2data.io.publish import produce_whole
 from rt2data.io.tfrecord.example import Record, record_with_room
 from rt2data.order import I64
 from rt2data.plan.episode_index import SplitIndex
 from rt2data.plan.job import RldsJob, read_job
 from rt2data.prepare.store import Store, as_rows, read_columns, rows_file
 from rt2data.render.renderer import Renderer
-from rt2data.write.shard import OpenFiles, ShardInfo, ShardOrder, SideTotals, Written, write_order
+from rt2data.write.shard import ShardInfo, ShardOrder, SideTotals, WrittenShard, write_order
 
-COLUMNS = ["key", "group", "step", "steps", "text", "answers", "pick", "action", "state", "terminate", "images"]
+COLUMNS = ["key", "group", "step", "steps", "timestamp", "text", "answers", "pick", "turns"]
+COLUMNS += ["action", "state", "terminate", "images"]
 """What an episode needs of its rows."""
 BATCH = 2048
 """Rows rendered together, and then to the end of an episode."""
@@ -62,12 +64,12 @@ def regrouped_file(folder: Path, source: str, split: str, number: int) -> Path:
 def regroup(order: RegroupOrder) -> None:
     """Write one file of rows by place, uncompressed, so that a run of it is read without the rest. Idempotent."""
     target = regrouped_file(Path(order.folder), order.source, order.split, order.number)
-    if target.is_file():
+    if location.is_file(target):
         return
     table = read_columns(rows_file(Path(order.store), order.split, order.number), COLUMNS)
     table = table.append_column("place", pa.array(order.places)).append_column("piece", pa.array(order.pieces))
     by_place = table.take(pa.array(np.argsort(order.places))).combine_chunks()
-    produce_whole(target, lambda path: _write(by_place, path))
+    location.produce_whole(target, lambda path: _write(by_place, path))
 
 
 def _write(table: pa.Table, path: Path) -> None:
@@ -77,7 +79,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 def regroup_orders(folder: Path, store: Store, split: str, index: SplitIndex) -> Iterator[RegroupOrder]:
     """A work order for each file of rows of a split; none for web rows, which are written in the order of the store."""
-    if store.info.kind == "robot":
+    if store.info.has_actions:
         cuts = np.cumsum(store.info.splits[split].files)[:-1]
         parts = zip(np.split(index.places, cuts), np.split(index.pieces, cuts), strict=True)
         for number, part in enumerate(parts):
@@ -119,11 +121,11 @@ class EpisodeShards:
         """Path of a shard, from the output's folder."""
         return self._places[index].path
 
-    def write(self, file: FileIO, index: int) -> Written:
+    def write(self, file: FileIO, index: int) -> WrittenShard:
         """Write all episodes of a shard in order."""
         place, out = self._places[index], ChunkWriter(file)
         total = self._writers[place.dataset.source].fill(out, place)
-        return Written(out.close(), {place.dataset.source: total})
+        return WrittenShard(out.close(), {place.dataset.source: total})
 
 
 @dataclass
@@ -147,10 +149,10 @@ class DatasetWriter:
         mixture = self.job.mixture
         return mixture.renderer(next(s for s in mixture.plan.sources if s.name == self.plan.source)) if mixture else None
 
-    def fill(self, out: ChunkWriter, place: Place) -> SideTotals:
+    def fill(self, out: ChunkWriter, place: ShardSpec) -> SideTotals:
         """Write the episodes of a shard; what was written, steps as examples."""
         total, episodes = SideTotals(), 0
-        for table in self._robot(place) if self.plan.kind == "robot" else self._web(place):
+        for table in self._robot(place) if self.plan.has_actions else self._web(place):
             batch, edges = self._batch(table)
             for start, stop in pairwise(edges):
                 total += self._episode(out, batch, start, stop)
@@ -159,7 +161,7 @@ class DatasetWriter:
             raise InternalError("a shard without all of its episodes", place.path)
         return total
 
-    def _robot(self, place: Place) -> Iterator[pa.Table]:
+    def _robot(self, place: ShardSpec) -> Iterator[pa.Table]:
         """Rows of a shard, some whole episodes at a time. Raises InternalError where one is missing."""
         first, stop = place.shard.first, place.shard.first + place.shard.rows
         count, (source, split) = len(self.store.info.splits[place.split.name].files), (self.plan.source, place.split.name)
@@ -174,16 +176,16 @@ class DatasetWriter:
                 yield table.slice(begin, edge - begin).combine_chunks()
                 begin = edge
 
-    def _web(self, place: Place) -> Iterator[pa.Table]:
+    def _web(self, place: ShardSpec) -> Iterator[pa.Table]:
         stop = place.shard.first + place.shard.rows
         for first in range(place.shard.first, stop, BATCH):
             yield self.store.take(place.split.name, np.arange(first, min(first + BATCH, stop)))
 
-    def _batch(self, table: pa.Table) -> tuple[Batch, list[int]]:
+    def _batch(self, table: pa.Table) -> tuple[EpisodeBatch, list[int]]:
         """Rows as columns, rendered; and where episodes begin, with the end."""
         rows = as_rows(table, self.store.info, np.zeros(table.num_rows, np.int64))
-        robot = rows.kind == "robot"
-        batch = Batch(
+        robot = rows.chunks is not None
+        batch = EpisodeBatch(
             rows,
             recorded=table["steps"].to_numpy(),
             pieces=table["piece"].to_numpy() if robot else np.zeros(table.num_rows, np.int64),
@@ -192,7 +194,7 @@ class DatasetWriter:
         )
         return batch, _edges(table) if robot else list(range(table.num_rows + 1))
 
-    def _episode(self, out: ChunkWriter, batch: Batch, start: int, stop: int) -> SideTotals:
+    def _episode(self, out: ChunkWriter, batch: EpisodeBatch, start: int, stop: int) -> SideTotals:
         try:
             record = record_with_room(episode_features(self.plan, batch, start, stop))
         except ValueError as error:
@@ -203,10 +205,11 @@ class DatasetWriter:
         out.room(len(whole))[:] = whole
         if batch.rendered is None:
             return SideTotals(stop - start, image_bytes=image_bytes)
-        lengths, prompts = [len(ids) for ids in batch.rendered.input_ids[start:stop]], sum(batch.rendered.prompt_len[start:stop])
-        return SideTotals(stop - start, prompts, sum(lengths) - prompts, image_bytes, max(lengths))
+        lengths = [len(ids) for ids in batch.rendered.input_ids[start:stop]]
+        loss = sum(span.stop - span.start for spans in batch.rendered.spans[start:stop] for span in spans if span.loss)
+        return SideTotals(stop - start, sum(lengths) - loss, loss, image_bytes, max(lengths))
 
-    def _copy(self, record: Record, batch: Batch, start: int, stop: int) -> int:
+    def _copy(self, record: Record, batch: EpisodeBatch, start: int, stop: int) -> int:
         """Read the images into their places; how many bytes."""
         for key, each in batch.images.items():
             here = slice(start, stop)

@@ -1,15 +1,12 @@
 """Steps five and six: one shard of the mixture. A plain function of (job, shard number); any shard is computed by itself.
 
-Rows are drawn and rendered a few thousand at a time; pictures are copied by range from where they lie, never decoded.
+Rows are drawn and rendered a few thousand at a time; images are copied by range from where they are, never decoded.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -17,27 +14,27 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-from rt2data.errors import DataError, SourceChangedError
 from rt2data.formats.base import Format, ShardWriter, make_format
+from rt2data.io import location
 from rt2data.io.digest import Digest
+from rt2data.io.location import whole_file, write_whole
+from rt2data.io.location.folders import make_folder
+from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
-from rt2data.io.publish import output_errors, whole_file, write_whole
-from rt2data.io.stamps import Stamp, require_unchanged
 from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
 from rt2data.plan.job import Job, RldsJob, read_job
 from rt2data.plan.layout import parts_layout, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
-from rt2data.prepare.store import Pictures, Store, as_rows, pictures
+from rt2data.prepare.store import Store, as_rows
 from rt2data.records import Rendered, Rows, key_name
-from rt2data.render.record import Labels, encode_records
+from rt2data.render.fields import Batch, ExampleRecord, Labels
+from rt2data.render.record import make_records
 from rt2data.render.renderer import Renderer
 
 BATCH = 2048
 """Examples drawn, rendered and written together."""
-OPEN_FILES = 256
 EXTENSIONS = {"jpeg": "jpg", "png": "png"}
 
 
@@ -112,11 +109,11 @@ def shard_layout(plan: Plan) -> tuple[I64, I64]:
 def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
     """The source of each example of a shard, as a number in `plan.sources`."""
     counts = (placed[index + 1] - placed[index]).tolist()
-    robots = sum(s.kind == "robot" for s in plan.sources)
+    robots = sum(s.has_actions for s in plan.sources)
     return interleave([counts[:robots], counts[robots:]], key64("interleave", plan.seed, index))
 
 
-class Written(NamedTuple):
+class WrittenShard(NamedTuple):
     """What writing a shard gives: its file's hashes, what each source gave, what its writer noted."""
 
     digest: Digest
@@ -124,12 +121,12 @@ class Written(NamedTuple):
     notes: bytes = b""
 
 
-class Shards(Protocol):
+class ShardFiller(Protocol):
     """A job, opened: the names of its shards and how they are written."""
 
     def shard_name(self, index: int) -> str: ...
 
-    def write(self, file: FileIO, index: int) -> Written: ...
+    def write(self, file: FileIO, index: int) -> WrittenShard: ...
 
 
 def write_shard(order: ShardOrder) -> ShardInfo:
@@ -137,14 +134,13 @@ def write_shard(order: ShardOrder) -> ShardInfo:
     return write_order(order, open_mixing(order.folder, order.fingerprint))
 
 
-def write_order(order: ShardOrder, shards: Shards) -> ShardInfo:
+def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
     """`write_shard` for any kind of shard."""
     folder, name = Path(order.folder), shards.shard_name(order.index)
     done, path = folder / f"info-{order.index:06d}.json", folder / name
-    if done.is_file() and path.is_file():
-        return msgspec.structs.replace(_decode_info(done.read_bytes()), fresh=False)
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if location.is_file(done) and location.is_file(path):
+        return msgspec.structs.replace(_decode_info(location.read_bytes(done)), fresh=False)
+    make_folder(path.parent, path)
     with whole_file(path, direct=True) as file:
         written = shards.write(file, order.index)
     if written.notes:
@@ -190,11 +186,11 @@ class Mixing:
     def layout(self) -> I64:
         return shard_layout(self.job.plan)[0]
 
-    def write(self, file: FileIO, index: int) -> Written:
+    def write(self, file: FileIO, index: int) -> WrittenShard:
         """Write all examples of a shard in order."""
-        writer = self.format.open(file, self.job.plan.action_dim)
+        writer = self.format.open(file, self.job.plan.sizes)
         totals = self.fill(writer, index)
-        return Written(writer.close(), totals, writer.notes())
+        return WrittenShard(writer.close(), totals, writer.notes())
 
     def fill(self, writer: ShardWriter, index: int) -> dict[str, SideTotals]:
         """Write all examples of a shard in order; what each source gave."""
@@ -219,15 +215,16 @@ class Drawn:
     source: SourcePlan
     rows: Rows
     rendered: Rendered
-    records: list[bytes]
+    records: Iterator[ExampleRecord]
     keys: list[str]
-    pictures: Pictures
     files: OpenFiles
 
     def totals(self) -> SideTotals:
         """Sums over these draws."""
-        lengths, prompts = [len(ids) for ids in self.rendered.input_ids], sum(self.rendered.prompt_len)
-        return SideTotals(len(lengths), prompts, sum(lengths) - prompts, int(self.pictures.length.sum()), max(lengths, default=0))
+        lengths = [len(ids) for ids in self.rendered.input_ids]
+        loss = sum(span.stop - span.start for spans in self.rendered.spans for span in spans if span.loss)
+        image_bytes = int(self.rows.images.length.sum(dtype=np.int64))
+        return SideTotals(len(lengths), sum(lengths) - loss, loss, image_bytes, max(lengths, default=0))
 
 
 @dataclass
@@ -261,95 +258,44 @@ class Drawer:
         """Draws start..stop-1, in order."""
         numbers, epochs = self.order.draw(start, stop)
         table = self.store.take(self.job.plan.split, numbers)
-        rows = as_rows(table, self.store.info, epochs)
+        rows = as_rows(table, self.store.info, epochs, self.source.horizon)
         rendered = self.renderer.render(rows)
         name = key_name(rows.source)
         keys = [f"{name}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)]
-        records = encode_records(rows, rendered, keys, self.labels)
-        return Drawn(self.source, rows, rendered, records, keys, pictures(table), self.files)
+        records = make_records(Batch(rows, rendered, keys, self.labels))
+        return Drawn(self.source, rows, rendered, records, keys, self.files)
 
 
 def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[Drawn | None]) -> None:
     """Place a batch in its order: each source's draws one after another."""
     for part in filter(None, drawn):
-        part.files.will_need(part.pictures)
+        part.files.will_need(part.rows.images)
     taken = [0] * len(drawn)
-    columns = [part and _columns(part) for part in drawn]
+    columns = [part and Columns(part, writer) for part in drawn]
     for number in batch.tolist():
         column, at = columns[number], taken[number]
         taken[number] = at + 1
         assert column is not None
-        key, extension, record, file, offset, length, digest = column[at]
-        room = writer.place(key, extension, length, record)
-        drawn[number].files.read_into(room, file, offset, digest, key)
+        column.write(writer, at)
 
 
-def _columns(part: Drawn) -> list[tuple[str, str, bytes, int, int, int, int]]:
-    p = part.pictures
-    extensions = [EXTENSIONS[kind] for kind in p.format]
-    places = (p.file.tolist(), p.offset.tolist(), p.length.tolist(), p.xxh3.tolist())
-    return list(zip(part.keys, extensions, part.records, *places, strict=True))
+class Columns:
+    """The draws of one source as lists, which are quicker to walk than arrays."""
 
+    def __init__(self, part: Drawn, writer: ShardWriter) -> None:
+        images = part.rows.images
+        extensions = [EXTENSIONS[kind] for kind in images.format]
+        self._keys, self._records, self._files = part.keys, writer.encode(part.records), part.files
+        self._starts = images.starts.tolist()
+        self._sizes = list(zip(images.slot.tolist(), extensions, images.length.tolist(), strict=True))
+        self._sources = list(zip(images.file.tolist(), images.offset.tolist(), images.xxh3.tolist(), strict=True))
 
-@dataclass
-class OpenFiles:
-    """Files of one source, opened when first read, a few hundred at a time; each must still be the one that was prepared."""
-
-    source: str
-    stamps: Sequence[Stamp]
-    _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
-
-    def will_need(self, places: Pictures) -> None:
-        """Let the system fetch the pictures from the disk side by side, before they are read one by one."""
-        for file, offset, length in zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True):
-            if len(self._open) < OPEN_FILES or file in self._open:
-                os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)
-
-    def read_into(self, room: memoryview, file: int, offset: int, digest: int, key: str) -> None:
-        """Read exactly len(room) bytes at `offset`.
-
-        Raises SourceChangedError where they are not the bytes that were prepared, DataError where they cannot be read.
-        """
-        try:
-            got = os.preadv(self._descriptor(file), [room], offset)
-        except OSError as error:
-            place = f"{self.stamps[file].path} byte {offset}"
-            raise DataError(f"source {self.source} cannot be read: {error.strerror}", place, "see that the disk is well") from error
-        if got != len(room) or xxhash.xxh3_64_intdigest(room) != digest:
-            require_unchanged(self.source, [f"{self.stamps[file].path} byte {offset} (row {key})"])
-
-    def _descriptor(self, file: int) -> int:
-        return self._open[file] if file in self._open else self._opened(file)
-
-    def _opened(self, file: int) -> int:
-        path = self.stamps[file].path
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            raise SourceChangedError(f"a file of source {self.source} is gone", path, "put it back and run again") from None
-        except OSError as error:
-            if error.errno == errno.EMFILE and self._open:
-                os.close(self._open.popitem(last=False)[1])
-                return self._opened(file)
-            raise DataError(f"source {self.source} cannot be read: {error.strerror}", path, "see that it can be opened") from error
-        if Stamp.of(path, os.fstat(descriptor)) != self.stamps[file]:
-            os.close(descriptor)
-            require_unchanged(self.source, [path])
-        self._open[file] = descriptor
-        if len(self._open) > OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        return descriptor
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        for descriptor in self._open.values():
-            close(descriptor)
-
-    def check(self) -> None:
-        """Raises SourceChangedError where an open file is no longer as it was."""
-        changed = [
-            self.stamps[f].path for f, d in self._open.items() if Stamp.of(self.stamps[f].path, os.fstat(d)) != self.stamps[f]
-        ]
-        require_unchanged(self.source, changed)
+    def write(self, writer: ShardWriter, at: int) -> None:
+        """Write one example, and read its images to where they belong."""
+        key, start, stop = self._keys[at], self._starts[at], self._starts[at + 1]
+        bodies = writer.add(key, self._sizes[start:stop], self._records[at])
+        for body, (file, offset, digest) in zip(bodies, self._sources[start:stop], strict=True):
+            self._files.read_into(body, file, offset, digest, key)
 
 
 def add_totals(shards: Sequence[ShardInfo]) -> dict[str, SideTotals]:

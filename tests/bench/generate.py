@@ -41,31 +41,32 @@ def unique(picture: bytes, number: int) -> bytes:
     return picture[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + picture[2:]
 
 
-def write_log(folder: Path, total_bytes: int, picture_bytes: int, shard_bytes: int = 256 << 20) -> Path:
-    """An RLDS directory of about `total_bytes`, one camera, Bridge's fields."""
+def write_log(folder: Path, total_bytes: int, picture_bytes: int, shard_bytes: int = 256 << 20, cameras: int = 1) -> Path:
+    """An RLDS directory of about `total_bytes`, Bridge's fields."""
     version = folder / "bench_log" / "1.0.0"
     version.mkdir(parents=True)
     base, rng = pictures(picture_bytes), np.random.default_rng(0)
-    episodes = max(1, total_bytes // (picture_bytes * STEPS))
+    episodes = max(1, total_bytes // (picture_bytes * STEPS * cameras))
     shards = max(1, total_bytes // shard_bytes)
     lengths = [episodes * (s + 1) // shards - episodes * s // shards for s in range(shards)]
     number = 0
     for shard, count in enumerate(lengths):
         with (version / f"bench_log-train.tfrecord-{shard:05d}-of-{shards:05d}").open("wb") as file:
             for _ in range(count):
-                file.write(frame(episode(base, number, rng)))
-                number += STEPS
-    describe(version, lengths)
+                file.write(frame(episode(base, number, rng, cameras)))
+                number += STEPS * cameras
+    describe(version, lengths, cameras)
     return version
 
 
-def episode(base: list[bytes], number: int, rng: np.random.Generator) -> bytes:
+def episode(base: list[bytes], number: int, rng: np.random.Generator, cameras: int) -> bytes:
     action = rng.normal(0, 0.02, (STEPS, 7)).astype(np.float32)
     action[:, 6] = np.arange(STEPS) >= STEPS // 2
     flags = np.arange(STEPS)
+    images = [unique(base[i % len(base)], i) for i in range(number, number + STEPS * cameras)]
     return encode_example(
         {
-            "steps/observation/image_0": [unique(base[(number + i) % len(base)], number + i) for i in range(STEPS)],
+            **{f"steps/observation/image_{camera}": images[camera::cameras] for camera in range(cameras)},
             "steps/observation/state": rng.normal(0, 1, STEPS * 7).astype(np.float32),
             "steps/action": action.ravel(),
             "steps/language_instruction": [f"put object {number % 97} on plate {number % 13}".encode()] * STEPS,
@@ -76,7 +77,7 @@ def episode(base: list[bytes], number: int, rng: np.random.Generator) -> bytes:
     )
 
 
-def describe(version: Path, lengths: list[int]) -> None:
+def describe(version: Path, lengths: list[int], cameras: int) -> None:
     core = "tensorflow_datasets.core.features."
 
     def tensor(dtype: str, *shape: int, kind: str = "tensor_feature.Tensor") -> dict[str, object]:
@@ -93,7 +94,7 @@ def describe(version: Path, lengths: list[int]) -> None:
     flag = tensor("bool", kind="scalar.Scalar")
     step = group(
         {
-            "observation": group({"image_0": image, "state": tensor("float32", 7)}),
+            "observation": group({f"image_{camera}": image for camera in range(cameras)} | {"state": tensor("float32", 7)}),
             "action": tensor("float32", 7),
             "language_instruction": {"pythonClassName": core + "text_feature.Text", "text": {}},
             "is_first": flag,

@@ -53,12 +53,12 @@ def webdataset(out: str) -> Iterable[Any]:
     """The same shards through webdataset, the same decode, a list for a batch."""
     import webdataset as wds
 
-    from rt2data.loading.decode import _pixels
-    from rt2data.loading.shards import Stored
+    from rt2data.formats.base import MemberImage
+    from rt2data.loading.examples import pixels_of
 
     def ready(example: dict[str, Any]) -> tuple[Any, Any]:
-        stored = Stored("", "jpg", memoryview(example["jpg"]), memoryview(b""))
-        return json.loads(example["json"]), _pixels(stored, (SIDE, SIDE), "")
+        image = MemberImage(0, "jpg", memoryview(example["jpg"]))
+        return json.loads(example["json"]), pixels_of(image, (SIDE, SIDE), "")
 
     urls = sorted(map(str, Path(out).glob("shard-*.tar")))
     return wds.WebDataset(urls, shardshuffle=False, empty_check=False).repeat().map(ready).batched(BATCH)

@@ -31,22 +31,22 @@ def bench_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def log_of(folder: Path, gigabytes: float, picture: int) -> Path:
+def log_of(folder: Path, gigabytes: float, picture: int, cameras: int = 1) -> Path:
     """A generated robot log, made once."""
-    place = folder / f"log-{gigabytes:g}GB-{picture // 1000}KB"
+    place = folder / f"log-{gigabytes:g}GB-{cameras}x{picture // 1000}KB"
     if not (place / "done").exists():
         shutil.rmtree(place, ignore_errors=True)
-        write_log(place, int(gigabytes * 1e9), picture)
+        write_log(place, int(gigabytes * 1e9), picture, cameras=cameras)
         (place / "done").touch()
     return place / "bench_log" / "1.0.0"
 
 
-def recipe(folder: Path, log: Path, web: Path | None = None) -> Path:
-    """A fresh folder with a recipe over the log."""
+def recipe(folder: Path, log: Path, web: Path | None = None, settings: str = "") -> Path:
+    """A fresh folder with a recipe over the log, with more settings of it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines = [f"robot_frac: {0.5 if web else 1}", "store: store"]
-    lines += [f"robot: {{log: {{kind: rlds, path: {log}, action_space: widowx_bridge}}}}"]
+    lines += [f"robot: {{log: {{kind: rlds, path: {log}, action_space: widowx_bridge{settings}}}}}"]
     if web:
         parts = f"questions: {web}/questions.json, annotations: {web}/annotations.json, image_dirs: {web}/images"
         lines += [f"web: {{qa: {{kind: vqav2, {parts}}}}}"]
@@ -102,6 +102,13 @@ def test_mixture_speed(bench_folder: Path) -> None:
         write_corpus(corpus, 4000, 50_000)
     place = recipe(bench_folder / "build-mixed", log_of(bench_folder, GIGABYTES, 50_000), corpus)
     _keep(bench_folder, "mixed", measured(place, "half robot, half web"))
+
+
+def test_wide_speed(bench_folder: Path) -> None:
+    """Three cameras and chunks of 16 actions: three images to an example, 4 GB or more of output."""
+    log = log_of(bench_folder, max(GIGABYTES, 4), 50_000, cameras=3)
+    place = recipe(bench_folder / "build-wide", log, settings=", cameras: all, horizon: 16")
+    _keep(bench_folder, "wide", measured(place, "three cameras, horizon 16"))
 
 
 def test_memory_does_not_grow(bench_folder: Path) -> None:

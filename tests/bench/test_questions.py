@@ -13,9 +13,9 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from rt2data.io.json_stream import Fault
+from rt2data.io.json_stream import JsonFault
 from rt2data.prepare.store import rows_table
-from rt2data.prepare.unit import Laying, UnitOrder, begin, prepare_unit
+from rt2data.prepare.unit import RowBuilder, UnitOrder, begin, prepare_unit
 from rt2data.read.vqav2.index import annotations_of, questions_of
 from rt2data.read.vqav2.rows import read_answers, read_question
 from rt2data.read.vqav2.source import VQAv2
@@ -61,12 +61,12 @@ def one_pass(source: VQAv2) -> Iterator[Example]:
     """Both files streamed once and all answers held in memory; each image read where a question is about another."""
     given: dict[int, msgspec.Raw] = {}
     for _, row in source.annotation_rows.objects():
-        assert not isinstance(row, Fault)
+        assert not isinstance(row, JsonFault)
         given[row.question_id] = row.answers
     paths = {file.name: file.path for file in source.candidates().files}
     image, last = None, -1
     for _, asked in source.question_rows.objects():
-        assert not isinstance(asked, Fault)
+        assert not isinstance(asked, JsonFault)
         question = read_question(asked, source.max_text_bytes)
         if image is None or question.image.number != last:
             last = question.image.number
@@ -80,10 +80,12 @@ def one_pass(source: VQAv2) -> Iterator[Example]:
 def laid(source: VQAv2, folder: Path) -> int:
     """Rows of one pass, with the same checks of text and images, laid down as those of one unit."""
     files = {path: number for number, path in enumerate(source.files())}
-    laying = Laying(UnitOrder("qa", source, Unit(0, source.questions, "train"), ""), files, len(files), io.FileIO("/dev/null", "w"))
-    laying.take(one_pass(source))
-    pq.write_table(rows_table(laying.columns), folder / "fragment.parquet", row_group_size=1024, compression="lz4")
-    return sum(laying.summary().rows.values())
+    rows = RowBuilder(
+        UnitOrder("qa", source, Unit(0, source.questions, "train"), ""), files, len(files), io.FileIO("/dev/null", "w")
+    )
+    rows.take(one_pass(source))
+    pq.write_table(rows_table(rows.columns), folder / "fragment.parquet", row_group_size=1024, compression="lz4")
+    return sum(rows.summary().rows.values())
 
 
 def prepared(source: VQAv2, folder: Path) -> int:

@@ -149,7 +149,7 @@ def test_wrong_usage_is_told_on_stderr(warm: Warm, place: Path, arguments: list[
     ("arguments", "complaint"),
     [
         (["plan", "gone.yaml"], "no recipe at gone.yaml"),
-        (["build-mixture", "--robot-frac", "1.5"], "--robot-frac 1.5 robot_frac: must lie between 0 and 1"),
+        (["build-mixture", "--robot-frac", "1.5"], "--robot-frac 1.5 robot_frac: must be between 0 and 1"),
         (["build-mixture", "--set", "sed=1"], "did you mean 'seed'"),
         (["verify", "gone", "--workers", "0"], "no such folder"),
         (["inspect", "gone"], "gone"),
@@ -177,10 +177,10 @@ def test_wrong_usage_is_data_for_programs(warm: Warm, place: Path, arguments: li
 
 def test_failures_are_data_for_programs(warm: Warm, place: Path) -> None:
     said = warm(place, "plan", "--robot-frac", "2", "--json")
-    said.failed(2, "must lie between 0 and 1")
+    said.failed(2, "must be between 0 and 1")
     found = json.loads(said.out)
     assert (found["code"], found["error"]) == (2, "RecipeError")
-    assert "must lie between 0 and 1" in found["what"]
+    assert "must be between 0 and 1" in found["what"]
 
 
 # The main job

@@ -18,7 +18,7 @@ from rt2data.cli.app import app
 from rt2data.cli.console import tell
 from rt2data.cli.init import SCHEMA, init
 from rt2data.cli.progress import Progress
-from rt2data.cli.store import Place
+from rt2data.cli.store import StoreRoot
 from rt2data.cli.verify import Checking
 from rt2data.errors import UsageError, command
 from rt2data.look.report.views import BATCHES, Cost
@@ -27,7 +27,7 @@ from rt2data.look.stats.warnings import _mixture
 from rt2data.plan.plan import MANY_EPOCHS, WARN_EPOCHS, draw_warnings
 from rt2data.read.action_space import load_space
 from rt2data.records import Warn
-from rt2data.render.codecs.legend import terminate_legend
+from rt2data.render.codecs.codec import terminate_legend
 from rt2data.render.codecs.table import make_codec
 from rt2data.settings import default_store_root, home
 from tests.cli.places import lay_out
@@ -135,18 +135,18 @@ def test_work_without_examples_has_a_rate_too() -> None:
 
 def test_store_commands_know_the_recipe(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(place)
-    assert Place().find() == place / "store"
+    assert StoreRoot().find() == place / "store"
     assert "the store of mixture.yaml" in capsys.readouterr().err
     monkeypatch.chdir(place.parent)
     monkeypatch.setenv("RT2DATA_STORE", str(place.parent / "else"))
-    assert Place().find() == place.parent / "else"
+    assert StoreRoot().find() == place.parent / "else"
     assert "the default" in capsys.readouterr().err
-    assert Place(recipe=place / "mixture.yaml").find() == place / "store"
-    assert Place(Path("named"), place / "mixture.yaml").find() == Path("named")
+    assert StoreRoot(recipe=place / "mixture.yaml").find() == place / "store"
+    assert StoreRoot(Path("named"), place / "mixture.yaml").find() == Path("named")
     (place.parent / "mixture.yaml").write_text("robot_frac: [")
-    assert Place().find() == place.parent / "else", "a broken recipe that nobody named is no reason to stop"
+    assert StoreRoot().find() == place.parent / "else", "a broken recipe that nobody named is no reason to stop"
     with pytest.raises(UsageError):
-        Place(recipe=Path("mixture.yaml")).find()
+        StoreRoot(recipe=Path("mixture.yaml")).find()
 
 
 def test_the_default_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rt2data.cli.stats_tables import histogram
+from rt2data.cli.stats import histogram
 from tests.faults.command import Warm
 from tests.look.stats.stores import files_of, lay, robot_rows
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rt2data.cli import plan_tables, store
-from rt2data.cli.tables import table, to_drop
+from rt2data.cli.console import table, to_drop
 from tests.cli.places import lay_out
 
 LONG_ROBOT, LONG_WEB = "austin_buds_dataset_converted_externally_to_rlds", "a" * 31

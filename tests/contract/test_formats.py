@@ -19,15 +19,18 @@ from hypothesis import strategies as st
 
 from rt2data.errors import DataError, OutputError
 from rt2data.formats import chunks
-from rt2data.formats.base import FORMATS, Format, make_format
+from rt2data.formats.base import FORMATS, Format, Sizes, make_format
 from rt2data.io.digest import Digest
-from rt2data.io.publish import OutputFile, whole_file
-from rt2data.render.record import ExampleRecord
+from rt2data.io.location import whole_file
+from rt2data.io.location.whole import OutputFile
+from rt2data.render.fields import FIELDS, ExampleRecord
+from rt2data.render.record import decode_record
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 KEY_CHARS = 90
-WIDTH = 7
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+WIDTH, HORIZON, PLACES = 7, 2, 3
+SINGLE, SEVERAL = Sizes(WIDTH, HORIZON), Sizes(WIDTH, HORIZON, PLACES)
+quick = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,17 @@ class Placed:
     """An example as it is handed to a writer."""
 
     key: str
-    extension: str
-    image: bytes = field(repr=False)
+    images: tuple[tuple[int, str, bytes], ...] = field(repr=False)  # place, extension, bytes
     record: bytes = field(repr=False)
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(image) for _, _, image in self.images]
+
+
+def one(key: str, extension: str, image: bytes, record: bytes) -> Placed:
+    """An example of one image."""
+    return Placed(key, ((0, extension, image),), record)
 
 
 def content(size: int) -> bytes:
@@ -57,7 +68,9 @@ def web_record(key: str, **values: Any) -> bytes:
         "text": "what?",
     }
     common |= {"answers": ["a"], "prompt": "Q: what? A:", "target": "a", "input_ids": [81, 300, 70_000], "loss_mask": [0, 0, 1]}
-    return msgspec.json.encode(ExampleRecord(**{**dict.fromkeys(ROBOTS_OWN), **common, **values}))
+    common |= {"image_names": ["image_0"], "image_offsets": [0], "image_mask": [True], "loss_weight": 1.0}
+    common |= {"messages": [{"role": "user", "content": "<image>what?"}, {"role": "assistant", "content": "a"}]}
+    return msgspec.json.encode(msgspec.convert({**dict.fromkeys(ROBOTS_OWN), **common, **values}, ExampleRecord))
 
 
 def robot_record(key: str, **values: Any) -> bytes:
@@ -66,9 +79,13 @@ def robot_record(key: str, **values: Any) -> bytes:
     own = {
         "kind": "robot",
         "episode": "e1",
+        "episode_length": 9,
+        "timestamp": 1_700_000_000.125,
         "step": 3,
         "camera": "front",
         "action": action,
+        "actions": [action] * HORIZON,
+        "action_is_pad": [False, True],
         "action_mask": [True] * WIDTH,
         "action_bins": [1, 255],
     }
@@ -76,8 +93,8 @@ def robot_record(key: str, **values: Any) -> bytes:
     return web_record(key, **(own | values))
 
 
-ROBOTS_OWN = ("episode", "step", "camera", "action", "action_mask", "action_bins", "terminate", "state", "action_space", "codec")
-sizes = st.one_of(st.integers(0, 100_000), st.integers(0, 195).map(lambda blocks: 512 * blocks), st.integers(0, 3))
+ROBOTS_OWN = tuple(field.name for field in FIELDS if field.nullable)
+sizes = st.one_of(st.integers(0, 40_000), st.integers(0, 95).map(lambda blocks: 512 * blocks), st.integers(0, 3))
 texts = st.text(max_size=30)
 ids = st.lists(st.integers(0, 2**31 - 1), max_size=12)
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -101,6 +118,21 @@ done |= {
     "episode": texts,
     "camera": texts,
 }
+done |= {
+    "actions": st.lists(vectors, min_size=HORIZON, max_size=HORIZON),
+    "action_is_pad": st.lists(st.booleans(), min_size=HORIZON, max_size=HORIZON),
+    "timestamp": st.none() | st.floats(0, 2e9),
+    "episode_length": st.integers(1, 2**31),
+    "loss_weight": floats,
+}
+said |= {
+    "messages": st.lists(
+        st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": texts}), max_size=3
+    ),
+    "image_offsets": st.lists(st.integers(-9, 0), max_size=3),
+    "image_mask": st.lists(st.booleans(), max_size=3),
+    "image_names": st.lists(texts, max_size=3),
+}
 done |= {"state": st.none() | st.lists(floats, min_size=1, max_size=9)}
 
 
@@ -109,13 +141,33 @@ def records(key: str) -> st.SearchStrategy[bytes]:
     return web | st.fixed_dictionaries(said | done).map(lambda values: robot_record(key, **values))
 
 
-def examples_named(names: list[str]) -> st.SearchStrategy[tuple[Placed, ...]]:
-    extensions = st.sampled_from(["jpg", "png"])
-    return st.tuples(*(st.builds(Placed, st.just(name), extensions, sizes.map(content), records(name)) for name in names))
+Shard = tuple[Sizes, tuple[Placed, ...]]
+extensions = st.sampled_from(["jpg", "png"])
+contents = sizes.map(content)
+
+
+def placed(name: str, asked: Sizes) -> st.SearchStrategy[Placed]:
+    if asked is SINGLE:
+        return st.builds(one, st.just(name), extensions, contents, records(name))
+    places = st.sets(st.integers(0, PLACES - 1)).map(sorted)
+    images = places.flatmap(lambda slots: st.tuples(*(st.tuples(st.just(slot), extensions, contents) for slot in slots)))
+    return st.builds(Placed, st.just(name), images, records(name))
+
+
+def examples_named(names: list[str]) -> st.SearchStrategy[Shard]:
+    """Examples that all have one image, or examples of up to three, in places of their own."""
+    layouts = [st.tuples(st.just(size), st.tuples(*(placed(name, size) for name in names))) for size in (SINGLE, SEVERAL)]
+    return st.one_of(layouts)
 
 
 shards = st.lists(st.text(LETTERS, min_size=1, max_size=KEY_CHARS), min_size=1, max_size=6, unique=True).flatmap(examples_named)
-few = (Placed("a", "jpg", content(700), robot_record("a")), Placed("b-0_1", "png", content(512), web_record("b-0_1")))
+FEW = (one("a", "jpg", content(700), robot_record("a")), one("b-0_1", "png", content(512), web_record("b-0_1")))
+some = (
+    Placed("a", ((0, "jpg", content(700)), (2, "png", content(512))), robot_record("a")),
+    Placed("b-0_1", (), web_record("b-0_1")),
+    Placed("c", ((1, "jpg", content(3)),), web_record("c")),
+)
+"""Two images, none, and one."""
 PLAIN = {"tar"}
 """Extensions of formats that hold pictures and records as they are, checked by the manifest's hash alone."""
 BLOCKS = {"array_record": 3 * 65_536}
@@ -133,13 +185,15 @@ def form(request: pytest.FixtureRequest) -> Format:
     return make_format(request.param)
 
 
-def lay(form: Format, file: FileIO, examples: tuple[Placed, ...]) -> Digest:
-    """Write all examples; the picture comes after its room, as it is read from a file."""
-    writer = form.open(file, WIDTH)
+def lay(form: Format, file: FileIO, examples: tuple[Placed, ...], asked: Sizes = SINGLE) -> Digest:
+    """Write all examples; images come after their memory, as they are read from a file."""
+    writer = form.open(file, asked)
     for each in examples:
-        room = writer.place(each.key, each.extension, len(each.image), each.record)
-        assert len(room) == len(each.image)
-        room[:] = each.image
+        (record,) = writer.encode([decode_record(each.record)])
+        bodies = writer.add(each.key, [(slot, kind, len(image)) for slot, kind, image in each.images], record)
+        assert [len(body) for body in bodies] == each.lengths
+        for body, (_, _, image) in zip(bodies, each.images, strict=True):
+            body[:] = image
     return writer.close()
 
 
@@ -151,18 +205,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shards")
 
 
-def write(form: Format, folder: Path, examples: tuple[Placed, ...]) -> tuple[Path, int, str]:
+def write(form: Format, folder: Path, examples: tuple[Placed, ...], asked: Sizes = SINGLE) -> tuple[Path, int, str]:
     """A new shard: its path, and the size and hash that its writer gave."""
     path = folder / f"{next(_number)}.{form.extension}"
     with FileIO(path, "wb") as file:
-        seen = lay(form, file, examples)
+        seen = lay(form, file, examples, asked)
     return path, seen.bytes, seen.xxh3_128
 
 
 def read(form: Format, path: Path) -> list[Placed]:
     found = list(form.read(path))
-    assert {part.format for member in found for part in (member.image, member.record)} <= {"B"}
-    return [Placed(m.key, m.extension, bytes(m.image), bytes(m.record)) for m in found]
+    assert {part.format for member in found for part in (*(image.data for image in member.images), member.record)} <= {"B"}
+    return [Placed(m.key, tuple((i.slot, i.extension, bytes(i.data)) for i in m.images), bytes(m.record)) for m in found]
 
 
 @pytest.fixture(params=[chunks.CHUNK, chunks.BLOCK], ids=["chunk", "small-chunk"])
@@ -174,10 +228,10 @@ def any_chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @quick
 @given(examples=shards)
-def test_what_is_placed_is_read_back(form: Format, folder: Path, any_chunk: int, examples: tuple[Placed, ...]) -> None:
-    path, size, digest = write(form, folder, examples)
+def test_what_is_placed_is_read_back(form: Format, folder: Path, any_chunk: int, examples: Shard) -> None:
+    path, size, digest = write(form, folder, examples[1], examples[0])
     written = path.read_bytes()
-    assert read(form, path) == list(examples)
+    assert read(form, path) == list(examples[1])
     assert size == len(written)
     assert digest == xxhash.xxh3_128_hexdigest(written)
     path.unlink()
@@ -186,7 +240,7 @@ def test_what_is_placed_is_read_back(form: Format, folder: Path, any_chunk: int,
 @quick
 @given(examples=shards)
 def test_the_same_examples_give_the_same_bytes(
-    form: Format, folder: Path, examples: tuple[Placed, ...], monkeypatch: pytest.MonkeyPatch
+    form: Format, folder: Path, examples: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However large the buffers, and whether or not the system's cache is passed over."""
     found = []
@@ -194,16 +248,16 @@ def test_the_same_examples_give_the_same_bytes(
         monkeypatch.setattr(chunks.ChunkWriter.__init__, "__defaults__", (chunk,))
         path = folder / f"same.{form.extension}"
         with whole_file(path, direct=direct) as file:
-            lay(form, file, examples)
+            lay(form, file, examples[1], examples[0])
         found.append(path.read_bytes())
     assert found[0] == found[1] == found[2]
 
 
 def test_records_larger_than_the_buffer(form: Format, folder: Path) -> None:
     large = chunks.CHUNK + 12_345
-    picture = Placed("picture", "jpg", content(large), web_record("picture"))
-    record = Placed("record", "png", b"", web_record("record", text=content(large).hex()))
-    examples = (few[0], picture, record, few[1])
+    picture = one("picture", "jpg", content(large), web_record("picture"))
+    record = one("record", "png", b"", web_record("record", text=content(large).hex()))
+    examples = (FEW[0], picture, record, FEW[1])
     path, size, digest = write(form, folder, examples)
     assert read(form, path) == list(examples)
     assert (size, digest) == (path.stat().st_size, xxhash.xxh3_128_hexdigest(path.read_bytes()))
@@ -211,10 +265,10 @@ def test_records_larger_than_the_buffer(form: Format, folder: Path) -> None:
 
 @quick
 @given(examples=shards)
-def test_the_estimate_of_an_example_is_near(form: Format, folder: Path, examples: tuple[Placed, ...]) -> None:
-    path, size, _ = write(form, folder, examples)
-    asked = sum(form.example_bytes(len(each.image), len(each.record)) for each in examples)
-    spare = 0 if form.extension in PLAIN else sum(len(each.record) for each in examples)
+def test_the_estimate_of_an_example_is_near(form: Format, folder: Path, examples: Shard) -> None:
+    path, size, _ = write(form, folder, examples[1], examples[0])
+    asked = sum(form.example_bytes(each.lengths, len(each.record)) for each in examples[1])
+    spare = 0 if form.extension in PLAIN else sum(len(each.record) + 500 for each in examples[1])
     assert -spare <= size - asked <= 16_384 + spare + BLOCKS.get(form.extension, 0)
     path.unlink()
 
@@ -236,8 +290,8 @@ def unharmed(form: Format, path: Path) -> list[Placed] | None:
 
 
 def test_a_cut_anywhere_is_noticed(form: Format, folder: Path) -> None:
-    for examples in (few, _ending_just_before_a_block_of_twenty()):
-        path, size, _ = write(form, folder, examples)
+    for asked, examples in ((SINGLE, FEW), (SEVERAL, some), (SINGLE, _ending_just_before_a_block_of_twenty())):
+        path, size, _ = write(form, folder, examples, asked)
         whole = path.read_bytes()
         for cut in {*range(0, size, 509), *range(0, size, 512), *range(0, size, 10_240), *range(size - 9, size)}:
             path.write_bytes(whole[:cut])
@@ -262,13 +316,13 @@ def test_a_shard_of_nothing(form: Format, folder: Path) -> None:
 
 def _ending_just_before_a_block_of_twenty() -> tuple[Placed, ...]:
     """So that the first of two empty blocks at the end of a tar fills a whole record of the tape."""
-    return (Placed("a", "jpg", content(20 * 512 - 5 * 512), web_record("a", text="")),)
+    return (one("a", "jpg", content(20 * 512 - 6 * 512), web_record("a", text="")),)
 
 
 @quick
 @given(examples=shards, byte=st.sampled_from([b"\0", b"x"]), count=st.sampled_from([1, 512, 10_240]))
-def test_what_is_added_is_noticed(form: Format, folder: Path, examples: tuple[Placed, ...], byte: bytes, count: int) -> None:
-    path, _, _ = write(form, folder, examples)
+def test_what_is_added_is_noticed(form: Format, folder: Path, examples: Shard, byte: bytes, count: int) -> None:
+    path, _, _ = write(form, folder, examples[1], examples[0])
     with path.open("ab") as file:
         file.write(byte * count)
     assert unharmed(form, path) is None
@@ -279,7 +333,7 @@ def some_flips(form: Format, whole: bytearray) -> Iterator[tuple[int, int]]:
     """Bits to flip: many of every byte, but fewer where reading takes long, and none of what only fills blocks."""
     if form.extension not in SLACK:
         return flips(range(len(whole)))
-    return itertools.islice(flips(at for at, value in enumerate(whole) if value), 0, None, 13)
+    return itertools.islice(flips(at for at, value in enumerate(whole) if value), 0, None, 31)
 
 
 def flips(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -288,11 +342,13 @@ def flips(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
             yield offset, bit
 
 
-def test_a_flipped_bit_changes_nothing_but_a_picture_or_a_record(form: Format, folder: Path) -> None:
+@pytest.mark.parametrize("layout", ["single", pytest.param("several", marks=pytest.mark.slow)])
+def test_a_flipped_bit_changes_nothing_but_an_image_or_a_record(form: Format, folder: Path, layout: str) -> None:
     """What frames the examples is checked bit by bit; their bytes are the manifest's hash to check."""
-    path, _, _ = write(form, folder, few)
+    asked, few = (SINGLE, FEW) if layout == "single" else (SEVERAL, some)
+    path, _, _ = write(form, folder, few, asked)
     whole = bytearray(path.read_bytes())
-    parts = [part for each in few for part in (each.image, each.record)]
+    parts = [part for each in few for part in (*(image for _, _, image in each.images), each.record)]
     assert form.extension not in PLAIN or all(part in whole for part in parts)
     spans = [(whole.index(part), len(part)) for part in parts if part in whole]
     free = {at for start, length in spans for at in range(start, start + length)}
@@ -307,12 +363,10 @@ def test_a_flipped_bit_changes_nothing_but_a_picture_or_a_record(form: Format, f
                 unchanged = form.extension in SLACK and found == list(few)
                 assert found is None or unchanged, f"byte {offset} ^ {mask}"
             elif form.extension in OPEN:
-                assert found is None or [len(e.image) for e in found] == [len(e.image) for e in few]
+                assert found is None or len(found) == len(few)
             elif form.extension in PLAIN or found is not None:
                 assert found is not None
-                assert [(e.key, e.extension, len(e.image), len(e.record)) for e in found] == [
-                    (e.key, e.extension, len(e.image), len(e.record)) for e in few
-                ]
+                assert [(e.key, e.lengths, len(e.record)) for e in found] == [(e.key, e.lengths, len(e.record)) for e in few]
     assert read(form, path) == list(few)
 
 
@@ -334,4 +388,4 @@ def test_a_full_disk_is_named(form: Format) -> None:
     for count in (1, 40):
         path = Path("/dev/full")
         with OutputFile(os.open(path, os.O_WRONLY), path) as full, pytest.raises(OutputError, match="No space left"):
-            lay(form, full, tuple(Placed(f"k{n}", "jpg", content(1 << 20), web_record(f"k{n}")) for n in range(count)))
+            lay(form, full, tuple(one(f"k{n}", "jpg", content(1 << 20), web_record(f"k{n}")) for n in range(count)))

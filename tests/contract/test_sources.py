@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rt2data.cli.app import app
 from rt2data.errors import UsageError
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.plan.recipe import RecipeError, parse_recipe
 from rt2data.read.rlds import units as rlds_units
@@ -24,6 +24,7 @@ from rt2data.read.vqav2 import source as vqav2
 from rt2data.records import Example, Fact, Image, Reject, Row, Step, Unit
 from rt2data.standardize import standardize
 from tests.contract import toy
+from tests.tfds_writing import write_dataset
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 LONGEST_KEY = 48  # of a row: with a source's name, an epoch and an ending it must fit the 100 bytes of a tar header
@@ -401,3 +402,68 @@ def test_a_new_source_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pyte
         parse_recipe(text, "mixture.yaml", tmp_path)
     monkeypatch.setitem(SOURCES, "toy_robot", "tests.contract.toy:ToyRobot")
     assert isinstance(parse_recipe(text, "mixture.yaml", tmp_path).robot["arm"], toy.ToyRobot)
+
+
+# Every command knows a new source
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A mixture of both toys, built by the command; its folder holds the raw data and the recipe too."""
+    folder = tmp_path_factory.mktemp("commands")
+    robot, web = toy.write_robot(folder / "robot"), toy.write_web(folder / "web")
+    (folder / "mixture.yaml").write_text(
+        f"""
+robot_frac: 1/2
+store: store
+robot: {{arm: {{kind: toy_robot, path: {robot}, action_space: widowx_bridge, horizon: 4, history: [0, -1]}}}}
+web: {{qa: {{kind: toy_web, path: {web}}}}}
+"""
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, place in toy.TABLE.items():
+            patch.setitem(SOURCES, name, place)
+        app(["build-mixture", str(folder / "mixture.yaml"), "--workers", "0", "-q"], standalone_mode=False)
+        yield folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
+    """What a command prints as JSON."""
+    capsys.readouterr()
+    assert not app([*map(str, words), "--json"], standalone_mode=False)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_build_and_plan_know_a_new_source(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planned = said(capsys, "plan", built / "mixture.yaml")
+    kinds = {each["name"]: each["source"] for each in planned["sources"]}
+    assert (
+        kinds
+        == {"arm": "toy_robot", "qa": "toy_web"}
+        == {each["name"]: each["source"] for each in json.loads((built / "mixture/manifest.json").read_text())["plan"]["sources"]}
+    )
+
+
+@pytest.mark.parametrize(("raw", "kind", "count"), [("robot", "toy_robot", {"episodes": 6}), ("web", "toy_web", {"questions": 9})])
+def test_inspect_knows_a_new_source(
+    built: Path, capsys: pytest.CaptureFixture[str], raw: str, kind: str, count: dict[str, int]
+) -> None:
+    found = said(capsys, "inspect", built / raw)
+    assert kind in json.dumps(found) and count.items() <= found["facts"].items()
+    assert not app(["inspect", str(built / raw), "--suggest"], standalone_mode=False)
+    assert f"kind: {kind}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("raw", "words"), [("robot", "lift block 0"), ("web", "How many? 0")])
+def test_view_shows_a_new_source(built: Path, capsys: pytest.CaptureFixture[str], raw: str, words: str) -> None:
+    assert words in json.dumps(said(capsys, "view", built / raw, "-n", 1))
+    source = {"robot": "arm", "web": "qa"}[raw]
+    assert source in json.dumps(said(capsys, "view", built / "mixture", "-n", 1, "--source", source))
+
+
+def test_stats_and_report_know_a_new_source(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in ("robot", "web"):
+        assert said(capsys, "stats", built / path, "--workers", "0")
+    page = built / "report.html"
+    said(capsys, "report", *(built / path for path in ("robot", "web")), "-o", page, "--workers", "0", "--tiles", "2")
+    assert all(kind in page.read_text() for kind in toy.TABLE)

@@ -8,11 +8,24 @@ import numpy as np
 import pytest
 
 from rt2data.demo.draw import in_frame, render, visible
-from rt2data.demo.scene import COLORS, Gripper, Scene, Shape, Thing, rest_height, support_of
-from rt2data.demo.solids import VIEWS, Lathe, axes, project, robot, solids
+from rt2data.demo.scene import (
+    COLORS,
+    VIEWS,
+    GripperPose,
+    Lathe,
+    Scene,
+    Shape,
+    Thing,
+    axes,
+    project,
+    rest_height,
+    robot,
+    solids,
+    support_of,
+)
 
 MIDDLE = Thing("ball", "red", 0.30, 0.0)
-SCENE = Scene((MIDDLE, Thing("bowl", "blue", 0.32, 0.12), Thing("mug", "yellow", 0.25, -0.12)), gripper=Gripper(0.3, 0.0, 0.15))
+SCENE = Scene((MIDDLE, Thing("bowl", "blue", 0.32, 0.12), Thing("mug", "yellow", 0.25, -0.12)), gripper=GripperPose(0.3, 0.0, 0.15))
 
 
 def test_an_image_is_rgb_and_always_the_same() -> None:
@@ -85,7 +98,7 @@ def test_things_outside_the_image_are_noticed() -> None:
 
 
 def test_the_arm_reaches_the_pose_of_the_gripper() -> None:
-    pose = Gripper(0.3, 0.1, 0.1, opening=0.5)
+    pose = GripperPose(0.3, 0.1, 0.1, opening=0.5)
     parts = robot(pose)
     tips = [part.knots.min(axis=0) for part in parts if part.radius == 0.008]
     assert [tuple(np.round(tip, 3)) for tip in tips] == [(0.3, 0.07, 0.096), (0.3, 0.13, 0.096)]

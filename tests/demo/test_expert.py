@@ -13,8 +13,7 @@ import pytest
 from rt2data.demo.corpora import make_episode
 from rt2data.demo.expert import Episode
 from rt2data.demo.layout import FAMILIES
-from rt2data.demo.scene import Scene, Thing, support_of
-from rt2data.demo.solids import WIDEST
+from rt2data.demo.scene import WIDEST, Scene, Thing, support_of
 
 NUMBERS = range(24)
 every_episode = pytest.mark.parametrize("number", NUMBERS)

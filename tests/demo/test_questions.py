@@ -14,9 +14,8 @@ import pytest
 
 from rt2data.demo.corpora import make_scene
 from rt2data.demo.draw import render, visible
-from rt2data.demo.questions import WORDS, Question, all_questions, annotate
-from rt2data.demo.scene import TABLES, Scene, Thing
-from rt2data.demo.solids import VIEWS
+from rt2data.demo.questions import WORDS, DemoQuestion, all_questions, annotate
+from rt2data.demo.scene import TABLES, VIEWS, Scene, Thing
 
 SCENES = range(1, 41)
 every_scene = pytest.mark.parametrize("number", SCENES)
@@ -126,12 +125,12 @@ def test_questions_of_a_scene_are_different(number: int) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_ten_answers_of_which_at_least_seven_are_the_true_one(seed: int) -> None:
-    question = Question("What color is the can?", "gray", "what color is the", "other", ("grey",))
+    question = DemoQuestion("What color is the can?", "gray", "what color is the", "other", ("grey",))
     answers = annotate(question, Random(seed))
     assert len(answers) == 10
     assert answers.count("gray") >= 7
     assert set(answers) <= {"gray", "grey"}
-    assert annotate(Question("Is it?", "yes", "is", "yes/no"), Random(seed)) == ["yes"] * 10
+    assert annotate(DemoQuestion("Is it?", "yes", "is", "yes/no"), Random(seed)) == ["yes"] * 10
 
 
 def test_numbers_have_their_words() -> None:

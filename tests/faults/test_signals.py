@@ -58,7 +58,7 @@ def test_a_signal_stops_in_order(prepared: Place, number: int, options: tuple[st
 
 
 def test_it_goes_on_where_it_stopped(prepared: Place, built: Place, warm: Warm) -> None:
-    for _ in range(5):  # a small build may be done before the signal comes
+    for _ in range(5):  # a small build may be from an earlier run the signal comes
         with running(prepared.folder, "build-mixture", "--workers", "1") as run:
             shards_appear(run, prepared)
             run.send(signal.SIGINT)
@@ -68,7 +68,7 @@ def test_it_goes_on_where_it_stopped(prepared: Place, built: Place, warm: Warm) 
         shutil.rmtree(prepared.out)
     again = warm(prepared.folder, *INLINE)
     again.succeeded()
-    assert "done before" in again.err
+    assert "from an earlier run" in again.err
     assert prepared.bytes_built == built.bytes_built
     assert not prepared.litter()
 

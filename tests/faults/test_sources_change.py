@@ -139,7 +139,7 @@ def test_on_going_on_after_a_touch(own: Place, warm: Warm, built: Place) -> None
     touch_all(own)
     again = warm(own.folder, *INLINE)
     again.succeeded()
-    assert "9 done before" in again.err
+    assert "9 from an earlier run" in again.err
     assert own.bytes_built == built.bytes_built
 
 

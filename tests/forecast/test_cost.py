@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import UsageError
-from rt2data.forecast.cost import BUSY, DISK_GB, ORDER_BYTES, START_H, Workload, builtin_cpu_s, cloud_cost
+from rt2data.forecast.cost import BUSY, DISK_GB, ORDER_BYTES, START_H, Workload, builtin_cpu_s, cloud_cost, read_prices
 from rt2data.forecast.forecast import forecast_plan, known_sources, workload
-from rt2data.forecast.prices import read_prices
 from rt2data.io.installation import schemas
 from rt2data.prepare.merge_rows import gather_orders
 from rt2data.prepare.unit import begin, prepare_unit

@@ -11,16 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from rt2data.errors import UsageError
 from rt2data.formats import mds
-from rt2data.formats.flat import COLUMNS, filled
+from rt2data.formats.base import Sizes
+from rt2data.formats.flat import filled
 from rt2data.formats.mds import Mds, make_fields
 from rt2data.plan.recipe import Recipe, RecipeError
+from rt2data.render.fields import FIELDS
+from rt2data.render.record import decode_record
 from rt2data.seal.manifest import read_manifest
-from tests.contract.test_formats import LETTERS, Placed, content, robot_record, web_record, write
+from tests.contract.test_formats import LETTERS, SINGLE, content, one, robot_record, web_record, write
 from tests.formats.conftest import examples
 
 PYTHON = os.environ.get("RT2DATA_STREAMING_PYTHON", sys.executable)
@@ -81,15 +83,17 @@ def test_streaming_gives_the_examples_of_the_tar_shards(mixture: Callable[[str],
         assert sha == hashlib.sha256(image).hexdigest()
         assert min(size) > 0
         assert values.pop("image_format") == "jpg"
-        assert values == json.loads(json.dumps(filled(msgspec.json.encode(record), 7)))
+        assert values == json.loads(json.dumps(filled(record, Sizes(7, 1))))
 
 
 def test_the_bytes_are_those_of_its_own_writer(tmp_path: Path) -> None:
     """Shards and index, but for the encoding of the picture: its writer would compress one anew that is called `jpeg`."""
-    placed = tuple(Placed(f"k{n}", "jpg", content(300 * n + 1), robot_record(f"k{n}", text=LETTERS * n)) for n in range(5))
+    placed = tuple(one(f"k{n}", "jpg", content(300 * n + 1), robot_record(f"k{n}", text=LETTERS * n)) for n in range(5))
     path = write(Mds(), tmp_path, placed)[0]
-    columns = {field.name: field.encoding for field in make_fields(7).fields} | {"image": "bytes"}
-    samples = [filled(each.record, 7) | {"image": each.image.hex(), "image_format": each.extension} for each in placed]
+    columns = {field.name: field.encoding for field in make_fields(SINGLE).fields} | {"image": "bytes"}
+    samples = [
+        filled(decode_record(each.record), SINGLE) | {"image": each.images[0][2].hex(), "image_format": "jpg"} for each in placed
+    ]
     for sample in samples:
         sample["terminate"], sample["action_mask"] = int(sample["terminate"]), [int(flag) for flag in sample["action_mask"]]
     by_streaming(WRITE, tmp_path / "theirs", given=json.dumps([columns, samples]))
@@ -114,13 +118,17 @@ def test_an_index_lists_shards_sizes_and_hashes(mixture: Callable[[str], Path]) 
     encodings = {encoding for each in index["shards"] for encoding in each["column_encodings"]}
     assert encodings == {"jpeg", "str", "json", "int", "uint8", "ndarray:int32", "ndarray:uint8", "ndarray:float32"} | {
         "ndarray:float32:7",
+        "ndarray:float32:1,7",
+        "ndarray:uint8:1",
+        "float32",
+        "float64",
         "ndarray:uint8:7",
     }
 
 
 def test_columns_are_those_of_the_record_by_name() -> None:
-    names = [field.name for field in make_fields(7).fields]
-    assert names == sorted([*(column.name for column in COLUMNS), "image", "image_format"])
+    names = [field.name for field in make_fields(SINGLE).fields]
+    assert names == sorted([*(field.name for field in FIELDS), "image", "image_format"])
 
 
 def test_a_shard_that_its_offsets_cannot_reach_is_refused(
@@ -130,7 +138,7 @@ def test_a_shard_that_its_offsets_cannot_reach_is_refused(
         toy_recipe(shards__format="mds", shards__bytes="3GB")
     assert toy_recipe(shards__format="webdataset", shards__bytes="3GB").shards.bytes == 3 * 10**9
     monkeypatch.setattr(mds, "LARGEST", 100_000)
-    few = tuple(Placed(f"k{n}", "jpg", content(30_000), web_record(f"k{n}")) for n in range(4))
+    few = tuple(one(f"k{n}", "jpg", content(30_000), web_record(f"k{n}")) for n in range(4))
     assert write(Mds(), tmp_path, few[:3])[1] <= 100_000
     with pytest.raises(UsageError, match="would pass 4 GiB"):
         write(Mds(), tmp_path, few)

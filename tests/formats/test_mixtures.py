@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rt2data.build import Site, build_plainly
 from rt2data.formats.base import FORMATS
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import Recipe
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 
@@ -62,12 +61,11 @@ def test_the_same_bytes_for_any_number_of_workers(toy_recipe: Callable[..., Reci
 def test_whatever_happens_to_a_file_is_noticed(toy_recipe: Callable[..., Recipe], tmp_path: Path, name: str) -> None:
     build_plainly(toy_recipe(shards__format=name), Site(tmp_path / "out"))
     assert verify(tmp_path / "out").ok
-    for file in contents(tmp_path / "out").keys() - {"manifest.json"}:
-        for damage in (flip, cut, remove):
-            out = Path(shutil.copytree(tmp_path / "out", tmp_path / "damaged", dirs_exist_ok=True))
-            damage(out / file)
-            assert verify(out).ok == (file == "README.md"), f"{damage.__name__} {file}"
-            shutil.rmtree(out)
+    for file, content in contents(tmp_path / "out").items():
+        for damage in (flip, cut, remove) if file != "manifest.json" else ():
+            damage(tmp_path / "out" / file)
+            assert verify(tmp_path / "out").ok == (file == "README.md"), f"{damage.__name__} {file}"
+            (tmp_path / "out" / file).write_bytes(content)
 
 
 def flip(path: Path) -> None:

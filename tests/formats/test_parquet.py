@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from rt2data.formats import parquet
-from rt2data.formats.flat import COLUMNS
 from rt2data.formats.parquet import Parquet
-from tests.contract.test_formats import ROBOTS_OWN, Placed, content, read, robot_record, web_record, write
+from rt2data.render.fields import FIELDS
+from tests.contract.test_formats import ROBOTS_OWN, content, one, read, robot_record, web_record, write
 from tests.formats.conftest import examples
 from tests.packages import need
 
@@ -38,10 +38,10 @@ def test_datasets_knows_pictures_and_shapes(mixture: Callable[[str], Path], load
 
 def test_null_is_null(tmp_path: Path) -> None:
     """Not '', -1, 0 or False: readers must not take them for values."""
-    placed = tuple(Placed(key, "jpg", b"x", make(key)) for key, make in (("w", web_record), ("r", robot_record)))
+    placed = tuple(one(key, "jpg", b"x", make(key)) for key, make in (("w", web_record), ("r", robot_record)))
     path, _, _ = write(Parquet(), tmp_path, placed)
     web, robot = pq.read_table(path).to_pylist()
-    nullable = {column.name for column in COLUMNS if column.nullable}
+    nullable = {field.name for field in FIELDS if field.nullable}
     assert {name for name, value in web.items() if value is None} == nullable == set(ROBOTS_OWN)
     assert None not in robot.values()
     found = pq.read_schema(path)
@@ -53,7 +53,7 @@ def test_a_row_group_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(parquet, "GROUP_BYTES", 10_000)
     monkeypatch.setattr(parquet, "GROUP_ROWS", 4)
     sizes = [100] * 9 + [4_000] * 5 + [30_000, 10_000]
-    placed = tuple(Placed(f"k{n}", "jpg", content(size), web_record(f"k{n}")) for n, size in enumerate(sizes))
+    placed = tuple(one(f"k{n}", "jpg", content(size), web_record(f"k{n}")) for n, size in enumerate(sizes))
     path, _, _ = write(Parquet(), tmp_path, placed)
     assert read(Parquet(), path) == list(placed)
     groups = pq.ParquetFile(path).metadata

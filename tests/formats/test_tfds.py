@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rt2data.formats.flat import COLUMNS, filled
-from rt2data.formats.tfds import encode_head
-from tests.contract.test_formats import robot_record, web_record
+from rt2data.formats.flat import filled
+from rt2data.formats.tfds import encode_columns, write_columns
+from rt2data.render.fields import FIELDS
+from rt2data.render.record import decode_record
+from tests.contract.test_formats import SINGLE, robot_record, web_record
 from tests.formats.conftest import examples
 from tests.packages import need
 
@@ -36,7 +39,7 @@ def loaded(mixture: Callable[[str], Path], tfds: Any) -> list[Mapping[str, Any]]
 
 def test_shapes_and_types(mixture: Callable[[str], Path], tfds: Any, loaded: list[Mapping[str, Any]]) -> None:
     features = tfds.builder_from_directory(mixture("tfds")).info.features
-    assert set(features) == {"image", "image_format", *(column.name for column in COLUMNS)}
+    assert set(features) == {"image", "image_format", *(field.name for field in FIELDS)}
     assert features["action"].shape == (7,) and features["action"].np_dtype == np.float32
     assert {example["action"].shape for example in loaded} == {(7,)}
     assert {example["loss_mask"].dtype for example in loaded} == {np.dtype(np.uint8)}
@@ -51,24 +54,35 @@ def test_pictures_are_decoded(mixture: Callable[[str], Path], tfds: Any) -> None
     assert np.abs(example["image"] - seen).mean() < 2
 
 
+def encoded(record: bytes, image: bytes, kind: str) -> bytes:
+    """A record with its image, as the shards have it."""
+    parts = encode_columns(filled(decode_record(record), SINGLE), [(0, kind, len(image))], SINGLE)
+    block = memoryview(bytearray(parts.size))
+    write_columns(parts, block)[0][:] = image
+    return bytes(block)
+
+
 @pytest.mark.parametrize("record", [robot_record("a", step=300, input_ids=[0, 127, 128, 2**31 - 1]), web_record("b", answers=[])])
 def test_protobuf_reads_the_same_example(record: bytes) -> None:
     example_pb2 = need("tensorflow.core.example.example_pb2")
-    columns, image = filled(record, 7), bytes(range(200))
-    found = example_pb2.Example.FromString(encode_head(columns, len(image), "png") + image).features.feature
+    columns, image = filled(decode_record(record), SINGLE), bytes(range(200))
+    found = example_pb2.Example.FromString(encoded(record, image, "png")).features.feature
     assert found["image"].bytes_list.value == [image]
-    for name in ("step", "input_ids", "loss_mask", "action_mask"):
+    for name in ("step", "input_ids", "loss_mask", "action_mask", "action_is_pad", "image_mask"):
         assert list(found[name].int64_list.value) == list(np.ravel(columns[name]).astype(int))
-    assert list(found["action"].float_list.value) == list(columns["action"])
+    for name in ("action", "actions"):
+        assert list(found[name].float_list.value) == list(np.ravel(columns[name]))
+    assert found["timestamp"].bytes_list.value == [struct.pack("<d", columns["timestamp"])]
+    assert [part.decode() for part in found["messages/role"].bytes_list.value] == [each["role"] for each in columns["messages"]]
     assert [value.decode() for value in found["answers"].bytes_list.value] == list(columns["answers"])
 
 
 def test_the_bytes_of_a_record_stay_the_same() -> None:
-    """sha256 of heads, pinned: short and long numbers, text that is no ASCII, a missing state, a large image."""
+    """sha256 of records, pinned: short and long numbers, text that is no ASCII, a missing state, a large image."""
     records = [
         (robot_record("a", step=300, input_ids=[0, 127, 128, 2**31 - 1]), 200),
         (web_record("b", answers=[]), 70_000),
         (web_record("c", text="größer?", answers=["ja", "größer"] * 90), 3),
     ]
-    heads = b"".join(encode_head(filled(record, 7), size, "jpg") for record, size in records)
-    assert hashlib.sha256(heads).hexdigest() == "928471de076683ecce574b39c64b1eac55225080f1e9b1ed8ae36f1aa7776168"
+    whole = b"".join(encoded(record, bytes(size), "jpg") for record, size in records)
+    assert hashlib.sha256(whole).hexdigest() == "e7fc119237b9db84bc11d555a55a8e16a969ab3a4536695ba86feb863a7c25a3"

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 
 from rt2data.formats.webdataset import WebDataset
 from rt2data.io.tar import tar_header
-from tests.contract.test_formats import Placed, content, few, shards, write
+from tests.contract.test_formats import FEW, SEVERAL, Placed, Shard, content, one, robot_record, shards, some, web_record, write
 from tests.contract.toy import jpeg
 
 EXAMPLES = (
-    Placed("arm-e000-000001", "jpg", jpeg(1), b'{"key":"arm-e000-000001","target":"1 128 91"}'),
-    Placed("qa-q0007-r2", "jpg", jpeg(2), b'{"key":"qa-q0007-r2","target":"two"}'),
-    Placed("k" * 90, "png", content(512 * 40), '{"key":"","target":"größer"}'.encode()),
+    one("arm-e000-000001", "jpg", jpeg(1), robot_record("arm-e000-000001", target="1 128 91")),
+    one("qa-q0007-r2", "jpg", jpeg(2), web_record("qa-q0007-r2", target="two")),
+    one("k" * 90, "png", content(512 * 40), web_record("k" * 90, target="größer")),
 )
 
 
@@ -30,15 +30,20 @@ def shard(tmp_path: Path) -> Path:
     return write(WebDataset(), tmp_path, EXAMPLES)[0]
 
 
-def members(examples: tuple[Placed, ...]) -> list[tuple[str, bytes]]:
-    return [pair for e in examples for pair in ((f"{e.key}.{e.extension}", e.image), (f"{e.key}.json", e.record))]
+def members(examples: tuple[Placed, ...], single: bool = True) -> list[tuple[str, bytes]]:
+    """Names and bodies: images have numbers where examples have other than one."""
+    found = []
+    for each in examples:
+        found += [(f"{each.key}.{kind if single else f'image_{slot}.{kind}'}", image) for slot, kind, image in each.images]
+        found.append((f"{each.key}.json", each.record))
+    return found
 
 
-def by_tarfile(examples: tuple[Placed, ...]) -> bytes:
+def by_tarfile(members: list[tuple[str, bytes]]) -> bytes:
     """What Python's own writer makes of the same members."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, body in members(examples):
+        for name, body in members:
             info = tarfile.TarInfo(name)
             info.size, info.mode, info.mtime, info.uid, info.gid = len(body), 0o444, 0, 0, 0
             tar.addfile(info, io.BytesIO(body))
@@ -47,9 +52,9 @@ def by_tarfile(examples: tuple[Placed, ...]) -> bytes:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(examples=shards)
-def test_the_bytes_are_those_of_tarfile(tmp_path_factory: pytest.TempPathFactory, examples: tuple[Placed, ...]) -> None:
-    path, _, _ = write(WebDataset(), tmp_path_factory.getbasetemp(), examples)
-    assert path.read_bytes() == by_tarfile(examples)
+def test_the_bytes_are_those_of_tarfile(tmp_path_factory: pytest.TempPathFactory, examples: Shard) -> None:
+    path, _, _ = write(WebDataset(), tmp_path_factory.getbasetemp(), examples[1], examples[0])
+    assert path.read_bytes() == by_tarfile(members(examples[1], examples[0].images is None))
     path.unlink()
 
 
@@ -82,11 +87,21 @@ def test_tar_lists_and_extracts_it(shard: Path, tmp_path: Path) -> None:
 
 def test_webdataset_reads_every_example(tmp_path: Path) -> None:
     wds = pytest.importorskip("webdataset")
-    path = write(WebDataset(), tmp_path, few)[0]
+    path = write(WebDataset(), tmp_path, FEW)[0]
     found = [{k: v for k, v in sample.items() if k != "__url__"} for sample in wds.WebDataset(str(path), shardshuffle=False)]
-    assert [(s["__key__"], s[e.extension], s["json"]) for s, e in zip(found, few, strict=True)] == [
-        (e.key, e.image, e.record) for e in few
+    assert [(s["__key__"], s[e.images[0][1]], s["json"]) for s, e in zip(found, FEW, strict=True)] == [
+        (e.key, e.images[0][2], e.record) for e in FEW
     ]
+
+
+def test_webdataset_reads_examples_of_no_one_and_two_images(tmp_path: Path) -> None:
+    wds = pytest.importorskip("webdataset")
+    path = write(WebDataset(), tmp_path, some, SEVERAL)[0]
+    found = list(wds.WebDataset(str(path), shardshuffle=False))
+    for sample, each in zip(found, some, strict=True):
+        parts = {name: part for name, part in sample.items() if not name.startswith("__")}
+        images = {f"image_{slot}.{kind}": image for slot, kind, image in each.images}
+        assert (sample["__key__"], parts) == (each.key, images | {"json": each.record})
 
 
 def test_webdataset_decodes_pictures_and_records(shard: Path) -> None:
@@ -113,5 +128,5 @@ def test_example_bytes_are_exact(tmp_path: Path) -> None:
     form, none = WebDataset(), write(WebDataset(), tmp_path, ())[1]
     assert none == tarfile.RECORDSIZE
     _, size, _ = write(form, tmp_path, EXAMPLES)
-    asked = sum(form.example_bytes(len(e.image), len(e.record)) for e in EXAMPLES) + 2 * tarfile.BLOCKSIZE
+    asked = sum(form.example_bytes(e.lengths, len(e.record)) for e in EXAMPLES) + 2 * tarfile.BLOCKSIZE
     assert size == -(-asked // tarfile.RECORDSIZE) * tarfile.RECORDSIZE

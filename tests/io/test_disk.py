@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +19,8 @@ from rt2data.plan.recipe import Recipe
 
 def leave(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """Every disk has so many bytes free."""
-    for module in (disk.shutil, forecast):
-        monkeypatch.setattr(module, "disk_usage", lambda path: SimpleNamespace(free=free))
+    for module in (disk, forecast):
+        monkeypatch.setattr(module, "free_bytes", lambda folder: free)
 
 
 def test_what_goes_to_one_disk_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +37,8 @@ def test_what_goes_to_one_disk_is_added_up(tmp_path: Path, monkeypatch: pytest.M
 
 def test_two_disks_are_two_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = {tmp_path / "a": 1, tmp_path / "b": 2}
-    stat = {folder: SimpleNamespace(st_dev=number) for folder, number in places.items()}
-    monkeypatch.setattr(disk, "_standing", lambda folder: SimpleNamespace(stat=lambda: stat[folder], at=folder))
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda standing: SimpleNamespace(free=100 * places[standing.at]))
+    monkeypatch.setattr(disk, "disk_of", places.__getitem__)
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 100 * places[folder])
     found = list(shortages([Need("the output", tmp_path / "a", 90), Need("the store", tmp_path / "b", 300)]))
     assert [short.where for short in found] == [str(tmp_path / "b")]
 

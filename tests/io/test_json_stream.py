@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
-from rt2data.io.json_stream import Fault, JsonArray
+from rt2data.io.json_stream import JsonArray, JsonFault
 
 
 class Row(msgspec.Struct):
@@ -103,8 +103,8 @@ BROKEN: dict[str, tuple[str | bytes, str, int]] = {
     "scalars": ('{"rows": [1, 2, {"id": 3}]}', "not an object", 16),
     "nested_array": ('{"rows": [[{"id": 3}]]}', "not an object", 10),
     "no_comma": ('{"rows": [{"id": 3} {"id": 4}]}', "comma", 20),
-    "trailing_comma": ('{"rows": [{"id": 3},]}', "does not end as it should", 20),
-    "wrong_end": ('{"rows": [{"id": 3}}', "does not end as it should", 19),
+    "trailing_comma": ('{"rows": [{"id": 3},]}', "does not end properly", 20),
+    "wrong_end": ('{"rows": [{"id": 3}}', "does not end properly", 19),
     "wrong_pair": ('{"rows": [{"id": [3}]}', "not valid JSON", 19),
     "garbage_behind": ('{"rows": []} x', "text after the end", 13),
     "two_documents": ('{"rows": []}\n{"rows": []}', "text after the end", 13),
@@ -146,7 +146,7 @@ def test_one_bad_element_is_a_fault_and_the_next_is_read(tmp_path: Path, name: s
     for chunk in (11, 1 << 18):
         (_, first), (offset, fault), (_, last) = JsonArray(path, "rows", Row, max_element=8192, chunk=chunk).objects()
         assert (first, last) == (Row(1), Row(2, "é"))
-        assert isinstance(fault, Fault)
+        assert isinstance(fault, JsonFault)
         assert (fault.reason, offset) == (reason, 21)
 
 
@@ -159,14 +159,14 @@ def test_what_is_legal_is_read(tmp_path: Path) -> None:
 MEASURE = """
 import re, sys
 from pathlib import Path
-from rt2data.io.json_stream import JsonArray, Fault
+from rt2data.io.json_stream import JsonArray, JsonFault
 
 def peak():  # of this program alone; ru_maxrss remembers the one that started it
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 before, rows, faults = peak(), 0, 0
 for _, found in JsonArray(sys.argv[1], "rows", dict).objects():
-    rows, faults = rows + 1, faults + isinstance(found, Fault)
+    rows, faults = rows + 1, faults + isinstance(found, JsonFault)
 print(rows, faults, peak() - before)
 """
 HAS_PROC = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")

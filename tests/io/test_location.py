@@ -1,4 +1,4 @@
-"""A path with a scheme is no folder: wherever a path enters it is refused, exit code 2, before anything is read or written."""
+"""A file URI is its path; other URIs are refused wherever they enter, exit code 2, before anything is read or written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 import rt2data
 from rt2data.cli.app import app
 from rt2data.errors import UsageError
-from rt2data.io.location import local_path
+from rt2data.io.location import path_of, resolve
 from rt2data.plan.recipe import RecipeError, read_recipe
 from rt2data.prepare.catalog import find_store
 from tests.conftest import ROOT
@@ -26,7 +26,7 @@ URLS = (
     "hf://datasets/org/x",
     "https://host/x",
     "az://container/x",
-    "file:///data/x",
+    "file://host/data/x",
     "gs:/bucket/x",
 )
 RECIPE = """
@@ -96,7 +96,7 @@ def test_every_path_of_every_command(line: list[str], tmp_path: Path, monkeypatc
 def test_every_path_of_a_recipe(key: str, url: str, tmp_path: Path) -> None:
     (tmp_path / "mixture.yaml").write_text(RECIPE)
     more = ("tokenizer={kind: hf, path: x}",) if key.startswith("tokenizer") else ()
-    with pytest.raises(RecipeError, match=rf"--set .*{key}.*:// is not supported"):
+    with pytest.raises(RecipeError, match=rf"--set .*{key}.*(:// is not supported|file URI names an absolute)"):
         read_recipe(tmp_path / "mixture.yaml", overrides=(*more, f"{key}={url}"))
 
 
@@ -124,7 +124,7 @@ def test_the_store_of_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("url", URLS)
 def test_python(url: str, tmp_path: Path) -> None:
     for opened in (rt2data.load, read_recipe, lambda path: find_store(tmp_path, path)):
-        with pytest.raises(UsageError, match="is not supported"):
+        with pytest.raises(UsageError, match=r"is not supported|a file URI names an absolute"):
             opened(url)
 
 
@@ -149,11 +149,44 @@ def test_pipelines(name: str, option: str) -> None:
         pipeline(name).parse([option, "gs://bucket/x"])
 
 
-def test_file_urls_are_named_without_their_scheme() -> None:
-    with pytest.raises(UsageError, match=r"file:///data/x.* -> write the path itself: /data/x"):
-        local_path("file:///data/x")
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("file:///data/x", "/data/x"),
+        ("file:/data/x", "/data/x"),
+        ("FILE://localhost/data/x", "/data/x"),
+        ("file:///data/a%20b%25", "/data/a b%"),
+        (Path("file:///data/x"), "/data/x"),
+    ],
+)
+def test_a_file_uri_is_the_plain_path(uri: str | Path, path: str) -> None:
+    assert path_of(uri) == Path(path)
+    assert resolve(uri) == resolve(path)
+
+
+@pytest.mark.parametrize("uri", ["file:", "file://data", "file://host/data/x"])
+def test_a_file_uri_is_absolute_and_local(uri: str) -> None:
+    with pytest.raises(UsageError, match=r"a file URI names an absolute local path.* -> write file:///") as caught:
+        path_of(uri)
+    assert caught.value.code == 2
+
+
+def test_a_recipe_takes_file_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mixture.yaml").write_text(RECIPE)
+    uris = "robot.arm.path=file:///logs", "web.qa.image_dirs=file:///images", f"store={tmp_path.as_uri()}/store"
+    found = read_recipe((tmp_path / "mixture.yaml").as_uri(), overrides=uris)
+    assert found == read_recipe(
+        tmp_path / "mixture.yaml", overrides=("robot.arm.path=/logs", "web.qa.image_dirs=/images", f"store={tmp_path}/store")
+    )
+    monkeypatch.setenv("RT2DATA_STORE", "file:///data/store")
+    assert read_recipe(tmp_path / "mixture.yaml").store_folder == Path("/data/store")
+
+
+def test_a_command_takes_file_uris(tmp_path: Path) -> None:
+    app(["init", (tmp_path / "a b.yaml").as_uri()], standalone_mode=False)
+    assert (tmp_path / "a b.yaml").is_file()
 
 
 @pytest.mark.parametrize("path", ["a/b", "/a:b/c", "C:/x", "a/b:/c", "2:/x", "a:b", "./-", ""])
 def test_other_paths_stay(path: str) -> None:
-    assert local_path(path) == Path(path)
+    assert path_of(path) == Path(path)

@@ -20,7 +20,7 @@ from rt2data.errors import DataError, UsageError
 from rt2data.read.action_space import load_space
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import Codec, codec_from_json, make_codec
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 from rt2data.render.tokenizer import load_tokenizer
 from tests.read.robots import BRIDGE
 from tests.render.tiny import llama_like
@@ -89,11 +89,11 @@ def test_words_of_a_vocabulary_need_its_tokenizer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "source", "kind", "words"),
     [
-        ("1 2 3", None, DataError, "3 words, where the codec of source bridge has 8"),
+        ("1 2 3", None, DataError, "source bridge: 3 bins are no whole number of actions of 8"),
         ("pick it up", None, DataError, "not an action word: 'pick'"),
         ([1, 2, 3, 4, 5, 6, 7, 256], None, DataError, "0..255"),
         ([0.5] * 8, None, DataError, "whole numbers"),
-        ([[1, 2], [1]], None, DataError, "2 words"),
+        ([[1, 2], [1]], None, DataError, "2 bins"),
         ({"source": "coco", "target": "a cat"}, None, UsageError, "coco is a web source"),
         ({"source": "bridge"}, None, DataError, "neither action_bins nor target"),
         ("1 2 3 4 5 6 7 8", "brige", UsageError, "did you mean"),
@@ -107,7 +107,7 @@ def test_what_cannot_be_decoded_is_one_line(two: Path, record: Any, source: str 
     assert "\n" not in str(caught.value)
 
 
-def test_two_robots_are_told_apart(tmp_path: Path) -> None:
+def test_two_robots_need_a_source(tmp_path: Path) -> None:
     folder = write_manifest(tmp_path, {"bridge": CODEC, "arm": CODEC})
     with pytest.raises(UsageError, match="give source=, one of bridge, arm"):
         rt2data.decode(folder, [1] * CODEC.width)
@@ -122,7 +122,7 @@ def test_no_mixture(tmp_path: Path) -> None:
         rt2data.decode(tmp_path, "1")
 
 
-def test_a_rebuilt_mixture_is_read_anew(tmp_path: Path) -> None:
+def test_a_rebuilt_mixture_is_read_again(tmp_path: Path) -> None:
     write_manifest(tmp_path, {"bridge": CODEC})
     rt2data.decode(tmp_path, [1] * CODEC.width)
     write_manifest(tmp_path, {"renamed": CODEC})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rt2data.loading import blending
 from rt2data.loading.blending import Blend, make_layout
-from rt2data.loading.sampling import Layout
+from rt2data.loading.sampling import SampleLayout
 
 quick = settings(deadline=None, max_examples=40)
 sources = st.lists(st.tuples(st.integers(1, 300), st.lists(st.integers(1, 40), min_size=1, max_size=4)), min_size=1, max_size=4)
@@ -87,4 +87,4 @@ def test_shuffle_gives_each_epoch_an_order_of_its_own() -> None:
 
 
 def test_what_is_mixed_already_has_the_layout_of_its_shards() -> None:
-    assert make_layout([5, 6], [[5], [6]], [], 3, False) == Layout((5, 6), 3, False)
+    assert make_layout([5, 6], [[5], [6]], [], 3, False) == SampleLayout((5, 6), 3, False)

@@ -65,7 +65,7 @@ def test_the_library_stays_light() -> None:
         _ = rt2data.lead
 
 
-def test_everything_is_read_as_it_lies(mixture: Path, members: list[Member]) -> None:
+def test_everything_is_read_as_stored(mixture: Path, members: list[Member]) -> None:
     found = {example["key"]: example for example in rt2data.load(mixture, decode="jpeg")}
     assert len(found) == EXAMPLES == len(members)
     for member in members:
@@ -134,7 +134,7 @@ def test_epochs(mixture: Path) -> None:
 
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (2, 3)])
 def test_resume_at_every_example(mixture: Path, rank: int, world: int) -> None:
-    """After each: where the whole rest lies, the next few read, and now and then all of it read."""
+    """After each: the places of the whole rest, the next few examples, and sometimes all of them."""
     options: dict[str, Any] = {"rank": rank, "world": world, "epochs": 2, **KEYS}
     opened, states, order = rt2data.load(mixture, **options), [], []
     whole = left(opened)
@@ -202,23 +202,23 @@ def test_a_batch_is_filled_up(mixture: Path) -> None:
         next(rt2data.load(mixture, decode=None).batches(16, length=5))
 
 
-def test_pictures(mixture: Path) -> None:
+def test_images(mixture: Path) -> None:
     whole = next(iter(rt2data.load(mixture)))["picture"]
     assert whole.shape == (32, 32, 3) and whole.flags.writeable
     small = next(iter(rt2data.load(mixture, resize=(16, 16))))["picture"]
     mean = whole.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
-    assert np.abs(small - mean).mean() < 16  # the same picture
+    assert np.abs(small - mean).mean() < 16  # the same image
     wide = next(iter(rt2data.load(mixture, resize=(8, 32))))["picture"]
     assert wide.shape == (8, 32, 3) and np.abs(wide.astype(int) - whole[12:20]).max() == 0  # the middle, unscaled
     assert "picture" not in next(iter(rt2data.load(mixture, decode=None)))
 
 
-def test_an_index_beside_a_shard_is_used(mixture: Path, tmp_path: Path) -> None:
+def test_an_index_next_to_a_shard_is_used(mixture: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(mixture, tmp_path / "copy")
     order = keys(rt2data.load(copy, **KEYS))
     for shard in copy.glob("*.tar"):
         fmt = make_format("webdataset")
-        ends = np.cumsum([fmt.example_bytes(len(m.image), len(m.record)) for m in fmt.read(shard)])
+        ends = np.cumsum([fmt.example_bytes([len(m.image)], len(m.record)) for m in fmt.read(shard)])
         shard.with_name(shard.name + ".idx").write_bytes(struct.pack(f"<{len(ends) + 1}Q", 0, *ends.tolist()))
     _require_reads(copy, order)
     for index in copy.glob("*.idx"):
@@ -228,7 +228,7 @@ def test_an_index_beside_a_shard_is_used(mixture: Path, tmp_path: Path) -> None:
         index.rename(index.with_suffix(".idx"))
     index = next(copy.glob("*.idx"))
     index.write_bytes(index.read_bytes()[:-8])
-    with pytest.raises(DataError, match="an index that is not of its shard"):
+    with pytest.raises(DataError, match="an index of another shard"):
         list(rt2data.load(copy, **KEYS))
 
 
@@ -266,6 +266,14 @@ def test_faults_are_named(mixture: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a damaged manifest"):
         rt2data.load(copy)
     with pytest.raises(DataError, match="no manifest"):
+        rt2data.load(tmp_path)
+
+
+def test_mixtures_of_older_records_are_refused(mixture: Path, tmp_path: Path) -> None:
+    manifest = json.loads((mixture / "manifest.json").read_text())
+    manifest["plan"]["version"] = 2
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"manifest version 1, plan version 2 .*build it again"):
         rt2data.load(tmp_path)
 
 

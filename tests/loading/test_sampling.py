@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rt2data.loading.sampling import STRETCH, Cursor, Cut, Deal, Layout, Remainder, Share, Turns, cut_at
+from rt2data.loading.sampling import STRETCH, Cursor, Cut, Deal, RankShare, Remainder, SampleLayout, Turns, cut_at
 from rt2data.order import BLOCK, I64, interleave
 
 SIZES = st.lists(st.integers(0, 70), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) >= 8)
@@ -30,7 +30,7 @@ def remaining(cut: Cut, total: int) -> list[int]:
 
 @given(SIZES, st.integers(0, 5), st.booleans())
 def test_an_epoch_holds_every_example_once(sizes: list[int], epoch: int, shuffle: bool) -> None:
-    layout = Layout(tuple(sizes), seed=3, shuffle=shuffle)
+    layout = SampleLayout(tuple(sizes), seed=3, shuffle=shuffle)
     shards, places = layout.locate(epoch, np.arange(layout.total))
     found = sorted(zip(shards.tolist(), places.tolist(), strict=True))
     assert found == [(shard, place) for shard, size in enumerate(sizes) for place in range(size)]
@@ -38,7 +38,7 @@ def test_an_epoch_holds_every_example_once(sizes: list[int], epoch: int, shuffle
 
 @given(SIZES, st.integers(0, 5))
 def test_blocks_of_an_epoch_are_blocks_of_the_shards(sizes: list[int], epoch: int) -> None:
-    layout = Layout(tuple(sizes))
+    layout = SampleLayout(tuple(sizes))
     whole = sum(size // BLOCK for size in sizes) * BLOCK
     shards, places = layout.locate(epoch, np.arange(whole))
     for start in range(0, whole, BLOCK):
@@ -47,15 +47,15 @@ def test_blocks_of_an_epoch_are_blocks_of_the_shards(sizes: list[int], epoch: in
 
 
 def test_runs_are_long() -> None:
-    layout = Layout((64, 64, 70), shuffle=False)
+    layout = SampleLayout((64, 64, 70), shuffle=False)
     assert list(layout.runs(0, np.arange(layout.total))) == [(0, 0, 64), (1, 0, 64), (2, 0, 70)]
 
 
 def test_epochs_read_the_shards_in_new_orders() -> None:
-    layout = Layout((16,) * 20)
+    layout = SampleLayout((16,) * 20)
     orders = {tuple(layout.locate(epoch, np.arange(0, 320, 16))[0].tolist()) for epoch in range(4)}
     assert len(orders) == 4
-    assert Layout((16,) * 20, seed=1).locate(0, np.arange(320))[0].tolist() != layout.locate(0, np.arange(320))[0].tolist()
+    assert SampleLayout((16,) * 20, seed=1).locate(0, np.arange(320))[0].tolist() != layout.locate(0, np.arange(320))[0].tolist()
 
 
 @given(st.integers(8, 700), WORLDS, REMAINDERS, st.integers(0, 3))
@@ -108,7 +108,7 @@ def test_a_count_is_a_cut(total: int, examples: int) -> None:
 def test_taking_in_pieces_is_taking_at_once(
     sizes: list[int], world: int, epochs: int, remainder: Remainder, data: st.DataObject
 ) -> None:
-    share = Share(Layout(tuple(sizes)), data.draw(st.integers(0, world - 1)), world, epochs, remainder)
+    share = RankShare(SampleLayout(tuple(sizes)), data.draw(st.integers(0, world - 1)), world, epochs, remainder)
     whole = share.take(Cursor(), 10**6)
     pieces, cursor, ended = [], Cursor(), False
     while not ended:
@@ -142,24 +142,24 @@ def test_a_worker_goes_on_inside_its_turn() -> None:
 
 def robots(numerator: int, denominator: int, shards: int = 40, size: int = 16 * 26 + 5) -> list[I64]:
     """For each shard 1 where an example is of a robot, as a build would lay them out."""
-    laid = []
+    built = []
     for shard in range(shards):
         count = size * (shard + 1) * numerator // denominator - size * shard * numerator // denominator
-        laid.append(1 - interleave([[count], [size - count]], shard).astype(np.int64))
-    return laid
+        built.append(1 - interleave([[count], [size - count]], shard).astype(np.int64))
+    return built
 
 
 @pytest.mark.parametrize("fraction", [(1, 2), (2, 3), (17, 32), (33, 64), (3, 16), (5, 8), (1, 10)])
 @pytest.mark.parametrize("world", [1, 2, 4, 8])
 def test_no_rank_is_starved(fraction: tuple[int, int], world: int) -> None:
     """Each rank's robot share within 1 % after 1,000 examples and at the end; spread less than by drawing lots (chi-square)."""
-    laid, share = robots(*fraction), fraction[0] / fraction[1]
-    layout = Layout(tuple(map(len, laid)))
+    built, share = robots(*fraction), fraction[0] / fraction[1]
+    layout = SampleLayout(tuple(map(len, built)))
     chi = 0.0
     for rank in range(world):
-        reader = Share(layout, rank, world)
+        reader = RankShare(layout, rank, world)
         shards, places = zip(*flat(list(reader.runs(reader.take(Cursor(), 10**6)))), strict=True)
-        seen = np.array([laid[shard][place] for shard, place in zip(shards, places, strict=True)])
+        seen = np.array([built[shard][place] for shard, place in zip(shards, places, strict=True)])
         running = np.cumsum(seen) / np.arange(1, len(seen) + 1)
         assert np.abs(running[1000:] - share).max() < 0.01, (rank, world)
         chi += (seen.sum() - share * len(seen)) ** 2 / (share * (1 - share) * len(seen))
@@ -169,9 +169,9 @@ def test_no_rank_is_starved(fraction: tuple[int, int], world: int) -> None:
 @pytest.mark.parametrize("world", [2, 4, 8])
 def test_taking_turns_does_not_alias(world: int) -> None:
     """33/64 and a half in 64: stretches hold 33 and 34 robots in turn, blocks 8 and 9. Ranks that took every n-th would differ."""
-    laid = np.concatenate(robots(67, 128, shards=1, size=STRETCH * 1000))
-    naive = [laid.reshape(-1, STRETCH)[rank::world].mean() for rank in range(world)]
-    deal = Deal(Cut(), len(laid), world)
-    ours = [laid[deal.positions(rank, 0, deal.length(rank))].mean() for rank in range(world)]
+    built = np.concatenate(robots(67, 128, shards=1, size=STRETCH * 1000))
+    naive = [built.reshape(-1, STRETCH)[rank::world].mean() for rank in range(world)]
+    deal = Deal(Cut(), len(built), world)
+    ours = [built[deal.positions(rank, 0, deal.length(rank))].mean() for rank in range(world)]
     assert max(abs(share - 67 / 128) for share in naive) > 0.007
     assert max(abs(share - 67 / 128) for share in ours) < 0.001

@@ -35,12 +35,12 @@ def test_fixed_shapes(mixture: Path) -> None:
     assert set(spec) == {"key", "input_ids", "attention_mask", "picture"}
 
 
-def test_encoded_pictures(mixture: Path) -> None:
+def test_encoded_images(mixture: Path) -> None:
     batch = next(iter(tf_dataset(rt2data.load(mixture, decode="jpeg"), 4).as_numpy_iterator()))
     assert batch["picture"].shape == (4,) and batch["picture"][0].startswith(b"\xff\xd8")
 
 
-def test_pictures_of_several_sizes(mixture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_several_sizes(mixture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = rt2data.load(mixture)
     monkeypatch.setattr("rt2data.loading.mixture.Mixture.batches", lambda *_, **__: iter([{"picture": [np.zeros((2, 2, 3))]}]))
     with pytest.raises((UsageError, tensorflow.errors.OpError), match="several sizes"):

@@ -73,7 +73,7 @@ def test_an_epoch_over_ranks_and_workers(large_mixture: Path, world: int, worker
 
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
 def test_resume_at_each_of_a_thousand_steps(mixture: Path, rank: int, world: int) -> None:
-    """From before the first to before the last: where the whole rest lies, the next batch read; every hundredth time all of it
+    """From before the first to before the last: the places of the whole rest, the next batch; every hundredth time all of it
     read, by workers too.
     """
     options: dict[str, Any] = {"rank": rank, "world": world, "epochs": world, **LIGHT}
@@ -109,16 +109,16 @@ def test_one_by_one(mixture: Path, workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_passes(mixture: Path, workers: int) -> None:
-    """Workers that stay go on with the next epoch; those that are started anew are told the epoch."""
+    """Persistent workers continue with the next epoch; new ones start from the epoch that was set."""
     whole = names(batches_of(TorchMixture(rt2data.load(mixture, epochs=2, **LIGHT), 25), 0))
     dataset = TorchMixture(rt2data.load(mixture, **LIGHT), 25)
     kept = DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=bool(workers))
     assert names(list(kept)) + names(list(kept)) == whole
-    told = TorchMixture(rt2data.load(mixture, **LIGHT), 25)
+    fresh = TorchMixture(rt2data.load(mixture, **LIGHT), 25)
     found = []
     for epoch in range(2):
-        told.set_epoch(epoch)
-        found += names(batches_of(told, workers))
+        fresh.set_epoch(epoch)
+        found += names(batches_of(fresh, workers))
     assert found == whole
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.plan.limits import layout_warnings
+from rt2data.plan.layout import layout_warnings
 from rt2data.plan.plan import shard_count
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rt2data.build import Site, build_plainly
-from rt2data.cli.store import Place, list_stores, prune, rejects
+from rt2data.cli.store import StoreRoot, list_stores, prune, rejects
 from rt2data.errors import DataError, UsageError
 from rt2data.io.publish import exclusively
 from rt2data.plan.recipe import Recipe
@@ -56,9 +56,9 @@ def test_stores_are_listed(shelf: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert qa.rows == 9
     assert arm.bytes == sum(path.stat().st_size for path in arm.path.iterdir())
     assert arm.age_days < 1
-    list_stores(Place(shelf), as_json=False)
+    list_stores(StoreRoot(shelf), as_json=False)
     assert "toy_robot" in capsys.readouterr().out
-    list_stores(Place(shelf), as_json=True)
+    list_stores(StoreRoot(shelf), as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert [store["state"] for store in told["stores"]] == ["complete", "complete"]
     assert kept_stores(shelf / "nowhere") == []
@@ -79,7 +79,7 @@ def test_nothing_of_others_is_touched(shelf: Path) -> None:
     (shelf / "real-0123456789abcdef").symlink_to(shelf / "thesis")
     (shelf / "file-0123456789abcdef").write_text("a file")
     assert set(states(shelf)) == {"arm", "qa"}
-    prune(Place(shelf), (), everything=True, older=None, yes=True, as_json=False)
+    prune(StoreRoot(shelf), (), everything=True, older=None, yes=True, as_json=False)
     assert {path.name for path in shelf.iterdir() if path.is_dir()} == {
         "thesis",
         "arm",
@@ -107,28 +107,28 @@ def test_what_is_pruned(shelf: Path, tmp_path: Path) -> None:
 
 def test_a_dry_run_removes_nothing(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     left = leave_behind(shelf)
-    prune(Place(shelf), (), everything=False, older=None, yes=False, as_json=False)
-    assert "nothing was removed, add --yes" in capsys.readouterr().out
+    prune(StoreRoot(shelf), (), everything=False, older=None, yes=False, as_json=False)
+    assert "nothing was removed; add --yes" in capsys.readouterr().out
     assert left.is_dir()
-    prune(Place(shelf), (), everything=False, older=None, yes=True, as_json=True)
+    prune(StoreRoot(shelf), (), everything=False, older=None, yes=True, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert [store["name"] for store in told["removed"]] == ["late"]
     assert not left.exists()
     assert states(shelf) == {"arm": "complete", "qa": "complete"}
-    prune(Place(shelf), (), everything=False, older=None, yes=True, as_json=False)
+    prune(StoreRoot(shelf), (), everything=False, older=None, yes=True, as_json=False)
     assert "nothing to prune" in capsys.readouterr().err
 
 
 def test_a_store_that_grows_is_left_alone(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     left = leave_behind(shelf)
     with exclusively(shelf / ".late-0123456789abcdef.lock", "late"):
-        prune(Place(shelf), (), everything=False, older=None, yes=True, as_json=False)
+        prune(StoreRoot(shelf), (), everything=False, older=None, yes=True, as_json=False)
     assert left.is_dir()
     assert "a build is preparing it" in capsys.readouterr().err
 
 
 def test_a_pruned_store_is_prepared_again(shelf: Path, toy_recipe: Recipes, tmp_path: Path) -> None:
-    prune(Place(shelf), ["arm"], everything=False, older=None, yes=True, as_json=True)
+    prune(StoreRoot(shelf), ["arm"], everything=False, older=None, yes=True, as_json=True)
     assert states(shelf) == {"qa": "complete"}
     build_plainly(toy_recipe(), Site(tmp_path / "again"))
     assert states(shelf) == {"arm": "complete", "qa": "complete"}
@@ -145,16 +145,16 @@ def test_stores_are_found_by_name_and_path(shelf: Path, toy_recipe: Recipes, tmp
 
 
 def test_rejects_with_their_reasons(shelf: Path, toy_recipe: Recipes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rejects(Place(shelf), "arm", as_json=False)
+    rejects(StoreRoot(shelf), "arm", as_json=False)
     assert "nothing was dropped" in capsys.readouterr().err
     build_plainly(toy_recipe(robot__arm__filters__drop_first=2, robot__arm__filters__drop_last=0), Site(tmp_path / "other"))
-    prune(Place(shelf), [find_first(shelf)], everything=False, older=None, yes=True, as_json=True)
+    prune(StoreRoot(shelf), [find_first(shelf)], everything=False, older=None, yes=True, as_json=True)
     capsys.readouterr()
-    rejects(Place(shelf), "arm", as_json=True)
+    rejects(StoreRoot(shelf), "arm", as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["by_reason"] == [{"reason": "first_step", "count": 12, "fault": False}]
     assert len(told["rejects"]) == 6 and sum(each["count"] for each in told["rejects"]) == 12
-    rejects(Place(shelf), "arm", as_json=False)
+    rejects(StoreRoot(shelf), "arm", as_json=False)
     printed = capsys.readouterr().out
     assert "as the recipe asks" in printed and "episode e000 steps 0 to 1" in printed
 
@@ -168,7 +168,7 @@ def test_rejects_are_inert_and_bounded(shelf: Path, capsys: pytest.CaptureFixtur
     arm = find_store(shelf, "arm")
     rows = [{"reason": text, "where": text, "detail": text * 50, "fault": True, "count": 1} for text in HOSTILE * 5]
     pq.write_table(pa.Table.from_pylist(rows, schema=REJECTS), arm / "rejects.parquet")
-    rejects(Place(shelf), "arm", as_json=False)
+    rejects(StoreRoot(shelf), "arm", as_json=False)
     printed = capsys.readouterr().out
     assert is_inert(printed)
     assert "and 20 more: --json gives all" in printed
@@ -182,7 +182,7 @@ def test_rejects_of_an_unfinished_store_are_not_told(shelf: Path, toy_recipe: Re
     (arm,) = [kept.path for kept in kept_stores(shelf) if kept.name == "arm"][:1]
     (arm / "source.json").write_text("{junk")
     with pytest.raises(UsageError, match="not a complete prepared store"):
-        rejects(Place(shelf), str(arm), as_json=False)
+        rejects(StoreRoot(shelf), str(arm), as_json=False)
 
 
 def test_the_shelf_is_where_builds_put_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.tfds_writing import Episode, encode_episode, write_dataset
 from rt2data.io.tfrecord import directory
 from rt2data.io.tfrecord.columns import pack
 from rt2data.io.tfrecord.example import encode_example
@@ -30,6 +29,7 @@ from rt2data.io.tfrecord.framing import HEADER, frame, masked_crc, scan
 from rt2data.read.rlds import units as rlds_units
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Reject, Step
+from tests.tfds_writing import Episode, encode_episode, write_dataset
 
 JPEG = b"\xff\xd8\xff\xe0 picture %d of camera %s\xff\xd9"
 LEAVES = (

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.read.action_space import load_space
 from rt2data.read.rlds.source import RLDS
@@ -17,6 +16,7 @@ from rt2data.read.source import Filters
 from rt2data.records import Row
 from rt2data.render.codecs.table import CODECS, make_codec
 from rt2data.standardize import standardize
+from tests.tfds_writing import write_dataset
 
 SPACE = """
 name = "flagged"

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import InternalError, UsageError
-from rt2data.records import Rendered, Rows
+from rt2data.records import Chunks, Images, Message, Rendered, Rows, Turn
 from rt2data.render.action_tokens import ActionWords, TokenMap
+from rt2data.render.fields import loss_mask
 from rt2data.render.renderer import Memo, Renderer
 from rt2data.render.templates import TEMPLATES, find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
@@ -34,8 +35,9 @@ class Grid:
     name: str = "grid"
     width: int = 4
 
-    def encode(self, actions: np.ndarray, terminate: np.ndarray) -> np.ndarray:
-        return np.column_stack([~terminate, actions]).astype(np.int32)
+    def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
+        found: list[list[int]] = np.column_stack([chunks.ends[:, None] != 0, chunks.actions[:, 0]]).astype(np.int32).tolist()
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +45,29 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
     return tiny.kinds(tmp_path_factory.mktemp("tokenizers"))
 
 
+def one_image_each(n: int, camera: str) -> Images:
+    starts, zeros = np.arange(n + 1), np.zeros(n, np.int32)
+    return Images(starts, zeros, [camera] * n, zeros, np.zeros(n, np.int64), zeros, np.zeros(n, np.uint64), ["jpeg"] * n)
+
+
 def robot_rows(texts: Sequence[str], actions: Sequence[Sequence[int]], terminate: Sequence[bool] | None = None) -> Rows:
-    n = len(texts)
+    n, ends = len(texts), list(terminate or [False] * len(texts))
     return Rows(
         source="arm",
         kind="robot",
         keys=[f"k{i}" for i in range(n)],
         groups=["e"] * n,
         steps=np.arange(n, dtype=np.int32),
-        cameras=["front"] * n,
+        lengths=np.full(n, n, np.int32),
+        timestamps=[None] * n,
+        images=one_image_each(n, "front"),
         text=texts,
         answers=[()] * n,
         picks=np.full(n, -1, np.int32),
-        action=np.array(actions, np.float32).reshape(n, 3),
+        turns=[None] * n,
+        chunks=Chunks(np.array(actions, np.float32).reshape(n, 1, 3), np.ones(n, np.int32), np.where(ends, 0, -1).astype(np.int32)),
         state=None,
-        terminate=np.array(terminate or [False] * n, np.bool_),
+        terminate=np.array(ends, np.bool_),
         epochs=np.zeros(n, np.int64),
     )
 
@@ -66,7 +76,7 @@ def web_rows(texts: Sequence[str], answers: Sequence[Sequence[str]], picks: Sequ
     n = len(texts)
     empty = robot_rows(texts, [[0, 0, 0]] * n)
     picked = np.array(picks or [-1] * n, np.int32)
-    return dataclasses.replace(empty, source="web", kind="web", cameras=[None] * n, action=None, answers=answers, picks=picked)
+    return dataclasses.replace(empty, source="web", kind="web", chunks=None, answers=answers, picks=picked)
 
 
 def renderer(tokenizer: Tokenizer = BYTE, template: str = "rt2", token_map: TokenMap = "digits", **more: Any) -> Renderer:
@@ -76,7 +86,7 @@ def renderer(tokenizer: Tokenizer = BYTE, template: str = "rt2", token_map: Toke
 
 
 def one(rendered: Rendered) -> tuple[str, str, list[int], int]:
-    return rendered.prompts[0], rendered.targets[0], list(rendered.input_ids[0]), rendered.prompt_len[0]
+    return rendered.prompts[0], rendered.targets[0], list(rendered.input_ids[0]), rendered.spans[0][0].stop
 
 
 def test_a_robot_row_is_rt2s_question_and_answer() -> None:
@@ -137,11 +147,11 @@ def _obeys(made: Renderer, rows: Rows, rendered: Rendered) -> None:
     begin = [tokenizer.bos_id] if tokenizer.bos_id is not None else []
     for i, ids in enumerate(map(list, rendered.input_ids)):
         bins = [int(not rows.terminate[i]), *map(int, rows.action[i])]
-        target = ids[rendered.prompt_len[i] : -1]
-        assert rendered.bins[i].tolist() == bins
+        target = ids[rendered.spans[i][0].stop : -1]
+        assert rendered.bins[i] == bins
         assert words.parse(target) == words.parse(rendered.targets[i]) == bins
         assert tokenizer.special_ids.isdisjoint(target) and ids[-1] == tokenizer.eos_id
-        assert ids[: rendered.prompt_len[i]] == begin + tokenizer.encode(
+        assert ids[: rendered.spans[i][0].stop] == begin + tokenizer.encode(
             rendered.prompts[i].rstrip() + words.before[len(words.cue) :]
         )
         assert ids[:-1] == begin + tokenizer.encode(rendered.prompts[i] + made.template.gap + rendered.targets[i])
@@ -154,7 +164,9 @@ def test_web_targets_are_answers_that_were_given(kinds: dict[str, Tokenizer], ro
     for name in ("byte", "byte level", "llama"):
         for rule in ("majority", "sample"):
             rendered = renderer(kinds[name], answers=rule).render(web_rows(questions, answers))
-            for target, given_, ids, start in zip(rendered.targets, answers, rendered.input_ids, rendered.prompt_len, strict=True):
+            for target, given_, ids, start in zip(
+                rendered.targets, answers, rendered.input_ids, [spans[0].stop for spans in rendered.spans], strict=True
+            ):
                 assert target in {answer.strip() for answer in given_}
                 assert kinds[name].decode(list(ids)[start:-1]).strip() == target
 
@@ -171,13 +183,16 @@ def test_batching_changes_nothing(kinds: dict[str, Tokenizer], data: st.DataObje
         made = renderer(kinds[name], answers="sample", seed=3)
         whole = made.render(rows)
         parts = [made.render(_cut(rows, a, b)) for a, b in pairwise(cuts)]
-        for column in ("prompts", "targets", "input_ids", "prompt_len"):
+        for column in ("prompts", "targets", "input_ids", "spans", "messages"):
             assert [each for part in parts for each in getattr(part, column)] == list(getattr(whole, column))
 
 
 def _cut(rows: Rows, a: int, b: int) -> Rows:
     columns = {field.name: getattr(rows, field.name) for field in dataclasses.fields(rows)}
-    return Rows(**{k: v if isinstance(v, str | None) else v[a:b] for k, v in columns.items()})
+    columns |= {"images": one_image_each(b - a, "front")}
+    if rows.chunks is not None:
+        columns["chunks"] = Chunks(rows.chunks.actions[a:b], rows.chunks.real[a:b], rows.chunks.ends[a:b])
+    return Rows(**{k: v if isinstance(v, str | Images | Chunks | None) else v[a:b] for k, v in columns.items()})
 
 
 def test_instructions_and_questions_of_one_renderer_stay_apart() -> None:
@@ -210,7 +225,7 @@ def test_targets_are_never_cut() -> None:
 
 def test_an_empty_batch_renders_to_nothing() -> None:
     rendered = renderer().render(robot_rows([], []))
-    assert list(rendered.input_ids) == [] and rendered.bins is not None and rendered.bins.shape == (0, 4)
+    assert list(rendered.input_ids) == [] and rendered.bins == []
     assert list(renderer().render(web_rows([], [])).targets) == []
 
 
@@ -252,3 +267,50 @@ def test_a_memo_asks_once() -> None:
     for _ in range(2):
         memo.get(["a", "b", "a"], lambda texts: asked.extend(texts) or texts)
     assert asked == ["a", "b"]
+
+
+class Ragged(Grid):
+    """A codec whose chunks have any number of bins, as compressed ones do."""
+
+    def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
+        return [[n % 256] * (n % 3 + 1) for n in range(len(chunks.real))]
+
+
+def test_a_codec_may_give_any_number_of_bins() -> None:
+    form = find_template("rt2")
+    made = Renderer(form, BYTE, Ragged(), ActionWords("digits", BYTE, form.cue)).render(robot_rows(["a"] * 4, [[0, 0, 0]] * 4))  # type: ignore[arg-type]
+    assert made.bins == [[0], [1, 1], [2, 2, 2], [3]] and made.targets == ["0", "1 1", "2 2 2", "3"]
+    for ids, spans, target in zip(made.input_ids, made.spans, made.targets, strict=True):
+        assert spans[-1].stop == len(ids) and BYTE.decode(ids[spans[-1].start :]) == f" {target}</s>"
+
+
+def test_a_conversation_has_its_loss_on_what_the_assistant_says() -> None:
+    turns = (Turn("system", "Be brief."), Turn("user", "<image>What is it?"), Turn("assistant", "a cup"))
+    turns += (Turn("user", "Whose?"), Turn("assistant", "hers", loss=False), Turn("user", "Sure?"), Turn("assistant", "yes"))
+    rows = dataclasses.replace(web_rows(["What is it?"], [()]), turns=[turns])
+    made = renderer().render(rows)
+    assert made.prompts == ["Be brief.\nQ: <image>What is it? A: a cup\nQ: Whose? A: hers\nQ: Sure? A:"] and made.targets == ["yes"]
+    said = [(BYTE.decode(made.input_ids[0][span.start : span.stop]), span.loss) for span in made.spans[0]]
+    assert said == [
+        ("Be brief.\nQ: <image>What is it? A:", False),
+        (" a cup</s>", True),
+        ("\nQ: Whose? A:", False),
+        (" hers</s>", False),
+        ("\nQ: Sure? A:", False),
+        (" yes</s>", True),
+    ]
+    assert loss_mask(tuple(made.spans[0])).count(1) == len(" a cup</s> yes</s>") - 6
+    assert [message.role for message in made.messages[0]] == [turn.role for turn in turns]
+
+
+def test_a_question_among_conversations_is_rendered_as_by_itself() -> None:
+    alone = renderer().render(web_rows(["what?"], [("x",)]))
+    both = dataclasses.replace(
+        web_rows(["what?", "hm"], [("x",), ()]), turns=[None, (Turn("user", "<image>hm"), Turn("assistant", "so"))]
+    )
+    mixed = renderer().render(both)
+    for column in ("prompts", "targets", "input_ids", "spans"):
+        assert getattr(mixed, column)[0] == getattr(alone, column)[0]
+    assert tuple(mixed.messages[0]) == tuple(
+        Message(turn.role, turn.text) for turn in [Turn("user", "<image>\nwhat?"), Turn("assistant", "x")]
+    )

@@ -60,7 +60,7 @@ def test_facts_say_all_that_decides_a_prompt() -> None:
     for name, template in TEMPLATES.items():
         facts = template.facts()
         assert facts["name"] == name and facts["version"] >= 1
-        assert {"robot", "web", "cue", "gap", "lower", "question_mark", "cleaning"} <= facts.keys()
+        assert {"words", "robot", "cue", "gap", "lower", "question_mark", "cleaning"} <= facts.keys()
 
 
 def test_unknown_templates() -> None:

@@ -10,7 +10,8 @@ import pytest
 from rt2data.prepare.statistics import DimStats, summarize
 from rt2data.read.action_space import load_space
 from rt2data.render.codecs.table import make_codec
-from rt2data.seal.trainer_statistics import TRAINERS, SourceStatistics, lerobot, openvla
+from rt2data.seal.trainer_statistics import TRAINERS, SourceStatistics, lerobot, openpi, openvla
+from rt2data.standardize.windows import Runs, action_chunks
 from tests.read.robots import BRIDGE, BRIDGE_Q01, go_on
 
 
@@ -63,3 +64,17 @@ def test_lerobot_has_the_quantiles_that_are_known() -> None:
 def test_a_mask_of_another_length_is_refused(trainer: str) -> None:
     with pytest.raises(ValueError, match="a mask of 3 for 7 dimensions"):
         TRAINERS[trainer](SourceStatistics("d", BRIDGE, None, 1, [True] * 3))
+
+
+def test_openpi_counts_the_padding_of_chunks() -> None:
+    """As its RunningStats does over batches of chunks whose ends repeat the last action (`shared/normalize.py`)."""
+    lengths, horizon = [1, 3, 9], 4
+    episodes = [np.random.default_rng(n).normal(0, 1, (n, 2)).astype(np.float32) for n in lengths]
+    chunks = [action_chunks(each, np.zeros(len(each), bool), Runs.of(range(len(each))), horizon).actions for each in episodes]
+    every = np.concatenate(chunks).reshape(-1, 2).astype(np.float64)
+    source = SourceStatistics(
+        "d", summarize(np.concatenate(episodes)), None, 3, [True] * 2, chunk=summarize(every.astype(np.float32))
+    )
+    found = openpi(source)["norm_stats"]["actions"]
+    assert found["mean"] == pytest.approx(every.mean(0)) and found["std"] == pytest.approx(every.std(0))
+    assert found["mean"] != pytest.approx(np.concatenate(episodes).mean(0))

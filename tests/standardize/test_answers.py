@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
-from rt2data.standardize.answers import choose_answer, distinct_answers
+from rt2data.standardize.conversation import choose_answer, distinct_answers
 
 ANSWERS = st.lists(st.sampled_from(["yes", "Yes", " yes", "no", "NO", "2", "a dog", "A dog", " "]), max_size=10)
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError
 from rt2data.forecast.estimate import estimate_store
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.plan.recipe import read_recipe
 from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
@@ -24,10 +23,10 @@ from rt2data.prepare.unit import begin, prepare_unit
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import End
 from rt2data.seal.manifest import Manifest
-from rt2data.standardize.end_marks import OPPOSITES, fact_name, refuted, succeeded, tells_success, wanted
-from rt2data.standardize.ends import marks_of
+from rt2data.standardize.end_marks import OPPOSITES, fact_name, marks_of, refuted, succeeded, tells_success, wanted
 from tests.contract.toy import jpeg
 from tests.standardize.steps import episode, found
+from tests.tfds_writing import write_dataset
 
 STEPS = 3
 LEAVES = (

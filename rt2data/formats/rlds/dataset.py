@@ -76,9 +76,14 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.dataset}/{self.version}"
 
     @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
+
+    @property
     def leaves(self) -> tuple[Leaf, ...]:
         """The features of an episode."""
-        own = self._robot() if self.kind == "robot" else self._web()
+        own = self._robot() if self.has_actions else self._web()
         return tuple(sorted((*_SHARED, *own, *self._images(), *self._tokens()), key=lambda leaf: leaf.key))
 
     def _robot(self) -> list[Leaf]:
@@ -119,7 +124,7 @@ _SHARED = (
 )
 
 
-class Place(NamedTuple):
+class ShardSpec(NamedTuple):
     """Shard `number` of a split of a dataset."""
 
     dataset: DatasetPlan
@@ -151,9 +156,9 @@ class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
     datasets: tuple[DatasetPlan, ...]
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[ShardSpec]:
         """Every shard; its position is the number that work orders know it by."""
-        return [Place(d, s, number) for d in self.datasets for s in d.splits for number in range(len(s.shards))]
+        return [ShardSpec(d, s, number) for d in self.datasets for s in d.splits for number in range(len(s.shards))]
 
     @property
     def shards(self) -> int:

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rt2data.errors import InternalError
+from rt2data.errors import InternalError, UsageError
 from rt2data.formats.rlds.dataset import DatasetPlan, GripperMap
 from rt2data.io.tfrecord.example import Room, Values
 from rt2data.io.tfrecord.features import STEPS
 from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
-from rt2data.standardize.answers import AnswerRule, choose_answer
+from rt2data.render.fields import loss_mask
+from rt2data.standardize.conversation import AnswerRule, choose_answer
 
 I32 = NDArray[np.int32]
 
@@ -32,7 +33,7 @@ class ImageRanges:
 
 
 @dataclass(frozen=True)
-class Batch:
+class EpisodeBatch:
     """Rows of whole episodes of a dataset, as columns."""
 
     rows: Rows
@@ -78,20 +79,20 @@ def pad_state(state: F32 | None, rows: int, width: int) -> F32:
     return found
 
 
-def episode_features(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> dict[str, Values | Room]:
+def episode_features(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dict[str, Values | Room]:
     """Features of the episode in rows start..stop-1 of a batch. Reward is 1 where the task ends, discount always 1."""
     rows, count = batch.rows, stop - start
     terminal = np.zeros(count, np.int64)
-    terminal[-1] = bool(rows.terminate[stop - 1]) or rows.kind == "web"
+    terminal[-1] = bool(rows.terminate[stop - 1]) or rows.chunks is None
     steps: dict[str, Values | Room] = {
         "discount": np.ones(count, np.float32),
         "is_first": _flag(count, 0),
         "is_last": _flag(count, count - 1),
         "is_terminal": terminal,
         "language_instruction": [text.encode() for text in rows.text[start:stop]],
-        "reward": terminal.astype(np.float32) if rows.kind == "robot" else np.zeros(count, np.float32),
+        "reward": terminal.astype(np.float32) if rows.chunks is not None else np.zeros(count, np.float32),
     }
-    steps |= _acted(plan, batch, start, stop) if rows.kind == "robot" else _asked(plan, rows, start)
+    steps |= _acted(plan, batch, start, stop) if rows.chunks is not None else _asked(plan, rows, start)
     found = {f"{STEPS}/{name}": values for name, values in steps.items()}
     found |= {key: Room(each.length[start:stop].tolist()) for key, each in batch.images.items()}
     if batch.rendered is not None:
@@ -105,7 +106,7 @@ def _flag(count: int, at: int) -> NDArray[np.int64]:
     return flags
 
 
-def _acted(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> dict[str, Values | Room]:
+def _acted(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dict[str, Values | Room]:
     rows = batch.rows
     assert rows.action is not None
     found: dict[str, Values | Room] = {
@@ -120,6 +121,9 @@ def _acted(plan: DatasetPlan, batch: Batch, start: int, stop: int) -> dict[str, 
 
 def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
     """One question: no action was taken, so the action is zeros, masked out."""
+    if rows.turns[at] is not None:
+        do = "set its weight to 0, or name robot sources alone"
+        raise UsageError("write-rlds writes no conversations", f"source {rows.source}, {rows.keys[at]}", do)
     rule: AnswerRule = "all" if rows.picks[at] >= 0 else "majority"
     answer = choose_answer(rows.answers[at], rule, rows.keys[at], 0, int(rows.picks[at]), 0)
     given = [text.encode() for text in rows.answers[at]]
@@ -137,7 +141,7 @@ def _ragged(name: str, lengths: Sequence[int], values: Values) -> dict[str, Valu
 
 def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Room]:
     ids, lengths = rendered.input_ids[start:stop], [len(each) for each in rendered.input_ids[start:stop]]
-    loss = [np.arange(size) >= prompt for size, prompt in zip(lengths, rendered.prompt_len[start:stop], strict=True)]
+    loss = [np.array(loss_mask(tuple(spans))) for spans in rendered.spans[start:stop]]
     flat = np.fromiter(chain.from_iterable(ids), np.int64, sum(lengths))
     found: dict[str, Values | Room] = {
         "prompt": [text.encode() for text in rendered.prompts[start:stop]],
@@ -146,13 +150,13 @@ def _tokens(rendered: Rendered, start: int, stop: int) -> dict[str, Values | Roo
         **_ragged("loss_mask", lengths, np.concatenate(loss).astype(np.int64)),
     }
     if rendered.bins is not None:
-        found["action_bins"] = rendered.bins[start:stop].ravel().astype(np.int64)
+        found["action_bins"] = np.array(rendered.bins[start:stop], np.int64).ravel()
     return {f"{STEPS}/{name}": values for name, values in found.items()}
 
 
-def _metadata(plan: DatasetPlan, batch: Batch, at: int) -> dict[str, Values | Room]:
+def _metadata(plan: DatasetPlan, batch: EpisodeBatch, at: int) -> dict[str, Values | Room]:
     rows = batch.rows
-    robot = rows.kind == "robot"
+    robot = rows.chunks is not None
     piece = f"-part{batch.pieces[at]}" if batch.pieces[at] else ""
     found: dict[str, Values | Room] = {
         "episode_id": [f"{rows.groups[at]}{piece}".encode() if robot else rows.keys[at].encode()],

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rt2data.formats.rlds.encodings import OPENVLA, find_encoding, kept_dims
 from rt2data.formats.rlds.episode import map_gripper
-from rt2data.formats.rlds.loader_layouts import gripper_map
+from rt2data.formats.rlds.loader_layouts import OPENVLA, find_encoding, gripper_map, kept_dims
 from rt2data.order import I64
 from rt2data.read.action_space import ActionSpace
 from rt2data.records import F32

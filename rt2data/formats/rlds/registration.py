@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rt2data.formats.rlds.dataset import DatasetPlan
-from rt2data.formats.rlds.encodings import OCTO, OPENVLA, Known, find_encoding, kept_dims
-from rt2data.formats.rlds.loader_layouts import gripper_map, wrists
+from rt2data.formats.rlds.loader_layouts import OCTO, OPENVLA, KnownEncoding, find_encoding, gripper_map, kept_dims, wrists
 from rt2data.read.action_space import ActionSpace
 
 FILE = "register_rlds.py"
@@ -58,7 +57,7 @@ def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
 
     `spaces` are the action spaces by source, sized. A dataset without an encoding is omitted, and a comment says why.
     """
-    plain = [d for d in datasets if d.kind == "robot" and d.skin == "plain"]
+    plain = [d for d in datasets if d.has_actions and d.skin == "plain"]
     loaders = {"openvla": (OPENVLA, _OPENVLA_HEAD, _openvla_entry), "octo": (OCTO, _OCTO_HEAD, _octo_entry)}
     able = {loader: [d for d in plain if find_encoding(spaces[d.source], own[0]).name] for loader, own in loaders.items()}
     known = [d for d in plain if any(d in each for each in able.values())]
@@ -72,7 +71,7 @@ def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
     return "".join(parts)
 
 
-def _function(datasets: Sequence[DatasetPlan], spaces: Spaces, table: dict[str, Known], head: str, lines_of: Lines) -> str:
+def _function(datasets: Sequence[DatasetPlan], spaces: Spaces, table: dict[str, KnownEncoding], head: str, lines_of: Lines) -> str:
     """The function that registers the datasets with one loader."""
     return head + "".join(_entry(d, spaces[d.source], table, lines_of) for d in datasets)
 
@@ -108,7 +107,7 @@ def _gripper(space: ActionSpace) -> str | None:
     return None if grip is None else column
 
 
-def _entry(dataset: DatasetPlan, space: ActionSpace, table: dict[str, Known], lines_of: Lines) -> str:
+def _entry(dataset: DatasetPlan, space: ActionSpace, table: dict[str, KnownEncoding], lines_of: Lines) -> str:
     encoding, why = find_encoding(space, table)
     if why:
         return f"    # {dataset.dataset} is left out: {why}\n"

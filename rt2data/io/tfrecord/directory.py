@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import DataError, UsageError
-from rt2data.io.location import local_path
+from rt2data.io import location
+from rt2data.io.location import path_of
+from rt2data.io.stamps import NO_FILE, Stamp
 from rt2data.io.tfrecord.features import Leaf, decode_features
 
 INFO, FEATURES = "dataset_info.json", "features.json"
@@ -73,20 +75,19 @@ def open_directory(path: str) -> Directory:
     Raises UsageError where there is none, more than one, or one of another file format; DataError where its JSON is damaged.
     """
     root = find_version(path)
-    return _parsed(root, _version_of(root / INFO), _version_of(root / FEATURES))
+    return _parsed(root, _stamp(root / INFO), _stamp(root / FEATURES))
 
 
-def _version_of(path: Path) -> tuple[int, ...]:
+def _stamp(path: Path) -> Stamp:
     """Changes when the file changes."""
     try:
-        found = path.stat()
+        return Stamp.of(str(path))
     except FileNotFoundError:
-        return ()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+        return NO_FILE
 
 
 @lru_cache(maxsize=8)
-def _parsed(root: Path, *versions: tuple[int, ...]) -> Directory:
+def _parsed(root: Path, *stamps: Stamp) -> Directory:
     info = _read_json(root / INFO)
     if not isinstance(info, dict) or not isinstance(info.get("name"), str):
         raise DataError("not a TFDS dataset_info: it has no name", str(root / INFO))
@@ -95,7 +96,7 @@ def _parsed(root: Path, *versions: tuple[int, ...]) -> Directory:
         raise UsageError(
             f"the records are stored as {stored}; only tfrecord is read", str(root), "prepare it with file_format='tfrecord'"
         )
-    if not (root / FEATURES).is_file():
+    if not location.is_file(root / FEATURES):
         raise UsageError(f"there is no {FEATURES}", str(root), "TFDS before 4.0 wrote none; prepare the dataset again")
     leaves = decode_features(_read_json(root / FEATURES), str(root / FEATURES))
     return Directory(str(root), info["name"], str(info.get("version", "")), _splits(info, root), leaves)
@@ -103,12 +104,12 @@ def _parsed(root: Path, *versions: tuple[int, ...]) -> Directory:
 
 def find_version(path: str) -> Path:
     """The directory with a dataset_info.json: `path` itself or the only one at most three levels below. Raises UsageError."""
-    root = local_path(path).expanduser().absolute()
-    if not root.exists():
+    root = location.absolute(path_of(path).expanduser())
+    if not location.exists(root):
         raise UsageError("there is no such directory", str(root))
-    if not root.is_dir():
+    if not location.is_folder(root):
         raise NoVersionError("a file, not the directory of a TFDS version", str(root), _DO)
-    found = [root] if (root / INFO).is_file() else sorted(_below(root, _LEVELS))
+    found = [root] if location.is_file(root / INFO) else sorted(_below(root, _LEVELS))
     if not found:
         raise NoVersionError(f"no {INFO} here or up to {_LEVELS} levels below", str(root), _DO)
     if len(found) > 1:
@@ -120,22 +121,23 @@ def find_version(path: str) -> Path:
 def _below(root: Path, levels: int) -> list[Path]:
     """Version directories below `root`. Those still being written have `incomplete` in their names."""
     found = []
-    for child in root.iterdir():
-        if not child.is_dir() or child.name.startswith(".") or "incomplete" in child.name:
+    for child in location.children(root):
+        folder = root / child.name
+        if child.name.startswith(".") or "incomplete" in child.name or not location.is_folder(folder):
             continue
-        if (child / INFO).is_file():
-            found.append(child)
+        if location.is_file(folder / INFO):
+            found.append(folder)
         elif levels > 1:
-            found += _below(child, levels - 1)
+            found += _below(folder, levels - 1)
     return found
 
 
 def _read_json(path: Path) -> Any:
     """Raises DataError where it is not JSON, or larger than 64 MB."""
     try:
-        if path.stat().st_size > _MAX_JSON:
+        if location.stat(path).size > _MAX_JSON:
             raise DataError(f"larger than {_MAX_JSON >> 20} MB", str(path))
-        return json.loads(path.read_bytes())
+        return json.loads(location.read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON: {error}", str(path)) from error
 
@@ -195,7 +197,7 @@ def encode_info(name: str, version: str, splits: Mapping[str, Sequence[Shard]], 
 def write_metadata(path: Path, info: Mapping[str, Any], features: Any) -> None:
     """Write both JSON files of a version directory."""
     for name, tree in ((INFO, info), (FEATURES, features)):
-        (path / name).write_text(json.dumps(tree, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        location.write_whole(path / name, (json.dumps(tree, indent=2, sort_keys=True) + "\n").encode())
 
 
 def tfds_name(source: str) -> str:

@@ -28,7 +28,7 @@ _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 
 
-class Span(NamedTuple):
+class RecordSpan(NamedTuple):
     """One frame of a file: where it begins and how long its payload is, in bytes."""
 
     offset: int
@@ -40,7 +40,7 @@ class Span(NamedTuple):
         return self.offset + FRAME + self.length
 
 
-class Fault(NamedTuple):
+class FrameFault(NamedTuple):
     """A stretch of a file that holds no trustworthy record. `skipped` bytes from `offset` on were not read."""
 
     reason: Literal["bad_crc", "bad_length"]
@@ -49,13 +49,13 @@ class Fault(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class FrameIndex:
     """What the headers of a file say.
 
     `broken` is the offset of the first header whose own checksum is wrong: nothing is known from there on but `size`.
     """
 
-    spans: list[Span]
+    spans: list[RecordSpan]
     size: int
     broken: int | None = None
 
@@ -90,22 +90,22 @@ def payload_length(header: bytes | memoryview) -> int | None:
     return found
 
 
-def scan(path: str) -> Index:
+def scan(path: str) -> FrameIndex:
     """Find every record by its header, reading no payload.
 
     Raises DataError where the file ends inside a header or a payload.
     """
     with opened(path) as fd:
         size = os.fstat(fd).st_size
-        spans: list[Span] = []
+        spans: list[RecordSpan] = []
         at = 0
         while at < size:
             length = length_at(fd, path, at, size)
             if length is None:
-                return Index(spans, size, broken=at)
-            spans.append(Span(at, length))
+                return FrameIndex(spans, size, broken=at)
+            spans.append(RecordSpan(at, length))
             at += FRAME + length
-        return Index(spans, size)
+        return FrameIndex(spans, size)
 
 
 @contextmanager

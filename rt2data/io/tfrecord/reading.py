@@ -23,9 +23,9 @@ from rt2data.io.tfrecord.framing import (
     FRAME,
     HEADER,
     MAX_PAYLOAD,
-    Fault,
-    Index,
-    Span,
+    FrameFault,
+    FrameIndex,
+    RecordSpan,
     cut,
     length_at,
     mask,
@@ -37,11 +37,11 @@ from rt2data.io.tfrecord.framing import (
 _PIECE = 1 << 19
 
 
-def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, memoryview] | Fault]:
+def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, memoryview] | FrameFault]:
     """Read the records whose frames begin in bytes [start, stop), checking both checksums of each.
 
-    Yields (offset of the payload in the file, payload). A payload that does not match its checksum gives a Fault and
-    reading continues with the next record; a header that does not match gives a Fault that ends where the next whole, matching
+    Yields (offset of the payload in the file, payload). A payload that does not match its checksum gives a FrameFault and
+    reading continues with the next record; a header that does not match gives a FrameFault that ends where the next whole, matching
     record begins. A view stays valid while it is held: its buffer is reused only when no view of it is left.
     Raises DataError where the file ends inside a record.
     """
@@ -53,11 +53,11 @@ def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator
             length = length_at(fd, path, at, size)
             if length is None:
                 found = next_record(fd, at + 1, stop, size)
-                yield Fault("bad_length", at, found - at)
+                yield FrameFault("bad_length", at, found - at)
                 at = found
                 continue
             payload = _payload(fd, path, at, length, buffers)
-            yield Fault("bad_crc", at, FRAME + length) if payload is None else (at + HEADER, payload)
+            yield FrameFault("bad_crc", at, FRAME + length) if payload is None else (at + HEADER, payload)
             del payload  # so that its buffer can be used again
             at += FRAME + length
 
@@ -188,16 +188,16 @@ def is_gzipped(path: str) -> bool:
     return start.startswith(_MAGIC) and (len(start) < HEADER or payload_length(start) is None)
 
 
-def scan_gzipped(path: str) -> Index:
+def scan_gzipped(path: str) -> FrameIndex:
     """Every record of the file, by its offset in the uncompressed bytes. Raises DataError where the file is damaged."""
-    spans = [Span(at, length) for at, length, _, _ in _frames(path)]
-    return Index(spans, spans[-1].stop if spans else 0)
+    spans = [RecordSpan(at, length) for at, length, _, _ in _frames(path)]
+    return FrameIndex(spans, spans[-1].stop if spans else 0)
 
 
-def read_gzipped(path: str) -> Iterator[tuple[int, memoryview] | Fault]:
+def read_gzipped(path: str) -> Iterator[tuple[int, memoryview] | FrameFault]:
     """The records, as `reading.read_records` gives them; offsets are those of the uncompressed bytes. Raises DataError."""
     for at, length, payload, intact in _frames(path):
-        yield (at + HEADER, memoryview(payload)) if intact else Fault("bad_crc", at, FRAME + length)
+        yield (at + HEADER, memoryview(payload)) if intact else FrameFault("bad_crc", at, FRAME + length)
 
 
 def _frames(path: str) -> Iterator[tuple[int, int, bytes, bool]]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.look.diff.comparison import Comparison
 from rt2data.look.diff.mixtures import compare_mixtures, compare_recipes, compare_with_mixture
 from rt2data.look.diff.stores import compare_stores
@@ -57,10 +58,10 @@ def compare(before: Path, after: Path, quick: bool = False) -> Comparison:
 
 def read_statistics_file(path: Path) -> Stats | None:
     """What `rt2data stats --json` printed, in a JSON file; None for other files. Raises DataError for another version."""
-    if not path.is_file() or path.suffix != ".json" or path.name == "manifest.json":
+    if not location.is_file(path) or path.suffix != ".json" or path.name == "manifest.json":
         return None
     try:
-        found = msgspec.json.decode(path.read_bytes())
+        found = msgspec.json.decode(location.read_bytes(path))
         if not isinstance(found, dict) or not {"what", "sources", "leaks", "warnings"} <= found.keys():
             return None
         return msgspec.convert(found, Stats)

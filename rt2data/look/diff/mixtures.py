@@ -11,7 +11,7 @@ import xxhash
 
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import Member, make_format, members_of
-from rt2data.loading.contents import require_size
+from rt2data.loading.shards import require_size
 from rt2data.look.diff.comparison import Comparison, shifts
 from rt2data.look.diff.merge import KeyCounts, count_keys, in_order
 from rt2data.look.differences import Difference, differences, largest_first
@@ -219,10 +219,15 @@ def _hashes(folder: Path, manifest: Manifest) -> Iterator[tuple[int, ...]]:
 _decode = msgspec.json.Decoder(ComparedRecord).decode
 
 
+def _image_bytes(member: Member) -> bytes | memoryview:
+    """All images, one after another."""
+    return member.image if len(member.images) == 1 else b"".join(image.data for image in member.images)
+
+
 def _content(member: Member, folder: Path, shard: str) -> tuple[bytes | memoryview, ...]:
     """Bytes of what is compared, in the order of `COMPARED`."""
     try:
         record = _decode(member.record)
     except msgspec.MsgspecError as error:
         raise DataError(f"a damaged record: {error}", f"{shard} key {member.key}", command("verify", folder)) from None
-    return bytes(record.target), bytes(record.prompt), bytes(record.input_ids), member.image
+    return bytes(record.target), bytes(record.prompt), bytes(record.input_ids), _image_bytes(member)

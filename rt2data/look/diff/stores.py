@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.errors import RtError
+from rt2data.io import location
 from rt2data.look.diff.comparison import Comparison, shifts
 from rt2data.look.diff.merge import Entry, KeyCounts, count_keys, in_order
 from rt2data.look.differences import Difference, differences, largest_first
@@ -79,7 +80,7 @@ def _require_rows(*stores: Store) -> None:
     for store in stores:
         for path in (path for split in store.info.splits for path in _row_files(store, split)):
             with readable(path):
-                path.stat()
+                location.stat(path)
 
 
 def _row_files(store: Store, split: str) -> list[Path]:

@@ -22,7 +22,7 @@ KEPT = 64
 T = TypeVar("T")
 
 
-class Dimension(NamedTuple):
+class ActionValue(NamedTuple):
     """One number of an action, decoded, in its unit; bounds are None where unknown."""
 
     name: str
@@ -41,6 +41,13 @@ class Token(NamedTuple):
     word: str = ""
 
 
+class ChunkAction(NamedTuple):
+    """One action of a chunk, as stored."""
+
+    values: Sequence[float]
+    pad: bool  # it repeats the last action
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One example, as far as it is known."""
@@ -53,17 +60,25 @@ class Seen:
     group: str  # episode, or image
     prompt: str
     target: str
-    picture: Picture | None = None
-    fault: str = ""  # why there is no image
+    images: Sequence[tuple[str, Picture]] = ()  # those that are there, with their names
+    absent: Sequence[str] = ()  # names of places without an image
+    fault: str = ""  # why an image is missing
     camera: str = ""
     step: int | None = None
     steps: int | None = None
     epoch: int | None = None
     answers: Sequence[str] = ()
     terminate: bool | None = None
-    action: Sequence[Dimension] = ()
+    action: Sequence[ActionValue] = ()
+    chunk: Sequence[ChunkAction] = ()  # where there is more than one action
+    messages: Sequence[tuple[str, str]] = ()  # of a conversation: role and words
     tokens: Sequence[Token] = ()
     legend: str = ""  # what the terminate token of the target means
+
+    @property
+    def picture(self) -> Picture | None:
+        """The first image."""
+        return self.images[0][1] if self.images else None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -72,7 +87,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmStrip:
     """The steps of one episode in order, as numbers of `examples`; `here` is the position of the step asked for."""
 
     examples: Examples
@@ -104,7 +119,7 @@ class Examples(ABC):
         """The source of an example, where it is known without reading it."""
         return next(iter(self.sources)) if len(self.sources) == 1 else None
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """The episode of an example; None where its steps cannot be found."""
         return None
 
@@ -170,10 +185,15 @@ class Stretches(Generic[T]):
 
 def dimensions(
     names: Sequence[tuple[str, str]], values: Sequence[float], bounds: Sequence[tuple[float, float]] = ()
-) -> list[Dimension]:
+) -> list[ActionValue]:
     """Values with their names, units and bounds; unknown names are numbers."""
     named = [*names, *((str(i), "") for i in range(len(names), len(values)))]
-    return [Dimension(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
+    return [ActionValue(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
+
+
+def place_name(name: str, offset: int) -> str:
+    """The name of an image's place: a camera, and how many steps back."""
+    return f"{name} {offset}" if offset else name
 
 
 def counted(answers: Sequence[str]) -> str:

@@ -20,21 +20,22 @@ import numpy as np
 
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import Member, make_format, members_of
-from rt2data.loading.contents import FORMAT, ShardFacts
+from rt2data.io import location
 from rt2data.loading.sampling import Run
-from rt2data.loading.shards import Shards
-from rt2data.look.inspect.examples import Dimension, Examples, Film, Picture, Seen, Stretches, Token
+from rt2data.loading.shards import FORMAT, Shards
+from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, Stretches, Token, place_name
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.inspect.store import StoreExamples
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.verify.expected import Expected
-from rt2data.look.verify.records import row_key
+from rt2data.look.verify.records import is_conversation, row_key
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import Store
 from rt2data.records import Kind
-from rt2data.render.codecs.legend import terminate_legend
+from rt2data.render.codecs.codec import terminate_legend
 from rt2data.render.codecs.table import codec_from_json
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.seal.blend import alone
 from rt2data.seal.manifest import Manifest, read_manifest
 from rt2data.settings import default_store_root
@@ -51,7 +52,7 @@ _BYTE = re.compile("<0x([2-6][0-9A-F]|7[0-9A-E])>")
 def recognize_mixture(path: Path) -> Inspected | None:
     """A mixture where there is a manifest."""
     here = path.parent if path.name == "manifest.json" else path
-    return InspectedMixture(here) if (here / "manifest.json").is_file() else None
+    return InspectedMixture(here) if location.is_file(here / "manifest.json") else None
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class InspectedMixture(Inspected):
             "sources": {source.name: self._source(source) for source in plan.sources},
             "made_with": {name: getattr(plan, name) for name in ("template", "codec", "format", "seed", "split", "max_tokens")}
             | {"tokenizer": plan.tokenizer.get("kind"), "rt2data": m.tool_version},
+            "record": {"image_places": plan.images or 1, "horizon": plan.horizon, "action_dim": plan.action_dim},
             "dropped": [
                 {"source": name, "reason": lost.reason, "count": lost.count, "fault": lost.fault}
                 for name, entries in m.rejects.items()
@@ -103,6 +105,9 @@ class InspectedMixture(Inspected):
             "longest": total.longest,
             "image_bytes": total.image_bytes,
             "camera": source.camera,
+            "images": source.images,
+            "horizon": source.horizon if source.has_actions else None,
+            "takes": "; ".join(line for line in (source.camera_line, source.window_line) if line),
             "action_space": source.action_space,
             "terminate": legend_of(source),
         }
@@ -149,7 +154,8 @@ def legend_of(source: SourcePlan) -> str:
 
 def _tile(member: Member, record: ExampleRecord) -> Tile:
     note = f"step {record.step}" if record.step is not None else record.group
-    return Tile(bytes(member.image), record.source, record.kind, record.prompt, record.target, note)
+    more = max(len(member.images) - 1, 0)
+    return Tile(bytes(member.image), record.source, record.kind, record.prompt, record.target, note, more)
 
 
 # Examples
@@ -183,16 +189,16 @@ class MixtureExamples(Examples):
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             where = f"{self._folder} example {number}"
             raise DataError(f"a damaged record: {error}", where, command("verify", self._folder)) from None
-        return self._whole(self._seen(number, record), record, member.image) if whole else self._seen(number, record)
+        return self._whole(self._seen(number, record), record, member) if whole else self._seen(number, record)
 
     def _by_index(self) -> Callable[[int, bool], Member]:
         """Tar shards have an index of the offsets of their examples."""
-        shards = Shards(self._folder, [ShardFacts(s.name, s.examples, s.bytes) for s in self._manifest.shards])
+        shards = Shards(self._folder, self._manifest.dataset.shards)
 
         def read_at(number: int, whole: bool) -> Member:
             shard, place = self.locate(number)
             (read,) = shards.read(Run(shard, place, place + 1), whole)
-            return Member(read.key, read.extension, read.picture, read.record)
+            return read
 
         return read_at
 
@@ -230,10 +236,12 @@ class MixtureExamples(Examples):
             prompt=record.prompt,
             target=record.target,
             step=record.step,
+            steps=record.episode_length,
             epoch=record.epoch,
             answers=record.answers,
             terminate=record.terminate,
             legend=self._legends.get(record.source, ""),
+            messages=[(each.role, each.content) for each in record.messages] if is_conversation(record) else (),
         )
 
     @cached_property
@@ -241,22 +249,27 @@ class MixtureExamples(Examples):
         sources = self._expected.sources.items()
         return {name: terminate_legend(source.codec) for name, source in sources if source.codec is not None}
 
-    def _whole(self, seen: Seen, record: ExampleRecord, picture: Picture) -> Seen:
-        """With what takes time to make: image, action, tokens."""
+    def _whole(self, seen: Seen, record: ExampleRecord, member: Member) -> Seen:
+        """With what takes time to make: images, actions, tokens."""
         tokens = [Token(i, bool(m), self._spell(i)) for i, m in zip(record.input_ids, record.loss_mask, strict=False)]
-        return replace(seen, picture=picture, action=self._decoded(record), tokens=tokens)
+        names = _names(record)
+        images = [(names.get(image.slot, f"image_{image.slot}"), bytes(image.data)) for image in member.images]
+        absent = [name for slot, name in names.items() if slot not in {image.slot for image in member.images}]
+        action, chunk = self._decoded(record), _chunk(record)
+        return replace(seen, images=images, absent=absent, action=action, chunk=chunk, tokens=tokens)
 
-    def _decoded(self, record: ExampleRecord) -> list[Dimension]:
-        """The action that the codec decodes from the bins; empty where it cannot."""
+    def _decoded(self, record: ExampleRecord) -> list[ActionValue]:
+        """The first action that the codec decodes from the bins; empty where it cannot."""
         source = self._expected.sources.get(record.source)
         if source is None or source.codec is None or record.action_bins is None:
             return []
         codec, bins = source.codec, record.action_bins
         with suppress(ValueError):
-            values = codec.decode(np.array([bins], np.int32))[0][0].tolist()
-            own = bins[len(bins) - len(values) :] if codec.space.terminate is None else [None] * len(values)
+            values = codec.decode_chunks([bins])[0][0].tolist()
+            first = bins[: codec.width]
+            own = first[len(first) - len(values) :] if codec.space.terminate is None else [None] * len(values)
             named = zip(codec.space.dims, values, codec.lo, codec.hi, own, strict=False)
-            return [Dimension(dim.name, dim.unit, value, lo, hi, bin_) for dim, value, lo, hi, bin_ in named]
+            return [ActionValue(dim.name, dim.unit, value, lo, hi, bin_) for dim, value, lo, hi, bin_ in named]
         return []
 
     def _word(self, token_id: int) -> str:
@@ -266,7 +279,7 @@ class MixtureExamples(Examples):
         except RtError:
             return ""
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """The episode, from the prepared store of the source, if that is still there."""
         store = self.stores.get(seen.source)
         if store is None:
@@ -280,12 +293,26 @@ class MixtureExamples(Examples):
         root = Path(self._manifest.recipe.get("store") or default_store_root())
         digests = {source.digest: source.name for source in self._manifest.plan.sources}
         found = {}
-        for path in sorted(root.iterdir()) if root.is_dir() else ():
+        for name in sorted(entry.name for entry in location.children(root)) if location.is_folder(root) else ():
             with suppress(RtError, OSError):
-                store = Store(path)
+                store = Store(root / name)
                 if digests.get(store.info.digest) == store.info.name:
                     found[store.info.name] = StoreExamples(store)
         return found
+
+
+def _names(record: ExampleRecord) -> dict[int, str]:
+    """The name of each place of an image, by number."""
+    if record.action is None and len(record.image_names) == 1:
+        return {0: "image"}
+    return {slot: place_name(*each) for slot, each in enumerate(zip(record.image_names, record.image_offsets, strict=False))}
+
+
+def _chunk(record: ExampleRecord) -> list[ChunkAction]:
+    """All actions as stored, without the dimensions that pad them; none where there is only one."""
+    actions, size = record.actions or (), sum(record.action_mask or ())
+    flags = zip(actions, record.action_is_pad or (), strict=False)
+    return [ChunkAction(list(values[:size]), pad) for values, pad in flags] if len(actions) > 1 else []
 
 
 def spelled(token: str) -> str:

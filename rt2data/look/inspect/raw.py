@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rt2data.errors import UsageError
-from rt2data.look.inspect.examples import Examples, Film, Seen, Stretches, counted, dimensions
+from rt2data.look.inspect.examples import Examples, FilmStrip, Seen, Stretches, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.read.action_space import load_space, space_names
-from rt2data.read.source import SOURCES, Source, source_class
+from rt2data.read.source import SOURCES, RobotSource, Source, source_class
 from rt2data.records import Example, Image, Kind, Step, Unit
 
 SCANNED = 10_000
@@ -33,7 +33,7 @@ def recognize_source(path: Path) -> Inspected | None:
     """The first source that recognizes a path. Any action space reads the same steps: which one it should be the user must say."""
     for cls in map(source_class, SOURCES):
         if found := cls.recognize(path):
-            needed = {"action_space": GENERIC} if cls.role == "robot" else {}
+            needed = {"action_space": GENERIC} if issubclass(cls, RobotSource) else {}
             source = cls.model_validate({**needed, **found.settings})
             return InspectedSource(path, source, found.settings, recipe_name(found.name), found.facts)
     return None
@@ -56,7 +56,7 @@ class InspectedSource(Inspected):
         return self.source.describe() | dict(self.more)
 
     def tiles(self, count: int) -> list[Tile]:
-        tiles = list(islice(self._robot_tiles(count) if self.source.role == "robot" else self._web_tiles(), count))
+        tiles = list(islice(self._robot_tiles(count) if self.source.has_actions else self._web_tiles(), count))
         if not tiles:
             raise UsageError("no images were found", str(self.path), "plan a recipe of it to see what is rejected")
         return tiles
@@ -90,7 +90,8 @@ class InspectedSource(Inspected):
             for record in islice(self.source.read(unit), SCANNED):
                 if isinstance(record, Example) and record.group not in seen and record.images:
                     seen.add(record.group)
-                    yield Tile(_copy(record.images[0]), self.name, "web", record.question, counted(record.answers), record.group)
+                    first, more = _copy(record.images[0]), len(record.images) - 1
+                    yield Tile(first, self.name, "web", _asked(record), _answered(record), record.group, more)
 
     def examples(self) -> RawExamples:
         """Steps or questions, in the order of the files."""
@@ -106,7 +107,7 @@ class InspectedSource(Inspected):
         yield f"kind: {self.kind}"
         for key, value in self.settings.items():
             yield f"{key}: {json.dumps(value, ensure_ascii=False)}"
-        if self.source.role == "robot":
+        if self.source.has_actions:
             yield from _space_lines(self.name, facts)
             yield from _camera_lines(facts)
         yield "weight: 1"
@@ -136,7 +137,7 @@ class RawExamples(Examples):
     def at(self, number: int, whole: bool = True) -> Seen:
         record = self._stretches.at(number)
         seen = self._step(number, record) if isinstance(record, Step) else self._question(number, record)
-        return seen if record.images else replace(seen, picture=None, fault="it has no image")
+        return seen if record.images or seen.messages else replace(seen, fault="it has no image")
 
     def _step(self, number: int, step: Step) -> Seen:
         return Seen(
@@ -148,8 +149,8 @@ class RawExamples(Examples):
             group=step.episode,
             prompt=step.instruction,
             target=_numbers(step.action),
-            picture=_first(step.images).data,
-            camera=_first(step.images).camera,
+            images=[(image.camera, image.data) for image in _by_name(step.images)],
+            camera=next((image.camera for image in _by_name(step.images)), ""),
             step=step.step,
             steps=step.steps,
             terminate=step.is_terminal,
@@ -164,20 +165,21 @@ class RawExamples(Examples):
             source=self._name,
             split=example.split,
             group=example.group,
-            prompt=example.question,
-            target=counted(example.answers),
-            picture=_first(example.images).data,
+            prompt=_asked(example),
+            target=_answered(example),
+            images=[(f"image_{i}" if example.images[1:] else "image", image.data) for i, image in enumerate(example.images)],
             answers=example.answers,
+            messages=[(turn.role, turn.text) for turn in example.turns],
         )
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """The steps around it in the log that are of the same episode."""
         if seen.step is None:
             return None
         before = takewhile(lambda number: self._same(number, seen), range(seen.number - 1, seen.number - MAX_FILM, -1))
         after = takewhile(lambda number: self._same(number, seen), range(seen.number + 1, seen.number + MAX_FILM))
         earlier = sorted(before)
-        return Film(self, [*earlier, seen.number, *after], len(earlier))
+        return FilmStrip(self, [*earlier, seen.number, *after], len(earlier))
 
     def _same(self, number: int, seen: Seen) -> bool:
         try:
@@ -186,9 +188,19 @@ class RawExamples(Examples):
             return False
 
 
-def _first(images: Sequence[Image]) -> Image:
-    """The image that a mixture takes by default: of the first camera by name."""
-    return min(images, key=lambda image: image.camera, default=Image("", b""))
+def _by_name(images: Sequence[Image]) -> list[Image]:
+    """A step's images; a mixture takes by default that of the first camera by name."""
+    return sorted(images, key=lambda image: image.camera)
+
+
+def _asked(example: Example) -> str:
+    """The question, or what the user of a conversation says first."""
+    return example.question or next((turn.text for turn in example.turns if turn.role == "user"), "")
+
+
+def _answered(example: Example) -> str:
+    """The answers, or the last turn of a conversation."""
+    return example.turns[-1].text if example.turns else counted(example.answers)
 
 
 def recipe_name(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rt2data.errors import RtError, UsageError
+from rt2data.io import location
 from rt2data.plan.recipe import canonical, read_recipe
 from rt2data.read.known_formats import hub_advice
 from rt2data.read.source import SOURCES, Source, source_class
@@ -66,7 +67,7 @@ Recognizer = Callable[[Path], Inspected | None]
 def recognize(path: Path) -> Inspected:
     """What is at `path`. Raises UsageError, with what was looked for, where nothing known is there, or it may not be read."""
     try:
-        if not path.exists():
+        if not location.exists(path):
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)
         places = [*(where for where, _ in KINDS.values()), RAW]
@@ -93,7 +94,7 @@ def _recognizer(where: str) -> Recognizer:
 
 def recognize_recipe(path: Path) -> Inspected | None:
     """A recipe where there is a YAML file."""
-    return InspectedRecipe(path) if path.is_file() and path.suffix in (".yaml", ".yml") else None
+    return InspectedRecipe(path) if location.is_file(path) and path.suffix in (".yaml", ".yml") else None
 
 
 @dataclass(frozen=True)

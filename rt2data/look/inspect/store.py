@@ -15,19 +15,20 @@ import pyarrow.compute as pc
 import xxhash
 
 from rt2data.errors import DataError, RtError
-from rt2data.look.inspect.examples import Dimension, Examples, Film, Seen, counted, dimensions
+from rt2data.io import location
+from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, counted, dimensions, place_name
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.order import I64
-from rt2data.prepare.store import Pictures, Store, as_rows, pictures
+from rt2data.prepare.store import Store, as_rows
 from rt2data.read.action_space import ActionSpace, load_space
-from rt2data.records import Kind, Rows
+from rt2data.records import Images, Kind, Rows
 
 
 def recognize_store(path: Path) -> Inspected | None:
     """A prepared store where there are a source.json and a list of files."""
     here = path.parent if path.name == "source.json" else path
-    return InspectedStore(here) if (here / "source.json").is_file() and (here / "files.parquet").is_file() else None
+    return InspectedStore(here) if location.is_file(here / "source.json") and location.is_file(here / "files.parquet") else None
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class InspectedStore(Inspected):
     def facts(self) -> dict[str, Any]:
         store = Store(self.path)
         found: dict[str, Any] = msgspec.to_builtins(store.info)
+        for name, split in store.info.splits.items():
+            found["splits"][name]["images_per_row"] = split.images / split.rows if split.rows else 0.0
+        found["slots"] = [place_name(*slot) for slot in store.info.slots]
         return found | {"changed_files": store.changed_files()[:20]}
 
     def tiles(self, count: int) -> list[Tile]:
@@ -57,21 +61,32 @@ def _tiles(store: Store, split: str, count: int) -> Iterator[Tile]:
     if not len(numbers):
         return
     table = store.take(split, numbers)
-    rows, seen = as_rows(table, store.info, np.zeros_like(numbers)), pictures(table)
+    rows = as_rows(table, store.info, np.zeros_like(numbers))
     for i in range(len(rows)):
-        yield Tile(_read(store, seen, i), store.info.name, rows.kind, rows.text[i], target_text(rows, i), split)
+        first, stop = rows.images.starts[i : i + 2].tolist()
+        content = _read(store, rows.images, first) if stop > first else b""
+        more = max(stop - first - 1, 0)
+        yield Tile(content, store.info.name, rows.kind, rows.text[i], target_text(rows, i), split, more)
 
 
-def _read(store: Store, places: Pictures, i: int) -> bytes:
-    """The bytes at the place of an image when it was prepared. Raises OSError."""
-    with Path(store.stamps[places.file[i]].path).open("rb") as file:
-        file.seek(int(places.offset[i]))
-        return file.read(int(places.length[i]))
+def _read(store: Store, images: Images, at: int) -> bytes:
+    """The bytes where an image was when it was prepared. Raises OSError."""
+    return location.read_range(store.stamps[images.file[at]].path, int(images.offset[at]), int(images.length[at]))
+
+
+def _chunk(rows: Rows) -> list[ChunkAction]:
+    """The actions of a single row; none where there is only one."""
+    if rows.chunks is None or rows.chunks.actions.shape[1] == 1:
+        return []
+    return [ChunkAction(*each) for each in zip(rows.chunks.actions[0].tolist(), rows.chunks.is_pad[0].tolist(), strict=True)]
 
 
 def target_text(rows: Rows, i: int) -> str:
-    """The answers, or the action in numbers."""
-    return ", ".join(rows.answers[i]) if rows.action is None else " ".join(f"{value:.3g}" for value in rows.action[i].tolist())
+    """The answers, the last turn of a conversation, or the action in numbers."""
+    if rows.action is not None:
+        return " ".join(f"{value:.3g}" for value in rows.action[i].tolist())
+    turns = rows.turns[i]
+    return turns[-1].text if turns else counted(rows.answers[i] or ())
 
 
 @dataclass(frozen=True)
@@ -91,9 +106,12 @@ class StoreExamples(Examples):
     def at(self, number: int, whole: bool = True) -> Seen:
         split, row = self.locate(number)
         table = self.store.take(split, np.array([row], np.int64))
-        rows = as_rows(table, self.store.info, np.zeros(1, np.int64))
-        robot = rows.kind == "robot"
-        content, fault = self._picture(pictures(table)) if whole else (None, "")
+        info = self.store.info
+        rows = as_rows(table, info, np.zeros(1, np.int64), info.horizon)
+        robot = rows.chunks is not None
+        images, fault = self._images(rows.images) if whole else ([], "")
+        if robot and not len(rows.images):
+            fault = "it has no image"
         return Seen(
             number=number,
             key=rows.keys[0],
@@ -102,15 +120,18 @@ class StoreExamples(Examples):
             split=split,
             group=rows.groups[0],
             prompt=rows.text[0],
-            target=counted(rows.answers[0]) if not robot else target_text(rows, 0),
-            picture=content,
+            target=target_text(rows, 0),
+            images=images,
+            absent=self._absent(rows.images),
             fault=fault,
-            camera=self.store.info.camera,
+            camera=rows.images.camera[0] if robot and len(rows.images) else info.camera,
             step=int(rows.steps[0]) if robot else None,
             steps=table["steps"][0].as_py() if robot else None,
             answers=rows.answers[0] or (),
             terminate=bool(rows.terminate[0]) if robot else None,
             action=() if rows.action is None else self.decoded(split, rows.action[0].tolist()),
+            chunk=_chunk(rows),
+            messages=[(turn.role, turn.text) for turn in rows.turns[0] or ()],
         )
 
     def locate(self, number: int) -> tuple[str, int]:
@@ -121,16 +142,34 @@ class StoreExamples(Examples):
             number -= split.rows
         raise IndexError(number)
 
-    def _picture(self, places: Pictures) -> tuple[bytes | None, str]:
-        """The image, where it is unchanged; else why there is none."""
-        try:
-            content = _read(self.store, places, 0)
-        except OSError as error:
-            return None, f"its file cannot be read: {error.strerror}"
-        same = xxhash.xxh3_64_intdigest(content) == int(places.xxh3[0])
-        return (content, "") if same else (None, "its file changed since the source was prepared")
+    def _images(self, images: Images) -> tuple[list[tuple[str, bytes]], str]:
+        """The images of one row that are unchanged, with their names; and why another is not shown."""
+        found, faults = [], []
+        for at in range(len(images)):
+            try:
+                content = _read(self.store, images, at)
+            except OSError as error:
+                faults.append(f"its file cannot be read: {error.strerror}")
+                continue
+            if xxhash.xxh3_64_intdigest(content) == int(images.xxh3[at]):
+                found.append((self._name(images, at), content))
+            else:
+                faults.append("its file changed since the source was prepared")
+        return found, next(iter(faults), "")
 
-    def decoded(self, split: str, values: list[float]) -> list[Dimension]:
+    def _name(self, images: Images, at: int) -> str:
+        """Of an image of one row."""
+        slots, robot = self.store.info.slots, self.store.info.has_actions
+        if robot:
+            return place_name(*slots[images.slot[at]]) if len(slots) > 1 else images.camera[at]
+        return f"image_{at}" if len(images) > 1 else "image"
+
+    def _absent(self, images: Images) -> list[str]:
+        """Places of the store's slots without an image."""
+        slots, there = self.store.info.slots, set(images.slot.tolist())
+        return [place_name(*slot) for number, slot in enumerate(slots) if number not in there] if len(slots) > 1 else []
+
+    def decoded(self, split: str, values: list[float]) -> list[ActionValue]:
         """An action with names, units and bounds of each dimension."""
         names = [(dim.name, dim.unit) for dim in self._space.dims] if self._space else []
         return dimensions(names, values, self._bounds(split, len(values)))
@@ -153,11 +192,11 @@ class StoreExamples(Examples):
         spans = [dim.span for dim in self._space.dims] if self._space else [None] * size
         return [span or ends for span, ends in zip(spans, zip(found["q01"], found["q99"], strict=True), strict=True)]
 
-    def film(self, seen: Seen) -> Film | None:
+    def film(self, seen: Seen) -> FilmStrip | None:
         """All rows of its episode (or of its image), by step."""
         return self.film_of(seen.split, seen.group, seen.key)
 
-    def film_of(self, split: str, group: str, key: str) -> Film | None:
+    def film_of(self, split: str, group: str, key: str) -> FilmStrip | None:
         """The same for any row by its key; None where it is not in this store."""
         if split not in self.store.info.splits:
             return None
@@ -168,7 +207,7 @@ class StoreExamples(Examples):
         order = np.lexsort((rows, table["step"].to_numpy()))
         keys = [table["key"][int(i)].as_py() for i in order]
         first = self._first(split)
-        return Film(self, [first + int(rows[i]) for i in order], keys.index(key)) if key in keys else None
+        return FilmStrip(self, [first + int(rows[i]) for i in order], keys.index(key)) if key in keys else None
 
     def _first(self, split: str) -> int:
         names = list(self.store.info.splits)
@@ -183,7 +222,7 @@ class StoreExamples(Examples):
 def read_statistics(store: Store) -> dict[str, Any]:
     """stats.json: the statistics of `action` and `state` of each split, or None. Raises DataError."""
     try:
-        found: dict[str, Any] = msgspec.json.decode((store.path / "stats.json").read_bytes())
+        found: dict[str, Any] = msgspec.json.decode(location.read_bytes(store.path / "stats.json"))
     except (OSError, msgspec.MsgspecError) as error:
         raise DataError(f"statistics that cannot be read: {error}", str(store.path), "prepare the source again") from None
     return found

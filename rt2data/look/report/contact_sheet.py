@@ -44,6 +44,7 @@ class Tile:
     prompt: str
     target: str
     note: str = ""  # next to the source's tag: camera and step, epoch, ...
+    more: int = 0  # images that the example has besides this one
 
 
 def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str = "") -> bytes:
@@ -85,6 +86,8 @@ def _draw_tile(tile: Tile) -> Image.Image:
     made.paste(_boxed(tile.picture), (0, 0))
     draw = ImageDraw.Draw(made)
     draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=EDGE)
+    if tile.more:
+        _draw_more(draw, f"+{tile.more}")
     top = SIDE + 8
     _draw_tag(draw, top, tile)
     top += TAG + 4
@@ -93,6 +96,13 @@ def _draw_tile(tile: Tile) -> Image.Image:
             _write(draw, (0, top), line, _font(FONT), color)
             top += LINE
     return made
+
+
+def _draw_more(draw: Drawing, text: str) -> None:
+    """In the lower right corner of the image."""
+    left = SIDE - 12 - _font(SMALL).getlength(text)
+    draw.rounded_rectangle((left, SIDE - TAG, SIDE - 4, SIDE - 4), radius=4, fill=INK)
+    _write(draw, (left + 4, SIDE - TAG + 1), text, _font(SMALL), PAPER)
 
 
 def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
@@ -111,7 +121,7 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
     """The whole image, centred in its box."""
     box = Image.new("RGB", (SIDE, SIDE), BOX)
     try:
-        found = decoded(picture)
+        found = decoded(picture) if len(picture) else None
     except ImageFault as fault:
         _write(
             ImageDraw.Draw(box),
@@ -120,6 +130,9 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
             _font(FONT),
             FAINT,
         )
+        return box
+    if found is None:
+        _write(ImageDraw.Draw(box), (GAP, SIDE // 2 - FONT), "no image", _font(FONT), FAINT)
         return box
     scale = SIDE / max(found.size)
     size = max(1, round(found.width * scale)), max(1, round(found.height * scale))

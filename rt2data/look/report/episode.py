@@ -15,7 +15,7 @@ from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.images import Shot, read_place, shoot
 from rt2data.prepare.store import Store, read_columns, rows_file, vectors
 from rt2data.records import F32
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
 
 FRAMES, SIDE = 10, 128
 LOOKED = 64
@@ -40,7 +40,7 @@ class Film:
 def store_film(store: Store, split: str) -> Film | None:
     """An episode of usual length; None where the store has no episodes. Rows are looked through file by file."""
     info = store.info
-    if info.kind != "robot" or not info.splits[split].rows:
+    if not info.has_actions or not info.splits[split].rows:
         return None
     near = store.take(split, np.arange(min(LOOKED, info.splits[split].rows), dtype=np.int64))
     lengths = sorted(zip(near["steps"].to_pylist(), near["group"].to_pylist(), strict=True))
@@ -103,7 +103,8 @@ def spread(total: int, count: int) -> list[int]:
 
 def _frame(store: Store, row: dict[str, object]) -> Shot:
     images: Sequence[dict[str, object]] = row["images"]  # type: ignore[assignment]
-    tile = Tile(read_place(store, images[0]), store.info.name, "robot", str(row["text"]), "", f"step {row['step']}")
+    data = read_place(store, images[0]) if images else b""
+    tile = Tile(data, store.info.name, "robot", str(row["text"]), "", f"step {row['step']}")
     return shoot(tile, SIDE)
 
 

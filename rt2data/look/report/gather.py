@@ -40,7 +40,7 @@ def mixture_report(stats: Stats, out: Path, root: Path | None, count: int) -> Re
     sight = InspectedMixture(out)
     split, stores = sight.manifest.plan.split, mixture_stores(sight.manifest, root)
     albums = mixture_albums(stats, sight.tiles(max(count, MEASURED) * len(stats.sources)), count)
-    albums += [found for store in stores for found in store_albums(store, [split], count) if not found.used]
+    albums += [found for store in stores for found in store_albums(store, [split], count) if found.camera != store.info.camera]
     whole = [film for store in stores if (film := store_film(store, split))]
     told = {film.source for film in whole}
     films = [*whole, *(film for film in mixture_films(sight) if film.source not in told)]
@@ -62,6 +62,8 @@ def mixture_albums(stats: Stats, tiles: Iterable[Tile], count: int) -> list[Albu
     """The pictures that are trained on, by source."""
     found: dict[str, list[Tile]] = {}
     for tile in tiles:
+        if not len(tile.picture):
+            continue  # a text-only example
         found.setdefault(tile.source, []).append(tile)
     named: dict[str, SourceStats] = {source.name: source for source in stats.sources}
     return [album(name, named[name].split, named[name].kind, named[name].camera, True, found[name], count) for name in found]

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from rt2data.images.ready import ImageFault, ImageRule, read_header
+from rt2data.io import location
 from rt2data.look.report.contact_sheet import Tile, decoded
 from rt2data.look.report.figures import plain
 from rt2data.prepare.catalog import read_rejects
@@ -159,14 +159,14 @@ def album(source: str, split: str, kind: Kind, camera: str, used: bool, tiles: S
 
 def store_albums(store: Store, splits: Sequence[str], count: int) -> list[Album]:
     """One album for each camera of each split."""
-    info = store.info
-    found = []
+    info, found = store.info, list[Album]()
+    used = {info.camera, *(slot.camera for slot in info.slots)}
     for split in splits:
         rows = sampled_rows(store, split, max(count, MEASURED))
         for camera in info.cameras:
             tiles = [tile for row in rows for tile in _tile(store, row, camera)]
             if tiles:
-                found.append(album(info.name, split, info.kind, camera, camera == info.camera, tiles, count))
+                found.append(album(info.name, split, info.kind, camera, camera in used, tiles, count))
     return found
 
 
@@ -186,24 +186,24 @@ def sampled_rows(store: Store, split: str, count: int) -> list[dict[str, Any]]:
 def _tile(store: Store, row: dict[str, Any], camera: str) -> Iterator[Tile]:
     """The row's image of this camera, with its text; nothing where it has none."""
     for image in row["images"]:
-        if image["camera"] == camera:
+        if image["camera"] == camera and image["at"] == 0:
             note = f"{row['group']} step {row['step']}" if row["step"] >= 0 else row["group"]
-            yield Tile(read_place(store, image), store.info.name, store.info.kind, row["text"], said(row), note)
+            more = sum(other["chosen"] for other in row["images"]) - 1 if image["chosen"] else 0
+            yield Tile(read_place(store, image), store.info.name, store.info.kind, row["text"], said(row), note, more)
             return
 
 
 def said(row: dict[str, Any]) -> str:
-    """Answers, or the action's numbers."""
-    action = row["action"]
-    return " ".join(f"{value:.2g}" for value in action) if action else ", ".join(dict.fromkeys(row["answers"] or ()))
+    """Answers, the last turn of a conversation, or the action's numbers."""
+    if row["action"]:
+        return " ".join(f"{value:.2g}" for value in row["action"])
+    return row["turns"][-1]["text"] if row["turns"] else ", ".join(dict.fromkeys(row["answers"] or ()))
 
 
 def read_place(store: Store, image: dict[str, Any]) -> bytes:
     """An image's bytes from the file that holds them; empty where they cannot be read."""
     try:
-        with Path(store.stamps[image["file"]].path).open("rb") as file:
-            file.seek(image["offset"])
-            return file.read(image["length"])
+        return location.read_range(store.stamps[image["file"]].path, image["offset"], image["length"])
     except OSError:
         return b""
 
@@ -261,9 +261,7 @@ def _bytes(where: str) -> bytes:
     if not place:
         return b""
     try:
-        with Path(place["path"]).open("rb") as file:
-            file.seek(int(place["offset"]))
-            return file.read(ROOM)
+        return location.read_range(place["path"], int(place["offset"]), ROOM)
     except OSError:
         return b""
 

@@ -18,6 +18,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from rt2data.io import location
 from rt2data.look.report import charts, figures, views
 from rt2data.look.report.episode import Film
 from rt2data.look.report.images import Album, LostRow, Shot, Tint, fewer
@@ -108,7 +109,7 @@ def _escaped(char: str) -> str:
 
 
 def _text(name: str) -> str:
-    return (TEMPLATES / name).read_text("utf-8")
+    return location.read_text(TEMPLATES / name)
 
 
 @cache

@@ -78,13 +78,13 @@ def _measure(shares: Sequence[Share], name: str, field: str) -> Measure:
     classes = looks(shares)
     parts = tuple(Part(share.source, classes[share.source], float(getattr(share, field))) for share in shares)
     total = sum(part.value for part in parts)
-    robot = sum(part.value for part, share in zip(parts, shares, strict=True) if share.kind == "robot")
+    robot = sum(part.value for part, share in zip(parts, shares, strict=True) if share.has_actions)
     return Measure(name, parts, robot / total if total else 0.0)
 
 
 def realized(mixture: MixtureStats) -> float:
     """Robot share of the examples."""
-    robot = sum(share.examples for share in mixture.shares if share.kind == "robot")
+    robot = sum(share.examples for share in mixture.shares if share.has_actions)
     return robot / mixture.examples if mixture.examples else 0.0
 
 
@@ -184,7 +184,7 @@ def splits(stats: Stats) -> str:
 
 def texts(source: SourceStats) -> list[tuple[Text, str]]:
     """What is asked, and what is answered."""
-    asked = [(source.text, "instructions" if source.kind == "robot" else "questions")]
+    asked = [(source.text, "instructions" if source.has_actions else "questions")]
     return [*asked, (source.answers, "answers")] if source.answers else asked
 
 
@@ -230,7 +230,7 @@ def robot_share(stats: Stats) -> float:
     if stats.mixture:
         return realized(stats.mixture)
     rows = examples(stats)
-    return sum(source.rows for source in stats.sources if source.kind == "robot") / rows if rows else 0.0
+    return sum(source.rows for source in stats.sources if source.has_actions) / rows if rows else 0.0
 
 
 def losses(stats: Stats) -> list[tuple[str, Dropped]]:
@@ -250,17 +250,17 @@ def faults(stats: Stats) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Dim:
+class DimView:
     """A dimension as the codec writes it, with what is known of its numbers."""
 
     coded: EncodedDimension
     numbers: Dimension
 
 
-def coded(actions: Actions) -> list[Dim]:
+def coded(actions: Actions) -> list[DimView]:
     """The codec's dimensions; one that has no numbers of its own (terminate) is shown with none."""
     numbers = {each.name: each for each in actions.dims}
-    return [Dim(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
+    return [DimView(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
 
 
 def _unknown(of: EncodedDimension) -> Dimension:

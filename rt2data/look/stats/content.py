@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
 from rt2data.look.stats.model import Camera, Distribution, Text, Tokens
-from rt2data.order import I64, U64, mix64
+from rt2data.order import U64, mix64
 from rt2data.tally.counts import Counts, count, histogram, quantiles_of
 from rt2data.tally.sums import Sum
 
@@ -102,8 +103,8 @@ def text_hashes(column: pa.Array) -> U64:
 class TokenSums(Sum, frozen=True, eq=False):
     """Lengths of examples in tokens."""
 
-    prompt: Counts = msgspec.field(default_factory=Counts)
-    target: Counts = msgspec.field(default_factory=Counts)  # with the end token
+    prompt: Counts = msgspec.field(default_factory=Counts)  # all tokens without loss
+    target: Counts = msgspec.field(default_factory=Counts)  # all tokens with loss, end tokens too
     whole: Counts = msgspec.field(default_factory=Counts)
 
     def summary(self, limit: int | None) -> Tokens:
@@ -121,7 +122,7 @@ class TokenSums(Sum, frozen=True, eq=False):
 
 
 def sum_tokens(prompt: Sequence[int], whole: Sequence[int]) -> TokenSums:
-    """Of some examples: tokens of the prompt, and of prompt and target together."""
+    """Of some examples: tokens without loss, and all tokens."""
     before, all_ = np.array(prompt, np.int64), np.array(whole, np.int64)
     return TokenSums(count(before), count(all_ - before), count(all_))
 
@@ -152,6 +153,7 @@ class CameraSums(Sum, frozen=True, eq=False):
 def sum_cameras(images: pa.ListArray) -> dict[str, CameraSums]:
     """Sums of the images of some rows, by camera."""
     every = images.flatten()
+    every = every.filter(pc.equal(every.field("at"), 0))  # history shows the same images again
     cameras = every.field("camera").dictionary_encode()
     which = cameras.indices.to_numpy()
     return {name: _sum_camera(every.filter(pa.array(which == i))) for i, name in enumerate(cameras.dictionary.to_pylist())}
@@ -168,11 +170,19 @@ def _sum_camera(images: pa.StructArray) -> CameraSums:
     )
 
 
-def first_images(images: pa.ListArray) -> tuple[U64, I64]:
-    """Hash and length in bytes of each row's first image, the mixture's: uint64[rows], int64[rows]. Every row has one."""
+def first_images(images: pa.ListArray) -> U64:
+    """uint64[rows]: hash of each row's first image; 0 where there is none."""
     offsets = images.offsets.to_numpy()
-    every, first = images.flatten(), offsets[:-1] - offsets[0]
-    return every.field("xxh3").to_numpy()[first], every.field("length").to_numpy()[first].astype(np.int64)
+    hashes = np.append(images.flatten().field("xxh3").to_numpy(), np.uint64(0))
+    first = np.where(np.diff(offsets) > 0, offsets[:-1] - offsets[0], len(hashes) - 1)
+    found: U64 = hashes[first]
+    return found
+
+
+def taken_bytes(images: pa.ListArray) -> int:
+    """Bytes of all images that a mixture takes."""
+    every = images.flatten()
+    return pc.sum(every.field("length").filter(every.field("chosen"))).as_py() or 0
 
 
 def pair_hashes(texts: U64, images: U64) -> U64:

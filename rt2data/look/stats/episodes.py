@@ -79,7 +79,7 @@ class EpisodesOrder:
 
 def episode_orders(rows: RowSet) -> list[EpisodesOrder]:
     """As many as the rows need; none for web."""
-    if rows.kind != "robot":
+    if not rows.has_actions:
         return []
     width = 4 * (rows.action_dim + rows.state_dim) + 28
     parts = max(-(-rows.rows // MOST_ROWS), -(-rows.rows * width // MOST_BYTES))

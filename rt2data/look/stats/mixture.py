@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.errors import DataError, command
-from rt2data.formats.base import Member, make_format, members_of
+from rt2data.formats.base import Member, MemberImage, make_format, members_of
 from rt2data.images.headers import ImageFault, read_header
+from rt2data.io.location import produce_whole
+from rt2data.io.location.folders import make_folder
 from rt2data.io.per_thread import PerThread
-from rt2data.io.publish import produce_whole
 from rt2data.look.stats.content import TokenSums, sum_tokens
 from rt2data.look.stats.model import MixtureStats, Share, Window
 from rt2data.look.stats.row_set import RowSet, space_to_json
@@ -26,7 +27,8 @@ from rt2data.order import BLOCK, I64, boundaries
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import ROWS, rows_file
 from rt2data.render.codecs.table import codec_from_json
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest, read_manifest
 from rt2data.tally.moments import F64
 from rt2data.tally.sums import Sum
@@ -78,6 +80,7 @@ def _share(manifest: Manifest, source: SourcePlan) -> Share:
         epochs=source.epochs,
         unseen=max(source.rows - source.draws, 0),
         unique=min(source.rows, source.draws),
+        takes="; ".join(line for line in (source.camera_line, source.window_line) if line),
     )
 
 
@@ -86,7 +89,7 @@ def _robots(manifest: Manifest) -> Iterator[I64]:
     plan = manifest.plan
     if plan.parts:
         return
-    layout, robots = shard_layout(plan)[0], sum(s.kind == "robot" for s in plan.sources)
+    layout, robots = shard_layout(plan)[0], sum(s.has_actions for s in plan.sources)
     for index in range(plan.shards):
         yield np.concatenate([[0], np.cumsum(shard_sources(plan, index, layout) < robots)])
 
@@ -119,7 +122,7 @@ def _running(robots: list[I64], examples: int) -> Iterator[tuple[int, float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardOrder:
+class ReadOrder:
     """Work order: write the records of one shard as files of rows."""
 
     out: str
@@ -139,11 +142,11 @@ class ShardSums(Sum, frozen=True, eq=False):
     tokens: dict[str, TokenSums] = msgspec.field(default_factory=dict)  # by source, of all examples
 
 
-def shard_orders(out: Path, manifest: Manifest, scratch: Path) -> list[ShardOrder]:
+def shard_orders(out: Path, manifest: Manifest, scratch: Path) -> list[ReadOrder]:
     """One per shard; the scratch folder gets a folder for each source."""
     for source in manifest.plan.sources:
-        (scratch / source.name).mkdir(parents=True, exist_ok=True)
-    return [ShardOrder(str(out), manifest.plan.fingerprint, index, str(scratch)) for index in range(len(manifest.shards))]
+        make_folder(scratch / source.name)
+    return [ReadOrder(str(out), manifest.plan.fingerprint, index, str(scratch)) for index in range(len(manifest.shards))]
 
 
 def mixture_row_sets(manifest: Manifest, scratch: Path) -> list[RowSet]:
@@ -164,6 +167,7 @@ def _row_set(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
         rows=min(source.rows, source.draws),
         digest=source.digest,
         camera=source.camera or IMAGE,
+        slots=source.slots,
         action_dim=source.action_dim if codec else 0,
         state_dim=len(state["mean"]) if state else 0,
         lost=manifest.rejects.get(source.name, ()),
@@ -182,7 +186,7 @@ def _open(out: str, fingerprint: str) -> Manifest:
     return manifest
 
 
-def read_examples(order: ShardOrder) -> ShardSums:
+def read_examples(order: ReadOrder) -> ShardSums:
     """Write the rows of one shard, of their first epoch only; sums over all its examples. Raises DataError."""
     manifest = _open(order.out, order.fingerprint)
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in manifest.plan.sources}
@@ -199,7 +203,7 @@ def read_examples(order: ShardOrder) -> ShardSums:
     return ShardSums(sum(map(len, tokens.values())), lengths)
 
 
-def _examples(order: ShardOrder, manifest: Manifest) -> Iterator[tuple[Member, ExampleRecord]]:
+def _examples(order: ReadOrder, manifest: Manifest) -> Iterator[tuple[Member, ExampleRecord]]:
     """The examples of one shard. Raises DataError naming the shard and key of one that cannot be read."""
     path = Path(order.out) / manifest.shards[order.index].name
     names = {source.name for source in manifest.plan.sources}
@@ -227,24 +231,30 @@ def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
         "text": record.text,
         "answers": list(record.answers),
         "pick": -1,
+        "turns": None,
+        "chunk": None,
+        "real": None,
+        "ends": None,
         "action": None if record.action is None else list(record.action[:size]),
         "state": None if record.state is None else list(record.state),
         "terminate": bool(record.terminate),
         "marks": 0,
         "timestamp": None,
-        "images": [_image(member.image, record.camera or IMAGE)],
+        "images": [_image(image, record) for image in member.images],
         "digest": 0,
     }
 
 
-def _image(content: memoryview, camera: str) -> dict[str, Any]:
+def _image(image: MemberImage, record: ExampleRecord) -> dict[str, Any]:
     """Format and size from the header; the format of a damaged image is the name of its fault."""
     try:
-        seen = read_header(content)
+        seen = read_header(image.data)
         kind, width, height = seen.format, seen.width, seen.height
     except ImageFault as fault:
         kind, width, height = fault.reason, 0, 0
-    facts = {"camera": camera, "file": 0, "offset": 0, "length": len(content), "xxh3": xxhash.xxh3_64_intdigest(content)}
+    camera, at = record.image_names[image.slot], record.image_offsets[image.slot]
+    place = {"file": 0, "offset": 0, "length": len(image.data), "xxh3": xxhash.xxh3_64_intdigest(image.data)}
+    facts = {"camera": camera if record.action is not None else IMAGE, "at": at, "chosen": True} | place
     return facts | {"width": width, "height": height, "format": kind}
 
 

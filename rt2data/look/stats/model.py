@@ -203,6 +203,11 @@ class SourceStats(Frozen, frozen=True):
     lost: tuple[Dropped, ...]  # of the whole source, listed with its first split
     conversions: dict[str, int]  # images that had to be converted, by rule; listed with its first split
 
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
+
 
 class Share(Frozen, frozen=True):
     """One source of a mixture."""
@@ -217,6 +222,12 @@ class Share(Frozen, frozen=True):
     epochs: float
     unseen: int  # rows that are never drawn
     unique: int  # rows that are drawn at least once
+    takes: str = ""  # cameras of several, windows in time; empty for one image and one action
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
 
 
 class Window(Frozen, frozen=True):

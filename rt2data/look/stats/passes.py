@@ -20,10 +20,11 @@ from rt2data.look.stats.content import (
     sum_cameras,
     sum_texts,
     sum_tokens,
+    taken_bytes,
     text_hashes,
 )
 from rt2data.look.stats.episodes import EpisodesOrder, sum_episodes
-from rt2data.look.stats.mixture import ShardOrder, read_examples
+from rt2data.look.stats.mixture import ReadOrder, read_examples
 from rt2data.look.stats.row_set import RowSet, codec_of
 from rt2data.order import U64
 from rt2data.plan.job import Job
@@ -38,7 +39,13 @@ BATCH = 2048
 """Rows rendered together."""
 MAX_MATRIX = 64
 """Most dimensions whose correlation with each other is summed."""
-COLUMNS = ("key", "group", "step", "text", "answers", "pick", "action", "state", "terminate", "images")
+COLUMNS = (
+    *("key", "group", "step", "steps", "timestamp", "text", "answers", "pick", "turns", "action", "state", "terminate", "images"),
+)
+
+
+CHUNKS = ("chunk", "real", "ends")
+"""Read too where rows with a horizon above 1 are rendered."""
 
 
 class RowSums(Sum, frozen=True, eq=False):
@@ -75,30 +82,29 @@ class RowsOrder:
 def sum_rows(order: RowsOrder) -> RowSums:
     """The first pass over one file of rows. Raises DataError if it cannot be read."""
     rows = order.rows
-    table = rows.read(order.number, COLUMNS)
+    table = rows.read(order.number, (*COLUMNS, *(CHUNKS if rows.job and rows.horizon > 1 else ())))
     if not table.num_rows:
         return RowSums()
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     text, hashes = sum_texts(columns["text"])
-    image_hashes, image_bytes = first_images(columns["images"])
     terminate = columns["terminate"].to_numpy(zero_copy_only=False).astype(np.bool_)
     answers = columns["answers"].flatten()
     action, state = vectors(columns["action"], rows.action_dim), vectors(columns["state"], rows.state_dim)
     return RowSums(
         rows=table.num_rows,
-        image_bytes=int(image_bytes.sum()),
+        image_bytes=taken_bytes(columns["images"]),
         terminate=int(terminate.sum()),
         groups=count(text_hashes(columns["group"])),
         text=text,
         answers=sum_texts(answers)[0] if len(answers) else TextSums(),
-        answers_each=count(np.diff(columns["answers"].offsets.to_numpy())) if rows.kind == "web" else Counts(),
+        answers_each=count(np.diff(columns["answers"].offsets.to_numpy())) if not rows.has_actions else Counts(),
         action=DimensionSums() if action is None else sum_dimensions(action),
         state=DimensionSums() if state is None else sum_dimensions(state),
         encoded=sum_encoded(codec_of(rows.codec), action, terminate) if rows.codec and action is not None else EncodedSums(),
         correlation=_matrix(action),
         tokens=_rendered(rows, table) if rows.job else TokenSums(),
         cameras=sum_cameras(columns["images"]),
-        pairs=count(pair_hashes(hashes, image_hashes)),
+        pairs=count(pair_hashes(hashes, first_images(columns["images"]))),
     )
 
 
@@ -113,8 +119,8 @@ def _rendered(rows: RowSet, table: pa.Table) -> TokenSums:
     whole: list[int] = []
     for start in range(0, table.num_rows, BATCH):
         batch = table.slice(start, BATCH).combine_chunks()
-        made = renderer.render(as_rows(batch, rows, np.zeros(batch.num_rows, np.int64)))
-        prompt += made.prompt_len
+        made = renderer.render(as_rows(batch, rows, np.zeros(batch.num_rows, np.int64), rows.horizon))
+        prompt += [sum(span.stop - span.start for span in spans if not span.loss) for spans in made.spans]
         whole += map(len, made.input_ids)
     return sum_tokens(prompt, whole)
 
@@ -191,13 +197,13 @@ def sum_again(order: ValuesOrder) -> SecondSums:
 
 # All work orders
 
-Order = ShardOrder | RowsOrder | EpisodesOrder | ValuesOrder
+Order = ReadOrder | RowsOrder | EpisodesOrder | ValuesOrder
 
 
 def carry_out(order: Order) -> Sum:
     """Carry out any work order. Raises DataError if what it names cannot be read."""
     match order:
-        case ShardOrder():
+        case ReadOrder():
             return read_examples(order)
         case RowsOrder():
             return sum_rows(order)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from rt2data.errors import DataError
 from rt2data.prepare.store import Lost, Store, StoreInfo, read_columns, rows_file
 from rt2data.read.action_space import SPACE, ActionSpace, load_space
-from rt2data.records import Kind
+from rt2data.records import Kind, Slot
 from rt2data.render.codecs.table import Codec, codec_from_json, make_codec
 
 GENERIC = "generic_nd"
@@ -32,8 +32,10 @@ class RowSet:
     rows: int
     digest: str
     camera: str  # the one the mixture uses
+    slots: tuple[Slot, ...]  # the places of its examples' images
     action_dim: int
     state_dim: int
+    horizon: int = 1  # actions of an example
     space: str = ""  # the action space as JSON; empty for web
     codec: str = ""  # the codec as JSON; empty for web, and if none can be made
     note: str = ""  # why none can be made
@@ -41,9 +43,19 @@ class RowSet:
     lost: tuple[Lost, ...] = ()
     conversions: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is a robot's."""
+        return self.kind == "robot"
+
     def read(self, number: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one file of rows, in one chunk. Raises DataError."""
         return read_columns(rows_file(Path(self.folder), self.split, number), columns).combine_chunks()
+
+    @property
+    def cameras(self) -> set[str]:
+        """Those that the mixture uses."""
+        return {self.camera, *(slot.camera for slot in self.slots)}
 
     @property
     def place(self) -> str:
@@ -78,8 +90,10 @@ def _row_set(store: Store, split: str, space: ActionSpace | None, codec: tuple[s
         rows=info.splits[split].rows,
         digest=info.digest,
         camera=info.camera,
+        slots=info.slots,
         action_dim=info.action_dim,
         state_dim=info.state_dim,
+        horizon=info.horizon,
         space=space_to_json(space) if space else "",
         codec=codec[0],
         note=codec[1],
@@ -87,7 +101,7 @@ def _row_set(store: Store, split: str, space: ActionSpace | None, codec: tuple[s
 
 
 def _space_of(info: StoreInfo) -> ActionSpace | None:
-    if info.kind != "robot" or not info.action_dim:
+    if not info.has_actions or not info.action_dim:
         return None
     return load_space(str(info.settings.get("action_space", GENERIC))).sized(info.action_dim)
 

@@ -29,7 +29,7 @@ IN_FLIGHT = 8
 """Work orders given to the pool before the first result is awaited."""
 
 
-class Workers(Protocol):
+class StatsPool(Protocol):
     """Carries out work orders: any pool."""
 
     def submit(self, work: Callable[[Any], Any], order: Any) -> Future[Any]: ...
@@ -55,7 +55,7 @@ class First:
     episodes: EpisodeSums
 
 
-def take_stats(subject: Subject, pool: Workers | None = None, report: Report = lambda _: None) -> Stats:
+def take_stats(subject: Subject, pool: StatsPool | None = None, report: Report = lambda _: None) -> Stats:
     """Statistics of a subject, by the pool's workers or here. Raises DataError if rows or records cannot be read."""
     shards = gather_shards(_results(subject.shards, pool, "read", report))
     first = gather_first(subject, _results(first_orders(subject), pool, "sum", report))
@@ -63,7 +63,7 @@ def take_stats(subject: Subject, pool: Workers | None = None, report: Report = l
     return conclude(subject, shards, first, second)
 
 
-def _results(orders: Sequence[Order], pool: Workers | None, name: str, report: Report) -> Iterator[Sum]:
+def _results(orders: Sequence[Order], pool: StatsPool | None, name: str, report: Report) -> Iterator[Sum]:
     """Results in the order of the work orders, a few in flight at a time."""
     waiting: deque[Future[Sum]] = deque()
     left = iter(orders)
@@ -97,15 +97,15 @@ def all_second_orders(subject: Subject, first: Sequence[First]) -> list[Order]:
 
 def gather_shards(results: Iterable[Sum]) -> ShardSums:
     """Sums over all shards of a mixture."""
-    return add_up(ShardSums(), cast(Iterable[ShardSums], results))
+    return add_up(ShardSums(), cast("Iterable[ShardSums]", results))
 
 
 def gather_first(subject: Subject, results: Iterable[Sum]) -> list[First]:
     """Sums of each row set, from results in the order of `first_orders`."""
     every, found = iter(results), []
     for rows in subject.rows:
-        sums = add_up(RowSums(), cast(Iterator[RowSums], _next(every, rows.files)))
-        episodes = add_up(EpisodeSums(), cast(Iterator[EpisodeSums], _next(every, len(episode_orders(rows)))))
+        sums = add_up(RowSums(), cast("Iterator[RowSums]", _next(every, rows.files)))
+        episodes = add_up(EpisodeSums(), cast("Iterator[EpisodeSums]", _next(every, len(episode_orders(rows)))))
         found.append(First(sums, episodes))
     return found
 
@@ -113,7 +113,7 @@ def gather_first(subject: Subject, results: Iterable[Sum]) -> list[First]:
 def gather_second(subject: Subject, results: Iterable[Sum]) -> list[SecondSums]:
     """Sums of each row set, from results in the order of `all_second_orders`."""
     every = iter(results)
-    return [add_up(SecondSums(), cast(Iterator[SecondSums], _next(every, rows.files))) for rows in subject.rows]
+    return [add_up(SecondSums(), cast("Iterator[SecondSums]", _next(every, rows.files))) for rows in subject.rows]
 
 
 def _next(results: Iterator[Sum], count: int) -> Iterator[Sum]:

@@ -12,10 +12,11 @@ from typing import Literal
 import msgspec
 
 from rt2data.errors import DataError, RtError, UsageError, command
+from rt2data.io import location
 from rt2data.io.words import choose
 from rt2data.look.inspect import recognize
 from rt2data.look.inspect.raw import InspectedSource
-from rt2data.look.stats.mixture import ShardOrder, mixture_row_sets, shard_orders
+from rt2data.look.stats.mixture import ReadOrder, mixture_row_sets, shard_orders
 from rt2data.look.stats.model import Dropped
 from rt2data.look.stats.row_set import RowSet, row_sets
 from rt2data.look.verify.expected import adds_up, readable
@@ -49,7 +50,7 @@ class Subject:
     rows: tuple[RowSet, ...]
     limit: int | None = None  # max_tokens
     manifest: Manifest | None = None
-    shards: tuple[ShardOrder, ...] = ()  # must be done before the rows can be read
+    shards: tuple[ReadOrder, ...] = ()  # must be done before the rows can be read
     warnings: tuple[Warn, ...] = ()
 
 
@@ -75,7 +76,7 @@ def find_subject(asked: Question, scratch: Path, prepare: Prepare) -> Subject:
             raise UsageError("a mixture has its codec and its recipe", str(asked.path), "remove --codec and --recipe")
         return mixture_subject(_folder(asked.path, "manifest.json"), scratch, asked.split)
     if seen.kind == "recipe":
-        overrides = [f"store={json.dumps(str(asked.store.absolute()))}"] if asked.store else []
+        overrides = [f"store={json.dumps(str(location.absolute(asked.store)))}"] if asked.store else []
         found = read_recipe(asked.path, overrides=overrides, check=True)
         return recipe_subject(asked.path, found, prepare(found), "recipe", asked.codec, asked.split)
     if isinstance(seen, InspectedSource):
@@ -98,9 +99,9 @@ def _stores(asked: Question, recipe: Recipe | None, stores: list[Store], what: W
 
 def _suggested(seen: InspectedSource, store: Path | None) -> Recipe:
     """A recipe of one raw source, as `rt2data inspect --suggest` writes it."""
-    side = "1" if seen.source.role == "robot" else "0"
-    place = f"store: {json.dumps(str(store.absolute()))}\n" if store else ""
-    return parse_recipe(f"robot_frac: {side}\n{place}{seen.suggestion()}", str(seen.path), seen.path.absolute().parent)
+    side = "1" if seen.source.has_actions else "0"
+    place = f"store: {json.dumps(str(location.absolute(store)))}\n" if store else ""
+    return parse_recipe(f"robot_frac: {side}\n{place}{seen.suggestion()}", str(seen.path), location.absolute(seen.path).parent)
 
 
 def store_subject(
@@ -156,13 +157,13 @@ def _require_rows(found: list[RowSet], stores: Sequence[Store], split: str | Non
 
 def _with_job(recipe: Recipe, rows: RowSet) -> RowSet:
     """With the job that says how its rows are rendered; actions without a codec are not."""
-    if not rows.codec and rows.kind != "web":
+    if not rows.codec and rows.has_actions:
         return rows
     tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     source = recipe.sources.get(rows.name)
     plan = _plan(recipe, rows, tokenizer.identity(), source.answers if isinstance(source, WebSource) else "majority")
     job = Job(plan=plan, recipe={}, stores={}, tokenizer_path=recipe.tokenizer.path)
-    return replace(rows, job=msgspec.json.encode(job).decode())
+    return replace(rows, job=msgspec.json.encode(job).decode(), horizon=min(rows.horizon, getattr(source, "horizon", 1)))
 
 
 def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: str) -> Plan:
@@ -170,7 +171,7 @@ def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: s
     return new_plan(
         robot_frac=str(recipe.robot_frac),
         num_examples=rows.rows,
-        robot_examples=rows.rows if rows.kind == "robot" else 0,
+        robot_examples=rows.rows if rows.has_actions else 0,
         seed=recipe.seed,
         split=rows.split,
         template=recipe.template,
@@ -182,7 +183,7 @@ def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: s
         bytes=0,
         action_dim=rows.action_dim,
         sources=(_source(rows),),
-        answers={rows.name: answers} if rows.kind == "web" else {},
+        answers={rows.name: answers} if not rows.has_actions else {},
         warnings=(),
     )
 
@@ -192,7 +193,7 @@ def _source(rows: RowSet) -> SourcePlan:
     counts = {"rows": rows.rows, "draws": rows.rows, "groups": 0, "unseen": 0, "repeats_min": 1, "repeats_max": 1}
     known = {"name": rows.name, "kind": rows.kind, "source": rows.source, "digest": rows.digest, "action_dim": rows.action_dim}
     codec = msgspec.json.decode(rows.codec) if rows.codec else None
-    sizes = {"weight": "1", "share": "1", "epochs": 1.0, "image_bytes": 0, "record_bytes": 0, "action_space": None}
+    sizes = {"weight": "1", "share": "1", "epochs": 1.0, "images": 1.0, "image_bytes": 0, "record_bytes": 0, "action_space": None}
     return SourcePlan(**known, **counts, **sizes, codec=codec)  # type: ignore[arg-type]
 
 

@@ -40,7 +40,7 @@ class Summed:
 def source_stats(found: Summed, tokens: TokenSums, limit: int | None, dropped: Sequence[Dropped]) -> SourceStats:
     """The summary of one split of one source."""
     rows, first, second = found.rows, found.first, found.second
-    web = rows.kind == "web"
+    web = not rows.has_actions
     names = [f"s_{i}" for i in range(first.state.dims)]
     return SourceStats(
         name=rows.name,
@@ -59,7 +59,7 @@ def source_stats(found: Summed, tokens: TokenSums, limit: int | None, dropped: S
         answers=first.answers.summary(second.texts.texts) if web else None,
         answers_each=distribution(first.answers_each) if web else None,
         tokens=tokens.summary(limit) if len(tokens.whole) else None,
-        cameras=tuple(sums.summary(name, name == rows.camera) for name, sums in sorted(first.cameras.items())),
+        cameras=tuple(sums.summary(name, web or name in rows.cameras) for name, sums in sorted(first.cameras.items())),
         lost=tuple(dropped),
         conversions=dict(rows.conversions),
     )
@@ -195,7 +195,7 @@ def _example(what: Shared, rows: RowSet, hash_: np.uint64) -> str:
         table = rows.read(number, ("key", "group", "text", "images"))
         images, hashes = table["images"].combine_chunks(), text_hashes(table["group"].combine_chunks())
         if what != "group" and len(images):
-            hashes = first_images(images)[0]
+            hashes = first_images(images)
         if what == "text_and_image":
             hashes = pair_hashes(text_hashes(table["text"].combine_chunks()), hashes)
         at = np.flatnonzero(hashes == hash_)

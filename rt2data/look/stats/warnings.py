@@ -200,12 +200,12 @@ def steps(source: SourceStats) -> Found:
 
 def texts(source: SourceStats) -> Found:
     """Blank and uninformative texts."""
-    text, name = source.text, "instruction" if source.kind == "robot" else "question"
+    text, name = source.text, "instruction" if source.has_actions else "question"
     if text.blank:
         share = text.blank / max(text.rows, 1)
         level: Level = "warning" if share > BLANK else "note"
         yield Finding("blank_text", level, f"{share:.1%} of the rows have a blank {name}", "drop them, or give them text")
-    if text.unique == 1 and not text.blank and source.rows > 1 and (source.kind == "web" or source.groups > 1):
+    if text.unique == 1 and not text.blank and source.rows > 1 and (not source.has_actions or source.groups > 1):
         what = f"all {source.groups:,} have one {name}"
         yield Finding("one_instruction", "note", what, "a model learns to ignore text that never changes")
     answers = source.answers
@@ -216,13 +216,13 @@ def texts(source: SourceStats) -> Found:
 def images(source: SourceStats) -> Found:
     """Cameras that show nothing, and repeated images."""
     for camera in source.cameras:
-        several = camera.images > 1 and (source.kind == "robot" or source.groups > 1)  # questions may share an image
+        several = camera.images > 1 and (source.has_actions or source.groups > 1)  # questions may share an image
         if several and camera.unique == 1:
             level: Level = "error" if camera.used else "note"
             what = f"all {camera.images:,} images of camera {camera.name} have the same bytes"
             do = "choose another camera" if camera.used else "do not choose it: it shows nothing"
             yield Finding("same_image", level, what, do)
-        elif source.kind == "robot" and camera.used and camera.images - camera.unique > 0.2 * camera.images:
+        elif source.has_actions and camera.used and camera.images - camera.unique > 0.2 * camera.images:
             share = 1 - camera.unique / camera.images
             what = f"{share:.0%} of the images of camera {camera.name} have the same bytes as another"
             yield Finding("duplicates", "warning", what, "check for a frozen camera, or duplicate episodes")

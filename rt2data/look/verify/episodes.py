@@ -11,10 +11,11 @@ import numpy as np
 
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.rlds.dataset import RLDS_VERSION, fingerprinted
+from rt2data.io import location
 from rt2data.io.digest import sized_hash
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import STEPS, Leaf
-from rt2data.io.tfrecord.framing import Fault as Broken
+from rt2data.io.tfrecord.framing import FrameFault
 from rt2data.io.tfrecord.reading import read_records
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.look.verify.findings import MANIFEST, Fault
@@ -66,7 +67,7 @@ def is_rlds(out: Path) -> bool:
 
 def verify_episodes(out: Path, pool: Workers | None = None) -> EpisodeFindings:
     """Check a finished output again. Raises UsageError where there is no such folder; all else that is wrong is a Fault."""
-    if not out.is_dir():
+    if not location.is_folder(out):
         raise UsageError("no such folder", str(out), "name the folder that was written")
     try:
         manifest = read_rlds_manifest(out)
@@ -104,27 +105,27 @@ def _manifest_faults(manifest: RldsManifest) -> Iterator[Fault]:
 def _file_faults(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
     """Metadata, statistics and registration, by their hashes."""
     for name, digest in manifest.files.items():
-        if not (out / name).is_file():
+        if not location.is_file(out / name):
             yield Fault(name, "", "is missing")
         elif sized_hash(out / name)[1] != digest:
             yield Fault(name, "", "is not as it was written")
-    if (out / MANIFEST).read_bytes() != pretty(manifest):
+    if location.read_bytes(out / MANIFEST) != pretty(manifest):
         yield Fault(MANIFEST, "", "is not as it was written")
 
 
 def _unknown(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
     """Whatever belongs to no output, but for what loaders keep there and Python's own."""
     known = {MANIFEST, *manifest.files, *(place.path for place in manifest.plan.places)}
-    for path in sorted(out.rglob("*")):
+    for path in sorted(Path(name) for name, _ in location.files_below(out)):
         name = path.relative_to(out).as_posix()
-        if path.is_file() and name not in known and not CACHED.fullmatch(path.name) and "__pycache__" not in path.parts:
+        if name not in known and not CACHED.fullmatch(path.name) and "__pycache__" not in path.parts:
             yield Fault(name, "", "does not belong here: the manifest does not know it")
 
 
 def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
     """Read one shard: its hash, and every record against its features."""
     shard, path = order.shard, Path(order.folder) / order.shard.name
-    if not path.is_file():
+    if not location.is_file(path):
         return EpisodeFindings(shard.name, (Fault(shard.name, "", "is missing"),))
     faults, episodes, steps = [], 0, 0
     size, digest = sized_hash(path)
@@ -145,7 +146,7 @@ def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
 def _records(path: Path, leaves: tuple[Leaf, ...]) -> Iterator[tuple[int, str]]:
     """Steps of each record of a file, and what is wrong with it, if anything. Raises DataError where the file is cut."""
     for found in read_records(str(path)):
-        if isinstance(found, Broken):
+        if isinstance(found, FrameFault):
             yield 0, f"byte {found.offset}: its checksum is wrong"
             continue
         try:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rt2data.errors import DataError, RtError, UsageError
-from rt2data.formats.base import BLENDED, FORMATS, Format, make_format
+from rt2data.formats.base import BLENDED, FORMATS, Format, Member, make_format
 from rt2data.order import I64, MAX_EXAMPLES
 from rt2data.plan.layout import make_parts, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
@@ -20,6 +21,7 @@ from rt2data.prepare.statistics import DimStats
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64
 from rt2data.render.codecs.table import Codec, codec_from_json
+from rt2data.render.fields import ExampleRecord
 from rt2data.render.renderer import Memo
 from rt2data.render.templates import TEMPLATES, Template, find_template
 from rt2data.render.tokenizer import Ids, Tokenizer, load_tokenizer
@@ -35,6 +37,7 @@ class TextIds:
     cue: str
     _prompts: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
     _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
+    _later: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
 
     def prompts(self, texts: Sequence[str], space: str) -> list[Ids]:
         """Ids of prompts with their begin token; `space` is what comes between a prompt and an action."""
@@ -47,6 +50,10 @@ class TextIds:
         end = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
         found = self._targets.get([" " + text for text in texts], lambda new: self.tokenizer.encode_after(self.cue, new))
         return [ids + end for ids in found]
+
+    def later_prompts(self, texts: Sequence[str]) -> list[Ids]:
+        """Ids of the second and later prompts of conversations, which follow an answer."""
+        return self._later.get([text.rstrip() for text in texts], lambda new: self.tokenizer.encode_after(self.cue, new))
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,28 @@ class ExpectedSource:
 
     @property
     def robot(self) -> bool:
-        return self.plan.kind == "robot"
+        return self.plan.has_actions
+
+    @cached_property
+    def loss_weight(self) -> float | None:
+        """As a float32; None where the plan's is no number."""
+        try:
+            return float(np.float32(Fraction(self.plan.loss_weight)))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            return None
 
 
+class Checked(NamedTuple):
+    """A record with all that its fields are checked against."""
+
+    member: Member
+    record: ExampleRecord
+    source: ExpectedSource
+    expected: Expected
+
+
+Check = Callable[[Any, Checked], str]
+"""What is wrong with the value of a field; empty where nothing is."""
 CONSTANTS = ("kind", "split", "action_space", "codec")
 """Fields with the same value in all records of a source."""
 SAFE = re.compile(r"[a-z][a-z0-9_]*")

@@ -15,6 +15,7 @@ import numpy as np
 
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import FORMATS
+from rt2data.io import location
 from rt2data.look.differences import differences
 from rt2data.look.verify.expected import adds_up, parts_add_up
 from rt2data.look.verify.findings import MANIFEST, STATISTICS, Fault
@@ -52,9 +53,9 @@ def _plan(plan: Plan) -> Iterator[Expectation]:
     yield "plan.fingerprint", plan.fingerprint, fingerprinted(plan).fingerprint
     yield "plan.version", plan.version, PLAN_VERSION
     yield "plan.num_examples", plan.num_examples, sum(s.draws for s in plan.sources)
-    yield "plan.robot_examples", plan.robot_examples, sum(s.draws for s in plan.sources if s.kind == "robot")
+    yield "plan.robot_examples", plan.robot_examples, sum(s.draws for s in plan.sources if s.has_actions)
     shares = [_fraction(s.share) for s in plan.sources]
-    robot = sum((share for share, s in zip(shares, plan.sources, strict=True) if share and s.kind == "robot"), Fraction(0))
+    robot = sum((share for share, s in zip(shares, plan.sources, strict=True) if share and s.has_actions), Fraction(0))
     yield "plan.robot_frac", _fraction(plan.robot_frac), robot
     known = [share for share in shares if share is not None and share >= 0]
     if len(known) == len(plan.sources) and any(known):
@@ -102,7 +103,7 @@ def _source_faults(manifest: Manifest) -> Iterator[Fault]:
         path = f"plan.sources.{source.name}.epochs"
         if abs(source.draws - source.epochs * source.rows) > 0.5:
             yield Fault(MANIFEST, path, f"is {source.epochs}, {source.draws} draws of {source.rows} rows")
-        if source.kind != "robot":
+        if not source.has_actions:
             continue
         try:
             codec_from_json(source.codec)
@@ -146,7 +147,7 @@ def statistics_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
     except (RtError, KeyError, TypeError, ValueError):
         return  # the manifest's own statistics are damaged, which its check reports
     try:
-        found = msgspec.json.decode((out / STATISTICS).read_bytes())
+        found = msgspec.json.decode(location.read_bytes(out / STATISTICS))
     except FileNotFoundError:
         yield Fault(STATISTICS, "", "is missing")
         return

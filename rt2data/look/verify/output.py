@@ -14,6 +14,7 @@ import xxhash
 
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
+from rt2data.io import location
 from rt2data.io.digest import sized_hash
 from rt2data.look.verify.expected import Expected, parts_add_up, readable, shard_names
 from rt2data.look.verify.findings import MANIFEST, NO_KEYS, STATISTICS, EpochSums, Fault, Findings, ShardFindings
@@ -44,7 +45,7 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
     `on_shard` is called after each shard. Raises UsageError where there is no such folder, or where it plainly is something else;
     anything wrong inside is a Fault of the Findings, a missing manifest too.
     """
-    if not out.is_dir():
+    if not location.is_folder(out):
         raise UsageError("no such folder", str(out), "name the folder that was built")
     try:
         manifest = read_manifest(out)
@@ -65,8 +66,10 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
 
 def _refuse_other(out: Path) -> None:
     """Raises UsageError where a folder without a manifest plainly never was a mixture."""
-    other = None if any((out / name).exists() for name in (MANIFEST, "SHA256SUMS")) or any(out.rglob("shard-*")) else recognize(out)
-    if other:
+    ours = any(location.exists(out / name) for name in (MANIFEST, "SHA256SUMS"))
+    if ours or any(Path(name).name.startswith("shard-") for name, _ in location.files_below(out)):
+        return
+    if other := recognize(out):
         raise UsageError(f"not a mixture: this is {other.what}", str(out), "name the folder that was built")
 
 
@@ -97,7 +100,7 @@ def _blend_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
         if name not in manifest.files:
             yield Fault(MANIFEST, "files", f"do not list {name}")
         with suppress(OSError):  # missing files are reported above
-            if (out / name).read_bytes() != wanted:
+            if location.read_bytes(out / name) != wanted:
                 yield Fault(name, "", "does not agree with the plan")
 
 
@@ -109,14 +112,14 @@ def _unknown_files(out: Path, names: Set[str]) -> Iterator[Fault]:
 
 
 def _unknown(out: Path, folder: str, files: Set[str], folders: Set[str]) -> Iterator[Fault]:
-    for path in sorted((out / folder).iterdir()):
-        name = path.relative_to(out).as_posix()
+    for entry in sorted(location.children(out / folder), key=lambda entry: entry.name):
+        name = str(PurePosixPath(folder, entry.name))
         if name in files:
-            if not path.is_file():
+            if not entry.is_file():
                 yield Fault(name, "", "is not a file")
-        elif name in folders and path.is_dir() and not path.is_symlink():
+        elif name in folders and entry.is_dir(follow_symlinks=False):
             yield from _unknown(out, name, files, folders)
-        elif not (path.name.startswith(".") and path.name.endswith(".lock")):
+        elif not (entry.name.startswith(".") and entry.name.endswith(".lock")):
             yield Fault(name, "", "does not belong here: the manifest does not list it")
 
 
@@ -125,8 +128,8 @@ def _unknown(out: Path, folder: str, files: Set[str], folders: Set[str]) -> Iter
 
 def check_shards(out: Path, manifest: Manifest, pool: Workers | None, on_shard: OnShard | None) -> list[ShardFindings]:
     """Every shard, by the pool's workers or one after another here."""
-    content = xxhash.xxh3_64_hexdigest((out / MANIFEST).read_bytes())
-    orders = [ShardCheck(str(out.absolute()), content, index) for index in range(len(manifest.shards))]
+    content = xxhash.xxh3_64_hexdigest(location.read_bytes(out / MANIFEST))
+    orders = [ShardCheck(str(location.absolute(out)), content, index) for index in range(len(manifest.shards))]
 
     def done(future: Future[ShardFindings]) -> None:
         if on_shard and not future.cancelled() and future.exception() is None:

@@ -1,21 +1,165 @@
-"""Checks of one example by itself: its images, and every field of its record by one table."""
+"""Checks of one example by itself: every field of its record by one table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from math import isfinite
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rt2data.formats.base import Member
 from rt2data.images.ready import ImageFault, read_header
-from rt2data.look.verify.expected import CONSTANTS, Expected, ExpectedSource
-from rt2data.records import key_name
-from rt2data.render.record import ExampleRecord
+from rt2data.look.verify.expected import CONSTANTS, Check, Checked
+from rt2data.records import Turn, key_name
+from rt2data.render.fields import FIELDS, ExampleRecord
+from rt2data.standardize.conversation import IMAGE
 from rt2data.write.shard import EXTENSIONS
 
+
+def image_bytes(member: Member) -> int:
+    """Bytes of all images of an example."""
+    return sum(len(image.data) for image in member.images)
+
+
+def image_faults(member: Member) -> Iterator[str]:
+    """The header of each image against its extension."""
+    for image in member.images:
+        name = "its image" if len(member.images) == 1 else f"its image_{image.slot}"
+        try:
+            seen = read_header(image.data)
+        except ImageFault as fault:
+            yield f"{name} cannot be used: {fault.reason}" + (f", {fault.detail}" if fault.detail else "")
+            continue
+        if EXTENSIONS.get(seen.format) != image.extension:
+            yield f"{name} is {seen.format}, its name says .{image.extension}"
+        if seen.width < 1 or seen.height < 1:
+            yield f"{name} has {seen.width} x {seen.height} pixels"
+
+
+def image_names(names: Any, checked: Checked) -> str:
+    """Cameras of the plan's slots, or image_0, image_1, ... of a web example."""
+    wanted = [name for name, _ in _places(checked)]
+    return "" if list(names) == wanted else f"image_names are {_listed(names)}, not {_listed(wanted)}"
+
+
+def image_offsets(offsets: Any, checked: Checked) -> str:
+    """Those of the plan's slots; 0 for all images of a web example."""
+    wanted = [offset for _, offset in _places(checked)]
+    return "" if list(offsets) == wanted else f"image_offsets are {_listed(offsets)}, not {_listed(wanted)}"
+
+
+def _places(checked: Checked) -> Sequence[tuple[str, int]]:
+    """Names and offsets of an example's images, absent ones too. A single one is of any camera: not all steps have the same."""
+    if not checked.source.robot:
+        return [(f"image_{i}", 0) for i in range(len(checked.member.images))]
+    slots = checked.source.plan.slots
+    return slots if len(slots) > 1 else [(checked.record.camera or "", 0)]
+
+
+def image_mask(mask: Any, checked: Checked) -> str:
+    """True for the places whose images are there, and for no others; none is of a step before the episode."""
+    record, there = checked.record, [image.slot for image in checked.member.images]
+    if len(mask) != len(record.image_names):
+        return f"image_mask has {len(mask)} entries for {len(record.image_names)} image_names"
+    if (said := [place for place, present in enumerate(mask) if present]) != there:
+        return f"image_mask says images {_listed(said)}, there are {_listed(there)}"
+    if len(there) > (most := checked.expected.plan.images or 1):
+        return f"it has {len(there)} images, the plan's most are {most}"
+    early = [
+        i for i in said if record.step is not None and i < len(record.image_offsets) and record.step + record.image_offsets[i] < 0
+    ]
+    return f"image_{early[0]} is of a step before its episode" if early else ""
+
+
+def camera(camera: Any, checked: Checked) -> str:
+    """The one of the first image that is there."""
+    cameras = checked.source.plan.cameras
+    if camera not in cameras:
+        return f"camera is {camera}, the plan has {', '.join(cameras) or 'none'}"
+    there = [image.slot for image in checked.member.images]
+    names = [name for name, _ in _places(checked)]
+    if not there or there[0] >= len(names):
+        return "a robot example without an image that the plan has"
+    return "" if camera == names[there[0]] else f"camera is {camera}, its first image is of {names[there[0]]}"
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(map(str, values)) or "none"
+
+
 FLOAT32 = float(np.finfo(np.float32).max)
+
+
+def real_actions(record: ExampleRecord) -> int:
+    """How many actions of a record's chunk are no padding."""
+    return list(record.action_is_pad or ()).count(False)
+
+
+def action(values: Any, checked: Checked) -> str:
+    """Of the source's size, padded to the mixture's."""
+    dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
+    if values is None or len(values) != padded or any(values[dim:]):
+        return f"action is not {dim} numbers padded with 0 to {padded}"
+    return "action is beyond float32" if not _is_float32(values) else ""
+
+
+def actions(chunk: Any, checked: Checked) -> str:
+    """A row for each action of the horizon; the first is `action`, and padding repeats the last real one."""
+    plan, dim, record = checked.expected.plan, checked.source.plan.action_dim, checked.record
+    if chunk is None or len(chunk) != plan.horizon or any(len(row) != plan.action_dim for row in chunk):
+        return f"actions are not {plan.horizon} of {plan.action_dim} numbers"
+    if any(any(row[dim:]) for row in chunk):
+        return f"actions are not {dim} numbers padded with 0 to {plan.action_dim}"
+    if not _is_float32(list(chain.from_iterable(chunk))):
+        return "actions are beyond float32"
+    if record.action is not None and list(chunk[0]) != list(record.action):
+        return "the first of its actions is not its action"
+    last = max(real_actions(record), 1) - 1
+    return "" if all(row == chunk[last] for row in chunk[last + 1 :]) else f"padding of actions does not repeat action {last}"
+
+
+def action_is_pad(flags: Any, checked: Checked) -> str:
+    """False for real actions, then true: behind the source's own horizon, and behind the end of the episode."""
+    plan, record = checked.expected.plan, checked.record
+    if flags is None or len(flags) != plan.horizon:
+        return f"action_is_pad does not have {plan.horizon} entries"
+    real = real_actions(record)
+    if not real or any(flags[:real]):
+        return "action_is_pad is not false and then true"
+    if real > checked.source.plan.horizon:
+        return f"{real} of its actions are no padding, the source's horizon is {checked.source.plan.horizon}"
+    if record.step is not None and record.episode_length is not None and record.step + real > record.episode_length:
+        return f"{real} actions from step {record.step} are more than its episode of {record.episode_length} steps has"
+    return ""
+
+
+def action_mask(mask: Any, checked: Checked) -> str:
+    """True for the source's dimensions."""
+    dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
+    right = mask is not None and list(mask) == [d < dim for d in range(padded)]
+    return "" if right else f"action_mask is not true for {dim} of {padded}"
+
+
+def action_bins(bins: Any, checked: Checked) -> str:
+    """The codec's width for each real action. What they mean is checked in batches."""
+    codec, real = checked.source.codec, real_actions(checked.record)
+    if codec is None:
+        return "" if bins is not None else "a robot example without action_bins"
+    wanted = codec.width * real
+    right = bins is not None and len(bins) == wanted > 0 and 0 <= min(bins) <= max(bins) <= 255
+    return "" if right else f"action_bins are not {wanted} numbers from 0 to 255"
+
+
+def terminate(flag: Any, _: Checked) -> str:
+    """Said of every step."""
+    return "a robot example without terminate" if flag is None else ""
+
+
+def _is_float32(values: Sequence[float]) -> bool:
+    return max(map(abs, values), default=0.0) <= FLOAT32
 
 
 def row_key(record: ExampleRecord) -> str:
@@ -24,41 +168,14 @@ def row_key(record: ExampleRecord) -> str:
     return bare.removesuffix(f"-r{record.epoch}") if record.epoch else bare
 
 
-# Images
+def is_conversation(record: ExampleRecord) -> bool:
+    """Whether a record is a conversation, not a question with answers or a robot step."""
+    return record.action is None and not record.answers
 
 
-def image_bytes(member: Member) -> int:
-    """Bytes of all images of an example."""
-    return len(member.image)
-
-
-def image_faults(member: Member) -> Iterator[str]:
-    """The header of each image against its extension."""
-    try:
-        seen = read_header(member.image)
-    except ImageFault as fault:
-        yield f"its image cannot be used: {fault.reason}" + (f", {fault.detail}" if fault.detail else "")
-        return
-    if EXTENSIONS.get(seen.format) != member.extension:
-        yield f"its image is {seen.format}, its name says .{member.extension}"
-    if seen.width < 1 or seen.height < 1:
-        yield f"its image has {seen.width} x {seen.height} pixels"
-
-
-# Fields
-
-
-class Checked(NamedTuple):
-    """A record with all that its fields are checked against."""
-
-    member: Member
-    record: ExampleRecord
-    source: ExpectedSource
-    expected: Expected
-
-
-Check = Callable[[Any, Checked], str]
-"""What is wrong with the value of a field; empty where nothing is."""
+def turns_of(record: ExampleRecord) -> list[Turn]:
+    """The messages as the template renders them; which turns have loss they do not say."""
+    return [Turn(message.role, message.content) for message in record.messages]
 
 
 def record_faults(checked: Checked) -> Iterator[tuple[str, str]]:
@@ -83,8 +200,67 @@ def _key(key: str, checked: Checked) -> str:
     return ""
 
 
-def _text(name: str) -> Check:
-    return lambda text, _: "" if text else f"its {name} is empty"
+def _loss_weight(weight: Any, checked: Checked) -> str:
+    wanted = checked.source.loss_weight
+    return "" if weight == wanted else f"loss_weight is {weight}, the plan says {wanted}"
+
+
+# Text
+
+
+def _question(checked: Checked) -> str | None:
+    """What a robot step or a question asks, with the template; None without the template, and for conversations."""
+    record, template = checked.record, checked.expected.template
+    if template is None or is_conversation(record):
+        return None
+    return template.robot_question(record.text) if checked.source.robot else template.web_question(record.text)
+
+
+def _text(text: str, checked: Checked) -> str:
+    """Of a conversation the first words of the user; all else is checked with the prompt."""
+    if not is_conversation(checked.record):
+        return ""
+    first = next((message.content for message in checked.record.messages if message.role == "user"), "")
+    return "" if text == first else "its text is not what the user says first"
+
+
+def _messages(messages: Any, checked: Checked) -> str:
+    """User and assistant by turns, a place for each image, and the target last."""
+    record, roles = checked.record, [message.role for message in messages]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if not spoken or spoken != ["user", "assistant"] * (len(spoken) // 2):
+        return f"messages do not alternate between user and assistant: {', '.join(roles[:8]) or 'there are none'}"
+    if messages[-1].content != record.target:
+        return "its last message is not its target"
+    images, question = sum(record.image_mask), _question(checked)
+    if question is not None:
+        return (
+            ""
+            if len(roles) == 2 and messages[0].content == f"{IMAGE}\n" * images + question
+            else "messages do not ask for its text"
+        )
+    places = sum(message.content.count(IMAGE) for message in messages)
+    return "" if places == images else f"messages have {places} places for {images} images"
+
+
+def _prompt(prompt: str, checked: Checked) -> str:
+    """The template's words around what is asked."""
+    template, question = checked.expected.template, _question(checked)
+    if not prompt:
+        return "its prompt is empty"
+    if template is None:
+        return ""
+    if question is not None:
+        return "" if prompt == template.prompt(question) else "its prompt is not that of its text"
+    pieces = template.pieces(turns_of(checked.record))
+    return "" if prompt == "".join(piece.text for piece in pieces[:-1]) else "its prompt is not that of its messages"
+
+
+def _target(target: str, _: Checked) -> str:
+    return "" if target else "its target is empty"
+
+
+# Token ids
 
 
 def _ids(ids: Any, checked: Checked) -> str:
@@ -101,54 +277,38 @@ def _ids(ids: Any, checked: Checked) -> str:
 
 
 def _mask(mask: Any, checked: Checked) -> str:
-    """As long as the ids: 0 for the prompt, then 1 for the target."""
-    flags = bytes(mask)
-    ones = flags.count(1)
-    if len(mask) != len(checked.record.input_ids):
-        return f"loss_mask has {len(mask)} entries for {len(checked.record.input_ids)} input_ids"
-    if ones and flags.find(1) != len(flags) - ones:
-        return "loss_mask is not 0s and then 1s"
-    return "" if 0 < ones < len(flags) else "loss_mask leaves no prompt or no target"
+    """As long as the ids: 0 for the prompt, then 1 for the target. A conversation has several of both, at most one a message."""
+    flags, record = bytes(mask), checked.record
+    ones, talk = flags.count(1), is_conversation(record)
+    if len(mask) != len(record.input_ids):
+        return f"loss_mask has {len(mask)} entries for {len(record.input_ids)} input_ids"
+    if not 0 < ones < len(flags):
+        return "loss_mask leaves no prompt or no target"
+    if not talk:
+        return "" if flags.find(1) == len(flags) - ones else "loss_mask is not 0s and then 1s"
+    runs, most = flags.count(b"\x00\x01"), sum(message.role == "assistant" for message in record.messages)
+    return "" if not flags[0] and runs <= most else f"loss_mask has {runs + flags[0]} runs of 1s for {most} answers"
 
 
-def _absent(name: str) -> Check:
-    return lambda value, _: "" if value is None else f"a web example has {name}"
+# Where it is from
 
 
 def _episode(episode: Any, checked: Checked) -> str:
     return "" if episode == checked.record.group else f"episode is {episode}, its group {checked.record.group}"
 
 
-def _step(step: Any, checked: Checked) -> str:
+def _step(step: Any, _: Checked) -> str:
     return f"step is {step}" if step is None or step < 0 else ""
 
 
-def _terminate(terminate: Any, checked: Checked) -> str:
-    return "a robot example without terminate" if terminate is None else ""
+def _episode_length(length: Any, checked: Checked) -> str:
+    step = checked.record.step
+    right = length is not None and (step is None or length > step)
+    return "" if right else f"episode_length is {length} at step {step}"
 
 
-def _camera(camera: Any, checked: Checked) -> str:
-    cameras = checked.source.plan.cameras
-    return "" if camera in cameras else f"camera is {camera}, the plan has {', '.join(cameras) or 'none'}"
-
-
-def _action(action: Any, checked: Checked) -> str:
-    dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
-    if action is None or len(action) != padded or any(action[dim:]):
-        return f"action is not {dim} numbers padded with 0 to {padded}"
-    return "action is beyond float32" if max(map(abs, action)) > FLOAT32 else ""
-
-
-def _action_mask(mask: Any, checked: Checked) -> str:
-    dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
-    right = mask is not None and list(mask) == [d < dim for d in range(padded)]
-    return "" if right else f"action_mask is not true for {dim} of {padded}"
-
-
-def _action_bins(bins: Any, checked: Checked) -> str:
-    width = checked.source.codec.width if checked.source.codec else None
-    right = bins is not None and (width is None or (len(bins) == width and 0 <= min(bins) <= max(bins) <= 255))
-    return "" if right else f"action_bins are not {width} numbers from 0 to 255"
+def _timestamp(timestamp: Any, _: Checked) -> str:
+    return "" if timestamp is None or isfinite(timestamp) else f"timestamp is {timestamp}"
 
 
 def _state(state: Any, checked: Checked) -> str:
@@ -156,28 +316,51 @@ def _state(state: Any, checked: Checked) -> str:
     return "" if size == checked.source.state_dim else f"state has {size} numbers, its statistics {checked.source.state_dim}"
 
 
-ANY: dict[str, Check] = {
+def _absent(name: str) -> Check:
+    return lambda value, _: "" if value is None else f"a web example has {name}"
+
+
+def _right(_: Any, __: Checked) -> str:
+    return ""
+
+
+BOTH: dict[str, Check] = {
     "key": _key,
-    "prompt": _text("prompt"),
-    "target": _text("target"),
+    "image_names": image_names,
+    "image_offsets": image_offsets,
+    "image_mask": image_mask,
+    "text": _text,
+    "messages": _messages,
+    "prompt": _prompt,
+    "target": _target,
     "input_ids": _ids,
     "loss_mask": _mask,
+    "loss_weight": _loss_weight,
 }
 ROBOT: dict[str, Check] = {
     "episode": _episode,
     "step": _step,
-    "camera": _camera,
-    "action": _action,
-    "action_mask": _action_mask,
-    "action_bins": _action_bins,
-    "terminate": _terminate,
+    "episode_length": _episode_length,
+    "timestamp": _timestamp,
+    "camera": camera,
+    "action": action,
+    "actions": actions,
+    "action_is_pad": action_is_pad,
+    "action_mask": action_mask,
+    "action_bins": action_bins,
+    "terminate": terminate,
     "state": _state,
 }
 """Fields that web examples do not have."""
-ROBOT_FIELDS: dict[str, Check] = ANY | ROBOT | {"answers": lambda answers, _: "a robot example has answers" if answers else ""}
-WEB_FIELDS: dict[str, Check] = {
-    **ANY,
-    **{name: _absent(name) for name in ROBOT},
-    "answers": lambda answers, _: "" if answers else "a web example has no answers",
+ROBOT_FIELDS: dict[str, Check] = BOTH | ROBOT | {"answers": lambda answers, _: "a robot example has answers" if answers else ""}
+WEB_FIELDS: dict[str, Check] = BOTH | {name: _absent(name) for name in ROBOT} | {"answers": _right}
+"""A web example without answers is a conversation."""
+ELSEWHERE: Mapping[str, str] = {
+    "source": "against the plan, and its order in the shard",
+    "epoch": "against the plan's order",
+    "group": "of a robot step, with `episode`; what a web source calls its images is not in the manifest",
 }
+"""Fields without a check of their own here, and where they are checked."""
+UNCHECKED = {field.name for field in FIELDS} - {*ROBOT_FIELDS, *CONSTANTS, *ELSEWHERE}
+"""Fields that no check knows: none, and a test sees to it."""
 _VALUES, _CONSTANTS = attrgetter(*ROBOT_FIELDS), attrgetter(*CONSTANTS)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rt2data.errors import DataError
 from rt2data.look.verify.expected import Expected, ExpectedSource, TextIds
-from rt2data.records import F32
+from rt2data.look.verify.records import is_conversation, turns_of
+from rt2data.order import I64
+from rt2data.records import F32, Chunks
 from rt2data.render.action_tokens import ActionWords
-from rt2data.render.codecs.codec import F64
+from rt2data.render.codecs.codec import F64, Bools
 from rt2data.render.codecs.table import Codec
-from rt2data.render.record import ExampleRecord
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.templates import Template
 
-DECODED = frozenset({"action", "action_bins", "terminate"})
+DECODED = frozenset({"action", "actions", "action_is_pad", "action_bins", "terminate"})
 """Fields that must be right by themselves before actions can be decoded."""
 
 
@@ -41,23 +45,33 @@ PlacedFault = tuple[int, str]
 
 
 def rendering_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, expected: Expected) -> Iterator[PlacedFault]:
-    """Every example of a batch whose ids are not those of its texts, or whose action does not decode to what it should."""
-    if expected.texts:
-        yield from text_faults(batch, source, expected.texts)
+    """Every example of a batch whose ids are not those of its texts, or whose actions do not decode to what they should."""
+    if expected.texts and expected.template:
+        yield from text_faults(batch, source, expected.texts, expected.template)
     decodable = [each for each in batch if each.decodable]
     if source.robot and source.codec is not None and decodable:
         yield from action_faults(decodable, source, source.codec, expected.plan.tokenizer)
 
 
-def text_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: TextIds) -> Iterator[PlacedFault]:
+# Texts
+
+
+def text_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: TextIds, template: Template) -> Iterator[PlacedFault]:
     """Ids of prompts and answers against those that the tokenizer gives."""
-    space = " " if source.codec is not None and source.codec.token_map == "last_n" else ""
+    talks = [each for each in batch if is_conversation(each.record)]
     try:
-        prompts = texts.prompts([each.record.prompt for each in batch], space)
-        answers = [] if source.robot else texts.answers([each.record.target for each in batch])
+        yield from _single_faults([each for each in batch if not is_conversation(each.record)], source, texts)
+        for each in talks:
+            yield from ((each.at, what) for what in _conversation_faults(each.record, texts, template))
     except DataError as error:
         yield batch[0].at, f"one of the {len(batch)} examples of {source.plan.name} from here cannot be tokenized: {error}"
-        return
+
+
+def _single_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: TextIds) -> Iterator[PlacedFault]:
+    """Of a prompt and a target; those of actions are parsed instead."""
+    space = " " if source.codec is not None and source.codec.token_map == "last_n" else ""
+    prompts = texts.prompts([each.record.prompt for each in batch], space)
+    answers = [] if source.robot else texts.answers([each.record.target for each in batch])
     for each, ids in zip(batch, prompts, strict=True):
         if each.prompt_ids != ids:
             yield each.at, "its input_ids are not those of its prompt"
@@ -66,11 +80,47 @@ def text_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: Te
             yield each.at, "its input_ids are not those of its target"
 
 
+def _conversation_faults(record: ExampleRecord, texts: TextIds, template: Template) -> Iterator[str]:
+    """Ids and loss of every message. Which answers have loss the messages do not say: none has it in part, no prompt has it."""
+    pieces = [piece.text for piece in template.pieces(turns_of(record))]
+    if len(pieces) < 2 or len(pieces) % 2:
+        return  # the check of the messages reports it
+    prompts = [*texts.prompts(pieces[:1], ""), *(texts.later_prompts(pieces[2::2]) if pieces[2:] else [])]
+    ids = [*chain.from_iterable(zip(prompts, texts.answers([text[1:] for text in pieces[1::2]]), strict=True))]
+    if list(chain.from_iterable(ids)) != list(record.input_ids):
+        yield "its input_ids are not those of its messages"
+        return
+    edges = np.cumsum([0, *map(len, ids)]).tolist()
+    for number, (start, stop) in enumerate(pairwise(edges)):
+        ones = sum(record.loss_mask[start:stop])
+        if ones not in ((0, stop - start) if number % 2 else (0,)):
+            what = f"answer {number // 2}" if number % 2 else f"prompt {number // 2}"
+            yield f"loss_mask has {ones} of the {stop - start} tokens of {what}"
+
+
+# Actions
+
+
+class RealActions(NamedTuple):
+    """The actions of a batch that are no padding, one after another: A of them."""
+
+    values: F32  # [A, D]
+    row: I64  # A: number of the record in the batch
+    step: I64  # A: number in its chunk
+
+
+def real_actions(batch: Sequence[PlacedRecord], dim: int) -> RealActions:
+    """All real actions of some records, without the dimensions that pad them."""
+    chunks = np.array([each.record.actions for each in batch], np.float32)[:, :, :dim]
+    row, step = np.nonzero(~np.array([each.record.action_is_pad for each in batch], np.bool_))
+    return RealActions(chunks[row, step], row, step)
+
+
 def action_faults(
     batch: Sequence[PlacedRecord], source: ExpectedSource, codec: Codec, tokenizer: Mapping[str, Any]
 ) -> Iterator[PlacedFault]:
     """Actions against their bins, the ranges of the statistics, and the text and ids of the target."""
-    actions = np.array([each.record.action for each in batch], np.float32)[:, : source.plan.action_dim]
+    actions = real_actions(batch, source.plan.action_dim)
     yield from bin_faults(batch, actions, codec)
     if source.ranges is not None:
         yield from range_faults(batch, actions, codec, *source.ranges)
@@ -78,28 +128,66 @@ def action_faults(
         yield from ((each.at, what) for what in target_faults(each, source.words, codec, tokenizer))
 
 
-def bin_faults(batch: Sequence[PlacedRecord], actions: F32, codec: Codec) -> Iterator[PlacedFault]:
-    """Bins decode within the codec's tolerance of the stored actions f32[N, D], and are the very bins that encoding gives."""
-    bins = np.array([each.record.action_bins for each in batch], np.int32)
+def bin_faults(batch: Sequence[PlacedRecord], actions: RealActions, codec: Codec) -> Iterator[PlacedFault]:
+    """Bins decode within the codec's tolerance of the stored actions, and are the very bins that encoding gives."""
+    bins = [list(each.record.action_bins or ()) for each in batch]
+    decoded, ended, _ = codec.decode_chunks(bins)
+    off = ~(np.abs(decoded - codec.clip(actions.values)) <= codec.tolerance)
+    for at, d in np.argwhere(off).tolist():
+        what = f"its bin means {decoded[at, d]:.6g}, the stored action is {actions.values[at, d]:.6g}: beyond the codec's tolerance"
+        yield batch[actions.row[at]].at, f"{codec.space.names[d]}{_of_chunk(actions, at)}: {what}"
     flags = np.array([each.record.terminate for each in batch], np.bool_)
-    decoded, ended = codec.decode(bins)
-    off = ~(np.abs(decoded - codec.clip(actions)) <= codec.tolerance)
-    for row, d in np.argwhere(off).tolist():
-        what = f"its bin means {decoded[row, d]:.6g}, the stored action is {actions[row, d]:.6g}: beyond the codec's tolerance"
-        yield batch[row].at, f"{codec.space.names[d]}: {what}"
-    wrong = ~off.any(axis=1) & (codec.encode(actions, flags) != bins).any(axis=1)
-    for row in np.flatnonzero(wrong).tolist():
-        yield batch[row].at, f"action_bins are not those codec {codec.name} gives for the action"
+    wrong = np.isin(np.arange(len(batch)), actions.row[off.any(axis=1)])
+    chunks = _chunks(batch, actions, np.where(flags, 0, _ends(actions, ended)))
+    for row, (seen, given) in enumerate(zip(bins, codec.encode_chunks(chunks), strict=True)):
+        if not wrong[row] and seen != given:
+            wrong[row] = True
+            yield batch[row].at, f"action_bins are not those codec {codec.name} gives for the action"
     if codec.terminate is not None:
-        for row in np.flatnonzero((ended != flags) & ~wrong).tolist():
-            yield batch[row].at, f"its bins say terminate {bool(ended[row])}, the record says {bool(flags[row])}"
+        yield from _terminate_faults(batch, actions, ended, chunks, codec, wrong)
 
 
-def range_faults(batch: Sequence[PlacedRecord], actions: F32, codec: Codec, least: F64, most: F64) -> Iterator[PlacedFault]:
-    """Actions f32[N, D] outside the range of the statistics, which are then those of other data."""
-    for row, d in np.argwhere((actions < least) | (actions > most)).tolist():
-        what = f"{codec.space.names[d]} is {actions[row, d]:.6g}, beyond the {least[d]:.6g} to {most[d]:.6g} of the statistics"
-        yield batch[row].at, what
+def _terminate_faults(
+    batch: Sequence[PlacedRecord], actions: RealActions, ended: Bools, chunks: Chunks, codec: Codec, wrong: Bools
+) -> Iterator[PlacedFault]:
+    """The flag is that of the first action; unless actions themselves say it, only the last of an episode ends the task."""
+    for at in np.flatnonzero(actions.step == 0).tolist():
+        row = actions.row[at]
+        if not wrong[row] and ended[at] != (flag := bool(batch[row].record.terminate)):
+            yield batch[row].at, f"its bins say terminate {bool(ended[at])}, the record says {flag}"
+    if codec.space.terminate is None:
+        early = (chunks.ends >= 0) & (chunks.ends != chunks.real - 1) & ~wrong
+        for row in np.flatnonzero(early).tolist():
+            yield batch[row].at, f"action {chunks.ends[row]} of its chunk ends the task, {chunks.real[row]} are no padding"
+
+
+def _ends(actions: RealActions, ended: Bools) -> I64:
+    """For each record the first of its later actions that ends the task by its bins, -1 where none does."""
+    found = np.full(int(actions.row[-1]) + 1, -1, np.int64)
+    later = np.flatnonzero(ended & (actions.step > 0))[::-1]  # the earliest is written last
+    found[actions.row[later]] = actions.step[later]
+    return found
+
+
+def _chunks(batch: Sequence[PlacedRecord], actions: RealActions, ends: I64) -> Chunks:
+    """The chunks as the codec takes them."""
+    real = np.bincount(actions.row, minlength=len(batch)).astype(np.int32)
+    padded = np.zeros((len(batch), int(real.max()), actions.values.shape[1]), np.float32)
+    padded[actions.row, actions.step] = actions.values
+    return Chunks(padded, real, ends.astype(np.int32))
+
+
+def _of_chunk(actions: RealActions, at: int) -> str:
+    """Which action of a chunk, unless it is the first."""
+    return f" of action {actions.step[at]}" if actions.step[at] else ""
+
+
+def range_faults(batch: Sequence[PlacedRecord], actions: RealActions, codec: Codec, least: F64, most: F64) -> Iterator[PlacedFault]:
+    """Actions outside the range of the statistics, which are then those of other data."""
+    for at, d in np.argwhere((actions.values < least) | (actions.values > most)).tolist():
+        range_ = f"{least[d]:.6g} to {most[d]:.6g} of the statistics"
+        what = f"{codec.space.names[d]}{_of_chunk(actions, at)} is {actions.values[at, d]:.6g}, beyond the {range_}"
+        yield batch[actions.row[at]].at, what
 
 
 def target_faults(each: PlacedRecord, words: ActionWords | None, codec: Codec, tokenizer: Mapping[str, Any]) -> Iterator[str]:

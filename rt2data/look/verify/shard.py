@@ -16,13 +16,14 @@ from rt2data.errors import DataError
 from rt2data.formats.base import Member
 from rt2data.io.digest import sized_hash
 from rt2data.look.differences import differences
-from rt2data.look.verify.expected import Expected, ExpectedSource, open_expected
+from rt2data.look.verify.expected import Checked, Expected, ExpectedSource, open_expected
 from rt2data.look.verify.findings import EpochSums, Fault, ShardFindings
-from rt2data.look.verify.records import Checked, image_bytes, image_faults, record_faults, row_key
+from rt2data.look.verify.records import image_bytes, image_faults, record_faults, row_key
 from rt2data.look.verify.rendering import DECODED, PlacedRecord, rendering_faults
 from rt2data.order import I64
 from rt2data.read.text import is_blank
-from rt2data.render.record import ExampleRecord, decode_record
+from rt2data.render.fields import ExampleRecord
+from rt2data.render.record import decode_record
 from rt2data.write.shard import ShardInfo, SideTotals, shard_sources
 
 MAX_FAULTS = 10_000

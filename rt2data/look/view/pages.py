@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from rt2data.look.inspect.examples import Examples, Film, Seen
+from rt2data.io import location
+from rt2data.look.inspect.examples import Examples, FilmStrip, Seen
 from rt2data.look.view.select import EVERYTHING, Filter, images_of
-from rt2data.look.view.terminal import facts, figure, other_answers, span
+from rt2data.look.view.terminal import SHOWN_ACTIONS, facts, figure, other_answers, span
 from rt2data.read.text import clean_text, one_line
 
 GRID = 24  # images on a page
@@ -57,7 +58,7 @@ def find(examples: Examples, query: Query) -> Grid:
     at = query.start - 1
     for at, matches in query.filter.scan(examples, range(query.start, query.start + MOST)):
         if matches:
-            found.append(replace(examples.at(at, whole=False), picture=None))
+            found.append(replace(examples.at(at, whole=False), images=()))
         if len(found) == GRID:
             break
     ended = len(found) < GRID and at + 1 < query.start + MOST
@@ -84,7 +85,7 @@ def grid_page(examples: Examples, title: str, query: Query, nonce: str) -> str:
     )
 
 
-def example_page(examples: Examples, title: str, seen: Seen, film: Film | None, nonce: str) -> str:
+def example_page(examples: Examples, title: str, seen: Seen, film: FilmStrip | None, nonce: str) -> str:
     """One example, and its episode where that is known."""
     number = seen.number
     return _template().render(
@@ -96,6 +97,7 @@ def example_page(examples: Examples, title: str, seen: Seen, film: Film | None, 
         answers=other_answers(seen),
         facts=facts(seen),
         tokens=[(token.word or f"{token.id} ", token.id, token.in_loss) for token in seen.tokens[:SHOWN]],
+        chunk=seen.chunk[:SHOWN_ACTIONS],
         bars=[(dim, span(dim)) for dim in seen.action],
         figure=figure,
         frames=_frames(film, seen) if film else [],
@@ -106,7 +108,7 @@ def example_page(examples: Examples, title: str, seen: Seen, film: Film | None, 
     )
 
 
-def _frames(film: Film, seen: Seen) -> list[dict[str, Any]]:
+def _frames(film: FilmStrip, seen: Seen) -> list[dict[str, Any]]:
     """Steps of an episode, among them its first, its last and the one on the page."""
     count = len(film.numbers)
     chosen = {i * (count - 1) // max(min(count, FRAMES) - 1, 1) for i in range(min(count, FRAMES))} | {film.here}
@@ -128,4 +130,4 @@ def _clean(value: Any) -> Any:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_clean)
-    return environment.from_string(Path(__file__).with_name("page.html").read_text("utf-8"))
+    return environment.from_string(location.read_text(Path(__file__).with_name("page.html")))

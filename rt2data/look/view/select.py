@@ -41,8 +41,8 @@ EVERYTHING = Filter()
 
 
 def images_of(seen: Seen) -> list[tuple[str, Picture]]:
-    """The images of an example with their names, in order."""
-    return [] if seen.picture is None else [(seen.camera or "image", seen.picture)]
+    """The images of an example that are there, in order, with their names: a camera, and how many steps back."""
+    return list(seen.images)
 
 
 def encoded(image: Picture) -> tuple[str, bytes]:

@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     content: bytes
 
 
-class Site:
+class PageServer:
     """Answers one request at a time: files and positions in them are shared."""
 
     def __init__(self, examples: Examples, title: str) -> None:
@@ -97,7 +97,7 @@ def _image(seen: Seen, index: int) -> Answer:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """HTTP around a Site."""
+    """HTTP around a PageServer."""
 
     timeout = WAIT_S
     protocol_version = "HTTP/1.1"
@@ -153,7 +153,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, site: Site, port: int) -> None:
+    def __init__(self, site: PageServer, port: int) -> None:
         """Port 0 takes a free one. Raises UsageError if the port is taken."""
         try:
             super().__init__((HOST, port), Handler)

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rt2data.images.ready import ImageFault
-from rt2data.look.inspect.examples import Dimension, Picture, Seen, counted
+from rt2data.look.inspect.examples import ActionValue, Picture, Seen, counted
 from rt2data.look.report.contact_sheet import decoded
 from rt2data.look.view.select import images_of
 from rt2data.read.text import one_line
@@ -30,6 +30,8 @@ LABEL, BAR = 10, 21  # cells of the labels on the left, and of a bar
 IMAGE_WIDTH, IMAGE_LINES = 48, 24  # cells of an image at most
 LARGE = 1e5
 SHOWN_TOKENS, SHOWN_CHARS = 600, 4000
+SHOWN_ACTIONS = 8  # of a chunk
+ACROSS = 4  # images in a row
 KIND_STYLE = {"robot": "bold blue", "web": "bold yellow"}
 LOSS = "bold reverse green"
 
@@ -40,7 +42,8 @@ def draw(console: Console, seen: Seen, total: int | None) -> str:
     with console.capture() as captured:
         console.print(Text(f"example {seen.number:,}" + ("" if total is None else f" of {total:,}")))
         if colored and (images := images_of(seen)):
-            console.print(_images(images, console.width))
+            for start in range(0, len(images), ACROSS):
+                console.print(_images(images[start : start + ACROSS], console.width, len(images) > 1))
         for line in lines(seen, colored):
             console.print(line)
     return captured.get()
@@ -71,10 +74,10 @@ def page(texts: Iterable[str]) -> None:
 # Images
 
 
-def _images(images: list[tuple[str, Picture]], width: int) -> Table:
-    """Images in a row, with their names if there are several."""
+def _images(images: list[tuple[str, Picture]], width: int, named: bool) -> Table:
+    """Images in a row, with their names if the example has several."""
     row = Table.grid(padding=(0, 2))
-    if len(images) > 1:
+    if named:
         row.add_row(*(Text(one_line(name, 60), "dim") for name, _ in images))
     each = max(min(IMAGE_WIDTH, width // len(images) - 2), 1)
     row.add_row(*(_image(image, each) for _, image in images))
@@ -107,12 +110,19 @@ def half_blocks(pixels: NDArray[np.uint8]) -> Text:
 
 def lines(seen: Seen, colored: bool = True) -> list[Text]:
     """All fields. Without colors, loss tokens are in brackets."""
-    found = [_title(seen), _row("prompt", seen.prompt), _row("target", seen.target, "bold green")]
+    found = [_title(seen)]
+    for role, words in seen.messages or (("prompt", seen.prompt),):
+        found.append(_row(role, words, "green" if role == "assistant" else ""))
+    found.append(_row("target", seen.target, "bold green"))
     if answers := other_answers(seen):
         found.append(_row("answers", answers, "dim"))
     if seen.fault:
         found.append(_row("image", seen.fault, "red"))
-    found += _action(seen)
+    if len(seen.images) > 1 or seen.absent:
+        found.append(_row("images", ", ".join(name for name, _ in images_of(seen))))
+    if seen.absent:
+        found.append(_row("absent", ", ".join(seen.absent), "dim"))
+    found += [*_action(seen), *_chunk(seen)]
     if seen.tokens:
         found.append(_tokens(seen, colored))
     return [*found, _row("key", seen.key, "dim")]
@@ -127,7 +137,7 @@ def facts(seen: Seen) -> list[str]:
     """Where it comes from: episode or image, step, epoch, split, camera."""
     steps = f" of {seen.steps}" if seen.steps is not None else ""
     said = {
-        "episode" if seen.kind == "robot" else "image": one_line(seen.group, 80),
+        "episode" if seen.step is not None else "image": one_line(seen.group, 80),
         "step": None if seen.step is None else f"{seen.step}{steps}",
         "epoch": None if seen.epoch is None else str(seen.epoch),
         "split": one_line(seen.split, 60),
@@ -160,12 +170,22 @@ def _action(seen: Seen) -> Iterator[Text]:
         yield line.append(f"{one_line(dim.unit):<4}" + ("" if dim.bin is None else f"{dim.bin:>4}"), "dim")
 
 
+def _chunk(seen: Seen) -> Iterator[Text]:
+    """The first actions of a chunk, one a line."""
+    for number, (values, pad) in enumerate(seen.chunk[:SHOWN_ACTIONS]):
+        line = _labelled("" if number else "chunk").append(f"{number:>2} ", "dim")
+        line.append("".join(f"{figure(value):>10}" for value in values), "dim" if pad else "")
+        yield line.append("  pad" if pad else "", "dim")
+    if (more := len(seen.chunk) - SHOWN_ACTIONS) > 0:
+        yield _labelled("").append(f"and {more:,} more", "dim")
+
+
 def figure(value: float) -> str:
     """With its sign and four decimals; four digits where it is too large for a column."""
     return f"{value:+.4f}" if abs(value) < LARGE else f"{value:+.4g}"
 
 
-def span(dim: Dimension) -> tuple[float, float, float] | None:
+def span(dim: ActionValue) -> tuple[float, float, float] | None:
     """Where a bar begins and ends and where zero is, as shares of the range from `lo` to `hi`; None if there is no range."""
     if dim.lo is None or dim.hi is None or not dim.hi > dim.lo:
         return None
@@ -173,7 +193,7 @@ def span(dim: Dimension) -> tuple[float, float, float] | None:
     return min(zero, value), max(zero, value), zero
 
 
-def bar(dim: Dimension) -> str:
+def bar(dim: ActionValue) -> str:
     """21 cells from zero, or from the end of the range next to it, to the value; blank if the range is not known."""
     found = span(dim)
     if found is None:
@@ -201,7 +221,11 @@ def as_plain(seen: Seen) -> dict[str, Any]:
         "answers": list(seen.answers),
         "terminate": seen.terminate,
         "terminate_word": seen.legend or None,
+        "images": [name for name, _ in images_of(seen)],
+        "absent": list(seen.absent),
+        "messages": [{"role": role, "content": words} for role, words in seen.messages],
         "action": [dim._asdict() for dim in seen.action],
+        "chunk": [{"values": list(values), "pad": pad} for values, pad in seen.chunk],
         "tokens": [token._asdict() for token in seen.tokens],
         "fault": seen.fault,
     }

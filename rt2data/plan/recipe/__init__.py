@@ -1,6 +1,6 @@
 """The recipe: what the user asks for. Parsed once, at the edge; all mistakes are reported at once, with their places."""
 
-from rt2data.plan.recipe.mistakes import Mistake, RecipeError
+from rt2data.plan.recipe.messages import Mistake, RecipeError
 from rt2data.plan.recipe.model import Recipe, canonical, from_canonical, recipe_model
 from rt2data.plan.recipe.read import parse_recipe, read_recipe
 

@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from rt2data.plan.recipe.mistakes import KeyPath, Mistake, RecipeError, Spot, dotted
+from rt2data.plan.recipe.messages import KeyPath, Mistake, RecipeError, Spot, dotted
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32

@@ -1,20 +1,85 @@
-"""Validation errors of the types as plain messages, at the path the user wrote."""
+"""Mistakes in a recipe with their places; validation errors of the types as plain messages, at the path the user wrote."""
 
 from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from rt2data.errors import UsageError
 from rt2data.io.words import closest
-from rt2data.plan.recipe.mistakes import KeyPath
+from rt2data.read.text import one_line
 from rt2data.settings import short
+
+KeyPath = tuple[str | int, ...]
+
+
+class Spot(NamedTuple):
+    """A position (from 1) in a recipe, or the command line option it was given by (line 0)."""
+
+    origin: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.origin}:{self.line}:{self.column}" if self.line else self.origin
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake. Prints as `mixture.yaml:12:3 robot.bridge.weigth: unknown key, did you mean 'weight'?`"""
+
+    spot: Spot
+    path: str  # dotted; empty where there is none
+    message: str
+    suggestion: str = ""
+
+    @property
+    def line(self) -> int:
+        return self.spot.line
+
+    @property
+    def column(self) -> int:
+        return self.spot.column
+
+    def __str__(self) -> str:
+        place = f"{self.spot} {self.path}" if self.path else str(self.spot)
+        hint = f", did you mean {self.suggestion!r}?" if self.suggestion else ""
+        return one_line(f"{place}: {self.message}{hint}")
+
+
+class RecipeError(UsageError):
+    """A recipe with mistakes: `mistakes` holds all of them, in file order.
+
+    Prints as one line: the mistake where there is one, else how many there are; `lines` is everything to show.
+    """
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        found = tuple(sorted(mistakes, key=lambda mistake: (not mistake.line, mistake.spot, mistake.path)))
+        super().__init__(str(found[0]) if len(found) == 1 else f"{len(found)} mistakes in the recipe")
+        self.args = (found,)
+        self.mistakes = found
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Everything to print: the one mistake, or the head line and every mistake."""
+        return (str(self), *map(str, self.mistakes)) if len(self.mistakes) > 1 else (str(self),)
+
+
+def dotted(path: KeyPath) -> str:
+    """`("robot", "bridge", "splits", 0)` -> `robot.bridge.splits[0]`. Unusual keys are quoted."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in path).lstrip(".")
+
+
+def _name(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]{1,64}", key) else repr(key[:64])
+
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -43,7 +108,7 @@ _NAME = "a letter, then up to 63 letters, digits, _ or -"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RecipeFinding:
     """A mistake without its position."""
 
     path: KeyPath
@@ -52,7 +117,7 @@ class Finding:
     at_key: bool = False
 
 
-def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[Finding]:
+def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[RecipeFinding]:
     """One finding per path: the errors of the members of a union are joined."""
     relevant = [error for error in errors if not (error["type"] == "too_short" and _explained_inside(error, errors))]
     located = [(*locate(model, _without_mark(error["loc"])), error) for error in relevant]
@@ -91,24 +156,24 @@ def _without_mark(loc: Sequence[str | int]) -> Sequence[str | int]:
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
 
 
-def _finding(path: KeyPath, owner: type[BaseModel] | None, errors: list[ErrorDetails]) -> Finding:
+def _finding(path: KeyPath, owner: type[BaseModel] | None, errors: list[ErrorDetails]) -> RecipeFinding:
     first = errors[0]
     context: dict[str, Any] = first.get("ctx", {})
     match first["type"]:
         case "extra_forbidden":
             fields = list(owner.model_fields) if owner else []
-            return Finding(path, "unknown key", closest(path[-1], fields), at_key=True)
+            return RecipeFinding(path, "unknown key", closest(path[-1], fields), at_key=True)
         case "missing":
-            return Finding(path, f"is missing{_meaning(owner, path)}", at_key=True)
+            return RecipeFinding(path, f"is missing{_meaning(owner, path)}", at_key=True)
         case "source_kind":
             return _kind_finding(path, **context)
         case "value_error":
-            return Finding(path, str(context["error"]))
+            return RecipeFinding(path, str(context["error"]))
     if first["loc"][-1] == "[key]":
-        return Finding(path, f"the name must be {_NAME}", at_key=True)
+        return RecipeFinding(path, f"the name must be {_NAME}", at_key=True)
     expected = " or ".join(map(_expected, errors))
     words = [word for error in errors for word in re.findall("'([^']*)'", error.get("ctx", {}).get("expected", ""))]
-    return Finding(path, f"must be {expected}, got {shown(first['input'])}", closest(first["input"], words))
+    return RecipeFinding(path, f"must be {expected}, got {shown(first['input'])}", closest(first["input"], words))
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -116,13 +181,13 @@ def _expected(error: ErrorDetails) -> str:
     return phrase.format(**error.get("ctx", {})) if phrase else error["msg"].removeprefix("Input should be ")
 
 
-def _kind_finding(path: KeyPath, kind: Any, known: list[str], home: str | None) -> Finding:
+def _kind_finding(path: KeyPath, kind: Any, known: list[str], home: str | None) -> RecipeFinding:
     choice = " or ".join(map(repr, known))
     if kind is None:
-        return Finding((*path, "kind"), f"is missing: {choice}", at_key=True)
+        return RecipeFinding((*path, "kind"), f"is missing: {choice}", at_key=True)
     if home:
-        return Finding((*path, "kind"), f"{shown(kind)} belongs under {home}")
-    return Finding((*path, "kind"), f"must be {choice}, got {shown(kind)}", closest(kind, known))
+        return RecipeFinding((*path, "kind"), f"{shown(kind)} belongs under {home}")
+    return RecipeFinding((*path, "kind"), f"must be {choice}, got {shown(kind)}", closest(kind, known))
 
 
 def shown(value: Any) -> str:

@@ -85,7 +85,7 @@ class TokenizerFile(Settings):
         return self
 
 
-class Shards(Settings):
+class ShardSettings(Settings):
     """How the output is split into files."""
 
     bytes: ByteCount = 256_000_000
@@ -97,14 +97,14 @@ class Shards(Settings):
     for each source, with weights for a reader that mixes."""
 
     @model_validator(mode="after")
-    def _bytes_fit_format(self) -> Shards:
+    def _bytes_fit_format(self) -> ShardSettings:
         largest = LARGEST.get(self.format, self.bytes)
         if self.bytes > largest:
             raise ValueError(f"{self.format} shards may have at most {largest >> 30}GiB, got {self.bytes:,} bytes")
         return self
 
     @model_validator(mode="after")
-    def _readers_mix(self) -> Shards:
+    def _readers_mix(self) -> ShardSettings:
         if self.materialize == "once" and self.format not in BLENDED:
             raise ValueError(f"materialize once is for {' and '.join(BLENDED)}, whose readers mix by weight, not for {self.format}")
         return self
@@ -156,7 +156,7 @@ class Recipe(Settings):
     """Round trip that action words must survive: `text` to ids and back, or `ids` only, for trainers that read input_ids."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longer examples are rejected; nothing is truncated."""
-    shards: Shards = Shards()
+    shards: ShardSettings = ShardSettings()
     """Size and format of the shards."""
     store: PathStr | None = None
     """Folder of prepared stores; by default $RT2DATA_STORE, or rt2data/store in the user's cache."""

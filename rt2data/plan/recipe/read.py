@@ -10,13 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from rt2data.errors import UsageError, command
-from rt2data.io.location import local_path
+from rt2data.io import location
 from rt2data.io.words import closest
-from rt2data.plan.recipe.cross_checks import contradictions
+from rt2data.plan.recipe.cross_checks import absences, contradictions
 from rt2data.plan.recipe.document import MAX_BYTES, Document, parse
-from rt2data.plan.recipe.existence import absences
-from rt2data.plan.recipe.messages import Finding, findings, shown
-from rt2data.plan.recipe.mistakes import KeyPath, Mistake, RecipeError, Spot, dotted
+from rt2data.plan.recipe.messages import KeyPath, Mistake, RecipeError, RecipeFinding, Spot, dotted, findings, shown
 from rt2data.plan.recipe.model import Recipe, recipe_model
 from rt2data.settings import default_store_root
 
@@ -37,7 +35,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str
     features that it names must exist. Raises UsageError where there is no such file, and RecipeError with every mistake, its line
     and its column.
     """
-    path = local_path(path)
+    path = location.path_of(path)
     return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac, check)
 
 
@@ -53,7 +51,7 @@ def parse_recipe(
     if robot_frac is not None:
         put(document, ("robot_frac",), robot_frac, Spot(f"--robot-frac {robot_frac}"))
     recipe, found = _validated(document.value, folder)
-    there = absences(document.value, folder.absolute()) if check else ()
+    there = absences(document.value, location.absolute(folder)) if check else ()
     mistakes = [*document.mistakes, *_placed(document, (*found, *there))]
     if recipe is None or mistakes:
         raise RecipeError(_limited(mistakes))
@@ -62,20 +60,20 @@ def parse_recipe(
     return recipe
 
 
-def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[Finding]]:
+def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[RecipeFinding]]:
     if tree is None:
-        return None, [Finding((), f"is empty: start from the one that {command('init')} writes")]
+        return None, [RecipeFinding((), f"is empty: start from the one that {command('init')} writes")]
     if not isinstance(tree, dict):
-        return None, [Finding((), f"must be a mapping of settings, got {shown(tree)}")]
+        return None, [RecipeFinding((), f"must be a mapping of settings, got {shown(tree)}")]
     model = recipe_model()
     conflicts = list(contradictions(tree))
     try:
-        return model.model_validate(tree, context={"folder": folder.absolute()}), conflicts
+        return model.model_validate(tree, context={"folder": location.absolute(folder)}), conflicts
     except ValidationError as error:
         return None, [*findings(error.errors(include_url=False), model), *conflicts]
 
 
-def _placed(document: Document, found: Iterable[Finding]) -> Iterable[Mistake]:
+def _placed(document: Document, found: Iterable[RecipeFinding]) -> Iterable[Mistake]:
     """Findings at their lines; none for a value that could not be read from the YAML."""
     for each in found:
         if not any(each.path[: len(path)] == path for path in document.unread):
@@ -91,8 +89,7 @@ def _limited(mistakes: list[Mistake]) -> list[Mistake]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = location.read_head(path, MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UsageError(f"no recipe at {path}", do=f"run {command('init')}, or name one") from None
     except OSError as error:

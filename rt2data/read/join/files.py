@@ -7,16 +7,15 @@ ends it (img42.jpg). A name with several (000000000042_640.jpg) has none until t
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageFault
+from rt2data.io import location
 from rt2data.records import Image, Place
 
 _IMAGE = re.compile(r".*\.(?:jpe?g|png|webp|gif|bmp)", re.IGNORECASE | re.DOTALL)
@@ -117,9 +116,9 @@ def list_images(folders: Sequence[str], pattern: NamePattern | None = None) -> l
 
     Raises UsageError where a folder or every file is missing.
     """
-    found, seen = [], set[tuple[int, int]]()
+    found, seen = [], set[str]()
     for number, folder in enumerate(folders):
-        if not Path(folder).is_dir():
+        if not location.is_folder(folder):
             raise UsageError("there is no such folder of images", folder, "set `image_dirs`")
         found += [ImageFile(number, inside, path) for inside, path in _below(folder, "", DEPTH, seen)]
     if not found:
@@ -130,21 +129,20 @@ def list_images(folders: Sequence[str], pattern: NamePattern | None = None) -> l
     return sorted(named)
 
 
-def _below(folder: str, inside: str, depth: int, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+def _below(folder: str, inside: str, depth: int, seen: set[str]) -> Iterator[tuple[str, str]]:
     """(path below the named folder, path). Each folder once, whatever links lead to it: a link may lead in a circle."""
-    here = os.stat(folder)  # noqa: PTH116 (paths stay text)
-    if (here.st_dev, here.st_ino) in seen:
+    here = location.identity(folder)
+    if here in seen:
         return
-    seen.add((here.st_dev, here.st_ino))
+    seen.add(here)
     folders = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_ignored(entry.name):
-                continue
-            if is_image(entry.name) and entry.is_file():
-                yield inside + entry.name, entry.path
-            elif depth and entry.is_dir():
-                folders.append((entry.name, entry.path))
+    for entry in location.children(folder):
+        if is_ignored(entry.name):
+            continue
+        if is_image(entry.name) and entry.is_file():
+            yield inside + entry.name, entry.path
+        elif depth and entry.is_dir():
+            folders.append((entry.name, entry.path))
     for name, path in sorted(folders):
         yield from _below(path, f"{inside}{name}/", depth - 1, seen)
 
@@ -165,8 +163,7 @@ class ImageReader:
 
     def _content(self, path: str) -> bytes:
         try:
-            with Path(path).open("rb") as file:
-                content = file.read(self._max_bytes + 1)
+            content = location.read_head(path, self._max_bytes + 1)
         except FileNotFoundError:
             raise ImageFault("missing_image", path) from None
         except OSError as error:

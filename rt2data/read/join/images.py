@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from rt2data.errors import DataError, SourceChangedError
+from rt2data.io import location
 from rt2data.io.digest import sized_hash
 from rt2data.io.words import plural
 from rt2data.read.join.files import ImageFile, NamePattern, numbers_of, suggested_pattern
@@ -150,12 +150,12 @@ def _missing(key: ImageKey, candidates: Candidates) -> Found:
 def _different(files: Sequence[ImageFile]) -> ImageFile | None:
     """The first file whose bytes are not those of the first; sizes are looked at before bytes."""
     try:
-        size = Path(files[0].path).stat().st_size
+        size = location.stat(files[0].path).size
         for file in files[1:]:
-            if Path(file.path).stat().st_size != size:
+            if location.stat(file.path).size != size:
                 return file
-        first = sized_hash(Path(files[0].path))
-        return next((file for file in files[1:] if sized_hash(Path(file.path)) != first), None)
+        first = sized_hash(files[0].path)
+        return next((file for file in files[1:] if sized_hash(file.path) != first), None)
     except FileNotFoundError as error:
         raise SourceChangedError("an image is gone", str(error.filename), "run the build again") from None
 

@@ -25,7 +25,7 @@ class EpisodeFault(Exception):  # noqa: N818 (a finding about data, not an error
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class EpisodeRecord:
     """Where an episode comes from. `offset` is that of its payload in the file, None where the file is compressed."""
 
     episode: str
@@ -39,7 +39,7 @@ class Record:
         return f"{self.path}, byte {self.offset or 0}, episode {self.episode}"
 
 
-def read_steps(record: Record, features: Mapping[str, Feature], layout: Layout) -> Iterator[Step]:
+def read_steps(record: EpisodeRecord, features: Mapping[str, Feature], layout: Layout) -> Iterator[Step]:
     """The steps of one episode, in order.
 
     Raises EpisodeFault for an episode to drop.
@@ -64,7 +64,7 @@ def _feature(features: Mapping[str, Feature], leaf: Leaf) -> Feature:
     return features.get(leaf.key) or Feature(memoryview(b""), None, 0, 0)
 
 
-def _images(record: Record, camera: str, leaf: Leaf, feature: Feature) -> list[Image]:
+def _images(record: EpisodeRecord, camera: str, leaf: Leaf, feature: Feature) -> list[Image]:
     """One camera's images: byte ranges of the file, or pixels where they are stored raw."""
     if holds_frames(leaf):
         try:

@@ -10,7 +10,7 @@ from rt2data.io.tfrecord.columns import number_type
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space
-from rt2data.read.misfits import Misfit
+from rt2data.read.sample import Misfit
 
 INSTRUCTIONS = (
     "language_instruction",  # Bridge, DROID, LIBERO
@@ -52,7 +52,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFeatures:
     """What the recipe names; None where it leaves the choice to us. Paths are given from `steps` on, or from the root."""
 
     action: tuple[str, ...] | None = None
@@ -60,9 +60,10 @@ class Wanted:
     instruction: str | None = None
     cameras: Mapping[str, str] | None = None
     success: str | None = None
+    camera_setting: str = "camera_features"  # the one that names `cameras`
 
 
-def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf]) -> Layout:
+def choose_layout(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf]) -> Layout:
     """Layout of a dataset with these leaves. `seen` are the cameras to read where none are named.
 
     Raises UsageError, with what is there, where something named is not, or is of the wrong kind, or nothing can be guessed.
@@ -71,7 +72,7 @@ def choose_layout(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Lea
         raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
     cameras = seen if wanted.cameras is None else _named_cameras(leaves, wanted.cameras)
     if not cameras:
-        raise UsageError("there are no images under steps/observation", listed(leaves), "name them as `cameras`")
+        raise UsageError("there are no images under steps/observation", listed(leaves), "name them as `camera_features`")
     return Layout(
         action=tuple(_numbers(leaves, path) for path in wanted.action or ("action",)),
         state=tuple(_numbers(leaves, path) for path in (guess_state(leaves) if wanted.state is None else wanted.state)),
@@ -245,7 +246,7 @@ def split_misfits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Misfi
             yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", closest(name, known))
 
 
-def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, Leaf], camera: str | None) -> Iterator[Misfit]:
+def feature_misfits(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf], chosen: Chosen) -> Iterator[Misfit]:
     """Features that are not there or hold something else. `seen` are the cameras where none are named."""
     if not any(leaf.per_step for leaf in leaves):
         yield Misfit(("path",), f"is no RLDS dataset: it has no `steps`, {listed(leaves)}")
@@ -259,16 +260,30 @@ def feature_misfits(leaves: Sequence[Leaf], wanted: Wanted, seen: Mapping[str, L
     if wanted.success is not None:
         yield from _misfit(leaves, ("success",), wanted.success, holds_numbers, "a number or a flag")
     for name, path in (wanted.cameras or {}).items():
-        yield from _misfit(leaves, ("cameras", name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images")
-    yield from _camera(list(seen if wanted.cameras is None else wanted.cameras), camera, leaves)
+        yield from _misfit(
+            leaves, (wanted.camera_setting, name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images"
+        )
+    yield from _cameras(list(seen if wanted.cameras is None else wanted.cameras), chosen, leaves)
 
 
-def _camera(names: list[str], camera: str | None, leaves: Sequence[Leaf]) -> Iterator[Misfit]:
+def _holds_images(leaf: Leaf) -> bool:
+    return holds_encoded(leaf) or holds_frames(leaf)
+
+
+Chosen = tuple[tuple[str | int, ...], tuple[str, ...]]
+"""The setting that names the cameras of the mixture, and their names."""
+
+
+def _cameras(names: list[str], chosen: Chosen, leaves: Sequence[Leaf]) -> Iterator[Misfit]:
     if not names:
-        yield Misfit(("cameras",), f"there are no images under steps/observation: name them, {listed(leaves)}")
-    elif camera is not None and camera not in names:
-        near = closest(camera, names) or closest(camera.rpartition("/")[2], names)
-        yield Misfit(("camera",), f"there is no camera {camera!r}: there is {', '.join(names)}", near)
+        yield Misfit(("camera_features",), f"there are no images under steps/observation: name them, {listed(leaves)}")
+        return
+    setting, cameras = chosen
+    for number, camera in enumerate(cameras):
+        if camera not in names:
+            near = closest(camera, names) or closest(camera.rpartition("/")[2], names)
+            place = (*setting, number) if setting == ("cameras",) else setting
+            yield Misfit(place, f"there is no camera {camera!r}: there is {', '.join(names)}", near)
 
 
 def _misfit(leaves: Sequence[Leaf], setting: tuple[str | int, ...], path: str, fits: Fits, what: str) -> Iterator[Misfit]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from rt2data.io import location
 from rt2data.io.tfrecord.directory import FEATURES, INFO, Directory, open_directory
 from rt2data.io.tfrecord.features import STEPS
 from rt2data.read.known_formats import Recognized, names_in
@@ -20,7 +21,7 @@ _DO = f"name the folder that holds {INFO} and {FEATURES}"
 def recognize_rlds(path: Path) -> Suggestion | None:
     """The TFDS version directory at a path or at most three levels below. Raises what `open_directory` raises."""
     here = path.parent if path.name == INFO else path
-    if not here.is_dir() or _dataset_below(here, LEVELS, MAX_FOLDERS) is None:
+    if not location.is_folder(here) or _dataset_below(here, LEVELS, MAX_FOLDERS) is None:
         return None
     directory = open_directory(str(here))
     action = _parts_of_action(directory)
@@ -29,7 +30,7 @@ def recognize_rlds(path: Path) -> Suggestion | None:
 
 def rlds_hint(path: Path) -> Recognized | None:
     """What part of a TFDS dataset a path is, and what to name instead. Raises OSError."""
-    if not path.is_dir():
+    if not location.is_folder(path):
         if path.name in (INFO, FEATURES):
             return Recognized("a file of a TFDS dataset", "name its folder")
         return Recognized("one shard of a TFDS dataset", _DO) if ".tfrecord" in path.name else None
@@ -43,7 +44,7 @@ def _dataset_below(folder: Path, levels: int, folders: int) -> Path | None:
     """The first folder with a dataset_info.json here or below, the nearest first. Gives up after so many folders."""
     level, seen = [folder], 0
     for _ in range(levels + 1):
-        found = next((each for each in level if (each / INFO).is_file()), None)
+        found = next((each for each in level if location.is_file(each / INFO)), None)
         if found is not None:
             return found
         seen += len(level)
@@ -54,8 +55,8 @@ def _dataset_below(folder: Path, levels: int, folders: int) -> Path | None:
 
 def _folders(folder: Path) -> list[Path]:
     """Folders in a folder, among its first few thousand names."""
-    children = islice(folder.iterdir(), MAX_FOLDERS)
-    return sorted(child for child in children if not child.name.startswith(".") and child.is_dir())
+    entries = islice(location.children(folder), MAX_FOLDERS)
+    return sorted(folder / entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
 
 def _parts_of_action(directory: Directory) -> list[str]:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
+from rt2data.io import location
 from rt2data.io.tfrecord.directory import Directory, NoVersionError, Shard, open_directory
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf
-from rt2data.io.tfrecord.framing import Fault
+from rt2data.io.tfrecord.framing import FrameFault
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.read.known_formats import Recognized
-from rt2data.read.misfits import Misfit
-from rt2data.read.rlds.episode import EpisodeFault, Record, read_steps
+from rt2data.read.rlds.episode import EpisodeFault, EpisodeRecord, read_steps
 from rt2data.read.rlds.layout import (
     Layout,
-    Wanted,
+    WantedFeatures,
     choose_layout,
     feature_misfits,
     guess_action,
@@ -35,8 +35,8 @@ from rt2data.read.rlds.layout import (
 )
 from rt2data.read.rlds.recognize import recognize_rlds, rlds_hint
 from rt2data.read.rlds.units import Raw, all_units, survey_shards, unit_pieces, unit_records
-from rt2data.read.sample import Survey
-from rt2data.read.source import RobotSource, Suggestion, absent_folder, recognize
+from rt2data.read.sample import Misfit, Survey
+from rt2data.read.source import CameraNames, RobotSource, Suggestion, absent_folder, recognize
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.settings import PathStr
 
@@ -81,8 +81,33 @@ class RLDS(RobotSource):
     """Feature that holds the words; by default `language_instruction` or another of the usual places."""
     success: FeaturePath | None = None
     """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
-    cameras: dict[str, FeaturePath] | None = None
+    camera_features: dict[str, FeaturePath] | None = None
     """Names of cameras and their features; by default every image under `observation`, by its last name."""
+    cameras: CameraNames | Literal["all"] | dict[str, FeaturePath] | None = None  # type: ignore[assignment]
+    """The cameras whose images go into the mixture, in this order, or `all` of them, by name; names with features are read as
+    `camera_features`."""
+
+    @model_validator(mode="after")
+    def _check_cameras(self) -> Self:
+        if isinstance(self.cameras, dict) and self.camera_features is not None:
+            raise ValueError("give features under `camera_features`, names under `cameras`")
+        return self
+
+    @property
+    def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
+        """Features under `cameras` say which cameras there are, and choose none."""
+        return None if isinstance(self.cameras, dict) else self.cameras
+
+    @property
+    def _chosen(self) -> tuple[tuple[str | int, ...], tuple[str, ...]]:
+        """The setting that names the cameras of the mixture, and their names."""
+        if self.camera is not None:
+            return ("camera",), (self.camera,)
+        return ("cameras",), self.named_cameras if isinstance(self.named_cameras, tuple) else ()
+
+    @property
+    def _features_of_cameras(self) -> dict[str, str] | None:
+        return self.cameras if isinstance(self.cameras, dict) else self.camera_features
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
@@ -99,7 +124,7 @@ class RLDS(RobotSource):
         that are stored as strings, the first record too.
         """
         yield from super().misfits()
-        found = [] if Path(self.path).exists() else list(absent_folder(("path",), self.path))
+        found = [] if location.exists(self.path) else list(absent_folder(("path",), self.path))
         yield from found
         if not found:
             yield from self._dataset_misfits()
@@ -111,8 +136,8 @@ class RLDS(RobotSource):
             yield Misfit(("path",), str(error))
             return
         yield from split_misfits(self.splits or (), tuple(directory.splits))
-        seen = {} if self.cameras else _seen_cameras(directory)
-        yield from feature_misfits(directory.leaves, self._wanted, seen, self.camera)
+        seen = {} if self._features_of_cameras else _seen_cameras(directory)
+        yield from feature_misfits(directory.leaves, self._wanted, seen, self._chosen)
         yield from width_misfits(directory.leaves, self.action, self.action_space)
 
     def split_names(self) -> tuple[str, ...]:
@@ -193,12 +218,13 @@ class RLDS(RobotSource):
         return {name: directory.splits[name] for name in dict.fromkeys(wanted)}
 
     def _layout(self, directory: Directory) -> Layout:
-        seen = {} if self.cameras else _seen_cameras(directory)
+        seen = {} if self._features_of_cameras else _seen_cameras(directory)
         return choose_layout(directory.leaves, self._wanted, seen)
 
     @property
-    def _wanted(self) -> Wanted:
-        return Wanted(self.action, self.state, self.instruction, self.cameras or None, self.success)
+    def _wanted(self) -> WantedFeatures:
+        setting = "cameras" if isinstance(self.cameras, dict) else "camera_features"
+        return WantedFeatures(self.action, self.state, self.instruction, self._features_of_cameras or None, self.success, setting)
 
     def _describe_first(self) -> dict[str, Any]:
         """Length, words and sizes of the first episode, or why it cannot be read."""
@@ -237,10 +263,10 @@ def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[Sou
             yield found
         else:
             episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
-            yield from _read_episode(found, Record(episode, unit.split, unit.path, found.offset), layout)
+            yield from _read_episode(found, EpisodeRecord(episode, unit.split, unit.path, found.offset), layout)
 
 
-def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | Reject]:
+def _read_episode(raw: Raw, record: EpisodeRecord, layout: Layout) -> Iterator[Step | Reject]:
     """Steps of one record, or a Reject for it."""
     try:
         yield from read_steps(record, decode_example(raw.payload), layout)
@@ -252,7 +278,7 @@ def _read_episode(raw: Raw, record: Record, layout: Layout) -> Iterator[Step | R
 
 def _require_files(paths: list[str]) -> None:
     for path in paths:
-        if not Path(path).is_file():
+        if not location.is_file(path):
             raise DataError("a shard is missing", path, "fetch it, or name the other splits in `splits`")
 
 
@@ -262,7 +288,7 @@ def _short(split: str) -> str:
 
 
 def _describe_split(shards: tuple[Shard, ...]) -> dict[str, int]:
-    sizes = [Path(shard.path).stat().st_size for shard in shards if Path(shard.path).is_file()]
+    sizes = [location.stat(shard.path).size for shard in shards if location.is_file(shard.path)]
     episodes = sum(shard.records for shard in shards)
     return {"episodes": episodes, "shards": len(shards), "missing_shards": len(shards) - len(sizes), "bytes": sum(sizes)}
 
@@ -290,10 +316,10 @@ def _seen_cameras(directory: Directory) -> dict[str, Leaf]:
 
 def _first_features(directory: Directory) -> dict[str, Feature]:
     """The first record there is; nothing where it is damaged."""
-    for shard in (shard for shards in directory.splits.values() for shard in shards if Path(shard.path).is_file()):
+    for shard in (shard for shards in directory.splits.values() for shard in shards if location.is_file(shard.path)):
         for found in read_gzipped(shard.path) if is_gzipped(shard.path) else read_records(shard.path):
             try:
-                return {} if isinstance(found, Fault) else decode_example(found[1])
+                return {} if isinstance(found, FrameFault) else decode_example(found[1])
             except MalformedError:
                 return {}
     return {}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, zip_longest
-from pathlib import Path
 from typing import NamedTuple
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.tfrecord.directory import Shard
-from rt2data.io.tfrecord.framing import Fault, Index, Span, scan
+from rt2data.io.tfrecord.framing import FrameFault, FrameIndex, RecordSpan, scan
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records, scan_gzipped
 from rt2data.order import key64
-from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.read.sample import SamplePart, Survey, shuffled
 from rt2data.records import Reject, SourceRecord, Step, Unit
 
 UNIT_BYTES = 64 << 20
@@ -42,7 +42,7 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
     """
     if is_gzipped(shard.path):
         require_count(scan_gzipped(shard.path), shard)
-        return [Unit(0, shard.path, split, bytes=Path(shard.path).stat().st_size)]
+        return [Unit(0, shard.path, split, bytes=location.stat(shard.path).size)]
     file = scan(shard.path)
     if file.broken is None:
         require_count(file, shard)
@@ -71,7 +71,7 @@ def _joined(run: Sequence[Unit], index: int) -> Unit:
     return replace(run[0], index=index, bytes=sum(part.bytes for part in run), parts=tuple(run))
 
 
-def _edges(spans: list[Span], start: int, stop: int, limit: int) -> list[tuple[int, int]]:
+def _edges(spans: list[RecordSpan], start: int, stop: int, limit: int) -> list[tuple[int, int]]:
     """Where units of [start, stop) begin and the last one ends: byte, and number of the record there."""
     edges = [(start, 0)]
     for number, span in enumerate(spans, start=1):
@@ -91,7 +91,7 @@ def unit_pieces(unit: Unit, size: int) -> list[Unit]:
     return [replace(unit, start=start, stop=stop, first=first, bytes=stop - start) for (start, first), (stop, _) in pairwise(edges)]
 
 
-def require_count(file: Index, shard: Shard) -> None:
+def require_count(file: FrameIndex, shard: Shard) -> None:
     """Raises DataError where a file holds another number of records than declared."""
     if len(file.spans) != shard.records:
         what = f"expected {shard.records} records, found {len(file.spans)}"
@@ -105,18 +105,18 @@ def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
     """
     number, gaps = unit.first, 0
     for found in _frames(unit):
-        if not isinstance(found, Fault):
+        if not isinstance(found, FrameFault):
             offset, payload = found
             yield Raw(number, offset if unit.stop else None, payload)
         else:
             yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes skipped")
             gaps += found.reason == "bad_length"
         number += 1
-    if gaps and unit.stop == Path(unit.path).stat().st_size:
+    if gaps and unit.stop == location.stat(unit.path).size:
         yield from _lost(unit, shard, number - gaps, gaps)
 
 
-def _frames(unit: Unit) -> Iterator[tuple[int, memoryview] | Fault]:
+def _frames(unit: Unit) -> Iterator[tuple[int, memoryview] | FrameFault]:
     return read_records(unit.path, unit.start, unit.stop) if unit.stop else read_gzipped(unit.path)
 
 
@@ -147,7 +147,7 @@ def survey_shards(
 
     Raises DataError where there are no episodes, or a file that is looked at is not whole.
     """
-    by_split = [[Path(shard.path).stat().st_size for shard in shards] for shards in splits.values()]
+    by_split = [[location.stat(shard.path).size for shard in shards] for shards in splits.values()]
     sizes = [size for split in by_split for size in split]
     if not sum(sizes):
         raise DataError("there are no episodes", path)
@@ -165,18 +165,18 @@ def survey_shards(
     )
 
 
-def _records(split: str, shard: Shard, seed: int, count: int) -> list[Part]:
+def _records(split: str, shard: Shard, seed: int, count: int) -> list[SamplePart]:
     """Some records of one file, by seed; of a compressed file the first few."""
     if is_gzipped(shard.path):
-        size, taken = Path(shard.path).stat().st_size, min(count, shard.records)
-        return [Part(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
+        size, taken = location.stat(shard.path).size, min(count, shard.records)
+        return [SamplePart(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
     file = scan(shard.path)
     if file.broken is None:
         require_count(file, shard)
     numbers = shuffled(range(len(file.spans)), key64("records", seed, shard.path))[:count]
     spans = [(number, file.spans[number]) for number in numbers]
     return [
-        Part(1, span.stop - span.offset, Unit(0, shard.path, split, span.offset, span.stop, number, span.stop - span.offset))
+        SamplePart(1, span.stop - span.offset, Unit(0, shard.path, split, span.offset, span.stop, number, span.stop - span.offset))
         for number, span in spans
     ]
 

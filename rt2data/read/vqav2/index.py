@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from pyarrow import feather
 
 from rt2data.errors import DataError
-from rt2data.io.json_stream import Fault, JsonArray, Slice
-from rt2data.io.publish import output_errors, produce_whole
+from rt2data.io import location
+from rt2data.io.json_stream import JsonArray, JsonFault, Slice
+from rt2data.io.location.folders import make_folder
 from rt2data.read.join.images import Candidates, Conflict, Found, ImageKey, choose_images
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, RowFault, id_or_none, read_id, read_image_key
 from rt2data.records import Reject
@@ -65,15 +66,15 @@ class Annotations:
         return Annotations(self.start[kept], self.length[kept], self.alone[kept])
 
 
-def index_questions(rows: Iterable[tuple[Slice, QuestionRow | Fault]], path: str) -> Questions:
+def index_questions(rows: Iterable[tuple[Slice, QuestionRow | JsonFault]], path: str) -> Questions:
     """Index some questions. Raises DataError where there are none, or an id is given twice."""
     start, length, ids, slot = array("q"), array("i"), array("q"), array("i")
     keys: dict[ImageKey, int] = {}
     for place, row in rows:
         start.append(place.start)
         length.append(min(place.stop - place.start, _LONGEST))
-        key = None if isinstance(row, Fault) else _image_key(row)
-        ids.append(_NONE if isinstance(row, Fault) else id_or_none(row.question_id))
+        key = None if isinstance(row, JsonFault) else _image_key(row)
+        ids.append(_NONE if isinstance(row, JsonFault) else id_or_none(row.question_id))
         slot.append(_NONE if key is None else keys.setdefault(key, len(keys)))
     if not start:
         raise DataError("there are no questions", path)
@@ -126,8 +127,8 @@ def scan_annotations(source: JsonArray[AnnotationRow], look: int | None = None) 
     return Given(*(np.asarray(each) for each in (start, length, ids, images))), faults, complete
 
 
-def _question_id(row: AnnotationRow | Fault) -> int:
-    if isinstance(row, Fault):
+def _question_id(row: AnnotationRow | JsonFault) -> int:
+    if isinstance(row, JsonFault):
         raise RowFault(row.reason, row.detail)
     return read_id(row.question_id, "bad_question_id")
 
@@ -222,16 +223,14 @@ class Index:
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, file by file, each whole."""
-        with output_errors(folder):
-            folder.mkdir(exist_ok=True)
+        make_folder(folder)
         for name, table in (("questions", self.questions), ("images", self.images), ("strays", self.strays)):
-            produce_whole(folder / f"{name}.arrow", lambda path, table=table: _write(table, path))  # type: ignore[misc]
+            location.produce_whole(folder / f"{name}.arrow", lambda path, table=table: _write(table, path))  # type: ignore[misc]
 
     @staticmethod
     def read(folder: Path) -> Index:
         """What `write` wrote; only what is used is read. Raises OSError."""
-        tables = (feather.read_table(folder / f"{name}.arrow", memory_map=True) for name in ("questions", "images", "strays"))
-        return Index(*tables)
+        return Index(*(_read(folder / f"{name}.arrow") for name in ("questions", "images", "strays")))
 
     @cached_property
     def columns(self) -> dict[str, NDArray[np.int64]]:
@@ -278,7 +277,12 @@ def _write(table: pa.Table, path: Path) -> None:
     feather.write_feather(table, path, compression="uncompressed")
 
 
+def _read(path: Path) -> pa.Table:
+    with location.local_copy_or_path(path) as local:
+        return feather.read_table(local, memory_map=True)
+
+
 @lru_cache(maxsize=4)
-def index_at(folder: str, written_ns: int) -> Index:
-    """The index of a folder; one whose time differs is another."""
+def index_at(folder: str, version: str) -> Index:
+    """The index of a folder, read once for each version."""
     return Index.read(Path(folder))

@@ -12,16 +12,16 @@ import msgspec
 import xxhash
 
 from rt2data.images.ready import ImageFault
-from rt2data.io.json_stream import Decode, Fault, JsonArray
+from rt2data.io.json_stream import Decode, JsonArray, JsonFault
 from rt2data.read.join.files import ImageReader, numbers_of
 from rt2data.read.join.images import Found, ImageKey
 from rt2data.read.vqav2.index import Index
 from rt2data.read.vqav2.rows import (
     AnnotationRow,
     LoneAnswerRow,
-    Question,
     QuestionRow,
     RowFault,
+    WebQuestion,
     id_or_none,
     read_answers,
     read_question,
@@ -42,7 +42,7 @@ class _Row(NamedTuple):
 
 
 @dataclass
-class Rows:
+class RowReader:
     """Reads rows of one corpus and counts how they are written. One for each unit."""
 
     questions: JsonArray[QuestionRow]
@@ -61,11 +61,11 @@ class Rows:
         for name, count in sorted((self.facts + self.index.facts(rows)).items()):
             yield Fact(name, count)
 
-    def first(self) -> tuple[Question, tuple[str, ...] | str] | None:
+    def first(self) -> tuple[WebQuestion, tuple[str, ...] | str] | None:
         """The first question that can be asked, and its answers or what is wrong with them."""
         for row in self._texts(self.index.all):
             question = self._question(row)
-            if isinstance(question, Question):
+            if isinstance(question, WebQuestion):
                 try:
                     return question, self._answers(row, question)
                 except RowFault as fault:
@@ -91,9 +91,9 @@ class Rows:
             return Reject(fault.reason, f"{self._place(row)}, question {question.key}", fault.detail)
         return Example(str(question.key), group_of(question.image), self.split, question.text, answers, (image,))
 
-    def _question(self, row: _Row) -> Question | Reject:
+    def _question(self, row: _Row) -> WebQuestion | Reject:
         found = self._decode_question(row.question, row.start)
-        if isinstance(found, Fault):
+        if isinstance(found, JsonFault):
             return Reject(found.reason, self._place(row), found.detail)
         self._count_ids(found.question_id, found.image_id)
         try:
@@ -112,12 +112,12 @@ class Rows:
     def _place(self, row: _Row) -> str:
         return f"{self.questions.path}: byte {row.start}"
 
-    def _answers(self, row: _Row, question: Question) -> tuple[str, ...]:
+    def _answers(self, row: _Row, question: WebQuestion) -> tuple[str, ...]:
         """Raises RowFault: no_annotation, image_id_mismatch among others."""
         if row.annotation == b"":
             raise RowFault("no_annotation", self.annotations.path)
         found = self._decode_annotation(row.annotation, row.annotation_start)
-        if isinstance(found, Fault):
+        if isinstance(found, JsonFault):
             raise RowFault(found.reason, found.detail)
         image = id_or_none(found.image_id)
         if image >= 0 and question.image.number >= 0 and image != question.image.number:
@@ -135,7 +135,7 @@ class Rows:
         if _holds(found.multiple_choice_answer):
             return found.multiple_choice_answer, "answers.multiple_choice_answer"
         lone = self._decode_lone(row.annotation, row.annotation_start)
-        if isinstance(lone, Fault) or not _holds(lone.answer):
+        if isinstance(lone, JsonFault) or not _holds(lone.answer):
             raise RowFault("no_answers")
         return lone.answer, "answers.answer"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from rt2data.errors import UsageError
+from rt2data.io import location
+from rt2data.io.location.base import Entry
 from rt2data.read.join.files import is_ignored, is_image, numbers_of
 from rt2data.read.known_formats import KNOWN, VQA, Recognized, files_near, json_in, recognize_json
-from rt2data.read.misfits import Misfit
+from rt2data.read.sample import Misfit
 from rt2data.read.source import Suggestion, absent_file, recognize
 
 HEAD = 1 << 16
@@ -36,7 +37,7 @@ CHOICES = {"direct_answers", "correct_choice_idx", "rationales"}
 
 
 @dataclass(frozen=True)
-class Shape:
+class JsonShape:
     """Keys near the start of a JSON file."""
 
     lines: bool = False  # an object on each line
@@ -60,8 +61,7 @@ def advice(role: Role, name: str = "") -> str:
 
 def other_layout(path: str, role: Role) -> str:
     """The name of another layout that a file has; empty for a file that fits, is not JSON, is cut, or has no known layout."""
-    with Path(path).open("rb") as file:
-        shape = shape_of(file.read(HEAD))
+    shape = shape_of(location.read_head(path, HEAD))
     if "question_id" in shape.arrays.get(role, ()) or ("question_id" in shape.element and not CHOICES & shape.element):
         return ""
     name = recognize_json(path) or ""
@@ -83,22 +83,22 @@ def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
         yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
 
 
-def shape_of(head: bytes) -> Shape:
+def shape_of(head: bytes) -> JsonShape:
     """The shape of a file that begins like this; an empty one where it begins unlike JSON."""
     text = head.decode(errors="replace").lstrip("\ufeff \t\r\n")
     if text.startswith("["):
-        return Shape(element=_first_element(text, 0))
+        return JsonShape(element=_first_element(text, 0))
     if not text.startswith("{"):
-        return Shape()
+        return JsonShape()
     try:
         _, end = _decode(text)
         if _LINES.match(text, end - 1):
-            return Shape(lines=True)
+            return JsonShape(lines=True)
     except (ValueError, RecursionError):
         pass
     members = list(_members(text, 0))
     arrays = {key: _first_element(text, at) for key, at in members if text.startswith("[", at)}
-    return Shape(arrays=arrays)
+    return JsonShape(arrays=arrays)
 
 
 def _first_element(text: str, at: int) -> frozenset[str]:
@@ -142,12 +142,12 @@ def recognize_vqav2(path: Path) -> Suggestion | None:
 
     Raises UsageError where there are questions without annotations or images.
     """
-    if path.is_file() and path.suffix != ".json":
+    if location.is_file(path) and path.suffix != ".json":
         return None
-    found = files_below(path if path.is_dir() else path.parent)
-    if path.is_file() and path not in found.questions + found.annotations:
+    found = files_below(path if location.is_folder(path) else path.parent)
+    if location.is_file(path) and path not in found.questions + found.annotations:
         return None
-    if not found.questions or (path.is_dir() and not found.annotations):
+    if not found.questions or (location.is_folder(path) and not found.annotations):
         return None
     questions, annotations = choose_pair(path, found)
     images = found.images or files_below(questions.parent.parent).images
@@ -157,13 +157,13 @@ def recognize_vqav2(path: Path) -> Suggestion | None:
     settings = {"questions": str(questions), "annotations": str(annotations), "image_dirs": [str(folder) for folder in images]}
     others = [str(other) for other in found.questions if other != questions]
     facts = {"files": settings} | ({"other_questions": others} if others else {})
-    return Suggestion(settings, path.absolute().name, facts)
+    return Suggestion(settings, location.absolute(path).name, facts)
 
 
 def vqav2_hint(path: Path) -> Recognized | None:
     """What part of a VQA corpus a path is, and what to do with it. Raises OSError."""
     do = "it goes into a source of kind vqav2: name `questions`, `annotations` and `image_dirs`"
-    if path.is_dir():
+    if location.is_folder(path):
         return json_in(files_near(path), VQA, do)
     layout = recognize_json(path)
     return Recognized(f"a JSON file: {layout}", do) if layout in VQA else None
@@ -172,7 +172,7 @@ def vqav2_hint(path: Path) -> Recognized | None:
 def files_below(folder: Path) -> Files:
     """JSON files of questions and annotations, and folders that hold images, at most four levels below."""
     found = Files()
-    for number, (entry, _) in enumerate(_entries(folder.absolute(), LEVELS)):
+    for number, (entry, _) in enumerate(_entries(location.absolute(folder), LEVELS)):
         if number == MAX_ENTRIES:
             break
         parent = Path(entry.path).parent
@@ -185,11 +185,10 @@ def files_below(folder: Path) -> Files:
     return found
 
 
-def _entries(folder: Path, levels: int) -> Iterator[tuple[os.DirEntry[str], int]]:
+def _entries(folder: Path, levels: int) -> Iterator[tuple[Entry, int]]:
     """Files, each folder's own before those below it."""
     try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+        entries = sorted(location.children(folder), key=lambda entry: entry.name)
     except PermissionError:
         return
     entries = [entry for entry in entries if not is_ignored(entry.name)]
@@ -202,8 +201,7 @@ def _entries(folder: Path, levels: int) -> Iterator[tuple[os.DirEntry[str], int]
 def _sort_in(path: Path, found: Files) -> None:
     """What a JSON file holds, by its first bytes."""
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+        head = location.read_head(path, HEAD)
     except OSError:
         return
     if _QUESTIONS.search(head):
@@ -218,7 +216,7 @@ def choose_pair(path: Path, found: Files) -> tuple[Path, Path]:
         what = "there are questions, but no annotations next to them"
         raise UsageError(what, str(path), "put the JSON file of the answers into the same folder")
     pairs = [(one, other) for one in found.questions for other in found.annotations]
-    return max(pairs, key=lambda pair: (path.absolute() in pair, likeness(*pair)))
+    return max(pairs, key=lambda pair: (location.absolute(path) in pair, likeness(*pair)))
 
 
 def likeness(questions: Path, annotations: Path) -> float:

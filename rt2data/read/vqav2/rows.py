@@ -58,7 +58,7 @@ class RowFault(Exception):  # noqa: N818 (a finding about data, not an error of 
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class WebQuestion:
     """A question that can be asked."""
 
     key: int
@@ -66,13 +66,13 @@ class Question:
     text: str
 
 
-def read_question(row: QuestionRow, max_bytes: int) -> Question:
+def read_question(row: QuestionRow, max_bytes: int) -> WebQuestion:
     """Check one question. Raises RowFault: bad_question_id, bad_image_id, blank_question, bad_text, too_long_text."""
     key, image = read_id(row.question_id, "bad_question_id"), read_image_key(row)
     text = _words("" if row.question is None else row.question, max_bytes)
     if not text.strip():
         raise RowFault("blank_question")
-    return Question(key, image, text)
+    return WebQuestion(key, image, text)
 
 
 def read_image_key(row: QuestionRow) -> ImageKey:

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.json_stream import JsonArray
 from rt2data.order import key64
 from rt2data.read.join.images import Candidates, Conflict, Found, choose_images
-from rt2data.read.sample import Part, Survey, shuffled
+from rt2data.read.sample import SamplePart, Survey, shuffled
 from rt2data.read.vqav2.index import Index, Questions, index_questions, join, scan_annotations
-from rt2data.read.vqav2.reader import Rows
+from rt2data.read.vqav2.reader import RowReader
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.records import Unit
 
@@ -48,12 +48,12 @@ class Corpus(Protocol):
     def may_feed(self, recorded: str, split: str) -> bool: ...
     def unit_count(self, questions: int) -> int: ...
     def candidates(self) -> Candidates: ...
-    def rows(self, index: Index) -> Rows: ...
+    def rows(self, index: Index) -> RowReader: ...
 
 
 def survey(source: Corpus, split: str, seed: int) -> Survey:
     """Raises UsageError where something is missing; DataError where questions are cut, there are none, or the join is refused."""
-    counted = count(source.question_rows, Path(source.questions).stat().st_size)
+    counted = count(source.question_rows, location.stat(source.questions).size)
     if not counted.starts:
         raise DataError("there are no questions", source.questions)
     whole = counted.total if source.may_feed(source.split, split) else 0.0
@@ -63,7 +63,7 @@ def survey(source: Corpus, split: str, seed: int) -> Survey:
         whole=whole,
         units=source.unit_count(round(counted.total)),
         bytes=counted.stop - counted.starts[0] if counted.complete else counted.size,
-        parts=[Part(len(sample.rows(span)), 0, Unit(0, source.questions, source.split, *span)) for span in sample.read],
+        parts=[SamplePart(len(sample.rows(span)), 0, Unit(0, source.questions, source.split, *span)) for span in sample.read],
         read=lambda part: source.rows(sample.known).read(sample.rows((part.place.start, part.place.stop))),
         image_bytes=sample.image_bytes,
         group_rates=sample.group_rates,
@@ -122,7 +122,7 @@ def image_sizes(questions: Questions, images: Sequence[Found], block: slice) -> 
     for slot in questions.slot[block].tolist():
         if slot >= 0 and images[slot].path:
             with suppress(OSError):
-                yield Path(images[slot].path).stat().st_size
+                yield location.stat(images[slot].path).size
 
 
 def changes(slots: np.ndarray[Any, np.dtype[np.int32]]) -> float:

@@ -6,7 +6,6 @@ their annotations at the places in the index. The first unit also yields the rej
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -17,16 +16,16 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from rt2data.errors import DataError, UsageError
+from rt2data.io import location
 from rt2data.io.json_stream import JsonArray
 from rt2data.io.stamps import Stamp
 from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
 from rt2data.read.join.images import Candidates, Conflict, join_line, written_line
 from rt2data.read.known_formats import Recognized
-from rt2data.read.misfits import Misfit
-from rt2data.read.sample import Survey
+from rt2data.read.sample import Misfit, Survey
 from rt2data.read.source import Suggestion, WebSource, absent_folder
 from rt2data.read.vqav2.index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
-from rt2data.read.vqav2.reader import Rows
+from rt2data.read.vqav2.reader import RowReader
 from rt2data.read.vqav2.recognize import Role, json_misfits, recognize_vqav2, require_layout, vqav2_hint
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.read.vqav2.sample import survey
@@ -174,10 +173,10 @@ class VQAv2(WebSource):
         pattern = NamePattern(self.name) if self.name else None
         return Candidates(list_images(self.image_dirs, pattern), pattern)
 
-    def rows(self, index: Index) -> Rows:
+    def rows(self, index: Index) -> RowReader:
         """Reads rows of an index."""
         images = ImageReader(max_bytes=4 * self.images.max_pixels + _HEADER)
-        return Rows(self.question_rows, self.annotation_rows, index, self.split, self.max_text_bytes, images)
+        return RowReader(self.question_rows, self.annotation_rows, index, self.split, self.max_text_bytes, images)
 
     @property
     def question_rows(self) -> JsonArray[QuestionRow]:
@@ -204,11 +203,12 @@ class VQAv2(WebSource):
     def _require_files(self) -> None:
         roles: tuple[tuple[Role, str], ...] = (("questions", self.questions), ("annotations", self.annotations))
         for role, path in roles:
-            if not Path(path).is_file():
+            if not location.is_file(path):
                 raise UsageError(f"there is no file of {role}", path, f"set `{role}` to the JSON file")
-            if not os.access(path, os.R_OK):
-                raise UsageError(f"the file of {role} cannot be read", path, "change its permissions")
-            require_layout(path, role)
+            try:
+                require_layout(path, role)
+            except PermissionError:
+                raise UsageError(f"the file of {role} cannot be read", path, "change its permissions") from None
 
 
 def _questions_per_unit(questions: int) -> int:
@@ -219,10 +219,10 @@ def _questions_per_unit(questions: int) -> int:
 
 def _shared(unit: Unit) -> Index | None:
     """The index that `share` wrote for a unit that is prepared."""
-    return index_at(unit.shared, Path(unit.shared).stat().st_mtime_ns) if unit.shared else None
+    return index_at(unit.shared, location.stat(unit.shared).version) if unit.shared else None
 
 
-def _first(rows: Rows) -> dict[str, Any]:
+def _first(rows: RowReader) -> dict[str, Any]:
     found = rows.first()
     if found is None:
         return {"problem": "there is no question that can be used"}

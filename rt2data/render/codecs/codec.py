@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 
 from rt2data.errors import DataError
 from rt2data.read.action_space import ENDLESS, SPACE, ActionSpace
-from rt2data.records import F32
+from rt2data.records import F32, Chunks
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -84,6 +86,32 @@ class Codec(ABC):
         shape.
         """
 
+    def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
+        """The bins of n chunks, action after action, without those of padding: n lists, of as many bins as there are real actions.
+
+        Raises as `encode` does. A codec that writes chunks as a whole overrides this and `decode_chunks`.
+        """
+        horizon = chunks.actions.shape[1]
+        if horizon == 1:
+            found: list[list[int]] = self.encode(chunks.actions[:, 0], chunks.ends == 0).tolist()
+            return found
+        real = ~chunks.is_pad
+        ends = np.arange(horizon) == chunks.ends[:, None]
+        bins = self.encode(chunks.actions[real], ends[real])
+        edges = np.concatenate([[0], np.cumsum(chunks.real)]).tolist()
+        return [bins[start:stop].ravel().tolist() for start, stop in pairwise(edges)]
+
+    def decode_chunks(self, chunks: Sequence[Sequence[int]]) -> tuple[F64, Bools, list[int]]:
+        """Actions float64[A, D] and terminate flags bool[A] of the bins of n chunks, and how many of the A actions each has.
+
+        Raises ValueError for a wrong number of bins.
+        """
+        wrong = next((len(bins) for bins in chunks if not len(bins) or len(bins) % self.width), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} bins are no whole number of actions of {self.width}")
+        flat = np.array([each for bins in chunks for each in bins], np.int32)
+        return *self.decode(flat.reshape(-1, self.width)), [len(bins) // self.width for bins in chunks]
+
     @abstractmethod
     def decode(self, bins: I32) -> tuple[F64, Bools]:
         """Actions float64[N, D] and terminate flags bool[N] of bins int32[N, width].
@@ -98,7 +126,7 @@ class Codec(ABC):
         return aim
 
     def zero_offset(self) -> F64:
-        """float64[D]: what a robot told to stand still would do: decode(encode(0)) - clip(0)."""
+        """float64[D]: what a robot would do when it should stand still: decode(encode(0)) - clip(0)."""
         still = np.zeros((1, len(self.lo)), np.float32)
         offset: F64 = (self.decode(self.encode(still, np.zeros(1, np.bool_)))[0] - self.clip(still))[0]
         return offset
@@ -195,7 +223,7 @@ class Codec(ABC):
         if bins.ndim != 2 or bins.shape[1] != self.width:
             raise ValueError(f"bins of shape {bins.shape} for a codec of {self.width} bins per action")
         if bins.size and not (bins.min() >= 0 and bins.max() < BINS):
-            raise ValueError(f"bins must lie in 0..{BINS - 1}, found {bins.min()} to {bins.max()}")
+            raise ValueError(f"bins must be in 0..{BINS - 1}, found {bins.min()} to {bins.max()}")
         return bins
 
     @cached_property
@@ -220,3 +248,11 @@ class Codec(ABC):
         lo, hi = np.array(self.lo), np.array(self.hi)
         ulps = 8 * np.finfo(np.float32).eps * (np.abs(lo) + np.abs(hi))
         return np.where(self.held | self.discrete, 0.0, error + ulps + 1e-8)
+
+
+def terminate_legend(codec: Codec) -> str:
+    """`word 1: 1 = go on, 0 = end of the task`; nothing where the codec writes no terminate word."""
+    found = codec.terminate
+    if found is None:
+        return ""
+    return f"word {found['position'] + 1}: {found['continues']} = go on, {found['terminates']} = end of the task"

@@ -20,7 +20,7 @@ class RT1(Codec):
 
     tok = int((a - lo) / (hi - lo) * 255), truncated, in float32, operation by operation as RT1ActionTokenizer does it
     (google-research/robotics_transformer 4569641, tokenizers/action_tokenizer.py); back to the LEFT edge of the bin. So
-    only `hi` itself gives 255, decoded values lie half a bin low on average, and not all of them encode to the bin they
+    only `hi` itself gives 255, decoded values are half a bin low on average, and not all of them encode to the bin they
     came from. The bias adds up where actions are displacements: codec `rt2` has the same bins and decodes to their centers.
 
     Terminate is the first number: bin `terminates` (0, as index 0 of RT-1's terminate_episode) ends the task, the other of
@@ -71,7 +71,7 @@ class RT1(Codec):
     def _undo(self, bins: I32) -> F64:
         """float64[N, D] of bins int32[N, D] in the order of the space."""
         lo, hi = self.ends32
-        whole = lo + np.where(bins > hi - lo, 0, bins)  # as RT-1: what lies beyond the last value is the first
+        whole = lo + np.where(bins > hi - lo, 0, bins)  # as RT-1: a value beyond the last is the first
         return np.where(self.discrete, whole, self._values(bins))
 
     def _values(self, bins: I32) -> F64:

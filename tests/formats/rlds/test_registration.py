@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from rt2data.formats.rlds.dataset import DatasetPlan, ImageFeature
-from rt2data.formats.rlds.encodings import OCTO, OPENVLA, find_encoding, unregistered
+from rt2data.formats.rlds.loader_layouts import OCTO, OPENVLA, find_encoding, unregistered
 from rt2data.formats.rlds.registration import registration
 from rt2data.read.action_space import SPACE, ActionSpace, Dim, load_space, space_names
 

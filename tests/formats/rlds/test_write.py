@@ -239,12 +239,12 @@ def test_the_manifest_says_what_differs_from_the_source(toy_recipe: Read, tmp_pa
 
 
 def test_the_command_says_what_was_written(toy_recipe: Read, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from rt2data.cli.build import Asked
+    from rt2data.cli.build import BuildOptions
     from rt2data.cli.rlds import verify_rlds as check
     from rt2data.cli.rlds import write_rlds as command
 
     toy_recipe()
-    asked = Asked(tmp_path / "mixture.yaml", None, (), 0, "processes", False, False)
+    asked = BuildOptions(tmp_path / "mixture.yaml", None, (), 0, "processes", False, False)
     command(asked, None, "plain", False, ["front"], ["qa=my_vqa"], "1.2.3", False, False, False)
     said = capsys.readouterr()
     assert "tfds.load('arm_rlds:1.2.3'" in said.out

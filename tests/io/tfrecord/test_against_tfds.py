@@ -14,15 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.columns import frames, numbers, texts
 from rt2data.io.tfrecord.directory import open_directory
 from rt2data.io.tfrecord.example import decode_example, encode_example
 from rt2data.io.tfrecord.features import Leaf
-from rt2data.io.tfrecord.framing import Fault, frame
+from rt2data.io.tfrecord.framing import FrameFault, frame
 from rt2data.io.tfrecord.reading import read_gzipped, read_records
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
+from tests.tfds_writing import write_dataset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")
@@ -165,7 +165,7 @@ def _columns(tree: Any) -> Any:
 def odd_record(odd: Path) -> tuple[dict[str, Leaf], dict[str, Any]]:
     directory = open_directory(str(odd))
     (found,) = read_records(directory.splits["train"][0].path)
-    assert not isinstance(found, Fault)
+    assert not isinstance(found, FrameFault)
     return {leaf.path: leaf for leaf in directory.leaves}, decode_example(found[1])
 
 
@@ -318,5 +318,5 @@ def test_frames_are_tensorflows_own_bytes(tmp_path: Path) -> None:
         with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type=compression)) as writer:
             for payload in payloads:
                 writer.write(payload)
-        assert [bytes(found[1]) for found in reader(path) if not isinstance(found, Fault)] == payloads
+        assert [bytes(found[1]) for found in reader(path) if not isinstance(found, FrameFault)] == payloads
     assert (tmp_path / "x").read_bytes() == b"".join(map(frame, payloads))

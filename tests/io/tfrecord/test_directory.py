@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError, UsageError
-from rt2data.formats.tfds_writing import write_dataset
 from rt2data.io.tfrecord.columns import ColumnError, TextError, frames, numbers, pack, texts
 from rt2data.io.tfrecord.directory import INFO, TEMPLATE, encode_info, find_version, open_directory, shard_name
 from rt2data.io.tfrecord.example import Feature, decode_example, encode_example
 from rt2data.io.tfrecord.features import Leaf, decode_features, encode_features
-from rt2data.io.tfrecord.framing import Fault, frame
+from rt2data.io.tfrecord.framing import FrameFault, frame
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, scan_gzipped
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.read.rlds.source import open_dataset
+from tests.tfds_writing import write_dataset
 
 LEAVES = (
     Leaf("episode_metadata/file_path", "text", "string"),
@@ -361,7 +361,7 @@ def test_gzipped_files_are_known_and_read(tmp_path: Path) -> None:
     plain.write_bytes(b"".join(frames_))
     packed.write_bytes(gzip.compress(b"".join(frames_)))
     assert (is_gzipped(str(plain)), is_gzipped(str(packed))) == (False, True)
-    assert [bytes(found[1]) for found in read_gzipped(str(packed)) if not isinstance(found, Fault)] == [
+    assert [bytes(found[1]) for found in read_gzipped(str(packed)) if not isinstance(found, FrameFault)] == [
         bytes([n]) * 100 * n for n in range(1, 6)
     ]
     assert scan_gzipped(str(packed)).size == plain.stat().st_size

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rt2data.errors import DataError
 from rt2data.io.tfrecord import reading
-from rt2data.io.tfrecord.framing import FRAME, HEADER, Fault, Span, frame, mask, masked_crc, payload_length, scan
+from rt2data.io.tfrecord.framing import FRAME, HEADER, FrameFault, RecordSpan, frame, mask, masked_crc, payload_length, scan
 from rt2data.io.tfrecord.reading import read_records
 
 PAYLOADS = [bytes([n]) * (50 + 7 * n) for n in range(1, 41)]
@@ -31,8 +31,8 @@ def file(tmp_path: Path) -> Path:
     return write(tmp_path / "x.tfrecord", PAYLOADS)
 
 
-def whole(path: Path, start: int = 0, stop: int | None = None) -> list[bytes | Fault]:
-    return [found if isinstance(found, Fault) else bytes(found[1]) for found in read_records(str(path), start, stop)]
+def whole(path: Path, start: int = 0, stop: int | None = None) -> list[bytes | FrameFault]:
+    return [found if isinstance(found, FrameFault) else bytes(found[1]) for found in read_records(str(path), start, stop)]
 
 
 def flip(path: Path, at: int) -> None:
@@ -64,7 +64,7 @@ def test_reading_inverts_framing(tmp_path_factory: pytest.TempPathFactory, paylo
 def test_offsets_point_at_the_payload(file: Path) -> None:
     raw = file.read_bytes()
     for found in read_records(str(file)):
-        assert not isinstance(found, Fault)
+        assert not isinstance(found, FrameFault)
         offset, payload = found
         assert raw[offset : offset + len(payload)] == payload
 
@@ -79,7 +79,7 @@ def test_ranges_of_whole_records_add_up(file: Path) -> None:
 
 
 def test_a_view_stays_good_for_as_long_as_it_is_held(file: Path) -> None:
-    held = [found[1] for found in read_records(str(file)) if not isinstance(found, Fault)]
+    held = [found[1] for found in read_records(str(file)) if not isinstance(found, FrameFault)]
     assert [bytes(view) for view in held] == PAYLOADS
     assert all(view.readonly for view in held)
 
@@ -87,7 +87,7 @@ def test_a_view_stays_good_for_as_long_as_it_is_held(file: Path) -> None:
 def test_memory_is_used_again_once_it_is_let_go(tmp_path: Path) -> None:
     path = write(tmp_path / "x", [os.urandom(1 << 20)] * 40)
     tracemalloc.start()
-    seen = sum(len(found[1]) for found in read_records(str(path)) if not isinstance(found, Fault))
+    seen = sum(len(found[1]) for found in read_records(str(path)) if not isinstance(found, FrameFault))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seen == 40 << 20
@@ -121,7 +121,7 @@ def test_flipped_payload_byte_costs_one_record(file: Path) -> None:
     span = scan(str(file)).spans[7]
     flip(file, span.offset + HEADER + 20)
     found = whole(file)
-    assert found[7] == Fault("bad_crc", span.offset, FRAME + span.length)
+    assert found[7] == FrameFault("bad_crc", span.offset, FRAME + span.length)
     assert found[:7] + found[8:] == PAYLOADS[:7] + PAYLOADS[8:]
 
 
@@ -131,14 +131,14 @@ def test_flipped_header_byte_costs_one_record(file: Path, byte: int) -> None:
     flip(file, span.offset + byte)
     assert scan(str(file)).broken == span.offset
     found = whole(file)
-    assert found[7] == Fault("bad_length", span.offset, FRAME + span.length)
+    assert found[7] == FrameFault("bad_length", span.offset, FRAME + span.length)
     assert found[:7] + found[8:] == PAYLOADS[:7] + PAYLOADS[8:]
 
 
 def test_damaged_last_header_leaves_nothing_to_find(file: Path) -> None:
     span = scan(str(file)).spans[-1]
     flip(file, span.offset)
-    assert whole(file)[-1] == Fault("bad_length", span.offset, FRAME + span.length)
+    assert whole(file)[-1] == FrameFault("bad_length", span.offset, FRAME + span.length)
 
 
 def test_a_length_of_terabytes_takes_no_memory(file: Path) -> None:
@@ -166,7 +166,7 @@ def test_the_search_passes_over_headers_whose_payload_does_not_match(tmp_path: P
     lure[15] ^= 1
     path = tmp_path / "x"
     path.write_bytes(b"\xff" * 100 + bytes(lure) + frame(b"the real one"))
-    assert whole(path) == [Fault("bad_length", 0, 100 + len(lure)), b"the real one"]
+    assert whole(path) == [FrameFault("bad_length", 0, 100 + len(lure)), b"the real one"]
 
 
 def test_the_search_crosses_its_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,14 +174,14 @@ def test_the_search_crosses_its_windows(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "x"
     for lead in range(50, 80):
         path.write_bytes(b"\x07" * lead + frame(b"found"))
-        assert whole(path) == [Fault("bad_length", 0, lead), b"found"]
+        assert whole(path) == [FrameFault("bad_length", 0, lead), b"found"]
 
 
 def test_the_search_gives_up_on_a_file_made_to_lure_it(tmp_path: Path) -> None:
     length = struct.pack("<Q", 1 << 20)
     path = tmp_path / "x"
     path.write_bytes(b"\xff" * 16 + (length + struct.pack("<I", masked_crc(length))) * 200_000)
-    assert [found.reason for found in whole(path) if isinstance(found, Fault)] == ["bad_length"]
+    assert [found.reason for found in whole(path) if isinstance(found, FrameFault)] == ["bad_length"]
 
 
 def test_the_search_by_table_agrees_with_the_library() -> None:
@@ -199,7 +199,7 @@ def test_any_bytes_end_in_faults_or_a_named_error(tmp_path_factory: pytest.TempP
     except DataError as error:
         assert str(path) in error.where
     else:
-        assert all(isinstance(one, Fault) for one in found)
+        assert all(isinstance(one, FrameFault) for one in found)
 
 
 @given(st.data())
@@ -209,10 +209,12 @@ def test_any_flipped_byte_costs_exactly_one_record(tmp_path_factory: pytest.Temp
     path = write(tmp_path_factory.mktemp("flip") / "x", payloads)
     flip(path, data.draw(st.integers(0, path.stat().st_size - 1)))
     found = whole(path)
-    faults = [one for one in found if isinstance(one, Fault)]
+    faults = [one for one in found if isinstance(one, FrameFault)]
     assert len(faults) == 1
     assert len(found) == 8
-    assert [one for one in found if not isinstance(one, Fault)] == [p for n, p in enumerate(payloads) if found[n] is not faults[0]]
+    assert [one for one in found if not isinstance(one, FrameFault)] == [
+        p for n, p in enumerate(payloads) if found[n] is not faults[0]
+    ]
 
 
 def test_a_file_that_is_not_there() -> None:
@@ -223,4 +225,4 @@ def test_a_file_that_is_not_there() -> None:
 def test_header_with_a_wrong_checksum_says_nothing() -> None:
     assert payload_length(frame(b"abc")[:HEADER]) == 3
     assert payload_length(b"\0" * HEADER) is None
-    assert Span(10, 3).stop == 10 + FRAME + 3
+    assert RecordSpan(10, 3).stop == 10 + FRAME + 3

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rt2data.build import Site, build_plainly, preparations, prepare_plainly
-from rt2data.cli.report import Wanted, report
+from rt2data.cli.report import ReportOptions, report
 from rt2data.errors import DataError, OutputError, UsageError
 from rt2data.look.report.episode import spread
 from rt2data.look.report.gather import mixture_report, stores_report
@@ -143,11 +143,11 @@ def test_the_black_camera_of_the_real_log_is_named(real: Path) -> None:
 def test_the_command_writes_page_and_summary_and_says_where(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, summary = real / "report.html", real / "summary.md"
     asked = [Question(real / "mixture"), Question(real / "mixture.yaml", split="train")]
-    report(asked, Wanted(out, summary, tiles=3, workers=0, quiet=True))
+    report(asked, ReportOptions(out, summary, tiles=3, workers=0, quiet=True))
     said = capsys.readouterr()
     assert said.out == f"{out}\n" and "warnings: 2 warnings, 9 notes" in said.err
     assert "2 reports side by side" in out.read_text() and "black" in summary.read_text()
-    report(asked[:1], Wanted(out, None, workers=0, as_json=True, quiet=True))
+    report(asked[:1], ReportOptions(out, None, workers=0, as_json=True, quiet=True))
     told = json.loads(capsys.readouterr().out)
     assert told["out"] == str(out) and told["stats"][0]["mixture"]["examples"] == 90
     assert "black_camera" in [warn["code"] for warn in told["stats"][0]["warnings"]]
@@ -155,17 +155,17 @@ def test_the_command_writes_page_and_summary_and_says_where(real: Path, capsys: 
 
 def test_the_command_looks_before_it_reads(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
-        report([Question(tmp_path / "nothing")], Wanted(tmp_path / "no" / "report.html", workers=0, quiet=True))
+        report([Question(tmp_path / "nothing")], ReportOptions(tmp_path / "no" / "report.html", workers=0, quiet=True))
     with pytest.raises(UsageError, match="nothing is there"):
-        report([Question(tmp_path / "nothing")], Wanted(tmp_path / "report.html", workers=0, quiet=True))
+        report([Question(tmp_path / "nothing")], ReportOptions(tmp_path / "report.html", workers=0, quiet=True))
     for out, summary, why in ((tmp_path, None, "a folder is there"), (tmp_path / "x", tmp_path / "x", "one file")):
         with pytest.raises(UsageError, match=why):
-            report([Question(tmp_path / "nothing")], Wanted(out, summary, workers=0, quiet=True))
-    with pytest.raises(UsageError, match="over what is looked at"):
-        report([Question(tmp_path)], Wanted(tmp_path / "manifest.json", workers=0, quiet=True))
+            report([Question(tmp_path / "nothing")], ReportOptions(out, summary, workers=0, quiet=True))
+    with pytest.raises(UsageError, match="over an input"):
+        report([Question(tmp_path)], ReportOptions(tmp_path / "manifest.json", workers=0, quiet=True))
     if Path("/proc/self").is_dir():  # where nobody can write
         with pytest.raises(OutputError, match="cannot write"):
-            report([Question(tmp_path / "nothing")], Wanted(Path("/proc/report.html"), workers=0, quiet=True))
+            report([Question(tmp_path / "nothing")], ReportOptions(Path("/proc/report.html"), workers=0, quiet=True))
     assert not list(tmp_path.iterdir())
 
 
@@ -173,5 +173,5 @@ def test_a_damaged_mixture_gives_no_page(real: Path, tmp_path: Path) -> None:
     shutil.copytree(real / "mixture", tmp_path / "mixture")
     (tmp_path / "mixture" / "manifest.json").write_text("{")
     with pytest.raises(DataError, match="damaged manifest"):
-        report([Question(tmp_path / "mixture")], Wanted(tmp_path / "report.html", workers=0, quiet=True))
+        report([Question(tmp_path / "mixture")], ReportOptions(tmp_path / "report.html", workers=0, quiet=True))
     assert not (tmp_path / "report.html").exists()

@@ -123,7 +123,7 @@ def row(key: str, **values: Any) -> dict[str, Any]:
 
 def picture(hash_: int, camera: str = "front", size: int = 64) -> dict[str, Any]:
     """Where a picture would lie."""
-    place = {"camera": camera, "file": 0, "offset": 0, "length": 1000 + hash_ % 7, "xxh3": hash_}
+    place = {"camera": camera, "at": 0, "chosen": True, "file": 0, "offset": 0, "length": 1000 + hash_ % 7, "xxh3": hash_}
     return place | {"width": size, "height": size, "format": "jpeg"}
 
 

@@ -14,6 +14,7 @@ import xxhash
 from rt2data.beam.pool import make_pool
 from rt2data.build import Site, build_plainly
 from rt2data.errors import UsageError
+from rt2data.formats.base import Sizes
 from rt2data.formats.webdataset import TarWriter, WebDataset
 from rt2data.io.tar import BLOCK, tar_header
 from rt2data.look.verify import Findings, ShardFindings, verify
@@ -69,9 +70,9 @@ def flip(path: Path, offset: int) -> None:
 
 
 def members(path: Path) -> list[dict[str, Any]]:
-    """Key, extension, image and record of each example, to be edited."""
+    """Key, images and record of each example, to be edited."""
     return [
-        {"key": m.key, "extension": m.extension, "image": bytes(m.image), "record": json.loads(bytes(m.record))}
+        {"key": m.key, "images": [(i.slot, i.extension, bytes(i.data)) for i in m.images], "record": json.loads(bytes(m.record))}
         for m in WebDataset().read(path)
     ]
 
@@ -81,16 +82,13 @@ def rewrite(out: Path, edit: Edit, name: str = SHARD) -> None:
     found = members(out / name)
     edit(found)
     with (out / name).open("wb", buffering=0) as file:
-        writer = TarWriter(file)
+        writer = TarWriter(file, Sizes(images=json.loads((out / "manifest.json").read_text())["plan"].get("images")))
         for each in found:
             record = each["record"]
-            place = writer.place(
-                each["key"],
-                each["extension"],
-                len(each["image"]),
-                record if isinstance(record, bytes) else json.dumps(record).encode(),
-            )
-            place[:] = each["image"]
+            content = record if isinstance(record, bytes) else json.dumps(record).encode()
+            sizes = [(slot, extension, len(data)) for slot, extension, data in each["images"]]
+            for place, (_, _, data) in zip(writer.add(each["key"], sizes, content), each["images"], strict=True):
+                place[:] = data
         digest = writer.close()
 
     def reseal(manifest: dict[str, Any]) -> None:
@@ -179,8 +177,8 @@ def test_no_folder_and_no_manifest(out: Path) -> None:
 
 
 def test_a_flipped_byte_is_noticed_wherever_it_is(out: Path) -> None:
-    first = members(out / SHARD)[0]
-    record_at = BLOCK + -(-len(first["image"]) // BLOCK) * BLOCK + BLOCK
+    first = members(out / SHARD)[0]["images"][0][2]
+    record_at = BLOCK + -(-len(first) // BLOCK) * BLOCK + BLOCK
     for offset, also in ((3, "damaged member header"), (BLOCK + 200, ""), (record_at + 1, "not an example record")):
         path = Path(shutil.copytree(out, out.with_name(f"flip-{offset}"))) / SHARD
         flip(path, offset)
@@ -196,8 +194,9 @@ def test_a_damaged_header_names_its_byte_and_what_was_not_read(out: Path) -> Non
 
 def test_an_image_that_is_none(out: Path) -> None:
     def edit(found: list[dict[str, Any]]) -> None:
-        found[0]["image"] = b"<html>" + found[0]["image"][6:]
-        found[1]["extension"] = "png"
+        (slot, extension, data), (_, _, other) = found[0]["images"][0], found[1]["images"][0]
+        found[0]["images"] = [(slot, extension, b"<html>" + data[6:])]
+        found[1]["images"] = [(slot, "png", other)]
 
     rewrite(out, edit)
     text = faults_text(verify(out))
@@ -295,7 +294,11 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         ({"action_bins": [0, 256, 9, 9, 9, 9, 9, 9]}, "action_bins are not 8 numbers from 0 to 255"),
         ({"action_bins": [1, 2]}, "action_bins are not 8 numbers from 0 to 255"),
         ({"action_bins": None}, "action_bins are not 8 numbers from 0 to 255"),
-        ({"action": [9.0] * 7}, "beyond the codec's tolerance"),
+        ({"action": [9.0] * 7, "actions": [[9.0] * 7]}, "beyond the codec's tolerance"),
+        ({"action": [9.0] * 7}, "the first of its actions is not its action"),
+        ({"actions": [[9.0] * 7] * 2}, "actions are not 1 of 7 numbers"),
+        ({"action_is_pad": [True]}, "action_is_pad is not false and then true"),
+        ({"action_is_pad": [False, True]}, "action_is_pad does not have 1 entries"),
         ({"action": [1e300] * 7}, "action is beyond float32"),
         ({"action": [0.0] * 6}, "action is not 7 numbers"),
         ({"action_mask": [True] * 6 + [False]}, "action_mask is not true for 7 of 7"),
@@ -303,6 +306,14 @@ def test_an_epoch_that_repeats_a_row_and_misses_another(out: Path) -> None:
         ({"episode": "other"}, "episode is other, its group "),
         ({"step": -1}, "step is -1"),
         ({"camera": "other"}, "camera is other, the plan has "),
+        ({"episode_length": 0}, "episode_length is 0 at step "),
+        ({"image_names": ["other"]}, "image_names are other, not front"),
+        ({"image_names": ["front", "front"]}, "image_names are front, front, not front"),
+        ({"image_offsets": [-1]}, "image_offsets are -1, not 0"),
+        ({"image_mask": [False]}, "image_mask says images none, there are 0"),
+        ({"loss_weight": 2.0}, "loss_weight is 2.0, the plan says 1.0"),
+        ({"messages": []}, "messages do not alternate between user and assistant"),
+        ({"text": "something else"}, "its prompt is not that of its text"),
         ({"prompt": ""}, "its prompt is empty"),
         ({"state": None}, "state has None numbers, its statistics 7"),
         ({"target": "1 2 3 4 5 6 7 8"}, "its target '1 2 3 4 5 6 7 8' is not its action_bins"),
@@ -360,7 +371,7 @@ def test_a_terminate_bin_that_contradicts_its_flag(out: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda r: r.update(answers=[]), "a web example has no answers"),
+        (lambda r: r.update(answers=[]), "its prompt is not that of its messages"),
         (lambda r: r.update(terminate=False), "a web example has terminate"),
         (lambda r: r.update(target="three"), "its input_ids are not those of its target"),
         (lambda r: r["loss_mask"].__setitem__(0, 1), "loss_mask is not 0s and then 1s"),
@@ -380,7 +391,7 @@ def test_a_wrong_web_record_is_named(out: Path, change: Callable[[dict[str, Any]
 def test_records_of_two_examples_exchanged_do_not_pass(out: Path) -> None:
     def exchange(found: list[dict[str, Any]]) -> None:
         a, b = robot(found, 0), robot(found, 1)
-        for name in ("action", "state"):
+        for name in ("action", "actions", "state"):
             a["record"][name], b["record"][name] = b["record"][name], a["record"][name]
 
     rewrite(out, exchange)

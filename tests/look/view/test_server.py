@@ -16,10 +16,10 @@ from PIL import Image
 
 from rt2data.errors import UsageError
 from rt2data.look.inspect import recognize
-from rt2data.look.inspect.examples import Dimension, Examples, Seen, Token
+from rt2data.look.inspect.examples import ActionValue, Examples, Seen, Token
 from rt2data.look.view import pages
 from rt2data.look.view.select import Filter
-from rt2data.look.view.server import Server, Site
+from rt2data.look.view.server import PageServer, Server
 from rt2data.records import Kind
 from tests.contract.toy import jpeg
 
@@ -54,7 +54,7 @@ class Browser:
 
 @contextmanager
 def served(examples: Examples) -> Iterator[Browser]:
-    server = Server(Site(examples, f"mixture {HOSTILE}"), 0)
+    server = Server(PageServer(examples, f"mixture {HOSTILE}"), 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -83,9 +83,9 @@ class Hostile(Examples):
             group=HOSTILE,
             prompt=HOSTILE,
             target=HOSTILE,
-            picture=jpeg(1) if number else b"<svg onload=alert(1)>",
+            images=[("image", jpeg(1) if number else b"<svg onload=alert(1)>")],
             answers=(HOSTILE, "other"),
-            action=[Dimension(HOSTILE, HOSTILE, 0.5, -1.0, 1.0, 3)],
+            action=[ActionValue(HOSTILE, HOSTILE, 0.5, -1.0, 1.0, 3)],
             tokens=[Token(1, False, HOSTILE), Token(2, True, HOSTILE)],
         )
 
@@ -200,11 +200,11 @@ def test_every_answer_is_guarded() -> None:
 
 
 def test_loopback_alone() -> None:
-    server = Server(Site(Hostile(), ""), 0)
+    server = Server(PageServer(Hostile(), ""), 0)
     try:
         assert server.socket.getsockname()[0] == "127.0.0.1"
         with pytest.raises(UsageError, match="cannot listen"):
-            Server(Site(Hostile(), ""), server.server_port)
+            Server(PageServer(Hostile(), ""), server.server_port)
     finally:
         server.server_close()
 

@@ -26,7 +26,7 @@ from rich.text import Text
 from rt2data.cli.view import view
 from rt2data.errors import DataError, UsageError
 from rt2data.look.inspect import recognize
-from rt2data.look.inspect.examples import Dimension, Seen, Token
+from rt2data.look.inspect.examples import ActionValue, ChunkAction, Seen, Token
 from rt2data.look.view import terminal
 from rt2data.look.view.select import Filter
 from rt2data.look.view.terminal import bar, draw, figure, half_blocks, lines, page
@@ -39,8 +39,29 @@ LIMIT_S = 30.0
 
 def hostile(words: str) -> Seen:
     tokens = [Token(1, False, words), Token(2, True, words)]
-    dims = [Dimension(words, words, 0.25, -1.0, 1.0, 7)]
-    return Seen(0, words, "robot", words, words, words, words, words, jpeg(1), words, words, 1, 2, 0, (words,), True, dims, tokens)
+    dims = [ActionValue(words, words, 0.25, -1.0, 1.0, 7)]
+    return Seen(
+        number=0,
+        key=words,
+        kind="robot",
+        source=words,
+        split=words,
+        group=words,
+        prompt=words,
+        target=words,
+        images=[(words, jpeg(1))],
+        absent=[words],
+        fault=words,
+        camera=words,
+        step=1,
+        steps=2,
+        epoch=0,
+        answers=(words,),
+        terminate=True,
+        action=dims,
+        messages=[("user", words), ("assistant", words)],
+        tokens=tokens,
+    )
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -85,6 +106,29 @@ def test_several_images_stand_in_a_row_with_their_names(monkeypatch: pytest.Monk
     assert first.count("▀") > 20 and "▀" in first[first.index("\x1b[0m") :]
 
 
+def test_many_images_take_several_rows() -> None:
+    images = [(f"front {-i}" if i else "front", jpeg(i)) for i in range(5)]
+    drawn = draw(console(width=60), replace(hostile("x"), images=images, absent=["wrist -4"]), None)
+    assert drawn.count("front -4") == 2  # above its image, and in the list of names
+    said = [line.plain.split(maxsplit=1) for line in lines(replace(hostile("x"), images=images, absent=["wrist -4"]))]
+    assert ["images", "front, front -1, front -2, front -3, front -4"] in said and ["absent", "wrist -4"] in said
+
+
+def test_a_chunk_shows_its_first_actions_and_marks_padding() -> None:
+    seen = replace(hostile("x"), chunk=[ChunkAction([i / 10, -1.0], i > 5) for i in range(10)])
+    said = [line.plain.split() for line in lines(seen)]
+    assert ["chunk", "0", "+0.0000", "-1.0000"] in said
+    assert ["5", "+0.5000", "-1.0000"] in said and ["6", "+0.6000", "-1.0000", "pad"] in said
+    assert ["and", "2", "more"] in said and not any(line[:1] == ["8"] for line in said)
+
+
+def test_a_conversation_is_shown_turn_by_turn() -> None:
+    talk = [("system", "be brief"), ("user", "<image> what?"), ("assistant", "a cup"), ("user", "where?"), ("assistant", "left")]
+    said = [line.plain.split(maxsplit=1) for line in lines(replace(hostile("x"), messages=talk))]
+    assert [tuple(line) for line in said if len(line) == 2 and line[0] in ("system", "user", "assistant")] == talk
+    assert not any(line[:1] == ["prompt"] for line in said)
+
+
 def test_loss_tokens_are_marked() -> None:
     seen = replace(hostile("x"), tokens=[Token(5, False, "a"), Token(6, True, "b"), Token(7, True, "c")])
     colored, plain = lines(seen)[-2], lines(seen, colored=False)[-2]
@@ -112,8 +156,8 @@ def test_numbers_are_no_wider_than_their_column(value: float, said: str) -> None
     ],
 )
 def test_bars_reach_from_zero(value: float, drawn: str) -> None:
-    assert bar(Dimension("x", "m", value, -1.0, 1.0)) == drawn
-    assert bar(Dimension("x", "m", value)) == bar(Dimension("x", "m", value, 1.0, 1.0)) == " " * 21
+    assert bar(ActionValue("x", "m", value, -1.0, 1.0)) == drawn
+    assert bar(ActionValue("x", "m", value)) == bar(ActionValue("x", "m", value, 1.0, 1.0)) == " " * 21
 
 
 def test_examples_are_printed(mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +179,7 @@ def test_examples_for_programs(mixture: Path, capsys: pytest.CaptureFixture[str]
     robot = next(each for each in told["examples"] if each["kind"] == "robot")
     assert [dim["name"] for dim in robot["action"]] == ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
     assert [dim["unit"] for dim in robot["action"][:4]] == ["m", "m", "m", "rad"]
-    assert "".join(token["word"] for token in robot["tokens"] if token["learned"]).strip().startswith(robot["target"])
+    assert "".join(token["word"] for token in robot["tokens"] if token["in_loss"]).strip().startswith(robot["target"])
 
 
 def test_only_matching_examples_are_printed(mixture: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,6 +188,33 @@ def test_an_action_space_is_a_name_or_a_file() -> None:
         assert read(PLAIN.replace("widowx_bridge", written)).robot["arm"].action_space == meant
 
 
+def test_cameras_and_windows() -> None:
+    """By default one camera, no history, one action. Offsets go from now back in time, whatever order they are given in."""
+    plain = read(PLAIN).robot["arm"]
+    assert (plain.named_cameras, plain.offsets, plain.horizon, plain.windowed, plain.loss_weight) == (None, (0,), 1, False, 1)
+    wide = read(PLAIN, "robot.arm.cameras=[wrist, front]", "robot.arm.history=[-3, 0, -1]", "robot.arm.horizon=8").robot["arm"]
+    assert (wide.named_cameras, wide.offsets, wide.horizon, wide.windowed) == (("wrist", "front"), (0, -1, -3), 8, True)
+    assert read(PLAIN, "robot.arm.cameras=all").robot["arm"].named_cameras == "all"
+
+
+@pytest.mark.parametrize(("written", "meant"), [("2", 2), ("0.5", "1/2"), ("1/3", "1/3"), ("50%", "1/2")])
+def test_loss_weight_is_exact(written: str, meant: Any) -> None:
+    recipe = read(PLAIN, f"robot.arm.loss_weight={written}", f"web.vqa.loss_weight={written}")
+    assert {source.loss_weight for source in recipe.sources.values()} == {Fraction(meant)}
+
+
+def test_settings_that_need_no_other_store() -> None:
+    """A horizon is left to the store's name; gaps matter once windows end at them."""
+    first = read(PLAIN).robot["arm"].prepare_settings()
+    for same in ("loss_weight=2", "horizon=1", "gaps=join", "control_hz=5", "state_names=[x]"):
+        assert read(PLAIN, f"robot.arm.{same}").robot["arm"].prepare_settings() == first, same
+    for other in ("cameras=all", "history=[0, -1]"):
+        assert read(PLAIN, f"robot.arm.{other}").robot["arm"].prepare_settings() != first, other
+    cut, join = (read(PLAIN, "robot.arm.horizon=4", f"robot.arm.gaps={gaps}").robot["arm"] for gaps in ("cut", "join"))
+    assert cut.prepare_settings() != join.prepare_settings()
+    assert cut.prepare_settings() == read(PLAIN, "robot.arm.horizon=2").robot["arm"].prepare_settings()
+
+
 def test_store_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.delenv("RT2DATA_STORE", raising=False)
@@ -294,8 +321,8 @@ ONE_MISTAKE = {
         with_line(7, "    weight: 0"),
         "7:13 robot.arm.weight: every weight under robot is 0, but robot_frac asks for robot examples",
     ),
-    "fraction above 1": (PLAIN.replace("0.5", "1.5"), "1:13 robot_frac: must lie between 0 and 1, got 1.5"),
-    "percentage above 100": (PLAIN.replace("0.5", "101%"), "1:13 robot_frac: must lie between 0 and 1, got '101%'"),
+    "fraction above 1": (PLAIN.replace("0.5", "1.5"), "1:13 robot_frac: must be between 0 and 1, got 1.5"),
+    "percentage above 100": (PLAIN.replace("0.5", "101%"), "1:13 robot_frac: must be between 0 and 1, got '101%'"),
     "no robot": (
         PLAIN.split("robot:")[0] + "web:" + PLAIN.split("web:")[1],
         "1:13 robot_frac: 0.5 needs robot sources and there are none: add one under robot, or set it to 0",
@@ -322,6 +349,31 @@ ONE_MISTAKE = {
         with_line(2, "size: {epochs: 2, num_examples: 5}"),
         "2:19 size.num_examples: excludes epochs and of: give one or the other",
     ),
+    # cameras and windows in time
+    "one camera as a list": (with_line(7, "    cameras: front"), "7:14 robot.arm.cameras: must be a list or 'all', got 'front'"),
+    "no camera": (with_line(7, "    cameras: []"), "7:14 robot.arm.cameras: must be a list of 1 or more or 'all', got a list"),
+    "camera twice": (with_line(7, "    cameras: [a, a]"), "7:14 robot.arm.cameras: must not name one camera twice"),
+    "camera and cameras": (with_line(7, "    camera: a\n    cameras: [b]"), "4:5 robot.arm: give `camera` or `cameras`, not both"),
+    "history without now": (with_line(7, "    history: [-1]"), "7:14 robot.arm.history: must hold 0, and no step twice"),
+    "history twice": (with_line(7, "    history: [0, -2, -2]"), "7:14 robot.arm.history: must hold 0, and no step twice"),
+    "history of the future": (with_line(7, "    history: [0, 1]"), "7:18 robot.arm.history[1]: must be at most 0, got 1"),
+    "history as a number": (with_line(7, "    history: -1"), "7:14 robot.arm.history: must be a list, got -1"),
+    "no history": (with_line(7, "    history: []"), "7:14 robot.arm.history: must be a list of 1 or more, got a list"),
+    "no horizon": (with_line(7, "    horizon: 0"), "7:14 robot.arm.horizon: must be at least 1, got 0"),
+    "horizon too long": (with_line(7, "    horizon: 1025"), "7:14 robot.arm.horizon: must be at most 1024, got 1025"),
+    "horizon in seconds": (with_line(7, "    horizon: 1.5"), "7:14 robot.arm.horizon: must be a whole number, got 1.5"),
+    "horizon of web": (PLAIN + "    horizon: 3\n", "11:5 web.vqa.horizon: unknown key"),
+    "loss weight zero": (with_line(7, "    loss_weight: 0"), "7:18 robot.arm.loss_weight: must be above 0, got 0"),
+    "loss weight negative": (PLAIN + "    loss_weight: -1\n", "11:18 web.vqa.loss_weight: must be above 0, got -1"),
+    "loss weight as text": (
+        with_line(7, "    loss_weight: heavy"),
+        "7:18 robot.arm.loss_weight: must be a finite number, a fraction or a percentage, got 'heavy'",
+    ),
+    "loss weight too small": (
+        with_line(7, "    loss_weight: 1e-50"),
+        "7:18 robot.arm.loss_weight: must be a number of ordinary size, got 1e-50",
+    ),
+    "gaps": (with_line(7, "    gaps: jump"), "7:11 robot.arm.gaps: must be 'cut', 'drop' or 'join', got 'jump'"),
     # YAML
     "given twice": (with_line(5, "    kind: log"), "5:5 robot.arm.kind: is given twice, first on line 4"),
     "source given twice": (PLAIN + "  vqa: {kind: corpus}", "11:3 web.vqa: is given twice, first on line 8"),
@@ -366,7 +418,7 @@ def test_all_mistakes_at_once_in_file_order() -> None:
         read(text, "sed=1", "size.of=vqaa")
     assert list(caught.value.lines) == [
         "6 mistakes in the recipe",
-        "mixture.yaml:1:13 robot_frac: must lie between 0 and 1, got 2",
+        "mixture.yaml:1:13 robot_frac: must be between 0 and 1, got 2",
         "mixture.yaml:5:11 robot.arm.path: must be text, got 3",
         "mixture.yaml:7:5 robot.arm.weigth: unknown key, did you mean 'weight'?",
         "mixture.yaml:8:13 robot.arm.weight: must not be negative, got -1",

@@ -219,7 +219,7 @@ def test_wrong_shapes_and_bins(codec: str) -> None:
     with pytest.raises(ValueError, match="shape"):
         made.decode(np.zeros((2, made.width + 1), np.int32))
     for bin_ in (-1, 256):
-        with pytest.raises(ValueError, match=r"must lie in 0\.\.255"):
+        with pytest.raises(ValueError, match=r"must be in 0\.\.255"):
             made.decode(np.full((1, made.width), bin_, np.int32))
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rt2data.io import location
+from rt2data.io.location.folders import make_folder
+from rt2data.io.location.whole import write_all
 from rt2data.io.tfrecord.columns import pack
 from rt2data.io.tfrecord.directory import TEMPLATE, Shard, encode_info, shard_name, write_metadata
 from rt2data.io.tfrecord.example import encode_example
@@ -30,7 +33,7 @@ def write_dataset(
     TFDS takes names of the form [a-z][a-z0-9_]*.
     """
     root = folder / name / version
-    root.mkdir(parents=True)
+    make_folder(root)
     written: dict[str, list[Shard]] = {}
     for split, shards in splits.items():
         paths = [root / shard_name(TEMPLATE, name, split, number, len(shards)) for number in range(len(shards))]
@@ -41,7 +44,7 @@ def write_dataset(
 
 def _write_shard(path: Path, leaves: Sequence[Leaf], episodes: Iterable[Episode]) -> Shard:
     records = 0
-    with path.open("wb") as file:
+    with location.whole_file(path) as file:
         for records, episode in enumerate(episodes, start=1):  # noqa: B007 (the last number is how many there were)
-            file.write(frame(encode_episode(leaves, episode)))
-    return Shard(str(path), records, path.stat().st_size)
+            write_all(file, frame(encode_episode(leaves, episode)))
+    return Shard(str(path), records, location.stat(path).size)

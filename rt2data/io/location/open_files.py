@@ -1,0 +1,118 @@
+"""Numbered local files that are read by range: opened when first read, at most so many at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from rt2data.errors import DataError, SourceChangedError
+from rt2data.io.stamps import Stamp, require_unchanged
+
+
+class RangeFiles:
+    """Files by number. Copies to other processes without its descriptors: each opens its own."""
+
+    def __init__(self, paths: Sequence[str], limit: int, sequential: bool = False) -> None:
+        """`sequential`: each file is read from its start to its end, so the system reads further ahead."""
+        self._paths, self._limit, self._sequential = paths, limit, sequential
+        self._open: OrderedDict[int, int] = OrderedDict()  # least recently used first
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict()}
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at exit `os` may be gone before this is
+        for descriptor in self._open.values():
+            close(descriptor)
+
+    def __contains__(self, file: int) -> bool:
+        """Whether it is open."""
+        return file in self._open
+
+    def read(self, file: int, start: int, length: int) -> bytes:
+        """Bytes of a file; fewer where it ends before. Raises OSError."""
+        return os.pread(self._descriptor(file), length, start)
+
+    def _descriptor(self, file: int) -> int:
+        found = self._open.get(file)
+        if found is not None:
+            self._open.move_to_end(file)
+            return found
+        found = self._open[file] = self._opened(file)
+        if len(self._open) > self._limit:
+            self._close_one()
+        return found
+
+    def _opened(self, file: int) -> int:
+        try:
+            descriptor = os.open(self._paths[file], os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not self._open:
+                raise
+            self._close_one()
+            return self._opened(file)
+        if self._sequential:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return descriptor
+
+    def _close_one(self) -> None:
+        os.close(self._open.popitem(last=False)[1])
+
+
+class Places(Protocol):
+    """Where n images are: the number of their file, first byte, length in bytes; int[n] each."""
+
+    @property
+    def file(self) -> NDArray[np.int32]: ...
+    @property
+    def offset(self) -> NDArray[np.int64]: ...
+    @property
+    def length(self) -> NDArray[np.int32]: ...
+
+
+class OpenFiles(RangeFiles):
+    """Files of one source. Each must still have the stamp that it had when the source was prepared."""
+
+    def __init__(self, source: str, stamps: Sequence[Stamp], limit: int = 256) -> None:
+        super().__init__([stamp.path for stamp in stamps], limit)
+        self._source, self._stamps = source, stamps
+
+    def will_need(self, places: Places) -> None:
+        """Let the system read many images from the disk at once, before they are read one by one."""
+        for file, offset, length in zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True):
+            if len(self._open) < self._limit or file in self._open:
+                os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)
+
+    def read_into(self, into: memoryview, file: int, offset: int, digest: int, key: str) -> None:
+        """Read exactly len(into) bytes at `offset`. `digest` is their xxh3-64, `key` names their row.
+
+        Raises SourceChangedError where they are not the bytes that were prepared, DataError where they cannot be read.
+        """
+        try:
+            got = os.preadv(self._descriptor(file), [into], offset)
+        except OSError as error:
+            raise self._unreadable(error, f"{self._paths[file]} byte {offset}", "check the disk") from error
+        if got != len(into) or xxhash.xxh3_64_intdigest(into) != digest:
+            require_unchanged(self._source, [f"{self._paths[file]} byte {offset} (row {key})"])
+
+    def _opened(self, file: int) -> int:
+        path = self._paths[file]
+        try:
+            descriptor = super()._opened(file)
+        except FileNotFoundError:
+            raise SourceChangedError(f"a file of source {self._source} is gone", path, "put it back and run again") from None
+        except OSError as error:
+            raise self._unreadable(error, path, "check its permissions") from error
+        if Stamp.of(path, os.fstat(descriptor)) != self._stamps[file]:
+            os.close(descriptor)
+            require_unchanged(self._source, [path])
+        return descriptor
+
+    def _unreadable(self, error: OSError, where: str, do: str) -> DataError:
+        return DataError(f"source {self._source} cannot be read: {error.strerror}", where, do)
