@@ -92,7 +92,7 @@ def test_what_is_re_encoded_is_told(corpus: Path) -> None:
 def test_episodes_of_both_kinds_name_no_encoding_and_tfds_decodes_them(corpus: Path, tmp_path: Path) -> None:
     manifest = build_plainly(read_recipe(corpus / "mixture.yaml"), Site(tmp_path / "out"), output=rlds_output(RldsOptions()))
     (dataset,) = manifest.plan.datasets
-    assert [picture.format for picture in dataset.pictures] == [""]
+    assert [image.format for image in dataset.images] == [""]
     assert any("has JPEG and PNG images" in told for told in dataset.warnings)
     episodes = need("tensorflow_datasets").builder_from_directory(tmp_path / "out" / dataset.folder).as_dataset("train")
     seen = [step["observation"]["image"].numpy() for episode in episodes for step in episode["steps"]]
