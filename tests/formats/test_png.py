@@ -67,12 +67,12 @@ def test_both_kinds_keep_their_bytes_in_every_format(corpus: Path, name: str) ->
 
 def test_our_loader_decodes_both_kinds(corpus: Path) -> None:
     out = build(corpus, "webdataset", "seed=1")
-    encoded = {example["key"]: example["picture"] for example in rt2data.load(out, decode="jpeg")}
-    shown = {example["key"]: example["picture"] for example in rt2data.load(out)}
+    encoded = {example["key"]: example["image"] for example in rt2data.load(out, decode="jpeg")}
+    shown = {example["key"]: example["image"] for example in rt2data.load(out)}
     assert {bytes(each[:4]) for each in encoded.values()} == {b"\xff\xd8\xff\xe0", b"\x89PNG"}
     for key, pixels in shown.items():
         np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(encoded[key])).convert("RGB")))
-    assert all(example["picture"].shape == (8, 8, 3) for example in rt2data.load(out, resize=(8, 8)))
+    assert all(example["image"].shape == (8, 8, 3) for example in rt2data.load(out, resize=(8, 8)))
 
 
 def test_what_is_re_encoded_is_told(corpus: Path) -> None:

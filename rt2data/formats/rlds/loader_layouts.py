@@ -79,9 +79,7 @@ def unregistered(space: ActionSpace) -> list[str]:
         found = {" and ".join(found): next(iter(found.values()))}
     lines = [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
     if find_encoding(space, OPENVLA).why:
-        lines.append(
-            "no dataset_statistics.json, which describes actions after OpenVLA's transform; `rt2data stats --as` writes the source's"
-        )
+        lines.append("no dataset_statistics.json, of actions after OpenVLA's transform; `rt2data stats --as` writes the source's")
     return lines
 
 
