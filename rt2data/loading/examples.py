@@ -44,7 +44,7 @@ _NUMBERS = [field for field in FIELDS if field.shape == "one" and field.type in 
 BATCHED = ARRAYS | {field.name: _dtype(field) for field in _NUMBERS}
 """Columns that are arrays in a batch, where the mixture has one shape for all rows."""
 FILLS = {field.name: field.fill or 0 for field in FIELDS}
-"""What stands for null and for padding in a batch."""
+"""Values of null and padding in a batch."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""What a source says of itself without being read through: how much there is, a sample that stands for it, and settings that name
-what is not there."""
+"""Facts about a source that need no full read: its size, a representative sample, and settings that name missing things."""
 
 from __future__ import annotations
 

@@ -206,15 +206,15 @@ class RobotSource(Source):
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
     terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
     """Which step carries the terminate token, where the action has no dimension of its own for it. `auto`: the last step of each
-    episode that nothing marks as failed or truncated, where the source tells ends apart by success, reward or is_terminal;
+    episode that nothing marks as failed or truncated, where success, reward or is_terminal differ between episodes;
     `success`: the same, and a source that marks no success is refused; `last_step`: of every episode."""
     blank_instruction: Literal["drop", "reject", "keep"] = "drop"
     """A step without words: drop it, reject it as a fault, or keep it."""
     max_blank: Share = Field(default="90%", validate_default=True)
-    """Refuse the source where a larger share of its steps was dropped for want of words."""
+    """Refuse the source where a larger share of its steps was dropped because they have no words."""
     gaps: Literal["cut", "drop", "join"] = "cut"
-    """What `write-rlds` does with an episode that lost steps in the middle: cut it there into episodes, drop it, or join what is
-    left (as OpenVLA does where it removes steps without motion: states and images then jump). With `join`, action chunks and
+    """What `write-rlds` does with an episode with gaps in the middle: cut it there into episodes, drop it, or join the rest
+    (as OpenVLA does where it removes steps without motion: states and images then jump). With `join`, action chunks and
     history too go over the gap; else they end there."""
     bad_step: Literal["step", "episode"] = "step"
     """A step with NaN or Inf in its action: reject the step, or its whole episode."""

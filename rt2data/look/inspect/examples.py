@@ -1,4 +1,4 @@
-"""Examples of whatever was recognized, by number: read on demand, without a scan before the first."""
+"""Examples of any recognized path, by number: read on demand, without an initial scan."""
 
 from __future__ import annotations
 
