@@ -121,7 +121,7 @@ class ShardSettings(Settings):
 
 
 def named_tokenizer(value: Any) -> Any:
-    """A tokenizer from `byte` or from a path, whose suffix tells its kind."""
+    """A tokenizer from `byte` or from a path, whose suffix determines its kind."""
     if not isinstance(value, str):
         return value
     if value == "byte":

@@ -257,8 +257,8 @@ class Codec(ABC):
 
 
 def terminate_legend(codec: Codec) -> str:
-    """`word 1: 1 = go on, 0 = end of the task`; nothing where the codec writes no terminate word."""
+    """`word 1: 1 = continue, 0 = end of the task`; nothing where the codec writes no terminate word."""
     found = codec.terminate
     if found is None:
         return ""
-    return f"word {found['position'] + 1}: {found['continues']} = go on, {found['terminates']} = end of the task"
+    return f"word {found['position'] + 1}: {found['continues']} = continue, {found['terminates']} = end of the task"
