@@ -160,12 +160,12 @@ class LayoutChoice(StrEnum):
     libero = "libero"
 
 
-@app.verb(epilog="Example: rt2data write-rlds -o rlds --skin bridge --name tabletop=bridge_dataset")
+@app.verb(epilog="Example: rt2data write-rlds -o rlds --layout bridge --name tabletop=bridge_dataset")
 def write_rlds(
     recipe: RecipePath = Path("mixture.yaml"),
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name with -rlds.")] = None,
     layout: Annotated[
-        LayoutChoice, typer.Option("--skin", help="Layout of the steps: plain, or one that OpenVLA and Octo recognize.")
+        LayoutChoice, typer.Option(help="Layout of the steps: plain, or one that OpenVLA and Octo recognize.")
     ] = LayoutChoice.plain,
     tokens: Annotated[bool, typer.Option("--tokens", help="Add prompts, targets and token ids to each step.")] = False,
     cameras: Annotated[list[str] | None, typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write.")] = None,

@@ -142,7 +142,7 @@ LAYOUTS = {
 def find_layout(name: str) -> LoaderLayout:
     """Raises UsageError for an unknown one."""
     if name not in LAYOUTS:
-        raise UsageError(f"unknown layout {name!r}", "--skin", choose(name, LAYOUTS))
+        raise UsageError(f"unknown layout {name!r}", "--layout", choose(name, LAYOUTS))
     return LAYOUTS[name]
 
 
@@ -150,7 +150,7 @@ def require_fit(layout: LoaderLayout, info: StoreInfo, space: ActionSpace) -> No
     """Raises UsageError where a source does not fit this layout."""
     if not layout.datasets:
         return
-    do = "write it with --skin plain"
+    do = "write it with --layout plain"
     if info.action_dim != _WIDTH or space.gripper != _GRIPPER:
         what = f"the {layout.name} layout is for actions of {_WIDTH} numbers, the gripper last"
         raise UsageError(what, f"source {info.name}, action space {space.name} of {info.action_dim}", do)
