@@ -106,5 +106,5 @@ def show_actions(mixture: Mixture, only: ActionsOnly, following: Following, coun
 def _act(only: ActionsOnly, example: Mapping[str, Any], following: Following) -> list[int]:
     prompt, said = example["input_ids"][~example["loss_mask"]].tolist(), list[int]()
     while allowed := only.allowed(said):
-        said.append(max(allowed, key=following(example["picture"], prompt + said).__getitem__))
+        said.append(max(allowed, key=following(example["image"], prompt + said).__getitem__))
     return said

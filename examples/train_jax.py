@@ -82,7 +82,7 @@ def _attend(three: Any) -> Any:
 def losses_of(weights: Weights, batch: Weights) -> tuple[Any, Any]:
     """The mean over all loss tokens; and sums of losses and counts of tokens of each row, f32[2, B]."""
     ids, counted = batch["input_ids"], batch["loss_mask"][:, 1:]
-    chances = jax.nn.log_softmax(scores(weights, batch["picture"], ids[:, :-1]))
+    chances = jax.nn.log_softmax(scores(weights, batch["image"], ids[:, :-1]))
     each = -jnp.take_along_axis(chances, ids[:, 1:, None], -1)[..., 0] * counted
     return each.sum() / counted.sum(), jnp.stack([each.sum(1), counted.sum(1)])
 
@@ -125,7 +125,7 @@ class Training:
         while self.done < until:
             batch = next(batches)
             rate = RATE * min(1.0, (self.done + 1) / 20) * max(0.5 + 0.5 * math.cos(math.pi * self.done / self.steps), 0.05)
-            arrays = {name: batch[name] for name in ("picture", "input_ids", "loss_mask")}
+            arrays = {name: batch[name] for name in ("image", "input_ids", "loss_mask")}
             self.state, rows = step(self.state, arrays, rate)
             self._note(np.array(batch["kind"]), np.asarray(rows))
             self.done += 1

@@ -110,7 +110,7 @@ class Training:
         warm, left = min(1.0, (self.done + 1) / 20), 0.5 + 0.5 * math.cos(math.pi * self.done / self.steps)
         self.optimizer.param_groups[0]["lr"] = 2e-3 * warm * max(left, 0.05)
         ids = batch["input_ids"].long()
-        scores = self.model(batch["picture"], ids[:, :-1])
+        scores = self.model(batch["image"], ids[:, :-1])
         each = F.cross_entropy(scores.transpose(1, 2), ids[:, 1:], reduction="none")
         counted = batch["loss_mask"][:, 1:].float()
         self.optimizer.zero_grad()

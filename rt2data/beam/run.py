@@ -23,7 +23,7 @@ Listener = Callable[[Any], None]
 
 
 def _deaf(result: Any) -> None:
-    """Nobody watches."""
+    """Ignores the results."""
 
 
 def build_locally(
@@ -108,7 +108,7 @@ def _run_here(run: LocalRun, wire: Callable[[Any], Any]) -> None:
 def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_bad: bool = False, output: Output = MIXTURE) -> None:
     """Build with the runner that Beam's own options name, and wait for it; by default in memory, here.
 
-    What fails here is raised as it was raised, as in `build_locally`; what fails elsewhere as that runner tells it.
+    Errors in this process are raised unchanged, as in `build_locally`; errors elsewhere as the runner reports them.
     """
     from rt2data.beam.graph import wire
 

@@ -152,21 +152,21 @@ def build_mixture(
     build(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), out, overwrite, restart, allow_bad)
 
 
-class SkinChoice(StrEnum):
-    """Whose layout."""
+class LayoutChoice(StrEnum):
+    """Layouts of RLDS datasets."""
 
     plain = "plain"
     bridge = "bridge"
     libero = "libero"
 
 
-@app.verb(epilog="Example: rt2data write-rlds -o rlds --skin bridge --name tabletop=bridge_dataset")
+@app.verb(epilog="Example: rt2data write-rlds -o rlds --layout bridge --name tabletop=bridge_dataset")
 def write_rlds(
     recipe: RecipePath = Path("mixture.yaml"),
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name with -rlds.")] = None,
-    skin: Annotated[
-        SkinChoice, typer.Option(help="Layout of the steps: plain, or one that the loaders of OpenVLA and Octo know.")
-    ] = SkinChoice.plain,
+    layout: Annotated[
+        LayoutChoice, typer.Option(help="Layout of the steps: plain, or one that OpenVLA and Octo recognize.")
+    ] = LayoutChoice.plain,
     tokens: Annotated[bool, typer.Option("--tokens", help="Add prompts, targets and token ids to each step.")] = False,
     cameras: Annotated[list[str] | None, typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write.")] = None,
     names: Annotated[list[str] | None, typer.Option("--name", metavar="SOURCE=DATASET", help="Name of a source's dataset.")] = None,
@@ -185,7 +185,7 @@ def write_rlds(
     from rt2data.cli.rlds import write_rlds as write
 
     asked = _asked(recipe, robot_frac, overrides, None, workers, pool, json, quiet)
-    write(asked, out, skin.value, tokens, cameras or (), names or (), dataset_version, overwrite, restart, allow_bad)
+    write(asked, out, layout.value, tokens, cameras or (), names or (), dataset_version, overwrite, restart, allow_bad)
 
 
 @app.verb(epilog="Example: rt2data verify mixture")

@@ -16,7 +16,7 @@ from rt2data.read.text import one_line
 from rt2data.records import Warn
 
 WIDE = 100
-"""Characters of a list that still goes on one line."""
+"""Longest list that is printed on one line, in characters."""
 
 
 def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool, force: bool = False) -> None:

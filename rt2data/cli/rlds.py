@@ -28,7 +28,7 @@ from rt2data.seal.episodes import RldsManifest
 def write_rlds(
     asked: BuildOptions,
     out: Path | None,
-    skin: str,
+    layout: str,
     tokens: bool,
     cameras: Sequence[str],
     names: Sequence[str],
@@ -37,8 +37,8 @@ def write_rlds(
     restart: bool,
     allow_bad: bool,
 ) -> None:
-    """Write every needed source as a TFDS directory of episodes, and say how to read it. `names` are SOURCE=DATASET."""
-    options = RldsOptions(skin, tokens, tuple(cameras), dict(map(_pair, names)), version)
+    """Write every needed source as a TFDS directory of episodes, and print how to read it. `names` are SOURCE=DATASET."""
+    options = RldsOptions(layout, tokens, tuple(cameras), dict(map(_pair, names)), version)
     folder = out or asked.recipe.with_name(f"{asked.recipe.stem}-rlds")
     site = Site(location.absolute(folder), overwrite, restart)
     recipe = asked.read()
@@ -77,11 +77,11 @@ def _show(manifest: RldsManifest, out: Path) -> None:
     print(f"\n{plural(manifest.episodes, 'episode')}, {plural(manifest.steps, 'step')} in {out}")
     print(f"read it:   tfds.load({f'{first.dataset}:{first.version}'!r}, data_dir={str(out)!r})")
     if location.is_file(out / FILE):
-        print(f"register:  {out / FILE} makes it known to OpenVLA and Octo:\n\n{location.read_text(out / FILE)}")
+        print(f"register:  {out / FILE} registers it with OpenVLA and Octo:\n\n{location.read_text(out / FILE)}")
 
 
 def verify_rlds(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool) -> int:
-    """Check a finished output of episodes, say what was found; the exit code: 0, or 3 where there are faults."""
+    """Check a finished output of episodes, print the findings; the exit code is 0, or 3 if there are faults."""
     with pool_at_work(pool_kind, workers) as pool:
         found = verify_episodes(out, pool)
     if as_json:

@@ -18,7 +18,7 @@ from rt2data.images.ready import ImageFault
 from rt2data.io import location
 from rt2data.io.location.folders import make_folder
 from rt2data.look.inspect import recognize
-from rt2data.look.inspect.examples import Examples, Picture, Seen
+from rt2data.look.inspect.examples import Examples, ImageData, Seen
 from rt2data.look.view.select import EVERYTHING, Filter, encoded, images_of
 from rt2data.look.view.terminal import as_plain, draw, page
 from rt2data.read.text import one_line
@@ -85,7 +85,7 @@ def _saved(seen: Seen, folder: Path | None, force: bool) -> dict[str, Any]:
     return {f"image {number}" if number else "image": str(place) for number, place in enumerate(places) if place is not None}
 
 
-def _save(seen: Seen, name: str, image: Picture, folder: Path, force: bool) -> Path | None:
+def _save(seen: Seen, name: str, image: ImageData, folder: Path, force: bool) -> Path | None:
     """Write one image; None if it cannot be decoded, which is noted on stderr."""
     try:
         extension, content = encoded(image)

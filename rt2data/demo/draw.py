@@ -54,7 +54,7 @@ def render(scene: Scene, pixels: int = PIXELS) -> U8:
 
 
 def in_frame(scene: Scene, margin: float = 0.015) -> bool:
-    """Whether every thing lies inside the image, this share of its width away from the border."""
+    """Whether every thing is inside the image, this share of its width away from the border."""
     points = np.concatenate([each.points() for thing in scene.things for part in solids(thing) for each in part])
     seen = project(VIEWS[scene.view], points, 1)
     return bool((seen > margin).all() and (seen < 1 - margin).all())

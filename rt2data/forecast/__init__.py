@@ -1,1 +1,1 @@
-"""What a build will give and cost, before it is begun: a quick scan, a trial run of a small part, a price."""
+"""The result and cost of a build before it starts: a quick scan, a trial run of a small part, a price."""

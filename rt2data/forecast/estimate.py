@@ -24,7 +24,7 @@ from rt2data.prepare.outcomes import judge_ends
 from rt2data.prepare.statistics import DimStats, summarize
 from rt2data.prepare.store import SplitInfo, StoreInfo, as_rows, rows_table, vectors
 from rt2data.prepare.unit import RowBuilder, UnitOrder, require_something, unreadable
-from rt2data.read.sample import SamplePart, Survey
+from rt2data.read.sample import SamplePart, SamplePlan
 from rt2data.read.source import Source
 from rt2data.records import End, Rows, Unit
 from rt2data.standardize.end_marks import refuted, wanted
@@ -141,10 +141,10 @@ class EstimatedStore:
 
 @dataclass(frozen=True)
 class _Sample:
-    """A sample that was read: its parts, and the rows each of them gave."""
+    """A sample that was read: its parts, and the rows of each."""
 
-    survey: Survey
-    laying: SampleRows
+    plan: SamplePlan
+    builder: SampleRows
     parts: list[SamplePart]
     ends: list[int]  # number of rows after each part
     split: str
@@ -152,63 +152,63 @@ class _Sample:
     @cached_property
     def against(self) -> End:
         """The marks that contradict success, as far as the sample shows."""
-        return refuted(self.laying.facts)
+        return refuted(self.builder.facts)
 
     @cached_property
     def drawn(self) -> list[bool]:
         """For each row: whether it belongs to the split that is drawn, and not to a failed episode that the recipe drops."""
-        kept = wanted(np.array(self.laying.columns["marks"], np.uint8), self.against)
-        return [split == self.split and keep for split, keep in zip(self.laying.columns["split"], kept.tolist(), strict=True)]
+        kept = wanted(np.array(self.builder.columns["marks"], np.uint8), self.against)
+        return [split == self.split and keep for split, keep in zip(self.builder.columns["split"], kept.tolist(), strict=True)]
 
     def guess(self, values: Sequence[float]) -> Guess:
         """A total over the whole source, from a value of each row."""
         sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, float) * self.drawn)])
         each = [float(sums[stop] - sums[start]) for start, stop in pairwise([0, *self.ends])]
-        return total_guess(each, [part.measure for part in self.parts], self.survey.whole)
+        return total_guess(each, [part.measure for part in self.parts], self.plan.whole)
 
     def column(self, name: str) -> list[Any]:
         """Values of the rows of the split."""
-        return [value for value, here in zip(self.laying.columns[name], self.drawn, strict=True) if here]
+        return [value for value, here in zip(self.builder.columns[name], self.drawn, strict=True) if here]
 
 
 def estimate_store(name: str, source: Source, folder: Path, split: str, seed: int) -> EstimatedStore:
     """Estimate a source from a small sample. Raises UsageError, DataError or SourceChangedError as preparing it would."""
-    survey = source.survey(split, seed)
-    require_something(name, range(survey.units))
-    sample = _read_sample(name, source, survey, split)
+    plan = source.sample_plan(split, seed)
+    require_something(name, range(plan.units))
+    sample = _read_sample(name, source, plan, split)
     rows = sample.guess([1.0] * len(sample.drawn))
     image = _image_bytes(sample)
     estimate = _estimate(sample, rows, image)
     info = _info(name, source, sample, estimate)
-    table = judge_ends(rows_table({key: sample.column(key) for key in sample.laying.columns}), sample.against)
+    table = judge_ends(rows_table({key: sample.column(key) for key in sample.builder.columns}), sample.against)
     return EstimatedStore(folder, info, table, estimate)
 
 
-def _read_sample(name: str, source: Source, survey: Survey, split: str) -> _Sample:
-    laying = SampleRows(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
+def _read_sample(name: str, source: Source, plan: SamplePlan, split: str) -> _Sample:
+    builder = SampleRows(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
     parts: list[SamplePart] = []
     ends: list[int] = []
-    for part in survey.parts:
-        if len(parts) >= LEAST_PARTS and _size(laying, parts) > SAMPLE_BYTES:
+    for part in plan.parts:
+        if len(parts) >= LEAST_PARTS and _size(builder, parts) > SAMPLE_BYTES:
             break
         try:
-            laying.take(survey.read(part))
+            builder.take(plan.read(part))
         except OSError as error:
             raise unreadable(name, part.place.path, error) from error
         parts.append(part)
-        ends.append(len(laying.columns["key"]))
-    return _Sample(survey, laying, parts, ends, split)
+        ends.append(len(builder.columns["key"]))
+    return _Sample(plan, builder, parts, ends, split)
 
 
-def _size(laying: SampleRows, parts: list[SamplePart]) -> int:
+def _size(builder: SampleRows, parts: list[SamplePart]) -> int:
     """Bytes read for a sample: those of its parts, or of the images in its rows where that is more."""
-    return max(sum(part.bytes for part in parts), sum(_lengths(laying.columns["images"])))
+    return max(sum(part.bytes for part in parts), sum(_lengths(builder.columns["images"])))
 
 
 def _image_bytes(sample: _Sample) -> Guess:
     """Mean size of the mixture's image. Sizes of further files count only where images are copied unchanged."""
-    copied = not sample.laying.blob_bytes
-    return mean_guess(sample.survey.image_bytes if copied and sample.survey.image_bytes else _lengths(sample.column("images")))
+    copied = not sample.builder.blob_bytes
+    return mean_guess(sample.plan.image_bytes if copied and sample.plan.image_bytes else _lengths(sample.column("images")))
 
 
 def _lengths(images: list[Any]) -> list[int]:
@@ -216,8 +216,8 @@ def _lengths(images: list[Any]) -> list[int]:
 
 
 def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
-    survey, laying = sample.survey, sample.laying
-    lost, kept = laying.lost(), len(sample.drawn)
+    plan, builder = sample.plan, sample.builder
+    lost, kept = builder.lost(), len(sample.drawn)
     dropped = sum(each.count for each in lost)
     return SourceEstimate(
         rows=rows.range(),
@@ -227,10 +227,10 @@ def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
         dropped=dropped / max(kept + dropped, 1),
         sampled_rows=kept,
         sampled=sum(part.measure for part in sample.parts),
-        whole=survey.whole,
-        measure=survey.measure,
-        units=survey.units,
-        reads=max(survey.bytes, round(rows.value * image.value)),
+        whole=plan.whole,
+        measure=plan.measure,
+        units=plan.units,
+        reads=max(plan.bytes, round(rows.value * image.value)),
         store_bytes=_store_bytes(sample),
         not_checked=_not_checked(sample),
     )
@@ -238,17 +238,17 @@ def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
 
 def _store_bytes(sample: _Sample) -> int:
     """Rows, and images that had to be made, scaled from the sample."""
-    columns = sample.laying.columns
+    columns = sample.builder.columns
     kept = rows_table(columns).nbytes if columns["key"] else 0
     sampled = sum(part.measure for part in sample.parts)
-    return round((kept + sample.laying.blob_bytes) * sample.survey.whole / sampled) if sampled else 0
+    return round((kept + sample.builder.blob_bytes) * sample.plan.whole / sampled) if sampled else 0
 
 
 def _groups(sample: _Sample, rows: Guess) -> Guess:
-    """Episodes or images: those that begin in the parts, or by the rates of the survey where parts cut them."""
-    rate = mean_guess(sample.survey.group_rates)
-    if not sample.survey.group_rates:
-        return sample.guess(_first_of_group(sample.laying.columns["group"]))
+    """Episodes or images: those that begin in the parts, or by the rates of the plan where parts cut them."""
+    rate = mean_guess(sample.plan.group_rates)
+    if not sample.plan.group_rates:
+        return sample.guess(_first_of_group(sample.builder.columns["group"]))
     return Guess(rate.value * rows.value, None if rate.error is None else rate.error * rows.value)
 
 
@@ -260,14 +260,14 @@ def _first_of_group(groups: Sequence[str]) -> list[float]:
 
 def _not_checked(sample: _Sample) -> tuple[str, ...]:
     """What only preparing can check."""
-    if sum(part.measure for part in sample.parts) >= sample.survey.whole and not sample.survey.unchecked:
+    if sum(part.measure for part in sample.parts) >= sample.plan.whole and not sample.plan.unchecked:
         return ("duplicate keys",)
-    return (*sample.survey.unchecked, "rows that were not sampled: rejects, checksums, duplicate keys")
+    return (*sample.plan.unchecked, "rows that were not sampled: rejects, checksums, duplicate keys")
 
 
 def _info(name: str, source: Source, sample: _Sample, estimate: SourceEstimate) -> StoreInfo:
-    laying = sample.laying
-    cameras = tuple(sorted(laying.cameras))
+    builder = sample.builder
+    cameras = tuple(sorted(builder.cameras))
     return StoreInfo(
         **identity(name, source),
         digest="",
@@ -275,12 +275,12 @@ def _info(name: str, source: Source, sample: _Sample, estimate: SourceEstimate) 
         cameras=cameras,
         slots=image_slots(source, cameras),
         horizon=getattr(source, "horizon", 1),
-        action_dim=one_dim(name, "action", list(laying.summary().action_dims)),
-        state_dim=one_dim(name, "state", list(laying.summary().state_dims)),
+        action_dim=one_dim(name, "action", list(builder.summary().action_dims)),
+        state_dim=one_dim(name, "state", list(builder.summary().state_dims)),
         splits=_splits(sample, estimate),
-        rejects=laying.lost(),
-        conversions=dict(laying.conversions),
-        facts=dict(laying.facts),
+        rejects=builder.lost(),
+        conversions=dict(builder.conversions),
+        facts=dict(builder.facts),
         bytes_read=estimate.reads,
     )
 
@@ -298,7 +298,7 @@ def _splits(sample: _Sample, estimate: SourceEstimate) -> dict[str, SplitInfo]:
         image_bytes=round(rows * estimate.image_bytes.value),
         fewest=min(counts),
         most=max(counts),
-        text_bytes=round(sample.guess([len(text.encode()) for text in sample.laying.columns["text"]]).value),
+        text_bytes=round(sample.guess([len(text.encode()) for text in sample.builder.columns["text"]]).value),
         files=(),
         formats=_scaled(Counter(image.format for images in taken for image in images), rows / len(counts)),
     )

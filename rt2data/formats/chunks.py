@@ -47,7 +47,7 @@ class ChunkWriter:
         return self._filling[start : self._used]
 
     def _turn(self, size: int) -> None:
-        """Let the whole blocks be written, go on with the rest at the start of the other buffer."""
+        """Let the whole blocks be written, continue with the rest at the start of the other buffer."""
         self._wait()
         whole = self._used // BLOCK * BLOCK
         rest = self._used - whole

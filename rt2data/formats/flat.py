@@ -39,7 +39,7 @@ def filled(record: ExampleRecord, sizes: Sizes) -> dict[str, Any]:
 
 
 def fill_of(field: Field, sizes: Sizes) -> Any:
-    """What stands for null."""
+    """The value that replaces null."""
     match field.shape:
         case "vector":
             return (field.fill,) * sizes.action_dim
@@ -70,7 +70,7 @@ def shape_of(field: Field, sizes: Sizes) -> tuple[int, ...] | None:
 
 
 def no_null(sizes: Sizes) -> str:
-    """A sentence on formats that have no null: what stands for it, column by column."""
+    """A sentence on formats without null: the value that replaces it, by column."""
     fills = ", ".join(f"{field.name} {_fill_in_words(field, sizes)}" for field in FIELDS if field.nullable)
     return (
         f"This format has no null: rows of kind web have {fills}; a robot row without a state has state [], one without a time has "

@@ -223,7 +223,7 @@ class Tfds(Format):
         return Reading("import tensorflow_datasets as tfds", call, _USE if dataset.sizes.images is None else _USE_SLOTS)
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples by records. A file that ends between two records is whole to its format: only their number tells."""
+        """Examples by records. A file that ends between two records is valid in its format: only their number shows that."""
         whole = location.mapped(path)
         if not whole:
             raise DataError("an empty shard", str(path), "build it again")

@@ -64,8 +64,8 @@ class _Bracket(NamedTuple):
 class JsonArray(Generic[T]):
     """The array under `key` of a JSON object, or a JSON file that is itself an array, of objects of type `element`.
 
-    `element` is a msgspec.Struct type, or dict. Fields of type Any accept any value, so that a wrong value can be told from a wrong
-    file. A field of the Struct that an element has twice is an error; other keys are ignored.
+    `element` is a msgspec.Struct type, or dict. Fields of type Any accept any value, so that a wrong value is distinguished from
+    a wrong file. A field of the Struct that an element has twice is an error; other keys are ignored.
     """
 
     path: str

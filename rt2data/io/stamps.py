@@ -43,4 +43,4 @@ def require_unchanged(name: str, changed: Sequence[str]) -> None:
     """Raises SourceChangedError naming the files."""
     if changed:
         listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        raise SourceChangedError(f"source {name} changed since it was prepared", listed, "run the build again to prepare it anew")
+        raise SourceChangedError(f"source {name} changed since it was prepared", listed, "run the build again to prepare it again")

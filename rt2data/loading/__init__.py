@@ -36,7 +36,7 @@ def load(
     """Open a finished mixture for rank `rank` of `world`: an iterable of dictionaries, one for each example.
 
     Each holds the fields of the record (`columns`; numeric lists as numpy arrays, None where the record has null) and its image as
-    `picture` by `decode` and `resize` (see `ExampleView`). One iteration is a pass of `epochs` epochs; None never ends.
+    `image` by `decode` and `resize` (see `ExampleView`). One iteration is a pass of `epochs` epochs; None never ends.
 
     Where examples have places for several images, `images` uint8[N, height, width, 3] has one for each place (or for each of
     `slots`, counted from 0, in that order), and `image_mask` bool[N] is False for empty places, which are zeros. `image_names` and

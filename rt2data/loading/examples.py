@@ -23,7 +23,7 @@ Batch = dict[str, Any]
 Pixels = NDArray[np.uint8]
 Decode = Literal["rgb", "jpeg"]
 
-PICTURE, IMAGES = "picture", "images"
+IMAGE, IMAGES = "image", "images"
 TOKENS = ("input_ids", "loss_mask")
 PLACES: Mapping[str, Any] = {"image_names": "", "image_offsets": 0, "image_mask": False}
 """Columns with a value for each place of an image, and the value of a place that the example does not have."""
@@ -44,7 +44,7 @@ _NUMBERS = [field for field in FIELDS if field.shape == "one" and field.type in 
 BATCHED = ARRAYS | {field.name: _dtype(field) for field in _NUMBERS}
 """Columns that are arrays in a batch, where the mixture has one shape for all rows."""
 FILLS = {field.name: field.fill or 0 for field in FIELDS}
-"""What stands for null and for padding in a batch."""
+"""Values of null and padding in a batch."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ExampleView:
     that is large enough: fast, but not the same pixels as a full decode. `columns` are fields of the record.
 
     With `slots`, places of images from 0, an example has `images` in these places and `image_mask`, bool[N]. Without, it has its
-    one image as `picture`.
+    one image as `image`.
     """
 
     decode: Decode | None = "rgb"
@@ -85,7 +85,7 @@ class ExampleView:
         if self.slots is None:
             if not member.images:
                 raise DataError("no image", place, _VERIFY)
-            found[PICTURE] = self._image(member.images[0], place)
+            found[IMAGE] = self._image(member.images[0], place)
             return found
         by_slot = {image.slot: image for image in member.images}
         images = [by_slot.get(slot) for slot in self.slots]
@@ -185,7 +185,7 @@ class Collate:
       `terminate` bool[B], `state` f32[B, S] with `state_mask` bool[B, S]. A row without them (all web rows) or with fewer has 0
       and False there, and True in `action_is_pad`. K and S are the largest of the mixture.
     - `loss_weight` f32[B], `timestamp` f64[B], -1 where there is none.
-    - `images` uint8[B, N, height, width, 3] with `image_mask` bool[B, N], zeros where it is False; without slots `picture`
+    - `images` uint8[B, N, height, width, 3] with `image_mask` bool[B, N], zeros where it is False; without slots `image`
       uint8[B, height, width, 3] where all have one size, else a list.
     - all other columns as lists.
     """
@@ -208,7 +208,7 @@ class Collate:
             return padded_rows(rows, (self._width(rows),), ARRAYS[name], self.pad_id if name == "input_ids" else 0)
         if name in BATCHED and name in self.shapes:
             return padded_rows(rows, self.shapes[name], BATCHED[name], FILLS[name])
-        if name == PICTURE and isinstance(rows[0], np.ndarray) and len({row.shape for row in rows}) == 1:
+        if name == IMAGE and isinstance(rows[0], np.ndarray) and len({row.shape for row in rows}) == 1:
             return np.stack(rows)
         if name == IMAGES and isinstance(rows[0], np.ndarray):
             size = common_size(row.shape[1:3] for row in rows if row.size)

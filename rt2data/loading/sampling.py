@@ -132,11 +132,11 @@ class Deal:
         """The rest when every rank has taken so many."""
         if taken >= max(map(self.length, range(self.world))):
             return Cut(self.cut.epoch + 1)
-        begun, inside = divmod(taken, STRETCH)
-        first = begun * self.world * STRETCH
-        if begun <= self._rounds and not inside:
+        started, inside = divmod(taken, STRETCH)
+        first = started * self.world * STRETCH
+        if started <= self._rounds and not inside:
             return self._left([], first)
-        if begun >= self._rounds:
+        if started >= self._rounds:
             return self._left(self._unread_rest(taken - self._rounds * STRETCH), self.examples)
         stretches = range(first, first + self.world * STRETCH, STRETCH)
         return self._left([(b + inside, b + STRETCH) for b in stretches], first + self.world * STRETCH)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rt2data.errors import UsageError
-from rt2data.loading.examples import BATCHED, IMAGES, MASKS, PICTURE, TOKENS
+from rt2data.loading.examples import BATCHED, IMAGE, IMAGES, MASKS, TOKENS
 from rt2data.loading.mixture import Mixture
 from rt2data.render.fields import FIELDS
 
@@ -30,7 +30,7 @@ def tf_dataset(mixture: Mixture, batch_size: int, *, drop_last: bool = False, le
 
     def batches() -> Iterator[dict[str, Any]]:
         for batch in mixture.batches(batch_size, drop_last=drop_last, length=length):
-            if isinstance(batch.get(PICTURE), list) and mixture.view.decode == "rgb":
+            if isinstance(batch.get(IMAGE), list) and mixture.view.decode == "rgb":
                 raise UsageError("images of several sizes in a batch", do="give load a resize")
             yield {name: _plain(name, value) for name, value in batch.items() if name in signature}
 
@@ -50,7 +50,7 @@ def _images(mixture: Mixture, rows: int | None) -> dict[str, Any]:
     view = mixture.view
     if view.decode is None:
         return {}
-    name, places = (PICTURE, ()) if view.slots is None else (IMAGES, (len(view.slots),))
+    name, places = (IMAGE, ()) if view.slots is None else (IMAGES, (len(view.slots),))
     size = (*(view.resize or (None, None)), 3)
     spec = tf.TensorSpec((rows, *places, *size), np.uint8) if view.decode == "rgb" else tf.TensorSpec((rows, *places), tf.string)
     return {name: spec} | ({"image_mask": tf.TensorSpec((rows, *places), np.bool_)} if places else {})

@@ -1,4 +1,4 @@
-"""Step four for RLDS: from a recipe, its prepared stores and the options of write-rlds to a job. Reads small columns only."""
+"""Step four for RLDS: plans a job from a recipe, its prepared stores and the options of write-rlds. Reads small columns only."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 
 @dataclass(frozen=True)
 class RldsOptions:
-    """What is asked for besides the recipe."""
+    """Options of write-rlds besides the recipe."""
 
-    skin: str = "plain"  # the loader layout
+    layout: str = "plain"  # name of the loader layout
     tokens: bool = False
     cameras: tuple[str, ...] = ()  # CAMERA or FEATURE=CAMERA
     names: Mapping[str, str] = field(default_factory=dict)  # dataset of a source
@@ -53,11 +53,11 @@ Index = Mapping[str, Mapping[str, SplitIndex]]
 def decide_episodes(
     recipe: Recipe, stores: Mapping[str, Store], options: RldsOptions, allow_bad: bool = False
 ) -> tuple[RldsJob, Index]:
-    """What to write, and the place of each row. Raises UsageError, DataError or RejectLimitError where it cannot be written."""
+    """The job, and the place of each row. Raises UsageError, DataError or RejectLimitError if it cannot be written."""
     if not allow_bad:
         require_few_rejects(recipe, stores)
     if not VERSION.fullmatch(options.version):
-        raise UsageError("not a version TFDS can have", options.version, "three numbers, such as 1.0.0")
+        raise UsageError("not a valid TFDS version", options.version, "three numbers, such as 1.0.0")
     mixture = decide(recipe, stores, allow_bad) if options.tokens else None
     datasets = [_Dataset(recipe, store, options, mixture, name) for name, store in _named(recipe, stores, options)]
     width = max((each.info.action_dim for each in datasets if each.robot), default=0)
@@ -80,7 +80,7 @@ def _named(recipe: Recipe, stores: Mapping[str, Store], options: RldsOptions) ->
     if unknown:
         what = f"no robot source has a camera {', '.join(unknown)}"
         raise UsageError(what, "--camera", f"there are {', '.join(sorted(cameras)) or 'none'}")
-    datasets = name_datasets(find_layout(options.skin), robots, others, options.names)
+    datasets = name_datasets(find_layout(options.layout), robots, others, options.names)
     return ((datasets[name], stores[name]) for name in [*robots, *others])
 
 
@@ -89,13 +89,13 @@ def _camera(asked: str) -> str:
 
 
 class _Dataset:
-    """One dataset's plan in the making."""
+    """Builds the plan of one dataset."""
 
     def __init__(self, recipe: Recipe, store: Store, options: RldsOptions, mixture: Job | None, dataset: str) -> None:
         self.info, self.dataset, self.options, self.mixture = store.info, dataset, options, mixture
         self.robot, self.source = self.info.has_actions, recipe.sources[self.info.name]
         self.shard_bytes = recipe.shards.bytes
-        self.layout = find_layout(options.skin if self.robot else "plain")
+        self.layout = find_layout(options.layout if self.robot else "plain")
         self.space = space_of(self.source, self.info)
         if self.space is not None:
             require_fit(self.layout, self.info, self.space)
@@ -112,7 +112,7 @@ class _Dataset:
         self.gapped, self.dropped = sum(each.gapped for each in found.values()), sum(each.dropped for each in found.values())
         self.index = {split: each for split, each in found.items() if each.rows}
         if not self.index:
-            do = "set gaps: cut" if self.gapped else f"look at what was rejected: {command('store', 'rejects', self.info.name)}"
+            do = "set gaps: cut" if self.gapped else f"see the rejects: {command('store', 'rejects', self.info.name)}"
             raise DataError(f"source {self.info.name} has no {'episode without a gap' if self.gapped else 'rows'}", do=do)
 
     def _find_images(self) -> None:
@@ -134,14 +134,14 @@ class _Dataset:
             kind=self.info.kind,
             dataset=self.dataset,
             version=self.options.version,
-            skin=self.layout.name,
+            layout=self.layout.name,
             digest=self.info.digest,
             action_dim=self.info.action_dim if self.robot else widest,
             state_dim=max(self.info.state_dim, self.layout.state_dim) if self.robot else 0,
             bins=self._bins(),
             tokens=self.mixture is not None,
-            pictures=tuple(self.images),
-            grip=self.gripper,
+            images=tuple(self.images),
+            gripper=self.gripper,
             splits=tuple(
                 SplitPlan(name=name, rows=index.rows, episodes=len(index.starts), shards=index.shards(self.shard_bytes))
                 for name, index in self.index.items()
@@ -165,22 +165,22 @@ class _Dataset:
             yield self._gaps()
         for image in self.images:
             if not image.format:
-                yield f"camera {image.camera} has JPEG and PNG images, so features.json names no encoding"
+                yield f"camera {image.camera} has JPEG and PNG images, so features.json declares no encoding"
         if self.layout.datasets and self.dataset not in self.layout.datasets:
-            yield f"{self.dataset} is no name that loaders know: register it beside {self.layout.datasets[0]}"
+            yield f"{self.dataset} is not a name that loaders recognize: register it like {self.layout.datasets[0]}"
         if self.layout.state_dim > self.info.state_dim:
-            yield f"the state has {self.info.state_dim} numbers: zeros follow, to make {self.layout.state_dim}"
+            yield f"the state has {self.info.state_dim} numbers, padded with zeros to {self.layout.state_dim}"
         for camera in self.partial:
-            yield f"camera {camera} is left out: not every row has its picture"
+            yield f"camera {camera} is dropped: some rows have no image of it"
         for split in self.index:
             if split == "all" or "-" in split:
                 yield f"split {split!r}: loaders may not find a split of this name"
 
     def _gaps(self) -> str:
-        """What was done with episodes that have steps missing in the middle."""
-        gapped, rule = f"{self.gapped:,} episodes lost steps in the middle: ", getattr(self.source, "gaps", "join")
+        """How episodes with missing steps in the middle were handled."""
+        gapped, rule = f"{self.gapped:,} episodes have gaps: ", getattr(self.source, "gaps", "join")
         if rule == "join":
-            return gapped + "what is left is joined, so states and images jump there (gaps: join)"
+            return gapped + "the remaining steps are joined, so states and images jump there (gaps: join)"
         if rule == "drop":
             return gapped + f"they are dropped, with {self.dropped:,} steps (gaps: drop)"
         pieces = sum(index.added for index in self.index.values())
@@ -203,18 +203,18 @@ def space_of(source: Any, info: StoreInfo) -> ActionSpace | None:
 def changes(info: StoreInfo, layout: LoaderLayout, gripper: GripperMap | None) -> Iterator[str]:
     """How the output differs from the source, in words."""
     if not info.has_actions:
-        yield "each question is an episode of one step; language_instruction is the question, answer the commonest one"
-        yield "no action was taken: action is zeros, action_mask false, reward 0, discount 1"
+        yield "each question is an episode of one step; language_instruction is the question, answer is the most frequent one"
+        yield "there are no actions: action is zeros, action_mask false, reward 0, discount 1"
         return
-    yield "is_first and is_last are set at the ends of what was kept of an episode"
+    yield "is_first and is_last mark the ends of the kept part of an episode"
     rule = info.settings.get("terminate")
     yield f"is_terminal is set on the last step where the task ends there in success, by the recipe's terminate: {rule}"
-    yield "reward is 1 where is_terminal is set and 0 elsewhere, discount is 1: prepared stores keep neither"
+    yield "reward is 1 where is_terminal is set and 0 elsewhere, discount is 1: prepared stores hold neither"
     if info.settings.get("gripper_open") is not None:
-        yield f"the gripper, open at {info.settings['gripper_open']} in the source, is as the action space has it"
+        yield f"the gripper, open at {info.settings['gripper_open']} in the source, follows the action space"
     if gripper is not None:
-        yield f"for the {layout.name} skin the gripper is turned: value * {gripper.slope:g} + {gripper.offset:g}"
+        yield f"the gripper is remapped for the {layout.name} layout: value * {gripper.slope:g} + {gripper.offset:g}"
     for lost in info.rejects:
-        yield f"{lost.count} {lost.reason} left out"
+        yield f"{lost.count} {lost.reason} dropped"
     for rule, count in info.conversions.items():
-        yield f"{count} pictures made anew: {rule}"
+        yield f"{count} images re-encoded: {rule}"

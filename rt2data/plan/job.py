@@ -1,4 +1,4 @@
-"""A plan with all that is needed to carry it out: where stores and tokenizer are. One small file in the build folder."""
+"""A plan with the paths of its stores and tokenizer: one small file in the build folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="output", tag="mi
         return make_renderer(self.plan, source, load_tokenizer(self.plan.tokenizer["kind"], self.tokenizer_path))
 
     def labels(self, source: SourcePlan) -> Labels:
-        """What all records of one source have in common."""
+        """The fields that all records of one source share."""
         return make_labels(self.plan, source)
 
 
@@ -64,7 +64,7 @@ _decode_job = msgspec.json.Decoder(Job | RldsJob).decode  # made at import: two 
 
 
 def make_labels(plan: Plan, source: SourcePlan) -> Labels:
-    """What all records of one source have in common."""
+    """The fields that all records of one source share."""
     codec = f"{source.codec['name']}/{source.codec['version']}" if source.codec else None
     return Labels(
         split=plan.split,
@@ -100,7 +100,7 @@ def read_job(folder: Path) -> Job | RldsJob:
 
 
 def adopt(folder: Path, job: Job | RldsJob) -> None:
-    """Make `folder` the staging folder of this job, or go on with it where it already is.
+    """Make `folder` the staging folder of this job, or resume it if it already is.
 
     Raises UsageError where an unfinished build of another recipe is there, SourceChangedError where only the sources differ.
     """
@@ -114,8 +114,8 @@ def adopt(folder: Path, job: Job | RldsJob) -> None:
     if earlier.recipe == job.recipe and earlier.digests != job.digests:
         changed = sorted(name for name in job.stores if earlier.digests.get(name) != job.digests[name])
         raise SourceChangedError(
-            f"the sources changed since this build was begun: {', '.join(changed)}",
+            f"the sources changed since this build started: {', '.join(changed)}",
             str(folder),
-            "run with --restart to begin it anew",
+            "run with --restart to start over",
         )
     raise UsageError("an unfinished build of another recipe or version is here", str(folder), "run with --restart to discard it")

@@ -1,6 +1,6 @@
 """Which shards go where, and what to set where a layout would break limits of common homes and readers of data sets.
 
-All shards lie in one folder, repeats and all; or, with `materialize: once`, each source by itself.
+All shards are in one folder, repeats and all; or, with `materialize: once`, each source by itself.
 `once` writes every row that is drawn at all a single time. How often it is to be read is the weight of its part: an exact share of
 all examples, as small whole numbers. So a source that is repeated twenty times takes no more space than one that is not.
 """

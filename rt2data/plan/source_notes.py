@@ -104,17 +104,17 @@ def episodes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[N
         what = f"is_first is set {cuts:,} times inside a record: each begins an episode of its own"
         yield "cut_at_is_first", "warning", what, "look whether is_first marks episodes in this source"
     if gaps:
-        what = f"{gaps:,} episodes have lost steps in the middle"
-        yield "gaps", "note", what, "a mixture of single steps is not touched by it; write-rlds follows `gaps`"
+        what = f"{gaps:,} episodes have steps missing in the middle"
+        yield "gaps", "note", what, "a mixture of single steps is not affected; write-rlds follows `gaps`"
 
 
 def words(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Texts that stand where words should, and steps without words."""
+    """Placeholders for instructions, and steps without words."""
     found = {kind: info.facts.get(f"placeholder.{kind}", 0) for kind in PLACEHOLDERS}
     if any(found.values()):
         said = ", ".join(f"{count:,} like {PLACEHOLDERS[kind]}" for kind, count in found.items() if count)
         what = f"{sum(found.values()):,} steps have a placeholder for an instruction: {said}"
-        yield "placeholders", "warning", what, "leave them out with filters.instruction, or mend the source"
+        yield "placeholders", "warning", what, "drop them with filters.instruction, or fix the source"
     blank = sum(lost.count for lost in info.rejects if lost.reason == "blank_instruction" and not lost.fault)
     if blank:
         share = blank / (blank + sum(split.rows for split in info.splits.values()))

@@ -29,7 +29,7 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One store on the shelf.
+    """One store of the catalog.
 
     A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
     them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source resumes it.

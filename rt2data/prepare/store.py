@@ -26,7 +26,7 @@ from rt2data.read.text import one_line
 from rt2data.records import Chunks, Images, Kind, Reject, Rows, Slot, Turn
 
 STORE_VERSION = 4
-"""Raise when the rows change their meaning or order: older stores are then prepared anew."""
+"""Raise when the rows change their meaning or order: older stores are then prepared again."""
 
 IMAGE = pa.struct(
     [

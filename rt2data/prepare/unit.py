@@ -181,7 +181,7 @@ def _stamps_of(name: str, source: Source) -> list[Stamp]:
 
 
 def _same_files(staging: Path, stamps: list[Stamp], units: int) -> bool:
-    """Whether the staging folder was begun on the same files, cut into as many units."""
+    """Whether the staging folder was started on the same files, split into as many units."""
     try:
         known = read_stamps(staging / "files.parquet")
         return known[: len(stamps)] == stamps and len(known) == len(stamps) + units

@@ -1,5 +1,4 @@
-"""What a source says of itself without being read through: how much there is, a sample that stands for it, and settings that name
-what is not there."""
+"""Facts about a source that need no full read: its size, a representative sample, and settings that name missing things."""
 
 from __future__ import annotations
 
@@ -18,19 +17,19 @@ Each = TypeVar("Each")
 
 
 class SamplePart(NamedTuple):
-    """A sampled stretch of a source."""
+    """A contiguous part of a source to sample."""
 
-    measure: float  # how much of the survey's `whole` it is
+    measure: float  # how much of the plan's `whole` it is
     bytes: int  # to be read
     place: Unit
 
 
 @dataclass(frozen=True)
-class Survey:
-    """How much there is of one split, in some measure, and parts of it in a random order: take the first few as a sample.
+class SamplePlan:
+    """The size of one split, in some measure, and parts of it in a random order: the first few are the sample.
 
-    `parts` are drawn from all over the split, and none comes twice. Where they are all there is, reading them all gives exact
-    counts. `read` gives the records of a part.
+    `parts` are distinct and come from the whole split. If they cover it, reading all of them gives exact counts. `read` yields
+    the records of a part.
     """
 
     measure: str  # what is counted: episodes, questions, bytes
@@ -39,8 +38,8 @@ class Survey:
     bytes: int  # that preparing the whole source reads
     parts: Sequence[SamplePart]
     read: Callable[[SamplePart], Iterable[SourceRecord]]
-    image_bytes: tuple[int, ...] = ()  # of more images than the parts hold, where sizes can be had without reading
-    group_rates: tuple[float, ...] = ()  # groups begun for each of `measure`, where parts are cut without regard to groups
+    image_bytes: tuple[int, ...] = ()  # of more images than the parts hold, if sizes are known without reading
+    group_rates: tuple[float, ...] = ()  # groups per unit of `measure`, if parts may cut groups
     unchecked: tuple[str, ...] = ()  # what a scan cannot know
 
 
@@ -53,16 +52,16 @@ _NAMES = 5000
 """Names of a folder that are compared."""
 
 
-class Misfit(NamedTuple):
-    """A setting of a source that does not fit what is there."""
+class InvalidSetting(NamedTuple):
+    """A setting of a source that does not match the data."""
 
     setting: tuple[str | int, ...]  # its key, below the source: ("camera",), ("image_dirs", 0)
     message: str
-    suggestion: str = ""  # what was probably meant
+    suggestion: str = ""  # the probable intention
 
 
 def nearest_path(path: Path) -> str:
-    """The path with its first part that is not there replaced by the nearest name in its folder; empty where none is near."""
+    """The path with its first missing part replaced by the nearest name in that folder; empty if none is near."""
     there = next((parent for parent in path.parents if location.is_folder(parent)), None)
     if there is None:
         return ""

@@ -17,7 +17,7 @@ from rt2data.io import location
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
 from rt2data.read.known_formats import Recognized, by_content, by_marks
-from rt2data.read.sample import Misfit, SamplePart, Survey, nearest_path, shuffled
+from rt2data.read.sample import InvalidSetting, SamplePart, SamplePlan, nearest_path, shuffled
 from rt2data.records import Kind, SourceRecord, Unit
 from rt2data.settings import NameOrPath, Positive, Settings, Share, Weight
 
@@ -43,8 +43,8 @@ class Source(Settings):
     """A raw dataset: its settings are the fields, and it reads itself.
 
     `units` lists the work orders (looking at sizes and headers only, and refusing files that are cut); `read` turns one of them
-    into Steps or Examples and Rejects. `files` names every raw file that matters, so that a change is noticed. `survey` gives a
-    sample for a quick estimate, `pieces` cuts a unit smaller for a trial run: both work for any source, some do it better.
+    into Steps or Examples and Rejects. `files` names every raw file that matters, so that changes are noticed. `sample_plan` gives
+    a sample for a quick estimate, `pieces` cuts a unit smaller for a trial run: both work for any source, some do it better.
     """
 
     role: ClassVar[Kind]
@@ -88,14 +88,14 @@ class Source(Settings):
         """The settings that decide what the prepared store holds, as plain JSON values."""
         return self.model_dump(mode="json", exclude=set(self.mix_only))
 
-    def misfits(self) -> Iterator[Misfit]:
-        """What the settings name that is not there: paths, splits, features. Asked when a recipe is read, so that all are told at
-        once; looks at names and metadata alone. May raise RtError where that cannot be done: `units` tells it again.
+    def invalid_settings(self) -> Iterator[InvalidSetting]:
+        """Settings that name something that does not exist: paths, splits, features. Checked when a recipe is read, so that all
+        are reported at once; reads names and metadata only. May raise RtError if that fails: `units` raises it again.
         """
         yield from ()
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits its rows are recorded under, as far as metadata says; none where it does not. Raises as `misfits` does."""
+        """The splits of its rows, from metadata; empty if unknown. Raises as `invalid_settings` does."""
         return ()
 
     @abstractmethod
@@ -116,8 +116,8 @@ class Source(Settings):
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Read one unit. Steps of an episode come together and in order."""
 
-    def survey(self, split: str, seed: int = 0) -> Survey:
-        """How much there is of a split, and a sample of it: whole units in an order by seed.
+    def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
+        """The size of a split, and a sample of it: whole units in an order by seed.
 
         Raises UsageError or DataError where the source cannot be read, as `units` does.
         """
@@ -125,7 +125,7 @@ class Source(Settings):
         wanted = [unit for unit in units if self.may_feed(unit.split, split)]
         by_bytes = all(unit.bytes for unit in wanted)
         parts = [SamplePart(unit.bytes if by_bytes else 1, unit.bytes, unit) for unit in shuffled(wanted, seed)]
-        return Survey(
+        return SamplePlan(
             measure="bytes" if by_bytes else "work orders",
             whole=sum(part.measure for part in parts),
             units=len(units),
@@ -206,15 +206,15 @@ class RobotSource(Source):
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
     terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
     """Which step carries the terminate token, where the action has no dimension of its own for it. `auto`: the last step of each
-    episode that nothing marks as failed or truncated, where the source tells ends apart by success, reward or is_terminal;
+    episode that nothing marks as failed or truncated, where success, reward or is_terminal differ between episodes;
     `success`: the same, and a source that marks no success is refused; `last_step`: of every episode."""
     blank_instruction: Literal["drop", "reject", "keep"] = "drop"
     """A step without words: drop it, reject it as a fault, or keep it."""
     max_blank: Share = Field(default="90%", validate_default=True)
-    """Refuse the source where a larger share of its steps was dropped for want of words."""
+    """Refuse the source where a larger share of its steps was dropped because they have no words."""
     gaps: Literal["cut", "drop", "join"] = "cut"
-    """What `write-rlds` does with an episode that lost steps in the middle: cut it there into episodes, drop it, or join what is
-    left (as OpenVLA does where it removes steps without motion: states and images then jump). With `join`, action chunks and
+    """What `write-rlds` does with an episode with gaps in the middle: cut it there into episodes, drop it, or join the rest
+    (as OpenVLA does where it removes steps without motion: states and images then jump). With `join`, action chunks and
     history too go over the gap; else they end there."""
     bad_step: Literal["step", "episode"] = "step"
     """A step with NaN or Inf in its action: reject the step, or its whole episode."""
@@ -260,7 +260,7 @@ class RobotSource(Source):
         """Gaps matter where windows go over them. A horizon does not: a store that holds longer chunks serves a shorter one."""
         return super().prepare_settings() | ({"gaps": "join"} if self.windowed and self.gaps == "join" else {})
 
-    def misfits(self) -> Iterator[Misfit]:
+    def invalid_settings(self) -> Iterator[InvalidSetting]:
         """An action space that is not there, or is none."""
         key, name = ("action_space",), self.action_space
         found = list(absent_file(key, name)) if name.endswith(".toml") else []
@@ -268,7 +268,7 @@ class RobotSource(Source):
             _ = found or load_space(name)
         except UsageError as error:
             near = "" if name.endswith(".toml") else closest(name, space_names())
-            found = [Misfit(key, error.what if near else str(error), near)]
+            found = [InvalidSetting(key, error.what if near else str(error), near)]
         yield from found
 
 
@@ -307,19 +307,19 @@ def recognize(path: Path) -> Recognized | None:
         return None
 
 
-def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such file."""
+def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[InvalidSetting]:
+    """An invalid setting if there is no such file."""
     if location.is_folder(path):
         found = recognize(Path(path))
-        yield Misfit(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
+        yield InvalidSetting(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
     elif not location.is_file(path):
-        yield Misfit(setting, f"there is no such file: {path}", nearest_path(Path(path)))
+        yield InvalidSetting(setting, f"there is no such file: {path}", nearest_path(Path(path)))
 
 
-def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such folder."""
+def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[InvalidSetting]:
+    """An invalid setting if there is no such folder."""
     if location.is_file(path):
         found = recognize(Path(path))
-        yield Misfit(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
+        yield InvalidSetting(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
     elif not location.is_folder(path):
-        yield Misfit(setting, f"there is no such folder: {path}", nearest_path(Path(path)))
+        yield InvalidSetting(setting, f"there is no such folder: {path}", nearest_path(Path(path)))

@@ -121,7 +121,7 @@ def find_template(name: str) -> Template:
 
 
 def clean_instruction(instruction: str, lower: bool = False) -> str:
-    """An instruction as one line without final punctuation, so that a template may go on with its own."""
+    """An instruction as one line without final punctuation, so that a template can add its own."""
     text = " ".join(instruction.replace("_", " ").split()).rstrip(_FINAL)
     return text.lower() if lower else text
 

@@ -120,5 +120,5 @@ def _config_beside(path: str) -> dict[str, Any]:
     try:
         found = json.loads(read_model(str(beside)))
     except (ValueError, RecursionError):
-        raise UsageError("not valid JSON", where=str(beside), do="mend or remove it") from None
+        raise UsageError("not valid JSON", where=str(beside), do="fix or remove it") from None
     return found if isinstance(found, dict) else {}

@@ -79,7 +79,7 @@ def read_rlds_manifest(out: Path) -> RldsManifest:
 
 
 def seal_episodes(folder: Path, job: RldsJob, infos: Sequence[ShardInfo]) -> RldsManifest:
-    """Write what makes shards a dataset, then the manifest; remove what was only needed while writing."""
+    """Write the metadata of each dataset, then the manifest; remove temporary files."""
     places = job.plan.places
     shards = tuple(sorted((_shard(places[info.index], info) for info in infos), key=lambda s: (s.dataset, s.split, s.index)))
     stores = {name: Store(Path(path)) for name, path in sorted(job.stores.items())}
@@ -124,7 +124,7 @@ def _shard(place: ShardSpec, info: ShardInfo) -> EpisodeShard:
 def _side_files(
     folder: Path, plan: RldsPlan, recipe: Recipe, stores: dict[str, Store], shards: Sequence[EpisodeShard]
 ) -> dict[str, str]:
-    """Write the files beside the shards; the hash of each."""
+    """Write the metadata files next to the shards; returns the hash of each."""
     beside = Sidecars(folder)
     for dataset in plan.datasets:
         with beside.within(dataset.folder, 0) as inner:
@@ -155,7 +155,7 @@ def loaded_statistics(dataset: DatasetPlan, recipe: Recipe, store: Store) -> dic
     if space is None:
         return None
     split = {each.name: each for each in dataset.splits}.get(recipe.split, dataset.splits[0])
-    loaded = as_loaded(dataset.skin, space, *_written(dataset, store, split.name, GapRule.of(source)))
+    loaded = as_loaded(dataset.layout, space, *_written(dataset, store, split.name, GapRule.of(source)))
     if loaded is None or not len(loaded.action):
         return None
     proprio = None if loaded.proprio is None else summarize(loaded.proprio)
@@ -171,7 +171,7 @@ def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> t
     action = vectors(store.column(split, "action"), store.info.action_dim)
     state = vectors(store.column(split, "state"), store.info.state_dim)
     assert action is not None
-    acted = map_gripper(action[order], dataset.grip)
+    acted = map_gripper(action[order], dataset.gripper)
     stood = pad_state(None if state is None else state[order], len(order), dataset.state_dim) if dataset.state_dim else None
     return acted, stood, index.starts
 

@@ -1,7 +1,7 @@
 """Where the episodes of a record begin, what marks the end of each, and which marks are believed.
 
-A mark is believed only where the source as a whole tells ends apart: `is_terminal` that is never set, or a reward that is always 0,
-says nothing. So each row carries the marks of its episode, and they are judged when all are known.
+A mark is believed only if it differs between the episodes of the source: `is_terminal` that is never set, or a reward that is
+always 0, says nothing. So each row carries the marks of its episode, and they are judged when all are known.
 """
 
 from __future__ import annotations

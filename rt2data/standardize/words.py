@@ -21,12 +21,12 @@ _NOTHING = re.compile(r"none|nan|nil|null|n/?a|todo|tbd|fixme|undefined|unknown|
 _BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 _FIELD = re.compile(r"\{\w*\}|<[A-Za-z_][\w -]*>|\[[A-Z_]+\]")
 PLACEHOLDERS = {"missing": "None, nan or TODO", "bytes": "b'...'", "field": "{object} or <object>"}
-"""What stands where words should: kind -> how it looks. A fact `placeholder.KIND` counts the steps."""
+"""Placeholders for an instruction: kind -> how it looks. A fact `placeholder.KIND` counts the steps."""
 
 
 @dataclass(frozen=True)
 class WordRules:
-    """What a source asks of the words of a step."""
+    """The settings of a source about the words of a step."""
 
     source: RobotSource
 

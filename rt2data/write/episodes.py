@@ -32,7 +32,7 @@ from rt2data.write.shard import ShardInfo, ShardOrder, SideTotals, WrittenShard,
 
 COLUMNS = ["key", "group", "step", "steps", "timestamp", "text", "answers", "pick", "turns"]
 COLUMNS += ["action", "state", "terminate", "images"]
-"""What an episode needs of its rows."""
+"""The columns that an episode needs."""
 BATCH = 2048
 """Rows rendered together, and then to the end of an episode."""
 
@@ -169,7 +169,7 @@ class DatasetWriter:
         table = pa.concat_tables(runs).combine_chunks()
         table = table.take(pa.array(np.argsort(table["place"].to_numpy())))
         if not np.array_equal(table["place"].to_numpy(), np.arange(first, stop)):
-            raise InternalError("regrouped rows do not make this shard whole", place.path)
+            raise InternalError("regrouped rows do not fill this shard", place.path)
         begin = 0
         for edge in _edges(table):
             if edge - begin >= BATCH or edge == table.num_rows:

@@ -59,7 +59,7 @@ def write_log(folder: Path, total_bytes: int, picture_bytes: int, shard_bytes: i
     return version
 
 
-def episode(base: list[bytes], number: int, rng: np.random.Generator, cameras: int) -> bytes:
+def episode(base: list[bytes], number: int, rng: np.random.Generator, cameras: int = 1) -> bytes:
     action = rng.normal(0, 0.02, (STEPS, 7)).astype(np.float32)
     action[:, 6] = np.arange(STEPS) >= STEPS // 2
     flags = np.arange(STEPS)
@@ -77,7 +77,7 @@ def episode(base: list[bytes], number: int, rng: np.random.Generator, cameras: i
     )
 
 
-def describe(version: Path, lengths: list[int], cameras: int) -> None:
+def describe(version: Path, lengths: list[int], cameras: int = 1) -> None:
     core = "tensorflow_datasets.core.features."
 
     def tensor(dtype: str, *shape: int, kind: str = "tensor_feature.Tensor") -> dict[str, object]:

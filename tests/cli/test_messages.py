@@ -199,19 +199,19 @@ def test_demo_draws_with_progress_and_says_so_in_json(tmp_path: Path, capsys: py
 
 
 def test_the_terminate_word_is_explained_by_the_codec() -> None:
-    assert terminate_legend(make_codec("rt2", load_space("widowx_bridge"), BRIDGE)) == "word 1: 1 = go on, 0 = end of the task"
+    assert terminate_legend(make_codec("rt2", load_space("widowx_bridge"), BRIDGE)) == "word 1: 1 = continue, 0 = end of the task"
     assert terminate_legend(make_codec("openvla", load_space("widowx_bridge"), BRIDGE)) == ""
 
 
 def test_it_is_said_beside_targets(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(place)
     rt2data(capsys, "build-mixture", "--workers", "0", "--robot-frac", "1", "-o", "robots", "--set", "size={num_examples: 10}")
-    assert "word 1: 1 = go on, 0 = end of the task" in rt2data(capsys, "view", "robots")[0]
+    assert "word 1: 1 = continue, 0 = end of the task" in rt2data(capsys, "view", "robots")[0]
     assert json.loads(rt2data(capsys, "view", "robots", "--json")[0])["examples"][0]["terminate_word"]
-    assert "word 1: 1 = go on, 0 = end of the task" in rt2data(capsys, "inspect", "robots")[0]
+    assert "word 1: 1 = continue, 0 = end of the task" in rt2data(capsys, "inspect", "robots")[0]
     rt2data(capsys, "report", "robots", "-o", "robots.html", "--workers", "0", "--tiles", "1")
     page = Path("robots.html").read_text()
-    assert "word 1: 1 = go on, 0 = end of the task" in page and "darker" not in page
+    assert "word 1: 1 = continue, 0 = end of the task" in page and "darker" not in page
 
 
 def test_view_saves_over_nothing_of_others(

@@ -237,28 +237,28 @@ def test_units_of_any_size_read_in_any_order(source: Source, monkeypatch: pytest
 
 
 def test_a_survey_holds_what_units_hold(source: Source) -> None:
-    """All parts of a survey, read, are the records of its split; what is wrong beside them only the units tell."""
+    """All parts of a plan, read, are the records of its split; what is wrong beside them only the units tell."""
     for split in {unit.split for unit in source.units()}:
-        survey = source.survey(split)
-        found = [_plain(record) for part in survey.parts for record in survey.read(part) if not isinstance(record, Fact)]
+        plan = source.sample_plan(split)
+        found = [_plain(record) for part in plan.parts for record in plan.read(part) if not isinstance(record, Fact)]
         whole = [_plain(record) for unit in source.units() if unit.split == split for record in records(source, unit)]
         assert sorted(map(repr, found)) == sorted(repr(each) for each in whole if each[0] is not Reject or each in found)
-        assert sum(part.measure for part in survey.parts) == survey.whole > 0
-        assert survey.bytes == pytest.approx(sum(unit.bytes for unit in source.units()), rel=0.1)
-        assert survey.units == len(source.units())
+        assert sum(part.measure for part in plan.parts) == plan.whole > 0
+        assert plan.bytes == pytest.approx(sum(unit.bytes for unit in source.units()), rel=0.1)
+        assert plan.units == len(source.units())
 
 
 def test_a_survey_of_another_split_is_empty(source: Source) -> None:
-    survey = source.survey("no_such_split")
-    assert survey.whole == 0 and not survey.parts and survey.units > 0
+    plan = source.sample_plan("no_such_split")
+    assert plan.whole == 0 and not plan.parts and plan.units > 0
 
 
 def test_surveys_go_by_their_seed(source: Source) -> None:
     split = source.units()[0].split
-    assert source.survey(split, 1).parts == source.survey(split, 1).parts
+    assert source.sample_plan(split, 1).parts == source.sample_plan(split, 1).parts
     one, other = (
         [_plain(r) for part in s.parts for r in s.read(part) if not isinstance(r, Fact)]
-        for s in (source.survey(split, 1), source.survey(split, 2))
+        for s in (source.sample_plan(split, 1), source.sample_plan(split, 2))
     )
     assert sorted(map(repr, one)) == sorted(map(repr, other))
 

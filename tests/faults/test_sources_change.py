@@ -126,7 +126,7 @@ def test_on_going_on(own: Place, warm: Warm, change: Callable[[Place], None]) ->
     change(own)
     changed = picture(own) if change is edit_comment else questions(own)
     for _ in range(2):
-        warm(own.folder, *INLINE).failed(7, "changed since this build was begun", "qa", "--restart")
+        warm(own.folder, *INLINE).failed(7, "changed since this build started", "qa", "--restart")
         assert not own.out.exists()
     warm(own.folder, *INLINE, "--restart").succeeded()
     warm(own.folder, "verify", "--workers", "0").succeeded()

@@ -107,7 +107,7 @@ def _ours(example: dict[str, Any]) -> Seen:
     if "images" in example:
         images = {place: example["images"][place] for place in np.flatnonzero(example["image_mask"]).tolist()}
     else:
-        images = {0: example["picture"]}
+        images = {0: example["image"]}
     fields = {name: example[name] for name in ALL}
     for name in ("image_names", "image_offsets", "image_mask"):  # of as many places as the example has
         fields[name] = fields[name][: len(images)] if example["kind"] == "web" else fields[name]

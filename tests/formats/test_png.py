@@ -67,12 +67,12 @@ def test_both_kinds_keep_their_bytes_in_every_format(corpus: Path, name: str) ->
 
 def test_our_loader_decodes_both_kinds(corpus: Path) -> None:
     out = build(corpus, "webdataset", "seed=1")
-    encoded = {example["key"]: example["picture"] for example in rt2data.load(out, decode="jpeg")}
-    shown = {example["key"]: example["picture"] for example in rt2data.load(out)}
+    encoded = {example["key"]: example["image"] for example in rt2data.load(out, decode="jpeg")}
+    shown = {example["key"]: example["image"] for example in rt2data.load(out)}
     assert {bytes(each[:4]) for each in encoded.values()} == {b"\xff\xd8\xff\xe0", b"\x89PNG"}
     for key, pixels in shown.items():
         np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(encoded[key])).convert("RGB")))
-    assert all(example["picture"].shape == (8, 8, 3) for example in rt2data.load(out, resize=(8, 8)))
+    assert all(example["image"].shape == (8, 8, 3) for example in rt2data.load(out, resize=(8, 8)))
 
 
 def test_what_is_re_encoded_is_told(corpus: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_is_re_encoded_is_told(corpus: Path) -> None:
 def test_episodes_of_both_kinds_name_no_encoding_and_tfds_decodes_them(corpus: Path, tmp_path: Path) -> None:
     manifest = build_plainly(read_recipe(corpus / "mixture.yaml"), Site(tmp_path / "out"), output=rlds_output(RldsOptions()))
     (dataset,) = manifest.plan.datasets
-    assert [picture.format for picture in dataset.pictures] == [""]
+    assert [image.format for image in dataset.images] == [""]
     assert any("has JPEG and PNG images" in told for told in dataset.warnings)
     episodes = need("tensorflow_datasets").builder_from_directory(tmp_path / "out" / dataset.folder).as_dataset("train")
     seen = [step["observation"]["image"].numpy() for episode in episodes for step in episode["steps"]]

@@ -70,7 +70,7 @@ def test_everything_is_read_as_stored(mixture: Path, members: list[Member]) -> N
     assert len(found) == EXAMPLES == len(members)
     for member in members:
         example, record = found[member.key], json.loads(bytes(member.record))
-        assert example.pop("picture") == bytes(member.image)
+        assert example.pop("image") == bytes(member.image)
         _require_same(example, record)
 
 
@@ -189,7 +189,7 @@ def test_a_batch_is_filled_up(mixture: Path) -> None:
     batch = next(rt2data.load(mixture, resize=(24, 20)).batches(16))
     robot = np.array([kind == "robot" for kind in batch["kind"]])
     assert 0 < robot.sum() < 16
-    assert batch["picture"].shape == (16, 24, 20, 3) and batch["picture"].dtype == np.uint8
+    assert batch["image"].shape == (16, 24, 20, 3) and batch["image"].dtype == np.uint8
     assert (batch["input_ids"][~batch["attention_mask"]] == 0).all() and not batch["loss_mask"][~batch["attention_mask"]].any()
     assert batch["input_ids"].shape == batch["loss_mask"].shape and batch["loss_mask"].any(axis=1).all()
     assert batch["action"].shape == batch["action_mask"].shape == (16, 7) and batch["action_bins"].shape == (16, 8)
@@ -203,14 +203,14 @@ def test_a_batch_is_filled_up(mixture: Path) -> None:
 
 
 def test_images(mixture: Path) -> None:
-    whole = next(iter(rt2data.load(mixture)))["picture"]
+    whole = next(iter(rt2data.load(mixture)))["image"]
     assert whole.shape == (32, 32, 3) and whole.flags.writeable
-    small = next(iter(rt2data.load(mixture, resize=(16, 16))))["picture"]
+    small = next(iter(rt2data.load(mixture, resize=(16, 16))))["image"]
     mean = whole.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
     assert np.abs(small - mean).mean() < 16  # the same image
-    wide = next(iter(rt2data.load(mixture, resize=(8, 32))))["picture"]
+    wide = next(iter(rt2data.load(mixture, resize=(8, 32))))["image"]
     assert wide.shape == (8, 32, 3) and np.abs(wide.astype(int) - whole[12:20]).max() == 0  # the middle, unscaled
-    assert "picture" not in next(iter(rt2data.load(mixture, decode=None)))
+    assert "image" not in next(iter(rt2data.load(mixture, decode=None)))
 
 
 def test_an_index_next_to_a_shard_is_used(mixture: Path, tmp_path: Path) -> None:

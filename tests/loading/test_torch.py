@@ -39,7 +39,7 @@ def test_a_batch_has_tensors(mixture: Path) -> None:
     opened = rt2data.load(mixture, resize=(16, 16))
     expected = next(rt2data.load(mixture, resize=(16, 16)).batches(8))
     batch = next(iter(TorchMixture(opened, 8)))
-    assert batch["picture"].dtype == torch.uint8 and batch["picture"].shape == (8, 16, 16, 3)
+    assert batch["image"].dtype == torch.uint8 and batch["image"].shape == (8, 16, 16, 3)
     assert batch["action"].dtype == torch.float32 and batch["loss_mask"].dtype == torch.bool
     for name, value in expected.items():
         assert np.array_equal(batch[name].numpy(), value) if isinstance(value, np.ndarray) else batch[name] == value, name

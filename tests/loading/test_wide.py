@@ -200,7 +200,7 @@ def test_encoded_images_and_none(wide_mixture: Path, stored: Shard) -> None:
         assert example["images"] == mine and example["image_mask"].tolist() == [bool(image) for image in mine]
     assert next(rt2data.load(wide_mixture, decode="jpeg").batches(4)).keys() >= {"images", "image_mask"}
     examples = list(rt2data.load(wide_mixture, decode=None))
-    assert all("images" not in each and "picture" not in each and each["image_mask"].shape == (PLACES,) for each in examples)
+    assert all("images" not in each and "image" not in each and each["image_mask"].shape == (PLACES,) for each in examples)
 
 
 def test_images_of_several_sizes_need_a_resize(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_images_of_several_sizes_need_a_resize(tmp_path: Path) -> None:
 
 def test_a_mixture_of_single_images_takes_slots_too(mixture: Path) -> None:
     one, other = (next(rt2data.load(mixture, **options).batches(8)) for options in ({}, {"slots": [0]}))
-    assert np.array_equal(other["images"][:, 0], one["picture"]) and other["image_mask"].all() and "picture" not in other
+    assert np.array_equal(other["images"][:, 0], one["image"]) and other["image_mask"].all() and "image" not in other
 
 
 @pytest.mark.parametrize("slots", [[], [4], [-1], [0, 0]])

@@ -97,7 +97,7 @@ def test_inspect_says_cameras_windows_and_images(wide: Path, stores: dict[str, S
     assert said["splits"]["train"]["images_per_row"] == 3.6
     tiles = recognize(wide).tiles(8)
     assert {(tile.source, tile.more) for tile in tiles} >= {("arm", 3), ("talks", 2), ("talks", 0)}
-    assert any(not len(tile.picture) for tile in tiles)
+    assert any(not len(tile.image) for tile in tiles)
 
 
 def test_statistics_count_images_once_and_loss_tokens_by_spans(wide: Path, stores: dict[str, Store], tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_report_shows_first_images_and_how_many_more(wide: Path, stores: dict[
     made = mixture_report(take_stats(mixture_subject(wide, tmp_path)), wide, wide.with_name("store"), 4)
     cameras = {(album.source, album.camera): album.used for album in made.albums}
     assert cameras == {("arm", "front"): True, ("arm", "wrist"): True, ("talks", "image"): True}
-    assert not [warn for warn in made.stats.warnings if warn.code == "unreadable_picture"]
+    assert not [warn for warn in made.stats.warnings if warn.code == "unreadable_image"]
     html = page([made]).decode()
     assert "+3 more images" in html and "chunks of 4 actions, images of step -1 too" in html
     with several.kinds_known():

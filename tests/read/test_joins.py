@@ -110,7 +110,7 @@ def test_files_that_differ_are_refused_with_both_paths_and_a_count(tmp_path: Pat
     assert caught.value.code == 3
     assert source.describe()["problem"] == told
     with pytest.raises(DataError, match="several files that differ"):
-        source.survey("train")
+        source.sample_plan("train")
 
 
 def test_only_images_that_questions_need_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_annotations_of_another_split_are_refused(tmp_path: Path) -> None:
     images = {f"images/{i}.jpg": RED for i in (1, 2, 3)}
     rows = [asked(i) for i in (10, 20, 30)]
     source = corpus(tmp_path, images, rows, [answered(10, image_id=7), answered(20, image_id=8), answered(30)])
-    for use in (lambda: list(read(source)), lambda: source.survey("train"), source.describe):
+    for use in (lambda: list(read(source)), lambda: source.sample_plan("train"), source.describe):
         with pytest.raises(DataError, match=r"2 of 3 annotations have another image_id.*another split"):
             use()
 

@@ -1,4 +1,4 @@
-"""What an RLDS output holds: datasets, their features, splits and shards. Small, plain JSON that decides every byte written."""
+"""The plan of an RLDS output: datasets, their features, splits and shards, as small JSON that determines every byte."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rt2data.io.tfrecord.directory import TEMPLATE, shard_name
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.records import Kind
 
-RLDS_VERSION = 2
-"""Raise when the same recipe and rows would give other bytes."""
+RLDS_VERSION = 3
+"""Raise when the same recipe and rows give different bytes."""
 
 
 class GripperMap(msgspec.Struct, frozen=True):
-    """The gripper as a loader layout wants it: value * slope + offset."""
+    """The map to the gripper of a loader layout: value * slope + offset."""
 
     dim: int
     slope: float
@@ -58,14 +58,14 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     dataset: str
     version: str
-    skin: str  # name of the loader layout
+    layout: str  # name of the loader layout
     digest: str
     action_dim: int  # numbers of the action as written; 0 where there is none
     state_dim: int
     bins: int  # of a tokenized action; 0 for web and where no tokens are written
     tokens: bool
-    pictures: tuple[ImageFeature, ...]
-    grip: GripperMap | None
+    images: tuple[ImageFeature, ...]
+    gripper: GripperMap | None
     splits: tuple[SplitPlan, ...]
     changes: tuple[str, ...]  # what differs from the source, in words
     warnings: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_actions(self) -> bool:
-        """Whether it is a robot's."""
+        """Whether it is a robot dataset."""
         return self.kind == "robot"
 
     @property
@@ -94,11 +94,14 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     def _web(self) -> list[Leaf]:
         acted = [_step("action", "tensor", "float32", self.action_dim), _step("action_mask", "tensor", "bool", self.action_dim)]
         found = [_step("answer", "text", "string"), _step("answers", "ragged", "string")]
-        return [*found, *(acted if self.action_dim else ()), Leaf("episode_metadata/picture_id", "text", "string")]
+        return [*found, *(acted if self.action_dim else ()), Leaf("episode_metadata/image_id", "text", "string")]
 
     def _images(self) -> list[Leaf]:
-        keys = [f"{STEPS}/observation/{p.feature}" for p in self.pictures]
-        return [Leaf(key, "image", "uint8", (p.height, p.width, 3), p.format) for key, p in zip(keys, self.pictures, strict=True)]
+        keys = [f"{STEPS}/observation/{image.feature}" for image in self.images]
+        return [
+            Leaf(key, "image", "uint8", (image.height, image.width, 3), image.format)
+            for key, image in zip(keys, self.images, strict=True)
+        ]
 
     def _tokens(self) -> list[Leaf]:
         if not self.tokens:
@@ -147,7 +150,7 @@ class ShardSpec(NamedTuple):
 
 
 class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is to be written."""
+    """The whole output."""
 
     version: int = RLDS_VERSION
     tool_version: str = VERSION
@@ -157,7 +160,7 @@ class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def places(self) -> list[ShardSpec]:
-        """Every shard; its position is the number that work orders know it by."""
+        """All shards, in the order of their numbers in work orders."""
         return [ShardSpec(d, s, number) for d in self.datasets for s in d.splits for number in range(len(s.shards))]
 
     @property

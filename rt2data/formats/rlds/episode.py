@@ -49,11 +49,11 @@ def image_ranges(images: pa.ListArray, plan: DatasetPlan) -> dict[str, ImageRang
     owner, camera = _owners(images), np.asarray(flat.field("camera").to_pylist(), object)
     columns = {name: flat.field(name).to_numpy() for name in ("file", "offset", "length", "xxh3")}
     found = {}
-    for picture in plan.pictures:
-        here = np.flatnonzero(camera == picture.camera)
+    for image in plan.images:
+        here = np.flatnonzero(camera == image.camera)
         if not np.array_equal(owner[here], np.arange(len(images))):
-            raise InternalError(f"a row without an image of camera {picture.camera}", plan.source)
-        found[f"{STEPS}/observation/{picture.feature}"] = ImageRanges(**{name: values[here] for name, values in columns.items()})
+            raise InternalError(f"a row without an image of camera {image.camera}", plan.source)
+        found[f"{STEPS}/observation/{image.feature}"] = ImageRanges(**{name: values[here] for name, values in columns.items()})
     return found
 
 
@@ -63,7 +63,7 @@ def _owners(images: pa.ListArray) -> NDArray[np.int64]:
 
 
 def map_gripper(action: F32, gripper: GripperMap | None) -> F32:
-    """Actions f32[n, D] with the gripper as the loader layout wants it."""
+    """Actions f32[n, D] with the gripper of the loader layout."""
     if gripper is None:
         return action
     found, values = action.copy(), action[:, gripper.dim].astype(np.float64)
@@ -110,7 +110,7 @@ def _acted(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dic
     rows = batch.rows
     assert rows.action is not None
     found: dict[str, Values | Room] = {
-        "action": map_gripper(rows.action[start:stop], plan.grip).ravel(),
+        "action": map_gripper(rows.action[start:stop], plan.gripper).ravel(),
         "step": rows.steps[start:stop].astype(np.int64),
     }
     if plan.state_dim:
@@ -165,5 +165,5 @@ def _metadata(plan: DatasetPlan, batch: EpisodeBatch, at: int) -> dict[str, Valu
     if robot:
         found["recorded_steps"] = batch.recorded[at : at + 1].astype(np.int64)
     else:
-        found["picture_id"] = [rows.groups[at].encode()]
+        found["image_id"] = [rows.groups[at].encode()]
     return {f"episode_metadata/{name}": values for name, values in found.items()}

@@ -3,8 +3,8 @@
 Those loaders look up everything by the dataset's name: which features to read, and a function that standardizes actions. So a
 dataset that has such a name and layout is read with no change to their code, and with everything that function does.
 
-The action encoding follows from what the action space declares, never from its number of dimensions: it says to those loaders what
-to normalize and to their models what a number does. A wrong one trains without an error: what is not declared is not claimed.
+The action encoding follows from what the action space declares, never from its number of dimensions: it determines
+what those loaders normalize and what a number means to their models. A wrong one raises no error: only declared facts are used.
 Source: openvla c8f03f4 prismatic/vla/datasets/rlds/oxe/{configs,transforms,materialize}.py, octo 241fb35 octo/data/oxe/*.py.
 """
 
@@ -79,9 +79,7 @@ def unregistered(space: ActionSpace) -> list[str]:
         found = {" and ".join(found): next(iter(found.values()))}
     lines = [f"not registered with {loader}: {why}" for loader, why in found.items() if why]
     if find_encoding(space, OPENVLA).why:
-        lines.append(
-            "no dataset_statistics.json, which is of what OpenVLA makes of actions; `rt2data stats --as` has them as they are"
-        )
+        lines.append("no dataset_statistics.json, of actions after OpenVLA's transform; `rt2data stats --as` writes the source's")
     return lines
 
 
@@ -116,12 +114,12 @@ LAYOUTS = {
         gripper=(1.0, 0.0),
         relabels=True,
         notes=(
-            "OpenVLA and Octo make the first six numbers of each action anew, as the difference between the next state and this"
-            " one, with no wrap of angles at pi",
+            "OpenVLA and Octo recompute the first six numbers of each action as the difference between the next state and this"
+            " one, without wrapping angles at pi",
             "they drop the last step of each episode, and OpenVLA the first as well",
-            "they make the gripper 0 or 1: above 0.95 is open, below 0.05 closed, between is what it reaches afterwards",
-            "dataset_statistics.json is of what OpenVLA makes of all this; Octo takes statistics of its own",
-            "Octo knows the name bridge_dataset only; OpenVLA both",
+            "they binarize the gripper: above 0.95 is open, below 0.05 closed, values between take the next open or closed value",
+            "dataset_statistics.json describes the data after these changes; Octo computes its own statistics",
+            "Octo recognizes the name bridge_dataset only, OpenVLA both",
         ),
     ),
     "libero": LoaderLayout(
@@ -131,11 +129,11 @@ LAYOUTS = {
         gripper=(-1.0, 1.0),
         state_dim=8,
         notes=(
-            "OpenVLA cuts the gripper to 0..1 and turns it round: -1 to 0 becomes open (1), 1 becomes closed (0); a gripper"
+            "OpenVLA clips the gripper to 0..1 and inverts it: -1 to 0 becomes open (1), 1 becomes closed (0); a gripper"
             " between half open and open counts as open",
             "state is read as six numbers of pose and, from its end, two of the gripper",
-            "dataset_statistics.json is of what OpenVLA makes of all this",
-            "Octo does not know these names",
+            "dataset_statistics.json describes the data after these changes",
+            "Octo does not recognize these names",
         ),
     ),
 }
@@ -144,7 +142,7 @@ LAYOUTS = {
 def find_layout(name: str) -> LoaderLayout:
     """Raises UsageError for an unknown one."""
     if name not in LAYOUTS:
-        raise UsageError(f"no layout is called {name!r}", "--skin", choose(name, LAYOUTS))
+        raise UsageError(f"unknown layout {name!r}", "--layout", choose(name, LAYOUTS))
     return LAYOUTS[name]
 
 
@@ -152,7 +150,7 @@ def require_fit(layout: LoaderLayout, info: StoreInfo, space: ActionSpace) -> No
     """Raises UsageError where a source does not fit this layout."""
     if not layout.datasets:
         return
-    do = "write it with --skin plain"
+    do = "write it with --layout plain"
     if info.action_dim != _WIDTH or space.gripper != _GRIPPER:
         what = f"the {layout.name} layout is for actions of {_WIDTH} numbers, the gripper last"
         raise UsageError(what, f"source {info.name}, action space {space.name} of {info.action_dim}", do)
@@ -162,14 +160,14 @@ def require_fit(layout: LoaderLayout, info: StoreInfo, space: ActionSpace) -> No
             what = f"the {layout.name} layout is for actions of {name} {' or '.join(allowed)}"
             raise UsageError(what, f"source {info.name}, action space {space.name} is {said}", do)
     if layout.relabels and info.state_dim != _WIDTH:
-        what = f"the {layout.name} layout needs states of {_WIDTH} numbers, since loaders make actions from them"
+        what = f"the {layout.name} layout needs states of {_WIDTH} numbers, because loaders compute actions from them"
         raise UsageError(what, f"source {info.name} has {info.state_dim or 'none'}", do)
 
 
 def doubts(layout: LoaderLayout, space: ActionSpace) -> list[str]:
     """What a layout assumes of actions that their space does not declare."""
     return [
-        f"action space {space.name} does not say its {name}: loaders take it for {' or '.join(allowed)}"
+        f"action space {space.name} does not say its {name}: loaders assume {' or '.join(allowed)}"
         for name, allowed in _MEANT.items()
         if getattr(space, name) is None
     ]

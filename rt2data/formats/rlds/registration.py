@@ -57,7 +57,7 @@ def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
 
     `spaces` are the action spaces by source, sized. A dataset without an encoding is omitted, and a comment says why.
     """
-    plain = [d for d in datasets if d.has_actions and d.skin == "plain"]
+    plain = [d for d in datasets if d.has_actions and d.layout == "plain"]
     loaders = {"openvla": (OPENVLA, _OPENVLA_HEAD, _openvla_entry), "octo": (OCTO, _OCTO_HEAD, _octo_entry)}
     able = {loader: [d for d in plain if find_encoding(spaces[d.source], own[0]).name] for loader, own in loaders.items()}
     known = [d for d in plain if any(d in each for each in able.values())]
@@ -98,19 +98,19 @@ def _transform(dataset: DatasetPlan, space: ActionSpace) -> str:
 
 
 def _gripper(space: ActionSpace) -> str | None:
-    """TensorFlow code for the gripper as 1 open, 0 closed; None where it is so already."""
+    """TensorFlow code for the gripper as 1 open, 0 closed; None if it is already."""
     relative = space.gripper_mode == "relative"
-    grip = gripper_map(space, 1.0, -1.0 if relative else 0.0)
-    column = "action[:, -1:]" if grip is None else f"action[:, -1:] * {grip.slope!r} + {grip.offset!r}"
+    gripper = gripper_map(space, 1.0, -1.0 if relative else 0.0)
+    column = "action[:, -1:]" if gripper is None else f"action[:, -1:] * {gripper.slope!r} + {gripper.offset!r}"
     if relative:
         return f"absolute_gripper({column})"
-    return None if grip is None else column
+    return None if gripper is None else column
 
 
 def _entry(dataset: DatasetPlan, space: ActionSpace, table: dict[str, KnownEncoding], lines_of: Lines) -> str:
     encoding, why = find_encoding(space, table)
     if why:
-        return f"    # {dataset.dataset} is left out: {why}\n"
+        return f"    # {dataset.dataset} is omitted: {why}\n"
     body = "".join(f"        {line},\n" for line in lines_of(dataset, encoding))
     name = dataset.dataset
     return (
@@ -119,7 +119,7 @@ def _entry(dataset: DatasetPlan, space: ActionSpace, table: dict[str, KnownEncod
 
 
 def _openvla_entry(dataset: DatasetPlan, encoding: str) -> list[str]:
-    """The meaning of the state's numbers is not known, so no state encoding is claimed; the loader does not read it."""
+    """No state encoding is declared: the meaning of the state is unknown, and the loader does not read the encoding."""
     key = '"state"' if dataset.state_dim else "None"
     state = [f'"state_obs_keys": [{key}]', '"state_encoding": StateEncoding.NONE']
     return [*_views(dataset), *state, f'"action_encoding": ActionEncoding.{encoding}']
@@ -132,7 +132,7 @@ def _octo_entry(dataset: DatasetPlan, encoding: str) -> list[str]:
 
 def _views(dataset: DatasetPlan) -> list[str]:
     """The mixture's camera is the primary one."""
-    first, *others = [picture.feature for picture in dataset.pictures]
+    first, *others = [image.feature for image in dataset.images]
     wrist = next(iter(wrists(others)), None)
     second = next((other for other in others if other != wrist), None)
     views = ", ".join(

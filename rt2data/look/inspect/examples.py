@@ -1,4 +1,4 @@
-"""Examples of whatever was recognized, by number: read on demand, without a scan before the first."""
+"""Examples of any recognized path, by number: read on demand, without an initial scan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rt2data.errors import DataError
 from rt2data.records import Kind
 
-Picture = bytes | memoryview | NDArray[np.uint8]
+ImageData = bytes | memoryview | NDArray[np.uint8]
 """Encoded, or RGB pixels uint8[height, width, 3]."""
 KEPT = 64
 """Examples kept of what can only be read in order, for going back."""
@@ -60,7 +60,7 @@ class Seen:
     group: str  # episode, or image
     prompt: str
     target: str
-    images: Sequence[tuple[str, Picture]] = ()  # those that are there, with their names
+    images: Sequence[tuple[str, ImageData]] = ()  # those that are there, with their names
     absent: Sequence[str] = ()  # names of places without an image
     fault: str = ""  # why an image is missing
     camera: str = ""
@@ -76,7 +76,7 @@ class Seen:
     legend: str = ""  # what the terminate token of the target means
 
     @property
-    def picture(self) -> Picture | None:
+    def image(self) -> ImageData | None:
         """The first image."""
         return self.images[0][1] if self.images else None
 

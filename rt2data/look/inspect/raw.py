@@ -238,10 +238,10 @@ def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
     cameras = [image.camera for image in steps[0].images] if steps else []
     for camera in cameras:
         for step in steps:
-            picture = next((image.data for image in step.images if image.camera == camera), None)
-            if picture is not None:
+            data = next((image.data for image in step.images if image.camera == camera), None)
+            if data is not None:
                 note = f"{camera} step {step.step} of {step.steps}"
-                yield Tile(picture, name, "robot", step.instruction, _numbers(step.action), note)
+                yield Tile(data, name, "robot", step.instruction, _numbers(step.action), note)
 
 
 def _kept(record: Record) -> Record:

@@ -35,7 +35,7 @@ def drawing(marks: Markup, title: str, desc: str, width: int, height: int, stret
 
 
 def plot(area: Markup, x: Sequence[Tick] = (), y: Sequence[Tick] = (), look: str = "") -> Markup:
-    """A stretched drawing between its axes. Their words are for eyes: the drawing's description says the same."""
+    """A stretched drawing between its axes. The labels are visual only: the description of the drawing has the same text."""
     left = join(_word(tick, "bottom") for tick in y)
     below = join(_word(tick, "left") for tick in x)
     return Markup(
@@ -98,7 +98,7 @@ def stacked(title: str, parts: Sequence[Part]) -> Markup:
 
 
 def skyline(values: Sequence[float], top: float) -> str:
-    """The outline of bars as wide as one unit, closed at the bottom; HIGH is their room. Empty where all are 0."""
+    """The outline of bars as wide as one unit, closed at the bottom; HIGH is the full height. Empty where all are 0."""
     if not any(values) or top <= 0:
         return ""
     shape, last = [f"M0 {HIGH}"], None
@@ -128,7 +128,7 @@ def bins(coded: EncodedDimension, unit: str, side: str = "robot") -> Markup:
 
 
 def _bounds(coded: EncodedDimension, unit: str) -> list[Tick]:
-    """Lowest, zero where it lies well inside, highest."""
+    """Lowest, zero if it is well inside, highest."""
     zero = -coded.lo / (coded.hi - coded.lo) if coded.hi > coded.lo else -1.0
     middle = [Tick(zero, "0")] if 0.35 < zero < 0.65 else []
     return [Tick(0, real(coded.lo, 3)), *middle, Tick(1, f"{real(coded.hi, 3)} {plain(unit, 20)}".rstrip())]
@@ -182,7 +182,7 @@ def _step(lows: Sequence[int]) -> int:
 
 
 def _bars(bars: Sequence[tuple[int, int]], step: int, start: int, last: int, top: int) -> str:
-    """All bars as one path, with a hair between them where there is room."""
+    """All bars as one path, with a thin gap between them if there is space."""
     scale = WIDE / (last - start)
     hair = min(step * scale * 0.12, 3.0)
     shape = []
@@ -229,7 +229,7 @@ class View:
     end: int
 
     def point(self, n: float, share: float) -> str:
-        """Where a share stands; at the edge where it lies outside."""
+        """Position of a share, clamped to the edges."""
         at = (share - self.lo) / (self.hi - self.lo)
         return f"{short(WIDE * n / self.end)} {short(HIGH * (1 - max(0.0, min(1.0, at))))}"
 
@@ -243,7 +243,7 @@ def _funnel(asked: float, view: View) -> str:
 
 
 def curve(values: Sequence[float], lo: float, hi: float, title: str, side: str = "robot") -> Markup:
-    """One dimension over the steps of an episode, between lo and hi; values that are no numbers leave a gap, lone ones are dots."""
+    """One dimension over the steps of an episode, between lo and hi; non-finite values leave a gap, isolated values are dots."""
     reach = hi - lo if hi > lo else 1.0
     shape = []
     for step, value, joined, goes_on in _joints(values):
@@ -313,12 +313,12 @@ def _strongest(names: Sequence[str], values: Sequence[Sequence[float]]) -> str:
     """The three pairs that go together most."""
     pairs = [(values[b][a], a, b) for b in range(len(values)) for a in range(b) if isfinite(values[b][a])]
     first = sorted(pairs, key=lambda pair: (-abs(pair[0]), pair[1:]))[:3]
-    told = ", ".join(f"{plain(names[a], 60)} and {plain(names[b], 60)} {real(round(value, 3))}" for value, a, b in first)
-    return f"Strongest: {told}." if told else "There is one dimension only."
+    strongest = ", ".join(f"{plain(names[a], 60)} and {plain(names[b], 60)} {real(round(value, 3))}" for value, a, b in first)
+    return f"Strongest: {strongest}." if strongest else "There is one dimension only."
 
 
 def sizes(cameras: Sequence[Camera], side: str) -> Markup:
-    """Frames in the proportions and relative sizes of the pictures, on a common corner."""
+    """Frames in the proportions and relative sizes of the images, on a common corner."""
     every = [(w, h, count) for camera in cameras for w, h, count in camera.sizes if w > 0 and h > 0]
     if not every:
         return NONE
@@ -331,7 +331,7 @@ def sizes(cameras: Sequence[Camera], side: str) -> Markup:
     common = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
     total = sum(merged.values())
     said = "; ".join(f"{w} by {h}: {whole(count)} ({percent(count / total)})" for (w, h), count in common)
-    return drawing(join(marks), "Sizes of the pictures", said, 204, round(tall) + 4, look="frames")
+    return drawing(join(marks), "Sizes of the images", said, 204, round(tall) + 4, look="frames")
 
 
 def _frame(width: float, height: float, tall: float, often: float, side: str) -> Markup:

@@ -38,7 +38,7 @@ Drawing = ImageDraw.ImageDraw
 class Tile:
     """One image on a sheet, and the text under it."""
 
-    picture: bytes | memoryview | NDArray[np.uint8]  # encoded, or RGB pixels uint8[height, width, 3]
+    image: bytes | memoryview | NDArray[np.uint8]  # encoded, or RGB pixels uint8[height, width, 3]
     source: str
     kind: Kind
     prompt: str
@@ -83,7 +83,7 @@ def _draw_tile(tile: Tile) -> Image.Image:
     # The font sets a space after a 1 so narrow that `1 50` would read as `150`.
     target = wrap(tile.target, _font(FONT), SIDE, TARGET_LINES, gap="  " if tile.kind == "robot" else " ")
     made = Image.new("RGB", (SIDE, SIDE + 8 + TAG + 4 + LINE * (len(prompt) + len(target))), PAPER)
-    made.paste(_boxed(tile.picture), (0, 0))
+    made.paste(_boxed(tile.image), (0, 0))
     draw = ImageDraw.Draw(made)
     draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=EDGE)
     if tile.more:
@@ -117,11 +117,11 @@ def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
         _write(draw, (right + 8, top + 1), _fitted(_plain(tile.note), font, room), font, FAINT)
 
 
-def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
+def _boxed(image: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
     """The whole image, centred in its box."""
     box = Image.new("RGB", (SIDE, SIDE), BOX)
     try:
-        found = decoded(picture) if len(picture) else None
+        found = decoded(image) if len(image) else None
     except ImageFault as fault:
         _write(
             ImageDraw.Draw(box),
@@ -141,13 +141,13 @@ def _boxed(picture: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
     return box
 
 
-def decoded(picture: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
+def decoded(image: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
     """RGB, no smaller than `side` square where the image is not, and hardly larger. Raises ImageFault."""
-    ready = make_ready(picture, AS_JPEG, decode=False)
+    ready = make_ready(image, AS_JPEG, decode=False)
     encoded = ready.data
     if encoded is None:
-        assert not isinstance(picture, np.ndarray)  # pixels have no bytes of their own
-        encoded = bytes(picture)
+        assert not isinstance(image, np.ndarray)  # pixels have no bytes of their own
+        encoded = bytes(image)
     try:
         return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=side, min_width=side))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""An episode as a film strip with its actions under it: what the robot saw, and what it was told to do."""
+"""An episode as a film strip with its actions under it: what the robot saw and what it did."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rt2data.render.fields import ExampleRecord
 
 FRAMES, SIDE = 10, 128
 LOOKED = 64
-"""Rows among whose episodes one of usual length is chosen."""
+"""Rows searched for an episode of median length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One episode. Steps that were left out are missing in the curves too."""
+    """One episode. Dropped steps are missing from the curves too."""
 
     source: str
     split: str
@@ -38,7 +38,7 @@ class Film:
 
 
 def store_film(store: Store, split: str) -> Film | None:
-    """An episode of usual length; None where the store has no episodes. Rows are looked through file by file."""
+    """An episode of median length; None if the store has no episodes. Reads the rows file by file."""
     info = store.info
     if not info.has_actions or not info.splits[split].rows:
         return None
@@ -61,11 +61,11 @@ def store_film(store: Store, split: str) -> Film | None:
     )
 
 
-def mixture_films(sight: InspectedMixture) -> list[Film]:
-    """Of each robot source the episode of which the first shards hold the most steps: not all, where they are not all drawn."""
+def mixture_films(mixture: InspectedMixture) -> list[Film]:
+    """For each robot source, the episode with the most steps in the first shards; steps that were not drawn are missing."""
     found: dict[str, dict[str, dict[int, tuple[bytes, ExampleRecord]]]] = {}
-    for shard in sight.first_shards():
-        for member, record in sight.of_shard(shard.name):
+    for shard in mixture.first_shards():
+        for member, record in mixture.of_shard(shard.name):
             if record.episode is not None and record.step is not None:
                 found.setdefault(record.source, {}).setdefault(record.episode, {})[record.step] = bytes(member.image), record
     return [_longest(episodes) for _, episodes in sorted(found.items())]
@@ -85,7 +85,7 @@ def _longest(episodes: Mapping[str, Mapping[int, tuple[bytes, ExampleRecord]]]) 
 
 
 def episode_rows(store: Store, split: str, episode: str) -> pa.Table:
-    """Number, step and action of the rows of one episode, as they lie."""
+    """Number, step and action of the rows of one episode, in stored order."""
     found, before = [], 0
     for file, count in enumerate(store.info.splits[split].files):
         here = read_columns(rows_file(store.path, split, file), ["group", "step", "action"])
@@ -96,7 +96,7 @@ def episode_rows(store: Store, split: str, episode: str) -> pa.Table:
 
 
 def spread(total: int, count: int) -> list[int]:
-    """The middles of `count` equal parts of 0..total-1: frame and curve stand one under the other. All where there are fewer."""
+    """The midpoints of `count` equal parts of 0..total-1, so that frames align with the curves; all indexes if there are fewer."""
     parts = min(total, count)
     return [int((part + 0.5) * total / parts) for part in range(parts)]
 

@@ -1,4 +1,4 @@
-"""Numbers and words as a page shows them. Words from outside come out plain: nothing in them can steer or grow a page."""
+"""Formatting of numbers and text for a page. Untrusted text is sanitized and shortened."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from rt2data.read.text import clean_text
 
 MAX_CHARS = 600
 NOTHING = "–"
-"""Stands where there is no number."""
+"""Shown in place of a missing number."""
 
 
 def plain(text: object, limit: int = MAX_CHARS) -> str:
-    """Words from outside on one line: no control characters, no invisible ones, not endless."""
+    """Untrusted text on one line, without control or invisible characters, cut at `limit`."""
     whole = str(text)
     kept = "".join(char for char in clean_text(whole[:limit]) if char.isprintable())
     return kept + "…" if len(whole) > limit else kept
 
 
 def sentence(text: str, upper: bool = False) -> str:
-    """Words from outside as a sentence that ends, and with `upper` begins as one does."""
+    """Untrusted text as a sentence with a final period and, with `upper`, an initial capital."""
     found = plain(text).strip()
     if upper and found.split(" ")[0].isalpha():
         found = found[0].upper() + found[1:]
@@ -42,7 +42,7 @@ def real(value: float | None, digits: int = 4) -> str:
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """A share in 0..1 as 12.35 %; what is not quite nothing, or not quite all, is not rounded to it."""
+    """A share in 0..1 as 12.35 %; shares near 0 or 1 are not rounded to them."""
     if value is None or _none(value):
         return NOTHING
     least = 10.0**-digits

@@ -1,4 +1,4 @@
-"""Everything a page shows of one path besides its statistics: pictures, episodes, what was left out, how it came to be."""
+"""Everything a page shows of one path besides its statistics: images, episodes, dropped rows, provenance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rt2data.settings import default_store_root
 
 
 def stores_report(stats: Stats, stores: Sequence[Store], count: int) -> Report:
-    """Of prepared stores. `count` is how many pictures of each camera are shown."""
+    """Report on prepared stores, showing `count` images of each camera."""
     places = {(source.name, source.split) for source in stats.sources}
     each = [(store, [split for split in store.info.splits if (store.info.name, split) in places]) for store in stores]
     albums = [found for store, splits in each for found in store_albums(store, splits, count)]
@@ -33,36 +33,36 @@ def stores_report(stats: Stats, stores: Sequence[Store], count: int) -> Report:
 
 
 def mixture_report(stats: Stats, out: Path, root: Path | None, count: int) -> Report:
-    """Of a finished mixture: pictures with what is trained on; other cameras and whole episodes from the stores it came from.
+    """Report on a finished mixture: its images and targets; other cameras and whole episodes come from its stores.
 
-    Stores are looked for in `root`, or where the mixture's recipe says.
+    Stores are searched for in `root`, or in the store folder of the mixture's recipe.
     """
-    sight = InspectedMixture(out)
-    split, stores = sight.manifest.plan.split, mixture_stores(sight.manifest, root)
-    albums = mixture_albums(stats, sight.tiles(max(count, MEASURED) * len(stats.sources)), count)
+    inspected = InspectedMixture(out)
+    split, stores = inspected.manifest.plan.split, mixture_stores(inspected.manifest, root)
+    albums = mixture_albums(stats, inspected.tiles(max(count, MEASURED) * len(stats.sources)), count)
     albums += [found for store in stores for found in store_albums(store, [split], count) if found.camera != store.info.camera]
     whole = [film for store in stores if (film := store_film(store, split))]
-    told = {film.source for film in whole}
-    films = [*whole, *(film for film in mixture_films(sight) if film.source not in told)]
+    complete = {film.source for film in whole}
+    films = [*whole, *(film for film in mixture_films(inspected) if film.source not in complete)]
     lost = [row for store in stores for row in lost_rows(store)]
-    legends = {source.name: legend_of(source) for source in sight.manifest.plan.sources}
-    return replace(_report(stats, albums, films, lost, _origin_of_mixture(sight.manifest, out)), legends=legends)
+    legends = {source.name: legend_of(source) for source in inspected.manifest.plan.sources}
+    return replace(_report(stats, albums, films, lost, _origin_of_mixture(inspected.manifest, out)), legends=legends)
 
 
 def _report(stats: Stats, albums: list[Album], films: Any, lost: Any, origin: Origin) -> Report:
-    """With the warnings that pictures gave reason for among the others."""
+    """A report whose warnings include those about images."""
     seen = [warn for each in albums for warn in each.warnings]
     order = {(source.name, source.split): number for number, source in enumerate(stats.sources)}
     albums.sort(key=lambda each: (order.get((each.source, each.split), 0), not each.used, each.camera))
-    told = msgspec.structs.replace(stats, warnings=worst_first((*stats.warnings, *seen)))
-    return Report(told, tuple(albums), tuple(films), tuple(lost), origin)
+    checked = msgspec.structs.replace(stats, warnings=worst_first((*stats.warnings, *seen)))
+    return Report(checked, tuple(albums), tuple(films), tuple(lost), origin)
 
 
 def mixture_albums(stats: Stats, tiles: Iterable[Tile], count: int) -> list[Album]:
-    """The pictures that are trained on, by source."""
+    """The training images, by source."""
     found: dict[str, list[Tile]] = {}
     for tile in tiles:
-        if not len(tile.picture):
+        if not len(tile.image):
             continue  # a text-only example
         found.setdefault(tile.source, []).append(tile)
     named: dict[str, SourceStats] = {source.name: source for source in stats.sources}
@@ -70,7 +70,7 @@ def mixture_albums(stats: Stats, tiles: Iterable[Tile], count: int) -> list[Albu
 
 
 def mixture_stores(manifest: Manifest, root: Path | None) -> list[Store]:
-    """The stores that hold the very rows that a mixture was made of, as far as they are still there."""
+    """The stores that still hold exactly the rows of the mixture."""
     digests = {source.name: source.digest for source in manifest.plan.sources}
     kept = kept_stores(root or Path(manifest.recipe.get("store") or default_store_root()))
     whole = [Store(each.path) for each in kept if each.state in ("complete", "stale") and each.name in digests]

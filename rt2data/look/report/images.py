@@ -69,10 +69,10 @@ class Shot:
 
 def shoot(tile: Tile, side: int = SIDE) -> Shot:
     """Scale the image of a tile to at most `side` square. One that cannot be decoded keeps its text and gives the reason."""
-    if not len(tile.picture):
+    if not len(tile.image):
         return Shot(Markup(), side, side, tile, None, "missing")
     try:
-        found = decoded(tile.picture, side)
+        found = decoded(tile.image, side)
     except ImageFault as fault:
         return Shot(Markup(), side, side, tile, None, plain(fault.reason, 60))
     scale = min(1.0, side / max(found.size))
@@ -114,7 +114,7 @@ def image_warnings(source: str, camera: str, used: bool, shots: Sequence[Shot]) 
     broken = len(shots) - len(found)
     warnings = []
     if broken:
-        warnings.append(("unreadable_picture", level, f"{broken} of {len(shots)} images of {named} cannot be decoded", GONE))
+        warnings.append(("unreadable_image", level, f"{broken} of {len(shots)} images of {named} cannot be decoded", GONE))
     if mean is None:
         pass
     elif all(each.brightness < BLACK for each in found):

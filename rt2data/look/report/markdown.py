@@ -1,4 +1,4 @@
-"""The same in a few lines of Markdown, to paste into a pull request. Words from data stay words there too."""
+"""A short Markdown summary to paste into a pull request. Text from data is escaped."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _TALKS = re.compile(r"@|&|(?<=[a-zA-Z]):(?=//)|(?<=www)\.", re.IGNORECASE)
 WORDS = 160
 """Characters of a text from data that are shown."""
 MARK = b"<!-- rt2data report -->"
-"""The first line of every summary; nobody sees it where Markdown is shown."""
+"""The first line of every summary; rendered Markdown hides it."""
 
 
 def summary(stats: Sequence[Stats]) -> str:
-    """A section for each: figures, warnings, shares, sources."""
+    """One section per path: figures, warnings, shares, sources."""
     return f"{MARK.decode()}\n" + "\n\n".join("\n".join(_section(each)) for each in stats) + "\n"
 
 
 def words(text: object) -> str:
-    """Text in which nothing is markup, a link, a mention of somebody or a cell's end."""
+    """Text escaped so that it contains no markup, link, mention or cell separator."""
     return _TALKS.sub(lambda found: f"&#{ord(found[0])};", _SPECIAL.sub(r"\\\1", plain(text, WORDS)))
 
 
@@ -49,7 +49,7 @@ def _warnings(stats: Stats) -> Iterator[str]:
 
 
 def _shares(mixture: MixtureStats) -> Iterator[str]:
-    yield "| source | side | asked | examples | share | tokens | learned tokens | epochs |"
+    yield "| source | side | asked | examples | share | tokens | loss tokens | epochs |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|"
     for share in mixture.shares:
         part = share.examples / mixture.examples if mixture.examples else None
@@ -59,7 +59,7 @@ def _shares(mixture: MixtureStats) -> Iterator[str]:
 
 
 def _sources(stats: Stats) -> Iterator[str]:
-    yield "| source | split | rows | episodes or pictures | picture bytes | different texts | left out |"
+    yield "| source | split | rows | episodes or images | image bytes | different texts | dropped |"
     yield "|---|---|---:|---:|---:|---:|---:|"
     for source in stats.sources:
         lost = sum(each.count for each in source.lost)

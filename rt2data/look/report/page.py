@@ -1,7 +1,7 @@
 """Statistics and images become one page of HTML that needs no network and no other file.
 
-The page runs two scripts of its own, named by their hashes in its Content-Security-Policy, and nothing else that may stand in it.
-Whatever is text goes through `figures.plain` and autoescape. The same reports give the same bytes.
+The page runs two scripts of its own, named by their hashes in its Content-Security-Policy, and no other script.
+All text goes through `figures.plain` and autoescape. The same reports give the same bytes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from rt2data.look.stats.model import SourceStats, Stats
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 10_000_000
 MARK = b'<meta name="generator" content="rt2data report">'
-"""Stands at the start of every page."""
+"""Near the start of every page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How it came to be: what makes it again, and what tells that it is the same."""
+    """Provenance: commands that reproduce the data, and hashes that identify it."""
 
     commands: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
@@ -64,9 +64,9 @@ class Report:
 
 
 def page_within(reports: Sequence[Report], limit: int = MAX_BYTES) -> bytes:
-    """The page with as many images as fit: half of them are dropped until it is no longer than `limit`.
+    """The page with as many images as fit: drops half of them until it is no longer than `limit` bytes.
 
-    Without any it is as long as it is. Raises ValueError where there is nothing to report.
+    A page without images may still be longer. Raises ValueError where there is nothing to report.
     """
     made = page(reports)
     while len(made) > limit and any(album.shots for report in reports for album in report.albums):
@@ -97,7 +97,7 @@ def _policy(script: str) -> str:
 
 
 def embedded(stats: Sequence[Stats]) -> Markup:
-    """JSON that can stand inside a script element, and that a terminal may show: no `<` in it, and nothing that is not seen."""
+    """JSON that is safe inside a script element and in a terminal: no `<`, no invisible characters."""
     text = msgspec.json.encode(stats).decode()
     return Markup("".join(char if char.isprintable() and char not in "<>&" else _escaped(char) for char in text))
 
@@ -114,7 +114,7 @@ def _text(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Everything that is put out and is not markup of our own is made plain, then escaped."""
+    """A template environment that sanitizes and escapes all output except markup made here."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

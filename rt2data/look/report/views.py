@@ -1,4 +1,4 @@
-"""What the page's templates ask of statistics: sums, shares, orders and classes, each a small pure function."""
+"""Values that the page templates derive from statistics: sums, shares, orders and CSS classes, as pure functions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MEASURES = (
     ("examples", "examples"),
     ("all tokens", "tokens"),
     ("loss tokens", "loss_tokens"),
-    ("picture bytes", "image_bytes"),
+    ("image bytes", "image_bytes"),
 )
 """A name, and the field of a share."""
 
@@ -52,7 +52,7 @@ def counted(warnings: Sequence[Warn]) -> str:
 
 
 def looks(shares: Sequence[Share]) -> dict[str, str]:
-    """Classes of each source: its side's colour, in a shade of its own."""
+    """CSS classes of each source: the color of its side, in its own shade."""
     found: dict[str, str] = {}
     for kind in ("robot", "web"):
         names = [share.source for share in shares if share.kind == kind]
@@ -62,7 +62,7 @@ def looks(shares: Sequence[Share]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A mixture by one measure: what each source is of it."""
+    """The share of each source in a mixture, by one measure."""
 
     name: str
     parts: tuple[Part, ...]
@@ -70,7 +70,7 @@ class Measure:
 
 
 def measures(mixture: MixtureStats) -> list[Measure]:
-    """What was asked, and what it came to by examples, tokens, learned tokens and bytes of pictures."""
+    """The requested shares, and the realized ones by examples, tokens, loss tokens and image bytes."""
     return [_measure(mixture.shares, name, field) for name, field in MEASURES]
 
 
@@ -89,15 +89,15 @@ def realized(mixture: MixtureStats) -> float:
 
 
 def tokens(stats: Stats) -> int | None:
-    """All tokens that one pass reads; None where no recipe says how text becomes tokens."""
+    """All tokens of one pass; None if no recipe defines the tokenizer."""
     if stats.mixture:
         return sum(share.tokens for share in stats.mixture.shares)
     known = [round(source.tokens.whole.total) for source in stats.sources if source.tokens]
     return sum(known) if known else None
 
 
-def learned(stats: Stats) -> int | None:
-    """Those of them that are learned."""
+def loss_tokens(stats: Stats) -> int | None:
+    """Tokens of one pass that count in the loss; None if no recipe defines the tokenizer."""
     if stats.mixture:
         return sum(share.loss_tokens for share in stats.mixture.shares)
     known = [round(source.tokens.target.total) for source in stats.sources if source.tokens]
@@ -109,15 +109,15 @@ def examples(stats: Stats) -> int:
     return stats.mixture.examples if stats.mixture else sum(source.rows for source in stats.sources)
 
 
-def picture_bytes(stats: Stats) -> int:
-    """Bytes of pictures that one pass reads."""
+def image_bytes(stats: Stats) -> int:
+    """Bytes of images that one pass reads."""
     parts = stats.mixture.shares if stats.mixture else stats.sources
     return sum(part.image_bytes for part in parts)
 
 
 def read_bytes(stats: Stats) -> int:
-    """Bytes that one pass reads: the shards of a mixture, the pictures of anything else."""
-    return stats.mixture.bytes if stats.mixture else picture_bytes(stats)
+    """Bytes that one pass reads: the shards of a mixture, the images of anything else."""
+    return stats.mixture.bytes if stats.mixture else image_bytes(stats)
 
 
 def ended(kinds: Mapping[str, int]) -> str:
@@ -129,20 +129,20 @@ def ended(kinds: Mapping[str, int]) -> str:
 
 
 def lead(stats: Stats) -> str:
-    """What lies there, in a sentence."""
+    """One sentence about the path."""
     sources = {source.name: source.kind for source in stats.sources}
     named = ", ".join(f"{name} ({kind})" for name, kind in sources.items()) or "no source"
     return f"A {stats.what} of {named}."
 
 
 def contents(stats: Stats) -> list[tuple[str, str]]:
-    """The blocks that have something to say: template and title."""
+    """Template and title of each block that has content."""
     has = {
         "mixture": stats.mixture is not None,
         "actions": any(source.actions for source in stats.sources),
         "episodes": any(source.episodes for source in stats.sources),
         "tokens": any(source.tokens for source in stats.sources),
-        "pictures": any(source.cameras for source in stats.sources),
+        "images": any(source.cameras for source in stats.sources),
     }
     return [(name, title) for name, title in BLOCKS if has.get(name, True)]
 
@@ -154,8 +154,8 @@ BLOCKS = (
     ("episodes", "Episodes"),
     ("language", "Language"),
     ("tokens", "Tokens"),
-    ("pictures", "Pictures"),
-    ("lost", "Left out"),
+    ("images", "Images"),
+    ("lost", "Dropped rows"),
     ("leaks", "Leakage"),
     ("origin", "Reproducing it"),
     ("cost", "Cost"),
@@ -163,17 +163,17 @@ BLOCKS = (
 
 
 def headline(stats: Stats) -> list[tuple[str, str, str]]:
-    """The few figures that everybody asks for first: name, value, and what belongs to it."""
+    """The key figures: name, value, detail."""
     m, share = stats.mixture, robot_share(stats)
-    read, every, known = read_bytes(stats), tokens(stats), learned(stats)
+    read, every, known = read_bytes(stats), tokens(stats), loss_tokens(stats)
     place = plural(m.shards, "shard") if m else splits(stats)
     found = [("examples" if m else "rows", whole(examples(stats)), f"in {place}")]
     if m or share not in (0.0, 1.0):
         found.append(("robot", percent(share), f"asked {percent(m.asked_robot)}" if m else "of the rows"))
     if every is not None:
-        found.append(("tokens", whole(every), f"{percent(known / every, 1)} learned" if known and every else ""))
-    found.append(("to read", amount(read), "shards" if m else "pictures"))
-    found.append(("left out", whole(left_out(stats)), f"{whole(faults(stats))} faulty"))
+        found.append(("tokens", whole(every), f"{percent(known / every, 1)} in the loss" if known and every else ""))
+    found.append(("to read", amount(read), "shards" if m else "images"))
+    found.append(("dropped", whole(dropped(stats)), f"{whole(faults(stats))} faulty"))
     return [*found, ("warnings", whole(len(stats.warnings)), counted(stats.warnings) if stats.warnings else "")]
 
 
@@ -183,7 +183,7 @@ def splits(stats: Stats) -> str:
 
 
 def texts(source: SourceStats) -> list[tuple[Text, str]]:
-    """What is asked, and what is answered."""
+    """Texts to summarize, with their names: instructions, or questions and answers."""
     asked = [(source.text, "instructions" if source.has_actions else "questions")]
     return [*asked, (source.answers, "answers")] if source.answers else asked
 
@@ -207,7 +207,7 @@ def sizes(source: SourceStats) -> list[tuple[Camera, int, int, int]]:
 
 def flag(warn: Warn) -> str:
     """black_camera as `black`."""
-    return warn.code.removesuffix("_camera").removesuffix("_picture").replace("_", " ")
+    return warn.code.removesuffix("_camera").removesuffix("_image").replace("_", " ")
 
 
 def leak(found: Leak) -> str:
@@ -216,10 +216,10 @@ def leak(found: Leak) -> str:
 
 
 def origin_facts(stats: Stats) -> list[tuple[str, str]]:
-    """What tells one mixture from another."""
+    """Facts that identify a mixture."""
     m = stats.mixture
     made = [("fingerprint", m.fingerprint), ("seed", str(m.seed)), ("tokenizer", m.tokenizer)] if m else []
-    return [*made, ("rt2data", stats.tool_version), ("shape of the figures", f"version {stats.version}")]
+    return [*made, ("rt2data", stats.tool_version), ("statistics format", f"version {stats.version}")]
 
 
 # Sources
@@ -234,18 +234,18 @@ def robot_share(stats: Stats) -> float:
 
 
 def losses(stats: Stats) -> list[tuple[str, Dropped]]:
-    """Source and loss, faults first, then the largest. A source tells the same of each of its splits: it is told once."""
-    told = dict.fromkeys((source.name, lost) for source in stats.sources for lost in source.lost)
-    return sorted(told, key=lambda pair: (not pair[1].fault, -pair[1].count, pair[0], pair[1].reason))
+    """Source and dropped rows, faults first, then the largest. Every split of a source has the same entry; it is listed once."""
+    found = dict.fromkeys((source.name, lost) for source in stats.sources for lost in source.lost)
+    return sorted(found, key=lambda pair: (not pair[1].fault, -pair[1].count, pair[0], pair[1].reason))
 
 
-def left_out(stats: Stats) -> int:
-    """Rows that were left out."""
+def dropped(stats: Stats) -> int:
+    """How many rows were dropped."""
     return sum(lost.count for _, lost in losses(stats))
 
 
 def faults(stats: Stats) -> int:
-    """Those for which the data is to blame."""
+    """How many rows were dropped because of faulty data."""
     return sum(lost.count for _, lost in losses(stats) if lost.fault)
 
 
@@ -258,7 +258,7 @@ class DimView:
 
 
 def coded(actions: Actions) -> list[DimView]:
-    """The codec's dimensions; one that has no numbers of its own (terminate) is shown with none."""
+    """The dimensions of the codec; one without statistics (terminate) gets zeros."""
     numbers = {each.name: each for each in actions.dims}
     return [DimView(each, numbers.get(each.name, _unknown(each))) for each in actions.coded]
 
@@ -280,11 +280,11 @@ BATCHES = (32, 64, 128, 256, 512, 1024, 2048)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one pass costs, for a batch and some GPUs to begin with; the page reckons it anew for others."""
+    """Cost of one pass for a default batch and number of GPUs; the page recomputes it for others."""
 
     examples: int
     tokens: int | None
-    learned: int | None
+    loss_tokens: int | None
     bytes: int
     batch: int = 256
     gpus: int = 8
@@ -312,7 +312,7 @@ class Cost:
 
     @property
     def table(self) -> list[tuple[int, int, float | None]]:
-        """Batch, steps, tokens a step; no batch is larger than the whole."""
+        """Batch, steps, tokens per step; no batch is larger than the data."""
         fitting = [batch for batch in BATCHES if batch <= self.examples] or BATCHES[:1]
         return [(batch, -(-self.examples // batch), self._per_step(batch)) for batch in fitting]
 
@@ -322,4 +322,4 @@ class Cost:
 
 def cost(stats: Stats) -> Cost:
     """Of one pass."""
-    return Cost(examples(stats), tokens(stats), learned(stats), read_bytes(stats))
+    return Cost(examples(stats), tokens(stats), loss_tokens(stats), read_bytes(stats))

@@ -144,13 +144,12 @@ def action_mask(mask: Any, checked: Checked) -> str:
 
 
 def action_bins(bins: Any, checked: Checked) -> str:
-    """The codec's width for each real action. What they mean is checked in batches."""
+    """As many as the codec gives for so many real actions. What they mean is checked in batches."""
     codec, real = checked.source.codec, real_actions(checked.record)
     if codec is None:
         return "" if bins is not None else "a robot example without action_bins"
-    wanted = codec.width * real
-    right = bins is not None and len(bins) == wanted > 0 and 0 <= min(bins) <= max(bins) <= 255
-    return "" if right else f"action_bins are not {wanted} numbers from 0 to 255"
+    fault = codec.chunk_fault(bins or (), real)
+    return f"action_bins are {fault}" if fault else ""
 
 
 def terminate(flag: Any, _: Checked) -> str:

@@ -131,7 +131,10 @@ def action_faults(
 def bin_faults(batch: Sequence[PlacedRecord], actions: RealActions, codec: Codec) -> Iterator[PlacedFault]:
     """Bins decode within the codec's tolerance of the stored actions, and are the very bins that encoding gives."""
     bins = [list(each.record.action_bins or ()) for each in batch]
-    decoded, ended, _ = codec.decode_chunks(bins)
+    decoded, ended, lengths = codec.decode_chunks(bins)
+    if (other := np.flatnonzero(np.array(lengths) != np.bincount(actions.row))).size:
+        yield from ((batch[row].at, f"its bins mean {lengths[row]} actions, not its real ones") for row in other.tolist())
+        return
     off = ~(np.abs(decoded - codec.clip(actions.values)) <= codec.tolerance)
     for at, d in np.argwhere(off).tolist():
         what = f"its bin means {decoded[at, d]:.6g}, the stored action is {actions.values[at, d]:.6g}: beyond the codec's tolerance"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rt2data.images.ready import ImageRule, make_ready
-from rt2data.look.inspect.examples import Examples, Picture, Seen
+from rt2data.look.inspect.examples import Examples, ImageData, Seen
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Filter:
 EVERYTHING = Filter()
 
 
-def images_of(seen: Seen) -> list[tuple[str, Picture]]:
+def images_of(seen: Seen) -> list[tuple[str, ImageData]]:
     """The images of an example that are there, in order, with their names: a camera, and how many steps back."""
     return list(seen.images)
 
 
-def encoded(image: Picture) -> tuple[str, bytes]:
+def encoded(image: ImageData) -> tuple[str, bytes]:
     """`jpg` or `png`, and the bytes: the image's own bytes where browsers can show them. Raises ImageFault."""
     ready = make_ready(image, ImageRule(), decode=False)
     content = bytes(image) if ready.data is None else ready.data

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rt2data.images.ready import ImageFault
-from rt2data.look.inspect.examples import ActionValue, Picture, Seen, counted
+from rt2data.look.inspect.examples import ActionValue, ImageData, Seen, counted
 from rt2data.look.report.contact_sheet import decoded
 from rt2data.look.view.select import images_of
 from rt2data.read.text import one_line
@@ -74,7 +74,7 @@ def page(texts: Iterable[str]) -> None:
 # Images
 
 
-def _images(images: list[tuple[str, Picture]], width: int, named: bool) -> Table:
+def _images(images: list[tuple[str, ImageData]], width: int, named: bool) -> Table:
     """Images in a row, with their names if the example has several."""
     row = Table.grid(padding=(0, 2))
     if named:
@@ -84,7 +84,7 @@ def _images(images: list[tuple[str, Picture]], width: int, named: bool) -> Table
     return row
 
 
-def _image(image: Picture, width: int) -> Text:
+def _image(image: ImageData, width: int) -> Text:
     """As large as fits into so many cells and 24 lines; why, if it cannot be decoded."""
     height = 2 * IMAGE_LINES
     try:
@@ -206,9 +206,9 @@ def _tokens(seen: Seen, colored: bool) -> Text:
     """Runs of loss tokens are marked by color or brackets."""
     line, shown = _labelled("tokens"), seen.tokens[:SHOWN_TOKENS]
     gap = "" if all(token.word for token in shown) else " "
-    for learned, run in groupby(shown, key=lambda token: token.in_loss):
+    for in_loss, run in groupby(shown, key=lambda token: token.in_loss):
         said = gap.join(str(token.id) if gap else one_line(token.word, 60) for token in run)
-        line.append(f"[{said}]" if learned and not colored else said, LOSS if learned else "").append(gap)
+        line.append(f"[{said}]" if in_loss and not colored else said, LOSS if in_loss else "").append(gap)
     more = len(seen.tokens) - SHOWN_TOKENS
     return line.append(f" and {more:,} more" if more > 0 else "")
 

@@ -21,7 +21,7 @@ from rt2data.io.words import closest
 from rt2data.plan.recipe.messages import KeyPath, RecipeFinding, shown
 from rt2data.plan.recipe.model import TokenizerFile, named_tokenizer
 from rt2data.read.known_formats import hub_advice
-from rt2data.read.sample import Misfit
+from rt2data.read.sample import InvalidSetting
 from rt2data.read.source import SOURCES, Source, absent_file, source_class
 from rt2data.records import SOURCE, key_name
 from rt2data.settings import parse_fraction
@@ -160,8 +160,8 @@ def absences(tree: Any, folder: Path) -> Iterator[RecipeFinding]:
         if source is None:
             continue  # the types report why
         with suppress(RtError, OSError):  # damaged: reported with its exit code when it is read
-            for misfit in source.misfits():
-                yield _finding((side, name), misfit, _written(tree[side][name], misfit.setting))
+            for invalid in source.invalid_settings():
+                yield _finding((side, name), invalid, _written(tree[side][name], invalid.setting))
         with suppress(RtError, OSError):
             yield from _absent_split(source, split, (side, name), "split" in tree)
     yield from _absent_tokenizer(tree.get("tokenizer"), folder)
@@ -178,16 +178,16 @@ def _source(side: str, settings: Any, folder: Path) -> Source | None:
         return None
 
 
-def _finding(place: KeyPath, misfit: Misfit, written: Any) -> RecipeFinding:
-    message = misfit.message
+def _finding(place: KeyPath, invalid: InvalidSetting, written: Any) -> RecipeFinding:
+    message = invalid.message
     if (
-        not misfit.suggestion
+        not invalid.suggestion
         and isinstance(written, str)
         and message.startswith("there is no such")
         and (hub := hub_advice(written))
     ):
         message = f"{message} -> {hub}"
-    return RecipeFinding((*place, *misfit.setting), message, misfit.suggestion)
+    return RecipeFinding((*place, *invalid.setting), message, invalid.suggestion)
 
 
 def _written(settings: Any, setting: KeyPath) -> Any:
@@ -213,4 +213,4 @@ def _absent_tokenizer(value: Any, folder: Path) -> Iterator[RecipeFinding]:
         found = TokenizerFile.model_validate(named_tokenizer(value), context={"folder": folder}) if value is not None else None
         if found is not None and found.path is not None:
             place: KeyPath = ("tokenizer",) if isinstance(value, str) else ("tokenizer", "path")
-            yield from (RecipeFinding(place, misfit.message, misfit.suggestion) for misfit in absent_file((), found.path))
+            yield from (RecipeFinding(place, invalid.message, invalid.suggestion) for invalid in absent_file((), found.path))

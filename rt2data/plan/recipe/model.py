@@ -26,14 +26,18 @@ from rt2data.order import MAX_EXAMPLES
 from rt2data.read.source import SOURCES, RobotSource, Source, WebSource, source_class, source_classes
 from rt2data.records import SOURCE, Kind
 from rt2data.render.action_tokens import WordRule
+from rt2data.render.codecs.table import CODECS
+from rt2data.render.templates import TEMPLATES
 from rt2data.render.tokenizer import TokenizerKind
 from rt2data.settings import PathStr, Positive, Settings, Share, default_store_root
 
 SourceName = Annotated[str, StringConstraints(pattern=f"^{SOURCE}$")]
 if TYPE_CHECKING:
     FormatName = str
+    CodecName = str
+    TemplateName = str
 else:
-    FormatName = Literal[tuple(FORMATS)]
+    FormatName, CodecName, TemplateName = Literal[tuple(FORMATS)], Literal[tuple(CODECS)], Literal[tuple(TEMPLATES)]
 
 _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _BYTES = r"([1-9][0-9]*)\s*(" + "|".join(_UNITS) + ")"
@@ -117,7 +121,7 @@ class ShardSettings(Settings):
 
 
 def named_tokenizer(value: Any) -> Any:
-    """A tokenizer from `byte` or from a path, whose suffix tells its kind."""
+    """A tokenizer from `byte` or from a path, whose suffix determines its kind."""
     if not isinstance(value, str):
         return value
     if value == "byte":
@@ -148,9 +152,9 @@ class Recipe(Settings):
     """`rows`: a weight multiplies the number of rows, as in the Open X mixtures; `share`: a weight is a share of its side."""
     tokenizer: Annotated[TokenizerFile, _by_name] = TokenizerFile(kind="byte")
     """`byte`, or the path of a tokenizer.json or .model."""
-    template: Literal["rt2", "openvla"] = "rt2"
+    template: TemplateName = "rt2"
     """Template that makes prompts of instructions and questions."""
-    codec: Literal["rt2", "openvla", "rt1"] = "rt2"
+    codec: CodecName = "rt2"
     """Codec that makes text of actions. `rt1` encodes as `rt2` does and decodes to the left edge of a bin, as RT-1 does."""
     action_words: WordRule = "text"
     """Round trip that action words must survive: `text` to ids and back, or `ids` only, for trainers that read input_ids."""

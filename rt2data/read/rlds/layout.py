@@ -10,7 +10,7 @@ from rt2data.io.tfrecord.columns import number_type
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space
-from rt2data.read.sample import Misfit
+from rt2data.read.sample import InvalidSetting
 
 INSTRUCTIONS = (
     "language_instruction",  # Bridge, DROID, LIBERO
@@ -238,29 +238,31 @@ def listed(leaves: Sequence[Leaf]) -> str:
 Fits = Callable[[Leaf], bool]
 
 
-def split_misfits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Misfit]:
+def invalid_splits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[InvalidSetting]:
     """Splits that are not there."""
     for number, name in enumerate(wanted):
         if name not in known:
             setting: tuple[str | int, ...] = ("splits", number) if len(wanted) > 1 else ("splits",)
-            yield Misfit(setting, f"there is no split {name!r}: there is {', '.join(known)}", closest(name, known))
+            yield InvalidSetting(setting, f"there is no split {name!r}: there is {', '.join(known)}", closest(name, known))
 
 
-def feature_misfits(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf], chosen: Chosen) -> Iterator[Misfit]:
+def invalid_features(
+    leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf], chosen: Chosen
+) -> Iterator[InvalidSetting]:
     """Features that are not there or hold something else. `seen` are the cameras where none are named."""
     if not any(leaf.per_step for leaf in leaves):
-        yield Misfit(("path",), f"is no RLDS dataset: it has no `steps`, {listed(leaves)}")
+        yield InvalidSetting(("path",), f"is no RLDS dataset: it has no `steps`, {listed(leaves)}")
         return
     for key, paths in (("action", wanted.action or ("action",)), ("state", wanted.state or ())):
         for number, path in enumerate(paths):
             setting: tuple[str | int, ...] = (key, number) if len(paths) > 1 else (key,)
-            yield from _misfit(leaves, setting, path, holds_numbers, "numbers of a fixed shape in every step")
+            yield from _invalid_feature(leaves, setting, path, holds_numbers, "numbers of a fixed shape in every step")
     if wanted.instruction is not None:
-        yield from _misfit(leaves, ("instruction",), wanted.instruction, holds_words, "words")
+        yield from _invalid_feature(leaves, ("instruction",), wanted.instruction, holds_words, "words")
     if wanted.success is not None:
-        yield from _misfit(leaves, ("success",), wanted.success, holds_numbers, "a number or a flag")
+        yield from _invalid_feature(leaves, ("success",), wanted.success, holds_numbers, "a number or a flag")
     for name, path in (wanted.cameras or {}).items():
-        yield from _misfit(
+        yield from _invalid_feature(
             leaves, (wanted.camera_setting, name), path, lambda leaf: holds_encoded(leaf) or holds_frames(leaf), "8-bit images"
         )
     yield from _cameras(list(seen if wanted.cameras is None else wanted.cameras), chosen, leaves)
@@ -274,30 +276,32 @@ Chosen = tuple[tuple[str | int, ...], tuple[str, ...]]
 """The setting that names the cameras of the mixture, and their names."""
 
 
-def _cameras(names: list[str], chosen: Chosen, leaves: Sequence[Leaf]) -> Iterator[Misfit]:
+def _cameras(names: list[str], chosen: Chosen, leaves: Sequence[Leaf]) -> Iterator[InvalidSetting]:
     if not names:
-        yield Misfit(("camera_features",), f"there are no images under steps/observation: name them, {listed(leaves)}")
+        yield InvalidSetting(("camera_features",), f"there are no images under steps/observation: name them, {listed(leaves)}")
         return
     setting, cameras = chosen
     for number, camera in enumerate(cameras):
         if camera not in names:
             near = closest(camera, names) or closest(camera.rpartition("/")[2], names)
             place = (*setting, number) if setting == ("cameras",) else setting
-            yield Misfit(place, f"there is no camera {camera!r}: there is {', '.join(names)}", near)
+            yield InvalidSetting(place, f"there is no camera {camera!r}: there is {', '.join(names)}", near)
 
 
-def _misfit(leaves: Sequence[Leaf], setting: tuple[str | int, ...], path: str, fits: Fits, what: str) -> Iterator[Misfit]:
+def _invalid_feature(
+    leaves: Sequence[Leaf], setting: tuple[str | int, ...], path: str, fits: Fits, what: str
+) -> Iterator[InvalidSetting]:
     try:
         leaf = find_leaf(leaves, path)
     except UsageError as error:
         near = nearest_leaf(leaves, path)
-        yield Misfit(setting, error.what if near else f"{error.what}: {error.where} {error.do}".rstrip(), near)
+        yield InvalidSetting(setting, error.what if near else f"{error.what}: {error.where} {error.do}".rstrip(), near)
         return
     if not fits(leaf):
-        yield Misfit(setting, f"the feature does not hold {what}: {leaf}")
+        yield InvalidSetting(setting, f"the feature does not hold {what}: {leaf}")
 
 
-def width_misfits(leaves: Sequence[Leaf], action: Sequence[str] | None, space: str) -> Iterator[Misfit]:
+def invalid_widths(leaves: Sequence[Leaf], action: Sequence[str] | None, space: str) -> Iterator[InvalidSetting]:
     """An action space of another size than the action, where both are known."""
     try:
         widths = [find_leaf(leaves, path).width for path in action or guess_action(leaves)]
@@ -306,4 +310,4 @@ def width_misfits(leaves: Sequence[Leaf], action: Sequence[str] | None, space: s
         return  # reported already
     width = sum(each or 0 for each in widths)
     if size is not None and widths and None not in widths and width != size:
-        yield Misfit(("action_space",), f"{space} has {size} numbers, and the action {width}")
+        yield InvalidSetting(("action_space",), f"{space} has {size} numbers, and the action {width}")

@@ -24,18 +24,18 @@ from rt2data.read.rlds.layout import (
     Layout,
     WantedFeatures,
     choose_layout,
-    feature_misfits,
     guess_action,
     guess_cameras,
     guess_instruction,
     guess_state,
+    invalid_features,
+    invalid_splits,
+    invalid_widths,
     name_cameras,
-    split_misfits,
-    width_misfits,
 )
 from rt2data.read.rlds.recognize import recognize_rlds, rlds_hint
 from rt2data.read.rlds.units import Raw, all_units, survey_shards, unit_pieces, unit_records
-from rt2data.read.sample import Misfit, Survey
+from rt2data.read.sample import InvalidSetting, SamplePlan
 from rt2data.read.source import CameraNames, RobotSource, Suggestion, absent_folder, recognize
 from rt2data.records import Reject, SourceRecord, Step, Unit
 from rt2data.settings import PathStr
@@ -119,26 +119,26 @@ class RLDS(RobotSource):
         """Files of a TFDS dataset, and folders above one."""
         return rlds_hint(path)
 
-    def misfits(self) -> Iterator[Misfit]:
+    def invalid_settings(self) -> Iterator[InvalidSetting]:
         """What the settings name that is not there: the dataset, its splits, its features. Reads its two JSON files; for images
         that are stored as strings, the first record too.
         """
-        yield from super().misfits()
+        yield from super().invalid_settings()
         found = [] if location.exists(self.path) else list(absent_folder(("path",), self.path))
         yield from found
         if not found:
-            yield from self._dataset_misfits()
+            yield from self._invalid_dataset_settings()
 
-    def _dataset_misfits(self) -> Iterator[Misfit]:
+    def _invalid_dataset_settings(self) -> Iterator[InvalidSetting]:
         try:
             directory = open_dataset(self.path)
         except UsageError as error:
-            yield Misfit(("path",), str(error))
+            yield InvalidSetting(("path",), str(error))
             return
-        yield from split_misfits(self.splits or (), tuple(directory.splits))
+        yield from invalid_splits(self.splits or (), tuple(directory.splits))
         seen = {} if self._features_of_cameras else _seen_cameras(directory)
-        yield from feature_misfits(directory.leaves, self._wanted, seen, self._chosen)
-        yield from width_misfits(directory.leaves, self.action, self.action_space)
+        yield from invalid_features(directory.leaves, self._wanted, seen, self._chosen)
+        yield from invalid_widths(directory.leaves, self.action, self.action_space)
 
     def split_names(self) -> tuple[str, ...]:
         """Those that are read."""
@@ -177,7 +177,7 @@ class RLDS(RobotSource):
                 error.filename = error.filename or part.path  # a failed read has none
                 raise
 
-    def survey(self, split: str, seed: int = 0) -> Survey:
+    def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
         """Episodes as dataset_info.json counts them, and a sample of them spread over the files of the split.
 
         Raises what `units` raises, but looks at a few of the files only.

@@ -13,7 +13,7 @@ from rt2data.io.tfrecord.directory import Shard
 from rt2data.io.tfrecord.framing import FrameFault, FrameIndex, RecordSpan, scan
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records, scan_gzipped
 from rt2data.order import key64
-from rt2data.read.sample import SamplePart, Survey, shuffled
+from rt2data.read.sample import SamplePart, SamplePlan, shuffled
 from rt2data.records import Reject, SourceRecord, Step, Unit
 
 UNIT_BYTES = 64 << 20
@@ -142,8 +142,8 @@ def survey_shards(
     wanted: Collection[str],
     seed: int,
     read: Callable[[Unit], Iterable[SourceRecord]],
-) -> Survey:
-    """A survey of the wanted splits of a directory.
+) -> SamplePlan:
+    """A sample plan for the wanted splits of a directory.
 
     Raises DataError where there are no episodes, or a file that is looked at is not whole.
     """
@@ -154,7 +154,7 @@ def survey_shards(
     shards = [(split, shard) for split in sorted(wanted) for shard in splits[split] if shard.records]
     looked_at = shuffled(shards, key64("survey", seed))[:FILES]
     chosen = [_records(split, shard, seed, -(-RECORDS // len(looked_at))) for split, shard in looked_at]
-    return Survey(
+    return SamplePlan(
         measure="episodes",
         whole=sum(shard.records for _, shard in shards),
         units=sum(-(-sum(split) // UNIT_BYTES) for split in by_split),

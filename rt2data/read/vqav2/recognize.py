@@ -15,7 +15,7 @@ from rt2data.io import location
 from rt2data.io.location.base import Entry
 from rt2data.read.join.files import is_ignored, is_image, numbers_of
 from rt2data.read.known_formats import KNOWN, VQA, Recognized, files_near, json_in, recognize_json
-from rt2data.read.sample import Misfit
+from rt2data.read.sample import InvalidSetting
 from rt2data.read.source import Suggestion, absent_file, recognize
 
 HEAD = 1 << 16
@@ -70,17 +70,17 @@ def other_layout(path: str, role: Role) -> str:
     return name if name in KNOWN and name != f"VQAv2 {role}" else ""
 
 
-def json_misfits(role: Role, path: str) -> Iterator[Misfit]:
-    """A misfit where there is no such JSON file, or it is not one of questions or annotations in VQAv2's layout."""
+def invalid_json(role: Role, path: str) -> Iterator[InvalidSetting]:
+    """An invalid setting if there is no such JSON file, or it is not one of questions or annotations in VQAv2's layout."""
     found = list(absent_file((role,), path))
     yield from found
     if found:
         return
     other = recognize(Path(path))
     if other is not None and recognize_json(path) is None:
-        yield Misfit((role,), f"is {other.what}: {path} -> {other.do}")
+        yield InvalidSetting((role,), f"is {other.what}: {path} -> {other.do}")
     elif layout := other_layout(path, role):
-        yield Misfit((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
+        yield InvalidSetting((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
 
 
 def shape_of(head: bytes) -> JsonShape:

@@ -1,4 +1,4 @@
-"""A survey of a VQA corpus: questions counted or estimated by size, and blocks of them from all over the file as a sample."""
+"""A sample plan for a VQA corpus: questions counted or estimated by size, and blocks of them from all over the file as a sample."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rt2data.io import location
 from rt2data.io.json_stream import JsonArray
 from rt2data.order import key64
 from rt2data.read.join.images import Candidates, Conflict, Found, choose_images
-from rt2data.read.sample import SamplePart, Survey, shuffled
+from rt2data.read.sample import SamplePart, SamplePlan, shuffled
 from rt2data.read.vqav2.index import Index, Questions, index_questions, join, scan_annotations
 from rt2data.read.vqav2.reader import RowReader
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.records import Unit
 
 LOOK = 64 << 20
-"""Bytes of each JSON file that a survey streams through."""
+"""Bytes of each JSON file that a sample plan streams through."""
 TOGETHER, SAMPLED, READ = 7, 72, 28
 """Questions of a block, blocks whose images are sized, blocks that are read."""
 
@@ -31,7 +31,7 @@ Span = tuple[int, int]
 
 
 class Corpus(Protocol):
-    """What a survey asks of a corpus, read-only."""
+    """The read-only attributes of a corpus that a sample plan needs."""
 
     @property
     def questions(self) -> str: ...
@@ -51,14 +51,14 @@ class Corpus(Protocol):
     def rows(self, index: Index) -> RowReader: ...
 
 
-def survey(source: Corpus, split: str, seed: int) -> Survey:
+def sample_plan(source: Corpus, split: str, seed: int) -> SamplePlan:
     """Raises UsageError where something is missing; DataError where questions are cut, there are none, or the join is refused."""
     counted = count(source.question_rows, location.stat(source.questions).size)
     if not counted.starts:
         raise DataError("there are no questions", source.questions)
     whole = counted.total if source.may_feed(source.split, split) else 0.0
     sample = Sample.of(source, sampled_spans(counted, seed)) if whole else Sample()
-    return Survey(
+    return SamplePlan(
         measure="questions",
         whole=whole,
         units=source.unit_count(round(counted.total)),

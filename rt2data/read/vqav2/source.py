@@ -22,13 +22,13 @@ from rt2data.io.stamps import Stamp
 from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
 from rt2data.read.join.images import Candidates, Conflict, join_line, written_line
 from rt2data.read.known_formats import Recognized
-from rt2data.read.sample import Misfit, Survey
+from rt2data.read.sample import InvalidSetting, SamplePlan
 from rt2data.read.source import Suggestion, WebSource, absent_folder
 from rt2data.read.vqav2.index import Annotations, Index, Questions, annotations_of, images_of, index_at, questions_of
 from rt2data.read.vqav2.reader import RowReader
-from rt2data.read.vqav2.recognize import Role, json_misfits, recognize_vqav2, require_layout, vqav2_hint
+from rt2data.read.vqav2.recognize import Role, invalid_json, recognize_vqav2, require_layout, vqav2_hint
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
-from rt2data.read.vqav2.sample import survey
+from rt2data.read.vqav2.sample import sample_plan
 from rt2data.records import SourceRecord, Unit
 from rt2data.settings import PathStr
 
@@ -78,10 +78,10 @@ class VQAv2(WebSource):
         """JSON files in VQAv2's layout, and folders of them."""
         return vqav2_hint(path)
 
-    def misfits(self) -> Iterator[Misfit]:
+    def invalid_settings(self) -> Iterator[InvalidSetting]:
         """Files and folders that are not there, and files that plainly hold something else."""
-        yield from json_misfits("questions", self.questions)
-        yield from json_misfits("annotations", self.annotations)
+        yield from invalid_json("questions", self.questions)
+        yield from invalid_json("annotations", self.annotations)
         for number, folder in enumerate(self.image_dirs):
             yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
 
@@ -124,13 +124,13 @@ class VQAv2(WebSource):
             yield from index.rejects()
         yield from self.rows(index).read(index.between(unit.start, unit.stop))
 
-    def survey(self, split: str, seed: int = 0) -> Survey:
+    def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
         """Questions counted by streaming, or by size where the file is large; blocks of them, and images' sizes, as a sample.
 
         Raises UsageError where something is missing, DataError where the questions are cut, there are none, or the join is refused.
         """
         self._require_files()
-        return survey(self, split, seed)
+        return sample_plan(self, split, seed)
 
     def pieces(self, unit: Unit, size: int) -> list[Unit]:
         """Ranges of questions."""

@@ -61,7 +61,7 @@ class Codec(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """Bins per action."""
+        """Bins per action; a codec that writes chunks as a whole gives a chunk at most so many for each of its actions."""
 
     @property
     @abstractmethod
@@ -89,7 +89,7 @@ class Codec(ABC):
     def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
         """The bins of n chunks, action after action, without those of padding: n lists, of as many bins as there are real actions.
 
-        Raises as `encode` does. A codec that writes chunks as a whole overrides this and `decode_chunks`.
+        Raises as `encode` does. A codec that writes chunks as a whole overrides this, `decode_chunks` and `chunk_fault`.
         """
         horizon = chunks.actions.shape[1]
         if horizon == 1:
@@ -111,6 +111,12 @@ class Codec(ABC):
             raise ValueError(f"{wrong} bins are no whole number of actions of {self.width}")
         flat = np.array([each for bins in chunks for each in bins], np.int32)
         return *self.decode(flat.reshape(-1, self.width)), [len(bins) // self.width for bins in chunks]
+
+    def chunk_fault(self, bins: Sequence[int], real: int) -> str:
+        """Why these cannot be the bins of a chunk of so many real actions; empty where they can."""
+        wanted = self.width * real
+        right = len(bins) == wanted > 0 and 0 <= min(bins) <= max(bins) < BINS
+        return "" if right else f"not {wanted} numbers from 0 to {BINS - 1}"
 
     @abstractmethod
     def decode(self, bins: I32) -> tuple[F64, Bools]:
@@ -251,8 +257,8 @@ class Codec(ABC):
 
 
 def terminate_legend(codec: Codec) -> str:
-    """`word 1: 1 = go on, 0 = end of the task`; nothing where the codec writes no terminate word."""
+    """`word 1: 1 = continue, 0 = end of the task`; nothing where the codec writes no terminate word."""
     found = codec.terminate
     if found is None:
         return ""
-    return f"word {found['position'] + 1}: {found['continues']} = go on, {found['terminates']} = end of the task"
+    return f"word {found['position'] + 1}: {found['continues']} = continue, {found['terminates']} = end of the task"

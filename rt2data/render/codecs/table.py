@@ -19,8 +19,8 @@ __all__ = ["CODECS", "Codec", "codec_from_json", "make_codec"]
 
 CODECS: dict[str, type[Codec]] = {
     RT2.name: RT2,
-    RT1.name: RT1,
     OpenVLA.name: OpenVLA,
+    RT1.name: RT1,
 }
 
 VAST = 1e6  # no action of a step is that large in any unit robots use

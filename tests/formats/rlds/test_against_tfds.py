@@ -62,7 +62,7 @@ def names(builder: Any, split: str) -> list[str]:
 
 
 def test_a_real_log_written_back_is_the_same_log(shared_data: Path, tmp_path: Path) -> None:
-    write(bridge(shared_data, tmp_path), tmp_path / "out", skin="bridge")
+    write(bridge(shared_data, tmp_path), tmp_path / "out", layout="bridge")
     theirs = tfds.builder_from_directory(str(shared_data / "rlds_bridge/bridge_dataset/1.0.0"))
     ours = tfds.builder("bridge_dataset", data_dir=str(tmp_path / "out"))
     for split in ("train", "val"):

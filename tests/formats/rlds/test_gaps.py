@@ -61,7 +61,7 @@ def test_an_episode_is_cut_where_steps_are_missing(toy_recipe: Read, tmp_path: P
         assert [step.is_last for step in steps] == [at == len(steps) - 1 for at in range(len(steps))]
         assert [step.is_terminal for step in steps] == [name == "e002-part1" and step is steps[-1] for step in steps]
     arm = manifest.plan.datasets[0]
-    assert any("1 episodes lost steps in the middle: cut there, which makes 1 more episodes" in line for line in arm.warnings)
+    assert any("1 episodes have gaps: cut there, which makes 1 more episodes" in line for line in arm.warnings)
 
 
 def test_pieces_that_are_too_short_are_dropped_and_told(toy_recipe: Read, tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_bridge(lengths: list[int], seed: int) -> None:
     np.testing.assert_array_equal(found.proprio, np.concatenate([proprio for _, proprio in wanted]))
 
 
-def loaded(skin: str, space: Any, action: F32, state: F32 | None) -> Loaded:
-    found = as_loaded(skin, space, action, state, np.array([0]))
+def loaded(layout: str, space: Any, action: F32, state: F32 | None) -> Loaded:
+    found = as_loaded(layout, space, action, state, np.array([0]))
     assert found is not None
     return found
 
@@ -117,6 +117,6 @@ def test_no_statistics_of_actions_that_no_loader_sees(
 
 def test_bridge_statistics_count_what_is_left(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     """Six episodes of eight steps lose two each."""
-    build_plainly(toy_recipe(), Site(tmp_path / "out"), output=rlds_output(RldsOptions(skin="bridge")))
+    build_plainly(toy_recipe(), Site(tmp_path / "out"), output=rlds_output(RldsOptions(layout="bridge")))
     found = json.loads((tmp_path / "out/bridge_dataset/1.0.0/dataset_statistics.json").read_text())["bridge_dataset"]
     assert (found["num_transitions"], found["num_trajectories"], len(found["proprio"]["mean"])) == (36, 6, 8)

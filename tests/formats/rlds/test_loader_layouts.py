@@ -69,7 +69,7 @@ def test_names_that_cannot_be(robots: list[str], wished: dict[str, str]) -> None
         name_datasets(BRIDGE, robots, [], wished)
 
 
-def test_who_can_wear_a_skin() -> None:
+def test_sources_that_fit_a_layout() -> None:
     require_fit(BRIDGE, info(), WIDOWX)
     with pytest.raises(UsageError, match="states of 7 numbers"):
         require_fit(BRIDGE, info(state=0), WIDOWX)
@@ -81,7 +81,7 @@ def test_who_can_wear_a_skin() -> None:
             require_fit(LIBERO, info(), replace(WIDOWX, **word))
     assert doubts(BRIDGE, WIDOWX) == []
     assert len(doubts(BRIDGE, replace(WIDOWX, control_mode=None, rotation=None, gripper_mode=None))) == 3
-    with pytest.raises(UsageError, match="no layout"):
+    with pytest.raises(UsageError, match="unknown layout"):
         find_layout("fur")
 
 

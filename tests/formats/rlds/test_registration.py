@@ -21,20 +21,20 @@ WIDOWX, GOOGLE, GENERIC = (load_space(name) for name in ("widowx_bridge", "googl
 
 
 def plan(space: ActionSpace, dataset: str = "arm_rlds") -> DatasetPlan:
-    pictures = (ImageFeature("image_front", "front", "jpeg", 8, 8), ImageFeature("image_wrist", "wrist", "jpeg", 8, 8))
+    images = (ImageFeature("image_front", "front", "jpeg", 8, 8), ImageFeature("image_wrist", "wrist", "jpeg", 8, 8))
     return DatasetPlan(
         source="arm",
         kind="robot",
         dataset=dataset,
         version="1.0.0",
-        skin="plain",
+        layout="plain",
         digest="",
         action_dim=len(space.dims),
         state_dim=3,
         bins=0,
         tokens=False,
-        pictures=pictures,
-        grip=None,
+        images=images,
+        gripper=None,
         splits=(),
         changes=(),
     )
@@ -96,7 +96,7 @@ def test_deltas_of_the_end_effector_and_an_absolute_gripper(monkeypatch: pytest.
 
 
 def test_terminate_first_is_no_joint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Google's robot has eight numbers: terminate, six deltas and a relative gripper. It is left out of none, and converted."""
+    """Google's robot has eight numbers: terminate, six deltas and a relative gripper. Both loaders get it, converted."""
     text = text_of(GOOGLE)
     assert text is not None
     assert [each["arm_rlds"]["action_encoding"] for each in registered(text, monkeypatch).values()] == ["EEF_POS"] * 2
@@ -151,7 +151,7 @@ def test_what_is_left_out_stands_beside_what_is_not() -> None:
     text = registration([first, second], {"arm": WIDOWX, "other": GENERIC.sized(7)})
     assert text is not None
     ast.parse(text)
-    assert text.count("# other_rlds is left out: action space generic_nd does not say its control_mode") == 2
+    assert text.count("# other_rlds is omitted: action space generic_nd does not say its control_mode") == 2
     assert registration([], {}) is None
 
 

@@ -105,7 +105,7 @@ def test_flags_stand_at_the_ends_of_what_was_kept(toy_recipe: Read, tmp_path: Pa
     assert [step.is_first for step in steps] == [True, False, False, False, False] * EPISODES
     assert [step.is_last for step in steps] == [False, False, False, False, True] * EPISODES
     assert not any(step.is_terminal for step in steps)
-    assert f"{2 * EPISODES} first_step left out" in manifest.plan.datasets[0].changes
+    assert f"{2 * EPISODES} first_step dropped" in manifest.plan.datasets[0].changes
     numbers = read(tmp_path / "out/arm_rlds/1.0.0", state="step")
     assert [int(step.state[0]) for step in numbers if step.state is not None] == [2, 3, 4, 5, 6] * EPISODES
 
@@ -222,12 +222,12 @@ def test_verify_names_every_fault(toy_recipe: Read, tmp_path: Path) -> None:
 
 
 def test_the_manifest_says_what_differs_from_the_source(toy_recipe: Read, tmp_path: Path) -> None:
-    manifest = write(toy_recipe(), tmp_path / "out", skin="libero")
+    manifest = write(toy_recipe(), tmp_path / "out", layout="libero")
     assert read_rlds_manifest(tmp_path / "out") == manifest
     arm, qa = manifest.plan.datasets
-    assert (arm.dataset, arm.grip is not None, qa.dataset) == ("libero_spatial_no_noops", True, "qa_rlds")
-    assert any("gripper is turned" in line for line in arm.changes)
-    assert any("no action was taken" in line for line in qa.changes)
+    assert (arm.dataset, arm.gripper is not None, qa.dataset) == ("libero_spatial_no_noops", True, "qa_rlds")
+    assert any("gripper is remapped" in line for line in arm.changes)
+    assert any("there are no actions" in line for line in qa.changes)
     steps = read(tmp_path / "out/libero_spatial_no_noops/1.0.0")
     assert [float(step.action[6]) for step in steps[:STEPS]] == [1.0, -1.0] * (STEPS // 2)
     assert {step.state.shape for step in steps if step.state is not None} == {(8,)}
@@ -255,7 +255,7 @@ def test_the_command_says_what_was_written(toy_recipe: Read, tmp_path: Path, cap
     assert json.loads(capsys.readouterr().out)["ok"]
     with pytest.raises(UsageError, match="is not SOURCE=DATASET"):
         command(asked, None, "plain", False, (), ["qa"], "1.0.0", False, False, False)
-    for wrong in ({"version": "1"}, {"cameras": ("back",)}, {"names": {"arm": "No"}}, {"skin": "fur"}):
+    for wrong in ({"version": "1"}, {"cameras": ("back",)}, {"names": {"arm": "No"}}, {"layout": "fur"}):
         with pytest.raises(UsageError):
             write(toy_recipe(), tmp_path / "wrong", **wrong)
     assert not (tmp_path / "wrong").exists()

@@ -71,16 +71,16 @@ def test_a_mixture_of_any_format(mixture: Mixtures, name: str) -> None:
     assert dict(found.sources) == {"bridge": "robot", "coco": "web"}
     whole = straight_through(out)
     for number in (89, 0, 17, 16, 45, 3):
-        picture, record = whole[number]
+        image, record = whole[number]
         seen = found.at(number)
-        assert (seen.key, seen.prompt, seen.target, bytes(seen.picture or b"")) == (
+        assert (seen.key, seen.prompt, seen.target, bytes(seen.image or b"")) == (
             *(record.key, record.prompt, record.target),
-            picture,
+            image,
         )
         assert [(token.id, token.in_loss) for token in seen.tokens] == list(
             zip(record.input_ids, map(bool, record.loss_mask), strict=True)
         )
-        assert found.at(number, whole=False).picture is None
+        assert found.at(number, whole=False).image is None
         if record.action_bins is not None:
             values = codec.decode(np.array([record.action_bins], np.int32))[0][0].tolist()
             assert [dim.value for dim in seen.action] == values
@@ -105,7 +105,7 @@ def test_the_episode_is_found_in_the_store(mixture: Mixtures) -> None:
     steps = [film.examples.at(number) for number in film.numbers]
     assert [step.step for step in steps] == list(range(10))
     assert {step.group for step in steps} == {seen.group}
-    assert steps[film.here].picture == bytes(seen.picture or b"")
+    assert steps[film.here].image == bytes(seen.image or b"")
 
 
 def test_without_its_index_a_shard_is_walked_through(mixture: Mixtures, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_raw_sources(shared_data: Path) -> None:
     assert web.total == 13
 
 
-def test_a_store_tells_of_pictures_that_changed(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_a_store_tells_of_images_that_changed(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     from rt2data.build import Site, build_plainly
 
     build_plainly(toy_recipe(), Site(tmp_path / "out"))
@@ -149,9 +149,9 @@ def test_a_store_tells_of_pictures_that_changed(toy_recipe: Callable[..., Recipe
     key = examples.at(0).key
     path = tmp_path / "web" / f"{int(key[1:]):04d}.jpg"
     content = bytearray(path.read_bytes())
-    assert examples.at(0).picture == bytes(content)
+    assert examples.at(0).image == bytes(content)
     content[-10] ^= 1
     path.write_bytes(content)
-    assert (examples.at(0).picture, examples.at(0).fault) == (None, "its file changed since the source was prepared")
+    assert (examples.at(0).image, examples.at(0).fault) == (None, "its file changed since the source was prepared")
     path.unlink()
     assert "cannot be read" in examples.at(0).fault

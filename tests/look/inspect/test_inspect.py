@@ -73,11 +73,11 @@ def test_bridge_suggestion(shared_data: Path) -> None:
     assert "# check this: also image_1, image_2, image_3" in recognize(shared_data / "rlds_bridge").suggestion()
 
 
-def test_bridge_pictures_are_first_middle_last_of_each_camera(shared_data: Path) -> None:
+def test_bridge_images_are_first_middle_last_of_each_camera(shared_data: Path) -> None:
     tiles = recognize(shared_data / "rlds_bridge").tiles(12)
     notes = [f"{camera} step {step} of 10" for camera in ("image_0", "image_1", "image_2", "image_3") for step in (0, 5, 9)]
     assert [tile.note for tile in tiles] == notes
-    assert len({bytes(tile.picture) for tile in tiles[:9]}) == 9
+    assert len({bytes(tile.image) for tile in tiles[:9]}) == 9
 
 
 def test_quadrotor(shared_data: Path) -> None:
@@ -109,7 +109,7 @@ def test_coco_is_recognized_by_folder_and_by_file(shared_data: Path, below: str)
     assert len(source.files()) == 25
 
 
-def test_coco_pictures_come_with_question_and_counted_answers(shared_data: Path) -> None:
+def test_coco_images_come_with_question_and_counted_answers(shared_data: Path) -> None:
     tiles = recognize(shared_data / "coco_web").tiles(24)
     assert len(tiles) == 12
     assert tiles[0].prompt == "What time does the clock say?"
@@ -117,7 +117,7 @@ def test_coco_pictures_come_with_question_and_counted_answers(shared_data: Path)
     assert len({tile.note for tile in tiles}) == 12
 
 
-def test_questions_far_from_their_pictures(shared_data: Path) -> None:
+def test_questions_far_from_their_images(shared_data: Path) -> None:
     assert recognize(shared_data / "vqa_allennlp").facts()["images"]["missing"] == 0
 
 
@@ -208,7 +208,7 @@ def test_an_unknown_path_says_what_was_looked_for(tmp_path: Path) -> None:
             recognize(tmp_path / name)
 
 
-def test_questions_without_answers_or_pictures(shared_data: Path, tmp_path: Path) -> None:
+def test_questions_without_answers_or_images(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "coco_web" / "annotations"
     (tmp_path / "a" / "b").mkdir(parents=True)
     questions = Path(shutil.copy(folder / "v2_OpenEnded_mscoco_trainval2014_questions.json", tmp_path / "a" / "b"))

@@ -1,4 +1,4 @@
-"""Statistics, pictures and reports as a page may be given them: made from a few numbers, any field to be replaced."""
+"""Statistics, images and reports as a page may be given them: made from a few numbers, any field to be replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page as a browser shows it: quiet, whole, readable on any screen and by anybody, and safe. Pictures of it are kept.
+"""The page as a browser shows it: quiet, whole, readable on any screen and by anybody, and safe. Images of it are kept.
 
 `make browser` brings what is needed besides Chromium itself. Screenshots lie in tests/look/report/browser/shots afterwards.
 """
@@ -127,9 +127,9 @@ def test_it_was_opened_in_both_themes(met: dict[str, Any]) -> None:
     assert opened in (set(product(THEMES, WIDTHS)), {("light", 390)})
 
 
-def test_all_pictures_are_there(met: dict[str, Any]) -> None:
+def test_all_images_are_there(met: dict[str, Any]) -> None:
     for view in met["views"]:
-        assert view["pictures"] > 5 and view["broken"] == 0
+        assert view["images"] > 5 and view["broken"] == 0
 
 
 def test_everybody_can_read_it(met: dict[str, Any]) -> None:

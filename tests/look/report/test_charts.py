@@ -193,7 +193,7 @@ def test_the_strongest_pair_is_told_in_words() -> None:
     assert "x and z −0.9" in charts.matrix(["x", "y", "z"], [[1, 0.1, -0.9], [0.1, 1, 0.2], [-0.9, 0.2, 1]])
 
 
-def test_frames_have_the_proportions_of_the_pictures() -> None:
+def test_frames_have_the_proportions_of_the_images() -> None:
     found = charts.sizes([made.camera()], "web")
     boxes = sorted(numbers(shape)[2:4] for shape in paths(found, "frame"))
     assert boxes == [pytest.approx([20, 20]), pytest.approx([150, 200]), pytest.approx([200, 150])]

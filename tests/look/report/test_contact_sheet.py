@@ -1,4 +1,4 @@
-"""A contact sheet is clean, the same every time, and shows untrusted words and broken pictures without harm."""
+"""A contact sheet is clean, the same every time, and shows untrusted words and broken images without harm."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def sheet(*tiles: Tile, title: str = "") -> np.ndarray:
     return np.asarray(made)
 
 
-def tile(picture: bytes | np.ndarray | None = None, prompt: str = "pick up the cup", target: str = "1 50 253", **more: str) -> Tile:
+def tile(image: bytes | np.ndarray | None = None, prompt: str = "pick up the cup", target: str = "1 50 253", **more: str) -> Tile:
     values = {"source": "arm", "kind": "robot"} | more
-    return Tile(jpeg(1) if picture is None else picture, prompt=prompt, target=target, **values)  # type: ignore[arg-type]
+    return Tile(jpeg(1) if image is None else image, prompt=prompt, target=target, **values)  # type: ignore[arg-type]
 
 
 def pixels(width: int, height: int, color: tuple[int, int, int]) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_the_same_tiles_give_the_same_bytes() -> None:
     assert contact_sheet(tiles) != contact_sheet(tiles[::-1])
 
 
-def test_pictures_keep_their_proportions_and_are_centred() -> None:
+def test_images_keep_their_proportions_and_are_centred() -> None:
     wide = sheet(tile(pixels(200, 100, (255, 0, 0))))
     box = wide[GAP : GAP + SIDE, GAP : GAP + SIDE]
     red = (box[:, SIDE // 2, 0] > 200) & (box[:, SIDE // 2, 1] < 60)
@@ -66,10 +66,10 @@ def test_every_text_shows_in_its_tile() -> None:
 
 
 @pytest.mark.parametrize(
-    "picture", [b"", b"<html>no</html>", jpeg(3)[:60], b"\xff\xd8\xff" + bytes(200), np.zeros((0, 4, 3), np.uint8)]
+    "image", [b"", b"<html>no</html>", jpeg(3)[:60], b"\xff\xd8\xff" + bytes(200), np.zeros((0, 4, 3), np.uint8)]
 )
-def test_a_picture_that_is_none_leaves_its_box_with_a_word_in_it(picture: bytes | np.ndarray) -> None:
-    found = sheet(tile(picture))[GAP : GAP + SIDE, GAP : GAP + SIDE]
+def test_a_image_that_is_none_leaves_its_box_with_a_word_in_it(image: bytes | np.ndarray) -> None:
+    found = sheet(tile(image))[GAP : GAP + SIDE, GAP : GAP + SIDE]
     assert ((found == BOX).all(axis=2).mean() > 0.9) and not (found == BOX).all()
 
 
@@ -104,7 +104,7 @@ def test_no_tile_and_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sheet(*[grey] * 9).shape == sheet(*[grey] * 3).shape
 
 
-def test_real_pictures(shared_data: Path) -> None:
+def test_real_images(shared_data: Path) -> None:
     paths = sorted((shared_data / "coco_web" / "val2017").glob("*.jpg"))[:4]
     made = sheet(*[tile(path.read_bytes(), kind="web") for path in paths])
     assert made[GAP : GAP + SIDE].std() > 20

@@ -78,11 +78,11 @@ def test_a_store_shows_every_camera_and_says_what_is_gone(toy_recipe: Callable[.
     assert found.albums[1].shots[0].tile.target
     shutil.rmtree(tmp_path / "robot")
     gone = stores_report(take_stats(store_subject(tmp_path / "store", stores)), stores, 4)
-    assert [warn.code for warn in gone.stats.warnings if warn.code == "unreadable_picture"] == ["unreadable_picture"]
+    assert [warn.code for warn in gone.stats.warnings if warn.code == "unreadable_image"] == ["unreadable_image"]
     assert b"cannot be shown: missing" in page([gone])
 
 
-def test_what_was_left_out_is_shown_where_its_picture_can_be_read(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_dropped_rows_are_shown_if_their_images_can_be_read(toy_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     store = prepared(toy_recipe())[0]
     first = tmp_path / "robot" / "000.bin"
     length = int.from_bytes(first.read_bytes()[:4], "little")
@@ -123,7 +123,7 @@ def test_frames_are_spread_evenly(total: int, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a recipe of the real Bridge log and real questions about COCO's pictures."""
+    """The folder of a recipe of the real Bridge log and real questions about COCO's images."""
     if not SHARED.is_dir():
         pytest.skip(f"real data not found at {SHARED}")
     folder = tmp_path_factory.mktemp("real")

@@ -151,8 +151,8 @@ def test_every_block_is_there_and_headings_go_down_one_by_one() -> None:
         "Episodes",
         "Language",
         "Tokens",
-        "Pictures",
-        "Left out",
+        "Images",
+        "Dropped rows",
         "Leakage",
         "Reproducing it",
         "Cost",
@@ -182,7 +182,7 @@ def test_anchors_lead_somewhere_and_names_are_given_once() -> None:
     assert targets and all((target or "").removeprefix("#") in names for target in targets)
 
 
-def test_tables_and_pictures_speak() -> None:
+def test_tables_and_images_speak() -> None:
     found = usual()
     assert len(found.find("table")) == len(found.find("caption")) > 12
     assert all(attrs.get("scope") in ("col", "row") for attrs in found.find("th"))
@@ -218,7 +218,7 @@ def test_the_statistics_can_be_taken_out_again() -> None:
 
 @pytest.mark.parametrize("words", made.HOSTILE)
 def test_hostile_words_stay_words(words: str) -> None:
-    """In every field of the statistics and of the pictures: the same elements with the same attributes, and no word lost."""
+    """In every field of the statistics and of the images: the same elements with the same attributes, and no word lost."""
     tame, wild = (seen(made.report(texts(made.stats(), text), text)) for text in ("tame", words))
     assert shape(wild) == shape(tame)
     assert len(wild.scripts) == 2 and wild.scripts[1] == usual().scripts[1]
@@ -252,7 +252,7 @@ def test_warnings_of_one_kind_stand_together() -> None:
     assert all(f"dimension {n} never moves." in words for n in range(7))
 
 
-def test_a_page_has_as_many_pictures_as_it_has_room_for() -> None:
+def test_a_page_has_as_many_images_as_it_has_room_for() -> None:
     reports = [made.report(), made.report(made.stats(path="other"))]
     whole = page(reports)
     assert page_within(reports, len(whole)) == whole

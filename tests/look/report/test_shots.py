@@ -1,4 +1,4 @@
-"""Pictures of a page: small, whole, and honest about how they look."""
+"""Images of a page: small, whole, and honest about how they look."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def decoded(found: Shot) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (64, 64), (3, 900)])
-def test_a_picture_becomes_a_small_jpeg_of_its_proportions(size: tuple[int, int]) -> None:
+def test_a_image_becomes_a_small_jpeg_of_its_proportions(size: tuple[int, int]) -> None:
     found = shot(np.random.default_rng(1).integers(0, 255, (*size, 3)).astype(np.uint8))
-    picture = decoded(found)
-    assert picture.format == "JPEG" and picture.size == (found.width, found.height)
-    assert max(picture.size) == min(SIDE, max(size))
-    assert abs(picture.width - size[1] * min(1, SIDE / max(size))) <= 1
+    image = decoded(found)
+    assert image.format == "JPEG" and image.size == (found.width, found.height)
+    assert max(image.size) == min(SIDE, max(size))
+    assert abs(image.width - size[1] * min(1, SIDE / max(size))) <= 1
     assert len(found.uri) < 60_000 and found.alt == "arm, step 3, pick"
 
 
-def test_colours_are_those_of_the_picture() -> None:
+def test_colours_are_those_of_the_image() -> None:
     found = tint(plain_color(255, 128, 0))
     assert (found.red, found.green, found.blue) == pytest.approx((1, 128 / 255, 0))
     assert found.contrast == pytest.approx(0, abs=1e-9) and found.vivid == 1 and found.cool == 0
@@ -52,10 +52,10 @@ def test_colours_are_those_of_the_picture() -> None:
     assert np.asarray(decoded(shot(plain_color(255, 128, 0)))).mean(axis=(0, 1)) == pytest.approx([255, 128, 0], abs=4)
 
 
-def test_a_picture_that_cannot_be_decoded_says_why() -> None:
+def test_a_image_that_cannot_be_decoded_says_why() -> None:
     found = shot(b"<html>")
     assert found.uri == "" and found.tint is None and found.fault == "not_an_image"
-    assert codes(found, shot(jpeg(1))) == {"unreadable_picture": "error"}
+    assert codes(found, shot(jpeg(1))) == {"unreadable_image": "error"}
 
 
 def test_black_and_flat_cameras_are_named() -> None:
@@ -67,7 +67,7 @@ def test_black_and_flat_cameras_are_named() -> None:
     assert warn.what == "Camera front is black in all 2 sampled images." and "another camera" in warn.do
 
 
-def test_red_and_blue_that_are_swapped_are_noticed_on_real_pictures(shared_data: Path) -> None:
+def test_red_and_blue_that_are_swapped_are_noticed_on_real_images(shared_data: Path) -> None:
     photos = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((shared_data / "coco_web").glob("*2017/*.jpg"))]
     assert len(photos) > 20
     assert codes(*map(shot, photos)) == {}

@@ -1,4 +1,4 @@
-"""Prepared stores written directly: any rows, no pictures."""
+"""Prepared stores written directly: any rows, no images."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def robot_rows(
     state: np.ndarray | None = None,
     text: str = "pick the can",
     split: str = "train",
-    pictures: Sequence[int] | None = None,
+    images: Sequence[int] | None = None,
     hz: float | None = None,
     steps: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of one episode."""
     count = len(action)
-    seen = [key64("picture", episode, i) for i in range(count)] if pictures is None else pictures
+    seen = [key64("picture", episode, i) for i in range(count)] if images is None else images
     return [
         row(
             f"{episode}-{step:06d}",
@@ -104,7 +104,7 @@ def robot_rows(
             state=None if state is None else state[i].astype(np.float32),
             terminate=i == count - 1,
             timestamp=None if hz is None else step / hz,
-            images=[picture(seen[i])],
+            images=[image(seen[i])],
         )
         for i, step in enumerate(range(count) if steps is None else steps)
     ]
@@ -112,7 +112,7 @@ def robot_rows(
 
 def web_row(key: str, text: str, answers: Sequence[str], hash_: int, split: str = "train") -> dict[str, Any]:
     """One question."""
-    return row(key, split=split, group=f"g{hash_}", text=text, answers=list(answers), images=[picture(hash_)])
+    return row(key, split=split, group=f"g{hash_}", text=text, answers=list(answers), images=[image(hash_)])
 
 
 def row(key: str, **values: Any) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def row(key: str, **values: Any) -> dict[str, Any]:
     return dict.fromkeys(ROWS.names) | empty | {"key": key, "order": key64("row", key)} | values
 
 
-def picture(hash_: int, camera: str = "front", size: int = 64) -> dict[str, Any]:
-    """Where a picture would lie."""
+def image(hash_: int, camera: str = "front", size: int = 64) -> dict[str, Any]:
+    """Where a image would lie."""
     place = {"camera": camera, "at": 0, "chosen": True, "file": 0, "offset": 0, "length": 1000 + hash_ % 7, "xxh3": hash_}
     return place | {"width": size, "height": size, "format": "jpeg"}
 

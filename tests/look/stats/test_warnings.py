@@ -29,7 +29,7 @@ class Log:
     state: np.ndarray
     texts: list[str] = field(default_factory=lambda: [f"pick object {i % 5}" for i in range(EPISODES)])
     splits: list[str] = field(default_factory=lambda: ["train"] * EPISODES)
-    pictures: np.ndarray | None = None
+    images: np.ndarray | None = None
     space: str = "widowx_bridge"
     lost: Sequence[Lost] = ()
     hz: float | None = 5
@@ -38,10 +38,8 @@ class Log:
     def rows(self) -> list[dict[str, Any]]:
         found = []
         for i in range(len(self.action)):
-            seen = None if self.pictures is None else self.pictures[i].tolist()
-            found += robot_rows(
-                f"e{i:03d}", self.action[i], self.state[i], self.texts[i], self.splits[i], pictures=seen, hz=self.hz
-            )
+            seen = None if self.images is None else self.images[i].tolist()
+            found += robot_rows(f"e{i:03d}", self.action[i], self.state[i], self.texts[i], self.splits[i], images=seen, hz=self.hz)
         return found
 
 
@@ -161,8 +159,8 @@ SEEDED: dict[str, tuple[str, str, Seed]] = {
     "chatters": ("gripper_chatters", "29 times in half", put((..., 6), np.arange(STEPS) % 2)),
     "blank": ("blank_text", "25.0% of the rows have a blank instruction", changed(texts=["", " ", "\t"] + ["go"] * 9)),
     "few blank": ("blank_text", "8.3% of the rows", changed(texts=[""] + ["go", "stop"] * 5 + ["go"])),
-    "black": ("same_image", "all 360 images of camera front", changed(pictures=np.full((EPISODES, STEPS), 7))),
-    "frozen": ("duplicates", "97% of the images", changed(pictures=np.repeat(np.arange(EPISODES)[:, None], STEPS, 1))),
+    "black": ("same_image", "all 360 images of camera front", changed(images=np.full((EPISODES, STEPS), 7))),
+    "frozen": ("duplicates", "97% of the images", changed(images=np.repeat(np.arange(EPISODES)[:, None], STEPS, 1))),
     "lag": ("lag", "2 steps earlier", shifted),
     "positions": ("absolute_as_delta", "they look like positions", positions),
     "wraps": ("wraps", "s_5 jumps by more than pi 12 times", wrapped),
@@ -221,9 +219,9 @@ def test_actions_that_no_codec_takes(tmp_path: Path) -> None:
 
 def test_leaks_are_named_with_an_example(tmp_path: Path) -> None:
     splits = ["train"] * 9 + ["val"] * 3
-    pictures = np.arange(EPISODES * STEPS).reshape(EPISODES, STEPS)
-    pictures[10] = pictures[0]
-    log = replace(right(), splits=splits, pictures=pictures, texts=["go", "stop"] * 6)
+    images = np.arange(EPISODES * STEPS).reshape(EPISODES, STEPS)
+    images[10] = images[0]
+    log = replace(right(), splits=splits, images=images, texts=["go", "stop"] * 6)
     store = lay(tmp_path / "store", files_of(log.rows()), log.space)
     found = take_stats(store_subject(tmp_path, [store]))
     assert {(leak.what, leak.count) for leak in found.leaks} == {("image", STEPS), ("text_and_image", STEPS)}
@@ -231,7 +229,7 @@ def test_leaks_are_named_with_an_example(tmp_path: Path) -> None:
     assert [warn.level for warn in found.warnings if warn.code == "leak"] == ["warning", "warning"]
 
 
-def test_two_sources_of_one_split_that_share_pictures(tmp_path: Path) -> None:
+def test_two_sources_of_one_split_that_share_images(tmp_path: Path) -> None:
     stores = [
         lay(tmp_path / name, files_of([web_row(f"{name}{i}", f"{name} {i}?", ["yes"], i + at) for i in range(9)]), name=name)
         for name, at in (("one", 0), ("two", 5))
@@ -254,8 +252,8 @@ def test_blank_questions_and_answers(tmp_path: Path) -> None:
     assert found.sources[0].answers is not None and found.sources[0].answers.rows == 31
 
 
-def test_questions_may_share_a_picture(tmp_path: Path) -> None:
-    """One picture with three questions shows something; three pictures that are the same do not."""
+def test_questions_may_share_a_image(tmp_path: Path) -> None:
+    """One image with three questions shows something; three images that are the same do not."""
     for groups, codes in ((("g", "g", "g"), []), (("a", "b", "c"), ["same_image"])):
         rows = [web_row(f"q{i}", f"{i}?", ["yes"], 7) | {"group": group} for i, group in enumerate(groups)]
         found = take_stats(store_subject(tmp_path, [lay(tmp_path / "".join(groups), files_of(rows))]))

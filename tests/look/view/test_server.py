@@ -102,7 +102,7 @@ def test_a_mixture(mixture: Path) -> None:
         page = browser.get("/example/5").text
         assert seen.prompt.replace("'", "&#39;") in page and f">{seen.target}<" in page and seen.key in page
         image = browser.get("/image/5/0")
-        assert (image.content, image.headers["Content-Type"]) == (bytes(seen.picture or b""), "image/jpeg")
+        assert (image.content, image.headers["Content-Type"]) == (bytes(seen.image or b""), "image/jpeg")
 
 
 def test_filters(mixture: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_episode_of_a_step(mixture: Path) -> None:
         frames = re.findall(rf'src="(/frame/{seen.number}/\d+)"', page)
         assert re.findall(r"<figcaption>(\d+)</figcaption>", page) == [str(step) for step in range(8)]
         images = [browser.get(frame).content for frame in frames]
-        assert images[seen.step or 0] == bytes(seen.picture or b"") and len(set(images)) == 8
+        assert images[seen.step or 0] == bytes(seen.image or b"") and len(set(images)) == 8
         assert browser.get(f"/frame/{seen.number}/8").status == 404
 
 

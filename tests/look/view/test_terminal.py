@@ -161,12 +161,12 @@ def test_bars_reach_from_zero(value: float, drawn: str) -> None:
 
 
 def test_examples_are_printed(mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    view(mixture, 3, 2, tmp_path / "pictures", None, as_json=False)
+    view(mixture, 3, 2, tmp_path / "images", None, as_json=False)
     said = capsys.readouterr().out
     assert "example 3 of 96" in said and "example 4 of 96" in said and "\x1b" not in said
     examples = recognize(mixture).examples()
-    saved = sorted((tmp_path / "pictures").iterdir())
-    assert [path.read_bytes() for path in saved] == [bytes(examples.at(i).picture or b"") for i in (3, 4)]
+    saved = sorted((tmp_path / "images").iterdir())
+    assert [path.read_bytes() for path in saved] == [bytes(examples.at(i).image or b"") for i in (3, 4)]
     assert all(str(path) in said for path in saved)
     with pytest.raises(UsageError, match="no example 96"):
         view(mixture, 96, 1, None, None, as_json=False)

@@ -1,4 +1,4 @@
-"""What a recipe names is looked for when it is read: every misfit at once, each at its line, and no row is read."""
+"""What a recipe names is looked for when it is read: all invalid settings at once, each at its line, and no row is read."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[st
         raise AssertionError("nothing may be read")
 
     for source in (RLDS, VQAv2):
-        for name in ("read", "units", "survey", "files"):
+        for name in ("read", "units", "sample_plan", "files"):
             monkeypatch.setattr(source, name, forbidden)
 
     def mistakes(*changes: tuple[str, str], overrides: tuple[str, ...] = ()) -> list[str]:

@@ -22,7 +22,7 @@ const facts = () => ({
   scripts: document.scripts.length,
   handlers: [...document.querySelectorAll("*")].filter((e) => [...e.attributes].some((a) => a.name.startsWith("on"))).length,
   links: [...document.querySelectorAll("[href], [src]")].map((e) => e.getAttribute("href") ?? e.getAttribute("src")).filter((a) => !/^(#|data:)/.test(a)),
-  pictures: document.images.length,
+  images: document.images.length,
   broken: [...document.images].filter((image) => !image.complete || !image.naturalWidth).length,
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   wide: [...document.querySelectorAll("main *")].filter((e) => !e.closest(".scroll") && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
