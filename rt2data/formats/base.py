@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
@@ -50,6 +51,7 @@ class MemberImage(NamedTuple):
     data: memoryview
 
 
+@lru_cache(maxsize=1024)
 def image_name(slot: int, extension: str, single: bool) -> str:
     """What follows the key, and a dot, in the name of an image."""
     return extension if single else f"image_{slot}.{extension}"

@@ -12,7 +12,8 @@ the database for one release of SQLite.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import count, repeat
 from pathlib import Path
 
 import msgspec
@@ -28,15 +29,40 @@ VERSION = "7.4.1"
 """The release whose layout this is."""
 
 
-Sample = tuple[str, tuple[tuple[str, int], ...]]
-"""What the writer of a shard notes of an example: its key, and name and bytes of each part, in order. Plain, for there are many."""
+class Notes(msgspec.Struct):
+    """What the writer of a shard notes of its examples, in order. Columns, for there are many."""
+
+    keys: list[str] = []
+    counts: list[int] = []
+    """Parts of each example."""
+    names: list[str] = []
+    """Of each part, without the key."""
+    sizes: list[int] = []
+    """Bytes of each part."""
+
+    def add(self, key: str, parts: Sequence[tuple[str, int]]) -> None:
+        """One example: name and bytes of each of its parts."""
+        self.keys.append(key)
+        self.counts.append(len(parts))
+        for name, size in parts:
+            self.names.append(name)
+            self.sizes.append(size)
+
+    def part_starts(self) -> I64:
+        """Where the header of each part begins in the tar, and where the last part ends, int64[parts + 1]."""
+        return np.concatenate([[0], np.cumsum(BLOCK + padded(np.array(self.sizes, np.int64)))])
+
+    def starts(self) -> I64:
+        """Where each example begins in the tar, and where the last ends, int64[n + 1]."""
+        edges = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
+        return np.take(self.part_starts(), edges)
 
 
 def write_energon(beside: SideWriter, dataset: Dataset) -> None:
     """All of it. Raises OutputError."""
     names = [shard.name for shard in dataset.shards]
     for shard in dataset.shards:
-        beside.write(f"{shard.name}.idx", starts(read_notes(beside.notes(shard.index))).astype("<u8").tobytes())
+        beside.write(f"{shard.name}.idx", read_notes(beside.notes(shard.index)).starts().astype("<u8").tobytes())
     beside.write(f"{META}/.info.json", _info({shard.name: shard.examples for shard in dataset.shards}))
     beside.write(f"{META}/split.yaml", _split(dataset.split, names))
     several = dataset.sizes.images is not None
@@ -54,25 +80,8 @@ def metadataset(split: str, parts: Sequence[tuple[int, str]]) -> bytes:
     return ("\n".join((*head, *blend)) + "\n").encode()
 
 
-def encode_notes(samples: list[Sample]) -> bytes:
-    """The notes of a shard."""
-    return msgspec.msgpack.encode(samples)
-
-
-def read_notes(notes: bytes) -> list[Sample]:
-    """Inverse of `encode_notes`."""
-    return msgspec.msgpack.decode(notes, type=list[Sample])
-
-
-def starts(samples: list[Sample]) -> I64:
-    """Where each sample begins in its tar, and where the last ends, int64[n + 1]: each part is a header and a padded body."""
-    taken = np.array([sum(_taken(size) for _, size in parts) for _, parts in samples], np.int64)
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(taken)])
-
-
-def _taken(size: int) -> int:
-    """Bytes of a tar that a part takes, with its header."""
-    return BLOCK + padded(size)
+encode_notes = msgspec.msgpack.Encoder().encode
+read_notes = msgspec.msgpack.Decoder(Notes).decode
 
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "rt2data")
@@ -159,21 +168,19 @@ def _write_index(path: Path, beside: SideWriter, shards: int) -> None:
     with new_database(path) as database:
         database.executescript(_TABLES)
         for shard in range(shards):
-            samples = read_notes(beside.notes(shard))
-            database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", _sample_rows(shard, samples))
-            database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", _part_rows(shard, samples))
+            notes = read_notes(beside.notes(shard))
+            database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", _sample_rows(shard, notes))
+            database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", _part_rows(shard, notes))
         database.commit()
         database.executescript(_INDEXES)
 
 
-def _sample_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, str, int, int, int]]:
-    at = starts(samples).tolist()
-    for number, (key, _) in enumerate(samples):
-        yield shard, key, number, at[number], at[number + 1] - at[number]
+def _sample_rows(shard: int, notes: Notes) -> Iterable[tuple[int, str, int, int, int]]:
+    starts = notes.starts()
+    return zip(repeat(shard), notes.keys, count(), starts[:-1].tolist(), np.diff(starts).tolist(), strict=False)
 
 
-def _part_rows(shard: int, samples: list[Sample]) -> Iterator[tuple[int, int, str, int, int]]:
-    for number, ((_, parts), at) in enumerate(zip(samples, starts(samples).tolist(), strict=False)):
-        for name, size in parts:
-            yield shard, number, name, at + BLOCK, size
-            at += _taken(size)
+def _part_rows(shard: int, notes: Notes) -> Iterable[tuple[int, int, str, int, int]]:
+    examples = np.repeat(np.arange(len(notes.counts)), notes.counts).tolist()
+    bodies = (notes.part_starts()[:-1] + BLOCK).tolist()
+    return zip(repeat(shard), examples, notes.names, bodies, notes.sizes, strict=False)

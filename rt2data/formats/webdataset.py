@@ -24,7 +24,7 @@ from rt2data.formats.base import (
     slot_and_extension,
 )
 from rt2data.formats.chunks import ChunkWriter
-from rt2data.formats.energon import METADATASET, Sample, encode_notes, metadataset, write_energon
+from rt2data.formats.energon import METADATASET, Notes, encode_notes, metadataset, write_energon
 from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.io.tar import BLOCK, end_bytes, members, padded, tar_header
@@ -37,7 +37,7 @@ class TarWriter(ShardWriter):
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
         self._out, self._single = ChunkWriter(file), sizes.images is None
-        self._written: list[Sample] = []
+        self._notes = Notes()
 
     def encode(self, records: Iterable[ExampleRecord]) -> list[bytes]:
         """JSON."""
@@ -47,14 +47,16 @@ class TarWriter(ShardWriter):
         """Header and memory for each image, header, record."""
         parts = [(image_name(slot, extension, self._single), size) for slot, extension, size in images]
         parts.append(("json", len(record)))
-        self._written.append((key, tuple(parts)))
-        block, start, bodies = self._out.room(sum([BLOCK + padded(size) for _, size in parts])), 0, []
-        for name, size in parts:
-            at = start + BLOCK
-            block[start:at] = tar_header(f"{key}.{name}".encode(), size)
-            start = at + padded(size)
-            block[at + size : start] = bytes(start - at - size)
-            bodies.append(block[at : at + size])
+        self._notes.add(key, parts)
+        taken = [padded(size) for _, size in parts]
+        block, start, bodies = self._out.room(BLOCK * len(parts) + sum(taken)), 0, []
+        for (name, size), room in zip(parts, taken, strict=True):
+            body = start + BLOCK
+            end, stop = body + size, body + room
+            block[start:body] = tar_header(f"{key}.{name}".encode(), size)
+            block[end:stop] = bytes(room - size)
+            bodies.append(block[body:end])
+            start = stop
         bodies.pop()[:] = record
         return bodies
 
@@ -66,7 +68,7 @@ class TarWriter(ShardWriter):
 
     def notes(self) -> bytes:
         """Keys and sizes: the places of all members follow from them."""
-        return encode_notes(self._written)
+        return encode_notes(self._notes)
 
 
 class WebDataset(BlendFormat):

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from typing import TypeVar
+from zlib import adler32
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rt2data.errors import DataError
+
+Size = TypeVar("Size", int, NDArray[np.int64])
 
 BLOCK = tarfile.BLOCKSIZE
 _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 135), slice(148, 156)
@@ -20,21 +27,19 @@ def _blank_header() -> bytes:
 
 
 _BLANK = _blank_header()
+_MODE, _TIME, _REST = _BLANK[_NAME.stop : _SIZE.start], _BLANK[_SIZE.stop : _CHECKSUM.start], _BLANK[_CHECKSUM.stop :]
 _BLANK_SUM = sum(_BLANK) - sum(_BLANK[_SIZE])
 
 
-def tar_header(name: bytes, size: int) -> bytearray:
+def tar_header(name: bytes, size: int) -> bytes:
     """A ustar header, 512 bytes. `name` has at most 100 bytes, `size` is below 8 GiB."""
-    header = bytearray(_BLANK)
     octal = b"%011o" % size
-    header[: len(name)] = name
-    header[_SIZE] = octal
-    header[_CHECKSUM] = b"%06o\0 " % (_BLANK_SUM + sum(name) + sum(octal))
-    return header
+    total = _BLANK_SUM + (adler32(name + octal) & 0xFFFF) - 1  # the low half is 1 and the sum of so few bytes: RFC 1950
+    return b"".join((name.ljust(_NAME.stop, b"\0"), _MODE, octal, _TIME, b"%06o\0 " % total, _REST))
 
 
-def padded(size: int) -> int:
-    """`size` rounded up to whole blocks."""
+def padded(size: Size) -> Size:
+    """A number of bytes, or an array of them, rounded up to whole blocks."""
     return -(-size // BLOCK) * BLOCK
 
 
@@ -48,7 +53,7 @@ def read_header(block: bytes | memoryview) -> tuple[str, int]:
     """Name and size of a member. Raises ValueError unless the header is exactly the one we write: no flipped bit goes unnoticed."""
     raw = bytes(block[:BLOCK])
     name, size = raw[_NAME].rstrip(b"\0"), int(raw[_SIZE], 8)
-    if size < 0 or raw != bytes(tar_header(name, size)):
+    if size < 0 or raw != tar_header(name, size):
         raise ValueError("a damaged member header")
     return name.decode("ascii"), size
 

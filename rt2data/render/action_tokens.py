@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -61,9 +62,9 @@ class ActionWords:
     def spell(self, bins: NDArray[np.int32] | Sequence[Sequence[int]]) -> tuple[list[str], list[Ids]]:
         """Texts and ids of actions: N rows of bins, of any lengths. Raises InternalError for bins outside 0..255."""
         rows: list[list[int]] = bins.tolist() if isinstance(bins, np.ndarray) else [[*row] for row in bins]
-        for row in rows:
-            if row and not (min(row) >= 0 and max(row) < BINS):
-                raise InternalError(f"bins outside 0..{BINS - 1}", where=f"{min(row)}..{max(row)}")
+        low, high = min(map(min, filter(None, rows)), default=0), max(map(max, filter(None, rows)), default=0)
+        if low < 0 or high >= BINS:
+            raise InternalError(f"bins outside 0..{BINS - 1}", where=f"{low}..{high}")
         return self._spell_digits(rows) if self.token_map == "digits" else self._spell_last(rows)
 
     def _spell_digits(self, rows: list[list[int]]) -> tuple[list[str], list[Ids]]:
@@ -213,7 +214,7 @@ def _join(words: Sequence[str], rows: list[list[int]], gap: str) -> list[str]:
 
 
 def _concat(words: Sequence[Ids], rows: list[list[int]]) -> list[Ids]:
-    return [[i for b in row for i in words[b]] for row in rows]
+    return [[*chain.from_iterable([words[b] for b in row])] for row in rows]
 
 
 def _bin(found: int | None, word: Any) -> int:

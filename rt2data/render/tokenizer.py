@@ -146,6 +146,7 @@ def _reload(kind: TokenizerKind, path: str | None, identity: tuple[tuple[str, An
 
 
 _BYTE_NAMES = ("<pad>", "</s>", "<unk>")
+_BYTES = (*(name.encode() for name in _BYTE_NAMES), *(bytes([byte]) for byte in range(256)))
 _SHIFT = bytes((byte + 3) % 256 for byte in range(256))  # UTF-8 has no byte above 0xF4: the sum never wraps
 
 
@@ -175,8 +176,7 @@ class ByteTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Bytes that are no UTF-8 become U+FFFD."""
-        parts = [_BYTE_NAMES[i].encode() if i < 3 else bytes((i - 3,)) for i in within(self, ids)]
-        return b"".join(parts).decode(errors="replace")
+        return b"".join([_BYTES[i] for i in within(self, ids)]).decode(errors="replace")
 
     def token(self, token_id: int) -> str:
         (known,) = within(self, [token_id])
@@ -188,10 +188,10 @@ _BYTE = ByteTokenizer()
 
 def within(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
     """The ids, all of them inside the vocabulary. Raises DataError otherwise."""
-    for i in ids:
-        if not 0 <= i < tokenizer.vocab_size:
-            raise no_such_id(tokenizer, i)
-    return list(ids)
+    known = list(ids)
+    if known and not (min(known) >= 0 and max(known) < tokenizer.vocab_size):
+        raise no_such_id(tokenizer, next(i for i in known if not 0 <= i < tokenizer.vocab_size))
+    return known
 
 
 def no_such_id(tokenizer: Tokenizer, token_id: int) -> DataError:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -270,32 +271,23 @@ def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[
     """Place a batch in its order: each source's draws one after another."""
     for part in filter(None, drawn):
         part.files.will_need(part.rows.images)
-    taken = [0] * len(drawn)
-    columns = [part and Columns(part, writer) for part in drawn]
+    steps = [_write_each(part, writer) if part else iter(()) for part in drawn]
     for number in batch.tolist():
-        column, at = columns[number], taken[number]
-        taken[number] = at + 1
-        assert column is not None
-        column.write(writer, at)
+        next(steps[number])
 
 
-class Columns:
-    """The draws of one source as lists, which are quicker to walk than arrays."""
-
-    def __init__(self, part: Drawn, writer: ShardWriter) -> None:
-        images = part.rows.images
-        extensions = [EXTENSIONS[kind] for kind in images.format]
-        self._keys, self._records, self._files = part.keys, writer.encode(part.records), part.files
-        self._starts = images.starts.tolist()
-        self._sizes = list(zip(images.slot.tolist(), extensions, images.length.tolist(), strict=True))
-        self._sources = list(zip(images.file.tolist(), images.offset.tolist(), images.xxh3.tolist(), strict=True))
-
-    def write(self, writer: ShardWriter, at: int) -> None:
-        """Write one example, and read its images to where they belong."""
-        key, start, stop = self._keys[at], self._starts[at], self._starts[at + 1]
-        bodies = writer.add(key, self._sizes[start:stop], self._records[at])
-        for body, (file, offset, digest) in zip(bodies, self._sources[start:stop], strict=True):
-            self._files.read_into(body, file, offset, digest, key)
+def _write_each(part: Drawn, writer: ShardWriter) -> Iterator[None]:
+    """The draws of one source, written one at a time as they are asked for. Lists are quicker to walk than arrays."""
+    images, read_into = part.rows.images, part.files.read_into
+    extensions = [EXTENSIONS[kind] for kind in images.format]
+    sizes = list(zip(images.slot.tolist(), extensions, images.length.tolist(), strict=True))
+    sources = list(zip(images.file.tolist(), images.offset.tolist(), images.xxh3.tolist(), strict=True))
+    edges = pairwise(images.starts.tolist())
+    for key, record, (start, stop) in zip(part.keys, writer.encode(part.records), edges, strict=True):
+        bodies = writer.add(key, sizes[start:stop], record)
+        for body, (file, offset, digest) in zip(bodies, sources[start:stop], strict=True):
+            read_into(body, file, offset, digest, key)
+        yield
 
 
 def add_totals(shards: Sequence[ShardInfo]) -> dict[str, SideTotals]:

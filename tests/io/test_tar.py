@@ -16,7 +16,7 @@ CONTENTS = st.lists(st.binary(max_size=2 * BLOCK), max_size=4)
 
 
 def archive(contents: list[bytes]) -> bytes:
-    parts = [bytes(tar_header(b"%d.bin" % n, len(each))) + each.ljust(padded(len(each)), b"\0") for n, each in enumerate(contents)]
+    parts = [tar_header(b"%d.bin" % n, len(each)) + each.ljust(padded(len(each)), b"\0") for n, each in enumerate(contents)]
     size = sum(map(len, parts))
     return b"".join((*parts, bytes(end_bytes(size))))
 
@@ -33,7 +33,7 @@ def test_members_invert_headers_and_tarfile_reads_them(contents: list[bytes]) ->
 
 @given(st.integers(0, BLOCK - 1), st.integers(0, 7))
 def test_no_flipped_bit_of_a_header_goes_unnoticed(at: int, bit: int) -> None:
-    raw = tar_header(b"key.jpg", 1234)
+    raw = bytearray(tar_header(b"key.jpg", 1234))
     assert read_header(bytes(raw)) == ("key.jpg", 1234)
     raw[at] ^= 1 << bit
     with pytest.raises(ValueError, match=r"."):
