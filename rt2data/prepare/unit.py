@@ -428,6 +428,10 @@ class RowBuilder:
         """What was dropped, by reason."""
         return count_lost(self.rejects)
 
+    def found_facts(self) -> dict[str, int]:
+        """What was counted, by name; nothing that was looked for and never found."""
+        return {name: count for name, count in sorted(self.facts.items()) if count}
+
     def summary(self) -> UnitSummary:
         """Counts of what was kept and dropped."""
         return UnitSummary(
@@ -436,7 +440,7 @@ class RowBuilder:
             rows=dict(Counter(self.columns["split"])),
             rejects=self.lost(),
             conversions=dict(sorted(self.conversions.items())),
-            facts={name: count for name, count in sorted(self.facts.items()) if count},
+            facts=self.found_facts(),
             action_dims=_dims(self.columns["action"]),
             state_dims=_dims(self.columns["state"]),
             cameras=tuple(sorted(self.cameras)),
