@@ -24,7 +24,7 @@ from rt2data.io.publish import exclusively
 from rt2data.look.verify.episodes import is_rlds, verify_episodes
 from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
-from rt2data.prepare import merge_rows
+from rt2data.prepare import runs
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
 from rt2data.seal.episodes import RldsManifest, read_rlds_manifest
@@ -70,7 +70,7 @@ def read(folder: Path, **settings: Any) -> list[Step]:
 
 def test_steps_come_back_whole_and_in_order(toy_recipe: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows lie in many files in random order; written back, each episode is as it was read."""
-    monkeypatch.setattr(merge_rows, "ROWS_PER_FILE", 7)
+    monkeypatch.setattr(runs, "ROWS_PER_FILE", 7)
     manifest = write(toy_recipe(), tmp_path / "out")
     assert (manifest.episodes, manifest.steps) == (EPISODES + 9, EPISODES * STEPS + 9)
     assert len([s for s in manifest.shards if s.dataset == "arm_rlds"]) > 2

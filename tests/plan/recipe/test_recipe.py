@@ -265,10 +265,6 @@ ONE_MISTAKE = {
         with_line(7, "    filters: {drop_last: -3}"),
         "7:26 robot.arm.filters.drop_last: must be at least 0 or 'auto', got -3",
     ),
-    "neither a list nor a word": (
-        with_line(7, "    cameras: front"),
-        "7:14 robot.arm.cameras: must be a list or 'all', got 'front'",
-    ),
     "in a list that could be a word": (with_line(7, "    cameras: [1]"), "7:15 robot.arm.cameras[0]: must be text, got 1"),
     "not finite": (with_line(7, "    filters: {noop: .inf}"), "7:21 robot.arm.filters.noop: must be finite, got .inf"),
     "no examples": (with_line(2, "size: {num_examples: 0}"), "2:22 size.num_examples: must be at least 1, got 0"),
