@@ -24,7 +24,7 @@ from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, finis
 from rt2data.plan.job import read_job
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.merge_rows import GatherOrder, RowsSummary, gather_orders, gather_rows, merge_orders, seal_store
-from rt2data.prepare.runs import RunOrder, RunSummary, write_run
+from rt2data.prepare.runs import RunOrder, RunSummary, are_merged, write_run
 from rt2data.prepare.unit import UnitOrder, UnitSummary, prepare_unit, staging_folder
 from rt2data.write.shard import ShardInfo
 
@@ -89,17 +89,19 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
             | "PrepareUnit" >> beam.ParDo(CarryOut(prepare_unit, self.run)).with_output_types(UnitSummary)
             | "UnitsByName" >> beam.Map(_named)
         )
-        runs = (
-            units
-            | "AllUnits" >> beam.GroupByKey()
-            | "MergeOrders" >> beam.ParDo(Here(_MergeOrders(by_name), self.run)).with_output_types(RunOrder)
-            | "SpreadRuns" >> beam.Reshuffle()
-            | "WriteRun" >> beam.ParDo(CarryOut(write_run, self.run)).with_output_types(RunSummary)
-            | "RunsByName" >> beam.Map(_named)
-        )
+        parts = {"units": units}
+        if any(are_merged(len(p.units)) for p in self.todo):
+            parts["runs"] = (
+                units
+                | "UnitsToMerge" >> beam.GroupByKey()
+                | "MergeOrders" >> beam.ParDo(Here(_MergeOrders(by_name), self.run)).with_output_types(RunOrder)
+                | "SpreadRuns" >> beam.Reshuffle()
+                | "WriteRun" >> beam.ParDo(CarryOut(write_run, self.run)).with_output_types(RunSummary)
+                | "RunsByName" >> beam.Map(_named)
+            )
         rows = (
-            {"units": units, "runs": runs}
-            | "AllRuns" >> beam.CoGroupByKey()
+            parts
+            | "AllUnits" >> beam.CoGroupByKey()
             | "GatherOrders" >> beam.ParDo(Here(_GatherOrders(by_name), self.run)).with_output_types(GatherOrder)
             | "SpreadRows" >> beam.Reshuffle()
             | "GatherRows" >> beam.ParDo(CarryOut(gather_rows, self.run)).with_output_types(RowsSummary)
@@ -136,7 +138,7 @@ class _GatherOrders:
 
     def __call__(self, named: tuple[str, dict[str, Iterable[Any]]]) -> list[GatherOrder]:
         name, parts = named
-        return gather_orders(name, staging_folder(self.todo[name].folder), list(parts["units"]), list(parts["runs"]))
+        return gather_orders(name, staging_folder(self.todo[name].folder), list(parts["units"]), list(parts.get("runs", ())))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ ROWS_PER_FILE = 4 * WINDOW
 RUN_ROWS = 2 * ROWS_PER_FILE
 """Rows of a run, unless its first unit has more: about twice what a file of rows needs in memory."""
 DIRECT = 64
-"""Up to so many pairs of unit and file of rows, the files of rows are taken from the units' fragments."""
+"""Up to so many units, the files of rows are taken from the units' fragments."""
 
 Files = dict[str, int]
 """How many files of rows each split has."""
@@ -58,6 +58,11 @@ class RunSummary(msgspec.Struct, frozen=True):
     rows: int
 
 
+def are_merged(units: int) -> bool:
+    """Whether the rows of so many units are brought together in runs."""
+    return units > DIRECT
+
+
 def rows_files(rows: Mapping[str, int]) -> Files:
     """How many files of rows each split has, by its number of rows; in the order of their names."""
     return {split: -(-count // ROWS_PER_FILE) for split, count in sorted(rows.items())}
@@ -69,8 +74,8 @@ def hash_edges(files: int) -> list[int]:
 
 
 def run_orders(name: str, folder: Path, units: Sequence[UnitSummary], files: Files) -> list[RunOrder]:
-    """Neighbouring units of together at most `RUN_ROWS` rows each; none where their fragments serve as well."""
-    if len(units) * sum(files.values()) <= DIRECT:
+    """Neighbouring units of together at most `RUN_ROWS` rows each; none where the units are few."""
+    if not are_merged(len(units)):
         return []
     rows = [sum(unit.rows.values()) for unit in sorted(units, key=lambda unit: unit.unit)]
     edges = pairwise([*_starts(rows), len(rows)])

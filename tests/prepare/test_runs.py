@@ -78,8 +78,8 @@ def test_runs_change_no_row(counts: list[dict[str, int]], tmp_path_factory: pyte
     assert sum(each.rows for each in direct) == sum(each.rows for each in written) == sum(map(sum, map(dict.values, counts)))
 
 
-@given(st.lists(st.integers(0, 3 * runs.RUN_ROWS // 2), min_size=1, max_size=40))
-def test_runs_part_the_units_and_are_bounded(rows: list[int]) -> None:
+@given(st.lists(st.integers(0, 3 * runs.RUN_ROWS // 2), min_size=1, max_size=40), st.sampled_from([0, 3, 40]))
+def test_runs_part_the_units_and_are_bounded(rows: list[int], direct: int) -> None:
     units = [
         UnitSummary(
             name="arm",
@@ -96,8 +96,10 @@ def test_runs_part_the_units_and_are_bounded(rows: list[int]) -> None:
         for number, count in enumerate(rows)
     ]
     files = rows_files({"train": sum(rows)}) if sum(rows) else {}
-    orders = run_orders("arm", Path("x"), units, files)
-    if len(units) * sum(files.values()) <= runs.DIRECT:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "DIRECT", direct)
+        orders = run_orders("arm", Path("x"), units, files)
+    if len(units) <= direct:
         assert orders == []
         return
     assert [order.number for order in orders] == list(range(len(orders)))
