@@ -22,7 +22,8 @@ from rt2data.plan.decide import decide
 from rt2data.plan.job import Job, RldsJob, adopt, read_job
 from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe
-from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
+from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders, seal_store
+from rt2data.prepare.runs import write_run
 from rt2data.prepare.store import Store
 from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
 from rt2data.read.source import Source
@@ -186,7 +187,9 @@ def prepare_plainly(todo: Preparation) -> Store:
     """Prepare one source in this process."""
     if not todo.ready:
         units = [prepare_unit(order) for order in todo.units]
-        rows = [gather_rows(order) for order in gather_orders(todo.name, Path(todo.units[0].folder), units)]
+        staging = staging_folder(todo.folder)
+        runs = [write_run(order) for order in merge_orders(todo.name, staging, units)]
+        rows = [gather_rows(order) for order in gather_orders(todo.name, staging, units, runs)]
         seal_store(todo.name, todo.source, todo.folder, units, rows)
     return todo.store
 

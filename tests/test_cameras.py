@@ -83,3 +83,34 @@ def test_verify_names_a_camera_that_the_plan_does_not_have(
     build(toy_recipe(), tmp_path / "out")
     monkeypatch.setattr("rt2data.plan.plan.SourcePlan.cameras", ("other",))
     assert any("camera is front, the plan has other" in fault.what for fault in verify(tmp_path / "out").faults)
+
+
+def plain(recipe: Recipe, folder: Path) -> list[str]:
+    """What an estimate, and the build, warn of."""
+    estimate = forecast_plan(recipe, known_sources(recipe, folder / "none"))
+    manifest = build(recipe, folder / "out")
+    assert {w.code for w in manifest.plan.warnings} >= {w.code for w in estimate.warnings if w.level == "warning"}
+    return [w.code for w in estimate.warnings]
+
+
+def test_only_absent_cameras_are_called_absent(toy_recipe: Recipes, two_cameras: None, tmp_path: Path) -> None:
+    assert "absent_camera" in plain(toy_recipe(robot__arm__cameras="[side, front]"), tmp_path)
+
+
+def test_cameras_that_are_there_are_not_called_absent(toy_recipe: Recipes, tmp_path: Path) -> None:
+    assert "absent_camera" not in plain(toy_recipe(robot__arm__cameras="[front]"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"horizon": 8}, False),
+        ({"horizon": 9}, False),
+        ({"horizon": 10}, True),
+        ({"history": "[-8, 0]"}, False),
+        ({"history": "[-9, 0]"}, True),
+    ],
+)
+def test_windows_longer_than_an_episode(toy_recipe: Recipes, tmp_path: Path, settings: dict[str, object], warned: bool) -> None:
+    recipe = toy_recipe(**{f"robot__arm__{name}": value for name, value in settings.items()})
+    assert ("long_windows" in plain(recipe, tmp_path)) == warned

@@ -1,7 +1,7 @@
 """The graph: prepare every source, plan, write every shard, seal. The same from a laptop to Dataflow; only work orders flow.
 
-units -> prepare -> gather -> seal store --+
-ready stores ------------------------------+-> plan -> shards -> write -> seal
+units -> prepare -> merge -> gather -> seal store --+
+ready stores ---------------------------------------+-> plan -> shards -> write -> seal
 
 An output of episodes has one phase more: plan -> regroup rows -> write -> seal.
 """
@@ -23,7 +23,8 @@ from rt2data.beam.pool import Work
 from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, finish
 from rt2data.plan.job import read_job
 from rt2data.plan.recipe import Recipe
-from rt2data.prepare.merge_rows import GatherOrder, RowsSummary, gather_orders, gather_rows, seal_store
+from rt2data.prepare.merge_rows import GatherOrder, RowsSummary, gather_orders, gather_rows, merge_orders, seal_store
+from rt2data.prepare.runs import RunOrder, RunSummary, are_merged, write_run
 from rt2data.prepare.unit import UnitOrder, UnitSummary, prepare_unit, staging_folder
 from rt2data.write.shard import ShardInfo
 
@@ -88,9 +89,19 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
             | "PrepareUnit" >> beam.ParDo(CarryOut(prepare_unit, self.run)).with_output_types(UnitSummary)
             | "UnitsByName" >> beam.Map(_named)
         )
+        parts = {"units": units}
+        if any(are_merged(len(p.units)) for p in self.todo):
+            parts["runs"] = (
+                units
+                | "UnitsToMerge" >> beam.GroupByKey()
+                | "MergeOrders" >> beam.ParDo(Here(_MergeOrders(by_name), self.run)).with_output_types(RunOrder)
+                | "SpreadRuns" >> beam.Reshuffle()
+                | "WriteRun" >> beam.ParDo(CarryOut(write_run, self.run)).with_output_types(RunSummary)
+                | "RunsByName" >> beam.Map(_named)
+            )
         rows = (
-            units
-            | "AllUnits" >> beam.GroupByKey()
+            parts
+            | "AllUnits" >> beam.CoGroupByKey()
             | "GatherOrders" >> beam.ParDo(Here(_GatherOrders(by_name), self.run)).with_output_types(GatherOrder)
             | "SpreadRows" >> beam.Reshuffle()
             | "GatherRows" >> beam.ParDo(CarryOut(gather_rows, self.run)).with_output_types(RowsSummary)
@@ -113,12 +124,21 @@ def _named(summary: Any) -> tuple[str, Any]:
 
 
 @dataclass(frozen=True)
+class _MergeOrders:
+    todo: dict[str, Preparation]
+
+    def __call__(self, named: tuple[str, Iterable[UnitSummary]]) -> list[RunOrder]:
+        name, units = named
+        return merge_orders(name, staging_folder(self.todo[name].folder), list(units))
+
+
+@dataclass(frozen=True)
 class _GatherOrders:
     todo: dict[str, Preparation]
 
-    def __call__(self, named: tuple[str, Iterable[UnitSummary]]) -> list[GatherOrder]:
-        name, units = named
-        return gather_orders(name, staging_folder(self.todo[name].folder), list(units))
+    def __call__(self, named: tuple[str, dict[str, Iterable[Any]]]) -> list[GatherOrder]:
+        name, parts = named
+        return gather_orders(name, staging_folder(self.todo[name].folder), list(parts["units"]), list(parts.get("runs", ())))
 
 
 @dataclass(frozen=True)

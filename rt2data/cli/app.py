@@ -168,7 +168,10 @@ def write_rlds(
         LayoutChoice, typer.Option(help="Layout of the steps: plain, or one that OpenVLA and Octo recognize.")
     ] = LayoutChoice.plain,
     tokens: Annotated[bool, typer.Option("--tokens", help="Add prompts, targets and token ids to each step.")] = False,
-    cameras: Annotated[list[str] | None, typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write.")] = None,
+    cameras: Annotated[
+        list[str] | None,
+        typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write; else those of `cameras`, or all."),
+    ] = None,
     names: Annotated[list[str] | None, typer.Option("--name", metavar="SOURCE=DATASET", help="Name of a source's dataset.")] = None,
     dataset_version: Annotated[str, typer.Option(help="Version of the datasets.")] = "1.0.0",
     robot_frac: RobotFrac = None,

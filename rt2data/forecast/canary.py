@@ -32,7 +32,8 @@ from rt2data.order import key64
 from rt2data.plan.plan import Plan, needed_sources
 from rt2data.plan.recipe import Recipe
 from rt2data.plan.recipe.model import ByteCount, Size
-from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
+from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders, seal_store
+from rt2data.prepare.runs import write_run
 from rt2data.prepare.store import Known, Store
 from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, staging_folder
 from rt2data.read.sample import shuffled
@@ -198,8 +199,9 @@ class Trial:
         orders = begin(p.name, p.source, p.folder, self._pieces(p.name, p.source, count))
         sizes = {order.unit.index: order.unit.bytes for order in orders}
         units = self._carry_out(f"prepare {p.name}", prepare_unit, orders, lambda unit: sizes[unit.unit])
-        files = gather_orders(p.name, staging_folder(p.folder), units)
-        rows = self._carry_out("gather", gather_rows, files, lambda each: each.rows)
+        staging = staging_folder(p.folder)
+        runs = self._carry_out("merge", write_run, merge_orders(p.name, staging, units), lambda each: each.rows)
+        rows = self._carry_out("gather", gather_rows, gather_orders(p.name, staging, units, runs), lambda each: each.rows)
         seconds = _seconds(lambda: seal_store(p.name, p.source, p.folder, units, rows))
         self.points["statistics"].append(Point(sum(each.rows for each in rows), seconds))
         self.bytes_read += sum(sizes.values())

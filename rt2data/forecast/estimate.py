@@ -280,7 +280,7 @@ def _info(name: str, source: Source, sample: _Sample, estimate: SourceEstimate) 
         splits=_splits(sample, estimate),
         rejects=builder.lost(),
         conversions=dict(builder.conversions),
-        facts=dict(builder.facts),
+        facts=builder.found_facts(),
         bytes_read=estimate.reads,
     )
 

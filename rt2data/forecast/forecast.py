@@ -20,7 +20,7 @@ from rt2data.io.location.folders import free_bytes
 from rt2data.plan.decide import decide
 from rt2data.plan.plan import Plan, draws, needed_sources, require_few_rejects, shard_count
 from rt2data.plan.recipe import Recipe
-from rt2data.prepare.merge_rows import ROWS_PER_FILE
+from rt2data.prepare.runs import ROWS_PER_FILE
 from rt2data.prepare.store import Known, Store
 from rt2data.prepare.unit import ready_store, store_folder
 from rt2data.read.source import Source

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rt2data.prepare.merge_rows import ROWS_PER_FILE
+from rt2data.prepare.runs import ROWS_PER_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def load(
     world: int = 1,
     epochs: int | None = 1,
     decode: Decode | None = "rgb",
-    resize: tuple[int, int] | None = None,
+    resize: int | tuple[int, int] | None = None,
     slots: Sequence[int] | None = None,
     columns: Sequence[str] | None = None,
     shuffle: bool = True,
@@ -36,7 +36,8 @@ def load(
     """Open a finished mixture for rank `rank` of `world`: an iterable of dictionaries, one for each example.
 
     Each holds the fields of the record (`columns`; numeric lists as numpy arrays, None where the record has null) and its image as
-    `image` by `decode` and `resize` (see `ExampleView`). One iteration is a pass of `epochs` epochs; None never ends.
+    `image` by `decode` and `resize` (see `ExampleView`; one number is a square). One iteration is a pass of `epochs` epochs; None
+    never ends.
 
     Where examples have places for several images, `images` uint8[N, height, width, 3] has one for each place (or for each of
     `slots`, counted from 0, in that order), and `image_mask` bool[N] is False for empty places, which are zeros. `image_names` and
@@ -63,15 +64,24 @@ def load(
     plan, shards = contents.plan, contents.shards
     layout = make_layout([shard.examples for shard in shards], plan.sides(), [p.shards for p in plan.parts], seed, shuffle)
     require_rank(rank, world, layout.total)
-    if (epochs is not None and epochs < 1) or start < 0 or remainder not in ("drop", "pad", "keep"):
-        raise UsageError(f"epochs={epochs}, start={start}, remainder={remainder!r}", do="see the docstring of load")
+    _require_arguments(epochs, start, remainder)
     share = RankShare(layout, rank, world, epochs, remainder)
     names = COLUMNS if columns is None else tuple(columns)
-    view = ExampleView(decode, resize and (resize[0], resize[1]), names, _slots(plan, slots))
+    size = (resize, resize) if isinstance(resize, int) else resize
+    view = ExampleView(decode, size and (size[0], size[1]), names, _slots(plan, slots))
     mixture = Mixture(contents, share, Shards(folder, shards), view, Cursor(cut_at(start, layout.total)))
     if state is not None:
         mixture.load_state_dict(state)
     return mixture
+
+
+def _require_arguments(epochs: int | None, start: int, remainder: str) -> None:
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"epochs={epochs}", do="give 1 or more, or None to read without end")
+    if start < 0:
+        raise UsageError(f"start={start}", do="give the number of examples to skip")
+    if remainder not in ("drop", "pad", "keep"):
+        raise UsageError(f"remainder={remainder!r}", do='give "drop", "pad" or "keep"')
 
 
 def _slots(plan: PlanFacts, slots: Sequence[int] | None) -> tuple[int, ...] | None:

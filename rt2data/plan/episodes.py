@@ -29,6 +29,7 @@ from rt2data.plan.plan import needed_sources, require_few_rejects
 from rt2data.plan.recipe import Recipe, canonical
 from rt2data.plan.source_notes import ends
 from rt2data.prepare.store import Store, StoreInfo
+from rt2data.prepare.unit import wanted_cameras
 from rt2data.read.action_space import ActionSpace, load_space
 from rt2data.read.source import RobotSource
 
@@ -101,6 +102,8 @@ class _Dataset:
             require_fit(self.layout, self.info, self.space)
         self.gripper = gripper_of(self.layout, self.space) if self.space else None
         asked = [each for each in options.cameras if self.robot and _camera(each) in self.info.cameras]
+        if not options.cameras and isinstance(self.source, RobotSource) and self.source.named_cameras is not None:
+            asked = [*wanted_cameras(self.source, self.info.cameras)]
         self.features = name_images(self.layout, self.info, asked)
         self._index(store)
         self._find_images()

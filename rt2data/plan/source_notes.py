@@ -49,6 +49,11 @@ def windows(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
     """What an example holds of other steps, and where that ends early."""
     if planned.window_line:
         yield "windows", "note", planned.window_line, ""
+    rows, episodes = (sum(getattr(split, what) for split in info.splits.values()) for what in ("rows", "groups"))
+    back = -min((slot.offset for slot in planned.slots), default=0)
+    if episodes and max(planned.horizon - 1, back) * episodes > rows:
+        what = f"windows are longer than a mean episode of {rows / episodes:,.1f} steps: most of them is padding or empty"
+        yield "long_windows", "warning", what, "set a smaller `horizon`, or `history` less far back"
     if cut := info.facts.get(CUT):
         what = f"{cut:,} windows end early at a gap, where steps were dropped"
         yield "windows_at_gaps", "warning", what, "set `gaps: join` to go over gaps, or drop no steps there"

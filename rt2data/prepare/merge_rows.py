@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from rt2data.io.location.whole import output_errors, sync
 from rt2data.io.stamps import NO_FILE, Stamp, require_unchanged, unchanged
 from rt2data.order import U64, WINDOW
 from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
+from rt2data.prepare.runs import Files, RunOrder, RunSummary, hash_edges, read_run, rows_files, run_name, run_orders
 from rt2data.prepare.statistics import summarize_parts
 from rt2data.prepare.store import (
     REJECTS,
@@ -44,13 +45,12 @@ from rt2data.prepare.store import (
     vectors,
     write_stamps,
 )
-from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, staging_folder, wanted_cameras
+from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, fragment_name, staging_folder, wanted_cameras
 from rt2data.read.source import RobotSource, Source
 from rt2data.records import F32, NO_MARKS, End, Reject, Slot
 from rt2data.standardize.end_marks import refuted
 from rt2data.tally.counts import count_distinct
 
-ROWS_PER_FILE = 4 * WINDOW
 ORDER = ROWS.get_field_index("order")
 
 
@@ -64,7 +64,8 @@ class GatherOrder:
     number: int
     low: int
     high: int
-    units: int
+    parts: int  # units, or runs of them
+    batch: int | None = None  # of a run; None where the rows are taken from the units' fragments
     against: End = NO_MARKS  # the marks that speak against success, as all units together show
 
     @property
@@ -87,21 +88,28 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-def gather_orders(name: str, folder: Path, units: list[UnitSummary]) -> list[GatherOrder]:
+def merge_orders(name: str, folder: Path, units: Sequence[UnitSummary]) -> list[RunOrder]:
+    """One work order for each run; none where there is little to merge."""
+    return run_orders(name, folder, units, _files(units))
+
+
+def gather_orders(name: str, folder: Path, units: Sequence[UnitSummary], runs: Sequence[RunSummary] = ()) -> list[GatherOrder]:
     """One work order for each file of rows: equal ranges of the hash, as many as the rows need.
 
     Raises DataError where the recipe asks for successes and the source marks none.
     """
-    rows: Counter[str] = Counter()
-    for unit in units:
-        rows.update(unit.rows)
     against = marks_against(name, _added(unit.facts for unit in units))
-    orders = []
-    for split, count in sorted(rows.items()):
-        files = -(-count // ROWS_PER_FILE)
-        edges = [i * 2**64 // files for i in range(files + 1)]
-        orders += [GatherOrder(name, str(folder), split, i, edges[i], edges[i + 1], len(units), against) for i in range(files)]
+    parts = len(runs) or len(units)
+    orders = list[GatherOrder]()
+    for split, files in _files(units).items():
+        for number, (low, high) in enumerate(pairwise(hash_edges(files))):
+            batch = len(orders) if runs else None
+            orders.append(GatherOrder(name, str(folder), split, number, low, high, parts, batch, against))
     return orders
+
+
+def _files(units: Iterable[UnitSummary]) -> Files:
+    return rows_files(_added(unit.rows for unit in units))
 
 
 def gather_rows(order: GatherOrder) -> RowsSummary:
@@ -132,12 +140,21 @@ def _write_rows(path: Path, table: pa.Table) -> None:
 
 
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:
-    """What each unit has for one file of rows. Only row groups that can hold some of it are read: a fragment is in keyed order."""
+    """What each run, or else each unit, has for one file of rows."""
+    folder = Path(order.folder)
+    for part in range(order.parts):
+        if order.batch is None:
+            yield _of_fragment(folder / fragment_name(part), order)
+        else:
+            yield read_run(folder / run_name(part), order.batch)
+
+
+def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
+    """Only row groups that can hold some of it are read: a fragment is in keyed order."""
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
-    for unit in range(order.units):
-        with pq.ParquetFile(Path(order.folder) / f"fragment-{unit:05d}.parquet") as file:
-            yield file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
+    with pq.ParquetFile(path) as file:
+        return file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
 
 
 def _groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
@@ -184,7 +201,7 @@ def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Rej
     """The episodes that gathering dropped because the recipe wants successes only."""
     if not isinstance(source, RobotSource) or not source.filters.success:
         return []
-    fragments = (staging / f"fragment-{unit.unit:05d}.parquet" for unit in units)
+    fragments = (staging / fragment_name(unit.unit) for unit in units)
     return failed_episodes(fragments, refuted(_added(unit.facts for unit in units)))
 
 
@@ -202,10 +219,12 @@ def _write_rejects(path: Path, staging: Path, units: list[UnitSummary], failed: 
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
     for unit in units:
-        for part in (f"unit-{unit.unit:05d}.json", f"fragment-{unit.unit:05d}.parquet", f"rejects-{unit.unit:05d}.parquet"):
+        for part in (f"unit-{unit.unit:05d}.json", fragment_name(unit.unit), f"rejects-{unit.unit:05d}.parquet"):
             location.delete(staging / part)
         if not unit.blob_bytes:
             location.delete(staging / blob_name(unit.unit))
+    for run in range(len(merge_orders("", staging, units))):
+        location.delete(staging / run_name(run))
     discard_folder(staging / SHARED)
 
 

@@ -189,6 +189,11 @@ def _same_files(staging: Path, stamps: list[Stamp], units: int) -> bool:
         return False
 
 
+def fragment_name(unit: int) -> str:
+    """The file of the rows of one unit, by their hashes; it is there until the store is sealed."""
+    return f"fragment-{unit:05d}.parquet"
+
+
 def blob_name(unit: int) -> str:
     """The file of the images that one unit had to make."""
     return f"blobs-{unit:05d}.bin"
@@ -204,7 +209,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
     with whole_file(folder / blob_name(index)) as blob:
         rows = RowBuilder(order, stamps.index, len(stamps.stamps) - stamps.blobs + index, blob)
         _build_unchanged(order, rows, stamps)
-    produce_whole(folder / f"fragment-{index:05d}.parquet", lambda path: _write_fragment(path, rows.columns))
+    produce_whole(folder / fragment_name(index), lambda path: _write_fragment(path, rows.columns))
     produce_whole(folder / f"rejects-{index:05d}.parquet", lambda path: pq.write_table(rejects_table(rows.rejects), path))
     summary = rows.summary()
     write_whole(done, msgspec.json.encode(summary))
@@ -423,6 +428,10 @@ class RowBuilder:
         """What was dropped, by reason."""
         return count_lost(self.rejects)
 
+    def found_facts(self) -> dict[str, int]:
+        """What was counted, by name; nothing that was looked for and never found."""
+        return {name: count for name, count in sorted(self.facts.items()) if count}
+
     def summary(self) -> UnitSummary:
         """Counts of what was kept and dropped."""
         return UnitSummary(
@@ -431,7 +440,7 @@ class RowBuilder:
             rows=dict(Counter(self.columns["split"])),
             rejects=self.lost(),
             conversions=dict(sorted(self.conversions.items())),
-            facts={name: count for name, count in sorted(self.facts.items()) if count},
+            facts=self.found_facts(),
             action_dims=_dims(self.columns["action"]),
             state_dims=_dims(self.columns["state"]),
             cameras=tuple(sorted(self.cameras)),

@@ -226,6 +226,8 @@ class RobotSource(Source):
     def _cameras_differ(cls, names: Any) -> Any:
         if isinstance(names, tuple) and len(set(names)) < len(names):
             raise ValueError("must not name one camera twice")
+        if names is not None and not names:
+            raise ValueError("must name a camera")
         return names
 
     @field_validator("history")

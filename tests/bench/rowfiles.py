@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.prepare.merge_rows import ROWS_PER_FILE
+from rt2data.prepare.runs import ROWS_PER_FILE
 from rt2data.prepare.store import ROWS
+from rt2data.prepare.unit import UnitSummary, fragment_name
 from tests.look.stats.stores import lay
 
 STEPS = 100
@@ -31,7 +32,7 @@ def _table(which: np.ndarray, dims: int, cameras: int, state: bool, rng: np.rand
     action[:, -1] = step >= STEPS // 2
     columns = {
         "key": [f"e{e:06d}-{s:06d}" for e, s in zip(episode.tolist(), step.tolist(), strict=True)],
-        "order": np.sort(rng.integers(0, 2**63, n)).astype(np.uint64),
+        "order": np.sort(rng.integers(0, 2**64, n, dtype=np.uint64)),
         "group": [f"e{e:06d}" for e in episode.tolist()],
         "split": pa.array(["train"] * n).dictionary_encode().cast(ROWS.field("split").type),
         "step": step.astype(np.int32),
@@ -39,6 +40,7 @@ def _table(which: np.ndarray, dims: int, cameras: int, state: bool, rng: np.rand
         "text": [f"put object {e % 997} on plate {e % 13}" for e in episode.tolist()],
         "answers": pa.array([[]] * n, ROWS.field("answers").type),
         "pick": np.full(n, -1, np.int32),
+        **{name: pa.nulls(n, ROWS.field(name).type) for name in ("turns", "chunk", "real", "ends")},
         "action": _lists(action),
         "state": _lists(rng.normal(0, 1, (n, dims)).astype(np.float32)) if state else pa.nulls(n, ROWS.field("state").type),
         "terminate": step == STEPS - 1,
@@ -50,6 +52,16 @@ def _table(which: np.ndarray, dims: int, cameras: int, state: bool, rng: np.rand
     return pa.table([columns[name] for name in ROWS.names], schema=ROWS)
 
 
+def write_fragments(folder: Path, units: int, rows: int) -> list[UnitSummary]:
+    """Rows of so many units, as preparing leaves them in a staging folder."""
+    folder.mkdir(parents=True)
+    for unit in range(units):
+        table = _table(unit * rows + np.arange(rows), 7, 1, True, np.random.default_rng(unit))
+        pq.write_table(table, folder / fragment_name(unit), row_group_size=1024, compression="lz4", write_statistics=["order"])
+    none = {"rejects": (), "conversions": {}, "action_dims": (7,), "state_dims": (7,), "cameras": ("image_0",)}
+    return [UnitSummary(name="arm", unit=i, rows={"train": rows}, bytes_read=0, blob_bytes=0, **none) for i in range(units)]
+
+
 def _lists(values: np.ndarray) -> pa.ListArray:
     offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()))
@@ -59,6 +71,8 @@ def _images(n: int, cameras: int, rng: np.random.Generator) -> pa.ListArray:
     size = n * cameras
     columns = {
         "camera": pa.array([f"image_{c}" for _ in range(n) for c in range(cameras)]),
+        "at": np.zeros(size, np.int32),
+        "chosen": np.tile(np.arange(cameras) == 0, n),
         "file": np.zeros(size, np.int32),
         "offset": rng.integers(0, 2**40, size),
         "length": rng.integers(40_000, 60_000, size).astype(np.int32),

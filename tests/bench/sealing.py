@@ -38,7 +38,9 @@ def seal(folder: Path) -> None:
     for name in ("unit-00000.json", "fragment-00000.parquet", blob_name(0)):
         (staging / name).touch()
     rows = [
-        RowsSummary(name="arm", split="train", number=n, rows=count, image_bytes=0, text_bytes=0, formats={}, digest="")
+        RowsSummary(
+            name="arm", split="train", number=n, rows=count, image_bytes=0, fewest=1, most=1, text_bytes=0, formats={}, digest=""
+        )
         for n, count in enumerate(counts)
     ]
     seal_store("arm", ToyRobot(path="x", action_space="generic_nd"), folder, [unit], rows)

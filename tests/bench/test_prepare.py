@@ -1,15 +1,17 @@
-"""`make bench`: preparing many small files against one large file, and sealing stores of two sizes, in turns."""
+"""`make bench`: preparing many small files against one large file, merging rows of many units, sealing stores of two sizes."""
 
 from __future__ import annotations
 
 import os
 import resource
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from rt2data.io.tfrecord.framing import frame
 from rt2data.prepare.unit import staging_folder
 from tests.bench.generate import describe, episode, pictures
 from tests.bench.measure import Run, middle, run
-from tests.bench.rowfiles import write_store
+from tests.bench.rowfiles import write_fragments, write_store
 from tests.bench.test_build import ROUNDS
 from tests.conftest import ROOT
 
@@ -77,6 +79,18 @@ def test_small_files_beside_one_large_file(place: Path, episodes: int) -> None:
     one, many = (middle(each) for each in seconds.values())
     print(f"\n{episodes:,} episodes: {one:.1f} CPU s in one file, {many:.1f} CPU s in a file each: {many / one:.2f} times")
     assert many <= 1.5 * one
+
+
+def test_merging_is_linear_in_units(place: Path) -> None:
+    each = {}
+    for units in (200, 800, 3200):
+        folder = place / f"{units}"
+        (folder / "units.json").write_bytes(msgspec.json.encode(write_fragments(folder, units, 1000)))
+        done = subprocess.run([sys.executable, "-m", "tests.bench.merging", str(folder)], cwd=ROOT, capture_output=True, check=True)
+        each[units] = float(done.stdout) / units
+        print(f"\n{units:,} units x 1,000 rows merged: {float(done.stdout):.1f} CPU s")
+        rmtree(folder)
+    assert each[3200] < 1.5 * each[200]
 
 
 def test_sealing_does_not_grow(place: Path) -> None:

@@ -208,6 +208,7 @@ def test_images(mixture: Path) -> None:
     small = next(iter(rt2data.load(mixture, resize=(16, 16))))["image"]
     mean = whole.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
     assert np.abs(small - mean).mean() < 16  # the same image
+    assert np.array_equal(small, next(iter(rt2data.load(mixture, resize=16)))["image"])
     wide = next(iter(rt2data.load(mixture, resize=(8, 32))))["image"]
     assert wide.shape == (8, 32, 3) and np.abs(wide.astype(int) - whole[12:20]).max() == 0  # the middle, unscaled
     assert "image" not in next(iter(rt2data.load(mixture, decode=None)))

@@ -44,13 +44,14 @@ class EpisodeBatch:
 
 
 def image_ranges(images: pa.ListArray, plan: DatasetPlan) -> dict[str, ImageRanges]:
-    """Byte ranges of the images of a list column, by feature. Raises InternalError where a row lacks one."""
+    """Byte ranges of the images of a list column, by feature; not of earlier steps. Raises InternalError where a row lacks one."""
     flat = images.flatten()
     owner, camera = _owners(images), np.asarray(flat.field("camera").to_pylist(), object)
+    own = flat.field("at").to_numpy() == 0
     columns = {name: flat.field(name).to_numpy() for name in ("file", "offset", "length", "xxh3")}
     found = {}
     for image in plan.images:
-        here = np.flatnonzero(camera == image.camera)
+        here = np.flatnonzero(own & (camera == image.camera))
         if not np.array_equal(owner[here], np.arange(len(images))):
             raise InternalError(f"a row without an image of camera {image.camera}", plan.source)
         found[f"{STEPS}/observation/{image.feature}"] = ImageRanges(**{name: values[here] for name, values in columns.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -121,6 +121,8 @@ def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator
     """One finding per path: the errors of the members of a union are joined."""
     relevant = [error for error in errors if not (error["type"] == "too_short" and _explained_inside(error, errors))]
     located = [(*locate(model, _without_mark(error["loc"])), error) for error in relevant]
+    paths = {path for path, _, _ in located}
+    located = [each for each in located if not (each[2]["type"] in _EXPECTED and _has_inside(paths, each[0]))]
     for path, group in groupby(located, key=lambda each: each[0]):
         members = list(group)
         yield _finding(path, members[0][1], [error for _, _, error in members])
@@ -137,6 +139,10 @@ def locate(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[KeyPath, t
         if len(here) > 1 and tagged:
             here = tagged
             continue
+        labelled = [each for each in here if _labelled(each, token)]
+        if len(here) > 1 and labelled:
+            here = labelled
+            continue
         inner = [one for each in here for one in _inside(each, token)]
         if not inner and not (owner and token == loc[-1]):
             break
@@ -149,6 +155,11 @@ def _explained_inside(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bo
     """Whether a list counts as too short only because its items are wrong."""
     place = error["loc"]
     return any(other["loc"][: len(place)] == place != other["loc"] for other in errors)
+
+
+def _has_inside(paths: Collection[KeyPath], place: KeyPath) -> bool:
+    """Whether there is a path further inside: then the value fits another member of the union, but for what is wrong there."""
+    return any(len(path) > len(place) and path[: len(place)] == place for path in paths)
 
 
 def _without_mark(loc: Sequence[str | int]) -> Sequence[str | int]:
@@ -194,9 +205,10 @@ def shown(value: Any) -> str:
     """A value as YAML would write it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, dict):
-        return "a mapping"
-    return "a list" if isinstance(value, tuple | list) else short(value)
+    if isinstance(value, dict | tuple | list):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    return short(value)
 
 
 def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
@@ -217,6 +229,12 @@ def _tagged(annotation: Any, tag: str | int) -> bool:
     """Whether this member of a union is the one whose `kind` is `tag`."""
     kind = annotation.model_fields.get("kind") if _is_model(annotation) else None
     return kind is not None and tag in get_args(kind.annotation)
+
+
+def _labelled(annotation: Any, token: str | int) -> bool:
+    """Whether pydantic calls this member of a union so, such as `literal['all']` or `tuple[str, ...]`."""
+    name = "literal" if annotation is Literal else getattr(get_origin(annotation), "__name__", "")
+    return bool(name) and str(token).startswith(f"{name}[")
 
 
 def _inside(annotation: Any, token: str | int) -> list[Any]:

@@ -24,7 +24,7 @@ from rt2data.io.publish import exclusively
 from rt2data.look.verify.episodes import is_rlds, verify_episodes
 from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
-from rt2data.prepare import merge_rows
+from rt2data.prepare import runs
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
 from rt2data.seal.episodes import RldsManifest, read_rlds_manifest
@@ -70,7 +70,7 @@ def read(folder: Path, **settings: Any) -> list[Step]:
 
 def test_steps_come_back_whole_and_in_order(toy_recipe: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows lie in many files in random order; written back, each episode is as it was read."""
-    monkeypatch.setattr(merge_rows, "ROWS_PER_FILE", 7)
+    monkeypatch.setattr(runs, "ROWS_PER_FILE", 7)
     manifest = write(toy_recipe(), tmp_path / "out")
     assert (manifest.episodes, manifest.steps) == (EPISODES + 9, EPISODES * STEPS + 9)
     assert len([s for s in manifest.shards if s.dataset == "arm_rlds"]) > 2
@@ -90,6 +90,36 @@ def test_steps_come_back_whole_and_in_order(toy_recipe: Read, tmp_path: Path, mo
             assert [image.camera for image in step.images] == ["image_front"]
             assert bytes(step.images[0].data) == toy.jpeg(1000 * number + at)
     assert seen == set(range(EPISODES))
+
+
+def records(out: Path) -> dict[str, bytes]:
+    """The files of records by name."""
+    return {path.name: path.read_bytes() for path in out.rglob("*.tfrecord-*")}
+
+
+def test_windows_change_no_episode(toy_recipe: Read, tmp_path: Path) -> None:
+    """An RLDS step has its own images and its own action, whatever a mixture adds of other steps."""
+    write(toy_recipe(), tmp_path / "plain")
+    write(toy_recipe(robot__arm__history="[-2, 0]", robot__arm__horizon=3), tmp_path / "windows")
+    assert records(tmp_path / "windows") == records(tmp_path / "plain")
+
+
+def test_the_cameras_of_the_recipe_are_written(toy_recipe: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = toy.ToyRobot.read
+
+    def three(self: toy.ToyRobot, unit: Any) -> Any:
+        for step in one(self, unit):
+            assert isinstance(step, Step)
+            yield replace(step, images=(*step.images, *(replace(step.images[0], camera=name) for name in ("left", "right"))))
+
+    monkeypatch.setattr(toy.ToyRobot, "read", three)
+    names = {}
+    for chosen in ("", "[right, front]", "all"):
+        manifest = write(toy_recipe(**({"robot__arm__cameras": chosen} if chosen else {})), tmp_path / f"out-{len(names)}")
+        names[chosen] = [image.camera for image in manifest.plan.datasets[0].images]
+    assert names == {"": ["front", "left", "right"], "[right, front]": ["right", "front"], "all": ["front", "left", "right"]}
+    asked = write(toy_recipe(robot__arm__cameras="all"), tmp_path / "asked", cameras=("left",))
+    assert [image.camera for image in asked.plan.datasets[0].images] == ["left"]
 
 
 def toy_actions(episode: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -1,0 +1,133 @@
+"""Step three, between units and files of rows: the rows of many units in one file, cut where the files of rows are cut.
+
+To take each file of rows from each unit's fragment costs units x files. Where that is many, the rows of neighbouring units are
+brought together first: a run has one record batch for each file of rows, so a file of rows takes one batch from each run, and each
+fragment is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rt2data.io import location
+from rt2data.io.location import produce_whole
+from rt2data.order import I64, U64, WINDOW
+from rt2data.prepare.unit import UnitSummary, fragment_name
+
+ROWS_PER_FILE = 4 * WINDOW
+RUN_ROWS = 2 * ROWS_PER_FILE
+"""Rows of a run, unless its first unit has more: about twice what a file of rows needs in memory."""
+DIRECT = 64
+"""Up to so many units, the files of rows are taken from the units' fragments."""
+
+Files = dict[str, int]
+"""How many files of rows each split has."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """Work order: bring the rows of the units first..stop-1 together."""
+
+    name: str
+    folder: str
+    number: int
+    first: int
+    stop: int
+    rows: int
+    files: tuple[tuple[str, int], ...]  # of each split
+
+    @property
+    def label(self) -> str:
+        return f"merge {self.name} units {self.first} to {self.stop - 1}"
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """A run that is written."""
+
+    name: str
+    number: int
+    rows: int
+
+
+def are_merged(units: int) -> bool:
+    """Whether the rows of so many units are brought together in runs."""
+    return units > DIRECT
+
+
+def rows_files(rows: Mapping[str, int]) -> Files:
+    """How many files of rows each split has, by its number of rows; in the order of their names."""
+    return {split: -(-count // ROWS_PER_FILE) for split, count in sorted(rows.items())}
+
+
+def hash_edges(files: int) -> list[int]:
+    """Where the hashes of each file of rows begin, and where the last end: equal ranges of all 2**64."""
+    return [i * 2**64 // files for i in range(files + 1)]
+
+
+def run_orders(name: str, folder: Path, units: Sequence[UnitSummary], files: Files) -> list[RunOrder]:
+    """Neighbouring units of together at most `RUN_ROWS` rows each; none where the units are few."""
+    if not are_merged(len(units)):
+        return []
+    rows = [sum(unit.rows.values()) for unit in sorted(units, key=lambda unit: unit.unit)]
+    edges = pairwise([*_starts(rows), len(rows)])
+    each = tuple(files.items())
+    return [RunOrder(name, str(folder), i, a, b, sum(rows[a:b]), each) for i, (a, b) in enumerate(edges)]
+
+
+def _starts(rows: Sequence[int]) -> list[int]:
+    """The first unit of each run, by the rows of the units."""
+    starts, taken = [0], 0
+    for unit, count in enumerate(rows):
+        if taken and taken + count > RUN_ROWS:
+            starts.append(unit)
+            taken = 0
+        taken += count
+    return starts
+
+
+def write_run(order: RunOrder) -> RunSummary:
+    """Write one run, whole or not at all. Idempotent. Raises OutputError."""
+    folder = Path(order.folder)
+    path = folder / run_name(order.number)
+    if not location.is_file(path):
+        fragments = [pq.read_table(folder / fragment_name(unit), use_threads=False) for unit in range(order.first, order.stop)]
+        table = pa.concat_tables(fragments).unify_dictionaries().combine_chunks()
+        produce_whole(path, lambda path: _write_batches(path, table, order))
+    return RunSummary(order.name, order.number, order.rows)
+
+
+def run_name(number: int) -> str:
+    """The file of a run."""
+    return f"run-{number:05d}.arrow"
+
+
+def _write_batches(path: Path, table: pa.Table, order: RunOrder) -> None:
+    hashes = table["order"].to_numpy()
+    with pa.ipc.new_file(str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
+        for split, files in order.files:
+            mine = np.flatnonzero(pc.equal(table["split"], split).to_numpy())
+            for places in _parted(hashes, mine, files):
+                columns = [column.combine_chunks() for column in table.take(pa.array(places)).columns]
+                file.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
+
+
+def _parted(hashes: U64, places: I64, files: int) -> list[I64]:
+    """These places in the order of their hashes, parted at the edges of the files."""
+    ordered = places[np.argsort(hashes[places], kind="stable")]
+    edges = np.array(hash_edges(files)[1:-1], np.uint64)
+    return np.split(ordered, np.searchsorted(hashes[ordered], edges))
+
+
+def read_run(path: Path, batch: int) -> pa.Table:
+    """The rows that a run has for one file of rows, whose number counts on over all splits."""
+    with pa.OSFile(str(path)) as file:
+        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(batch)])
