@@ -48,7 +48,8 @@ def load(
     that ranks cannot share evenly. "drop" drops them, so all ranks get equally many; "keep" gives them to some ranks, which then
     have one more: every example exactly once; "pad" repeats some to make the ranks even. Shards hold examples in mixed random
     order, which is read without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`: a
-    single shard has one order in all epochs. Ranks get stretches of whole blocks of 16 examples, the unit in which a build is exact.
+    single shard has one order in all epochs. Ranks get stretches of whole blocks of 16 examples, the unit in which a build is
+    exact.
 
     Where each row is written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
     as exactly; each source is read through as often as its share needs, and a record's `epoch` is always 0.
