@@ -149,23 +149,21 @@ class EpochOrder:
         return np.concatenate(rows), np.concatenate(epochs)
 
     def _part(self, epoch: int, start: int, stop: int) -> I64:
-        windows = _window_order(self.rows, key64("windows", self.seed, self.source, epoch))
-        parts, at = [], 0
-        for window in windows:
-            size = min(WINDOW, self.rows - int(window) * WINDOW)
-            if at < stop and at + size > start:
-                parts.append(self._window(epoch, int(window), size)[max(start - at, 0) : stop - at])
-            at += size
-            if at >= stop:
-                break
-        return np.concatenate(parts)
+        windows, starts = _window_order(self.rows, key64("windows", self.seed, self.source, epoch))
+        first, end = np.searchsorted(starts, start, side="right") - 1, np.searchsorted(starts, stop)
+        rows = np.concatenate([self._window(epoch, int(window)) for window in windows[first:end]])
+        return rows[start - starts[first] : stop - starts[first]]
 
-    def _window(self, epoch: int, window: int, size: int) -> I64:
+    def _window(self, epoch: int, window: int) -> I64:
+        size = min(WINDOW, self.rows - window * WINDOW)
         rotation = key64("rotation", self.seed, self.source, epoch) % self.rows
         inside = keyed_permutation(size, key64("window", self.seed, self.source, epoch, window))
         return (window * WINDOW + inside + rotation) % self.rows
 
 
 @lru_cache(maxsize=64)
-def _window_order(rows: int, key: int) -> tuple[int, ...]:
-    return tuple(keyed_permutation(-(-rows // WINDOW), key).tolist())
+def _window_order(rows: int, key: int) -> tuple[I64, I64]:
+    """The windows of an epoch in order, and how many rows come before each: all have 8192 but the last by number."""
+    windows = keyed_permutation(-(-rows // WINDOW), key)
+    sizes = np.minimum(WINDOW, rows - windows * WINDOW)
+    return windows, np.cumsum(sizes) - sizes

@@ -77,6 +77,9 @@ class Slot(NamedTuple):
     camera: str
     offset: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.camera} {self.offset}" if self.offset else self.camera
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

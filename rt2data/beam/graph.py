@@ -91,14 +91,7 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
         )
         parts = {"units": units}
         if any(are_merged(len(p.units)) for p in self.todo):
-            parts["runs"] = (
-                units
-                | "UnitsToMerge" >> beam.GroupByKey()
-                | "MergeOrders" >> beam.ParDo(Here(_MergeOrders(by_name), self.run)).with_output_types(RunOrder)
-                | "SpreadRuns" >> beam.Reshuffle()
-                | "WriteRun" >> beam.ParDo(CarryOut(write_run, self.run)).with_output_types(RunSummary)
-                | "RunsByName" >> beam.Map(_named)
-            )
+            parts["runs"] = self._merge(units, by_name)
         rows = (
             parts
             | "AllUnits" >> beam.CoGroupByKey()
@@ -111,6 +104,17 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
             {"units": units, "rows": rows}
             | "AllOfAStore" >> beam.CoGroupByKey()
             | "SealStore" >> beam.ParDo(Here(_SealStore(by_name), self.run)).with_output_types(str)
+        )
+
+    def _merge(self, units: Any, by_name: dict[str, Preparation]) -> Any:
+        """Units -> runs of their rows, by name."""
+        return (
+            units
+            | "UnitsToMerge" >> beam.GroupByKey()
+            | "MergeOrders" >> beam.ParDo(Here(_MergeOrders(by_name), self.run)).with_output_types(RunOrder)
+            | "SpreadRuns" >> beam.Reshuffle()
+            | "WriteRun" >> beam.ParDo(CarryOut(write_run, self.run)).with_output_types(RunSummary)
+            | "RunsByName" >> beam.Map(_named)
         )
 
 

@@ -53,7 +53,8 @@ def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
     """Hold a lock that is released when this process ends. Raises LockedError when another holds it for longer than `wait_s`.
 
     Its file is removed at the end, while the lock is still held: a process that opened it before then locks a file without a name,
-    which filelock notices (no links are left), and it tries again with the file that has the name by then.
+    which filelock notices (no links are left), and it tries again with the file that has the name by then. Before 3.30 filelock
+    removed the file too, after us: by then it could be another's.
     """
     make_folder(lock.parent)
     held = FileLock(lock)

@@ -47,8 +47,9 @@ def load(
     No example comes twice in an epoch over all ranks, and all come except the `remainder`: fewer than `world` examples at its end
     that ranks cannot share evenly. "drop" drops them, so all ranks get equally many; "keep" gives them to some ranks, which then
     have one more: every example exactly once; "pad" repeats some to make the ranks even. Shards hold examples in mixed random
-    order, which is read without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`. Ranks
-    get stretches of whole blocks of 16 examples, the unit in which a build is exact.
+    order, which is read without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`: a
+    single shard has one order in all epochs. Ranks get stretches of whole blocks of 16 examples, the unit in which a build is
+    exact.
 
     Where each row is written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
     as exactly; each source is read through as often as its share needs, and a record's `epoch` is always 0.
@@ -90,7 +91,7 @@ def _slots(plan: PlanFacts, slots: Sequence[int] | None) -> tuple[int, ...] | No
         return None if plan.images is None else tuple(range(plan.images))
     found = tuple(slots)
     if not found or len(set(found)) < len(found) or not all(0 <= slot < plan.places for slot in found):
-        cameras = [f"{source.name}: {', '.join(slot.camera for slot in source.slots)}" for source in plan.sources if source.slots]
+        cameras = [f"{source.name}: {', '.join(map(str, source.slots))}" for source in plan.sources if source.slots]
         do = "; ".join([f"give different numbers from 0 to {plan.places - 1}", *cameras])
         raise UsageError(f"slots={list(found)} of {plan.places} places for images", do=do)
     return found

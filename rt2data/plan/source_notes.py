@@ -65,7 +65,7 @@ def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
     if line:
         about = "" if info.digest else "in a sample, "
         chosen = info.facts.get("join.first_folder")
-        do = "look whether these are the images that are meant" if chosen else ""
+        do = "check that these are the images you want" if chosen else ""
         yield "join", "warning" if chosen else "note", f"{about}{line}", do
     written = written_line(info.facts)
     if written:
@@ -107,7 +107,7 @@ def episodes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[N
     cuts, gaps = info.facts.get("episodes.cut_at_is_first", 0), info.facts.get("episodes.with_gaps", 0)
     if cuts:
         what = f"is_first is set {cuts:,} times inside a record: each begins an episode of its own"
-        yield "cut_at_is_first", "warning", what, "look whether is_first marks episodes in this source"
+        yield "cut_at_is_first", "warning", what, "check that is_first marks episodes in this source"
     if gaps:
         what = f"{gaps:,} episodes have steps missing in the middle"
         yield "gaps", "note", what, "a mixture of single steps is not affected; write-rlds follows `gaps`"

@@ -250,7 +250,7 @@ def _build_unchanged(order: UnitOrder, rows: RowBuilder, files: _Files) -> None:
 
 def unreadable(name: str, path: str, error: OSError) -> DataError:
     """The error of a source that the system does not let us read."""
-    return DataError(f"source {name} cannot be read: {error.strerror}", str(error.filename or path), "see that the disk is well")
+    return DataError(f"source {name} cannot be read: {error.strerror}", str(error.filename or path), "check the disk")
 
 
 def _require_unit_unchanged(order: UnitOrder, files: _Files, rows: RowBuilder) -> None:

@@ -191,11 +191,6 @@ def dimensions(
     return [ActionValue(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
 
 
-def place_name(name: str, offset: int) -> str:
-    """The name of an image's place: a camera, and how many steps back."""
-    return f"{name} {offset}" if offset else name
-
-
 def counted(answers: Sequence[str]) -> str:
     """Answers with their counts, the most common first."""
     return ", ".join(answer if count == 1 else f"{answer} x{count}" for answer, count in Counter(answers).most_common())

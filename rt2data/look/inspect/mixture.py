@@ -23,7 +23,7 @@ from rt2data.formats.base import Member, make_format, members_of
 from rt2data.io import location
 from rt2data.loading.sampling import Run
 from rt2data.loading.shards import FORMAT, Shards
-from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, Stretches, Token, place_name
+from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, Stretches, Token
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.inspect.store import StoreExamples
 from rt2data.look.report.contact_sheet import Tile
@@ -31,7 +31,7 @@ from rt2data.look.verify.expected import Expected
 from rt2data.look.verify.records import is_conversation, row_key
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import Store
-from rt2data.records import Kind
+from rt2data.records import Kind, Slot
 from rt2data.render.codecs.codec import terminate_legend
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import ExampleRecord
@@ -305,7 +305,7 @@ def _names(record: ExampleRecord) -> dict[int, str]:
     """The name of each place of an image, by number."""
     if record.action is None and len(record.image_names) == 1:
         return {0: "image"}
-    return {slot: place_name(*each) for slot, each in enumerate(zip(record.image_names, record.image_offsets, strict=False))}
+    return {number: str(Slot(*each)) for number, each in enumerate(zip(record.image_names, record.image_offsets, strict=False))}
 
 
 def _chunk(record: ExampleRecord) -> list[ChunkAction]:

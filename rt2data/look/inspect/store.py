@@ -16,7 +16,7 @@ import xxhash
 
 from rt2data.errors import DataError, RtError
 from rt2data.io import location
-from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, counted, dimensions, place_name
+from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.order import I64
@@ -42,7 +42,7 @@ class InspectedStore(Inspected):
         found: dict[str, Any] = msgspec.to_builtins(store.info)
         for name, split in store.info.splits.items():
             found["splits"][name]["images_per_row"] = split.images / split.rows if split.rows else 0.0
-        found["slots"] = [place_name(*slot) for slot in store.info.slots]
+        found["slots"] = [str(slot) for slot in store.info.slots]
         return found | {"changed_files": store.changed_files()[:20]}
 
     def tiles(self, count: int) -> list[Tile]:
@@ -161,13 +161,13 @@ class StoreExamples(Examples):
         """Of an image of one row."""
         slots, robot = self.store.info.slots, self.store.info.has_actions
         if robot:
-            return place_name(*slots[images.slot[at]]) if len(slots) > 1 else images.camera[at]
+            return str(slots[images.slot[at]]) if len(slots) > 1 else images.camera[at]
         return f"image_{at}" if len(images) > 1 else "image"
 
     def _absent(self, images: Images) -> list[str]:
         """Places of the store's slots without an image."""
         slots, there = self.store.info.slots, set(images.slot.tolist())
-        return [place_name(*slot) for number, slot in enumerate(slots) if number not in there] if len(slots) > 1 else []
+        return [str(slot) for number, slot in enumerate(slots) if number not in there] if len(slots) > 1 else []
 
     def decoded(self, split: str, values: list[float]) -> list[ActionValue]:
         """An action with names, units and bounds of each dimension."""
