@@ -214,7 +214,7 @@ class _Seat:
             try:
                 ok, value = self._ask(task)
             except (EOFError, OSError) as error:
-                lost = error
+                lost = error.with_traceback(None)  # its frames hold what was sent, in a cycle that can crash Python 3.12
                 self._dismiss()
                 if self.closing.is_set():
                     break
