@@ -52,7 +52,7 @@ def windows(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
     rows, episodes = (sum(getattr(split, what) for split in info.splits.values()) for what in ("rows", "groups"))
     back = -min((slot.offset for slot in planned.slots), default=0)
     if episodes and max(planned.horizon - 1, back) * episodes > rows:
-        what = f"windows are longer than a mean episode of {rows / episodes:,.1f} steps: most of them is padding or empty"
+        what = f"windows are longer than a mean episode of {rows / episodes:,.1f} steps: most of what they hold is padding or empty"
         yield "long_windows", "warning", what, "set a smaller `horizon`, or `history` less far back"
     if cut := info.facts.get(CUT):
         what = f"{cut:,} windows end early at a gap, where steps were dropped"
