@@ -19,6 +19,7 @@ from rt2data.errors import InternalError, OutputError, RtError, UsageError
 from rt2data.io.streams import open_standard_streams, silence
 
 Command = Callable[..., Any]
+Handler = Callable[[int, FrameType | None], NoReturn]
 OPEN_FILES = 1 << 16
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,13 +30,29 @@ class Stopped(SystemExit):
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:
     """The first signal stops in order, the second at once: workers end with this process."""
-    for number in SIGNALS:
-        signal.signal(number, _end)
+    _answer_signals(_end)
     raise Stopped(128 + signum)
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:
     os._exit(128 + signum)
+
+
+def _answer_signals(handler: Handler) -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
+            signal.signal(number, handler)
+
+
+def _signal_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Send a signal again that arrived in a finalizer or a callback, where Python ignores every exception."""
+    if not isinstance(ignored.exc_value, Stopped):
+        sys.__unraisablehook__(ignored)
+        return
+    _answer_signals(_stop)
+    again = threading.Timer(0.01, os.kill, (os.getpid(), int(ignored.exc_value.code or 0) - 128))
+    again.daemon = True
+    again.start()
 
 
 def _allow_open_files() -> None:
@@ -50,9 +67,8 @@ def run(app: Command) -> NoReturn:
     """Run a command of the application; its failure becomes one line and an exit code."""
     open_standard_streams()
     _allow_open_files()
-    for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # a shell's background job ignores Ctrl-C
-            signal.signal(number, _stop)
+    sys.unraisablehook = _signal_again
+    _answer_signals(_stop)
     code = _run(app)
     code = _flush() or code
     waiting = any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
