@@ -3,15 +3,17 @@
 Three rules make a mixture exact at every scale:
 - `apportion` shares N examples out by largest remainder, so the counts add up to N;
 - `running_quotas` keeps every source within one example of its share at every boundary (of shards, and of blocks inside a shard);
+  `SidedQuotas` computes the same for any boundary by itself, so that a plan of 400,000 shards is laid out where it is needed;
 - `EpochOrder` reads a source in a new keyed order each epoch, without replacement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
@@ -24,8 +26,15 @@ BLOCK = 16
 """Examples whose order is shuffled together: a perfectly periodic order starves loaders that stride examples by rank."""
 WINDOW = 8192
 """Rows that stay neighbours from epoch to epoch; equals the row groups of the prepared store, so that a shard reads few of them."""
-MAX_EXAMPLES = 2_000_000_000
-"""Products of two counts must fit 63 bits."""
+MAX_EXAMPLES = 10**12
+"""`multiply_divide` is exact up to 2**40."""
+GROUP = 256
+"""Boundaries computed together: the first by itself, each other one from the one before it."""
+_LOW = 20  # bits of the lower half of a count
+_NEVER = np.iinfo(np.int64).max
+
+Ends = Callable[[int, int], I64]
+"""Running totals at the boundaries start..stop-1, int64[stop - start]; boundary 0 is the start, where nothing is placed yet."""
 
 
 def key64(*parts: str | int) -> int:
@@ -59,49 +68,171 @@ def apportion(total: int, weights: Sequence[Fraction]) -> list[int]:
     return counts
 
 
-def running_quotas(counts: Sequence[int], ends: I64) -> I64:
-    """How much of each source has been placed at each boundary, int64[len(ends), len(counts)].
+def multiply_divide(a: I64, b: I64 | int, by: I64 | int) -> tuple[I64, I64]:
+    """Quotient and remainder of a * b / by, exact for numbers from 0 to 2**40, by long division: the product may need 80 bits."""
+    high, rest = np.divmod((a >> _LOW) * b, by)
+    low, rest = np.divmod((rest << _LOW) + (a & (1 << _LOW) - 1) * b, by)
+    return (high << _LOW) + low, rest
 
-    `ends` are running totals, rising to sum(counts). Every row adds up to its boundary, no column ever falls, and each entry is the
-    floor or the ceiling of its exact share. Which sources are rounded up is decided by earliest deadline first, which for unit jobs
-    with release times and deadlines always finds such a schedule (Tijdeman 1980, "The chairman assignment problem").
-    """
-    n = np.asarray(counts, dtype=np.int64)
-    total = int(n.sum())
+
+class _Shares(NamedTuple):
+    """Exact shares at some boundaries. A source is *open* where its share is not whole: its next example may be placed or wait."""
+
+    floor: I64  # [boundaries, sources]
+    ceiling: I64
+    due: I64  # the running total at which the next example must have been placed; _NEVER where the source is not open
+
+
+def _shares(counts: I64, ends: I64) -> _Shares:
+    total = int(counts.sum())
     if total > MAX_EXAMPLES:
         raise ValueError(f"more than {MAX_EXAMPLES:,} examples in one plan")
-    if total == 0:
-        return np.zeros((len(ends), len(n)), dtype=np.int64)
-    exact = ends[:, None] * n[None, :]
-    floor = exact // total
-    placed = np.empty_like(floor)
-    before = np.zeros_like(n)
-    for row, (least, ceiling, end) in enumerate(zip(floor, -(-exact // total), ends.tolist(), strict=True)):
-        before = _round_up_earliest(np.maximum(least, before), ceiling, end, n, total)
-        placed[row] = before
+    floor, rest = multiply_divide(ends[:, None], counts, max(total, 1))
+    ceiling = floor + (rest > 0)
+    due, late = multiply_divide(ceiling, total, np.maximum(counts, 1))
+    return _Shares(floor, ceiling, np.where(rest > 0, due + (late > 0), _NEVER))
+
+
+def running_quotas(counts: Sequence[int], ends: I64, before: I64 | None = None) -> I64:
+    """How much of each source has been placed at each boundary, int64[len(ends), len(counts)].
+
+    `ends` are running totals, rising to sum(counts); `before`, int64[len(counts)], is what was placed at the boundary before the
+    first. Every row adds up to its boundary, no column ever falls, and each entry is the floor or the ceiling of its exact share.
+    Which sources are rounded up is decided by earliest deadline first, which for unit jobs with release times and deadlines always
+    finds such a schedule (Tijdeman 1980, "The chairman assignment problem").
+
+    A row depends on the one before it only where an example was open at both: all other rows are computed at once.
+    """
+    n = np.asarray(counts, dtype=np.int64)
+    floor, ceiling, due = _shares(n, ends)
+    spare = ends - floor.sum(axis=1)
+    placed: I64 = floor + (np.argsort(np.argsort(due, axis=1, kind="stable"), axis=1) < spare[:, None])
+    last = np.zeros_like(n) if before is None else before
+    still_open = (np.concatenate([last[None], ceiling[:-1]]) >= ceiling) & (due < _NEVER)
+    for row in np.flatnonzero(still_open.any(axis=1)).tolist():
+        taken = (placed[row - 1] if row else last) > floor[row]
+        placed[row] = floor[row]
+        placed[row, np.argsort(np.where(taken, 0, due[row]), kind="stable")[: spare[row]]] += 1
     return placed
 
 
-def _round_up_earliest(placed: I64, ceiling: I64, end: int, n: I64, total: int) -> I64:
-    """Fill up to `end` with the sources whose next example is due first."""
-    spare = end - int(placed.sum())
-    if spare:
-        open_to = np.flatnonzero(placed < ceiling)
-        due = -(-(placed[open_to] + 1) * total // n[open_to])
-        placed = placed.copy()
-        placed[open_to[np.argsort(due, kind="stable")[:spare]]] += 1
-    return placed
+@dataclass(frozen=True)
+class _Quotas:
+    """`running_quotas` at boundaries that are too many to hold: any of them is computed without those before it."""
+
+    counts: I64
+    ends: Ends
+
+    def rows(self, start: int, stop: int) -> I64:
+        """What has been placed at the boundaries start..stop-1, int64[stop - start, sources]."""
+        before = self._row(start - 1) if start else None
+        return running_quotas(self.counts.tolist(), self.ends(start, stop), before)
+
+    def _row(self, number: int) -> I64:
+        """What earliest deadline first has placed at a boundary, from the shares alone.
+
+        The examples that still wait are those with the latest deadlines for which there was room: of the examples that were open at
+        an earlier boundary no more can still wait than waited then. (A set of examples can have been placed by then exactly if it
+        fits the places after their releases. Such sets are the independent sets of a matroid, of which earliest deadline first
+        finds the same basis as taking the examples one by one in the order of their deadlines.)
+        """
+        _, ceiling, due = (each[0] for each in _shares(self.counts, self.ends(number, number + 1)))
+        by_age, room = self._room(number, ceiling, due < _NEVER)
+        waits = np.zeros(len(due), np.bool_)
+        latest = np.argsort(due, kind="stable")[::-1]
+        for source in latest[due[latest] < _NEVER].tolist():
+            waits[source] = True
+            waits[source] = bool((np.cumsum(waits[by_age]) <= room).all())
+        placed: I64 = ceiling - waits
+        return placed
+
+    def _room(self, number: int, ceiling: I64, is_open: NDArray[np.bool_]) -> tuple[I64, I64]:
+        """The sources by how long the example that is open at a boundary has been so, longest first; and how many of the first 1,
+        2, ... of them can wait. Looks back as far as there is such an example: one boundary, where each source is in every shard.
+        """
+        age, room, stop, size = np.zeros_like(ceiling), np.full(len(ceiling) + 1, _NEVER), number + 1, 2
+        while stop > 0:
+            start = max(stop - size, 0)
+            ends = self.ends(start, stop)
+            then = _shares(self.counts, ends).ceiling
+            same = (then == ceiling) & is_open
+            np.minimum.at(room, same.sum(axis=1), then.sum(axis=1) - ends)
+            age += same.sum(axis=0)
+            if not same[0].any():
+                break
+            stop, size = start, min(2 * size, 16 * GROUP)
+        return np.argsort(-age, kind="stable"), room[1:]
 
 
-def sided_quotas(sides: Sequence[Sequence[int]], ends: I64) -> I64:
+@dataclass(frozen=True)
+class EvenEnds:
+    """The ends of `parts` nearly equal parts of `total`, which is the end of all that come after."""
+
+    total: int
+    parts: int
+
+    def __call__(self, start: int, stop: int) -> I64:
+        numbers = np.minimum(np.arange(start, stop, dtype=np.int64), self.parts)
+        return multiply_divide(numbers, self.total, self.parts)[0]
+
+
+@dataclass(frozen=True)
+class SteadyEnds:
+    """The ends of parts of `step` each; `total` is the end of the last and of all that come after."""
+
+    total: int
+    step: int
+
+    def __call__(self, start: int, stop: int) -> I64:
+        return np.minimum(np.arange(start, stop, dtype=np.int64) * self.step, self.total)
+
+
+@dataclass(frozen=True)
+class SidedQuotas:
+    """The quotas of the sides (robot, web), then of the sources inside each, at any of the boundaries that `ends` gives."""
+
+    sides: tuple[tuple[int, ...], ...]
+    ends: Ends
+    _groups: dict[int, I64] = field(default_factory=dict, repr=False, compare=False)  # the last two
+
+    def at(self, number: int) -> I64:
+        """How much of each source has been placed at a boundary, int64[sources]; nothing at boundary 0."""
+        placed: I64 = self._group(number // GROUP)[number % GROUP]
+        return placed
+
+    def _group(self, number: int) -> I64:
+        """Where one boundary is asked for its neighbours are too. They follow from the group before, where that is known."""
+        found = self._groups.get(number)
+        if found is None:
+            start, stop, before = number * GROUP, (number + 1) * GROUP, self._groups.get(number - 1)
+            found = self.rows(start, stop) if before is None else sided_quotas(self.sides, self.ends(start, stop), before[-1])
+            self._groups[number] = found
+            while len(self._groups) > 2:
+                self._groups.pop(next(iter(self._groups)))
+        return found
+
+    def rows(self, start: int, stop: int) -> I64:
+        """What has been placed at the boundaries start..stop-1, int64[stop - start, sources], computed from the shares alone."""
+        by_side = _Quotas(np.array([sum(side) for side in self.sides], np.int64), self.ends)
+        return np.concatenate([_inside(by_side, k, side).rows(start, stop) for k, side in enumerate(self.sides)], axis=1)
+
+
+def _inside(by_side: _Quotas, number: int, side: Sequence[int]) -> _Quotas:
+    """The quotas of the sources of a side."""
+    return _Quotas(np.array(side, np.int64), lambda start, stop: by_side.rows(start, stop)[:, number])
+
+
+def sided_quotas(sides: Sequence[Sequence[int]], ends: I64, before: I64 | None = None) -> I64:
     """`running_quotas` of the sides (robot, web), then of the sources inside each: both stay within one of their share."""
-    by_side = running_quotas([sum(side) for side in sides], ends)
-    return np.concatenate([running_quotas(side, by_side[:, k]) for k, side in enumerate(sides)], axis=1)
+    last = np.zeros(sum(map(len, sides)), np.int64) if before is None else before
+    parts = np.split(last, np.cumsum([len(side) for side in sides])[:-1])
+    by_side = running_quotas([sum(side) for side in sides], ends, np.array([part.sum() for part in parts]))
+    return np.concatenate([running_quotas(side, by_side[:, k], parts[k]) for k, side in enumerate(sides)], axis=1)
 
 
 def boundaries(total: int, parts: int) -> I64:
     """Ends of `parts` nearly equal parts of `total`, int64[parts]."""
-    return np.arange(1, parts + 1, dtype=np.int64) * total // parts
+    return EvenEnds(total, parts)(1, parts + 1)
 
 
 def interleave(sides: Sequence[Sequence[int]], key: int) -> NDArray[np.int32]:

@@ -12,7 +12,7 @@ from rt2data.errors import DataError
 from rt2data.formats.base import make_format
 from rt2data.order import EpochOrder
 from rt2data.plan.job import Job, make_labels, make_renderer
-from rt2data.plan.layout import layout_warnings, make_parts
+from rt2data.plan.layout import layout_warnings, make_parts, require_names
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,
@@ -139,7 +139,7 @@ def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: 
         record = _mean_record(draft, source, rows, tokenizer)
         measured.append(msgspec.structs.replace(source, record_bytes=record))
         sizes.append(draft.written(source) * form.example_bytes(_image_sizes(source), record))
-    cut = _cut(msgspec.structs.replace(draft, sources=tuple(measured), bytes=sum(sizes)), sizes, recipe)
+    cut = require_names(_cut(msgspec.structs.replace(draft, sources=tuple(measured), bytes=sum(sizes)), sizes, recipe))
     warnings = worst_first((*cut.warnings, *layout_warnings(cut.format, cut.shards, cut.bytes)))
     return fingerprinted(msgspec.structs.replace(cut, warnings=warnings))
 

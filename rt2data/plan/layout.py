@@ -8,7 +8,9 @@ all examples, as small whole numbers. So a source that is repeated twenty times 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import gcd, lcm
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from rt2data.errors import UsageError
 from rt2data.formats.base import Format
 from rt2data.io import words
-from rt2data.order import I64, boundaries
+from rt2data.order import I64, EvenEnds, SidedQuotas, multiply_divide
 from rt2data.plan.plan import MixturePart, Plan, SourcePlan
 from rt2data.records import Warn
 
@@ -40,15 +42,32 @@ def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[Mi
     )
 
 
-def parts_layout(plan: Plan, parts: Sequence[MixturePart]) -> I64:
-    """First draw of each source in each shard, int64[shards, sources], and one row past the last."""
-    placed = np.zeros((plan.shards + 1, len(parts)), np.int64)
-    first = 1
-    for number, part in enumerate(parts):
-        placed[first : first + part.shards, number] = boundaries(part.examples, part.shards)
-        placed[first + part.shards :, number] = part.examples
-        first += part.shards
-    return placed
+@dataclass(frozen=True)
+class ShardLayout:
+    """`layout[k]`: the first draw of each source in shard k, int64[sources]; of one past the last shard, the draws of all.
+
+    Each is computed by itself; nothing is held that grows with the number of shards.
+    """
+
+    plan: Plan
+
+    def __getitem__(self, index: int) -> I64:
+        return _before_shard(self.plan.parts, index) if self.plan.parts else self._quotas.at(index)
+
+    def counts(self, index: int) -> I64:
+        """How many examples of each source are in a shard, int64[sources]."""
+        return self[index + 1] - self[index]
+
+    @cached_property
+    def _quotas(self) -> SidedQuotas:
+        return SidedQuotas(tuple(map(tuple, self.plan.sides())), EvenEnds(self.plan.num_examples, self.plan.shards))
+
+
+def _before_shard(parts: Sequence[MixturePart], index: int) -> I64:
+    """How much of each part comes before a shard, int64[parts]."""
+    shards = np.array([part.shards for part in parts], np.int64)
+    before = np.clip(index - (np.cumsum(shards) - shards), 0, shards)
+    return multiply_divide(before, np.array([part.examples for part in parts], np.int64), shards)[0]
 
 
 def shard_file(plan: Plan, form: Format, index: int, shards: int) -> str:
@@ -58,6 +77,18 @@ def shard_file(plan: Plan, form: Format, index: int, shards: int) -> str:
             return f"{part.source}/{form.shard_name(index, part.shards, plan.split)}"
         index -= part.shards
     return form.shard_name(index, shards, plan.split)
+
+
+MAX_SHARDS = 1_000_000
+"""Names of shards have six digits: readers expand `{000000..999999}` and sort by name."""
+
+
+def require_names(plan: Plan) -> Plan:
+    """The plan, if its shards have names. Raises UsageError where there are too many."""
+    if plan.shards > MAX_SHARDS:
+        fit = _bytes(-(-plan.bytes // MAX_SHARDS))
+        raise UsageError(f"{plan.shards:,} shards, there can be {MAX_SHARDS:,}", "shards.bytes", f"set it to {fit} or more")
+    return plan
 
 
 FILES_IN_A_FOLDER = 10_000

@@ -24,10 +24,10 @@ from rt2data.io.location import whole_file, write_whole
 from rt2data.io.location.folders import make_folder
 from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
-from rt2data.order import I64, EpochOrder, boundaries, interleave, key64, sided_quotas
+from rt2data.order import EpochOrder, interleave, key64
 from rt2data.plan.job import Job, RldsJob, read_job
-from rt2data.plan.layout import parts_layout, shard_file
-from rt2data.plan.plan import Plan, SourcePlan
+from rt2data.plan.layout import ShardLayout, shard_file
+from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import Store, as_rows
 from rt2data.records import Rendered, Rows, key_name
 from rt2data.render.fields import Batch, ExampleRecord, Labels
@@ -97,19 +97,9 @@ class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
 _decode_info = msgspec.json.Decoder(ShardInfo).decode  # made at import: two threads that make a type's first one crash
 
 
-def shard_layout(plan: Plan) -> tuple[I64, I64]:
-    """First draw of each source in each shard, int64[shards, sources], and one row past the last; and the shards' ends."""
-    if plan.parts:
-        placed = parts_layout(plan, plan.parts)
-        return placed, placed[1:].sum(axis=1)
-    ends = boundaries(plan.num_examples, plan.shards)
-    placed = sided_quotas(plan.sides(), ends)
-    return np.concatenate([np.zeros((1, placed.shape[1]), np.int64), placed]), ends
-
-
-def shard_sources(plan: Plan, index: int, placed: I64) -> NDArray[np.int32]:
+def shard_sources(layout: ShardLayout, index: int) -> NDArray[np.int32]:
     """The source of each example of a shard, as a number in `plan.sources`."""
-    counts = (placed[index + 1] - placed[index]).tolist()
+    counts, plan = layout.counts(index).tolist(), layout.plan
     robots = sum(s.has_actions for s in plan.sources)
     return interleave([counts[:robots], counts[robots:]], key64("interleave", plan.seed, index))
 
@@ -184,8 +174,8 @@ class Mixing:
         return [Drawer(source, self.job) for source in self.job.plan.sources]
 
     @cached_property
-    def layout(self) -> I64:
-        return shard_layout(self.job.plan)[0]
+    def layout(self) -> ShardLayout:
+        return ShardLayout(self.job.plan)
 
     def write(self, file: FileIO, index: int) -> WrittenShard:
         """Write all examples of a shard in order."""
@@ -195,7 +185,7 @@ class Mixing:
 
     def fill(self, writer: ShardWriter, index: int) -> dict[str, SideTotals]:
         """Write all examples of a shard in order; what each source gave."""
-        sources = shard_sources(self.job.plan, index, self.layout)
+        sources = shard_sources(self.layout, index)
         at = self.layout[index].copy()
         totals = {s.name: SideTotals() for s in self.job.plan.sources}
         for start in range(0, len(sources), BATCH):

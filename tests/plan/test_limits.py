@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.plan.layout import layout_warnings
+from rt2data.errors import UsageError
+from rt2data.plan.layout import MAX_SHARDS, ShardLayout, layout_warnings, require_names
 from rt2data.plan.plan import shard_count
 
 
@@ -46,3 +49,27 @@ def test_the_advice_mends_it(form: str, size: int, shard: int) -> None:
         better = int(asked[1]) * (10**6 if asked[2] == "MB" else 10**9)
         left = layout_warnings(form, shard_count(10**9, size, better), size)
         assert warning.code not in [each.code for each in left]
+
+
+def test_shards_without_a_name_are_refused() -> None:
+    """500 TB in shards of 256 MB; the advice mends it."""
+    size = 500 * 10**12
+    many: Any = SimpleNamespace(shards=shard_count(10**10, size, 256 * 10**6), bytes=size)
+    with pytest.raises(UsageError, match="1,953,125 shards, there can be 1,000,000") as caught:
+        require_names(many)
+    assert caught.value.do == "set it to 550MB or more"
+    fewer: Any = SimpleNamespace(shards=shard_count(10**10, size, 550 * 10**6), bytes=size)
+    assert require_names(fewer) is fewer and fewer.shards < MAX_SHARDS
+
+
+def test_parts_of_any_size_are_laid_out_exactly() -> None:
+    """Draws times shards need more than 63 bits here."""
+    sizes, shards = (10**12 - 7, 3, 10**11 + 1), (999_983, 2, 9)
+    parts = tuple(SimpleNamespace(examples=size, shards=count) for size, count in zip(sizes, shards, strict=True))
+    plan: Any = SimpleNamespace(parts=parts, shards=sum(shards))
+    layout = ShardLayout(plan)
+    for index in (0, 1, 500_000, 999_982, 999_983, 999_984, 999_985, 999_990, plan.shards):
+        inside = [min(max(index - first, 0), count) for first, count in zip((0, 999_983, 999_985), shards, strict=True)]
+        wanted = [size * k // count for size, k, count in zip(sizes, inside, shards, strict=True)]
+        assert layout[index].tolist() == wanted
+    assert layout.counts(999_983).tolist() == [0, 1, 0]

@@ -31,7 +31,7 @@ from rt2data.look.inspect.mixture import InspectedMixture
 from rt2data.look.stats.mixture import mixture_stats
 from rt2data.look.verify import verify
 from rt2data.look.verify.manifest import manifest_faults
-from rt2data.plan.layout import make_parts, part_weights
+from rt2data.plan.layout import ShardLayout, make_parts, part_weights
 from rt2data.plan.recipe import Recipe, RecipeError, read_recipe
 from rt2data.plan.recipe.cross_checks import contradictions
 from rt2data.plan.recipe.document import parse
@@ -39,7 +39,7 @@ from rt2data.read.source import SOURCES
 from rt2data.render.record import decode_record
 from rt2data.seal.blend import WEIGHTS, alone
 from rt2data.seal.manifest import Manifest, read_manifest
-from rt2data.write.shard import shard_layout, write_shard
+from rt2data.write.shard import write_shard
 from tests.contract import toy
 from tests.formats.conftest import examples
 from tests.formats.test_mixtures import contents, cut, flip, remove
@@ -157,9 +157,9 @@ def test_shards_of_the_parts_hold_every_draw_once(found: list[tuple[int, int, in
     sources: Any = [SimpleNamespace(name=f"s{n}", draws=d, rows=r, share="1") for n, (d, r, _) in enumerate(found)]
     parts = make_parts(sources, [min(shards, draws, rows) for draws, rows, shards in found])
     plan: Any = SimpleNamespace(parts=parts, shards=sum(part.shards for part in parts))
-    layout, ends = shard_layout(plan)
-    held = np.diff(layout, axis=0)
-    assert held.sum(1).cumsum().tolist() == ends.tolist()
+    layout = ShardLayout(plan)
+    held = np.array([layout.counts(index) for index in range(plan.shards)])
+    assert layout[plan.shards].tolist() == held.sum(0).tolist()
     assert held.sum(0).tolist() == [min(draws, rows) for draws, rows, _ in found]
     assert ((held > 0).sum(1) == 1).all()
     assert (np.diff(held.argmax(1)) >= 0).all()

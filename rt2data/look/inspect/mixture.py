@@ -222,7 +222,7 @@ class MixtureExamples(Examples):
 
     def _sources_in(self, shard: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         layout = self._expected.layout
-        return np.empty(0, np.int32) if layout is None else shard_sources(self._manifest.plan, shard, layout)
+        return np.empty(0, np.int32) if layout is None else shard_sources(layout, shard)
 
     def _seen(self, number: int, record: ExampleRecord) -> Seen:
         return Seen(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,15 @@ from rt2data.look.stats.content import TokenSums, sum_tokens
 from rt2data.look.stats.model import MixtureStats, Share, Window
 from rt2data.look.stats.row_set import RowSet, space_to_json
 from rt2data.order import BLOCK, I64, boundaries
+from rt2data.plan.layout import ShardLayout
 from rt2data.plan.plan import SourcePlan
 from rt2data.prepare.store import ROWS, rows_file
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import ExampleRecord
 from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest, read_manifest
-from rt2data.tally.moments import F64
 from rt2data.tally.sums import Sum
-from rt2data.write.shard import SideTotals, shard_layout, shard_sources
+from rt2data.write.shard import SideTotals, shard_sources
 
 WINDOWS = (64, 256, 1024)
 POINTS = 256
@@ -47,16 +48,18 @@ IMAGE = "image"
 def mixture_stats(manifest: Manifest) -> MixtureStats:
     """Statistics of the mixture; no shard is read."""
     plan, asked = manifest.plan, float(Fraction(manifest.plan.robot_frac))
-    robots = list(_robots(manifest))
+    order = _RobotOrder(asked, manifest.examples)
+    for robots in _robots(manifest):
+        order.add(robots)
     return MixtureStats(
         examples=plan.num_examples if plan.parts else manifest.examples,
         shards=len(manifest.shards),
         bytes=manifest.bytes,
         asked_robot=asked,
         shares=tuple(_share(manifest, source) for source in plan.sources),
-        windows=tuple(_windows(robots, asked)),
-        shard_worst=max((abs(int(robot[-1]) / (len(robot) - 1) - asked) for robot in robots if len(robot) > 1), default=0.0),
-        running=tuple(_running(robots, manifest.examples)),
+        windows=tuple(order.windows()),
+        shard_worst=order.shard_worst,
+        running=tuple(order.running),
         format=plan.format,
         template=plan.template,
         codec=plan.codec,
@@ -89,33 +92,47 @@ def _robots(manifest: Manifest) -> Iterator[I64]:
     plan = manifest.plan
     if plan.parts:
         return
-    layout, robots = shard_layout(plan)[0], sum(s.has_actions for s in plan.sources)
+    layout, robots = ShardLayout(plan), sum(s.has_actions for s in plan.sources)
     for index in range(plan.shards):
-        yield np.concatenate([[0], np.cumsum(shard_sources(plan, index, layout) < robots)])
+        yield np.concatenate([[0], np.cumsum(shard_sources(layout, index) < robots)])
 
 
-def _windows(robots: list[I64], asked: float) -> Iterator[Window]:
-    """Windows that start at a multiple of 16 inside a shard; none of a length that no shard has."""
-    for length in WINDOWS:
-        deviations = np.concatenate([_deviations(robot, length, asked) for robot in robots] or [np.empty(0)])
-        if len(deviations):
-            yield Window(examples=length, worst=float(deviations.max()), mean=float(deviations.mean()))
+@dataclass
+class _RobotOrder:
+    """How evenly robot examples lie, shard after shard. Its memory does not grow with the mixture."""
 
+    asked: float  # robot share
+    examples: int  # of the mixture
+    seen: int = 0
+    robots: int = 0
+    shard_worst: float = 0.0  # largest |robot share - asked| of a shard
+    running: list[tuple[int, float]] = field(default_factory=list)  # after so many examples, the robot share so far
+    _held: dict[int, I64] = field(default_factory=lambda: {length: np.zeros(length + 1, np.int64) for length in WINDOWS})
 
-def _deviations(robot: I64, length: int, asked: float) -> F64:
-    """|robot share - asked| of each window."""
-    starts = np.arange(0, max(len(robot) - length, 0), BLOCK)
-    found: F64 = np.abs((robot[starts + length] - robot[starts]) / length - asked)
-    return found
+    def add(self, robots: I64) -> None:
+        """The next shard, by its running count of robot examples, int64[examples + 1]."""
+        for length, held in self._held.items():
+            starts = np.arange(0, max(len(robots) - length, 0), BLOCK)
+            held += np.bincount(robots[starts + length] - robots[starts], minlength=length + 1)
+        points = self._points[(self._points > self.seen) & (self._points < self.seen + len(robots))]
+        shares = (self.robots + robots[points - self.seen]) / points
+        self.running += zip(points.tolist(), shares.tolist(), strict=True)
+        self.seen += len(robots) - 1
+        self.robots += int(robots[-1])
+        if len(robots) > 1:
+            self.shard_worst = max(self.shard_worst, abs(int(robots[-1]) / (len(robots) - 1) - self.asked))
 
+    @cached_property
+    def _points(self) -> I64:
+        return np.unique(boundaries(self.examples, min(POINTS, self.examples))) if self.examples else np.empty(0, np.int64)
 
-def _running(robots: list[I64], examples: int) -> Iterator[tuple[int, float]]:
-    """After so many examples, the robot share so far."""
-    ends = np.cumsum([0, *(len(robot) - 1 for robot in robots)])
-    before = np.cumsum([0, *(int(robot[-1]) for robot in robots)])
-    for end in np.unique(boundaries(examples, min(POINTS, examples))).tolist() if examples and robots else ():
-        shard = int(np.searchsorted(ends, end)) - 1
-        yield end, float((before[shard] + robots[shard][end - ends[shard]]) / end)
+    def windows(self) -> Iterator[Window]:
+        """Windows that start at a multiple of 16 inside a shard; none of a length that no shard has."""
+        for length, held in self._held.items():
+            deviations = np.abs(np.arange(length + 1) / length - self.asked)
+            if held.any():
+                mean = float((deviations * held).sum() / held.sum())
+                yield Window(examples=length, worst=float(deviations[held > 0].max()), mean=mean)
 
 
 # Examples as rows

@@ -14,8 +14,8 @@ import numpy as np
 
 from rt2data.errors import DataError, RtError, UsageError
 from rt2data.formats.base import BLENDED, FORMATS, Format, Member, make_format
-from rt2data.order import I64, MAX_EXAMPLES
-from rt2data.plan.layout import make_parts, shard_file
+from rt2data.order import MAX_EXAMPLES
+from rt2data.plan.layout import ShardLayout, make_parts, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.statistics import DimStats
 from rt2data.render.action_tokens import ActionWords
@@ -26,7 +26,6 @@ from rt2data.render.renderer import Memo
 from rt2data.render.templates import TEMPLATES, Template, find_template
 from rt2data.render.tokenizer import Ids, Tokenizer, load_tokenizer
 from rt2data.seal.manifest import Manifest, read_manifest
-from rt2data.write.shard import shard_layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +117,9 @@ class Expected:
         return shard_file(self.plan, self.format, index, len(self.manifest.shards))
 
     @cached_property
-    def layout(self) -> I64 | None:
-        """First draw of each source in each shard, int64[shards + 1, sources]; None where the plan does not add up."""
-        return shard_layout(self.plan)[0] if adds_up(self.manifest) else None
+    def layout(self) -> ShardLayout | None:
+        """First draw of each source in each shard; None where the plan does not add up."""
+        return ShardLayout(self.plan) if adds_up(self.manifest) else None
 
     @cached_property
     def sources(self) -> dict[str, ExpectedSource]:

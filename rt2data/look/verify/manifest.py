@@ -20,6 +20,7 @@ from rt2data.look.differences import differences
 from rt2data.look.verify.expected import adds_up, parts_add_up
 from rt2data.look.verify.findings import MANIFEST, STATISTICS, Fault
 from rt2data.order import apportion
+from rt2data.plan.layout import ShardLayout
 from rt2data.plan.plan import PLAN_VERSION, Plan, fingerprinted
 from rt2data.prepare.statistics import DimStats
 from rt2data.records import SOURCE
@@ -29,7 +30,7 @@ from rt2data.seal.manifest import MANIFEST_VERSION, Manifest, read_manifest
 from rt2data.seal.seal import robot_fractions
 from rt2data.seal.trainer_statistics import dataset_statistics
 from rt2data.settings import parse_fraction
-from rt2data.write.shard import add_totals, shard_layout
+from rt2data.write.shard import add_totals
 
 MAX_DIFFERENCES = 20
 """Differences reported of dataset_statistics.json."""
@@ -120,9 +121,9 @@ def _quota_faults(manifest: Manifest) -> Iterator[Fault]:
     if not adds_up(manifest):
         yield Fault(MANIFEST, "plan", "its sources, draws and shards do not add up: the order of examples was not compared")
         return
-    layout = shard_layout(manifest.plan)[0]
+    layout = ShardLayout(manifest.plan)
     for at, shard in enumerate(manifest.shards):
-        quotas = zip((s.name for s in manifest.plan.sources), (layout[at + 1] - layout[at]).tolist(), strict=True)
+        quotas = zip((s.name for s in manifest.plan.sources), layout.counts(at).tolist(), strict=True)
         planned = {name: quota for name, quota in quotas if quota}
         held = {name: part.examples for name, part in shard.sources.items() if part.examples}
         for each in differences(held, planned):

@@ -237,7 +237,7 @@ class ShardVerifier:
             self.report("", f"holds {len(seen):,} examples, the plan says {planned.sum():,}: their order was not compared")
             return
         self._check_robot_share()
-        self._check_sources(seen, shard_sources(plan, self.index, layout))
+        self._check_sources(seen, shard_sources(layout, self.index))
         for source in plan.sources:
             self._check_epochs(source.name, int(first[self.expected.sources[source.name].number]), source.rows, seen)
 

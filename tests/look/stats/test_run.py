@@ -150,14 +150,15 @@ def test_the_running_share_is_that_of_the_records(out: Path, mixture: Stats) -> 
 
 
 def test_windows_are_those_of_a_plain_loop(toy_recipe: Recipes, tmp_path: Path) -> None:
+    from rt2data.plan.layout import ShardLayout
     from rt2data.seal.manifest import read_manifest
-    from rt2data.write.shard import shard_layout, shard_sources
+    from rt2data.write.shard import shard_sources
 
     build_plainly(toy_recipe(robot_frac="1/3", size__num_examples=700, shards__bytes="400kB"), Site(tmp_path / "out"))
     manifest = read_manifest(tmp_path / "out")
     strayed = {64: [], 256: [], 1024: []}  # type: dict[int, list[float]]
     for index in range(manifest.plan.shards):
-        robots = shard_sources(manifest.plan, index, shard_layout(manifest.plan)[0]) == 0
+        robots = shard_sources(ShardLayout(manifest.plan), index) == 0
         for length, found in strayed.items():
             starts = range(0, len(robots) - length + 1, 16)
             found += [abs(float(robots[at : at + length].mean()) - 1 / 3) for at in starts]
