@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.loading.sampling import SampleLayout
-from rt2data.order import BLOCK, I64, interleave, key64, keyed_permutation, sided_quotas
+from rt2data.order import BLOCK, I64, SidedQuotas, SteadyEnds, interleave, key64, keyed_permutation
 
 STRETCH = BLOCK << 12
 """Draws whose order is computed at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blend(SampleLayout):
     """`sizes` are of the shards of one source after another; `shuffle` gives those of each a new order in each round."""
 
     sides: tuple[tuple[int, ...], ...] = ()  # draws of robot and of web sources
     shards: tuple[int, ...] = ()  # of each source
 
-    @property
+    @cached_property
     def total(self) -> int:
         """Draws in an epoch."""
         return sum(map(sum, self.sides))
@@ -49,16 +50,25 @@ class Blend(SampleLayout):
         found = np.empty((2, len(draw)), np.int64)
         for number in np.unique(source).tolist():
             here = np.flatnonzero(source == number)
-            rounds, place = np.divmod(draw[here], sum(self._own(number)))
+            rounds, place = np.divmod(draw[here], self._own(number).sum())
             for turn in np.unique(rounds).tolist():
                 now = rounds == turn
                 found[:, here[now]] = self._places(number, turn, place[now])
         return found
 
-    def _own(self, number: int) -> Sequence[int]:
+    def _own(self, number: int) -> I64:
         """Sizes of a source's shards."""
         first = sum(self.shards[:number])
-        return self.sizes[first : first + self.shards[number]]
+        return self._sizes[first : first + self.shards[number]]
+
+    @cached_property
+    def _sizes(self) -> I64:
+        return np.asarray(self.sizes, np.int64)
+
+    @cached_property
+    def quotas(self) -> SidedQuotas:
+        """Draws of each source before each stretch."""
+        return SidedQuotas(self.sides, SteadyEnds(self.total, STRETCH))
 
     def _places(self, number: int, turn: int, place: I64) -> I64:
         """Shard and place in it of a source's examples in the `turn`-th round through it."""
@@ -74,30 +84,22 @@ class _Drawn(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _stretch(blend: Blend, epoch: int, stretch: int) -> _Drawn:
-    placed = _quotas(blend)
-    before, counts = placed[stretch], (placed[stretch + 1] - placed[stretch]).tolist()
+    before = blend.quotas.at(stretch)
+    counts = (blend.quotas.at(stretch + 1) - before).tolist()
     robots = len(blend.sides[0])
     key = key64("blend", blend.seed, epoch if blend.shuffle else 0, stretch)
     source = interleave([counts[:robots], counts[robots:]], key)
     draw = np.empty(len(source), np.int64)
-    for number, (first, each) in enumerate(zip(before.tolist(), placed[-1].tolist(), strict=True)):
+    for number, (first, each) in enumerate(zip(before.tolist(), chain(*blend.sides), strict=True)):
         here = np.flatnonzero(source == number)
         draw[here] = epoch * each + first + np.arange(len(here))
     return _Drawn(source, draw)
 
 
-@lru_cache(maxsize=2)
-def _quotas(blend: Blend) -> I64:
-    """Draws of each source before each stretch and at the end, int64[stretches + 1, sources]."""
-    ends = np.minimum(np.arange(STRETCH, blend.total + STRETCH, STRETCH, dtype=np.int64), blend.total)
-    placed = sided_quotas(blend.sides, ends)
-    return np.concatenate([np.zeros((1, placed.shape[1]), np.int64), placed])
-
-
 @lru_cache(maxsize=256)
 def _turn(blend: Blend, number: int, turn: int) -> tuple[I64, I64]:
     """Order of a source's shards, and where each starts in it. Two int64[shards]."""
-    own = np.asarray(blend._own(number), np.int64)
+    own = blend._own(number)
     key = key64("reading", blend.seed, number, turn)
     order = keyed_permutation(len(own), key) if blend.shuffle else np.arange(len(own), dtype=np.int64)
     return order, np.cumsum(own[order]) - own[order]

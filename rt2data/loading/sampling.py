@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -36,15 +36,18 @@ class Run(NamedTuple):
     stop: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SampleLayout:
-    """How many examples each shard has, and the order in which an epoch reads the shards."""
+    """How many examples each shard has, and the order in which an epoch reads the shards.
+
+    Layouts are the same only if they are one object: to hash 100,000 sizes takes longer than to read the examples asked for.
+    """
 
     sizes: tuple[int, ...]
     seed: int = 0
     shuffle: bool = True
 
-    @property
+    @cached_property
     def total(self) -> int:
         """Examples in an epoch."""
         return sum(self.sizes)

@@ -29,6 +29,8 @@ VERSION = 1
 OLDEST_PLAN = 3
 """Plans before this one describe records without chunks and turns."""
 _OPEN_FILES = 16
+_OFFSETS = 1 << 22
+"""How many offsets are kept, 8 bytes each, however many examples there are; those of the shard in use always are."""
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
@@ -181,14 +183,15 @@ class Shards:
     """The shards of one mixture.
 
     The offsets of examples come from `shard.tar.idx` (unsigned 64-bit offsets, one for each example and one past the last) where
-    there is one next to a shard, else from the shard's headers, only as far as needed and only once.
+    there is one next to a shard, else from the shard's headers, only as far as needed. Those of the shards read last are kept.
 
     A pickled copy keeps the offsets; each process opens its own files.
     """
 
     folder: Path
     entries: Sequence[ShardEntry]
-    _starts: dict[int, array[int]] = field(default_factory=dict)
+    _starts: dict[int, array[int]] = field(default_factory=dict)  # the shard used last is the last
+    _held: int = 0  # offsets in all of them
 
     @cached_property
     def _files(self) -> RangeFiles:
@@ -251,13 +254,21 @@ class Shards:
 
     def _starts_to(self, shard: int, last: int) -> array[int]:
         """Offsets of the examples of a shard, at least up to example `last`."""
-        if shard not in self._starts:
-            self._starts[shard] = self._indexed(shard) or array("Q", [0])
-        starts = self._starts[shard]
+        starts = self._starts.pop(shard, None) or array("Q")
+        self._held -= len(starts)
+        starts = starts or self._indexed(shard) or array("Q", [0])
         while len(starts) <= last:
             *_, record = self._parts(shard, starts[-1])
             starts.append(record.start + padded(record.stop - record.start))
+        self._keep(shard, starts)
         return starts
+
+    def _keep(self, shard: int, starts: array[int]) -> None:
+        """Keep the offsets of the shard used last, and forget others where they become too many."""
+        self._starts[shard] = starts
+        self._held += len(starts)
+        while self._held > _OFFSETS and len(self._starts) > 1:
+            self._held -= len(self._starts.pop(next(iter(self._starts))))
 
     def _indexed(self, shard: int) -> array[int] | None:
         """The offsets in `shard.tar.idx`, if there is one."""

@@ -21,6 +21,7 @@ import rt2data
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import Member, make_format
 from rt2data.loading import Mixture
+from rt2data.loading import shards as loading_shards
 from rt2data.loading.sampling import Turns
 from rt2data.order import BLOCK
 from tests.loading.conftest import EXAMPLES, ROBOTS
@@ -231,6 +232,22 @@ def test_an_index_next_to_a_shard_is_used(mixture: Path, tmp_path: Path) -> None
     index.write_bytes(index.read_bytes()[:-8])
     with pytest.raises(DataError, match="an index of another shard"):
         list(rt2data.load(copy, **KEYS))
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_offsets_are_kept_of_the_last_shards_only(
+    mixture: Path, tmp_path: Path, indexed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their memory does not grow with the mixture, and what is read does not change."""
+    order = keys(rt2data.load(mixture, **KEYS))
+    copy = shutil.copytree(mixture, tmp_path / "copy", ignore=None if indexed else shutil.ignore_patterns("*.idx"))
+    monkeypatch.setattr(loading_shards, "_OFFSETS", 200)
+    opened, held = rt2data.load(copy, **KEYS), []
+    for number, example in enumerate(opened):
+        assert example["key"] == order[number]
+        held.append(sum(map(len, opened.shards._starts.values())))
+        assert held[-1] == opened.shards._held
+    assert 100 < max(held) <= 200
 
 
 def _require_reads(copy: Path, order: list[str]) -> None:
