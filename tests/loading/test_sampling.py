@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rt2data.loading.blending import make_layout
 from rt2data.loading.sampling import STRETCH, Cursor, Cut, Deal, RankShare, Remainder, SampleLayout, Turns, cut_at
 from rt2data.order import BLOCK, I64, interleave
 
@@ -56,6 +58,34 @@ def test_epochs_read_the_shards_in_new_orders() -> None:
     orders = {tuple(layout.locate(epoch, np.arange(0, 320, 16))[0].tolist()) for epoch in range(4)}
     assert len(orders) == 4
     assert SampleLayout((16,) * 20, seed=1).locate(0, np.arange(320))[0].tolist() != layout.locate(0, np.arange(320))[0].tolist()
+
+
+class Watched(tuple[int, ...]):
+    """Counts how often all sizes are gone through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        Watched.walks += 1
+        return super().__iter__()
+
+    def __hash__(self) -> int:
+        Watched.walks += 1
+        return super().__hash__()
+
+
+@pytest.mark.parametrize("shards", [[], [12, 8]])
+def test_looking_up_does_not_go_through_all_shards(shards: list[int]) -> None:
+    """Else reading slows down with the number of shards."""
+    layout = make_layout([160] * 20, [[1920], [1280]], shards, 3, True)
+    object.__setattr__(layout, "sizes", Watched(layout.sizes))
+    share, cursor, walks = RankShare(layout, 1, 4, epochs=3), Cursor(), [0]
+    for _ in range(100):
+        taken = share.take(cursor, BLOCK)
+        assert sum(run.stop - run.start for run in share.runs(taken)) == BLOCK
+        cursor = taken.cursor
+        walks.append(Watched.walks)
+    assert walks[1] == walks[40] and walks[-1] - walks[1] <= 4
 
 
 @given(st.integers(8, 700), WORLDS, REMAINDERS, st.integers(0, 3))
