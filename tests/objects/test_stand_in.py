@@ -333,6 +333,14 @@ def test_reads_recover(fault: str, bucket: Any, store: StandIn) -> None:
     assert set(counters.faults) == {fault}
 
 
+@pytest.mark.parametrize("options", [{}, {"range": (10, 900)}])
+def test_a_read_that_is_resumed_is_the_same_request(options: dict[str, Any], bucket: Any, store: StandIn) -> None:
+    store.put("x", content := os.urandom(1000))
+    with store.faults(cut=1.0, times=1):
+        assert bytes(obs.get(bucket, "x", options=options).bytes()) == content[slice(*options.get("range", (0, 1000)))]
+    assert store.counters().requests == {"get": 2} and store.counters().faults == {"cut": 1}
+
+
 @pytest.mark.parametrize("fault", ["unavailable", "reset", "cut"])
 def test_reads_without_tries_fail(fault: str, opened: Open, store: StandIn) -> None:
     store.put("x", bytes(1000))
