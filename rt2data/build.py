@@ -14,6 +14,8 @@ import msgspec
 from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
 from rt2data.io import location
 from rt2data.io.disk import Need, bytes_in, require_space
+from rt2data.io.generations import LEASE, current, generation_name, publish_generation, refuse_foreign_objects
+from rt2data.io.location import path_of
 from rt2data.io.location.folders import discard_folder, make_folder, remove_empty_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.io.publish import exclusively, is_complete, publish_folder, put_back, refuse_foreign, remove_temporaries
@@ -51,12 +53,27 @@ class Site:
     restart: bool = False
 
     @property
+    def remote(self) -> bool:
+        """Whether it is in an object store, where a build writes a generation of the output: see `io.generations`."""
+        return location.is_remote(self.out)
+
+    @property
     def staging(self) -> Path:
+        """Where a local output grows."""
         return self.out.with_name(f".{self.out.name}.partial")
+
+    def folder(self, fingerprint: str) -> Path:
+        """Where the output of a plan is written."""
+        return self.out / generation_name(fingerprint) if self.remote else self.staging
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the output while it is built. Raises UsageError, OutputError or LockedError before anything is read."""
+        if self.remote:
+            refuse_foreign_objects(self.out)
+            with exclusively(self.out / LEASE, str(self.out)):
+                yield
+            return
         with output_errors(self.out):
             refuse_foreign(self.out)
         with exclusively(self.out.with_name(f".{self.out.name}.lock"), str(self.out)):
@@ -93,10 +110,11 @@ class Site:
 
     def finished(self, fingerprint: str, output: Output) -> bool:
         """Whether the output of this plan is here already. Raises UsageError where another one is and may not be replaced."""
-        if not is_complete(self.out):
+        here = current(self.out)
+        if not is_complete(here):
             return False
         with suppress(DataError):  # a damaged one is another output
-            if output.read(self.out).plan.fingerprint == fingerprint and not self.restart:
+            if output.read(here).plan.fingerprint == fingerprint and not self.restart:
                 return True
         if not self.overwrite:
             raise UsageError(
@@ -104,9 +122,26 @@ class Site:
             )
         return False
 
-    def publish(self) -> None:
-        """Give the finished staging folder the output's name."""
-        publish_folder(self.staging, self.out)
+    def brought_back(self, folder: Path, fingerprint: str, output: Output) -> bool:
+        """Whether a generation that was current before is so again. What of it cannot be gone on with is discarded."""
+        if not self.remote:
+            return False
+        complete = is_complete(folder)
+        if complete and not self.restart:
+            with suppress(DataError):
+                if output.read(folder).plan.fingerprint == fingerprint:
+                    self.publish(folder)
+                    return True
+        if complete or self.restart:
+            discard_folder(folder)
+        return False
+
+    def publish(self, folder: Path) -> None:
+        """Let a finished folder be the output."""
+        if self.remote:
+            publish_generation(self.out, folder.name)
+        else:
+            publish_folder(folder, self.out)
 
 
 def _begun(staging: Path) -> Job | RldsJob | None:
@@ -122,7 +157,7 @@ def _changed_files(job: Job | RldsJob | None) -> list[str]:
     found: list[str] = []
     for folder in job.stores.values() if job else ():
         with suppress(DataError):
-            found += Store(Path(folder)).changed_files()
+            found += Store(path_of(folder)).changed_files()
     return found
 
 
@@ -199,32 +234,36 @@ class Decided(NamedTuple):
 
     job: Any
     bytes: int
-    orders: list[Any]
+    orders: Callable[[Path], list[Any]]  # of the folder that is written
 
 
 @dataclass(frozen=True)
 class Output:
     """A kind of output: how it is planned, written and sealed. All of it is picklable."""
 
-    decide: Callable[[Path, Recipe, Mapping[str, Store], bool], Decided]  # of a staging folder; the last is allow_bad
+    decide: Callable[[Recipe, Mapping[str, Store], bool], Decided]  # the last is allow_bad
     phases: tuple[tuple[type, Callable[[Any], Any]], ...]  # orders and their work, each phase after the one before
     seal: Callable[[Path, Any, Sequence[ShardInfo]], Any]  # of what the last phase gives
     read: Callable[[Path], Any]  # the manifest, which has a plan
 
 
-def _decide_mixture(folder: Path, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
+def _decide_mixture(recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
     job = decide(recipe, stores, allow_bad)
-    return Decided(job, job.plan.bytes, shard_orders(folder, job))
+    return Decided(job, job.plan.bytes, lambda folder: shard_orders(folder, job))
 
 
-def _decide_episodes(options: RldsOptions, folder: Path, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
+def _decide_episodes(options: RldsOptions, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
     from rt2data.plan.episodes import decide_episodes
     from rt2data.write.episodes import regroup_orders
 
     job, index = decide_episodes(recipe, stores, options, allow_bad)
     splits = [(stores[name], split, found) for name, each in index.items() for split, found in each.items()]
-    regrouping = [order for store, split, found in splits for order in regroup_orders(folder, store, split, found)]
-    return Decided(job, sum(int(found.sizes.sum()) for *_, found in splits), [*regrouping, *shard_orders(folder, job)])
+
+    def orders(folder: Path) -> list[Any]:
+        regrouping = [order for store, split, found in splits for order in regroup_orders(folder, store, split, found)]
+        return [*regrouping, *shard_orders(folder, job)]
+
+    return Decided(job, sum(int(found.sizes.sum()) for *_, found in splits), orders)
 
 
 MIXTURE = Output(_decide_mixture, ((ShardOrder, write_shard),), seal, read_manifest)
@@ -247,23 +286,26 @@ def begin_build(
 
     Raises OutputError where the disk has too little space for what is still to be written.
     """
-    job, size, orders = output.decide(site.staging, recipe, stores, allow_bad)
+    job, size, orders = output.decide(recipe, stores, allow_bad)
     if site.finished(job.plan.fingerprint, output):
         return job, []
-    require_space(Need("the output", site.out, size - bytes_in(site.staging)))
-    adopt(site.staging, job)
-    return job, orders
+    folder = site.folder(job.plan.fingerprint)
+    if site.brought_back(folder, job.plan.fingerprint, output):
+        return job, []
+    require_space(Need("the output", site.out, size - bytes_in(folder)))
+    adopt(folder, job)
+    return job, orders(folder)
 
 
-def finish(site: Site, job: Job | RldsJob, shards: Sequence[ShardInfo], output: Output = MIXTURE) -> None:
+def finish(site: Site, folder: Path, job: Job | RldsJob, shards: Sequence[ShardInfo], output: Output = MIXTURE) -> None:
     """Seal and publish, if the sources are still what was planned. Raises SourceChangedError."""
     for name, digest in job.digests.items():
-        store = Store(Path(job.stores[name]))
+        store = Store(path_of(job.stores[name]))
         require_unchanged(name, store.changed_files())
         if store.info.digest != digest:
             require_unchanged(name, [str(store.path)])
-    output.seal(site.staging, job, shards)
-    site.publish()
+    output.seal(folder, job, shards)
+    site.publish(folder)
 
 
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False, output: Output = MIXTURE) -> Any:
@@ -275,5 +317,5 @@ def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False, output: O
         if orders:
             for kind, work in output.phases:
                 done = [work(order) for order in orders if isinstance(order, kind)]
-            finish(site, job, done, output)
-    return output.read(site.out)
+            finish(site, site.folder(job.plan.fingerprint), job, done, output)
+    return output.read(current(site.out))

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from rt2data.errors import UsageError
-from rt2data.io.location import absolute, path_of
+from rt2data.io.location import absolute, is_remote, path_of
 
 
 class Settings(BaseModel):
@@ -128,6 +128,8 @@ def _resolve(text: str, info: ValidationInfo) -> str:
         path = path_of(found)
     except UsageError as error:
         raise ValueError(f"{error.where}: {error.what} -> {error.do}") from None
+    if is_remote(path):
+        return str(path)
     return str(folder / (_home() + found[1:] if found == "~" or found.startswith("~/") else path))
 
 

@@ -21,6 +21,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from rt2data.beam.local import find_run
 from rt2data.beam.pool import Work
 from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, finish
+from rt2data.io.location import path_of
 from rt2data.plan.job import read_job
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.merge_rows import GatherOrder, RowsSummary, gather_orders, gather_rows, merge_orders, seal_store
@@ -177,7 +178,12 @@ class Build(beam.PTransform):  # type: ignore[misc]
             name = work.__name__.title().replace("_", "")
             spread = orders | f"{name}Orders" >> beam.Filter(_is, kind) | f"{name}Spread" >> beam.Reshuffle()
             before = [beam.pvalue.AsList(spread | name >> beam.ParDo(CarryOut(work, self.run), *before))]
-        return start | "Seal" >> beam.ParDo(Here(_Seal(self.site, self.output), self.run), *before).with_output_types(str)
+        folder = orders | "Folders" >> beam.Map(_folder) | "Folder" >> beam.Distinct()  # none where there is nothing to do
+        return folder | "Seal" >> beam.ParDo(Here(_Seal(self.site, self.output), self.run), *before).with_output_types(str)
+
+
+def _folder(order: Any) -> str:
+    return str(order.folder)
 
 
 def _is(order: Any, kind: type) -> bool:
@@ -205,10 +211,10 @@ class _Seal:
     site: Site
     output: Output
 
-    def __call__(self, _: None, shards: list[ShardInfo]) -> list[str]:
-        if shards:
-            finish(self.site, read_job(self.site.staging), shards, self.output)
-        return [str(self.site.out / "manifest.json")]
+    def __call__(self, folder: str, shards: list[ShardInfo]) -> list[str]:
+        written = path_of(folder)
+        finish(self.site, written, read_job(written), shards, self.output)
+        return [str(self.site.out)]
 
 
 def wire(

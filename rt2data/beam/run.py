@@ -13,6 +13,7 @@ from rt2data.beam.local import LocalRun, local_run
 from rt2data.beam.pool import Inline, Pool
 from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, preparations
 from rt2data.io import location
+from rt2data.io.generations import current
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
 from rt2data.plan.recipe import Recipe
@@ -40,7 +41,7 @@ def build_locally(
     with site.held(), prepared as todo, local_run(pool, on_result) as run:
         before(todo)
         build_of(run, recipe, site, todo, allow_bad, output)
-    return output.read(site.out)
+    return output.read(current(site.out))
 
 
 def build_of(

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from rt2data.beam.run import prepare_anywhere, run_anywhere
-from rt2data.io.location import write_whole
+from rt2data.io.location import path_of, write_whole
 from rt2data.io.location.folders import make_folder, temporary_folder
 from rt2data.io.publish import require_writable
 from rt2data.look.stats.passes import Order, carry_out
@@ -77,7 +77,7 @@ class _Conclude:
     def __call__(self, _: None, done: Sequence[Placed]) -> list[str]:
         shards, first = gather_shards(_in_order(done, READ)), gather_first(self.subject, _in_order(done, SUM))
         found = conclude(self.subject, shards, first, gather_second(self.subject, _in_order(done, SECOND)))
-        write_whole(Path(self.out), msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        write_whole(path_of(self.out), msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         return [self.out]
 
 
@@ -114,5 +114,5 @@ def stats_anywhere(question: Question, out: Path, arguments: Sequence[str], forc
     make_folder(out.parent)
     require_writable(out, mark=MARK, force=force)
     with temporary_folder(f".{out.name}.", out.parent) as folder:
-        subject = find_subject(question, Path(folder), lambda recipe: prepare_anywhere(recipe, arguments))
+        subject = find_subject(question, path_of(folder), lambda recipe: prepare_anywhere(recipe, arguments))
         run_anywhere(arguments, lambda pipeline, name: wire_stats(pipeline, subject, out, name))

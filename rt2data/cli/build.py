@@ -16,6 +16,7 @@ from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import OutputError, UsageError, command
 from rt2data.forecast.forecast import require_store_space
 from rt2data.formats.base import make_format
+from rt2data.io.generations import current
 from rt2data.io.location.folders import real_path
 from rt2data.io.words import plural, size
 from rt2data.plan.plan import Plan
@@ -93,7 +94,7 @@ def _report(manifest: Manifest, out: Path, built: bool) -> None:
         for entry in lost:
             talk(f"dropped from {name}: {entry.count:,} {entry.reason}" + ("" if entry.fault else " (as asked)"))
     shape = f"{plural(len(manifest.shards), 'shard')} of {size(manifest.bytes / len(manifest.shards))}"
-    reading = how_to_read(make_format(manifest.plan.format), out, manifest)
+    reading = how_to_read(make_format(manifest.plan.format), current(out), manifest)
     print(f"\n{plural(manifest.examples, 'example')}, {manifest.robot_frac:.4%} robot, {shape} in {out}")
     print(f"check it:  {command('verify', out)}\nread it:   {reading.call}")
     _point_at_warnings(manifest.plan, out)

@@ -13,7 +13,7 @@ from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, talk
 from rt2data.cli.stats import PassProgress, prepared
 from rt2data.errors import UsageError
-from rt2data.io.location import write_whole
+from rt2data.io.location import path_of, write_whole
 from rt2data.io.location.folders import real_path, temporary_folder
 from rt2data.io.publish import require_writable
 from rt2data.io.words import size
@@ -61,13 +61,13 @@ def _make(question: Question, tiles: int, pool: Pool, progress: PassProgress) ->
         subject = find_subject(question, scratch, lambda recipe: prepared(recipe, pool, progress))
         found = take_stats(subject, pool, progress)
     if subject.manifest:
-        return mixture_report(found, Path(subject.path), question.store, tiles)
+        return mixture_report(found, path_of(subject.path), question.store, tiles)
     return stores_report(found, _stores(subject), tiles)
 
 
 def _stores(subject: Subject) -> list[Store]:
     """The stores whose statistics were taken, each once."""
-    return [Store(Path(folder)) for folder in dict.fromkeys(rows.folder for rows in subject.rows)]
+    return [Store(path_of(folder)) for folder in dict.fromkeys(rows.folder for rows in subject.rows)]
 
 
 def _report(reports: Sequence[Report], wanted: ReportOptions, weight: int) -> None:

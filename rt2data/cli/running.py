@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rt2data.cli.commands import verbosity
-from rt2data.errors import InternalError, OutputError, RtError, UsageError
+from rt2data.errors import DataError, InternalError, OutputError, RtError, UsageError
+from rt2data.io.location.paths import is_remote
 from rt2data.io.streams import open_standard_streams, silence
 
 Command = Callable[..., Any]
@@ -123,6 +124,9 @@ def _other(error: Exception) -> int:
         return int(error.exit_code)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _failed(OutputError(f"cannot write: {error.strerror}", str(error.filename or "standard output"), "free some space"))
+    if isinstance(error, OSError) and isinstance(error.filename, str) and is_remote(error.filename):
+        do = "look at the bucket, your credentials and the network"
+        return _failed(DataError(error.strerror or str(error), error.filename, do))
     if _memory_is_short(error):
         return _failed(_out_of_memory(error))
     raise error

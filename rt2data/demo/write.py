@@ -40,6 +40,8 @@ def write_demo(
     With `force` an earlier demo is replaced; other files in its folder stay. Raises UsageError for a folder with other files or
     for too few episodes or scenes, and OutputError if the demo cannot be written.
     """
+    if location.is_remote(folder):
+        raise UsageError("the demo is made on a local disk", str(folder), "make it there, and copy it")
     folder = location.absolute(folder)
     _refuse(folder, episodes, scenes, force)
     making = folder.with_name(f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")

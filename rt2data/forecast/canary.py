@@ -26,6 +26,7 @@ from rt2data.build import Preparation, Site, begin_build, finish
 from rt2data.errors import DataError, UsageError
 from rt2data.forecast.estimate import Range, mean_guess
 from rt2data.forecast.timing import Extent, Point, Rates, Timed, Times, Took, cpu_seconds, fit, no_work, peak_bytes, predict, timed
+from rt2data.io.location import is_remote
 from rt2data.io.location.folders import temporary_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.order import key64
@@ -127,7 +128,7 @@ def run_canary(
     ready = [pool.submit(timed, Timed(no_work, number)) for number in range(workers)]
     idle = max((future.result().peak_bytes for future in ready), default=0)
     workers_s = time.perf_counter() - (began if pool_began is None else pool_began) if workers else 0.0
-    with output_errors(near), temporary_folder(".canary-", near) as folder:
+    with output_errors(near), temporary_folder(".canary-", None if is_remote(near) else near) as folder:
         trial = Trial(recipe, plan, known, pool, workers, amount, folder)
         rates = trial.measure(startup_s, workers_s)
         return trial.result(rates, idle, time.perf_counter() - began)
@@ -226,7 +227,7 @@ class Trial:
         with site.held():
             job, orders = begin_build(site, self._smaller(examples, wanted // part // shards), stores, allow_bad=True)
             infos = self._carry_out("write", write_shard, orders, lambda info: info.bytes)
-            seconds = _seconds(lambda: finish(site, job, infos))
+            seconds = _seconds(lambda: finish(site, site.folder(job.plan.fingerprint), job, infos))
         self.points["seal"].append(Point(job.plan.num_examples, seconds))
         self.bytes_written += read_manifest(site.out).bytes
 

@@ -121,6 +121,11 @@ class ArrayRecord(Format):
 
 def _read(path: Path) -> Iterator[Member]:
     location.stat(path)
+    with location.local_copy_or_path(path) as local:
+        yield from _read_local(local)
+
+
+def _read_local(path: Path) -> Iterator[Member]:
     reader = _library().ArrayRecordReader(str(path), "readahead_buffer_size:0")
     if not reader.ok():
         reader.close()  # which says why

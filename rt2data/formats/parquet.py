@@ -37,6 +37,7 @@ from rt2data.formats.base import (
 from rt2data.formats.chunks import ChunkWriter, aligned
 from rt2data.formats.flat import flatten, unflatten
 from rt2data.io.digest import Digest
+from rt2data.io.tables import parquet_file
 from rt2data.render.fields import FIELDS, ExampleRecord, Field, Shape
 from rt2data.render.record import encode_record
 
@@ -224,7 +225,7 @@ class Parquet(Format):
 
 
 def _read(path: Path) -> Iterator[Member]:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with parquet_file(path, page_checksum_verification=True) as file:
         single = IMAGE in file.schema_arrow.names
         if not file.schema_arrow.equals(schema(single), check_metadata=True):
             raise ValueError("its columns are others than ours")

@@ -50,7 +50,7 @@ def shortages(needs: Iterable[Need]) -> Iterator[Shortage]:
     """Each disk with too little space. What goes to one disk is added up; the store and the output may be on two."""
     by_disk: dict[int, list[Need]] = defaultdict(list)
     for need in needs:
-        if need.bytes > 0:
+        if need.bytes > 0 and not location.is_remote(need.folder):
             by_disk[disk_of(need.folder)].append(need)
     for found in by_disk.values():
         free = free_bytes(found[0].folder)

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from rt2data.errors import LockedError, OutputError, UsageError
 from rt2data.io import location
+from rt2data.io.lease import leased
 from rt2data.io.location.folders import discard_folder, exchange, make_folder
 from rt2data.io.location.whole import output_errors, require_creatable, sync
 
@@ -21,6 +22,9 @@ def require_writable(path: Path, *inputs: Path, mark: bytes = b"", force: bool =
     as every file of this kind that rt2data writes. `force` replaces any file; without a mark no file is replaced.
     Raises OutputError where it cannot be written, UsageError where it must not.
     """
+    if location.is_remote(path):
+        _require_replaceable(path, mark, force)
+        return
     whole = path.resolve()
     if not whole.parent.is_dir():
         raise UsageError("there is no such folder", str(path.parent), "make it first")
@@ -28,13 +32,17 @@ def require_writable(path: Path, *inputs: Path, mark: bytes = b"", force: bool =
         raise UsageError("a folder is there", str(path), "give the name of a file")
     if whole.exists() and not whole.is_file():
         raise UsageError("a device or a pipe is there", str(path), "give the name of a file")
-    if whole.exists() and not force and not _is_ours(whole, mark):
-        what = "a file is there that rt2data did not write" if mark else "a file is there already"
-        raise UsageError(what, str(path), "choose another name, or replace it with --force")
+    _require_replaceable(whole, mark, force, path)
     for each in inputs:
         if each.resolve() in (whole, *whole.parents):
             raise UsageError("the file would be written over an input, or into it", str(path), "choose another place")
     require_creatable(path)
+
+
+def _require_replaceable(path: Path, mark: bytes, force: bool, said: Path | None = None) -> None:
+    if not force and location.exists(path) and not _is_ours(path, mark):
+        what = "a file is there that rt2data did not write" if mark else "a file is there already"
+        raise UsageError(what, str(said or path), "choose another name, or replace it with --force")
 
 
 MARKED = 4096
@@ -56,6 +64,10 @@ def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
     which filelock notices (no links are left), and it tries again with the file that has the name by then. Before 3.30 filelock
     removed the file too, after us: by then it could be another's.
     """
+    if location.is_remote(lock):
+        with leased(lock, what, wait_s):
+            yield
+        return
     make_folder(lock.parent)
     held = FileLock(lock)
     try:
@@ -73,13 +85,15 @@ def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
 
 def remove_temporaries(folder: Path) -> None:
     """Remove what a killed run left half written. Only for a folder whose lock this process holds."""
+    if location.is_remote(folder):
+        return  # an object is never half written
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def is_complete(folder: Path) -> bool:
     """Whether this is a complete output of rt2data: the manifest is written last."""
-    return (folder / "manifest.json").is_file()
+    return location.is_file(folder / "manifest.json")
 
 
 def refuse_foreign(folder: Path) -> None:

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rt2data.errors import SourceChangedError
+from rt2data.io import location
+from rt2data.io.location.base import Stat
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Metadata of a file by which a change is noticed."""
+    """Metadata of a file by which a change is noticed, the same on every machine that sees the file."""
 
     path: str
     size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
+    version: str  # see `Stat`
 
     @staticmethod
-    def of(path: str, stat: os.stat_result | None = None) -> Stamp:
-        found = stat or os.stat(path)  # noqa: PTH116 (hot for folders of images)
-        return Stamp(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    def of(path: str, stat: Stat | None = None) -> Stamp:
+        """Raises FileNotFoundError."""
+        return Stamp(path, *(stat or location.stat(path)))
 
 
-NO_FILE = Stamp("", 0, 0, 0, 0)
+NO_FILE = Stamp("", 0, "")
 """The stamp of a blob that was not needed."""
 
 
-def unchanged(stamp: Stamp) -> bool:
-    """Whether a file still has its stamp."""
-    if stamp == NO_FILE:
-        return True
+def stamps_of(paths: Sequence[str]) -> list[Stamp]:
+    """Stamps of many files, with as few requests as possible. Raises FileNotFoundError for the first that is not there."""
+    found = location.stats(paths)
+    for path, stat in zip(paths, found, strict=True):
+        if stat is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return [Stamp(path, *stat) for path, stat in zip(paths, found, strict=True) if stat is not None]
+
+
+def changed(stamps: Sequence[Stamp]) -> list[str]:
+    """The files that no longer have their stamp, in order; one that cannot be looked at has not."""
+    known = [stamp for stamp in stamps if stamp != NO_FILE]
     try:
-        return Stamp.of(stamp.path) == stamp
+        found = location.stats([stamp.path for stamp in known])
     except OSError:
-        return False
+        found = [_stat_or_none(stamp.path) for stamp in known]
+    return [stamp.path for stamp, stat in zip(known, found, strict=True) if stat != (stamp.size, stamp.version)]
+
+
+def _stat_or_none(path: str) -> Stat | None:
+    try:
+        return location.stat(path)
+    except OSError:
+        return None
 
 
 def require_unchanged(name: str, changed: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rt2data.errors import UsageError
+from rt2data.io.generations import current
 from rt2data.io.location import path_of
 from rt2data.loading.blending import make_layout
 from rt2data.loading.examples import COLUMNS, Decode, ExampleView
@@ -60,7 +61,7 @@ def load(
     Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
     arguments that make no sense and for a URI that cannot be opened, such as gs://.
     """
-    folder = path_of(path)
+    folder = current(path_of(path))
     contents = read_contents(folder)
     plan, shards = contents.plan, contents.shards
     layout = make_layout([shard.examples for shard in shards], plan.sides(), [p.shards for p in plan.parts], seed, shuffle)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rt2data.errors import DataError, UsageError
 from rt2data.io import location
+from rt2data.io.generations import current
 from rt2data.io.stamps import Stamp
 from rt2data.io.words import choose
 from rt2data.render.action_tokens import ActionWords
@@ -65,7 +66,7 @@ def decode(
     Raises UsageError where the source is not known or has no actions, DataError for what is no action, for more actions than the
     source's horizon, or a damaged manifest.
     """
-    found = _manifest(location.path_of(path))
+    found = _manifest(current(location.path_of(path)))
     many = _as_list(record)
     planned = _source(found, many, source)
     codec = codec_from_json(planned.codec)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rt2data.errors import DataError, LockedError, RtError, UsageError, command
 from rt2data.io import location
@@ -18,6 +17,7 @@ from rt2data.io.location import path_of
 from rt2data.io.location.folders import bytes_and_time, remove_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.io.publish import exclusively
+from rt2data.io.tables import read_parquet
 from rt2data.prepare.store import REJECTS, Store, StoreInfo
 from rt2data.records import SOURCE
 
@@ -60,7 +60,7 @@ def kept_stores(root: Path) -> list[CatalogEntry]:
     if not location.is_folder(root):
         return []
     named = ((entry, _FOLDER.fullmatch(entry.name)) for entry in location.children(root))
-    found = [_look(Path(entry.path), match) for entry, match in named if match and entry.is_dir(follow_symlinks=False)]
+    found = [_look(path_of(entry.path), match) for entry, match in named if match and entry.is_dir(follow_symlinks=False)]
     return sorted(found, key=lambda kept: (kept.name, kept.path.name))
 
 
@@ -150,7 +150,7 @@ def find_store(root: Path, name: str) -> Path:
 def read_rejects(store: Path) -> list[dict[str, Any]]:
     """What was dropped from a source: reason, where, detail, fault, count. Raises DataError where that cannot be read."""
     try:
-        rows: list[dict[str, Any]] = pq.read_table(store / "rejects.parquet", schema=REJECTS).to_pylist()
+        rows: list[dict[str, Any]] = read_parquet(store / "rejects.parquet", schema=REJECTS).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise DataError("its rejects cannot be read", str(store), "prepare the source again") from error
     return rows

@@ -20,10 +20,11 @@ import xxhash
 from rt2data.errors import DataError
 from rt2data.io import location
 from rt2data.io.installation import VERSION
-from rt2data.io.location import produce_whole, write_whole
+from rt2data.io.location import path_of, produce_whole, write_whole
 from rt2data.io.location.folders import discard_folder, rename
 from rt2data.io.location.whole import output_errors, sync
-from rt2data.io.stamps import NO_FILE, Stamp, require_unchanged, unchanged
+from rt2data.io.stamps import NO_FILE, Stamp, changed, require_unchanged
+from rt2data.io.tables import parquet_file, read_parquet
 from rt2data.order import U64, WINDOW
 from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
 from rt2data.prepare.runs import Files, RunOrder, RunSummary, hash_edges, read_run, rows_files, run_name, run_orders
@@ -114,7 +115,7 @@ def _files(units: Iterable[UnitSummary]) -> Files:
 
 def gather_rows(order: GatherOrder) -> RowsSummary:
     """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
-    folder = Path(order.folder)
+    folder = path_of(order.folder)
     table = judge_ends(pa.concat_tables(_slices(order)), order.against)
     table = table.sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
@@ -141,7 +142,7 @@ def _write_rows(path: Path, table: pa.Table) -> None:
 
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:
     """What each run, or else each unit, has for one file of rows."""
-    folder = Path(order.folder)
+    folder = path_of(order.folder)
     for part in range(order.parts):
         if order.batch is None:
             yield _of_fragment(folder / fragment_name(part), order)
@@ -153,7 +154,7 @@ def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
     """Only row groups that can hold some of it are read: a fragment is in keyed order."""
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         return file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
 
 
@@ -188,13 +189,19 @@ def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary]
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
     _remove_parts(staging, units)
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
+    if staging != folder:
+        _publish(staging, folder)
+    return info
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    """Give a complete store its name."""
     sync(staging)
     with output_errors(folder):
         location.delete(folder / "source.json")  # a store that is half removed is none
         discard_folder(folder)
         rename(staging, folder)
     sync(folder.parent)
-    return info
 
 
 def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Reject]:
@@ -209,7 +216,7 @@ def _write_rejects(path: Path, staging: Path, units: list[UnitSummary], failed: 
     """What was dropped in all units, one after another, then the episodes that gathering dropped."""
     with pq.ParquetWriter(path, REJECTS) as file:
         for unit in units:
-            rejects = pq.read_table(staging / f"rejects-{unit.unit:05d}.parquet", schema=REJECTS)
+            rejects = read_parquet(staging / f"rejects-{unit.unit:05d}.parquet", schema=REJECTS)
             if rejects.num_rows:
                 file.write_table(rejects)
         if failed:
@@ -291,7 +298,7 @@ def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
     groups = (_group_hashes(rows_file(staging, split, file.number)) for file in files)
     return SplitInfo(
         rows=rows,
-        groups=count_distinct(groups, rows, staging),
+        groups=count_distinct(groups, rows, None if location.is_remote(staging) else staging),
         image_bytes=sum(f.image_bytes for f in files),
         fewest=min((f.fewest for f in files), default=0),
         most=max((f.most for f in files), default=0),
@@ -323,7 +330,7 @@ def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: 
     """Blobs get real stamps now that they are written; empty ones none. The source's own must still hold, and be all there are."""
     stamps = read_stamps(staging / "files.parquet")
     sources = stamps[: len(stamps) - len(units)]
-    require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
+    require_unchanged(name, changed(sources))
     known = {stamp.path for stamp in sources}
     require_unchanged(name, sorted(path for path in (str(location.absolute(each)) for each in source.files()) if path not in known))
     blobs = []

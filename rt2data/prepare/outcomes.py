@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from rt2data.errors import DataError
+from rt2data.io.tables import read_parquet
 from rt2data.order import key64, mix64
 from rt2data.prepare.store import ROWS
 from rt2data.records import End, Reject
@@ -50,6 +50,6 @@ def failed_episodes(fragments: Iterable[Path], against: End) -> list[Reject]:
     """The episodes that `judge_ends` drops from these files of rows."""
     lost: Counter[str] = Counter()
     for path in fragments:
-        table = pq.read_table(path, columns=["group", "marks"])
+        table = read_parquet(path, columns=["group", "marks"])
         lost.update(table["group"].filter(pa.array(~wanted(table["marks"].to_numpy(), against))).to_pylist())
     return [Reject("failed_episode", f"episode {group}", fault=False, count=count) for group, count in sorted(lost.items())]

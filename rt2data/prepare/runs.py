@@ -16,10 +16,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from rt2data.io import location
-from rt2data.io.location import produce_whole
+from rt2data.io.location import path_of, produce_whole
+from rt2data.io.tables import arrow_file, read_parquet
 from rt2data.order import I64, U64, WINDOW
 from rt2data.prepare.unit import UnitSummary, fragment_name
 
@@ -96,10 +96,10 @@ def _starts(rows: Sequence[int]) -> list[int]:
 
 def write_run(order: RunOrder) -> RunSummary:
     """Write one run, whole or not at all. Idempotent. Raises OutputError."""
-    folder = Path(order.folder)
+    folder = path_of(order.folder)
     path = folder / run_name(order.number)
     if not location.is_file(path):
-        fragments = [pq.read_table(folder / fragment_name(unit), use_threads=False) for unit in range(order.first, order.stop)]
+        fragments = [read_parquet(folder / fragment_name(unit), use_threads=False) for unit in range(order.first, order.stop)]
         table = pa.concat_tables(fragments).unify_dictionaries().combine_chunks()
         produce_whole(path, lambda path: _write_batches(path, table, order))
     return RunSummary(order.name, order.number, order.rows)
@@ -129,5 +129,5 @@ def _parted(hashes: U64, places: I64, files: int) -> list[I64]:
 
 def read_run(path: Path, batch: int) -> pa.Table:
     """The rows that a run has for one file of rows, whose number counts on over all splits."""
-    with pa.OSFile(str(path)) as file:
-        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(batch)])
+    with arrow_file(path) as file:
+        return pa.Table.from_batches([file.get_batch(batch)])

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from rt2data.errors import DataError, UsageError
 from rt2data.io import location
-from rt2data.io.stamps import Stamp, unchanged
+from rt2data.io.stamps import Stamp, changed
+from rt2data.io.tables import parquet_file, read_parquet
 from rt2data.order import I64, WINDOW
 from rt2data.prepare.statistics import DimStats, summarize_parts
 from rt2data.read.text import one_line
 from rt2data.records import Chunks, Images, Kind, Reject, Rows, Slot, Turn
 
-STORE_VERSION = 4
+STORE_VERSION = 5
 """Raise when the rows change their meaning or order: older stores are then prepared again."""
 
 IMAGE = pa.struct(
@@ -86,9 +87,7 @@ ROWS = pa.schema(
 )
 TAKEN = [name for name in ROWS.names if name not in ("order", "digest")]
 """What a mixture reads: the hashes, which no compression makes smaller, served to sort rows and to compare them."""
-FILES = pa.schema(
-    [("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64()), ("ctime_ns", pa.int64()), ("inode", pa.uint64())]
-)
+FILES = pa.schema([("path", pa.string()), ("size", pa.int64()), ("version", pa.string())])
 REJECTS = pa.schema(
     [("reason", pa.string()), ("where", pa.string()), ("detail", pa.string()), ("fault", pa.bool_()), ("count", pa.int64())]
 )
@@ -170,7 +169,7 @@ def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
 def read_stamps(path: Path) -> list[Stamp]:
     """The stamps of files.parquet, in order. Raises DataError where it cannot be read."""
     with readable(path):
-        table = pq.read_table(path, schema=FILES, page_checksum_verification=True)
+        table = read_parquet(path, schema=FILES, page_checksum_verification=True)
     return [Stamp(**row) for row in table.to_pylist()]
 
 
@@ -222,7 +221,7 @@ class Store:
 
     def changed_files(self) -> list[str]:
         """Files of the source that are no longer as they were when it was prepared."""
-        return [stamp.path for stamp in self.stamps if not unchanged(stamp)]
+        return changed(self.stamps)
 
     def take(self, split: str, rows: I64) -> pa.Table:
         """The rows of these numbers, in this order, but for what only gathering needs. Reads only their row groups."""
@@ -264,7 +263,7 @@ class Store:
         place = (split, number, chunk)
         if place not in self._groups:
             path = rows_file(self.path, split, number)
-            with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with readable(path), parquet_file(path, page_checksum_verification=True) as file:
                 self._groups[place] = file.read_row_group(chunk, columns=TAKEN, use_threads=False).combine_chunks()
             while len(self._groups) > self.cached_groups:
                 self._groups.popitem(last=False)
@@ -284,7 +283,7 @@ class Store:
 def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
     """Some columns of a file of rows, in the order of the file. Raises DataError where it cannot be read."""
     with readable(path):
-        return pq.read_table(path, columns=list(names), use_threads=False, page_checksum_verification=True)
+        return read_parquet(path, columns=list(names), use_threads=False, page_checksum_verification=True)
 
 
 def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float32] | None:

@@ -24,11 +24,11 @@ import xxhash
 from rt2data.errors import DataError, InternalError, RtError, SourceChangedError, UsageError
 from rt2data.images.ready import ImageFault, ImageRule, Ready, make_ready, only_point
 from rt2data.io import location
-from rt2data.io.location import produce_whole, whole_file, write_whole
+from rt2data.io.location import path_of, produce_whole, whole_file, write_whole
 from rt2data.io.location.folders import make_folder, remove_folder
 from rt2data.io.location.whole import output_errors, write_all
 from rt2data.io.publish import remove_temporaries
-from rt2data.io.stamps import Stamp, require_unchanged, unchanged
+from rt2data.io.stamps import Stamp, changed, require_unchanged, stamps_of
 from rt2data.order import key64
 from rt2data.prepare.store import (
     ROWS,
@@ -138,7 +138,9 @@ def ready_store(folder: Path) -> Store | None:
 
 
 def staging_folder(folder: Path) -> Path:
-    """Where a store grows until it is complete."""
+    """Where a store grows until it is complete; in an object store in its own place, where source.json comes last."""
+    if location.is_remote(folder):
+        return folder
     return folder.with_name(f".{folder.name}.partial")
 
 
@@ -151,7 +153,7 @@ def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None 
     units = source.units() if units is None else units
     require_something(name, units)
     stamps = [replace(stamp, path=str(location.absolute(stamp.path))) for stamp in _stamps_of(name, source)]
-    blobs = [Stamp(str(location.absolute(folder / blob_name(unit.index))), 0, 0, 0, 0) for unit in units]
+    blobs = [Stamp(str(location.absolute(folder / blob_name(unit.index))), 0, "") for unit in units]
     with output_errors(folder):
         if location.exists(staging) and not _same_files(staging, stamps, len(units)):
             remove_folder(staging)
@@ -175,7 +177,7 @@ def require_something(name: str, parts: Sequence[object]) -> None:
 def _stamps_of(name: str, source: Source) -> list[Stamp]:
     """Stamps of a source's files, under the paths it gives. Raises SourceChangedError where one goes away meanwhile."""
     try:
-        return [Stamp.of(path) for path in source.files()]
+        return stamps_of(source.files())
     except FileNotFoundError as error:
         raise SourceChangedError(f"a file of source {name} is gone", str(error.filename), "run the build again") from None
 
@@ -201,7 +203,7 @@ def blob_name(unit: int) -> str:
 
 def prepare_unit(order: UnitOrder) -> UnitSummary:
     """Read and standardize one unit, and write its rows. Idempotent. Raises DataError, SourceChangedError, OutputError."""
-    folder, index = Path(order.folder), order.unit.index
+    folder, index = path_of(order.folder), order.unit.index
     done = folder / f"unit-{index:05d}.json"
     if location.is_file(done):
         return msgspec.structs.replace(_decode_summary(location.read_bytes(done)), fresh=False)
@@ -225,13 +227,13 @@ class _Files:
     def require_unchanged(self, name: str) -> None:
         """Raises SourceChangedError naming the files of the source that changed."""
         sources = self.stamps[: len(self.stamps) - self.blobs]
-        require_unchanged(name, [stamp.path for stamp in sources if not unchanged(stamp)])
+        require_unchanged(name, changed(sources))
 
 
 @lru_cache(maxsize=4)
 def _stamps(folder: str, _version: str) -> _Files:
-    stamps = read_stamps(Path(folder) / "files.parquet")
-    blobs = sum(1 for s in stamps if s.inode == 0 and s.size == 0 and Path(s.path).name.startswith("blobs-"))
+    stamps = read_stamps(path_of(folder) / "files.parquet")
+    blobs = sum(1 for s in stamps if not s.version and Path(s.path).name.startswith("blobs-"))
     return _Files(stamps, {s.path: i for i, s in enumerate(stamps)}, blobs)
 
 
@@ -256,10 +258,9 @@ def unreadable(name: str, path: str, error: OSError) -> DataError:
 def _require_unit_unchanged(order: UnitOrder, files: _Files, rows: RowBuilder) -> None:
     """A file that changed while it was read is not to be trusted."""
     used = {*(part.path for part in order.unit.each), *(files.stamps[i].path for i in rows.files_used)}
-    for path in used:
-        at = files.index.get(str(location.absolute(path)))
-        if at is not None and not unchanged(files.stamps[at]):
-            raise SourceChangedError(f"source {order.name} changed while it was read", path, "run the build again")
+    places = (files.index.get(str(location.absolute(path))) for path in used)
+    for path in changed([files.stamps[at] for at in places if at is not None])[:1]:
+        raise SourceChangedError(f"source {order.name} changed while it was read", path, "run the build again")
 
 
 @dataclass

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageRule
 from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.io.words import closest
 from rt2data.read.action_space import load_space, space_names
 from rt2data.read.known_formats import Recognized, by_content, by_marks
@@ -312,16 +313,16 @@ def recognize(path: Path) -> Recognized | None:
 def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[InvalidSetting]:
     """An invalid setting if there is no such file."""
     if location.is_folder(path):
-        found = recognize(Path(path))
+        found = recognize(path_of(path))
         yield InvalidSetting(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
     elif not location.is_file(path):
-        yield InvalidSetting(setting, f"there is no such file: {path}", nearest_path(Path(path)))
+        yield InvalidSetting(setting, f"there is no such file: {path}", nearest_path(path_of(path)))
 
 
 def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[InvalidSetting]:
     """An invalid setting if there is no such folder."""
     if location.is_file(path):
-        found = recognize(Path(path))
+        found = recognize(path_of(path))
         yield InvalidSetting(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
     elif not location.is_folder(path):
-        yield InvalidSetting(setting, f"there is no such folder: {path}", nearest_path(Path(path)))
+        yield InvalidSetting(setting, f"there is no such folder: {path}", nearest_path(path_of(path)))

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.io.location.base import Stat
 from rt2data.io.words import choose
 
@@ -106,7 +107,7 @@ def load_tokenizer(kind: TokenizerKind, path: str | None = None) -> Tokenizer:
         raise UsageError(f"unknown tokenizer kind {kind!r}", do=choose(kind, get_args(TokenizerKind)))
     if path is None:
         raise UsageError(f"tokenizer kind {kind!r} needs a path", do="give the path of its file")
-    return _load(kind, path, _state(Path(path)), _state(Path(path).parent / CONFIG))
+    return _load(kind, path, _state(path_of(path)), _state(path_of(path).parent / CONFIG))
 
 
 @functools.lru_cache(maxsize=4)

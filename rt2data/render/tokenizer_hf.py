@@ -7,13 +7,13 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from tokenizers import Tokenizer as Library
 
 from rt2data.errors import UsageError
 from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.render.tokenizer import CONFIG, RESERVED, Ids, Tokenizer, TokenizerKind, no_such_id, not_unicode, read_model
 
 # Looked up only where neither the file nor the tokenizer_config.json beside it says what begins, ends or fills.
@@ -62,7 +62,7 @@ def hf_tokenizer(path: str, body: bytes) -> HFTokenizer:
     lib.encode_special_tokens = True  # the characters of a control token in a text are characters
     bos, eos, pad = _ends(lib, path)
     return HFTokenizer(
-        name="/".join(Path(path).parts[-2:]),
+        name="/".join(path_of(path).parts[-2:]),
         vocab_size=lib.get_vocab_size(with_added_tokens=False),
         sha256=hashlib.sha256(body).hexdigest(),
         special_ids=_special_ids(lib) | {i for i in (bos, eos, pad) if i is not None},
@@ -114,7 +114,7 @@ def _named(lib: Library, config: Mapping[str, Any], role: str) -> int | None:
 
 def _config_beside(path: str) -> dict[str, Any]:
     """`tokenizer_config.json` from the same folder, or nothing."""
-    beside = Path(path).with_name(CONFIG)
+    beside = path_of(path).with_name(CONFIG)
     if not location.is_file(beside):
         return {}
     try:

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any, ClassVar
 
 from sentencepiece import SentencePieceProcessor
 
 from rt2data.errors import UsageError
+from rt2data.io.location import path_of
 from rt2data.render.tokenizer import RESERVED, Ids, Tokenizer, TokenizerKind, not_unicode, within
 
 
@@ -51,7 +51,7 @@ def sentencepiece_tokenizer(path: str, body: bytes) -> SentencePieceTokenizer:
     size = lib.vocab_size()
     bos, eos, pad = (i if i >= 0 else None for i in (lib.bos_id(), lib.eos_id(), lib.pad_id()))
     return SentencePieceTokenizer(
-        name="/".join(Path(path).parts[-2:]),
+        name="/".join(path_of(path).parts[-2:]),
         vocab_size=size,
         sha256=hashlib.sha256(body).hexdigest(),
         special_ids=frozenset(i for i in range(size) if _is_special(lib, i)),

@@ -16,6 +16,7 @@ from rt2data.formats.rlds.loaded import as_loaded
 from rt2data.formats.rlds.registration import FILE, registration
 from rt2data.io import location
 from rt2data.io.installation import VERSION
+from rt2data.io.location import path_of
 from rt2data.io.tfrecord.directory import FEATURES, INFO, Shard, encode_info
 from rt2data.io.tfrecord.features import encode_features
 from rt2data.order import I64
@@ -82,7 +83,7 @@ def seal_episodes(folder: Path, job: RldsJob, infos: Sequence[ShardInfo]) -> Rld
     """Write the metadata of each dataset, then the manifest; remove temporary files."""
     places = job.plan.places
     shards = tuple(sorted((_shard(places[info.index], info) for info in infos), key=lambda s: (s.dataset, s.split, s.index)))
-    stores = {name: Store(Path(path)) for name, path in sorted(job.stores.items())}
+    stores = {name: Store(path_of(path)) for name, path in sorted(job.stores.items())}
     recipe = from_canonical(msgspec.json.encode(job.recipe))
     manifest = RldsManifest(
         version=1,

@@ -12,6 +12,7 @@ import msgspec
 from rt2data.formats.base import make_format
 from rt2data.io import location
 from rt2data.io.installation import VERSION
+from rt2data.io.location import path_of
 from rt2data.plan.job import Job
 from rt2data.plan.plan import Plan, SourcePlan
 from rt2data.prepare.store import Store
@@ -27,7 +28,7 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
     """Shard infos and statistics added up. `shards` may come in any order."""
     ordered = tuple(msgspec.structs.replace(s, fresh=True) for s in sorted(shards, key=lambda s: s.index))
     totals = add_totals(ordered)
-    stores = {name: Store(Path(path)) for name, path in job.stores.items()}
+    stores = {name: Store(path_of(path)) for name, path in job.stores.items()}
     robot_frac, token_frac, loss_token_frac = robot_fractions(job.plan, totals)
     return Manifest(
         version=MANIFEST_VERSION,

@@ -133,11 +133,11 @@ def histogram(found: Counts, most: int = BINS) -> tuple[tuple[int, int], ...]:
     return tuple((low + i * width, int(heights[i])) for i in np.flatnonzero(heights).tolist())
 
 
-def count_distinct(parts: Iterable[U64], most: int, folder: Path) -> int:
+def count_distinct(parts: Iterable[U64], most: int, folder: Path | None) -> int:
     """Number of distinct integers in all parts, in bounded memory.
 
     `most` is an upper bound on how many there are. The integers must be spread evenly, as hashes are: they are written to unnamed
-    files in `folder`, one file per remainder, and counted file by file.
+    files in `folder` (None: where temporary files go), one file per remainder, and counted file by file.
     """
     files = max(1, -(-most // IN_MEMORY))
     with ExitStack() as stack:

@@ -20,8 +20,10 @@ from rt2data.formats.chunks import ChunkWriter
 from rt2data.formats.rlds.dataset import DatasetPlan, ShardSpec
 from rt2data.formats.rlds.episode import EpisodeBatch, episode_features, image_ranges
 from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
+from rt2data.io.tables import arrow_file
 from rt2data.io.tfrecord.example import Record, record_with_room
 from rt2data.order import I64
 from rt2data.plan.episode_index import SplitIndex
@@ -63,10 +65,10 @@ def regrouped_file(folder: Path, source: str, split: str, number: int) -> Path:
 
 def regroup(order: RegroupOrder) -> None:
     """Write one file of rows by place, uncompressed, so that a run of it is read without the rest. Idempotent."""
-    target = regrouped_file(Path(order.folder), order.source, order.split, order.number)
+    target = regrouped_file(path_of(order.folder), order.source, order.split, order.number)
     if location.is_file(target):
         return
-    table = read_columns(rows_file(Path(order.store), order.split, order.number), COLUMNS)
+    table = read_columns(rows_file(path_of(order.store), order.split, order.number), COLUMNS)
     table = table.append_column("place", pa.array(order.places)).append_column("piece", pa.array(order.pieces))
     by_place = table.take(pa.array(np.argsort(order.places))).combine_chunks()
     location.produce_whole(target, lambda path: _write(by_place, path))
@@ -88,8 +90,8 @@ def regroup_orders(folder: Path, store: Store, split: str, index: SplitIndex) ->
 
 def _run(path: Path, first: int, stop: int) -> pa.Table:
     """The rows of a regrouped file with places first..stop-1."""
-    with pa.memory_map(str(path)) as file:
-        table = pa.ipc.open_file(file).read_all()
+    with arrow_file(path, mapped=True) as file:
+        table = file.read_all()
         start, end = np.searchsorted(table["place"].to_numpy(), [first, stop])
         return table.take(pa.array(np.arange(start, end)))  # of its own memory: the file is closed
 
@@ -105,9 +107,9 @@ def write_episodes(order: ShardOrder) -> ShardInfo:
 @PerThread
 def open_writing(folder: str, fingerprint: str) -> EpisodeShards:
     """The job of a staging folder, opened once in each worker."""
-    job = read_job(Path(folder))
+    job = read_job(path_of(folder))
     assert isinstance(job, RldsJob) and job.plan.fingerprint == fingerprint
-    return EpisodeShards(Path(folder), job)
+    return EpisodeShards(path_of(folder), job)
 
 
 class EpisodeShards:
@@ -138,7 +140,7 @@ class DatasetWriter:
 
     @cached_property
     def store(self) -> Store:
-        return Store(Path(self.job.stores[self.plan.source]))
+        return Store(path_of(self.job.stores[self.plan.source]))
 
     @cached_property
     def files(self) -> OpenFiles:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rt2data.formats.base import Format, ShardWriter, make_format
 from rt2data.io import location
 from rt2data.io.digest import Digest
-from rt2data.io.location import whole_file, write_whole
+from rt2data.io.location import path_of, whole_file, write_whole
 from rt2data.io.location.folders import make_folder
 from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.per_thread import PerThread
@@ -127,7 +127,7 @@ def write_shard(order: ShardOrder) -> ShardInfo:
 
 def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
     """`write_shard` for any kind of shard."""
-    folder, name = Path(order.folder), shards.shard_name(order.index)
+    folder, name = path_of(order.folder), shards.shard_name(order.index)
     done, path = folder / f"info-{order.index:06d}.json", folder / name
     if location.is_file(done) and location.is_file(path):
         return msgspec.structs.replace(_decode_info(location.read_bytes(done)), fresh=False)
@@ -150,7 +150,7 @@ def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
 @PerThread
 def open_mixing(folder: str, fingerprint: str) -> Mixing:
     """The job of a build folder, opened once in each worker."""
-    job = read_job(Path(folder))
+    job = read_job(path_of(folder))
     assert isinstance(job, Job) and job.plan.fingerprint == fingerprint
     return Mixing(job)
 
@@ -227,7 +227,7 @@ class Drawer:
 
     @cached_property
     def store(self) -> Store:
-        return Store(Path(self.job.stores[self.source.name]))
+        return Store(path_of(self.job.stores[self.source.name]))
 
     @cached_property
     def files(self) -> OpenFiles:

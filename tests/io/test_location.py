@@ -1,9 +1,10 @@
-"""A file URI is its path; other URIs are refused wherever they enter, exit code 2, before anything is read or written."""
+"""A file URI is its path. A URI that no body reads is refused wherever it enters, exit code 2, before anything is read."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,19 +16,18 @@ import typer
 import rt2data
 from rt2data.cli.app import app
 from rt2data.errors import UsageError
-from rt2data.io.location import path_of, resolve
+from rt2data.io.location import absolute, is_remote, path_of, resolve
 from rt2data.plan.recipe import RecipeError, read_recipe
 from rt2data.prepare.catalog import find_store
 from tests.conftest import ROOT
 
 URLS = (
-    "gs://bucket/x",
-    "s3://bucket/x",
+    "hdfs://host/x",
     "hf://datasets/org/x",
     "https://host/x",
-    "az://container/x",
+    "abfss://container/x",
     "file://host/data/x",
-    "gs:/bucket/x",
+    "hdfs:/host/x",
 )
 RECIPE = """
 robot_frac: 1/2
@@ -73,10 +73,10 @@ def test_the_walk_finds_what_is_known() -> None:
 def test_every_path_of_every_command(line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for url in URLS[:1] + URLS[-1:]:
-        with pytest.raises(UsageError, match="gs:// is not supported") as caught:
+        with pytest.raises(UsageError, match="hdfs:// is not supported") as caught:
             app([url if word == "URL" else word for word in line], standalone_mode=False)
         assert caught.value.code == 2
-        assert caught.value.where == "gs://bucket/x"
+        assert caught.value.where == "hdfs://host/x"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,22 +101,22 @@ def test_every_path_of_a_recipe(key: str, url: str, tmp_path: Path) -> None:
 
 
 def test_a_recipe_says_where(tmp_path: Path) -> None:
-    (tmp_path / "mixture.yaml").write_text(RECIPE.replace("path: logs", "path: s3://bucket/logs"))
-    with pytest.raises(RecipeError, match=r"mixture\.yaml:3:33 robot\.arm\.path: s3://bucket/logs.*mount"):
+    (tmp_path / "mixture.yaml").write_text(RECIPE.replace("path: logs", "path: hdfs://host/logs"))
+    with pytest.raises(RecipeError, match=r"mixture\.yaml:3:33 robot\.arm\.path: hdfs://host/logs.*mount"):
         read_recipe(tmp_path / "mixture.yaml")
 
 
 def test_variables_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RT2DATA_LOGS", "gs://bucket")
+    monkeypatch.setenv("RT2DATA_LOGS", "hdfs://host")
     (tmp_path / "mixture.yaml").write_text(RECIPE.replace("path: logs", "path: '${RT2DATA_LOGS}/logs'"))
-    with pytest.raises(RecipeError, match="gs://bucket/logs"):
+    with pytest.raises(RecipeError, match="hdfs://host/logs"):
         read_recipe(tmp_path / "mixture.yaml")
 
 
 def test_the_store_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RT2DATA_STORE", "gs://bucket/store")
+    monkeypatch.setenv("RT2DATA_STORE", "hdfs://host/store")
     (tmp_path / "mixture.yaml").write_text(RECIPE)
-    with pytest.raises(UsageError, match="gs://bucket/store"):
+    with pytest.raises(UsageError, match="hdfs://host/store"):
         read_recipe(tmp_path / "mixture.yaml")
     assert read_recipe(tmp_path / "mixture.yaml", overrides=("store=here",)).store_folder == tmp_path / "here"
 
@@ -145,8 +145,8 @@ def pipeline(name: str) -> ModuleType:
     ],
 )
 def test_pipelines(name: str, option: str) -> None:
-    with pytest.raises(UsageError, match="gcsfuse"):
-        pipeline(name).parse([option, "gs://bucket/x"])
+    with pytest.raises(UsageError, match="mount it"):
+        pipeline(name).parse([option, "hdfs://host/x"])
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,26 @@ def test_a_recipe_takes_file_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_command_takes_file_uris(tmp_path: Path) -> None:
     app(["init", (tmp_path / "a b.yaml").as_uri()], standalone_mode=False)
     assert (tmp_path / "a b.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "uri", ["gs://bucket/a/b", "s3://bucket/a/b", "az://container/a/b", Path("gs://bucket/a/b"), "GS://bucket/a/b"]
+)
+def test_the_name_of_an_object_is_a_path(uri: str | Path) -> None:
+    path = path_of(uri)
+    whole = f"{str(uri)[:2].lower()}://{'container' if str(uri)[:2] == 'az' else 'bucket'}"
+    assert (str(path), str(path / "c.tar"), path.name) == (f"{whole}/a/b", f"{whole}/a/b/c.tar", "b")
+    assert (str(path.parent), str(path.with_name(".b.lock"))) == (f"{whole}/a", f"{whole}/a/.b.lock")
+    assert pickle.loads(pickle.dumps(path)) == path and str(path_of(str(path))) == str(path)
+    assert is_remote(path) and is_remote(str(path)) and absolute(path) == path
+    assert not is_remote("/a/gs:/x") and not is_remote(Path("gs")) and not is_remote("hdfs://host/x")
+
+
+def test_a_recipe_takes_objects(tmp_path: Path) -> None:
+    (tmp_path / "mixture.yaml").write_text(RECIPE)
+    found = read_recipe(tmp_path / "mixture.yaml", overrides=("robot.arm.path=gs://bucket/logs", "store=s3://bucket/store"))
+    assert found.robot["arm"].path == "gs://bucket/logs"  # type: ignore[attr-defined]
+    assert str(found.store_folder) == "s3://bucket/store"
 
 
 @pytest.mark.parametrize("path", ["a/b", "/a:b/c", "C:/x", "a/b:/c", "2:/x", "a:b", "./-", ""])

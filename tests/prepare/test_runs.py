@@ -125,8 +125,8 @@ def test_each_fragment_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     read = list[str]()
     real = pq.read_table
 
-    def reading(path: Path, **options: object) -> object:
-        read.append(path.name)
+    def reading(path: str, **options: object) -> object:
+        read.append(Path(path).name)
         return real(path, **options)
 
     monkeypatch.setattr(pq, "read_table", reading)

@@ -1,53 +1,40 @@
-"""Files by name: a local path, `file:///...`, or another URI whose scheme has a body. Nothing else opens, lists or removes a file.
+"""Files by name: a local path, `file:///...`, or a URI whose scheme has a body. Nothing else opens, lists or removes a file.
 
-A name is text or a `Path`, which is taken as text: `Path` leaves one slash of `gs://`, so one slash is enough for a scheme here.
+The body of object stores is imported when it is needed first.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from io import BufferedReader
-from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
-from urllib.parse import unquote
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from rt2data.errors import UsageError
-from rt2data.io.location.base import Location, Range, refused
+from rt2data.io.location.base import Location, Range, Stat
 from rt2data.io.location.local import Local
+from rt2data.io.location.paths import Name, is_remote, parted, path_of
 from rt2data.io.location.whole import write_all
+
+__all__ = ["HeadsAhead", "Name", "is_remote", "path_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Name = str | Path
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/.*)?", re.DOTALL)
-"""At least two letters, so that `C:/x` has none."""
 _LOCAL: Location = Local()
-
-
-def path_of(name: Name) -> Path:
-    """The path of a name, for functions that take names from outside: that of a file URI is the plain path.
-
-    Raises UsageError for a scheme without a body: gs://, s3://, hf://, https:// or any other.
-    """
-    found = _SCHEME.fullmatch(str(name))
-    if found is None:
-        return Path(name)
-    scheme, rest = found[1].lower(), found[2] or ""
-    if scheme != "file":
-        raise refused(scheme, rest.lstrip("/"))
-    host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", rest[:1], rest[1:])
-    if host not in ("", "localhost") or not slash:
-        raise UsageError("a file URI names an absolute local path", f"file:{rest}", "write file:///folder/name, or the path itself")
-    return Path("/" + unquote(path.lstrip("/")))
 
 
 def resolve(name: Name) -> tuple[Location, str]:
     """The body that holds a file, and the file's name there. Raises UsageError as `path_of` does."""
     text = str(name)
-    return _LOCAL, str(path_of(text)) if ":" in text else text  # this is called for each of many images
+    if ":" not in text:  # this is called for each of many images
+        return _LOCAL, text
+    found = parted(text)
+    if found is None:
+        return _LOCAL, str(path_of(text))
+    from rt2data.io.location.objects import objects_of
+
+    scheme, bucket, key = found
+    return objects_of(scheme, bucket), f"{scheme}://{bucket}/{key}"
 
 
 def _by_name(method: Callable[Concatenate[Location, str, P], R]) -> Callable[Concatenate[Name, P], R]:
@@ -72,10 +59,38 @@ children = _by_name(Location.children)
 files_below = _by_name(Location.files_below)
 mapped = _by_name(Location.mapped)
 open_unbuffered = _by_name(Location.open_unbuffered)
+opened = _by_name(Location.opened)
+remove_folder = _by_name(Location.remove_folder)
 local_copy_or_path = _by_name(Location.local_copy_or_path)
 whole_file = _by_name(Location.whole_file)
 produce_whole = _by_name(Location.produce_whole)
 delete = _by_name(Location.delete)
+
+
+def stats(names: Sequence[Name]) -> list[Stat | None]:
+    """Of many files, with as few requests as possible; None for one that is not there. Raises OSError."""
+    found: dict[str, Stat | None] = {}
+    by_body: dict[int, tuple[Location, list[str]]] = {}
+    inside = [resolve(name) for name in names]
+    for body, each in inside:
+        by_body.setdefault(id(body), (body, []))[1].append(each)
+    for body, here in by_body.values():
+        found |= dict(zip(here, body.stats(here), strict=True))
+    return [found[each] for _, each in inside]
+
+
+class HeadsAhead(Protocol):
+    """First bytes of files that are fetched before they are asked for."""
+
+    def read(self, name: str) -> bytes:
+        """Those of the next file of this name. Raises OSError."""
+
+
+def heads_ahead(names: Sequence[str], length: int) -> HeadsAhead:
+    """The first bytes of many objects, of which each is asked for in this order, or not at all."""
+    from rt2data.io.location.ahead import Heads
+
+    return Heads(names, length)
 
 
 def open_file(name: Name) -> BufferedReader:

@@ -1,4 +1,4 @@
-"""What a place that holds files can do. Each kind of place has one body; today there is the local file system.
+"""What a place that holds files can do. Each kind of place has one body: the local file system, object stores.
 
 All bodies raise the built-in errors: FileNotFoundError, PermissionError, and OSError for the rest.
 """
@@ -11,14 +11,12 @@ from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from rt2data.errors import UsageError
-
 
 class Stat(NamedTuple):
     """A file at one time. Its version changes when its content does."""
 
     size: int  # bytes
-    version: str  # locally the time of its last change, in nanoseconds
+    version: str  # locally the times of the last change of its content and of its inode, in nanoseconds; of an object its ETag
 
 
 class Range(NamedTuple):
@@ -41,11 +39,28 @@ class Entry(Protocol):
     def is_dir(self, *, follow_symlinks: bool = True) -> bool: ...
 
 
+class ByPosition(Protocol):
+    """A file that is read by position."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    def pread(self, length: int, at: int) -> bytes:
+        """Bytes from `at` on; fewer where the file ends before. Raises OSError."""
+
+    def preadv(self, into: memoryview, at: int) -> int:
+        """Fill `into`, or as much of it as the file has from `at` on; how many bytes. Raises OSError."""
+
+
 class Location(Protocol):
     """A place that holds files, opened once in each process. Never sent to another process: names are."""
 
     def stat(self, name: str) -> Stat:
         """Raises FileNotFoundError."""
+
+    def stats(self, names: Sequence[str]) -> list[Stat | None]:
+        """Of many files, with as few requests as possible; None for one that is not there. Raises OSError."""
 
     def exists(self, name: str) -> bool:
         """Whether there is anything of that name."""
@@ -65,6 +80,9 @@ class Location(Protocol):
     def files_below(self, folder: str) -> Iterator[tuple[str, Stat]]:
         """All files in a folder and below it, in no order; none where there is no such folder."""
 
+    def opened(self, name: str) -> AbstractContextManager[ByPosition]:
+        """A file that is read by position, closed at the end. Raises OSError."""
+
     def open_unbuffered(self, name: str) -> RawIOBase:
         """A seekable file without a buffer, opened for reading. Raises OSError."""
 
@@ -76,6 +94,9 @@ class Location(Protocol):
 
         Raises OSError, and SourceChangedError where a file has another version than the one wanted.
         """
+
+    def read_range(self, wanted: Range) -> bytes | memoryview:
+        """The bytes of one range, in the thread that calls. Raises what `read` raises."""
 
     def whole_file(self, name: str, direct: bool = False) -> AbstractContextManager[FileIO]:
         """A file to write, that has its name only when it is complete; nothing is left on failure. Raises OutputError.
@@ -89,27 +110,11 @@ class Location(Protocol):
     def delete(self, name: str) -> None:
         """Remove a file, if it is there. Raises OSError."""
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove it with all it holds. Raises OSError."""
+
     def local_copy_or_path(self, name: str) -> AbstractContextManager[Path]:
         """A local path for libraries that need one. Locally the file itself; elsewhere a copy that is removed at the end."""
 
     def absolute(self, name: str) -> Path:
         """The full name of what a relative one stands for."""
-
-
-_ADVICE = {
-    "gs": "copy it with `gcloud storage cp -r`, or mount the bucket with gcsfuse, and give a local path",
-    "s3": "copy it with `aws s3 cp --recursive`, or mount the bucket with mount-s3, and give a local path",
-    "hf": "download it with `hf download`, and give a local path",
-    "http": "download it, and give a local path",
-    "https": "download it, and give a local path",
-    "az": "copy it with azcopy, or mount the container with blobfuse2, and give a local path",
-    "abfs": "copy it with azcopy, or mount the container with blobfuse2, and give a local path",
-    "abfss": "copy it with azcopy, or mount the container with blobfuse2, and give a local path",
-    "hdfs": "copy it with `hdfs dfs -get`, or mount it, and give a local path",
-}
-
-
-def refused(scheme: str, rest: str) -> UsageError:
-    """The error for `scheme://rest`."""
-    do = _ADVICE.get(scheme, "copy or mount it, and give a local path")
-    return UsageError(f"{scheme}:// is not supported: only local files are read and written", f"{scheme}://{rest}", do)

@@ -1,4 +1,7 @@
-"""Folders of the local file system: outputs, stores and staging folders are made, renamed and removed as a whole."""
+"""Folders: outputs, stores and staging folders are made, renamed and removed as a whole.
+
+In an object store a folder is what the names of objects begin with: it need not be made, and cannot be renamed.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,47 @@ import ctypes
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import TYPE_CHECKING
 
+from rt2data.io import location
+from rt2data.io.location.paths import Name, is_remote, parted
 from rt2data.io.location.whole import output_errors
+
+if TYPE_CHECKING:
+    from rt2data.io.location.objects import Objects
+
+
+def objects(name: Name) -> Objects:
+    """The body of the object store that holds this."""
+    from rt2data.io.location.objects import objects_of
+
+    found = parted(str(name))
+    assert found is not None
+    return objects_of(*found[:2])
 
 
 def make_folder(folder: Path, output: Path | None = None) -> None:
     """Make it, and those above it, unless it is there. Raises OutputError, which names the `output` that it is made for."""
-    with output_errors(output or folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    if not is_remote(folder):
+        with output_errors(output or folder):
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 def remove_folder(folder: Path) -> None:
     """Remove it with all it holds. Raises OSError."""
-    shutil.rmtree(folder)
+    location.remove_folder(folder)
 
 
 def discard_folder(folder: Path) -> None:
     """Remove what can be removed of a folder that nobody needs any more, if it is there."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if is_remote(folder):
+        with suppress(OSError):
+            location.remove_folder(folder)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -47,8 +70,13 @@ def disk_of(folder: Path) -> int:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space on the disk of a folder, which need not exist yet. Raises OSError."""
+    """Free space on the disk of a folder, which need not exist yet; an object store has no end. Raises OSError."""
+    if is_remote(folder):
+        return _ENDLESS
     return shutil.disk_usage(_existing(folder)).free
+
+
+_ENDLESS = 1 << 62
 
 
 def _existing(folder: Path) -> Path:
@@ -71,6 +99,8 @@ def bytes_and_time(folder: Path) -> tuple[int, float]:
 
     Files may vanish meanwhile. Raises OSError where the folder cannot be listed.
     """
+    if is_remote(folder):
+        return objects(folder).bytes_and_time(str(folder))
     size, changed = 0, 0.0
     for entry in _entries_below(folder):
         try:
@@ -92,17 +122,25 @@ def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 def remove_empty_folder(folder: Path) -> None:
     """Raises OSError where it holds anything."""
-    folder.rmdir()
+    if not is_remote(folder):
+        folder.rmdir()
 
 
 def real_path(path: Path) -> Path:
     """The absolute path with all links followed. Raises OSError or RuntimeError where they have a loop."""
-    return path.resolve()
+    return path if is_remote(path) else path.resolve()
 
 
 @contextmanager
 def temporary_folder(prefix: str, near: Path | None = None) -> Iterator[Path]:
     """A new folder in `near`, or where temporary files go, removed at the end. Raises OutputError where it cannot be made."""
+    if near is not None and is_remote(near):
+        folder = near / f"{prefix}{os.urandom(4).hex()}"
+        try:
+            yield folder
+        finally:
+            discard_folder(folder)
+        return
     with output_errors(near or Path(gettempdir())):
         made = TemporaryDirectory(prefix=prefix, dir=near)
     with made as name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import FileIO, RawIOBase
@@ -14,11 +15,35 @@ from rt2data.io.location import whole
 from rt2data.io.location.base import Entry, Range, Stat
 
 
+class LocalFile:
+    """A file that is read by position."""
+
+    __slots__ = ("_descriptor", "size")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self.size = descriptor, os.fstat(descriptor).st_size
+
+    def pread(self, length: int, at: int) -> bytes:
+        return os.pread(self._descriptor, length, at)
+
+    def preadv(self, into: memoryview, at: int) -> int:
+        return os.preadv(self._descriptor, [into], at)
+
+
 class Local:
     """Files of this machine, and of what is mounted on it. A name is a path."""
 
     def stat(self, name: str) -> Stat:
-        return _stat(os.stat(name))  # noqa: PTH116 (hot for folders of images)
+        return stat_of(os.stat(name))  # noqa: PTH116 (hot for folders of images)
+
+    def stats(self, names: Sequence[str]) -> list[Stat | None]:
+        return [self._stat_or_none(name) for name in names]
+
+    def _stat_or_none(self, name: str) -> Stat | None:
+        try:
+            return self.stat(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def exists(self, name: str) -> bool:
         return Path(name).exists()
@@ -42,6 +67,14 @@ class Local:
             if path.is_file():
                 yield str(path), self.stat(str(path))
 
+    @contextmanager
+    def opened(self, name: str) -> Iterator[LocalFile]:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield LocalFile(descriptor)
+        finally:
+            os.close(descriptor)
+
     def open_unbuffered(self, name: str) -> RawIOBase:
         return FileIO(name)
 
@@ -52,11 +85,11 @@ class Local:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def read(self, wanted: Sequence[Range]) -> list[bytes]:
-        return [self._read(each) for each in wanted]
+        return [self.read_range(each) for each in wanted]
 
-    def _read(self, wanted: Range) -> bytes:
+    def read_range(self, wanted: Range) -> bytes:
         with FileIO(wanted.name) as file:
-            if wanted.version and _stat(os.fstat(file.fileno())).version != wanted.version:
+            if wanted.version and stat_of(os.fstat(file.fileno())).version != wanted.version:
                 raise SourceChangedError("a file changed since it was listed", wanted.name, "run the same command again")
             return os.pread(file.fileno(), wanted.length, wanted.start)
 
@@ -69,6 +102,9 @@ class Local:
     def delete(self, name: str) -> None:
         Path(name).unlink(missing_ok=True)
 
+    def remove_folder(self, folder: str) -> None:
+        shutil.rmtree(folder)
+
     @contextmanager
     def local_copy_or_path(self, name: str) -> Iterator[Path]:
         yield Path(name)
@@ -77,5 +113,6 @@ class Local:
         return Path(name).absolute()
 
 
-def _stat(found: os.stat_result) -> Stat:
-    return Stat(found.st_size, str(found.st_mtime_ns))
+def stat_of(found: os.stat_result) -> Stat:
+    """The stat of a local file."""
+    return Stat(found.st_size, f"{found.st_mtime_ns}.{found.st_ctime_ns}")

@@ -1,4 +1,4 @@
-"""Numbered local files that are read by range: opened when first read, at most so many at a time."""
+"""Numbered files that are read by range: opened when first read, at most so many at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError, SourceChangedError
+from rt2data.io.location.base import Range
+from rt2data.io.location.folders import objects
+from rt2data.io.location.local import stat_of
+from rt2data.io.location.paths import OBJECT_STORES
 from rt2data.io.stamps import Stamp, require_unchanged
+
+if TYPE_CHECKING:
+    from rt2data.io.location.ahead import Ahead
+    from rt2data.io.location.object_file import ObjectFile
+
+
+_REMOTE = tuple(f"{scheme}://" for scheme in OBJECT_STORES)
+_OBJECTS = 16
+"""Objects of which a part is held in memory."""
 
 
 class RangeFiles:
@@ -23,9 +36,11 @@ class RangeFiles:
         """`sequential`: each file is read from its start to its end, so the system reads further ahead."""
         self._paths, self._limit, self._sequential = paths, limit, sequential
         self._open: OrderedDict[int, int] = OrderedDict()  # least recently used first
+        self._remote = any(path.startswith(_REMOTE) for path in paths)
+        self._objects: OrderedDict[int, ObjectFile] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
+        return {**self.__dict__, "_open": OrderedDict(), "_objects": OrderedDict()}
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at exit `os` may be gone before this is
         for descriptor in self._open.values():
@@ -33,11 +48,24 @@ class RangeFiles:
 
     def __contains__(self, file: int) -> bool:
         """Whether it is open."""
-        return file in self._open
+        return file in self._open or file in self._objects
 
     def read(self, file: int, start: int, length: int) -> bytes:
         """Bytes of a file; fewer where it ends before. Raises OSError."""
+        if self._is_remote(file):
+            return self._object(file).pread(length, start)
         return os.pread(self._descriptor(file), length, start)
+
+    def _is_remote(self, file: int) -> bool:
+        return self._remote and self._paths[file].startswith(_REMOTE)
+
+    def _object(self, file: int) -> ObjectFile:
+        if file not in self._objects:
+            self._objects[file] = objects(self._paths[file]).opened(self._paths[file])
+            if len(self._objects) > _OBJECTS:
+                self._objects.popitem(last=False)
+        self._objects.move_to_end(file)
+        return self._objects[file]
 
     def _descriptor(self, file: int) -> int:
         found = self._open.get(file)
@@ -82,9 +110,16 @@ class OpenFiles(RangeFiles):
     def __init__(self, source: str, stamps: Sequence[Stamp], limit: int = 256) -> None:
         super().__init__([stamp.path for stamp in stamps], limit)
         self._source, self._stamps = source, stamps
+        self._ahead: Ahead | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_ahead": None}
 
     def will_need(self, places: Places) -> None:
-        """Let the system read many images from the disk at once, before they are read one by one."""
+        """Let many images be read from the disk or fetched at once, before they are read one by one in this order."""
+        if self._remote:
+            self._fetch_ahead(places)
+            return
         for file, offset, length in zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True):
             if len(self._open) < self._limit or file in self._open:
                 os.posix_fadvise(self._descriptor(file), offset, length, os.POSIX_FADV_WILLNEED)
@@ -95,7 +130,9 @@ class OpenFiles(RangeFiles):
         Raises SourceChangedError where they are not the bytes that were prepared, DataError where they cannot be read.
         """
         try:
-            got = os.preadv(self._descriptor(file), [into], offset)
+            got = self._fetch(into, file, offset) if self._is_remote(file) else os.preadv(self._descriptor(file), [into], offset)
+        except FileNotFoundError:
+            raise self._gone(self._paths[file]) from None
         except OSError as error:
             raise self._unreadable(error, f"{self._paths[file]} byte {offset}", "check the disk") from error
         if got != len(into) or xxhash.xxh3_64_intdigest(into) != digest:
@@ -106,13 +143,39 @@ class OpenFiles(RangeFiles):
         try:
             descriptor = super()._opened(file)
         except FileNotFoundError:
-            raise SourceChangedError(f"a file of source {self._source} is gone", path, "put it back and run again") from None
+            raise self._gone(path) from None
         except OSError as error:
             raise self._unreadable(error, path, "check its permissions") from error
-        if Stamp.of(path, os.fstat(descriptor)) != self._stamps[file]:
+        if Stamp.of(path, stat_of(os.fstat(descriptor))) != self._stamps[file]:
             os.close(descriptor)
             require_unchanged(self._source, [path])
         return descriptor
+
+    def _fetch_ahead(self, places: Places) -> None:
+        wanted = zip(places.file.tolist(), places.offset.tolist(), places.length.tolist(), strict=True)
+        self._announced().want(self._range(*each) for each in wanted if self._is_remote(each[0]))
+
+    def _fetch(self, into: memoryview, file: int, offset: int) -> int:
+        try:
+            found = self._announced().take(self._range(file, offset, len(into)))
+        except SourceChangedError:
+            require_unchanged(self._source, [self._paths[file]])
+            raise
+        into[: len(found)] = found
+        return len(found)
+
+    def _range(self, file: int, offset: int, length: int) -> Range:
+        return Range(self._paths[file], offset, length, self._stamps[file].version)
+
+    def _announced(self) -> Ahead:
+        if self._ahead is None:
+            from rt2data.io.location.ahead import Ahead
+
+            self._ahead = Ahead()
+        return self._ahead
+
+    def _gone(self, path: str) -> SourceChangedError:
+        return SourceChangedError(f"a file of source {self._source} is gone", path, "put it back and run again")
 
     def _unreadable(self, error: OSError, where: str, do: str) -> DataError:
         return DataError(f"source {self._source} cannot be read: {error.strerror}", where, do)

@@ -7,16 +7,17 @@ Source of the format: tensorflow/core/lib/io/record_writer.h; the mask is that o
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import google_crc32c
 
 from rt2data.errors import DataError
+from rt2data.io import location
+from rt2data.io.location.base import ByPosition
 
 HEADER = 12
 FOOTER = 4
@@ -95,12 +96,12 @@ def scan(path: str) -> FrameIndex:
 
     Raises DataError where the file ends inside a header or a payload.
     """
-    with opened(path) as fd:
-        size = os.fstat(fd).st_size
+    with opened(path) as file:
+        size = file.size
         spans: list[RecordSpan] = []
         at = 0
         while at < size:
-            length = length_at(fd, path, at, size)
+            length = length_at(file, path, at, size)
             if length is None:
                 return FrameIndex(spans, size, broken=at)
             spans.append(RecordSpan(at, length))
@@ -109,21 +110,19 @@ def scan(path: str) -> FrameIndex:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[int]:
-    """A file descriptor to read from by position. Raises DataError where there is no such file."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", path) from error
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+def opened(path: str) -> Iterator[ByPosition]:
+    """A file to read from by position. Raises DataError where there is no such file."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(location.opened(path))
+        except OSError as error:
+            raise DataError(f"cannot read the file: {error.strerror}", path) from error
+        yield file
 
 
-def length_at(fd: int, path: str, at: int, size: int) -> int | None:
+def length_at(file: ByPosition, path: str, at: int, size: int) -> int | None:
     """Length of the record at byte `at`, None where its header is corrupt. Raises DataError where the file ends too early."""
-    header = os.pread(fd, HEADER, at)
+    header = file.pread(HEADER, at)
     if len(header) < HEADER:
         raise cut(path, at, "inside the header of a record")
     length = payload_length(header)

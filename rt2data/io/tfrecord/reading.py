@@ -8,7 +8,6 @@ start, nothing inside it can be referenced by offset, and there is no search aft
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError
+from rt2data.io import location
+from rt2data.io.location.base import ByPosition
 from rt2data.io.tfrecord.framing import (
     FOOTER,
     FRAME,
@@ -46,23 +47,23 @@ def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator
     Raises DataError where the file ends inside a record.
     """
     buffers = Buffers()
-    with opened(path) as fd:
-        size = os.fstat(fd).st_size
+    with opened(path) as file:
+        size = file.size
         at, stop = start, size if stop is None else min(stop, size)
         while at < stop:
-            length = length_at(fd, path, at, size)
+            length = length_at(file, path, at, size)
             if length is None:
-                found = next_record(fd, at + 1, stop, size)
+                found = next_record(file, at + 1, stop, size)
                 yield FrameFault("bad_length", at, found - at)
                 at = found
                 continue
-            payload = _payload(fd, path, at, length, buffers)
+            payload = _payload(file, path, at, length, buffers)
             yield FrameFault("bad_crc", at, FRAME + length) if payload is None else (at + HEADER, payload)
             del payload  # so that its buffer can be used again
             at += FRAME + length
 
 
-def _payload(fd: int, path: str, at: int, length: int, buffers: Buffers) -> memoryview | None:
+def _payload(file: ByPosition, path: str, at: int, length: int, buffers: Buffers) -> memoryview | None:
     """Payload of the record at byte `at`, None where its checksum is wrong.
 
     Reads pieces that are summed while the processor's cache still holds them.
@@ -70,7 +71,7 @@ def _payload(fd: int, path: str, at: int, length: int, buffers: Buffers) -> memo
     body = buffers.take(length + FOOTER)
     crc = done = 0
     while done < len(body):
-        got = os.preadv(fd, [body[done : done + _PIECE]], at + HEADER + done)
+        got = file.preadv(body[done : done + _PIECE], at + HEADER + done)
         if not got:
             raise cut(path, at, f"inside a record of {length} bytes")
         crc = google_crc32c.extend(crc, np.frombuffer(body, np.uint8, max(min(got, length - done), 0), done))
@@ -110,7 +111,7 @@ _TRIES = 64
 """Headers that match while the payload they announce does not: more than a few are no accident, and the search ends."""
 
 
-def next_record(fd: int, start: int, stop: int, size: int) -> int:
+def next_record(file: ByPosition, start: int, stop: int, size: int) -> int:
     """Offset of the first whole, matching record at or after `start`, or `stop` where there is none before it.
 
     `size` is that of the file. Memory is bounded by the search window whatever the headers announce. Empty records are
@@ -118,9 +119,9 @@ def next_record(fd: int, start: int, stop: int, size: int) -> int:
     """
     tries = 0
     for base in range(start, stop, _WINDOW):
-        window = os.pread(fd, min(_WINDOW, stop - base) + HEADER - 1, base)
+        window = file.pread(min(_WINDOW, stop - base) + HEADER - 1, base)
         for at in (base + int(place) for place in _headers(window)):
-            if _payload_matches(fd, at, size):
+            if _payload_matches(file, at, size):
                 return at
             tries += 1
             if tries == _TRIES:
@@ -142,18 +143,18 @@ def _headers(window: bytes) -> NDArray[np.intp]:
     return right
 
 
-def _payload_matches(fd: int, at: int, size: int) -> bool:
+def _payload_matches(file: ByPosition, at: int, size: int) -> bool:
     """Whether the payload of the record at byte `at` matches its checksum, read piece by piece."""
-    length = payload_length(os.pread(fd, HEADER, at))
+    length = payload_length(file.pread(HEADER, at))
     if length is None or at + FRAME + length > size:
         return False
     crc, place, left = 0, at + HEADER, length
     while left:
-        piece = os.pread(fd, min(_WINDOW, left), place)
+        piece = file.pread(min(_WINDOW, left), place)
         if not piece:
             return False
         crc, place, left = google_crc32c.extend(crc, piece), place + len(piece), left - len(piece)
-    return mask(crc).to_bytes(FOOTER, "little") == os.pread(fd, FOOTER, place)
+    return mask(crc).to_bytes(FOOTER, "little") == file.pread(FOOTER, place)
 
 
 def _crc_table() -> NDArray[np.uint32]:
@@ -183,8 +184,7 @@ _MAGIC = b"\x1f\x8b\x08"
 
 def is_gzipped(path: str) -> bool:
     """Whether the file begins as gzip and not as a record of that length."""
-    with open(path, "rb") as file:  # noqa: PTH123 (paths are strings here)
-        start = file.read(HEADER)
+    start = location.read_head(path, HEADER)
     return start.startswith(_MAGIC) and (len(start) < HEADER or payload_length(start) is None)
 
 
@@ -204,7 +204,7 @@ def _frames(path: str) -> Iterator[tuple[int, int, bytes, bool]]:
     """Offset, length, payload, and whether the payload matches its checksum."""
     at = 0
     try:
-        with gzip.open(path) as stream:
+        with location.open_file(path) as file, gzip.open(file) as stream:
             while header := stream.read(HEADER):
                 length, payload, footer = _frame(stream, header, path, at)
                 yield at, length, payload, masked_crc(payload).to_bytes(FOOTER, "little") == footer

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 
 from rt2data.errors import RtError
 from rt2data.io import location
+from rt2data.io.tables import parquet_file
 from rt2data.look.diff.comparison import Comparison, shifts
 from rt2data.look.diff.merge import Entry, KeyCounts, count_keys, in_order
 from rt2data.look.differences import Difference, differences, largest_first
@@ -92,7 +92,7 @@ def _rows(store: Store, split: str) -> Iterator[Entry]:
     """Rows of a split in keyed order, a row group at a time; `digest` is of all that a mixture takes from a row."""
     names = ["order", "key", "digest"]
     for path in _row_files(store, split):
-        with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with readable(path), parquet_file(path, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=names, use_threads=False)
                 for order, key, digest in zip(*(table[name].to_pylist() for name in names), strict=True):

@@ -21,6 +21,7 @@ import numpy as np
 from rt2data.errors import DataError, RtError, command
 from rt2data.formats.base import Member, make_format, members_of
 from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.loading.sampling import Run
 from rt2data.loading.shards import FORMAT, Shards
 from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, FilmStrip, Seen, Stretches, Token
@@ -290,7 +291,7 @@ class MixtureExamples(Examples):
     @cached_property
     def stores(self) -> Mapping[str, StoreExamples]:
         """The prepared stores that this was drawn from, by source, as far as they still exist."""
-        root = Path(self._manifest.recipe.get("store") or default_store_root())
+        root = path_of(self._manifest.recipe.get("store") or default_store_root())
         digests = {source.digest: source.name for source in self._manifest.plan.sources}
         found = {}
         for name in sorted(entry.name for entry in location.children(root)) if location.is_folder(root) else ():

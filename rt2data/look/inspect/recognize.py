@@ -13,6 +13,7 @@ import msgspec
 
 from rt2data.errors import RtError, UsageError
 from rt2data.io import location
+from rt2data.io.generations import current
 from rt2data.plan.recipe import canonical, read_recipe
 from rt2data.read.known_formats import hub_advice
 from rt2data.read.source import SOURCES, Source, source_class
@@ -67,6 +68,7 @@ Recognizer = Callable[[Path], Inspected | None]
 def recognize(path: Path) -> Inspected:
     """What is at `path`. Raises UsageError, with what was looked for, where nothing known is there, or it may not be read."""
     try:
+        path = current(path)
         if not location.exists(path):
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from rt2data.errors import command
+from rt2data.io.location import path_of
 from rt2data.look.inspect.mixture import InspectedMixture, legend_of
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.episode import mixture_films, store_film
@@ -72,7 +73,7 @@ def mixture_albums(stats: Stats, tiles: Iterable[Tile], count: int) -> list[Albu
 def mixture_stores(manifest: Manifest, root: Path | None) -> list[Store]:
     """The stores that still hold exactly the rows of the mixture."""
     digests = {source.name: source.digest for source in manifest.plan.sources}
-    kept = kept_stores(root or Path(manifest.recipe.get("store") or default_store_root()))
+    kept = kept_stores(root or path_of(manifest.recipe.get("store") or default_store_root()))
     whole = [Store(each.path) for each in kept if each.state in ("complete", "stale") and each.name in digests]
     same = [store for store in whole if store.info.digest == digests[store.info.name]]
     return list({store.info.name: store for store in same}.values())

@@ -18,7 +18,7 @@ import xxhash
 from rt2data.errors import DataError, command
 from rt2data.formats.base import Member, MemberImage, make_format, members_of
 from rt2data.images.headers import ImageFault, read_header
-from rt2data.io.location import produce_whole
+from rt2data.io.location import path_of, produce_whole
 from rt2data.io.location.folders import make_folder
 from rt2data.io.per_thread import PerThread
 from rt2data.look.stats.content import TokenSums, sum_tokens
@@ -197,7 +197,7 @@ def _row_set(manifest: Manifest, source: SourcePlan, scratch: Path) -> RowSet:
 
 @PerThread
 def _open(out: str, fingerprint: str) -> Manifest:
-    manifest = read_manifest(Path(out))
+    manifest = read_manifest(path_of(out))
     if manifest.plan.fingerprint != fingerprint:
         raise DataError("the mixture was replaced while it was read", out, "run the command again")
     return manifest
@@ -215,14 +215,14 @@ def read_examples(order: ReadOrder) -> ShardSums:
         if record.epoch == 0:
             rows[record.source].append(_row(member, record, sizes[record.source]))
     for name, found in rows.items():
-        _write(rows_file(Path(order.scratch) / name, manifest.plan.split, order.index), found)
+        _write(rows_file(path_of(order.scratch) / name, manifest.plan.split, order.index), found)
     lengths = {name: sum_tokens(*zip(*found, strict=True)) for name, found in tokens.items() if found}
     return ShardSums(sum(map(len, tokens.values())), lengths)
 
 
 def _examples(order: ReadOrder, manifest: Manifest) -> Iterator[tuple[Member, ExampleRecord]]:
     """The examples of one shard. Raises DataError naming the shard and key of one that cannot be read."""
-    path = Path(order.out) / manifest.shards[order.index].name
+    path = path_of(order.out) / manifest.shards[order.index].name
     names = {source.name for source in manifest.plan.sources}
     verify = command("verify", order.out)
     for member in members_of(make_format(manifest.plan.format), path):

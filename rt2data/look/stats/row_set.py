@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import pyarrow as pa
 
 from rt2data.errors import DataError
+from rt2data.io.location import path_of
 from rt2data.prepare.store import Lost, Store, StoreInfo, read_columns, rows_file
 from rt2data.read.action_space import SPACE, ActionSpace, load_space
 from rt2data.records import Kind, Slot
@@ -50,7 +50,7 @@ class RowSet:
 
     def read(self, number: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one file of rows, in one chunk. Raises DataError."""
-        return read_columns(rows_file(Path(self.folder), self.split, number), columns).combine_chunks()
+        return read_columns(rows_file(path_of(self.folder), self.split, number), columns).combine_chunks()
 
     @property
     def cameras(self) -> set[str]:

@@ -13,6 +13,8 @@ import msgspec
 
 from rt2data.errors import DataError, RtError, UsageError, command
 from rt2data.io import location
+from rt2data.io.generations import current
+from rt2data.io.location import path_of
 from rt2data.io.words import choose
 from rt2data.look.inspect import recognize
 from rt2data.look.inspect.raw import InspectedSource
@@ -70,6 +72,7 @@ def find_subject(asked: Question, scratch: Path, prepare: Prepare) -> Subject:
 
     Raises UsageError if nothing known is there, or for an unknown codec or split, DataError if it is damaged.
     """
+    asked = replace(asked, path=current(asked.path))
     seen, recipe = recognize(asked.path), read_recipe(asked.recipe) if asked.recipe else None
     if seen.kind == "mixture":
         if asked.codec or asked.recipe:
@@ -210,7 +213,7 @@ def dropped(rows: RowSet) -> tuple[Dropped, ...]:
     places: dict[str, str] = {}
     with suppress(RtError):
         if rows.lost:
-            places = {row["reason"]: row["where"] for row in reversed(read_rejects(Path(rows.folder)))}
+            places = {row["reason"]: row["where"] for row in reversed(read_rejects(path_of(rows.folder)))}
     return tuple(
         Dropped(reason=lost.reason, count=lost.count, fault=lost.fault, example=one_line(places.get(lost.reason, "")))
         for lost in rows.lost

@@ -13,6 +13,8 @@ from rt2data.errors import DataError, UsageError
 from rt2data.formats.rlds.dataset import RLDS_VERSION, fingerprinted
 from rt2data.io import location
 from rt2data.io.digest import sized_hash
+from rt2data.io.generations import current
+from rt2data.io.location import path_of
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.io.tfrecord.framing import FrameFault
@@ -59,7 +61,7 @@ class EpisodeFindings:
 def is_rlds(out: Path) -> bool:
     """Whether a folder holds a complete output of episodes."""
     try:
-        read_rlds_manifest(out)
+        read_rlds_manifest(current(out))
     except DataError:
         return False
     return True
@@ -67,6 +69,7 @@ def is_rlds(out: Path) -> bool:
 
 def verify_episodes(out: Path, pool: Workers | None = None) -> EpisodeFindings:
     """Check a finished output again. Raises UsageError where there is no such folder; all else that is wrong is a Fault."""
+    out = current(out)
     if not location.is_folder(out):
         raise UsageError("no such folder", str(out), "name the folder that was written")
     try:
@@ -124,7 +127,7 @@ def _unknown(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
 
 def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
     """Read one shard: its hash, and every record against its features."""
-    shard, path = order.shard, Path(order.folder) / order.shard.name
+    shard, path = order.shard, path_of(order.folder) / order.shard.name
     if not location.is_file(path):
         return EpisodeFindings(shard.name, (Fault(shard.name, "", "is missing"),))
     faults, episodes, steps = [], 0, 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from rt2data.errors import DataError, RtError, UsageError
 from rt2data.formats.base import BLENDED, FORMATS, Format, Member, make_format
+from rt2data.io.location import path_of
 from rt2data.order import MAX_EXAMPLES
 from rt2data.plan.layout import ShardLayout, make_parts, shard_file
 from rt2data.plan.plan import Plan, SourcePlan
@@ -243,4 +244,4 @@ def shard_names(expected: Expected) -> list[str]:
 @lru_cache(maxsize=2)
 def open_expected(folder: str, manifest_hash: str) -> Expected:
     """The manifest of an output, opened once in each process; `manifest_hash` makes a replaced output a different one."""
-    return Expected(Path(folder), read_manifest(Path(folder)))
+    return Expected(path_of(folder), read_manifest(path_of(folder)))

@@ -16,6 +16,7 @@ from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.io import location
 from rt2data.io.digest import sized_hash
+from rt2data.io.generations import current
 from rt2data.look.verify.expected import Expected, parts_add_up, readable, shard_names
 from rt2data.look.verify.findings import MANIFEST, NO_KEYS, STATISTICS, EpochSums, Fault, Findings, ShardFindings
 from rt2data.look.verify.manifest import manifest_faults, statistics_faults
@@ -45,6 +46,7 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
     `on_shard` is called after each shard. Raises UsageError where there is no such folder, or where it plainly is something else;
     anything wrong inside is a Fault of the Findings, a missing manifest too.
     """
+    out = current(out)
     if not location.is_folder(out):
         raise UsageError("no such folder", str(out), "name the folder that was built")
     try:

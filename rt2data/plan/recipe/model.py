@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rt2data.formats.base import BLENDED, FORMATS, LARGEST
+from rt2data.io.location import path_of
 from rt2data.order import MAX_EXAMPLES
 from rt2data.read.source import SOURCES, RobotSource, Source, WebSource, source_class, source_classes
 from rt2data.records import SOURCE, Kind
@@ -181,7 +182,7 @@ class Recipe(Settings):
     @property
     def store_folder(self) -> Path:
         """The folder of prepared stores."""
-        return Path(self.store) if self.store else default_store_root()
+        return path_of(self.store) if self.store else default_store_root()
 
     def __reduce__(self) -> tuple[Callable[[bytes], Recipe], tuple[bytes]]:
         return from_canonical, (canonical(self),)

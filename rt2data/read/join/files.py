@@ -8,7 +8,7 @@ ends it (img42.jpg). A name with several (000000000042_640.jpg) has none until t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from rt2data.errors import UsageError
 from rt2data.images.ready import ImageFault
 from rt2data.io import location
+from rt2data.io.location import HeadsAhead, heads_ahead, is_remote
 from rt2data.records import Image, Place
 
 _IMAGE = re.compile(r".*\.(?:jpe?g|png|webp|gif|bmp)", re.IGNORECASE | re.DOTALL)
@@ -153,6 +154,13 @@ class ImageReader:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._last: tuple[str, Image] | None = None
+        self._ahead: HeadsAhead | None = None
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """Images will be read in this order, though not all of them: those in an object store are fetched ahead."""
+        remote = [path for path in paths if is_remote(path)]
+        if remote:
+            self._ahead = heads_ahead(remote, self._max_bytes + 1)
 
     def read(self, path: str) -> Image:
         """An image and its place. Raises ImageFault: missing_image, unreadable_image, too_large_file."""
@@ -161,9 +169,13 @@ class ImageReader:
             self._last = path, Image("image", content, Place(path, 0, len(content)))
         return self._last[1]
 
+    def _head(self, path: str) -> bytes:
+        length = self._max_bytes + 1
+        return self._ahead.read(path) if self._ahead and is_remote(path) else location.read_head(path, length)
+
     def _content(self, path: str) -> bytes:
         try:
-            content = location.read_head(path, self._max_bytes + 1)
+            content = self._head(path)
         except FileNotFoundError:
             raise ImageFault("missing_image", path) from None
         except OSError as error:

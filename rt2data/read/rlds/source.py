@@ -12,6 +12,7 @@ from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
 from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.io.tfrecord.directory import Directory, NoVersionError, Shard, open_directory
 from rt2data.io.tfrecord.example import Feature, decode_example
 from rt2data.io.tfrecord.features import Leaf
@@ -249,7 +250,7 @@ def open_dataset(path: str) -> Directory:
     try:
         return open_directory(path)
     except NoVersionError as error:
-        found = recognize(Path(error.where))
+        found = recognize(path_of(error.where))
         if found is None:
             raise
         raise UsageError(f"not an RLDS dataset: this is {found.what}", error.where, found.do) from None
@@ -277,8 +278,8 @@ def _read_episode(raw: Raw, record: EpisodeRecord, layout: Layout) -> Iterator[S
 
 
 def _require_files(paths: list[str]) -> None:
-    for path in paths:
-        if not location.is_file(path):
+    for path, stat in zip(paths, location.stats(paths), strict=True):
+        if stat is None:
             raise DataError("a shard is missing", path, "fetch it, or name the other splits in `splits`")
 
 
@@ -288,7 +289,7 @@ def _short(split: str) -> str:
 
 
 def _describe_split(shards: tuple[Shard, ...]) -> dict[str, int]:
-    sizes = [location.stat(shard.path).size for shard in shards if location.is_file(shard.path)]
+    sizes = [stat.size for stat in location.stats([shard.path for shard in shards]) if stat]
     episodes = sum(shard.records for shard in shards)
     return {"episodes": episodes, "shards": len(shards), "missing_shards": len(shards) - len(sizes), "bytes": sum(sizes)}
 

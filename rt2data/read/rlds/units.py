@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from rt2data.errors import DataError
 from rt2data.io import location
+from rt2data.io.location.base import Stat
 from rt2data.io.tfrecord.directory import Shard
-from rt2data.io.tfrecord.framing import FrameFault, FrameIndex, RecordSpan, scan
+from rt2data.io.tfrecord.framing import FrameFault, RecordSpan, scan
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records, scan_gzipped
 from rt2data.order import key64
 from rt2data.read.sample import SamplePart, SamplePlan, shuffled
@@ -18,6 +19,8 @@ from rt2data.records import Reject, SourceRecord, Step, Unit
 
 UNIT_BYTES = 64 << 20
 """A unit ends with the record that brings it to this size."""
+UNSCANNED = 512 << 20
+"""Objects up to this size are a unit each, whose headers are not read before: one request for each record would take hours."""
 
 
 class Raw(NamedTuple):
@@ -30,8 +33,15 @@ class Raw(NamedTuple):
 
 def all_units(splits: Mapping[str, Sequence[Shard]]) -> list[Unit]:
     """Units of about UNIT_BYTES, in the order of splits and shards. Raises DataError as `shard_units` does."""
-    found = (unit for split, shards in splits.items() for shard in shards for unit in shard_units(shard, split))
+    stats = iter(location.stats([shard.path for shards in splits.values() for shard in shards]))
+    found = (unit for split, shards in splits.items() for shard in shards for unit in _units_of(shard, split, next(stats)))
     return put_together(found, UNIT_BYTES)
+
+
+def _units_of(shard: Shard, split: str, stat: Stat | None) -> list[Unit]:
+    if stat is None or not location.is_remote(shard.path) or stat.size > UNSCANNED:
+        return shard_units(shard, split)
+    return [Unit(0, shard.path, split, 0, stat.size, 0, stat.size)] if stat.size else []
 
 
 def shard_units(shard: Shard, split: str) -> list[Unit]:
@@ -41,11 +51,11 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
     header the records are unknown: one unit has all that follows, and `unit_records` counts them.
     """
     if is_gzipped(shard.path):
-        require_count(scan_gzipped(shard.path), shard)
+        require_count(len(scan_gzipped(shard.path).spans), shard)
         return [Unit(0, shard.path, split, bytes=location.stat(shard.path).size)]
     file = scan(shard.path)
     if file.broken is None:
-        require_count(file, shard)
+        require_count(len(file.spans), shard)
     return [
         Unit(k, shard.path, split, start, stop, first, stop - start)
         for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file.spans, 0, file.size, UNIT_BYTES)))
@@ -91,10 +101,10 @@ def unit_pieces(unit: Unit, size: int) -> list[Unit]:
     return [replace(unit, start=start, stop=stop, first=first, bytes=stop - start) for (start, first), (stop, _) in pairwise(edges)]
 
 
-def require_count(file: FrameIndex, shard: Shard) -> None:
+def require_count(records: int, shard: Shard) -> None:
     """Raises DataError where a file holds another number of records than declared."""
-    if len(file.spans) != shard.records:
-        what = f"expected {shard.records} records, found {len(file.spans)}"
+    if records != shard.records:
+        what = f"expected {shard.records} records, found {records}"
         raise DataError(what, shard.path, "the file is not whole, or dataset_info.json belongs to another")
 
 
@@ -104,20 +114,20 @@ def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
     Raises DataError where the file is cut, or holds more records than declared.
     """
     number, gaps = unit.first, 0
-    for found in _frames(unit):
+    whole = location.is_remote(unit.path) and not unit.start
+    compressed = not unit.stop or (whole and is_gzipped(unit.path))
+    for found in read_gzipped(unit.path) if compressed else read_records(unit.path, unit.start, unit.stop):
         if not isinstance(found, FrameFault):
             offset, payload = found
-            yield Raw(number, offset if unit.stop else None, payload)
+            yield Raw(number, None if compressed else offset, payload)
         else:
             yield Reject(found.reason, f"{unit.path}, byte {found.offset}", f"{found.skipped} bytes skipped")
             gaps += found.reason == "bad_length"
         number += 1
     if gaps and unit.stop == location.stat(unit.path).size:
         yield from _lost(unit, shard, number - gaps, gaps)
-
-
-def _frames(unit: Unit) -> Iterator[tuple[int, memoryview] | FrameFault]:
-    return read_records(unit.path, unit.start, unit.stop) if unit.stop else read_gzipped(unit.path)
+    elif whole and not gaps and unit.stop == location.stat(unit.path).size:
+        require_count(number, shard)
 
 
 def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
@@ -172,7 +182,7 @@ def _records(split: str, shard: Shard, seed: int, count: int) -> list[SamplePart
         return [SamplePart(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
     file = scan(shard.path)
     if file.broken is None:
-        require_count(file, shard)
+        require_count(len(file.spans), shard)
     numbers = shuffled(range(len(file.spans)), key64("records", seed, shard.path))[:count]
     spans = [(number, file.spans[number]) for number in numbers]
     return [

@@ -21,6 +21,7 @@ from pyarrow import feather
 from rt2data.errors import DataError
 from rt2data.io import location
 from rt2data.io.json_stream import JsonArray, JsonFault, Slice
+from rt2data.io.location import path_of
 from rt2data.io.location.folders import make_folder
 from rt2data.read.join.images import Candidates, Conflict, Found, ImageKey, choose_images
 from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, RowFault, id_or_none, read_id, read_image_key
@@ -285,4 +286,4 @@ def _read(path: Path) -> pa.Table:
 @lru_cache(maxsize=4)
 def index_at(folder: str, version: str) -> Index:
     """The index of a folder, read once for each version."""
-    return Index.read(Path(folder))
+    return Index.read(path_of(folder))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
@@ -56,6 +57,7 @@ class RowReader:
 
     def read(self, rows: range) -> Iterator[Example | Fact | Reject]:
         """Examples and rejects in order, then facts. Raises DataError."""
+        self.images.expect(self._paths(rows))
         for row in self._texts(rows):
             yield self._example(row)
         for name, count in sorted((self.facts + self.index.facts(rows)).items()):
@@ -71,6 +73,11 @@ class RowReader:
                 except RowFault as fault:
                     return question, str(fault)
         return None
+
+    def _paths(self, rows: range) -> Iterator[str]:
+        """The images of the rows, in order; one after another once."""
+        slots = [slot for slot, _ in groupby(self.index.columns["slot"][rows.start : rows.stop].tolist()) if slot >= 0]
+        return (path for path in (self.index.image(slot).path for slot in slots) if path)
 
     def _texts(self, rows: range) -> Iterator[_Row]:
         here = slice(rows.start, rows.stop)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from rt2data.errors import UsageError
 from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.io.location.base import Entry
 from rt2data.read.join.files import is_ignored, is_image, numbers_of
 from rt2data.read.known_formats import KNOWN, VQA, Recognized, files_near, json_in, recognize_json
@@ -76,7 +77,7 @@ def invalid_json(role: Role, path: str) -> Iterator[InvalidSetting]:
     yield from found
     if found:
         return
-    other = recognize(Path(path))
+    other = recognize(path_of(path))
     if other is not None and recognize_json(path) is None:
         yield InvalidSetting((role,), f"is {other.what}: {path} -> {other.do}")
     elif layout := other_layout(path, role):
@@ -175,9 +176,9 @@ def files_below(folder: Path) -> Files:
     for number, (entry, _) in enumerate(_entries(location.absolute(folder), LEVELS)):
         if number == MAX_ENTRIES:
             break
-        parent = Path(entry.path).parent
+        parent = path_of(entry.path).parent
         if entry.name.endswith(".json"):
-            _sort_in(Path(entry.path), found)
+            _sort_in(path_of(entry.path), found)
         elif is_image(entry.name) and numbers_of(entry.name) and parent not in found.images:
             found.images.append(parent)
     for paths in (found.questions, found.annotations, found.images):
@@ -195,7 +196,7 @@ def _entries(folder: Path, levels: int) -> Iterator[tuple[Entry, int]]:
     yield from ((entry, levels) for entry in entries if entry.is_file())
     for entry in entries:
         if levels and entry.is_dir(follow_symlinks=False):
-            yield from _entries(Path(entry.path), levels - 1)
+            yield from _entries(path_of(entry.path), levels - 1)
 
 
 def _sort_in(path: Path, found: Files) -> None:

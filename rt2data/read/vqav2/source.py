@@ -219,7 +219,7 @@ def _questions_per_unit(questions: int) -> int:
 
 def _shared(unit: Unit) -> Index | None:
     """The index that `share` wrote for a unit that is prepared."""
-    return index_at(unit.shared, location.stat(unit.shared).version) if unit.shared else None
+    return index_at(unit.shared, location.stat(f"{unit.shared}/questions.arrow").version) if unit.shared else None
 
 
 def _first(rows: RowReader) -> dict[str, Any]:

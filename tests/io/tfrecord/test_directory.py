@@ -275,7 +275,7 @@ def test_found_from_above_when_it_is_the_only_one(root: Path, tmp_path: Path) ->
 
 def test_no_directory_and_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only local files"):
-        find_version("gs://bucket/robot/1.0.0")
+        find_version("hdfs://host/robot/1.0.0")
     with pytest.raises(UsageError, match="no such directory"):
         find_version(str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="this is an empty folder"):

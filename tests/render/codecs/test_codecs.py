@@ -343,15 +343,15 @@ def test_real_bridge_actions_with_published_quantiles(codec: str, shared_data: P
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_hundred_thousand_actions_take_no_time(codec: str) -> None:
-    """About 10 ms on one core; the limit leaves room for a busy machine."""
+    """About 10 ms of one core; a loop over actions would take seconds."""
     actions = np.random.default_rng(0).normal(0, 0.05, (100_000, 7)).astype(np.float32)
     made = make_codec(codec, load_space("widowx_bridge"), BRIDGE)
     spent = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         made.encode(actions, go_on(100_000))
-        spent.append(time.perf_counter() - start)
-    assert min(spent) < 0.05
+        spent.append(time.process_time() - start)
+    assert min(spent) < 0.25
 
 
 def test_codecs_are_values() -> None:

@@ -1,0 +1,85 @@
+"""Outputs in an object store, where nothing can be renamed.
+
+Each build is a generation, OUT/FINGERPRINT/..., and OUT/current.json names the one that is read. It is moved by compare-and-swap: a
+reader sees the old output or the new one, and one that is under way keeps the generation that it opened.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from rt2data.errors import DataError, LockedError, UsageError
+from rt2data.io import location
+from rt2data.io.location.folders import discard_folder, objects
+
+CURRENT, LEASE = "current.json", ".lease"
+KEPT = 3
+"""Generations that are kept: the current one and those before it."""
+_NAME = re.compile(r"[0-9a-f]{12}")
+
+
+class Generations(msgspec.Struct, frozen=True):
+    """current.json: the generation that is read, then those that were, the newest first."""
+
+    generation: str
+    earlier: tuple[str, ...] = ()
+
+
+def generation_name(fingerprint: str) -> str:
+    """The folder of a plan's output."""
+    return fingerprint[:12]
+
+
+def current(out: Path) -> Path:
+    """The folder that holds an output: itself, or in an object store its current generation. Raises DataError, OSError."""
+    found = _known(out) if location.is_remote(out) else None
+    return out / found[0].generation if found else out
+
+
+def publish_generation(out: Path, name: str) -> None:
+    """Make this generation the one that is read, and remove those that are kept no longer.
+
+    Raises LockedError where another build published at the same time.
+    """
+    before = _known(out)
+    if before is None:
+        published = objects(out).put_new(str(out / CURRENT), msgspec.json.encode(Generations(name)))
+        earlier: tuple[str, ...] = ()
+    else:
+        known, content = before
+        earlier = tuple(each for each in (known.generation, *known.earlier) if each != name)
+        fresh = msgspec.json.encode(Generations(name, earlier[: KEPT - 1]))
+        published = fresh == content or objects(out).replace(str(out / CURRENT), fresh, content)
+    if not published:
+        raise LockedError(f"another build published {out}", str(out / CURRENT), "run the same command again")
+    for each in earlier[KEPT - 1 :]:
+        discard_folder(out / each)
+
+
+def refuse_foreign_objects(out: Path) -> None:
+    """Raises UsageError where an output's folder holds anything that is not ours."""
+    try:
+        names = [(entry.name, entry.is_dir()) for entry in location.children(out)]
+    except FileNotFoundError:
+        return
+    for name, folder in names:
+        if not (_NAME.fullmatch(name) if folder else name in (CURRENT, LEASE)):
+            raise UsageError("the output folder holds something else", str(out / name), "choose an empty or new folder")
+
+
+def _known(out: Path) -> tuple[Generations, bytes] | None:
+    """What current.json says, and its bytes; None where there is none. Raises DataError where it is damaged."""
+    path = out / CURRENT
+    try:
+        content = location.read_bytes(path)
+        found = msgspec.json.decode(content, type=Generations)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise DataError(f"damaged: {error}", str(path), "name a generation in it as its `generation`") from None
+    if not all(_NAME.fullmatch(name) for name in (found.generation, *found.earlier)):
+        raise DataError("a generation with an impossible name", str(path), "name a generation in it as its `generation`")
+    return found, content
