@@ -68,7 +68,8 @@ def test_too_little_room_is_said_before_anything_is_written(prepared: Place, war
     refused = warm(prepared.folder, *INLINE, "--out", str(small / "mixture"))
     refused.failed(5, "the output (4.26 MB) will not fit: 4.26 MB are needed and 2.10 MB are free", str(small), "free some space")
     assert list(small.iterdir()) == []
-    planned = warm(prepared.folder, "plan", "--set", f"store={small}", "--set", "size.epochs=100000")
+    many = ("--set", "size.epochs=100000", "--set", "shards.bytes=1GB")
+    planned = warm(prepared.folder, "plan", "--set", f"store={small}", *many)
     assert re.search(r"^error: the output .* will not fit.*\[disk_space\]$", planned.err, re.MULTILINE)
 
 
