@@ -2,7 +2,8 @@
 
     python pipelines/build_mixture.py --recipe mixture.yaml --out /shared/mixture --runner=DataflowRunner --project=... --region=...
 
-Options that --help does not list are passed to Beam. Recipe, sources, store and output must be on a path that all workers share.
+Options that --help does not list are passed to Beam. Recipe, sources, store and output must be in an object
+store, or on a path that all workers share.
 """
 
 from __future__ import annotations

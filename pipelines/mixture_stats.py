@@ -2,7 +2,8 @@
 
     python pipelines/mixture_stats.py --path /shared/mixture --out /shared/stats/mixture.json --runner=DataflowRunner --project=...
 
-Options that --help does not list are passed to Beam. Inputs and output must be on a path that all workers share.
+Options that --help does not list are passed to Beam. Inputs and output must be in an object store, or on a path that all
+workers share.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def default_store_root() -> Path:
     """Where prepared stores are unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
 
     The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
-    nobody's home is known, and where $RT2DATA_STORE is no local path.
+    nobody's home is known, and where $RT2DATA_STORE has a scheme that is not read.
     """
     chosen, cache = os.environ.get("RT2DATA_STORE"), os.environ.get("XDG_CACHE_HOME", "")
     try:

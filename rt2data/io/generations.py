@@ -13,7 +13,8 @@ import msgspec
 
 from rt2data.errors import DataError, LockedError, UsageError
 from rt2data.io import location
-from rt2data.io.location.folders import discard_folder, objects
+from rt2data.io.location.folders import discard_folder
+from rt2data.io.location.objects import object_store
 
 CURRENT, LEASE = "current.json", ".lease"
 KEPT = 3
@@ -46,13 +47,13 @@ def publish_generation(out: Path, name: str) -> None:
     """
     before = _known(out)
     if before is None:
-        published = objects(out).put_new(str(out / CURRENT), msgspec.json.encode(Generations(name)))
+        published = object_store(out).put_new(str(out / CURRENT), msgspec.json.encode(Generations(name)))
         earlier: tuple[str, ...] = ()
     else:
         known, content = before
         earlier = tuple(each for each in (known.generation, *known.earlier) if each != name)
         fresh = msgspec.json.encode(Generations(name, earlier[: KEPT - 1]))
-        published = fresh == content or objects(out).replace(str(out / CURRENT), fresh, content)
+        published = fresh == content or object_store(out).replace(str(out / CURRENT), fresh, content)
     if not published:
         raise LockedError(f"another build published {out}", str(out / CURRENT), "run the same command again")
     for each in earlier[KEPT - 1 :]:

@@ -17,9 +17,9 @@ from uuid import uuid4
 
 import msgspec
 
-from rt2data.errors import LockedError
+from rt2data.errors import LockedError, OutputError
 from rt2data.io import location
-from rt2data.io.location.folders import objects
+from rt2data.io.location.objects import object_store
 
 LEASE_S, RENEWED_S = 60.0, 15.0
 _PAUSE_S = 1.0
@@ -64,7 +64,7 @@ class _Held:
 
     def __init__(self, name: Path) -> None:
         self._name, self._owner = str(name), uuid4().hex
-        self._store = objects(name)
+        self._store = object_store(name)
         self._content = b""
         self.over = Event()
 
@@ -84,7 +84,7 @@ class _Held:
         """Renew it until it is over, or another has taken it."""
         while not self.over.wait(RENEWED_S):
             fresh = self._fresh()
-            with suppress(OSError):
+            with suppress(OSError, OutputError):
                 if not self._store.replace(self._name, fresh, self._content):
                     return
                 self._content = fresh

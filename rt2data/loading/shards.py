@@ -18,6 +18,7 @@ import numpy as np
 from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.base import Member, MemberImage, ShardEntry, Sizes, slot_and_extension
 from rt2data.io import location
+from rt2data.io.location.base import Stat
 from rt2data.io.location.open_files import RangeFiles
 from rt2data.io.tar import BLOCK, padded, read_header
 from rt2data.loading.sampling import Run
@@ -132,8 +133,9 @@ def read_contents(folder: Path) -> Contents:
         raise UsageError(f"load does not read shards of format {found.plan.format}", str(folder), f"build with format {FORMAT}")
     if found.examples != sum(shard.examples for shard in found.shards) or not found.plan.parts_add_up(len(found.shards)):
         raise DataError("a damaged manifest: examples do not add up", str(folder / "manifest.json"), "build it again")
-    for shard in found.shards:
-        require_size(folder / shard.name, shard.bytes)
+    paths = [folder / shard.name for shard in found.shards]
+    for path, shard, stat in zip(paths, found.shards, location.stats(paths), strict=True):
+        _require_size(path, stat, shard.bytes)
     return found
 
 
@@ -153,13 +155,15 @@ def _decoded(path: Path) -> Contents:
 
 def require_size(path: Path, size: int) -> None:
     """Raises DataError where a shard is missing or has another size."""
-    try:
-        here = location.stat(path).size
-    except FileNotFoundError:
-        raise DataError("a shard is missing", str(path), "build it again, or copy the whole folder here") from None
-    if here != size:
+    _require_size(path, location.stats([path])[0], size)
+
+
+def _require_size(path: Path, stat: Stat | None, size: int) -> None:
+    if stat is None:
+        raise DataError("a shard is missing", str(path), "build it again, or copy the whole folder here")
+    if stat.size != size:
         raise DataError(
-            f"a shard has {here:,} bytes where the manifest says {size:,}", str(path), "build it again, or copy it again"
+            f"a shard has {stat.size:,} bytes where the manifest says {size:,}", str(path), "build it again, or copy it again"
         )
 
 

@@ -16,7 +16,7 @@ import rt2data as package
 from rt2data.formats.base import FORMATS
 from rt2data.io.generations import CURRENT, KEPT
 from tests.faults.command import Ended, Warm, running
-from tests.faults.conftest import RECIPE, Place, make_place
+from tests.faults.conftest import INLINE, RECIPE, Place, make_place
 
 pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
 
@@ -115,6 +115,17 @@ def test_the_same_bytes(far: Far, warm: Warm, built: Place) -> None:
     assert "nothing to do" in again.err
     read = [key for key in far.objects.counters().keys_read if key.endswith((".tar", ".jpg", ".bin")) or ".tfrecord" in key]
     assert not read, "a build that finds nothing new reads no payload"
+
+
+def test_an_image_without_bytes_is_rejected_for_the_same_reason(far: Far, own: Place, warm: Warm) -> None:
+    image = sorted((own.data / "web" / "images").iterdir())[3]
+    image.write_bytes(b"")
+    warm(own.folder, *INLINE, "--allow-bad").succeeded()
+    far.objects.put(f"{far.name}/mixture.yaml", far.objects.get(f"{far.name}/mixture.yaml").replace(b"/data/web", b"/own/web"))
+    far.objects.upload(own.data, "own/")
+    run(warm, far, "--allow-bad").succeeded()
+    near = json.loads((own.out / "manifest.json").read_bytes())["rejects"]
+    assert near["qa"] and near == json.loads(far.objects.get(f"{far.name}/mixture/{far.generation}/manifest.json"))["rejects"]
 
 
 @slow

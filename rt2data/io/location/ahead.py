@@ -37,7 +37,10 @@ class Ahead:
         self._bytes = 0  # under way
 
     def want(self, ranges: Iterable[Range]) -> None:
-        """Begin to fetch these after those that were wanted before."""
+        """Begin to fetch these. What was wanted before and not taken is given up: it was for a shard that failed."""
+        self._waiting.clear()
+        self._under_way.clear()
+        self._bytes = 0
         for each in ranges:
             last = self._waiting[-1] if self._waiting else None
             if last is not None and _follows(last.whole, each):

@@ -12,23 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import TYPE_CHECKING
 
 from rt2data.io import location
-from rt2data.io.location.paths import Name, is_remote, parted
+from rt2data.io.location.objects import object_store
+from rt2data.io.location.paths import is_remote
 from rt2data.io.location.whole import output_errors
-
-if TYPE_CHECKING:
-    from rt2data.io.location.objects import Objects
-
-
-def objects(name: Name) -> Objects:
-    """The body of the object store that holds this."""
-    from rt2data.io.location.objects import objects_of
-
-    found = parted(str(name))
-    assert found is not None
-    return objects_of(*found[:2])
 
 
 def make_folder(folder: Path, output: Path | None = None) -> None:
@@ -100,7 +88,7 @@ def bytes_and_time(folder: Path) -> tuple[int, float]:
     Files may vanish meanwhile. Raises OSError where the folder cannot be listed.
     """
     if is_remote(folder):
-        return objects(folder).bytes_and_time(str(folder))
+        return object_store(folder).bytes_and_time(str(folder))
     size, changed = 0, 0.0
     for entry in _entries_below(folder):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -78,8 +79,10 @@ class ObjectFile(io.RawIOBase):
         starts = range(0, wanted, LARGEST)
         parts = [self._in_thread(self._fetch, self._range(at + k, min(LARGEST, wanted - k))) for k in starts]
         for start, part in zip(starts, parts, strict=True):
-            found = part.result()
-            into[start : start + len(found)] = found
+            found, stop = part.result(), min(start + LARGEST, wanted)
+            if len(found) != stop - start:
+                raise OSError(errno.EIO, "the store gave a part of what was asked for", self.name)
+            into[start:stop] = found
         return wanted
 
     def _from(self, at: int, wanted: int) -> memoryview:
@@ -108,7 +111,7 @@ class ObjectFile(io.RawIOBase):
     def _fetched(self, at: int, length: int) -> memoryview:
         found = self._in_thread(self._fetch, self._range(at, length)).result()
         if not found:
-            raise OSError(5, "the store gave nothing of an object", self.name)
+            raise OSError(errno.EIO, "the store gave nothing of an object", self.name)
         return found
 
     def _range(self, at: int, length: int) -> Range:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from rt2data.errors import DataError, SourceChangedError
 from rt2data.io.location.base import Range
-from rt2data.io.location.folders import objects
 from rt2data.io.location.local import stat_of
+from rt2data.io.location.objects import object_store
 from rt2data.io.location.paths import OBJECT_STORES
 from rt2data.io.stamps import Stamp, require_unchanged
 
@@ -61,7 +61,7 @@ class RangeFiles:
 
     def _object(self, file: int) -> ObjectFile:
         if file not in self._objects:
-            self._objects[file] = objects(self._paths[file]).opened(self._paths[file])
+            self._objects[file] = object_store(self._paths[file]).opened(self._paths[file])
             if len(self._objects) > _OBJECTS:
                 self._objects.popitem(last=False)
         self._objects.move_to_end(file)
