@@ -64,7 +64,7 @@ lint: .venv/dev ## Style and format
 types: .venv/dev ## Types, strictly
 	$(BIN)/mypy
 
-schemas: .venv/dev ## Write schemas/*.schema.json from the types
+schemas: .venv/dev ## Write schemas/*.schema.json and pipelines/*.metadata.json from the types
 	$(BIN)/python -m rt2data.cli.schemagen
 
 check: lint types test test-slow test-trainers ## All that must pass
@@ -72,8 +72,10 @@ check: lint types test test-slow test-trainers ## All that must pass
 bench: .venv/dev ## Measure speed and memory against named baselines
 	$(BIN)/python -m pytest -m bench -s tests/bench
 
+# The image has no ray and no spark: Beam's workers never use them.
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --group build --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --group build --extra all --extra gcp --extra arrayrecord --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements.lock -o requirements-image.lock
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
 	echo torch | uv pip compile pyproject.toml --group trainers --excludes /dev/stdin --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q -c requirements-dev.lock -o requirements-trainers.lock
 

@@ -1,9 +1,10 @@
-"""The whole program as plain Python: prepare, plan, write, seal. Beam wires the same functions; both give the same bytes."""
+"""The whole program as plain Python: prepare, plan, write, seal, by any engine. Beam wires the same functions to the same bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from rt2data.errors import DataError, LockedError, SourceChangedError, UsageError
+from rt2data.engines.base import Engine, InTurn, Listener, Reporting, stopping_reported
+from rt2data.errors import DataError, LockedError, RtError, SourceChangedError, UsageError
 from rt2data.io import location
 from rt2data.io.disk import Need, bytes_in, require_space
 from rt2data.io.generations import LEASE, current, generation_name, publish_generation, refuse_foreign_objects
@@ -24,11 +26,15 @@ from rt2data.plan.decide import decide
 from rt2data.plan.job import Job, RldsJob, adopt, read_job
 from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe
+from rt2data.prepare.begin import begin, ready_store, staging_folder, store_folder
+from rt2data.prepare.compact import SPILL, may_compact, wanted_orders
 from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders, seal_store
 from rt2data.prepare.runs import write_run
 from rt2data.prepare.store import Store
-from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, ready_store, staging_folder, store_folder
+from rt2data.prepare.unit import UnitOrder, prepare_unit
+from rt2data.prepare.units import units_folder
 from rt2data.read.source import Source
+from rt2data.records import Compact
 from rt2data.render.tokenizer import load_tokenizer
 from rt2data.seal.manifest import read_manifest
 from rt2data.seal.seal import seal
@@ -51,6 +57,10 @@ class Site:
     out: Path
     overwrite: bool = False
     restart: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where nothing can be written."""
+        location.writable(self.out)
 
     @property
     def remote(self) -> bool:
@@ -169,6 +179,7 @@ class Preparation:
     source: Source
     folder: Path
     units: tuple[UnitOrder, ...]
+    compact: Compact = "never"
 
     @property
     def ready(self) -> bool:
@@ -177,6 +188,42 @@ class Preparation:
     @property
     def store(self) -> Store:
         return Store(self.folder)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is to do for the sources of a recipe: known here, or found out by whoever asks."""
+
+    recipe: Recipe
+    root: Path
+    known: tuple[Preparation, ...] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The sources that are needed."""
+        return list(needed_sources(self.recipe))
+
+    def compacts(self, *how: Compact) -> bool:
+        """Whether a source may be compacted in one of these ways."""
+        if self.known is not None:
+            return any(each.compact in how for each in self.known)
+        return any(may_compact(self.recipe.compact, source) in how for source in needed_sources(self.recipe).values())
+
+    def find(self, name: str) -> Preparation:
+        """What there is to do for a source. Nothing is held meanwhile: what two builds write at once is the same.
+
+        Raises UsageError where the recipe names what is not there, DataError where the source cannot be read.
+        """
+        load_tokenizer(self.recipe.tokenizer.kind, self.recipe.tokenizer.path)
+        source = needed_sources(self.recipe)[name]
+        for setting, message, nearest in source.invalid_settings():
+            where = ".".join(map(str, (source.role, name, *setting)))
+            raise UsageError(message, where, f"did you mean {nearest}?" if nearest else "change the recipe")
+        with location.one_look():
+            folder = store_folder(self.root, name, source, self.recipe.compact)
+            ready = ready_store(folder) is not None
+        units = () if ready else tuple(begin(name, source, folder))
+        return Preparation(name, source, folder, units, may_compact(self.recipe.compact, source))
 
 
 @dataclass(frozen=True)
@@ -196,37 +243,64 @@ def preparations(recipe: Recipe, root: Path, on_wait: Callable[[Waiting], None] 
     with ExitStack() as stack:
         found = []
         for name, source in needed_sources(recipe).items():
-            folder = store_folder(root, name, source)
-            _hold(stack, folder, name, on_wait)
-            ready = ready_store(folder) is not None
-            found.append(Preparation(name, source, folder, () if ready else tuple(begin(name, source, folder))))
+            with location.one_look():
+                folder = store_folder(root, name, source, recipe.compact)
+                ready = ready_store(folder) is not None
+            if not ready:
+                _hold(stack, folder, units_folder(root, name, source), name, on_wait)
+                ready = ready_store(folder) is not None
+            units = () if ready else tuple(begin(name, source, folder))
+            found.append(Preparation(name, source, folder, units, may_compact(recipe.compact, source)))
         yield found
 
 
-def _hold(stack: ExitStack, folder: Path, name: str, on_wait: Callable[[Waiting], None]) -> None:
-    """Hold a store that is to be written, or wait until another build, which holds it to its end, has made it ready."""
-    lock, waiting = folder.with_name(f".{folder.name}.lock"), False
+def _hold(stack: ExitStack, folder: Path, units: Path, name: str, on_wait: Callable[[Waiting], None]) -> None:
+    """Hold a store that is to be written, and its units, or wait until another build, which holds them to its end, is ready."""
+    wait_s = 0.0
     while ready_store(folder) is None:
         try:
-            stack.enter_context(exclusively(lock, f"the store of {name}", wait_s=WAIT_S if waiting else 0))
+            with ExitStack() as held:
+                for each, grows in ((folder, staging_folder(folder)), (units, units)):
+                    held.enter_context(exclusively(each.with_name(f".{each.name}.lock"), f"the store of {name}", wait_s))
+                    remove_temporaries(grows)
+                    held.callback(remove_temporaries, grows)
+                stack.push(held.pop_all())
+                return
         except LockedError:
-            if not waiting:
+            if not wait_s:
                 on_wait(Waiting(name))
-            waiting = True
-        else:
-            stack.callback(remove_temporaries, staging_folder(folder))
-            return
+            wait_s = WAIT_S
 
 
 def prepare_plainly(todo: Preparation) -> Store:
     """Prepare one source in this process."""
-    if not todo.ready:
-        units = [prepare_unit(order) for order in todo.units]
-        staging = staging_folder(todo.folder)
-        runs = [write_run(order) for order in merge_orders(todo.name, staging, units)]
-        rows = [gather_rows(order) for order in gather_orders(todo.name, staging, units, runs)]
-        seal_store(todo.name, todo.source, todo.folder, units, rows)
-    return todo.store
+    return prepare_by(InTurn(), [todo])[todo.name]
+
+
+def prepare_by(engine: Engine, todo: Sequence[Preparation]) -> dict[str, Store]:
+    """Prepare the sources that are not ready, side by side; the stores of all, by name."""
+    fresh = [(p, staging_folder(p.folder)) for p in todo if not p.ready]
+    units = _by_name(engine.map(prepare_unit, [order for p, _ in fresh for order in p.units]))
+    merging = [order for p, staging in fresh for order in merge_orders(p.name, staging, units[p.name])]
+    runs = _by_name(engine.map(write_run, merging))
+    gathering = [order for p, staging in fresh for order in gather_orders(p.name, staging, units[p.name], runs[p.name])]
+    rows = _by_name(engine.map(gather_rows, gathering))
+    compacting = [order for p, _ in fresh for order in wanted_orders(p.compact, p.name, p.source, p.folder, rows[p.name])]
+    for kind, work in SPILL:
+        blobs = list(engine.map(work, [order for order in compacting if isinstance(order, kind)]))
+    of_source = _by_name(blobs)
+    for p, _ in fresh:
+        in_order = sorted(units[p.name], key=lambda unit: unit.unit)
+        seal_store(p.name, p.source, p.folder, in_order, rows[p.name], of_source[p.name])
+    return {p.name: p.store for p in todo}
+
+
+def _by_name(summaries: Iterable[Any]) -> dict[str, list[Any]]:
+    """Summaries of work by the source they are of."""
+    found = defaultdict[str, list[Any]](list)
+    for summary in summaries:
+        found[summary.name].append(summary)
+    return found
 
 
 class Decided(NamedTuple):
@@ -279,6 +353,24 @@ def rlds_output(options: RldsOptions) -> Output:
     return Output(partial(_decide_episodes, options), phases, seal_episodes, read_rlds_manifest)
 
 
+def nothing_new(site: Site, recipe: Recipe, allow_bad: bool = False, output: Output = MIXTURE) -> Any | None:
+    """The manifest of the output that is here, if all sources can be seen from here and give that very output; reads no data."""
+    root, here = location.absolute(recipe.store_folder), current(site.out)
+    if site.restart or not is_complete(here):
+        return None
+    with suppress(RtError, OSError):  # what cannot be seen from here, workers may see
+        manifest, stores = output.read(here), dict[str, Store]()
+        for name, source in needed_sources(recipe).items():
+            with location.one_look():
+                store = ready_store(store_folder(root, name, source, recipe.compact))
+            if store is None:
+                return None
+            stores[name] = store
+        if output.decide(recipe, stores, allow_bad).job.plan.fingerprint == manifest.plan.fingerprint:
+            return manifest
+    return None
+
+
 def begin_build(
     site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False, output: Output = MIXTURE
 ) -> tuple[Any, list[Any]]:
@@ -304,18 +396,43 @@ def finish(site: Site, folder: Path, job: Job | RldsJob, shards: Sequence[ShardI
         require_unchanged(name, store.changed_files())
         if store.info.digest != digest:
             require_unchanged(name, [str(store.path)])
+    remove_temporaries(folder)  # of workers that were killed and whose orders others carried out
     output.seal(folder, job, shards)
     site.publish(folder)
 
 
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False, output: Output = MIXTURE) -> Any:
     """Build in this process, one work order after another; the manifest."""
-    with site.held():
-        with preparations(recipe, location.absolute(recipe.store_folder)) as todo:
-            stores = {p.name: prepare_plainly(p) for p in todo}
-        job, orders = begin_build(site, recipe, stores, allow_bad, output)
-        if orders:
-            for kind, work in output.phases:
-                done = [work(order) for order in orders if isinstance(order, kind)]
-            finish(site, site.folder(job.plan.fingerprint), job, done, output)
+    return build_by(nullcontext(InTurn()), recipe, site, allow_bad=allow_bad, output=output)
+
+
+def build_by(
+    starting: AbstractContextManager[Engine],
+    recipe: Recipe,
+    site: Site,
+    on_result: Listener = lambda _: None,
+    allow_bad: bool = False,
+    before: Callable[[list[Preparation]], None] = lambda _: None,
+    output: Output = MIXTURE,
+) -> Any:
+    """Build by an engine and give the manifest; `before` may refuse before anything is read. Errors keep their types.
+
+    The engine starts when output and stores are held, and ends before they are released: nothing is written afterwards.
+    """
+    prepared = preparations(recipe, location.absolute(recipe.store_folder), on_result)
+    with site.held(), prepared as todo:
+        before(todo)
+        with starting as engine, stopping_reported(on_result):
+            on_result(tuple(todo))
+            _carry_out(Reporting(engine, on_result), recipe, site, todo, allow_bad, output)
     return output.read(current(site.out))
+
+
+def _carry_out(engine: Reporting, recipe: Recipe, site: Site, todo: Sequence[Preparation], allow_bad: bool, output: Output) -> None:
+    """Prepare, plan, write, seal."""
+    job, orders = begin_build(site, recipe, prepare_by(engine, todo), allow_bad, output)
+    if orders:
+        engine.on_result(job.plan)
+        for kind, work in output.phases:
+            done = list(engine.map(work, [order for order in orders if isinstance(order, kind)]))
+        finish(site, site.folder(job.plan.fingerprint), job, done, output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
@@ -15,7 +16,13 @@ import xxhash
 from numpy.typing import NDArray
 
 Kind = Literal["robot", "web"]
+Compact = Literal["auto", "never", "spill", "runner"]
+"""Whether a prepared store has its images in the order of its rows, and how they come there: see `prepare.compact`."""
 Role = Literal["system", "user", "assistant"]
+AnswerRule = Literal["majority", "sample", "all", "soft"]
+"""Which of the answers given to a question becomes the target: see `standardize.answers`."""
+Agreement = Literal["case", "vqa"]
+"""Which answers count as the same."""
 F32 = NDArray[np.float32]
 
 
@@ -42,18 +49,38 @@ class End(IntFlag):
 NO_MARKS = End(0)
 
 
+Content = bytes | memoryview | NDArray[np.uint8]
+"""Of an image: encoded bytes, or pixels uint8[height, width, 1, 3 or 4] in RGB or RGBA."""
+
+
+class Deferred(ABC):
+    """The content of an image that is made when it is needed, as a video's frames are. Those of one camera of an episode are asked
+    for in the order of the steps, each once or never.
+    """
+
+    @abstractmethod
+    def read(self) -> Content:
+        """Make it. Raises ImageFault where it is damaged, OSError where it cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image of one camera, as the source holds it.
 
     `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
-    no encoded bytes, pixels uint8[height, width, 3 or 4] in RGB or RGBA. `place` says where the encoded bytes are, if they are in
-    a file as they are; then nothing needs to be copied.
+    no encoded bytes, pixels; or what makes them. `place` says where the encoded bytes are, if they are in a file as they are; then
+    nothing needs to be copied. `turn` says what nothing in the bytes does: by how many degrees, clockwise, it must be turned to be
+    upright.
     """
 
     camera: str
-    data: bytes | memoryview | NDArray[np.uint8]
+    data: Content | Deferred
     place: Place | None = None
+    turn: Literal[0, 90, 180, 270] = 0
+
+    def content(self) -> Content:
+        """Bytes or pixels. Raises what `Deferred.read` raises."""
+        return self.data.read() if isinstance(self.data, Deferred) else self.data
 
 
 class Turn(NamedTuple):
@@ -64,11 +91,40 @@ class Turn(NamedTuple):
     loss: bool = True  # whether an assistant's words have a loss
 
 
+Frame = Literal["upright", "stored"]
+"""What regions were measured in: the image as people see it, or its pixels as the file stores them. They differ only where EXIF
+says that the image is to be turned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box or a point of an image, in fractions of its width and height from the upper left corner.
+
+    `<region>` in a text is the place of the next region of the example.
+    """
+
+    image: int  # position among the example's images
+    coords: tuple[float, ...]  # x0, y0, x1, y1 of a box, x, y of a point; each from 0 to 1
+    label: str = ""  # what is there; empty where the text around it says so
+
+    @property
+    def is_box(self) -> bool:
+        """A box has four numbers, a point two."""
+        return len(self.coords) == 4
+
+
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One turn, as conversations are exchanged between tools."""
 
     role: Role
     content: str
+
+
+class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something said about a step: its plan, the sub-task, a thought before the action."""
+
+    name: str
+    text: str
 
 
 class Slot(NamedTuple):
@@ -99,6 +155,10 @@ class Step:
     success: bool | None = None  # whether the source marks the episode that ends here as a success; None where it says nothing
     reward: float | None = None
     timestamp: float | None = None  # seconds
+    origin: str = ""  # where the episode comes from, in the log's own words; empty where it does not say
+    number: str = ""  # of the episode in its origin, where the log says so
+    notes: tuple[Note, ...] = ()  # from annotations beside the log, in their order
+    pool: tuple[str, ...] = ()  # instructions to choose from; empty where the log's own is the only one
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +166,9 @@ class Example:
     """One web example: a question with every answer that was given, or a conversation; about no, one or several images.
 
     With `turns` it is a conversation: `question` and `answers` stay empty, and its turns have one `<image>` for each image.
+
+    With `regions` its words have one `<region>` for each, in order; of several answers each has those that the question leaves.
+    Without, `<region>` is a word like any other.
     """
 
     key: str  # unique in the source; [A-Za-z0-9_-]
@@ -115,6 +178,8 @@ class Example:
     answers: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
     turns: tuple[Turn, ...] = ()
+    regions: tuple[Region, ...] = ()
+    frame: Frame = "upright"  # of its regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +201,10 @@ class Row:
     terminate: bool = False  # the task ends here, unless the marks of the episode speak against it
     marks: End = NO_MARKS
     timestamp: float | None = None  # seconds
+    regions: tuple[Region, ...] = ()
+    frame: Frame = "upright"  # of its regions
+    notes: tuple[Note, ...] = ()
+    pool: tuple[str, ...] = ()  # instructions to choose from when the row is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +220,7 @@ class Reject:
     detail: str = ""
     fault: bool = True
     count: int = 1
+    tasks: tuple[tuple[str, int], ...] = field(default=(), compare=False)  # lost steps of each instruction; not stored with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +278,7 @@ class Images:
     length: NDArray[np.int32]  # m
     xxh3: NDArray[np.uint64]  # m: of the encoded bytes
     format: Sequence[str]  # m
+    sizes: NDArray[np.int32] | None = None  # [m, 2]: width and height; None where no row of the source has regions
 
     def __len__(self) -> int:
         return len(self.format)
@@ -251,6 +322,9 @@ class Rows:
     state: F32 | None  # [n, S]
     terminate: NDArray[np.bool_]  # n: the step that ends the task
     epochs: NDArray[np.int64]  # n: how many times the source had been read through before this draw
+    regions: Sequence[Sequence[Region]] | None = None  # n; None where no row of the source has regions
+    notes: Sequence[Sequence[Note] | None] | None = None  # n; None where the source has no annotations
+    originals: Sequence[str | None] | None = None  # n: the log's own instruction where `text` is another; None without pools
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -280,6 +354,7 @@ class Rendered:
     spans: Sequence[Sequence[Span]]  # of each row's ids, in order, without gaps
     messages: Sequence[Sequence[Message]]  # what was said, without the template's words; `<image>` where images are
     bins: Sequence[Sequence[int]] | None = None  # n: the codec's integers, K to an action; None for web
+    weights: Sequence[float] | None = None  # n: of each row's loss, against others of its source; None: all 1
     info: dict[str, Any] = field(default_factory=dict)
 
 

@@ -8,12 +8,23 @@ import pwd
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from rt2data.errors import UsageError
-from rt2data.io.location import absolute, is_remote, path_of
+from rt2data.io.location import absolute, is_remote, path_of, writable
 
 
 class Settings(BaseModel):
@@ -30,6 +41,25 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
     )
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Settings that older versions did not have: they are written only where they differ from their defaults, so that stores and
+    outputs, which hold settings, keep their bytes."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = write(self)
+        return {name: value for name, value in found.items() if name not in self.later or not self._is_default(name)}
+
+    def _is_default(self, name: str) -> bool:
+        field = type(self).model_fields[name]
+        return bool(getattr(self, name) == field.get_default(call_default_factory=True))
+
+
+def frozen_lists(value: Any) -> Any:
+    """The same tree with tuples for lists, which is what strict, frozen settings hold."""
+    if isinstance(value, dict):
+        return {key: frozen_lists(each) for key, each in value.items()}
+    return tuple(map(frozen_lists, value)) if isinstance(value, list) else value
 
 
 # Exact fractions: shares and weights are never floats, so draws add up exactly.
@@ -133,7 +163,16 @@ def _resolve(text: str, info: ValidationInfo) -> str:
     return str(folder / (_home() + found[1:] if found == "~" or found.startswith("~/") else path))
 
 
-def _resolve_file(text: str, info: ValidationInfo) -> str:
+def _writable(text: str) -> str:
+    try:
+        writable(path_of(text))
+    except UsageError as error:
+        raise ValueError(f"{error.where}: {error.what} -> {error.do}") from None
+    return text
+
+
+def resolve_file(text: str, info: ValidationInfo) -> str:
+    """A bare name as it is, a path as `PathStr` has it. Raises ValueError."""
     return _resolve(text, info) if "/" in text or text.endswith(".toml") else text
 
 
@@ -160,7 +199,9 @@ def home() -> str:
 
 PathStr = Annotated[str, Field(min_length=1), AfterValidator(_resolve)]
 """A file or folder: a path or a URI such as file:///data/logs; an absolute path once the recipe is read."""
-NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(_resolve_file)]
+WrittenPathStr = Annotated[PathStr, AfterValidator(_writable)]
+"""The same where something is written."""
+NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(resolve_file)]
 """A bare name of something we ship, left as it is, or the path of a .toml file."""
 
 
@@ -168,12 +209,12 @@ def default_store_root() -> Path:
     """Where prepared stores are unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
 
     The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
-    nobody's home is known, and where $RT2DATA_STORE has a scheme that is not read.
+    nobody's home is known, and where $RT2DATA_STORE cannot be written.
     """
     chosen, cache = os.environ.get("RT2DATA_STORE"), os.environ.get("XDG_CACHE_HOME", "")
     try:
         if chosen:
-            return absolute(home() + chosen[1:] if chosen == "~" or chosen.startswith("~/") else chosen)
+            return writable(absolute(home() + chosen[1:] if chosen == "~" or chosen.startswith("~/") else chosen))
         return (Path(cache) if Path(cache).is_absolute() else Path(home(), ".cache")) / "rt2data" / "store"
     except (KeyError, OSError):
         raise UsageError("no home folder is known for prepared stores", do="set RT2DATA_STORE, or `store` in the recipe") from None

@@ -4,15 +4,13 @@ they were measured; prices come from schemas/prices.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
-from typing import Annotated
 
-import msgspec
-
-from rt2data.forecast.cost import BUSY, EXAMPLE_S, GATHER_ROW_S, READ_BYTE_S, ROW_S, Price, read_prices
-from rt2data.io.installation import schemas
+from rt2data.forecast import reading
+from rt2data.forecast.cost import BUSY, EXAMPLE_S, GATHER_ROW_S, READ_BYTE_S, ROW_S, read_prices
+from rt2data.forecast.reading import PART, READS, RUN_RATE, read_storage
+from rt2data.io.location.object_file import LARGEST
+from rt2data.write.shard import SPAN
 
 SIZES = (10**6, 10**8, 10**10)
 IMAGE = 50_000
@@ -20,17 +18,13 @@ EXAMPLE = 2_090_000_000 / 40_000
 """Bytes of an example in a tar shard: docs/measurements.md, images of 50 kB."""
 SHARD = (256 * 10**6, 256 * 10**6, 2 * 10**9)
 """Bytes of a shard. A million shards is the most there can be: 1e10 examples need more than the 256 MB of the default."""
-RUN = 8 * 10**6
+RUN = LARGEST
 """Bytes read at once where images lie in the order they are read in."""
-PART = 8 * 10**6
-"""Bytes of each part of an object that is written."""
 
 # Measured against an emulator of an object store on the same machine, 2 cores, 30 ms to the first byte.
 GET_S = 320e-6  # processor time of a ranged read of 50 kB, at most
-READS = 1_300  # such reads a second of one process, 64 in flight
 STREAM_READ_S = 1.0 / 2**30  # processor time of a byte that is read in a stream
 STREAM_WRITE_S = 1.1 / 2**30
-RUN_RATE = 821e6  # bytes a second in runs of 8 MB, 8 at once
 
 # Measured on one machine with local disks: docs/measurements.md.
 FIRST_RATE, AGAIN_RATE = 310e6, 440e6
@@ -39,29 +33,8 @@ WINDOW_BYTES = 16 / 8192  # of each row of a source, in the lists of windows
 
 # Assumed.
 WORKERS, MACHINE = 100, "n2-standard-4"
-FIRST_READS, DOUBLES_S = 5_000, 20 * 60
-"""What a new bucket serves a second, by its provider's documentation, and after how long it serves twice as many."""
 
-
-class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prices of one region."""
-
-    standard_gib_month: Price
-    thousand_writes: Price
-    thousand_reads: Price
-
-
-class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """schemas/prices/storage.toml."""
-
-    currency: str
-    as_of: date
-    source: Annotated[str, msgspec.Meta(min_length=1)]
-    page: Annotated[str, msgspec.Meta(min_length=1)]
-    regions: dict[str, Rates]
-
-
-STORAGE = msgspec.convert(tomllib.loads((schemas() / "prices" / "storage.toml").read_text()), Storage)
+STORAGE = read_storage()
 PAID = STORAGE.regions["us-central1"]
 LABOUR = read_prices().region("us-central1")
 SHAPE = read_prices().machine(MACHINE)
@@ -87,7 +60,7 @@ def scattered_cpu(n: int) -> float:
 
 
 def compacted_cpu(n: int) -> float:
-    return n * (EXAMPLE_S + IMAGE * STREAM_READ_S + EXAMPLE * STREAM_WRITE_S)
+    return n * (EXAMPLE_S + drawn(n).bytes * STREAM_READ_S + EXAMPLE * STREAM_WRITE_S)
 
 
 def compacting_cpu(n: int) -> float:
@@ -95,15 +68,22 @@ def compacting_cpu(n: int) -> float:
     return 2 * n * IMAGE * (STREAM_READ_S + STREAM_WRITE_S)
 
 
-def ramp_s(n: int) -> float:
+def ramp_s(n: float) -> float:
     """Until a bucket has served n reads, of workers that can do no more than theirs."""
-    left, rate, taken = float(n), FIRST_READS, 0.0
-    while True:
-        step = min(DOUBLES_S, left / min(rate, WORKERS * READS))
-        left, taken = left - step * min(rate, WORKERS * READS), taken + step
-        if left <= 0:
-            return taken
-        rate *= 2
+    return reading.ramp_s(n, WORKERS)
+
+
+def drawn(n: int, share: float = 1.0) -> reading.Runs:
+    """What an example takes to be read from blobs, of a source that has this share of each shard."""
+    return reading.runs_of(share * min(SHARD[SIZES.index(n)] / EXAMPLE, SPAN / IMAGE), IMAGE)
+
+
+def compact_reads(n: int) -> float:
+    return reading.spill_requests(n * IMAGE)[0]
+
+
+def compact_writes(n: int) -> float:
+    return reading.spill_requests(n * IMAGE)[1]
 
 
 # Money
@@ -193,9 +173,11 @@ def tables() -> Iterator[str]:
         [
             ("prepare: the sources in runs of 8 MB", lambda n: count(reads(n, IMAGE))),
             ("mix, scattered: one an image", lambda n: count(n)),
-            ("mix, compacted: runs of 8 MB", lambda n: count(reads(n, IMAGE))),
-            ("write shards: parts of 8 MB", lambda n: count(n * EXAMPLE / PART)),
-            ("compact: read, spill, read, write", lambda n: count(4 * reads(n, IMAGE))),
+            ("mix, compacted: one source", lambda n: count(n * drawn(n).requests)),
+            ("the same, ten sources", lambda n: count(n * drawn(n, 0.1).requests)),
+            ("write shards: parts of 5 MB", lambda n: count(n * EXAMPLE / PART)),
+            ("compact: reads", lambda n: count(compact_reads(n))),
+            ("compact: writes", lambda n: count(compact_writes(n))),
         ],
     )
     yield table(
@@ -215,8 +197,8 @@ def tables() -> Iterator[str]:
             ("100 workers: prepare", lambda n: span(_wall(n, prepare_cpu(n), 1))),
             ("100 workers: mix, scattered", lambda n: span(max(ramp_s(n), _wall(n, scattered_cpu(n), 0)))),
             ("the same, bucket warmed up", lambda n: span(max(n / READS / WORKERS, _wall(n, scattered_cpu(n), 0)))),
-            ("100 workers: mix, compacted", lambda n: span(_wall(n, compacted_cpu(n), 1))),
-            ("100 workers: compact, once", lambda n: span(_wall(n, compacting_cpu(n), 2))),
+            ("100 workers: mix, compacted", lambda n: span(_wall(n, compacted_cpu(n), drawn(n).bytes / IMAGE))),
+            ("100 workers: compact, once", lambda n: span(max(ramp_s(compact_reads(n)), _wall(n, compacting_cpu(n), 2)))),
         ],
     )
     yield table(
@@ -227,11 +209,21 @@ def tables() -> Iterator[str]:
             ("mix, scattered: workers", lambda n: between(_waiting(n))),
             ("mix, scattered: requests", lambda n: usd(read_usd(n) + write_usd(n, EXAMPLE))),
             ("mix, compacted: workers", lambda n: between(cpu_usd(compacted_cpu(n)))),
-            ("mix, compacted: requests", lambda n: usd(read_usd(reads(n, IMAGE)) + write_usd(n, EXAMPLE))),
+            ("mix, compacted: requests", lambda n: usd(read_usd(n * drawn(n).requests) + write_usd(n, EXAMPLE))),
             ("compact by spill: workers", lambda n: between(cpu_usd(compacting_cpu(n)))),
-            ("compact by spill: requests", lambda n: usd(2 * read_usd(reads(n, IMAGE)) + 2 * write_usd(n, IMAGE))),
+            (
+                "compact by spill: requests",
+                lambda n: usd(read_usd(compact_reads(n)) + compact_writes(n) / 1000 * PAID.thousand_writes.usd),
+            ),
             ("compact by Dataflow's shuffle", lambda n: usd(n * IMAGE / 1e9 * LABOUR.shuffle_gb.usd)),
             ("to keep the copy, a month", lambda n: usd(month_usd(n, IMAGE))),
+        ],
+    )
+    yield table(
+        "requests for 100 images, compacted",
+        [
+            (f"a source with {share:.0%} of a shard", lambda n, share=share: f"{100 * drawn(n, share).requests:.2g}")  # type: ignore[misc]
+            for share in (1.0, 0.5, 0.2, 0.1, 0.05)
         ],
     )
     yield table(
@@ -246,9 +238,13 @@ def tables() -> Iterator[str]:
     )
 
 
-def _wall(n: int, cpu_s: float, passes: int) -> float:
+def _wall(n: int, cpu_s: float, passes: float) -> float:
     """Of all workers' cores, and of as many passes through the images as runs of 8 MB take."""
     return max(cpu_s / WORKERS / SHAPE.vcpus, passes * n * IMAGE / RUN_RATE / WORKERS)
+
+
+def _compact_usd(n: int) -> float:
+    return read_usd(compact_reads(n)) + compact_writes(n) / 1000 * PAID.thousand_writes.usd
 
 
 def _waiting(n: int) -> tuple[float, float]:

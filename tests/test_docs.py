@@ -21,13 +21,17 @@ import rt2data
 from rt2data.cli.app import app
 from rt2data.demo.write import write_demo
 from rt2data.plan.recipe import parse_recipe
+from rt2data.read.action_space import load_space, space_names
+from rt2data.read.rlds.source import RLDS
+from rt2data.read.source import invalid_size
+from rt2data.read.standards import load_standard
 from rt2data.render.fields import ExampleRecord
 from tests.cli.test_app import ALL
 from tests.conftest import ROOT
 from tests.packages import need
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-LANGUAGES = ("bash", "python", "yaml", "json", "text")
+LANGUAGES = ("bash", "python", "yaml", "toml", "json", "text")
 TRAINERS = ("torch",)
 """Packages of the trainers' environment: blocks that import them run there, and elsewhere their names are checked."""
 
@@ -35,11 +39,18 @@ NOT_RUN = {
     "rt2data build-mixture --robot-frac 0.5": "the headline: the demo's fixture has built this mixture",
     "source .venv/bin/activate": "a shell's own",
     "rt2data view mixture --serve": "serves until Ctrl-C; tests/look/view/test_server.py does",
-    "pip install .": "tests/test_package.py installs the wheel",
+    "rt2data inspect --suggest my_log": "tests/read/test_folder.py runs it on what the page's code writes",
+    "pip install '.[all]'": "tests/test_package.py installs the wheel",
+    "rt2data init path/to/log": "the paths are a person's own; tests/cli/test_init.py does it with real data",
+    "rt2data check my.yaml": "the same; tests/look/check and tests/cli do it",
     "$EDITOR my.yaml": "a person's own",
-    "rt2data plan my.yaml --canary 1%": "the starter's paths are to be filled in; tests/cli/test_plan.py flies a canary",
-    "rt2data build-mixture my.yaml": "the starter's paths are to be filled in",
-    "python pipelines/build_mixture.py": "needs a cloud project; tests/beam/test_pipeline.py runs it",
+    "rt2data plan my.yaml --canary 1%": "the paths are a person's own; tests/cli/test_plan.py flies a canary",
+    "rt2data build-mixture my.yaml": "the paths are a person's own",
+    "rt2data build-mixture -o noted": "reads what the page's Python writes; tests/plan/test_joined.py builds such mixtures",
+    "rt2data verify noted": "the same",
+    "rt2data plan --set 'robot.tabletop.instructions": "the same",
+    "rt2data build-mixture --engine": "needs Ray, or Spark and Java; tests/engines/test_engines.py runs it",
+    "rt2data build-mixture -o gs://bucket/mixture --runner dataflow": "needs a cloud project; tests/beam/test_dataflow.py runs it",
 }
 """Lines that are only parsed, by how they begin, and why. `rt2data` lines among them must name real commands and options."""
 
@@ -138,7 +149,8 @@ def test_shell_blocks(block: Block, demo: Path, monkeypatch: pytest.MonkeyPatch,
         elif words[0] != "rt2data":
             assert reason(line), f"{block}: {line}: run it, or say in NOT_RUN why not"
         elif reason(line):
-            assert {w.split("=")[0] for w in words if w.startswith("-")} <= options_of(words[1:]), line
+            ours = words[: words.index("--")] if "--" in words else words  # what is behind goes to Beam
+            assert {w.split("=")[0] for w in ours if w.startswith("-")} <= options_of(words[1:]), line
         else:
             run(line)
 
@@ -185,6 +197,26 @@ def test_the_documented_decode_gives_actions(demo: Path) -> None:
 def test_yaml_blocks_are_recipes(block: Block, tmp_path: Path) -> None:
     recipe = parse_recipe(block.text, str(block), tmp_path)
     assert recipe.robot and recipe.web
+
+
+def test_every_action_space_is_in_the_table() -> None:
+    page = (ROOT / "docs" / "embodiments.md").read_text("utf-8")
+    rows = {row[0]: row for row in re.findall(r"^\| `(\w+)` \| ([^|]+) \| (\w+) \|", page, re.MULTILINE)}
+    assert set(rows) == set(space_names())
+    for name, title, size in rows.values():
+        assert (title, size) == (load_space(name).title, str(load_space(name).size or "any"))
+
+
+@of("toml")
+def test_toml_blocks_are_action_spaces_or_standards(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(block.text)
+    if "[[dim]]" in block.text:
+        assert load_space(tmp_path / "own.toml").size
+        return
+    source = RLDS(path=str(tmp_path), dataset=str(tmp_path / "own.toml"))
+    widths = load_standard(str(tmp_path / "own.toml")).match.leaves
+    width = sum(widths[path][0] for path in source.action or ())
+    assert list(invalid_size(source.action_space, width, source.conversions)) == []
 
 
 @of("json")

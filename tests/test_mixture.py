@@ -20,6 +20,7 @@ from rt2data.build import Site, build_plainly
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.images.ready import read_header
+from rt2data.look.verify import verify
 from rt2data.order import apportion
 from rt2data.plan.plan import draws
 from rt2data.plan.recipe import Recipe, read_recipe
@@ -421,3 +422,20 @@ def test_answers_are_chosen_as_asked(build: Build) -> None:
     assert set(picked["majority"]) == {"two"}
     assert abs(picked["sample"]["2"] / 360 - 1 / 3) < 0.08
     assert picked["all"] == {"two": 360, "2": 360}
+
+
+@pytest.mark.parametrize(("agreement", "weights"), [("case", {"two": 0.6, "2": 0.3}), ("vqa", {"two": 0.9})])
+def test_soft_answers_carry_their_consensus(build: Build, tmp_path: Path, agreement: str, weights: dict[str, float]) -> None:
+    """Two people said `two`, which VQA reads as the third's `2`; a source's own weight multiplies both."""
+    change = {"web__qa__answers": "soft", "web__qa__agreement": agreement, "web__qa__loss_weight": "1/2"}
+    manifest, found = build(f"soft-{agreement}", robot_frac=0, **change)
+    assert {record.target: record.loss_weight for record in found} == {
+        answer: float(np.float32(0.5 * weight)) for answer, weight in weights.items()
+    }
+    assert [warn.code for warn in manifest.plan.warnings if warn.code == "few_answers"]
+    out = tmp_path / f"soft-{agreement}"
+    assert verify(out).ok
+    text = (out / "manifest.json").read_text()
+    assert '"qa": "soft"' in text
+    (out / "manifest.json").write_text(text.replace('"qa": "soft"', '"qa": "all"'))
+    assert any("loss_weight is" in str(fault) and "the plan says 0.5" in str(fault) for fault in verify(out).faults)

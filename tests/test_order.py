@@ -106,6 +106,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GROUP", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_groups")
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rare, rare, st.integers(1, 200), st.booleans(), st.randoms(use_true_random=False))

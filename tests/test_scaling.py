@@ -26,9 +26,9 @@ def test_prices_have_a_date_and_no_one_vouches_for_them() -> None:
 
 
 def test_a_bill_by_hand() -> None:
-    """1e8 images: GETs at $0.0004 a thousand, 652,000 parts written at $0.005, a copy of 5 TB for a month at $0.02 a GiB."""
+    """1e8 images: GETs at $0.0004 a thousand, 997,000 parts written at $0.005, a copy of 5 TB for a month at $0.02 a GiB."""
     assert scaling.read_usd(10**8) == pytest.approx(40)
-    assert scaling.write_usd(10**8, scaling.EXAMPLE) == pytest.approx(5.225e12 / 8e6 * 5e-6)
+    assert scaling.write_usd(10**8, scaling.EXAMPLE) == pytest.approx(5.225e12 / (5 * 2**20) * 5e-6)
     assert scaling.month_usd(10**8, 50_000) == pytest.approx(5e12 / 2**30 * 0.02)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.settings import parse_fraction
+from rt2data.read.rlds.source import RLDS
+from rt2data.settings import Settings, frozen_lists, parse_fraction
 
 decimals = st.decimals(0, 10**6, allow_nan=False, places=9)
 
@@ -47,3 +48,44 @@ ODD_TEXT = ["nan", "inf", "1e3", "1e400", "1E5", "012", "0x10", "1_000", "1:30",
 def test_anything_else_is_refused(odd: Any) -> None:
     with pytest.raises(ValueError, match=r"^must be a"):
         parse_fraction(odd)
+
+
+class Box(Settings):
+    """A setting of before, and two that came later."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"lid", "labels"})
+
+    size: int = 1
+    lid: Literal["open", "shut"] = "open"
+    labels: tuple[str, ...] = ()
+
+
+class Shelf(Settings):
+    boxes: dict[str, Box]
+
+
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [
+        ({}, {"size": 1}),
+        ({"size": 1, "lid": "open", "labels": ()}, {"size": 1}),
+        ({"lid": "shut"}, {"size": 1, "lid": "shut"}),
+        ({"size": 2, "labels": ("a",)}, {"size": 2, "labels": ["a"]}),
+    ],
+)
+def test_settings_that_came_later_are_written_where_they_say_something(asked: dict[str, Any], written: dict[str, Any]) -> None:
+    box = Box(**asked)
+    assert box.model_dump(mode="json") == written
+    assert Shelf(boxes={"a": box}).model_dump(mode="json") == {"boxes": {"a": written}}
+    assert Box.model_validate(frozen_lists(written)) == box
+    assert box.model_dump(mode="json", exclude={"size"}) == {name: value for name, value in written.items() if name != "size"}
+
+
+def test_a_source_is_written_as_before() -> None:
+    """These keys, and their order, are part of the names of stores that there are."""
+    plain = RLDS(path="/x", action_space="widowx_bridge")
+    assert list(plain.prepare_settings()) == [
+        *("holdout", "images", "max_text_bytes", "action_space", "camera", "cameras", "history", "gripper_open", "terminate"),
+        *("blank_instruction", "bad_step", "filters", "kind", "path", "splits", "action", "state", "instruction", "success"),
+        "camera_features",
+    ]

@@ -1,45 +1,61 @@
 """What a graph needs of the machine it runs on when it runs here: the pool, the progress, and the first failure as it was raised.
 
-Beam pickles its DoFns even in memory, so they find these by the run's name. On a distributed runner nothing is found, and the DoFn
-does the work itself.
+Beam pickles its DoFns even in memory, so they find these by the run's name. On a distributed runner nothing is found: the DoFn does
+the work itself, and tells of a failure in a file.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
+from rt2data.beam.failure import is_final, tell, told
 from rt2data.beam.pool import Inline, Pool, Work, settle
+from rt2data.engines.base import GRACE_S, Stopping
+from rt2data.errors import LockedError
+from rt2data.io.lease import Claim, release, renew_for_job
 
 _RUNS: dict[str, LocalRun] = {}
 
-GRACE_S = 5.0
-"""How long work that is under way may take when a run is interrupted."""
+LOOK_S = 10.0
+"""How often a worker elsewhere looks whether the run has failed: a request for each of many short orders would be too many."""
 
 
-@dataclass(frozen=True)
-class Stopping:
-    """A progress event: the run is interrupted, and orders under way have so many seconds."""
+class RunId(NamedTuple):
+    """What travels with a graph, for its DoFns to find the run by."""
 
-    grace_s: float
+    name: str
+    failures: str = ""  # file in which workers elsewhere tell of a failure
+    claims: tuple[Claim, ...] = ()  # leases that workers elsewhere renew, and release at the end
 
 
 @dataclass
 class LocalRun:
     """One run of a graph in this process."""
 
+    at_once: ClassVar[int] = 64
+    """Work orders handed to the pool before the first result is waited for."""
+
     pool: Pool
     on_result: Callable[[Any], None]
     name: str = field(default_factory=lambda: uuid4().hex)
+    failures: str = ""
+    claims: tuple[Claim, ...] = ()
+    on_stop: Callable[[], None] = lambda: None  # an interrupt: end what runs elsewhere
     failure: BaseException | None = None
     decided: list[Any] | None = None  # work orders of the plan, once it is made
     _ahead: dict[tuple[Work, str], Future[Any]] = field(default_factory=dict)
     _graph: Thread | None = None
+
+    @property
+    def id(self) -> RunId:
+        return RunId(self.name, self.failures, self.claims)
 
     def submit(self, work: Work, order: Any) -> Future[Any]:
         """Hand an order to the pool, unless it was handed over ahead; its result is reported as progress."""
@@ -74,7 +90,7 @@ class LocalRun:
     def carry_out(self, graph: Callable[[], Any]) -> None:
         """Run a graph in a thread of its own: an interrupt comes to the caller, never into the midst of Beam, which would wrap it.
 
-        Raises the first failure as it was raised.
+        Raises the first failure as it was raised, here or on a worker elsewhere.
         """
         done: Future[Any] = Future()
         self._graph = Thread(target=settle, args=(done, graph), daemon=True)
@@ -82,7 +98,12 @@ class LocalRun:
         try:
             done.result()
         except Exception as error:
-            raise (self.failure or error) from None
+            raise (self.failure or self._told(error) or error) from None
+
+    def _told(self, error: Exception) -> Exception | None:
+        """What a worker told, if it is why the run failed: a failure that is not final may have been overcome."""
+        found = told(self.failures) if self.failures else None
+        return found if found and (is_final(found) or found.what in str(error)) else None
 
     def stop(self, grace_s: float) -> None:
         """End the pool's work, and the graph with it: nothing is written afterwards."""
@@ -90,12 +111,60 @@ class LocalRun:
             with suppress(OSError):  # nobody may be listening any more
                 self.on_result(Stopping(grace_s))
         self.pool.close(grace_s)
+        if grace_s:
+            self.on_stop()
         if self._graph is not None:
             self._graph.join(GRACE_S)
 
     def fail(self, error: BaseException) -> None:
         """Keep the first failure with its type; Beam would turn it into text."""
         self.failure = self.failure or error
+
+    def look(self) -> None:
+        """Raises what the run failed with on another worker."""
+
+    def end(self) -> None:
+        """All is done."""
+
+
+@dataclass
+class FarRun(LocalRun):
+    """A run whose launcher is another process: work is done at once, where it stands, and failures are told in a file."""
+
+    at_once: ClassVar[int] = 0
+    _looked: float = float("-inf")
+
+    def submit(self, work: Work, order: Any) -> Future[Any]:
+        self.look()
+        return self._submit(work, order)
+
+    def fail(self, error: BaseException) -> None:
+        tell(self.failures, error)
+
+    def look(self) -> None:
+        """Runners retry what failed, and go on elsewhere: neither can save a run with a final failure, so both end here.
+
+        Its leases are renewed, for its launcher may be gone. Raises LockedError where another build has taken one.
+        """
+        self._renew()
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        self._looked = time.monotonic()
+        found = told(self.failures)
+        if found and is_final(found):
+            raise found
+
+    def _renew(self) -> None:
+        try:
+            for claim in self.claims:
+                renew_for_job(claim)
+        except LockedError as error:
+            self.fail(error)
+            raise
+
+    def end(self) -> None:
+        for claim in self.claims:
+            release(claim)
 
 
 @contextmanager
@@ -112,6 +181,7 @@ def local_run(pool: Pool, on_result: Callable[[Any], None]) -> Iterator[LocalRun
         del _RUNS[run.name]
 
 
-def find_run(name: str | None) -> LocalRun:
+def find_run(sought: RunId | None) -> LocalRun:
     """The run of this name, or one that does the work where it stands."""
-    return _RUNS.get(name or "") or LocalRun(Inline(), lambda _: None)
+    name, failures, claims = sought or RunId("")
+    return _RUNS.get(name) or FarRun(Inline(), lambda _: None, name, failures, claims)

@@ -6,7 +6,6 @@ pipe only the parent holds.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing.util
 import os
 import signal
@@ -23,6 +22,7 @@ from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any, Literal, Protocol
 
+from rt2data.engines.outcome import collect_seldom, portable
 from rt2data.errors import InternalError
 from rt2data.io import location
 
@@ -64,16 +64,11 @@ def pool_at_work(kind: PoolKind, workers: int | None) -> Iterator[Pool]:
         pool.close()
 
 
-def _collect_seldom() -> None:
-    """Records are many, small and without cycles: looking for cycles among them takes a tenth of the time."""
-    gc.set_threshold(100_000)
-
-
 class Inline:
     """No pool: the caller does the work. What distributed runners use."""
 
     def __init__(self) -> None:
-        _collect_seldom()
+        collect_seldom()
         self._closing = False
 
     def submit(self, work: Work, order: Any) -> Future[Any]:
@@ -112,7 +107,7 @@ class Threads:
     """Threads of this process: the work is copying and hashing, which let other threads run."""
 
     def __init__(self, workers: int) -> None:
-        _collect_seldom()
+        collect_seldom()
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._closing = Event()
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(workers)]
@@ -271,14 +266,14 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_die_with_parent, daemon=True).start()
-    _collect_seldom()
+    collect_seldom()
     with suppress(EOFError, OSError):
         while True:
             work, order = connection.recv()
             task = _Task(work, order, Future())
             settle(task.future, task)
             error = task.future.exception()
-            connection.send((True, task.future.result()) if error is None else (False, _portable(error)))
+            connection.send((True, task.future.result()) if error is None else (False, portable(error)))
 
 
 def _die_with_parent() -> None:
@@ -289,16 +284,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _portable(error: BaseException) -> BaseException:
-    """The error itself where it can travel between processes, else a plain one with its text and trace."""
-    import pickle
-    import traceback
-
-    try:
-        pickle.loads(pickle.dumps(error))  # our own bytes, made on this line
-    except Exception:
-        return InternalError(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))[-2000:])
-    error.add_note("".join(traceback.format_exception(error)))
-    return error

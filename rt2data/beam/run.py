@@ -6,17 +6,24 @@ Beam is imported late: its import takes seconds, in which the pool is already at
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import xxhash
+
+from rt2data.beam.failure import failure_file, forget
 from rt2data.beam.local import LocalRun, local_run
 from rt2data.beam.pool import Inline, Pool
-from rt2data.build import MIXTURE, Output, Preparation, Site, begin_build, preparations
+from rt2data.build import MIXTURE, Listing, Output, Preparation, Site, begin_build, nothing_new, preparations
+from rt2data.errors import LockedError, UsageError
 from rt2data.io import location
 from rt2data.io.generations import current
+from rt2data.io.lease import held_claims
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
-from rt2data.plan.recipe import Recipe
+from rt2data.plan.recipe import Recipe, canonical
 from rt2data.prepare.store import Store
 from rt2data.prepare.unit import prepare_unit
 
@@ -56,7 +63,8 @@ def build_of(
         run.ahead(work, (order for order in orders if isinstance(order, kind)))
     from rt2data.beam.graph import wire
 
-    _run_here(run, lambda pipeline: wire(pipeline, recipe, site, todo, allow_bad, run.name, output))
+    listing = Listing(recipe, location.absolute(recipe.store_folder), tuple(todo))
+    _run_here(run, lambda pipeline: wire(pipeline, recipe, site, listing, allow_bad, run.id, output))
 
 
 def plan_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Job:
@@ -79,7 +87,8 @@ def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[
         if not all(p.ready for p in todo):
             from rt2data.beam.graph import PrepareSources
 
-            _run_here(run, lambda pipeline: pipeline | PrepareSources(tuple(todo), run.name))
+            listing = Listing(recipe, location.absolute(recipe.store_folder), tuple(todo))
+            _run_here(run, lambda pipeline: pipeline | PrepareSources(listing, run.id))
         yield {p.name: p.store for p in todo}
 
 
@@ -106,39 +115,96 @@ def _run_here(run: LocalRun, wire: Callable[[Any], Any]) -> None:
     run.carry_out(lambda: pipeline.run().wait_until_finish())
 
 
-def build_anywhere(recipe: Recipe, site: Site, arguments: Sequence[str], allow_bad: bool = False, output: Output = MIXTURE) -> None:
+class Watch(NamedTuple):
+    """How the launcher follows a run elsewhere."""
+
+    failure_file: Path | None = None  # kept at the end; None: one beside the output, which is not
+    on_submit: Listener = _deaf  # told the page that shows the job; empty where the runner has none
+
+
+def build_anywhere(
+    recipe: Recipe,
+    site: Site,
+    arguments: Sequence[str],
+    allow_bad: bool = False,
+    output: Output = MIXTURE,
+    watch: Watch | None = None,
+) -> Any:
     """Build with the runner that Beam's own options name, and wait for it; by default in memory, here.
 
-    Errors in this process are raised unchanged, as in `build_locally`; errors elsewhere as the runner reports them.
+    Gives the manifest; None where the options only stage the job. Errors keep their types, as in `build_locally`. Workers list the
+    sources, which need not be seen from here; where they are, and give the output that is there, no job is submitted.
     """
     from rt2data.beam.graph import wire
+    from rt2data.beam.pipeline_options import new_pipeline, only_staged
 
-    with site.held(), preparations(recipe, location.absolute(recipe.store_folder)) as todo:
-        run_anywhere(arguments, lambda pipeline, name: wire(pipeline, recipe, site, todo, allow_bad, name, output))
+    pipeline = new_pipeline(arguments, site.out, fingerprint_of(recipe))
+    with site.held():
+        if not only_staged(pipeline.options) and (manifest := nothing_new(site, recipe, allow_bad, output)):
+            return manifest
+        listing = Listing(recipe, location.absolute(recipe.store_folder))
+        graph = partial(wire, pipeline, recipe, site, listing, allow_bad, output=output)
+        done = run_anywhere(pipeline, site.out, graph, watch or Watch())
+    return output.read(current(site.out)) if done else None
 
 
-def prepare_anywhere(recipe: Recipe, arguments: Sequence[str]) -> dict[str, Store]:
+def prepare_anywhere(recipe: Recipe, arguments: Sequence[str], watch: Watch) -> dict[str, Store]:
     """Prepare what is not prepared yet with the runner that Beam's own options name; the stores of all sources needed, by name."""
     from rt2data.beam.graph import PrepareSources
+    from rt2data.beam.pipeline_options import new_pipeline, only_staged
 
-    with preparations(recipe, location.absolute(recipe.store_folder)) as todo:
+    root = location.absolute(recipe.store_folder)
+    with preparations(recipe, root) as todo:
         if not all(p.ready for p in todo):
-            run_anywhere(arguments, lambda pipeline, name: pipeline | PrepareSources(tuple(todo), name))
+            pipeline = new_pipeline(arguments, root, fingerprint_of(recipe))
+            if only_staged(pipeline.options):
+                raise UsageError("its sources are not prepared, and one job cannot do both", str(root), "build the mixture first")
+            run_anywhere(pipeline, root, lambda run: pipeline | PrepareSources(Listing(recipe, root, tuple(todo)), run), watch)
         return {p.name: p.store for p in todo}
 
 
-def run_anywhere(arguments: Sequence[str], wire: Callable[[Any, str], Any]) -> None:
-    """Run a graph, which `wire` puts into the pipeline, and wait for it: by default in memory, here.
+def fingerprint_of(recipe: Recipe) -> str:
+    """Equal for recipes that ask for the same."""
+    return xxhash.xxh3_128_hexdigest(canonical(recipe))
 
-    `wire` is given the name of this run, by which what fails here is raised as it was raised.
+
+def run_anywhere(pipeline: Any, out: Path, wire: Callable[..., Any], watch: Watch) -> bool:
+    """Run a graph, which `wire` puts into the pipeline, and wait for it. False where its runner was only to stage it.
+
+    `wire` is given `run`, what its DoFns find this run by, so that what fails is raised as it was raised. An interrupt cancels it.
     """
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from rt2data.beam.pipeline_options import only_staged, page_of
 
-    options = PipelineOptions(list(arguments))
-    runner = options.view_as(StandardOptions).runner or FnApiRunner()
-    with local_run(Inline(), _deaf) as run:
-        pipeline = beam.Pipeline(runner=runner, options=options)
-        wire(pipeline, run.name)
-        run.carry_out(lambda: pipeline.run().wait_until_finish())
+    def graph() -> None:
+        result = pipeline.run()
+        run.on_stop = lambda: _cancel(result)
+        watch.on_submit(page_of(result, pipeline.options))
+        result.wait_until_finish()
+
+    with local_run(Inline(), _deaf) as run, _failures(watch.failure_file, out, run.name) as run.failures:
+        run.claims = held_claims()
+        wire(run=run.id)
+        try:
+            run.carry_out(graph)
+        except Exception as error:
+            if type(error).__name__ == "DataflowJobAlreadyExistsError":  # of a module that not every installation has
+                raise LockedError(str(error), str(out), "wait for that job, or cancel it") from None
+            raise
+    return not only_staged(pipeline.options)
+
+
+@contextmanager
+def _failures(wanted: Path | None, out: Path, run: str) -> Iterator[str]:
+    """The file in which workers tell of a failure; an old one is removed, and a new one too unless it is wanted."""
+    file = wanted or failure_file(out, run)
+    forget(file)
+    try:
+        yield str(file)
+    finally:
+        if not wanted:
+            forget(file)
+
+
+def _cancel(result: Any) -> None:
+    with suppress(Exception):  # it may be over already, and not every runner can
+        result.cancel()

@@ -11,13 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
+import xxhash
 
-from rt2data.beam.run import prepare_anywhere, run_anywhere
-from rt2data.io.location import path_of, write_whole
-from rt2data.io.location.folders import make_folder, temporary_folder
+from rt2data.beam.local import RunId
+from rt2data.beam.run import Watch, prepare_anywhere, run_anywhere
+from rt2data.io.location import path_of, read_bytes, write_whole
+from rt2data.io.location.folders import discard_folder, make_folder
 from rt2data.io.publish import require_writable
+from rt2data.look.stats.model import Stats
 from rt2data.look.stats.passes import Order, carry_out
 from rt2data.look.stats.run import all_second_orders, conclude, first_orders, gather_first, gather_second, gather_shards
 from rt2data.look.stats.subject import Question, Subject, find_subject
@@ -69,20 +73,22 @@ class _Orders:
 
 @dataclass(frozen=True)
 class _Conclude:
-    """Everything added up and written, all or nothing."""
+    """Everything added up and written, all or nothing; the rows of a mixture are no longer needed."""
 
     subject: Subject
     out: str
+    scratch: Path
 
     def __call__(self, _: None, done: Sequence[Placed]) -> list[str]:
         shards, first = gather_shards(_in_order(done, READ)), gather_first(self.subject, _in_order(done, SUM))
         found = conclude(self.subject, shards, first, gather_second(self.subject, _in_order(done, SECOND)))
         write_whole(path_of(self.out), msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        discard_folder(self.scratch)
         return [self.out]
 
 
-def wire_stats(pipeline: Any, subject: Subject, out: Path, run: str | None = None) -> Any:
-    """Add the whole graph to a pipeline."""
+def wire_stats(pipeline: Any, subject: Subject, out: Path, scratch: Path, run: RunId | None = None) -> Any:
+    """Add the whole graph to a pipeline. `scratch` is for the rows of a mixture: every worker sees it."""
     import apache_beam as beam
 
     from rt2data.beam.graph import CarryOut, Here
@@ -98,21 +104,32 @@ def wire_stats(pipeline: Any, subject: Subject, out: Path, run: str | None = Non
     shards = done("Read", pipeline | "Shards" >> beam.Create(_place(READ, subject.shards)))
     first = done("Sum", here("Rows", _Orders(subject, SUM), shards))
     second = done("SumAgain", here("Values", _Orders(subject, SECOND), first))
-    return here("Conclude", _Conclude(subject, str(out)), (shards, first, second) | "All" >> beam.Flatten())
+    return here("Conclude", _Conclude(subject, str(out), scratch), (shards, first, second) | "All" >> beam.Flatten())
 
 
 MARK = b'"tool_version"'
 """At the start of every statistics file."""
 
 
-def stats_anywhere(question: Question, out: Path, arguments: Sequence[str], force: bool = False) -> None:
-    """Take statistics with the runner that Beam's options name, and wait for it. Failures here are raised as they are.
+def stats_anywhere(
+    question: Question, out: Path, arguments: Sequence[str], force: bool = False, watch: Watch | None = None
+) -> Stats | None:
+    """Take statistics with the runner that Beam's options name, and wait for it; None where they only stage the job.
 
-    Earlier statistics at `out` are replaced, any other file only with `force`. Meanwhile the rows of a mixture are in a folder next
-    to the output, where every worker sees them.
+    Failures keep their types. Earlier statistics at `out` are replaced, any other file only with `force`. Meanwhile the rows of a
+    mixture are in a folder next to the output.
     """
+    watch, scratch, done = watch or Watch(), out.with_name(f".{out.name}.{uuid4().hex[:8]}.rows"), True
     make_folder(out.parent)
     require_writable(out, mark=MARK, force=force)
-    with temporary_folder(f".{out.name}.", out.parent) as folder:
-        subject = find_subject(question, path_of(folder), lambda recipe: prepare_anywhere(recipe, arguments))
-        run_anywhere(arguments, lambda pipeline, name: wire_stats(pipeline, subject, out, name))
+    make_folder(scratch)
+    try:
+        subject = find_subject(question, scratch, lambda recipe: prepare_anywhere(recipe, arguments, watch))
+        from rt2data.beam.pipeline_options import new_pipeline
+
+        pipeline = new_pipeline(arguments, out, xxhash.xxh3_128_hexdigest(repr(question).encode()))
+        done = run_anywhere(pipeline, out, lambda run: wire_stats(pipeline, subject, out, scratch, run), watch)
+    finally:
+        if done:  # else the job that is only staged will need it, and removes it
+            discard_folder(scratch)
+    return msgspec.json.decode(read_bytes(out), type=Stats) if done else None

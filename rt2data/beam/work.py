@@ -1,8 +1,9 @@
 """What worker processes carry out: imported once by their fork server, so that a worker starts in milliseconds."""
 
+from rt2data.prepare.compact import write_blobs, write_places, write_spill
 from rt2data.prepare.merge_rows import gather_rows
 from rt2data.prepare.runs import write_run
 from rt2data.prepare.unit import prepare_unit
 from rt2data.write.shard import write_shard
 
-__all__ = ["gather_rows", "prepare_unit", "write_run", "write_shard"]
+__all__ = ["gather_rows", "prepare_unit", "write_blobs", "write_places", "write_run", "write_shard", "write_spill"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rt2data.cli.commands import App, Quiet, accept_uris
+from rt2data.cli.commands import WRITTEN, App, Quiet, accept_uris
 from rt2data.cli.running import run
 from rt2data.io.installation import VERSION
 
@@ -58,7 +59,22 @@ Overrides = Annotated[
 Workers = Annotated[int | None, typer.Option(min=0, help="Number of workers; 0 runs in this process. Default: one per core.")]
 Pool = Annotated[PoolChoice, typer.Option(help="Worker processes or threads.")]
 AllowBad = Annotated[bool, typer.Option(help="Build even if more rows are faulty than max_bad allows.")]
+AllowLicense = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-license", metavar="SPDX", help="Refuse sources of other licences, or of none that is given; can be repeated."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Same as --set seed=SEED.")]
+Runner = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUNNER",
+        help="Run on dataflow, flink, spark, portable, or any runner that Beam knows; what is behind -- are Beam's options. "
+        "Default: local, on this machine, with --workers.",
+    ),
+]
+BeamOptions = Annotated[list[str] | None, typer.Option("--beam-option", hidden=True, help="The same as an option behind --.")]
 
 
 def _asked(
@@ -70,23 +86,59 @@ def _asked(
     pool: PoolChoice,
     as_json: bool,
     quiet: bool,
+    licenses: list[str] | None = None,
 ) -> Any:
     from rt2data.cli.build import BuildOptions
 
-    seeded = [f"seed={seed}"] if seed is not None else []
-    return BuildOptions(recipe, robot_frac, (*(overrides or []), *seeded), workers, pool.value, as_json, quiet)
+    said = [f"seed={seed}"] if seed is not None else []
+    said += [f"allow_licenses={dumps(licenses)}"] if licenses else []
+    return BuildOptions(recipe, robot_frac, (*(overrides or []), *said), workers, pool.value, as_json, quiet)
 
 
-@app.verb(epilog="Example: rt2data init && $EDITOR mixture.yaml")
+def _pool_asked(workers: int | None, pool: PoolChoice) -> bool:
+    return workers is not None or pool is not PoolChoice.processes
+
+
+@app.verb(epilog="Example: rt2data init path/to/log path/to/corpus -o mixture.yaml")
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write the recipe.")] = Path("mixture.yaml"),
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Robot logs and corpora; or, where it ends in .yaml, the file to write.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write the recipe. Default: mixture.yaml."), WRITTEN
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a recipe: of the data that is named, and plan it; else a commented one to start from."""
+    from rt2data.cli.init import init as write
+    from rt2data.cli.init import init_from
+
+    data = paths or []
+    if len(data) == 1 and out is None and data[0].suffix in (".yaml", ".yml"):
+        data, out = [], data[0]
+    where = out or Path("mixture.yaml")
+    if not data:
+        write(where, force, json)
+        return
+    init_from(data, where, force, json)
+    if not json:
+        plan(where, quiet=quiet)
+
+
+@app.verb(epilog="Example: rt2data init-space path/to/log -o my_robot.toml")
+def init_space(
+    path: Annotated[Path, typer.Argument(help="A robot log.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the action space."), WRITTEN] = Path("my_robot.toml"),
+    name: Annotated[str | None, typer.Option(help="Its name. Default: that of the file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a commented recipe to start from."""
-    from rt2data.cli.init import init as write
+    """Write an action space, in TOML, for a robot log: its numbers by name, and what the data says of them."""
+    from rt2data.cli.init import new_space
 
-    write(path, force, json)
+    new_space(path, out, name, force, json)
 
 
 class RunnerChoice(StrEnum):
@@ -116,6 +168,7 @@ def plan(
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
     allow_bad: AllowBad = False,
+    allow_license: AllowLicense = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -124,32 +177,52 @@ def plan(
     from rt2data.cli.plan import plan as show
 
     wanted = ForecastOptions(prepare, canary, runner is RunnerChoice.dataflow, machine, region, prices)
-    show(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), wanted, allow_bad)
+    show(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet, allow_license), wanted, allow_bad)
 
 
-@app.verb(epilog="Example: rt2data build-mixture --robot-frac 0.5")
+class EngineChoice(StrEnum):
+    """Clusters that are not Beam's."""
+
+    ray = "ray"
+    spark = "spark"
+
+
+@app.verb(beam=True, epilog="Example: rt2data build-mixture --robot-frac 0.5")
 def build_mixture(
     recipe: RecipePath = Path("mixture.yaml"),
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name without its suffix.")
+        Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name without its suffix."), WRITTEN
     ] = None,
     robot_frac: RobotFrac = None,
     overrides: Overrides = None,
     seed: Seed = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
+    engine: Annotated[EngineChoice | None, typer.Option(help="Build on a Ray or Spark cluster. Default: here.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a different complete mixture in the output folder.")] = False,
     restart: Annotated[
         bool, typer.Option(help="Discard an unfinished build; with --overwrite also rebuild a finished one.")
     ] = False,
     allow_bad: AllowBad = False,
+    allow_license: AllowLicense = None,
+    runner: Runner = None,
+    beam_options: BeamOptions = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Build the mixture. Run the same command again to resume an interrupted build."""
-    from rt2data.cli.build import build_mixture as build
+    """Build the mixture. Run the same command again to resume an interrupted build.
 
-    build(_asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet), out, overwrite, restart, allow_bad)
+    On Dataflow: rt2data build-mixture -o gs://BUCKET/mixture --runner dataflow -- --project=PROJECT --region=REGION
+    --temp_location=gs://BUCKET/tmp --sdk_container_image=IMAGE. What is behind -- are options of Beam.
+    """
+    from rt2data.cli.build import build_mixture as build
+    from rt2data.cli.runners import elsewhere, require_alone
+
+    asked = _asked(recipe, robot_frac, overrides, seed, workers, pool, json, quiet, allow_license)
+    if engine:
+        require_alone(engine.value, runner, _pool_asked(workers, pool))
+    beams = elsewhere(runner, beam_options or (), _pool_asked(workers, pool))
+    build(asked, out, overwrite, restart, allow_bad, beams, engine.value if engine else None)
 
 
 class LayoutChoice(StrEnum):
@@ -163,7 +236,9 @@ class LayoutChoice(StrEnum):
 @app.verb(epilog="Example: rt2data write-rlds -o rlds --layout bridge --name tabletop=bridge_dataset")
 def write_rlds(
     recipe: RecipePath = Path("mixture.yaml"),
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name with -rlds.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Output folder. Default: the recipe's name with -rlds."), WRITTEN
+    ] = None,
     layout: Annotated[
         LayoutChoice, typer.Option(help="Layout of the steps: plain, or one that OpenVLA and Octo recognize.")
     ] = LayoutChoice.plain,
@@ -181,13 +256,14 @@ def write_rlds(
     overwrite: Annotated[bool, typer.Option(help="Replace different complete datasets in the output folder.")] = False,
     restart: Annotated[bool, typer.Option(help="Discard unfinished datasets in the output folder.")] = False,
     allow_bad: AllowBad = False,
+    allow_license: AllowLicense = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the recipe's sources as RLDS: TFDS datasets of episodes, for tensorflow-datasets, OpenVLA and Octo."""
     from rt2data.cli.rlds import write_rlds as write
 
-    asked = _asked(recipe, robot_frac, overrides, None, workers, pool, json, quiet)
+    asked = _asked(recipe, robot_frac, overrides, None, workers, pool, json, quiet, allow_license)
     write(asked, out, layout.value, tokens, cameras or (), names or (), dataset_version, overwrite, restart, allow_bad)
 
 
@@ -211,10 +287,48 @@ def verify(
     raise typer.Exit(check(out, workers, pool.value, json, quiet))
 
 
+@app.verb(epilog="Example: rt2data check path/to/log --action-space widowx_bridge")
+def check(
+    path: Annotated[Path, typer.Argument(help="A raw robot log, or a recipe.")],
+    source: Annotated[str | None, typer.Option(help="Check this source of a recipe only. Default: all robot sources.")] = None,
+    action_space: Annotated[
+        str | None, typer.Option(help="What the numbers mean. Default: the recipe's, or the one that fits the log.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=0, help="Read at most this many episodes, spread by seed; 0 reads all.")] = 1000,
+    json: Json = False,
+) -> None:
+    """Check a raw robot log: units, signs, lags, gripper, cameras, words. Exits with 3 if a check fails."""
+    from rt2data.cli.check import check as judge
+
+    raise typer.Exit(judge(path, source, action_space, episodes, json))
+
+
+@app.verb(epilog="Example: rt2data overlaps mixture.yaml --near 4")
+def overlaps(
+    recipe: RecipePath = Path("mixture.yaml"),
+    near: Annotated[
+        int | None,
+        typer.Option(metavar="BITS", help="Also find pictures that look alike: hashes differ in so many of 64 bits. Try 4."),
+    ] = None,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Also find pictures of the same pixels in other bytes.")] = False,
+    overrides: Overrides = None,
+    workers: Workers = None,
+    pool: Pool = PoolChoice.processes,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find pictures, COCO images and episodes that sources share. Exits with 3 if what is trained on is held out too."""
+    from rt2data.cli.overlaps import OverlapOptions
+    from rt2data.cli.overlaps import overlaps as find
+
+    asked = _asked(recipe, None, overrides, None, workers, pool, json, quiet)
+    raise typer.Exit(find(asked, OverlapOptions(near, pixels)))
+
+
 @app.verb(epilog="Example: rt2data inspect mixture --png sheet.png")
 def inspect(
     path: Annotated[Path, typer.Argument(help="A source, a prepared store, a mixture or a recipe.")],
-    png: Annotated[Path | None, typer.Option(help="Write a contact sheet to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a contact sheet to this file."), WRITTEN] = None,
     tiles: Annotated[int, typer.Option(min=1, max=400, help="Images on the contact sheet.")] = 12,
     suggest: Annotated[bool, typer.Option(help="Print the part of a recipe that would read it.")] = False,
     force: Force = False,
@@ -233,7 +347,7 @@ def view(
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Print at most this many, without a pager.")] = None,
     source: Annotated[str, typer.Option(help="Show examples of this source only.")] = "",
     search: Annotated[str, typer.Option(help="Show examples with this text in prompt, target, answers or key.")] = "",
-    save: Annotated[Path | None, typer.Option(help="Write the images of what is printed into this folder.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the images of what is printed into this folder."), WRITTEN] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show them in a browser on this machine.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes a free one.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Let --save replace other files.")] = False,
@@ -283,7 +397,7 @@ class ShapeChoice(StrEnum):
     lerobot = "lerobot"
 
 
-@app.verb(epilog="Example: rt2data stats mixture")
+@app.verb(beam=True, epilog="Example: rt2data stats mixture")
 def stats(
     path: Annotated[Path, typer.Argument(help="A source, a prepared store, a recipe or a mixture.")] = Path("mixture.yaml"),
     split: Split = None,
@@ -296,23 +410,31 @@ def stats(
     store: StoreRoot = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
+    runner: Runner = None,
+    beam_options: BeamOptions = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="With --runner, the JSON file that its workers write, and see."), WRITTEN
+    ] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Print statistics of actions, episodes, text, images, tokens and shares, with warnings first."""
-    from rt2data.cli.stats import StatsOptions
+    from rt2data.cli.runners import elsewhere
+    from rt2data.cli.stats import Elsewhere, StatsOptions
     from rt2data.cli.stats import stats as show
     from rt2data.look.stats.subject import Question
 
     question = Question(path, split, codec, recipe, store)
-    show(StatsOptions(question, shape.value if shape else None, workers, pool.value, json, quiet))
+    beam = Elsewhere.asked(elsewhere(runner, beam_options or (), _pool_asked(workers, pool)), out, force)
+    show(StatsOptions(question, shape.value if shape else None, workers, pool.value, json, quiet, beam))
 
 
 @app.verb(epilog="Example: rt2data report mixture -o report.html")
 def report(
     paths: Annotated[list[Path], typer.Argument(help="Sources, prepared stores, recipes or mixtures; all go on one page.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
-    markdown: Annotated[Path | None, typer.Option(help="Also write a Markdown summary to this file.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write."), WRITTEN] = Path("report.html"),
+    markdown: Annotated[Path | None, typer.Option(help="Also write a Markdown summary to this file."), WRITTEN] = None,
     tiles: Annotated[int, typer.Option(min=0, max=400, help="Images per camera.")] = 12,
     split: Split = None,
     recipe: TokenRecipe = None,
@@ -371,9 +493,24 @@ def store_rejects(
     rejects(StoreRoot(store, recipe), name, json)
 
 
+@store_app.verb("keep-ranges", epilog="Example: rt2data store keep-ranges bridge -o bridge_ranges.json")
+def store_keep_ranges(
+    name: Annotated[str, typer.Argument(help="Name of a robot source, or path of its store.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="JSON file to write."), WRITTEN],
+    store: StoreRoot = None,
+    recipe: StoreRecipe = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write which steps of each episode filters keep, as openpi's keep_ranges, with the names of episodes as keys."""
+    from rt2data.cli.store import StoreRoot, keep_ranges
+
+    keep_ranges(StoreRoot(store, recipe), name, out, force, json)
+
+
 @app.verb(epilog="Example: rt2data demo demo && cd demo && rt2data build-mixture --robot-frac 0.5")
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder to create."), WRITTEN] = Path("demo"),
     episodes: Annotated[int, typer.Option(min=2, help="Robot episodes.")] = 24,
     scenes: Annotated[int, typer.Option(min=1, help="Images with questions.")] = 150,
     seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
@@ -391,11 +528,15 @@ def demo(
 @app.verb(epilog="Example: rt2data schema example > example.schema.json")
 def schema(
     name: Annotated[
-        str, typer.Argument(help="example, manifest, plan, recipe or stats; or an action space such as widowx_bridge.")
+        str,
+        typer.Argument(
+            help="example, manifest, plan, recipe or stats; an action space such as widowx_bridge; "
+            "build_mixture or mixture_stats for the metadata of a Flex template."
+        ),
     ] = "example",
     json: Json = False,
 ) -> None:
-    """Print a JSON schema, or the TOML of an action space."""
+    """Print a JSON schema, the TOML of an action space, or the metadata of a Dataflow Flex template."""
     from rt2data.cli.schemagen import schema as show
 
     show(name, json)

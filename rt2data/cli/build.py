@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work, workers_wanted
-from rt2data.build import Site
+from rt2data.build import Site, build_by
 from rt2data.cli.console import insist, say_json, talk
 from rt2data.cli.plan_tables import show_plan
 from rt2data.cli.progress import Progress, quiet_libraries
+from rt2data.cli.runners import tell_page, tell_staged
+from rt2data.engines.table import EngineKind, start
 from rt2data.errors import OutputError, UsageError, command
 from rt2data.forecast.forecast import require_store_space
 from rt2data.formats.base import make_format
@@ -23,6 +26,8 @@ from rt2data.plan.plan import Plan
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.seal.blend import how_to_read
 from rt2data.seal.manifest import Manifest
+
+Built = tuple[Manifest | None, bool]
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,14 @@ class BuildOptions:
     as_json: bool
     quiet: bool
 
-    def read(self) -> Recipe:
-        """The recipe with the command line's overrides, checked against the data it names."""
-        return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac, check=True)
+    def read(self, check: bool = True) -> Recipe:
+        """The recipe with the command line's overrides; with `check` what it names must be there."""
+        return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac, check=check)
+
+    def said(self, out: Path) -> list[str]:
+        """What was asked for, as options of the deployed pipeline: a runner shows them with the job."""
+        frac = [f"--robot_frac={self.robot_frac}"] if self.robot_frac is not None else []
+        return [f"--recipe={self.recipe}", f"--out={out}", *frac, *(f"--set={each}" for each in self.overrides)]
 
     @property
     def worker_count(self) -> int:
@@ -51,19 +61,58 @@ class BuildOptions:
         return pool_at_work(self.pool, self.workers)
 
 
-def build_mixture(asked: BuildOptions, out: Path | None, overwrite: bool, restart: bool, allow_bad: bool) -> None:
-    """Build the mixture; print where it is and how to read it."""
-    recipe = asked.read()
+def build_mixture(
+    asked: BuildOptions,
+    out: Path | None,
+    overwrite: bool,
+    restart: bool,
+    allow_bad: bool,
+    elsewhere: list[str] | None = None,
+    engine: EngineKind | None = None,
+) -> None:
+    """Build the mixture, here, by an engine or, with options of Beam, `elsewhere`; print where it is and how to read it."""
+    recipe = asked.read(check=elsewhere is None)  # workers elsewhere see data that this machine need not see
     site = Site(_resolved(out or asked.recipe.with_suffix("")), overwrite, restart)
-    progress = Progress(asked.quiet)
-    with asked.workers_at_work() as pool, quiet_libraries():
-        from rt2data.beam.run import build_locally
-
-        manifest = build_locally(recipe, site, pool, progress, allow_bad, lambda todo: require_store_space(recipe, todo))
-    if asked.as_json:
+    if elsewhere is None:
+        found = _build_here(asked, recipe, site, allow_bad, engine)
+    else:
+        found = _build_elsewhere(recipe, site, allow_bad, [*elsewhere, *asked.said(site.out)])
+    manifest, built = found
+    if manifest is None:
+        tell_staged(site.out, asked.as_json)
+    elif asked.as_json:
         say_json({"out": str(site.out)} | _figures(manifest) | {"warnings": msgspec.to_builtins(manifest.plan.warnings)})
     else:
-        _report(manifest, site.out, built=progress.plan is not None)
+        _report(manifest, site.out, built)
+
+
+def _build_here(asked: BuildOptions, recipe: Recipe, site: Site, allow_bad: bool, engine: EngineKind | None) -> Built:
+    """The manifest, and whether there was anything to do. An engine does the work where it likes, the pool on this machine."""
+    progress = Progress(asked.quiet)
+    enough = partial(require_store_space, recipe)
+    if engine is not None:
+        with quiet_libraries():
+            manifest = build_by(start(engine), recipe, site, progress, allow_bad, enough)
+    else:
+        with asked.workers_at_work() as pool, quiet_libraries():
+            from rt2data.beam.run import build_locally
+
+            manifest = build_locally(recipe, site, pool, progress, allow_bad, enough)
+    return manifest, progress.plan is not None
+
+
+def _build_elsewhere(recipe: Recipe, site: Site, allow_bad: bool, options: list[str]) -> Built:
+    """The same; no manifest where the options only stage the job."""
+    pages = list[str]()
+
+    def submitted(page: str) -> None:
+        pages.append(page)
+        tell_page(page)
+
+    with quiet_libraries():
+        from rt2data.beam.run import Watch, build_anywhere
+
+        return build_anywhere(recipe, site, options, allow_bad, watch=Watch(on_submit=submitted)), bool(pages)
 
 
 def _resolved(out: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from rt2data.io.location import path_of
+from rt2data.io.location import path_of, writable
 
 Function = Callable[..., Any]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and failures.")]
@@ -39,6 +39,22 @@ class Command(TyperCommand):
         return summary(self.help)
 
 
+class BeamCommand(Command):
+    """A command that runs on Beam where `--runner` says so: what is behind `--` is Beam's, and `--beam-option` collects it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ours, beams = args[:at], args[at + 1 :]
+        if any(each.split("=")[0] == "--runner" for each in ours):
+            args = [*ours, *(f"--beam-option={each}" for each in beams)]
+        elif any(each.startswith("--") for each in beams):
+            ctx.fail("What is behind -- goes to a runner of Beam: name it with --runner.")
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- BEAM OPTIONS]"]
+
+
 class Group(TyperGroup):
     """A group of commands that suggests a name for an unknown one."""
 
@@ -60,11 +76,11 @@ class App(typer.Typer):
         names = {"help_option_names": ["-h", "--help"]}
         super().__init__(cls=Group, context_settings=names, no_args_is_help=True, rich_markup_mode=None, **kwargs)
 
-    def verb(self, name: str | None = None, **kwargs: Any) -> Callable[[Function], Function]:
-        """Make a function a command, with -q and -v among its options."""
+    def verb(self, name: str | None = None, beam: bool = False, **kwargs: Any) -> Callable[[Function], Function]:
+        """Make a function a command, with -q and -v among its options; with `beam` one that passes options on to Beam."""
 
         def register(function: Function) -> Function:
-            self.command(name, cls=Command, **kwargs)(with_shared(function))
+            self.command(name, cls=BeamCommand if beam else Command, **kwargs)(with_shared(function))
             return function
 
         return register
@@ -112,7 +128,8 @@ def suggestions(typed: str, known: list[str]) -> list[str]:
 def accept_uris(app: typer.Typer) -> None:
     """Make all commands of the application and its groups take URIs for paths.
 
-    Before a command begins, each becomes the plain path. Raises UsageError for a URI that cannot be opened.
+    Before a command begins, each becomes the plain path. Raises UsageError for a URI that cannot be opened, and for one that is
+    `WRITTEN` and cannot be.
     """
     for command in app.registered_commands:
         if command.callback is not None:
@@ -125,11 +142,24 @@ def accept_uris(app: typer.Typer) -> None:
 def _with_plain_paths(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same command: typer reads its signature through the wrapper."""
 
+    hints = get_type_hints(function, include_extras=True)
+    written = {name for name, hint in hints.items() if WRITTEN in getattr(hint, "__metadata__", ())}
+
     @functools.wraps(function)
     def call(**given: Any) -> Any:
-        return function(**{name: _plain(value) for name, value in given.items()})
+        plain = {name: _plain(value) for name, value in given.items()}
+        for path in filter(None, map(plain.get, sorted(written))):
+            writable(path)
+        return function(**plain)
 
     return call
+
+
+class _Written:
+    """Marks a parameter of a command, in its annotation: its path is written."""
+
+
+WRITTEN = _Written()
 
 
 def _plain(value: Any) -> Any:

@@ -1,16 +1,18 @@
-"""`rt2data init`: a commented recipe to start from."""
+"""`rt2data init`: a commented recipe to start from, or a complete one of the data that is named."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from rt2data.cli.console import say_json, talk
-from rt2data.errors import command
+from rt2data.cli.console import say_json, table, talk
+from rt2data.errors import UsageError, command
 from rt2data.io import location
 from rt2data.io.installation import schemas
 from rt2data.io.publish import require_writable
+from rt2data.read.text import one_line
 
 SCHEMA = "recipe.schema.json"
 _STARTER = """\
@@ -34,6 +36,7 @@ max_tokens: null          # reject longer examples (nothing is truncated); null:
 shards: {{bytes: 256MB, format: webdataset}}
                           # materialize: once writes each row once per source, with repeats as weights (webdataset, mds)
 store: null               # folder of prepared stores; null: $RT2DATA_STORE, or rt2data/store in the user's cache
+compact: auto             # copy images into the store in the order of its rows: auto (more than 2e7 in a bucket), never, spill
 max_bad: 2%               # faulty rows allowed in a source; with more, nothing is published
 max_epochs: null          # fail if a source would repeat more often than this
 
@@ -82,14 +85,52 @@ def starter(
 def init(path: Path, force: bool = False, as_json: bool = False) -> None:
     """Write the starter recipe, and its schema next to it for editors; print the next step.
 
-    The recipe names the schema by a relative path, so that both can be moved or committed together. Raises UsageError where the
-    file exists and `force` is not given, OutputError where it cannot be written.
+    Raises UsageError where the file exists and `force` is not given, OutputError where it cannot be written.
     """
-    require_writable(path, force=force)
-    location.write_whole(path, starter(name=path.name).encode())
-    schema = path.with_name(SCHEMA)
-    if force or not location.exists(schema):
-        location.write_whole(schema, location.read_bytes(schemas() / SCHEMA))
+    schema = _write(path, starter(name=path.name), force)
     if as_json:
         say_json({"recipe": str(path), "schema": str(schema)})
     talk(f"wrote {path}: set your paths, then run {command('plan', path)}")
+
+
+def init_from(data: Sequence[Path], path: Path, force: bool = False, as_json: bool = False) -> None:
+    """Write a recipe of all that is at these paths, and say what was found. Raises as `init` does, and UsageError for no data."""
+    from rt2data.look.inspect.found import find, recipe_of
+
+    require_writable(path, force=force)
+    found = find([location.absolute(each) for each in data])
+    schema = _write(path, recipe_of(found, SCHEMA), force)
+    if as_json:
+        each = [{"path": str(f.path), "kind": f.kind, "name": f.name, "action_space": f.space, "not_read": f.what} for f in found]
+        say_json({"recipe": str(path), "schema": str(schema), "found": each})
+    else:
+        rows = [[one_line(f.path.name), f.kind, f.name, f.space] for f in found if f.side]
+        table(["path", "kind", "name", "action space"], rows, left=4, drop=["path"])
+        for other in (other for other in found if not other.side):
+            talk(f"not read: {one_line(str(other.path), 1000)}: {one_line(other.what, 1000)}")
+    talk(f"wrote {path}")
+
+
+def _write(path: Path, text: str, force: bool) -> Path:
+    """Write a recipe, and the schema that it names by a relative path, so that both can be moved or committed together."""
+    require_writable(path, force=force)
+    location.write_whole(path, text.encode())
+    schema = path.with_name(SCHEMA)
+    if force or not location.exists(schema):
+        location.write_whole(schema, location.read_bytes(schemas() / SCHEMA))
+    return schema
+
+
+def new_space(data: Path, out: Path, name: str | None, force: bool = False, as_json: bool = False) -> None:
+    """Write an action space for a robot log. Raises UsageError where there is none, or the file exists and `force` is not given."""
+    from rt2data.look.inspect.raw import InspectedSource, recognize_source
+    from rt2data.look.inspect.spaces import new_space as text_of
+
+    require_writable(out, force=force)
+    found = recognize_source(location.absolute(data))
+    if not isinstance(found, InspectedSource) or not found.source.has_actions:
+        raise UsageError("no robot log is here", str(data), "see what it is: rt2data inspect")
+    location.write_whole(out, text_of(name or out.stem, found.source, found.facts()).encode())
+    if as_json:
+        say_json({"action_space": str(out)})
+    talk(f"wrote {out}: complete what the data cannot say, and name it in a recipe: action_space: {out}")

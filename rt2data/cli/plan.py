@@ -15,11 +15,14 @@ from rt2data.cli.plan_tables import show_outlook
 from rt2data.cli.progress import Progress, quiet_libraries
 from rt2data.errors import command
 from rt2data.forecast.canary import parse_amount, run_canary
-from rt2data.forecast.cost import cloud_cost, read_prices
-from rt2data.forecast.forecast import PlanForecast, exact, forecast_plan, known_sources, needs_of, workload
+from rt2data.forecast.cost import read_prices
+from rt2data.forecast.forecast import PlanForecast, exact, forecast_plan, known_sources, needs_of, priced
 from rt2data.io import location
 from rt2data.io.disk import space_warnings
+from rt2data.io.location import path_of
+from rt2data.plan.filtered import filter_reports
 from rt2data.plan.recipe import Recipe
+from rt2data.prepare.store import Store
 from rt2data.records import worst_first
 
 
@@ -41,8 +44,7 @@ def plan(asked: BuildOptions, wanted: ForecastOptions, allow_bad: bool) -> None:
     found = _canary(asked, wanted, recipe, allow_bad) if wanted.canary else _plan(asked, wanted, recipe, allow_bad)
     found = _with_space(found, asked, recipe)
     if wanted.dataflow:
-        cost = cloud_cost(workload(found), read_prices(wanted.prices), wanted.region, wanted.machine)
-        found = msgspec.structs.replace(found, dataflow=cost)
+        found = priced(found, read_prices(wanted.prices), wanted.region, wanted.machine)
     if asked.as_json:
         say_json(msgspec.to_builtins(found))
     else:
@@ -67,7 +69,8 @@ def _prepared(asked: BuildOptions, recipe: Recipe, pool: Pool, allow_bad: bool) 
     from rt2data.beam.run import plan_locally
 
     with quiet_libraries():
-        return exact(plan_locally(recipe, pool, Progress(asked.quiet), allow_bad).plan)
+        job = plan_locally(recipe, pool, Progress(asked.quiet), allow_bad)
+    return exact(job.plan, filter_reports(recipe, {name: Store(path_of(path)) for name, path in job.stores.items()}))
 
 
 def _canary(asked: BuildOptions, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rt2data.cli.console import table, talk, tell
 from rt2data.forecast.canary import BuildTime, Canary
 from rt2data.forecast.cost import CloudCost
 from rt2data.forecast.estimate import Range, SourceEstimate
 from rt2data.forecast.forecast import PlanForecast, exact
+from rt2data.forecast.reading import Reading
 from rt2data.io.words import duration, number, plural, size
-from rt2data.plan.plan import Plan, SourcePlan
+from rt2data.plan.filtered import Dropped, FilterReport
+from rt2data.plan.plan import GroupPlan, Plan, SourcePlan
+from rt2data.read.text import one_line
 
 COLUMNS = (
     "source",
@@ -40,6 +43,8 @@ DROP = (
     "rows",
 )
 """Columns dropped on a narrow terminal, first to last."""
+DROP_IN_TREE = ("record", "image", "episodes/images", "side", "weight", "rows", "share")
+"""The same of a tree, whose draws, epochs, repeats and unseen rows always stay, and whose sides are in it."""
 
 
 def show_plan(plan: Plan) -> None:
@@ -49,21 +54,51 @@ def show_plan(plan: Plan) -> None:
 
 def show_outlook(found: PlanForecast) -> None:
     """A table of the sources, then the totals."""
-    table(COLUMNS, [_row(found, source) for source in found.sources], left=2, drop=DROP)
+    if found.groups:
+        table(COLUMNS, list(_tree(found, found.groups)), left=2, drop=DROP_IN_TREE)
+    else:
+        table(COLUMNS, [_row(found, source, _unseen(found, source)) for source in found.sources], left=2, drop=DROP)
     print(_sum(found))
     if found.parts:
         print(_written_once(found))
+    for report in found.filters:
+        show_filters(report)
     for line in (*(_times(found.canary) if found.canary else ()), *(_cost(found.dataflow) if found.dataflow else ())):
+        print(line)
+    for line in (line for each in found.reading for line in _reading(each)):
         print(line)
     for name, estimate in found.estimates.items():
         talk(f"{name}: {_sample(estimate)}")
     tell(found.warnings)
 
 
-def _row(found: PlanForecast, source: SourcePlan) -> tuple[str, ...]:
+def show_filters(found: FilterReport) -> None:
+    """What filters drop, by reason; then the tasks that lose most to filters of steps."""
+    mark = "~" if found.estimated else ""
+    lost = [(each.reason, _steps(each, mark), _share(each, found), mark + number(each.episodes)) for each in found.dropped]
+    tasks = f" and {number(found.tasks - found.emptied)} of {plural(found.tasks, 'task')}" if found.tasks else ""
+    print(f"filters of {found.source} leave {mark}{number(found.kept)} of {mark}{number(found.steps)} steps{tasks}")
+    if lost:
+        table(("dropped by", "steps", "share", "episodes"), lost, left=1, drop=("share",))
+    if found.worst:
+        left = [
+            (one_line(each.task, 160), number(each.kept), number(each.steps), f"{each.kept / each.steps:.1%}")
+            for each in found.worst
+        ]
+        table(("task", "kept", "of", "share"), left, left=1, drop=("share",), wrap="task")
+
+
+def _steps(dropped: Dropped, mark: str) -> str:
+    return "not read" if dropped.steps is None else mark + number(dropped.steps)
+
+
+def _share(dropped: Dropped, found: FilterReport) -> str:
+    return "" if dropped.steps is None or not found.steps else f"{dropped.steps / found.steps:.1%}"
+
+
+def _row(found: PlanForecast, source: SourcePlan, unseen: str) -> tuple[str, ...]:
     mark = "~" if source.name in found.estimates else ""
     drawn = "~" if found.estimated else ""  # the draws of a source depend on all sources
-    unseen = f"{number(source.unseen)} ({source.unseen / source.rows:.0%})" if source.unseen else "0"
     return (
         source.name,
         source.kind,
@@ -74,10 +109,63 @@ def _row(found: PlanForecast, source: SourcePlan) -> tuple[str, ...]:
         drawn + number(source.draws),
         drawn + number(source.epochs),
         f"{drawn}{source.repeats_min}-{source.repeats_max}",
-        drawn + unseen,
+        unseen,
         mark + size(source.image_bytes),
         mark + size(source.record_bytes),
     )
+
+
+def _unseen(found: PlanForecast, source: SourcePlan) -> str:
+    mark = "~" if found.estimated else ""
+    return mark + (f"{number(source.unseen)} ({source.unseen / source.rows:.0%})" if source.unseen else "0")
+
+
+def _unseen_share(found: PlanForecast, drawn: SourcePlan | GroupPlan) -> str:
+    """Of all rows; their number would make a tree wide, and is in the notes."""
+    mark = "~" if found.estimated else ""
+    return f"{mark}{drawn.unseen / drawn.rows:.1%}"
+
+
+def _tree(found: PlanForecast, groups: Sequence[GroupPlan]) -> Iterator[tuple[str, ...]]:
+    """Each group, then what is in it, further in; a side that has groups comes first, with its rule where it has one."""
+    ruled = {(group.kind, group.path): group for group in groups}
+    for kind in dict.fromkeys(source.kind for source in found.sources):
+        seen: tuple[str, ...] | None = None
+        for source in sorted((s for s in found.sources if s.kind == kind), key=_branch):
+            path = source.path or ()
+            for depth in range(len(path) + 1):
+                if seen is None or seen[:depth] != path[:depth]:
+                    yield _group_row(found, ruled.get((kind, path[:depth])), kind, path[:depth])
+            seen = path
+            first, *others = _row(found, source, _unseen_share(found, source))
+            yield ("  " * (len(path) + 1) + first, *others)
+
+
+def _group_row(found: PlanForecast, group: GroupPlan | None, kind: str, path: tuple[str, ...]) -> tuple[str, ...]:
+    """The sums of a group; of a side without rules of its own only the name."""
+    name = "  " * len(path) + (path[-1] if path else kind)
+    if group is None:
+        return (name, kind, *[""] * (len(COLUMNS) - 2))
+    drawn = "~" if found.estimated else ""
+    return (
+        f"{name}: {group.weights or group.weighting}",
+        kind,
+        drawn + number(group.rows),
+        "",
+        group.weight if path else "",
+        f"{drawn}{group.draws / found.num_examples:.2%}",
+        drawn + number(group.draws),
+        f"{drawn}{number(group.draws / group.rows)}",
+        "",
+        _unseen_share(found, group),
+        "",
+        "",
+    )
+
+
+def _branch(source: SourcePlan) -> tuple[tuple[bool, str], ...]:
+    """Groups by name, each before the sources beside it."""
+    return (*((False, name) for name in source.path or ()), (True, source.name))
 
 
 def _sum(found: PlanForecast) -> str:
@@ -122,6 +210,20 @@ def _times(canary: Canary) -> Iterator[str]:
 def _about(found: BuildTime) -> str:
     seconds = found.seconds
     return f"{duration(seconds.value)} ± {duration((seconds.high or seconds.value) - seconds.value)}"
+
+
+def _reading(found: Reading) -> Iterator[str]:
+    """How the images of a source in an object store are read, and what either way costs."""
+    either = f"{number(found.scattered)} requests scattered, at most, about {number(found.compacted)} compacted"
+    yield f"{found.source}: {size(found.image_bytes)} of images read {found.way} ({found.why}); {either}"
+    if found.cost is not None:
+        cost = found.cost
+        yield (
+            f"  scattered ${cost.scattered_usd:.2f}, at least {duration(cost.workers_s)} on {plural(cost.workers, 'worker')} and "
+            f"{duration(cost.bucket_s)} from a new bucket; compacted ${cost.compacted_usd:.2f}, after ${cost.spill_usd:.2f} of "
+            f"requests by spill or ${cost.shuffle_usd:.2f} by runner, and ${cost.month_usd:.2f} a month to keep "
+            f"{size(found.stored_bytes)}; storage prices of {cost.prices_as_of}, unverified"
+        )
 
 
 def _cost(cost: CloudCost) -> Iterator[str]:

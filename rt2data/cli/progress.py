@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from rt2data.beam.local import Stopping
 from rt2data.build import Preparation, Waiting
 from rt2data.cli.commands import verbosity
 from rt2data.cli.console import insist, talk
+from rt2data.engines.base import Stopping
 from rt2data.formats.rlds.dataset import RldsPlan
 from rt2data.io.words import size
 from rt2data.plan.plan import Plan
@@ -41,7 +41,6 @@ class Count:
         """Units, rates, rejects and time left."""
         spent = max(time.monotonic() - self.started, 1e-3)
         fresh = self.done - self.kept
-        left = spent / fresh * (self.total - self.done) if fresh else 0.0
         parts = [f"{self.done}/{self.total}"]
         parts += (
             [f"{self.examples / spent:,.0f} examples/s", f"{size(self.bytes / spent)}/s"] if self.examples or self.bytes else []
@@ -49,7 +48,8 @@ class Count:
         parts += [f"{fresh / spent:.3g}/s"] if fresh and not (self.examples or self.bytes) else []
         parts += [f"{self.rejects:,} rejects"] if self.rejects else []
         parts += [f"{self.kept:,} from an earlier run"] if self.kept else []
-        parts += [f"{left:.0f} s left"] if self.done < self.total else [f"{spent:.1f} s"]
+        parts += [f"{spent / fresh * (self.total - self.done):.0f} s left"] if fresh and self.done < self.total else []
+        parts += [f"{spent:.1f} s"] if self.done == self.total else []
         return f"{self.name:<8} " + "  ".join(parts)
 
 

@@ -125,7 +125,7 @@ def _other(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _failed(OutputError(f"cannot write: {error.strerror}", str(error.filename or "standard output"), "free some space"))
     if isinstance(error, OSError) and isinstance(error.filename, str) and is_remote(error.filename):
-        do = "look at the bucket, your credentials and the network"
+        do = "look at the name, your credentials and the network"
         return _failed(DataError(error.strerror or str(error), error.filename, do))
     if _memory_is_short(error):
         return _failed(_out_of_memory(error))

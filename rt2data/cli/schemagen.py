@@ -1,22 +1,24 @@
-"""The JSON Schemas in `schemas/`, made from the types.
+"""The JSON Schemas in `schemas/`, made from the types, and the metadata of Flex templates in `pipelines/`, made from their options.
 
 `python -m rt2data.cli.schemagen` writes them, `python -m rt2data.cli.schemagen --check` compares them.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rt2data.beam.deployed import PIPELINES
 from rt2data.cli.console import say_json
 from rt2data.errors import UsageError
 from rt2data.io import location
-from rt2data.io.installation import schemas
-from rt2data.io.words import choose
+from rt2data.io.installation import pipelines, schemas
+from rt2data.io.words import did_you_mean
 
 Schema = dict[str, Any]
 
@@ -37,6 +39,31 @@ def recipe_schema() -> Schema:
     for part in schema["$defs"].values():
         _require_kind(part)
     return schema
+
+
+def action_space_schema() -> Schema:
+    """A TOML file of an action space. For editors."""
+    from rt2data.read.action_space import SPACE
+
+    return SPACE.json_schema()
+
+
+def dataset_schema() -> Schema:
+    """The standard of a dataset: a file of schemas/datasets. For editors of such files."""
+    from rt2data.read.rlds.source import RLDS
+    from rt2data.read.standards import OWN, Standard
+
+    found, source = Standard.model_json_schema(), RLDS.model_json_schema()
+    settings = {name: each for name, each in source["properties"].items() if name not in OWN}
+    found["properties"]["settings"] |= {"properties": settings, "additionalProperties": False}
+    return found | {"$defs": found["$defs"] | source["$defs"]}
+
+
+def mixture_schema() -> Schema:
+    """A published mixture: a file of schemas/mixtures. For editors of such files."""
+    from rt2data.plan.recipe.presets import Preset
+
+    return Preset.model_json_schema()
 
 
 def example_schema() -> Schema:
@@ -71,46 +98,70 @@ def _of_struct(struct: type) -> Schema:
     """The schema of a msgspec struct, with the struct itself at the top."""
     import msgspec
 
-    parts = msgspec.json.schema(struct)["$defs"]
+    parts = _clean(msgspec.json.schema(struct)["$defs"])
     top: Schema = parts.pop(struct.__name__)
     return top | {"$defs": parts} if parts else top
 
 
+def _clean(value: Any) -> Any:
+    """Descriptions without the indentation of docstrings, which some versions of Python keep."""
+    if isinstance(value, dict):
+        return {k: inspect.cleandoc(v) if k == "description" and isinstance(v, str) else _clean(v) for k, v in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, list) else value
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
+    "action_space.schema.json": action_space_schema,
+    "dataset.schema.json": dataset_schema,
     "example.schema.json": example_schema,
     "manifest.schema.json": manifest_schema,
+    "mixture.schema.json": mixture_schema,
     "plan.schema.json": plan_schema,
     "recipe.schema.json": recipe_schema,
     "stats.schema.json": stats_schema,
 }
 
 
+METADATA = {f"{each.name}.metadata.json": each.metadata for each in PIPELINES}
+"""What Flex templates say of themselves, by the names of the files."""
+
+
 def schema_text(name: str) -> str:
     """The file's whole text; the same on every machine."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name}
-    return json.dumps(head | SCHEMAS[name](), indent=2, ensure_ascii=False) + "\n"
+    return _json(METADATA[name]() if name in METADATA else head | SCHEMAS[name]())
 
 
-def stale(where: Path) -> list[str]:
+def _json(value: Schema) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def stale(where: Path, names: Iterable[str] = SCHEMAS) -> list[str]:
     """Names of the files that are missing or differ from the types."""
-    return [name for name in SCHEMAS if _text(where / name) != schema_text(name)]
+    return [name for name in names if _text(where / name) != schema_text(name)]
 
 
-def write(where: Path) -> None:
+def write(where: Path, names: Iterable[str] = SCHEMAS) -> None:
     """(Re)write every schema."""
-    for name in SCHEMAS:
+    for name in names:
         location.write_whole(where / name, schema_text(name).encode())
 
 
 def schema(name: str, as_json: bool = False) -> None:
-    """Print a JSON Schema, or the TOML of an action space, with `as_json` as JSON."""
-    folder = schemas()
-    known: dict[str, Path] = {}
-    for place, suffix in ((folder, ".schema.json"), (folder / "actions", ".toml")):
+    """Print a JSON Schema, the metadata of a Flex template, the TOML of an action space, of a dataset (`datasets/NAME`) or of a
+    mixture (`mixtures/NAME`).
+
+    With `as_json` as JSON.
+    """
+    folder, known = schemas(), dict[str, Path]()
+    places = ((folder, "", ".schema.json"), (pipelines(), "", ".metadata.json"), (folder / "actions", "", ".toml"))
+    for place, begin, suffix in (*places, *((folder / each, f"{each}/", ".toml") for each in ("datasets", "mixtures"))):
         names = [entry.name for entry in location.children(place) if entry.name.endswith(suffix)]
-        known |= {name.removesuffix(suffix): place / name for name in names}
+        known |= {begin + name.removesuffix(suffix): place / name for name in names}
     if name not in known:
-        raise UsageError(f"no schema named {name!r}", do=choose(name, sorted(known)))
+        listed = ", ".join(sorted(each for each in known if "/" not in each))
+        do = f"{did_you_mean(name, sorted(known))}choose one of {listed}, datasets/NAME of a dataset, or mixtures/NAME"
+        raise UsageError(f"no schema named {name!r}", do=do)
     text = location.read_text(known[name])
     if as_json and known[name].suffix == ".toml":
         say_json(tomllib.loads(text))
@@ -120,14 +171,15 @@ def schema(name: str, as_json: bool = False) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Write, or with `--check` only compare: 0 where all are current."""
-    where = schemas()
+    places: dict[Path, Iterable[str]] = {schemas(): SCHEMAS, pipelines(): METADATA}
     if not arguments:
-        write(where)
+        for where, names in places.items():
+            write(where, names)
         return 0
     if list(arguments) != ["--check"]:
         raise UsageError("schemagen takes --check or nothing")
-    wrong = stale(where)
-    sys.stderr.writelines(f"{where / name} is stale: run python -m rt2data.cli.schemagen\n" for name in wrong)
+    wrong = [where / name for where, names in places.items() for name in stale(where, names)]
+    sys.stderr.writelines(f"{path} is stale: run python -m rt2data.cli.schemagen\n" for path in wrong)
     return 1 if wrong else 0
 
 
@@ -136,10 +188,14 @@ def _text(path: Path) -> str | None:
 
 
 def _require_kind(part: Schema) -> None:
-    """In a recipe `kind` is required, though in Python it has a default."""
-    if "kind" in part.get("properties", {}):
+    """In a recipe `kind` is required, though in Python it has a default. A dataset that is named may give the action space."""
+    properties = part.get("properties", {})
+    if "kind" in properties:
         part["required"] = sorted({"kind", *part.get("required", ())})
-        part["properties"]["kind"].pop("default", None)
+        properties["kind"].pop("default", None)
+    if "dataset" in properties:
+        part["required"].remove("action_space")
+        part["anyOf"] = [{"required": ["action_space"]}, {"required": ["dataset"]}]
 
 
 if __name__ == "__main__":

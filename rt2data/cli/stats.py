@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ import msgspec
 from rt2data.beam.pool import Pool, PoolKind, pool_at_work
 from rt2data.cli.console import say_json, table, talk, tell
 from rt2data.cli.progress import Progress, quiet_libraries
+from rt2data.cli.runners import tell_page, tell_staged
+from rt2data.errors import UsageError
+from rt2data.io.location import absolute
 from rt2data.io.location.folders import temporary_folder
 from rt2data.io.words import number, plural, size
 from rt2data.look.stats.model import Actions, Distribution, MixtureStats, SourceStats, Stats, Text
@@ -25,6 +29,24 @@ from rt2data.read.text import one_line
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A runner of Beam, by its options, and the file that its workers write."""
+
+    options: Sequence[str]
+    out: Path
+    force: bool = False
+
+    @staticmethod
+    def asked(options: Sequence[str] | None, out: Path | None, force: bool) -> Elsewhere | None:
+        """What the command line says; None for this machine. Raises UsageError where one of the two is missing."""
+        if options is None and out is None:
+            return None
+        if options is None or out is None:
+            raise UsageError("--runner and --out go together", do="give both; without them `--json > FILE` writes a file")
+        return Elsewhere(options, absolute(out), force)
+
+
+@dataclass(frozen=True)
 class StatsOptions:
     """The options of the command."""
 
@@ -34,6 +56,7 @@ class StatsOptions:
     pool: PoolKind = "processes"
     as_json: bool = False
     quiet: bool = False
+    elsewhere: Elsewhere | None = None
 
 
 class PassProgress(Progress):
@@ -49,8 +72,11 @@ class PassProgress(Progress):
 
 def stats(asked: StatsOptions) -> None:
     """Take statistics and print them: tables, JSON, or the file that a trainer reads."""
-    found = take(asked)
-    if asked.trainer is not None:
+    found = take(asked) if asked.elsewhere is None else take_elsewhere(asked.question, asked.elsewhere)
+    if found is None:
+        assert asked.elsewhere is not None
+        tell_staged(asked.elsewhere.out, asked.as_json)
+    elif asked.trainer is not None:
         _note_split(found)
         say_json(as_trainer(found, asked.trainer))
     elif asked.as_json:
@@ -74,6 +100,16 @@ def take(asked: StatsOptions) -> Stats:
     with pool_at_work(asked.pool, asked.workers) as pool, temporary_folder("rt2data-stats-") as scratch:
         subject = find_subject(asked.question, scratch, lambda recipe: prepared(recipe, pool, progress))
         return take_stats(subject, pool, progress)
+
+
+def take_elsewhere(question: Question, where: Elsewhere) -> Stats | None:
+    """The same, on a runner of Beam; None where its options only stage the job."""
+    with quiet_libraries():
+        from rt2data.beam.run import Watch
+        from rt2data.beam.stats import stats_anywhere
+
+        said = [f"--path={question.path}", f"--out={where.out}"]
+        return stats_anywhere(question, where.out, [*where.options, *said], where.force, Watch(on_submit=tell_page))
 
 
 def prepared(recipe: Recipe, pool: Pool, progress: Progress) -> dict[str, Store]:
@@ -239,7 +275,7 @@ def _mixture(mixture: MixtureStats) -> None:
     rows = [
         (
             share.source,
-            share.kind,
+            share.place or share.kind,
             f"{share.asked:.2%}",
             f"{share.examples / max(mixture.examples, 1):.2%}",
             f"{share.tokens / tokens:.2%}",

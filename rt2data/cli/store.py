@@ -1,4 +1,4 @@
-"""`rt2data store`: list, prune, rejects."""
+"""`rt2data store`: list, prune, rejects, keep-ranges."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from rt2data.cli.console import say_json, table, talk
 from rt2data.errors import UsageError
 from rt2data.io import location
+from rt2data.io.publish import require_writable
 from rt2data.io.words import number, plural, size
 from rt2data.plan.recipe import read_recipe
 from rt2data.prepare.catalog import CatalogEntry, find_store, is_store, kept_stores, read_rejects, remove_all, select
+from rt2data.prepare.kept_ranges import kept_ranges
+from rt2data.prepare.store import Store
 from rt2data.read.text import one_line
 from rt2data.settings import default_store_root
 
@@ -66,7 +71,7 @@ def list_stores(place: StoreRoot, as_json: bool) -> None:
 
 def prune(place: StoreRoot, names: Sequence[str], everything: bool, older: float | None, yes: bool, as_json: bool) -> None:
     """Remove the named stores, or those that no build will use again; without `yes` only list them."""
-    root = place.find()
+    root = location.writable(place.find())
     chosen = select(kept_stores(root), names, older, everything)
     gone, busy = remove_all(chosen) if yes else ([], [])
     if as_json:
@@ -126,6 +131,25 @@ def rejects(place: StoreRoot, name: str, as_json: bool) -> None:
         talk(f"nothing was dropped from {store}")
     else:
         _show_rejects(found, lost)
+
+
+def keep_ranges(place: StoreRoot, name: str, out: Path, force: bool, as_json: bool) -> None:
+    """Write which steps of each episode a store has. Raises UsageError for a store of no robot."""
+    require_writable(out, force=force)
+    store = Store(find_store(Path() if is_store(name) else place.find(), name))
+    if not store.info.has_actions:
+        raise UsageError("only the store of a robot has episodes", str(store.path))
+    found = kept_ranges(store)
+    location.write_whole(out, msgspec.json.encode(found))
+    counts = {
+        "episodes": len(found),
+        "ranges": sum(map(len, found.values())),
+        "steps": sum(s.rows for s in store.info.splits.values()),
+    }
+    if as_json:
+        say_json({"store": str(store.path), "out": str(out), **counts})
+    else:
+        print(", ".join(plural(count, what.removesuffix("s")) for what, count in counts.items()), f"in {out}")
 
 
 def _show_rejects(found: Sequence[dict[str, object]], lost: Counter[tuple[str, bool]]) -> None:

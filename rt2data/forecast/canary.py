@@ -32,11 +32,12 @@ from rt2data.io.location.whole import output_errors
 from rt2data.order import key64
 from rt2data.plan.plan import Plan, needed_sources
 from rt2data.plan.recipe import Recipe
-from rt2data.plan.recipe.model import ByteCount, Size
+from rt2data.plan.recipe.model import ByteCount, Size, unlimited
+from rt2data.prepare.begin import begin, staging_folder
 from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders, seal_store
 from rt2data.prepare.runs import write_run
 from rt2data.prepare.store import Known, Store
-from rt2data.prepare.unit import UnitOrder, begin, prepare_unit, staging_folder
+from rt2data.prepare.unit import UnitOrder, prepare_unit
 from rt2data.read.sample import shuffled
 from rt2data.read.source import Source
 from rt2data.records import Unit
@@ -234,7 +235,7 @@ class Trial:
     def _smaller(self, examples: int, shard_bytes: int) -> Recipe:
         """The recipe for another number of examples; rows may repeat, because there are few."""
         shards = self.recipe.shards.model_copy(update={"bytes": max(shard_bytes, 1)})
-        return self.recipe.model_copy(update={"size": Size(num_examples=examples), "shards": shards, "max_epochs": None})
+        return unlimited(self.recipe).model_copy(update={"size": Size(num_examples=examples), "shards": shards})
 
     def _smallest(self, rates: Rates) -> float:
         """What the smallest build takes, run through the graph, beyond its phases."""

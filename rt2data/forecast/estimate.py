@@ -19,15 +19,19 @@ import numpy as np
 import pyarrow as pa
 
 from rt2data.order import I64, key64
+from rt2data.prepare.begin import require_something
+from rt2data.prepare.filtered import Filtered, drops, lost_by_task, tasks_table
 from rt2data.prepare.merge_rows import identity, image_slots, mixture_camera, one_dim
 from rt2data.prepare.outcomes import judge_ends
+from rt2data.prepare.row_builder import RowBuilder
 from rt2data.prepare.statistics import DimStats, summarize
-from rt2data.prepare.store import SplitInfo, StoreInfo, as_rows, rows_table, vectors
-from rt2data.prepare.unit import RowBuilder, UnitOrder, require_something, unreadable
+from rt2data.prepare.store import SplitInfo, StoreInfo, as_rows, rejects_table, rows_table, vectors
+from rt2data.prepare.unit import unreadable
 from rt2data.read.sample import SamplePart, SamplePlan
 from rt2data.read.source import Source
-from rt2data.records import End, Rows, Unit
+from rt2data.records import End, Rows
 from rt2data.standardize.end_marks import refuted, wanted
+from rt2data.standardize.filters import FOUND
 
 SAMPLE_BYTES = 16 << 20
 """A sample ends with the part that brings it to this size; at least two parts are read. Time plays no role: the same seed gives the
@@ -108,6 +112,8 @@ class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
 class SampleRows(RowBuilder):
     """Rows in memory only: the place of images does not matter, and images that would be made are only counted."""
 
+    _blob_id = 0
+
     def _file(self, path: str) -> int:
         return 0
 
@@ -124,6 +130,7 @@ class EstimatedStore:
     info: StoreInfo
     table: pa.Table  # sampled rows of the split that is drawn
     estimate: SourceEstimate
+    dropped: Filtered
 
     def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
         """Sampled rows that stand for the rows of these numbers."""
@@ -132,6 +139,14 @@ class EstimatedStore:
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the sampled actions."""
         return self._stats
+
+    def all_action_stats(self) -> DimStats | None:
+        """Those of the sampled actions too: other splits are not sampled."""
+        return self._stats
+
+    def filtered(self) -> Filtered:
+        """What filters drop, scaled from the sample; of tasks the sampled steps as they are."""
+        return self.dropped
 
     @cached_property
     def _stats(self) -> DimStats | None:
@@ -168,7 +183,7 @@ class _Sample:
 
     def column(self, name: str) -> list[Any]:
         """Values of the rows of the split."""
-        return [value for value, here in zip(self.builder.columns[name], self.drawn, strict=True) if here]
+        return [value for value, here in zip(self.builder.made_columns[name], self.drawn, strict=True) if here]
 
 
 def estimate_store(name: str, source: Source, folder: Path, split: str, seed: int) -> EstimatedStore:
@@ -180,19 +195,27 @@ def estimate_store(name: str, source: Source, folder: Path, split: str, seed: in
     image = _image_bytes(sample)
     estimate = _estimate(sample, rows, image)
     info = _info(name, source, sample, estimate)
-    table = judge_ends(rows_table({key: sample.column(key) for key in sample.builder.columns}), sample.against)
-    return EstimatedStore(folder, info, table, estimate)
+    table = judge_ends(rows_table({key: sample.column(key) for key in sample.builder.made_columns}), sample.against)
+    return EstimatedStore(folder, info, table, estimate, _filtered(sample))
+
+
+def _filtered(sample: _Sample) -> Filtered:
+    """By reason scaled to the whole; tasks as they are in the sample."""
+    rejects, size = sample.builder.rejects, sum(part.measure for part in sample.parts)
+    kept = pa.chunked_array([sample.column("text")], pa.string())
+    scale = sample.plan.whole / size if size else 0.0
+    return Filtered(drops(rejects_table(rejects), scale), tasks_table([kept], [lost_by_task(rejects)]))
 
 
 def _read_sample(name: str, source: Source, plan: SamplePlan, split: str) -> _Sample:
-    builder = SampleRows(UnitOrder(name, source, Unit(0, name, split), ""), {}, 0, None)
+    builder = SampleRows(name, source, "", None)
     parts: list[SamplePart] = []
     ends: list[int] = []
     for part in plan.parts:
         if len(parts) >= LEAST_PARTS and _size(builder, parts) > SAMPLE_BYTES:
             break
         try:
-            builder.take(plan.read(part))
+            builder.take(source.annotated(plan.read(part)))
         except OSError as error:
             raise unreadable(name, part.place.path, error) from error
         parts.append(part)
@@ -238,7 +261,7 @@ def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
 
 def _store_bytes(sample: _Sample) -> int:
     """Rows, and images that had to be made, scaled from the sample."""
-    columns = sample.builder.columns
+    columns = sample.builder.made_columns
     kept = rows_table(columns).nbytes if columns["key"] else 0
     sampled = sum(part.measure for part in sample.parts)
     return round((kept + sample.builder.blob_bytes) * sample.plan.whole / sampled) if sampled else 0
@@ -275,12 +298,12 @@ def _info(name: str, source: Source, sample: _Sample, estimate: SourceEstimate) 
         cameras=cameras,
         slots=image_slots(source, cameras),
         horizon=getattr(source, "horizon", 1),
-        action_dim=one_dim(name, "action", list(builder.summary().action_dims)),
-        state_dim=one_dim(name, "state", list(builder.summary().state_dims)),
+        action_dim=one_dim(name, "action", list(builder.dims("action"))),
+        state_dim=one_dim(name, "state", list(builder.dims("state"))),
         splits=_splits(sample, estimate),
         rejects=builder.lost(),
         conversions=dict(builder.conversions),
-        facts=builder.found_facts(),
+        facts={name: count for name, count in builder.found_facts().items() if not name.startswith(FOUND)},
         bytes_read=estimate.reads,
     )
 

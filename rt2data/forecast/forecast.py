@@ -11,18 +11,20 @@ import msgspec
 from rt2data.build import Preparation
 from rt2data.errors import UsageError
 from rt2data.forecast.canary import Canary
-from rt2data.forecast.cost import RATES, CloudCost, Workload, builtin_cpu_s
+from rt2data.forecast.cost import RATES, CloudCost, Prices, Workload, builtin_cpu_s, cloud_cost
 from rt2data.forecast.estimate import EstimatedStore, Range, SourceEstimate, estimate_store, seed_of
+from rt2data.forecast.reading import Reading, read_storage, reading_cost, readings
 from rt2data.formats.base import make_format
 from rt2data.io import location
 from rt2data.io.disk import Need, require_space
 from rt2data.io.location.folders import free_bytes
 from rt2data.plan.decide import decide
+from rt2data.plan.filtered import FilterReport, filter_reports, filter_warnings
 from rt2data.plan.plan import Plan, draws, needed_sources, require_few_rejects, shard_count
 from rt2data.plan.recipe import Recipe
+from rt2data.prepare.begin import ready_store, store_folder
 from rt2data.prepare.runs import ROWS_PER_FILE
 from rt2data.prepare.store import Known, Store
-from rt2data.prepare.unit import ready_store, store_folder
 from rt2data.read.source import Source
 from rt2data.records import Warn, worst_first
 from rt2data.render.tokenizer import load_tokenizer
@@ -47,6 +49,8 @@ class PlanForecast(Plan, frozen=True, kw_only=True):
     totals: Totals | None = None
     canary: Canary | None = None
     dataflow: CloudCost | None = None
+    reading: tuple[Reading, ...] = ()  # of the sources with images in an object store
+    filters: tuple[FilterReport, ...] = ()  # of the robot sources with filters
 
 
 def known_sources(recipe: Recipe, root: Path) -> dict[str, Known]:
@@ -56,7 +60,7 @@ def known_sources(recipe: Recipe, root: Path) -> dict[str, Known]:
 
 
 def _known(name: str, source: Source, recipe: Recipe, root: Path) -> Known:
-    folder = store_folder(root, name, source)
+    folder = store_folder(root, name, source, recipe.compact)
     return ready_store(folder) or estimate_store(name, source, folder, recipe.split, seed_of(recipe.seed, name))
 
 
@@ -69,21 +73,25 @@ def forecast_plan(recipe: Recipe, known: Mapping[str, Known], allow_bad: bool = 
     if not allow_bad:
         require_few_rejects(recipe, {name: each for name, each in known.items() if isinstance(each, Store)})
     plan = decide(recipe, known, allow_bad=True).plan
+    reading, filters = readings(plan, recipe, known), filter_reports(recipe, known)
     if not estimates:
-        return exact(plan)
+        return _forecast(plan, reading=reading, filters=filters)
+    doubts = (*_too_many_rejects(recipe, estimates, allow_bad), *filter_warnings(recipe, known))
     return _forecast(
         plan,
+        reading=reading,
+        filters=filters,
         fingerprint="",
-        warnings=worst_first((*plan.warnings, *_too_many_rejects(recipe, estimates, allow_bad))),
+        warnings=worst_first((*plan.warnings, *doubts)),
         estimated=True,
         estimates=estimates,
         totals=_totals(plan, recipe, estimates),
     )
 
 
-def exact(plan: Plan) -> PlanForecast:
+def exact(plan: Plan, filters: tuple[FilterReport, ...] = ()) -> PlanForecast:
     """A plan made from prepared stores."""
-    return _forecast(plan)
+    return _forecast(plan, filters=filters)
 
 
 def _forecast(plan: Plan, **changes: Any) -> PlanForecast:
@@ -159,6 +167,17 @@ def require_store_space(recipe: Recipe, todo: Sequence[Preparation]) -> None:
 
 
 # Work
+
+
+def priced(found: PlanForecast, prices: Prices, region: str, machine: str) -> PlanForecast:
+    """The same with what it costs on Dataflow. Raises UsageError where the table lacks the region or the machine."""
+    cost, storage = cloud_cost(workload(found), prices, region, machine), read_storage()
+    rates = storage.regions.get(region)
+    if rates is None:
+        return msgspec.structs.replace(found, dataflow=cost)
+    terms = (cost.high.workers, rates, prices.region(region), storage.as_of)
+    reading = tuple(msgspec.structs.replace(each, cost=reading_cost(each, *terms)) for each in found.reading)
+    return msgspec.structs.replace(found, dataflow=cost, reading=reading)
 
 
 def workload(found: PlanForecast) -> Workload:

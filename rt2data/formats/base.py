@@ -37,6 +37,7 @@ class Sizes:
     action_dim: int = 0  # actions are padded to it; 0 where there are none
     horizon: int = 1  # actions of a chunk
     images: int | None = None  # places for images in each example; None: every example has exactly one image
+    more: tuple[str, ...] = ()  # fields that only some outputs have, in the order of the record
 
 
 ImageSize = tuple[int, str, int]

@@ -9,12 +9,16 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
+from typing import NamedTuple
 
 from rt2data.io.digest import Digest, Digester
 
-CHUNK = 8 << 20
+CHUNK = 4 << 20
+CHUNKS = 5
+"""Under way at most: what is written arrives unevenly where images are fetched."""
 BLOCK = 4096
 """What direct I/O aligns to."""
 
@@ -24,15 +28,28 @@ def aligned(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, -(-size // BLOCK) * BLOCK))
 
 
+class _Chunk(NamedTuple):
+    """A full buffer that is being hashed and written."""
+
+    buffer: memoryview
+    works: list[Future[None]]
+
+    def done(self) -> memoryview:
+        """Its memory, free again. Raises OSError."""
+        for each in self.works:
+            each.result()
+        return self.buffer
+
+
 class ChunkWriter:
     """Hands out memory to fill, part after part; a part is valid until the next is asked for."""
 
     def __init__(self, file: FileIO, chunk: int = CHUNK) -> None:
-        self._file, self._seen = file, Digester()
-        self._filling, self._resting = aligned(chunk), aligned(chunk)
+        self._file, self._seen, self._chunk = file, Digester(), chunk
+        self._filling = aligned(chunk)
         self._used = self._written = 0
-        self._threads = ThreadPoolExecutor(2)  # hashing continues while the disk is busy
-        self._under_way: list[Future[None]] = []
+        self._threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)  # each in order; hashing continues while the disk is busy
+        self._under_way: deque[_Chunk] = deque()
 
     @property
     def size(self) -> int:
@@ -47,25 +64,28 @@ class ChunkWriter:
         return self._filling[start : self._used]
 
     def _turn(self, size: int) -> None:
-        """Let the whole blocks be written, continue with the rest at the start of the other buffer."""
-        self._wait()
+        """Let the whole blocks be written, continue with the rest at the start of another buffer."""
         whole = self._used // BLOCK * BLOCK
         rest = self._used - whole
-        full, self._filling = self._filling, self._resting
-        if rest + size > len(self._filling):
-            self._filling = aligned(rest + size)
+        full, self._filling = self._filling, self._empty(rest + size)
         self._filling[:rest] = full[whole : self._used]
-        self._resting, self._used, self._written = full, rest, self._written + whole
-        self._under_way = [self._threads.submit(work, full[:whole]) for work in (self._write, self._seen.update)]
+        self._used, self._written = rest, self._written + whole
+        works = zip(self._threads, (self._write, self._seen.update), strict=True)
+        self._under_way.append(_Chunk(full, [thread.submit(work, full[:whole]) for thread, work in works]))
+
+    def _empty(self, size: int) -> memoryview:
+        """A buffer of at least so many bytes: that of the first chunk under way, where there are enough."""
+        made = self._under_way.popleft().done() if len(self._under_way) == CHUNKS else aligned(self._chunk)
+        return made if len(made) >= size else aligned(size)
 
     def _write(self, part: memoryview) -> None:
         while part:
             part = part[self._file.write(part) :]
 
     def _wait(self) -> None:
-        """Raises OSError where the chunk before could not be written."""
-        for each in self._under_way:
-            each.result()
+        """Raises OSError where a chunk before could not be written."""
+        while self._under_way:
+            self._under_way.popleft().done()
 
     def close(self) -> Digest:
         """Of all that was written."""
@@ -75,7 +95,8 @@ class ChunkWriter:
         self._write(self._filling[:whole])
         _leave_direct(self._file)
         self._write(self._filling[whole : self._used])
-        self._threads.shutdown()
+        for thread in self._threads:
+            thread.shutdown()
         return self._seen.digest()
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from rt2data.formats.base import Sizes
-from rt2data.render.fields import FIELDS, ExampleRecord, Field
+from rt2data.render.fields import FIELDS, MORE_FIELDS, ExampleRecord, Field, fields_of
 
 
 def flatten(record: ExampleRecord) -> dict[str, Any]:
-    """Columns of one record, None where it has null. Messages are plain mappings."""
+    """Columns of one record, None where it has null. Structs are plain mappings."""
     found = msgspec.structs.asdict(record)
-    return found | {name: [msgspec.structs.asdict(each) for each in found[name]] for name in _MESSAGES}
+    return found | {name: [msgspec.structs.asdict(each) for each in found[name]] for name in _STRUCTS if found[name] is not None}
 
 
 def unflatten(columns: Mapping[str, Any]) -> ExampleRecord:
@@ -26,13 +26,13 @@ def unflatten(columns: Mapping[str, Any]) -> ExampleRecord:
     return msgspec.convert(dict(columns), ExampleRecord)
 
 
-_MESSAGES = tuple(field.name for field in FIELDS if field.shape == "messages")
+_STRUCTS = tuple(field.name for field in (*FIELDS, *MORE_FIELDS) if field.parts)
 
 
 def filled(record: ExampleRecord, sizes: Sizes) -> dict[str, Any]:
     """Columns of one record without null. `sizes` says how many values a missing vector has."""
     found = flatten(record)
-    for field in FIELDS:
+    for field in fields_of(sizes.more):
         if field.nullable and found[field.name] is None:
             found[field.name] = fill_of(field, sizes)
     return found
@@ -57,6 +57,7 @@ def unfilled(columns: Mapping[str, Any]) -> ExampleRecord:
     if values["kind"] == "web":
         values |= {field.name: None for field in FIELDS if field.nullable}
     values["state"] = values["state"] or None
+    values |= {field.name: values[field.name] or None for field in MORE_FIELDS if field.name in values}
     if values["timestamp"] is not None and values["timestamp"] < 0:
         values["timestamp"] = None
     return unflatten(values)

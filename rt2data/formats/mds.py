@@ -45,7 +45,7 @@ from rt2data.formats.tfds import EMPTY, IMAGE, image_names
 from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.order import I64
-from rt2data.render.fields import FIELDS, ExampleRecord, Field
+from rt2data.render.fields import MORE_FIELDS, ExampleRecord, Field, fields_of
 from rt2data.render.record import encode_record
 
 HASH = "xxh3_128"
@@ -129,13 +129,13 @@ def make_fields(sizes: Sizes) -> Fields:
     """The columns of records of these sizes."""
     names = image_names(sizes)
     images = [each for name, form in names for each in (MdsField(name, "jpeg", None, bytes, lambda body: body), _text(form))]
-    fields = sorted([*images, *(_field(field, sizes) for field in FIELDS)], key=lambda field: field.name)
+    fields = sorted([*images, *(_field(field, sizes) for field in fields_of(sizes.more))], key=lambda field: field.name)
     return Fields(tuple(fields), tuple(names))
 
 
 def _field(field: Field, sizes: Sizes) -> MdsField:
-    if field.shape == "messages":
-        return MdsField(field.name, "json", None, msgspec.json.encode, _messages)
+    if field.parts:
+        return MdsField(field.name, "json", None, msgspec.json.encode, _structs)
     if field.shape != "one":
         return _texts(field.name) if field.type == "string" else _array(field, sizes)
     if field.type == "bool":
@@ -156,8 +156,8 @@ def _texts(name: str) -> MdsField:
     return MdsField(name, "json", None, msgspec.json.encode, lambda body: msgspec.json.decode(body, type=list[str]))
 
 
-def _messages(body: memoryview) -> list[dict[str, str]]:
-    return msgspec.json.decode(body, type=list[dict[str, str]])
+def _structs(body: memoryview) -> list[dict[str, Any]]:
+    return msgspec.json.decode(body, type=list[dict[str, Any]])
 
 
 def _array(field: Field, sizes: Sizes) -> MdsField:
@@ -343,7 +343,8 @@ def _sizes_of(config: bytes) -> Sizes:
     shape = [int(size) for size in encodings.get("actions", "").split(":")[2:3] for size in size.split(",")]
     horizon, dim = shape if len(shape) == 2 else (1, 0)
     places = sum(name.startswith(f"{IMAGE}_") and name.endswith("_format") for name in encodings)
-    return Sizes(min(dim, 1 << 16), min(horizon, 1 << 16), None if IMAGE in encodings else places)
+    more = tuple(field.name for field in MORE_FIELDS if field.name in encodings)
+    return Sizes(min(dim, 1 << 16), min(horizon, 1 << 16), None if IMAGE in encodings else places, more)
 
 
 class _Config(msgspec.Struct):

@@ -38,7 +38,7 @@ from rt2data.formats.chunks import ChunkWriter, aligned
 from rt2data.formats.flat import flatten, unflatten
 from rt2data.io.digest import Digest
 from rt2data.io.tables import parquet_file
-from rt2data.render.fields import FIELDS, ExampleRecord, Field, Shape
+from rt2data.render.fields import MORE_FIELDS, ExampleRecord, Field, Shape, fields_of
 from rt2data.render.record import encode_record
 
 GROUP_BYTES, GROUP_ROWS = 16 << 20, 1000
@@ -57,33 +57,32 @@ _TYPES = {
 
 
 _PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-_MESSAGE = pa.struct({"role": pa.string(), "content": pa.string()})
 
 
 @cache
-def schema(single: bool) -> pa.Schema:
+def schema(single: bool, more: tuple[str, ...] = ()) -> pa.Schema:
     """The columns, with what datasets reads to know which are images. `single`: every example has exactly one."""
     fields = [pa.field(IMAGE, _PICTURE) if single else pa.field(IMAGES, pa.list_(pa.field("element", _PICTURE)))]
-    fields += [pa.field(field.name, _type(field), field.nullable) for field in FIELDS]
+    fields += [pa.field(field.name, _type(field), field.nullable) for field in fields_of(more)]
     features: dict[str, Any] = {IMAGE: {"_type": "Image"}} if single else {IMAGES: _sequence({"_type": "Image"})}
-    features |= {field.name: _feature(field) for field in FIELDS}
+    features |= {field.name: _feature(field) for field in fields_of(more)}
     return pa.schema(fields, {"huggingface": msgspec.json.encode({"info": {"features": features}})})
 
 
 def _type(field: Field) -> pa.DataType:
-    one = _MESSAGE if field.shape == "messages" else _TYPES[field.type]
+    one = pa.struct({part: _TYPES[kind] for part, kind in field.parts}) if field.parts else _TYPES[field.type]
     for _ in range(_DEPTH[field.shape]):
         one = pa.list_(pa.field("element", one))
     return one
 
 
-_DEPTH: dict[Shape, int] = {"one": 0, "list": 1, "vector": 1, "pads": 1, "messages": 1, "chunk": 2}
+_DEPTH: dict[Shape, int] = {"one": 0, "list": 1, "vector": 1, "pads": 1, "messages": 1, "notes": 1, "regions": 1, "chunk": 2}
 """Lists in lists."""
 
 
 def _feature(field: Field) -> Any:
-    if field.shape == "messages":
-        return [{part: {"dtype": "string", "_type": "Value"} for part in ("role", "content")}]
+    if field.parts:
+        return [{part: {"dtype": kind, "_type": "Value"} for part, kind in field.parts}]
     one: dict[str, Any] = {"dtype": field.type, "_type": "Value"}
     for _ in range(_DEPTH[field.shape]):
         one = _sequence(one)
@@ -94,12 +93,12 @@ def _sequence(one: dict[str, Any]) -> dict[str, Any]:
     return {"feature": one, "_type": "Sequence"}
 
 
-def _leaf_paths(single: bool) -> list[str]:
+def _leaf_paths(single: bool, more: tuple[str, ...]) -> list[str]:
     """Paths of all columns but the bytes of images, as the file names them."""
     found = [f"{IMAGE}.path" if single else f"{IMAGES}.list.element.path"]
-    for field in FIELDS:
+    for field in fields_of(more):
         inner = field.name + ".list.element" * _DEPTH[field.shape]
-        found += [f"{inner}.{part}" for part in ("role", "content")] if field.shape == "messages" else [inner]
+        found += [f"{inner}.{part}" for part, _ in field.parts] or [inner]
     return found
 
 
@@ -128,15 +127,15 @@ class ParquetShard(ShardWriter):
     """One Parquet file, a row group at a time; images are read into the memory that the row group is made of."""
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
-        self._out, self._single = ChunkWriter(file), sizes.images is None
+        self._out, self._single, self._more = ChunkWriter(file), sizes.images is None, sizes.more
         self._images, self._used = aligned(GROUP_BYTES), 0
         self._rows: list[dict[str, Any]] = []
         self._places: list[tuple[int, str]] = []  # where each image ends, its path
         self._starts = [0]  # the number of the first image of each row, and of all
-        leaves = _leaf_paths(self._single)
+        leaves = _leaf_paths(self._single, self._more)
         self._writer = pq.ParquetWriter(
             pa.PythonFile(_Sink(self._out), mode="w"),
-            schema(self._single),
+            schema(self._single, self._more),
             compression={f"{IMAGE if self._single else f'{IMAGES}.list.element'}.bytes": "none"} | dict.fromkeys(leaves, "zstd"),
             use_dictionary=leaves,
             write_statistics=_WITH_STATISTICS,
@@ -165,8 +164,8 @@ class ParquetShard(ShardWriter):
 
     def _flush(self) -> None:
         """Write the row group."""
-        columns = [pa.array([row[field.name] for row in self._rows], _type(field)) for field in FIELDS]
-        self._writer.write_table(pa.Table.from_arrays([self._image_column(), *columns], schema=schema(self._single)))
+        columns = [pa.array([row[field.name] for row in self._rows], _type(field)) for field in fields_of(self._more)]
+        self._writer.write_table(pa.Table.from_arrays([self._image_column(), *columns], schema=schema(self._single, self._more)))
         self._rows, self._places, self._starts, self._used = [], [], [0], 0
 
     def _image_column(self) -> pa.Array:
@@ -227,23 +226,24 @@ class Parquet(Format):
 def _read(path: Path) -> Iterator[Member]:
     with parquet_file(path, page_checksum_verification=True) as file:
         single = IMAGE in file.schema_arrow.names
-        if not file.schema_arrow.equals(schema(single), check_metadata=True):
+        more = tuple(field.name for field in MORE_FIELDS if field.name in file.schema_arrow.names)
+        if not file.schema_arrow.equals(schema(single, more), check_metadata=True):
             raise ValueError("its columns are others than ours")
         rows = 0
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             rows += len(table)
-            yield from _members(table, single)
+            yield from _members(table, single, more)
         if rows != file.metadata.num_rows:
             raise ValueError(f"{rows} rows, its footer says {file.metadata.num_rows}")
 
 
-def _members(table: pa.Table, single: bool) -> Iterator[Member]:
+def _members(table: pa.Table, single: bool, more: tuple[str, ...]) -> Iterator[Member]:
     column = table[IMAGE if single else IMAGES].combine_chunks()
     starts = range(len(table) + 1) if single else column.offsets.to_pylist()
     images = column if single else column.values
     contents, paths = images.field("bytes"), images.field("path").to_pylist()
-    columns = {field.name: table[field.name].to_pylist() for field in FIELDS}
+    columns = {field.name: table[field.name].to_pylist() for field in fields_of(more)}
     for at, (start, stop) in enumerate(pairwise(starts)):
         record = unflatten({name: values[at] for name, values in columns.items()})
         found = tuple(

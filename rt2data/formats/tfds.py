@@ -35,14 +35,13 @@ from rt2data.io.tfrecord.example import (
 )
 from rt2data.io.tfrecord.features import Leaf, encode_features
 from rt2data.io.tfrecord.framing import FOOTER, FRAME, HEADER, frame_header, masked_crc, payload_length
-from rt2data.render.fields import FIELDS, ExampleRecord, Field
+from rt2data.render.fields import FIELDS, MORE_FIELDS, ExampleRecord, Field, Type, fields_of
 from rt2data.render.record import encode_record
 
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"
 _LIST_OF: dict[str, ListKind] = {"string": "bytes", "float32": "float"}
 """The list of a tf.train.Feature for a field's type; all others are integers."""
-MESSAGE_PARTS = ("role", "content")
 _CRC, _DOUBLE = struct.Struct("<I"), struct.Struct("<d")
 
 
@@ -65,7 +64,9 @@ def image_names(sizes: Sizes) -> list[tuple[str, str]]:
 
 def encode_columns(columns: Mapping[str, Any], images: Sequence[ImageSize], sizes: Sizes) -> Parts:
     """An Example with room for its images, which come last."""
-    entries: list[bytes | tuple[str, Room]] = [entry for field in FIELDS for entry in _entries(field, columns[field.name])]
+    entries: list[bytes | tuple[str, Room]] = [
+        entry for field in fields_of(sizes.more) for entry in _entries(field, columns[field.name])
+    ]
     there = {slot: (extension, size) for slot, extension, size in images}
     rooms = list[tuple[str, Room]]()
     for slot, (name, format_name) in enumerate(image_names(sizes)):
@@ -84,9 +85,10 @@ def write_columns(parts: Parts, block: memoryview) -> list[memoryview]:
 
 
 def _entries(field: Field, value: Any) -> Iterator[bytes]:
-    if field.shape == "messages":
-        for part in MESSAGE_PARTS:
-            yield encode_feature(f"{field.name}/{part}", [each[part].encode() for each in value], "bytes")
+    if field.parts:
+        for part, kind in field.parts:
+            values = [each[part].encode() if kind == "string" else each[part] for each in value]
+            yield encode_feature(f"{field.name}/{part}", values, _LIST_OF.get(kind, "int64"))
     elif field.type == "float64":
         yield encode_feature(field.name, [_DOUBLE.pack(value)], "bytes")
     elif field.type == "string":
@@ -151,7 +153,7 @@ def decode_columns(payload: memoryview) -> dict[str, Any]:
     """The columns of a record, its images and their formats among them. Raises ValueError where it is no record of ours."""
     try:
         features = decode_example(payload)
-        columns = {field.name: _values(field, features) for field in FIELDS}
+        columns = {field.name: _values(field, features) for field in (*FIELDS, *_more(features))}
         columns["actions"] = _as_chunk(columns["actions"], len(columns["action_is_pad"]))
         slots = sum(name.startswith(f"{IMAGE}_") and name.endswith("_format") for name in features) - (IMAGE_FORMAT in features)
         names = image_names(Sizes(images=None if IMAGE in features else slots))
@@ -169,21 +171,32 @@ def _as_chunk(flat: Sequence[float], horizon: int) -> list[Sequence[float]]:
     return [flat[at * width : at * width + width] for at in range(horizon)]
 
 
+def _more(features: Mapping[str, Feature]) -> list[Field]:
+    """The fields that only some mixtures have, as far as they are here."""
+    return [field for field in MORE_FIELDS if _names(field)[0] in features]
+
+
+def _names(field: Field) -> list[str]:
+    return [f"{field.name}/{part}" for part, _ in field.parts] or [field.name]
+
+
 def _values(field: Field, features: Mapping[str, Feature]) -> Any:
-    if field.shape == "messages":
-        parts = [_texts(features[f"{field.name}/{part}"]) for part in MESSAGE_PARTS]
-        return [dict(zip(MESSAGE_PARTS, each, strict=True)) for each in zip(*parts, strict=True)]
-    feature = features[field.name]
-    if field.type == "string":
-        found: list[Any] = _texts(feature)
-    elif field.type == "float64":
-        (start, stop), *_ = feature.spans()
-        found = [_DOUBLE.unpack(feature.payload[start:stop])[0]]
-    elif field.type == "float32":
-        found = feature.floats().tolist()
-    else:
-        found = [bool(n) for n in feature.int64s()] if field.type == "bool" else feature.int64s().tolist()
+    if field.parts:
+        names = [part for part, _ in field.parts]
+        parts = [_list(kind, features[f"{field.name}/{part}"]) for part, kind in field.parts]
+        return [dict(zip(names, each, strict=True)) for each in zip(*parts, strict=True)]
+    found = _list(field.type, features[field.name])
     return found[0] if field.shape == "one" else found
+
+
+def _list(kind: Type, feature: Feature) -> list[Any]:
+    if kind == "string":
+        return _texts(feature)
+    if kind == "float64":
+        (start, stop), *_ = feature.spans()
+        return [_DOUBLE.unpack(feature.payload[start:stop])[0]]
+    found: list[Any] = feature.floats().tolist() if kind == "float32" else feature.int64s().tolist()
+    return [*map(bool, found)] if kind == "bool" else found
 
 
 def _texts(feature: Feature) -> list[str]:
@@ -263,12 +276,12 @@ def leaves(sizes: Sizes) -> list[Leaf]:
         for name, form in image_names(sizes)
         for leaf in (Leaf(name, "image", "uint8", (None, None, 3), ""), Leaf(form, "text", "string"))
     ]
-    return images + [leaf for field in FIELDS for leaf in _leaves(field, sizes)]
+    return images + [leaf for field in fields_of(sizes.more) for leaf in _leaves(field, sizes)]
 
 
 def _leaves(field: Field, sizes: Sizes) -> Iterator[Leaf]:
-    if field.shape == "messages":
-        yield from (Leaf(f"{field.name}/{part}", "tensor", "string", (None,)) for part in MESSAGE_PARTS)
+    if field.parts:
+        yield from (Leaf(f"{field.name}/{part}", "tensor", kind, (None,)) for part, kind in field.parts)
     elif field.shape == "one":
         yield _leaf(field)
     else:

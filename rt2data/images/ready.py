@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rt2data.images.headers import PILLOW_FAULTS, Encoded, ImageFault, ImageHeader, read_header
+from rt2data.settings import Settings
 
 __all__ = ["Encoded", "ImageFault", "ImageHeader", "ImageRule", "Ready", "make_ready", "only_point", "read_header"]
 
@@ -22,10 +23,28 @@ _SCANS = 64  # a progressive JPEG has about ten; each may cost as much as a whol
 _SIDE = 65500  # libjpeg's limit
 
 
-class ImageRule(BaseModel):
+class ViewRule(Settings):
+    """How a camera's images must be changed to be upright and in RGB. An image that is changed is encoded anew."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"turn", "flip", "channels"})
+
+    turn: Literal[0, 90, 180, 270] = 0
+    """Turn by so many degrees, clockwise."""
+    flip: Literal["none", "vertical", "horizontal"] = "none"
+    """`vertical`: what is up goes down, as images rendered by OpenGL need it; `horizontal`: what is left goes right."""
+    channels: Literal["rgb", "bgr"] = "rgb"
+    """`bgr` where red and blue are swapped in the source: they are swapped back."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes an image."""
+        return bool(self.turn) or self.flip != "none" or self.channels != "rgb"
+
+
+class ImageRule(ViewRule):
     """How a source's images are checked, kept and converted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    later: ClassVar[frozenset[str]] = ViewRule.later | {"encode", "chroma", "cameras"}
 
     resize: Annotated[int, Field(ge=16, le=4096)] | None = None
     """Scale and centre-crop to this many pixels square; by default images are copied as they are, byte for byte."""
@@ -38,6 +57,21 @@ class ImageRule(BaseModel):
     """JPEG quality of images we have to make."""
     max_pixels: Annotated[int, Field(ge=1)] = 32_000_000
     """Larger images are rejected from their header, before any decoding."""
+    encode: Literal["jpeg", "png"] = "jpeg"
+    """What is made of images that are not kept: JPEG, or PNG, which loses nothing and is larger."""
+    chroma: Literal["444", "422", "420"] = "444"
+    """Colour resolution of a JPEG that is made: full, half, a quarter."""
+    cameras: dict[str, ViewRule] = Field(default_factory=dict)
+    """`turn`, `flip` and `channels` of single cameras, by name, instead of those of all."""
+
+    def of(self, camera: str) -> ImageRule:
+        """The rule for the images of one camera."""
+        own = self.cameras.get(camera)
+        return self if own is None else self.model_copy(update=dict(own))
+
+    def turned(self, turn: int) -> ImageRule:
+        """The rule for an image that must first be turned by so many degrees, clockwise."""
+        return self.model_copy(update={"turn": (self.turn + turn) % 360}) if turn else self
 
     @model_validator(mode="before")
     @classmethod
@@ -56,21 +90,28 @@ class Ready:
     header: ImageHeader
     data: bytes | None = None
     conversion: str | None = None  # the recorded rule that was applied, e.g. png_to_jpeg, cmyk_to_rgb, resized
+    seen: ImageHeader | None = field(default=None, compare=False)  # of the source, where the image was changed
+
+    @property
+    def source(self) -> ImageHeader:
+        """What the source has: its size and orientation."""
+        return self.seen or self.header
 
 
 def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
     """Check one image by `rule` and make it ready for the mixture: encoded bytes, or pixels uint8[height, width, 1, 3 or 4].
 
     An upright JPEG of 1 or 3 components is kept byte for byte, and an upright PNG of 8-bit grey or RGB unless `png` is `jpeg`;
-    `decode` decodes it once to see that it can be. Everything else is made a JPEG: no metadata, full colour resolution (4:4:4),
-    the same bytes every time. Alpha is composited on white, whether it comes as pixels or encoded.
+    `decode` decodes it once to see that it can be. Everything else is made a JPEG (or PNG): no metadata, the same bytes every
+    time. Alpha is composited on white, whether it comes as pixels or encoded.
     `conversion` names what was done, joined by "+": png_to_jpeg, webp_to_jpeg, gif_to_jpeg, bmp_to_jpeg (the first frame),
-    raw_to_jpeg, cmyk_to_rgb, sixteen_bit_to_eight (the high byte), palette_to_rgb, alpha_on_white, exif_upright, resized.
-    Raises ImageFault.
+    raw_to_jpeg, cmyk_to_rgb, sixteen_bit_to_eight (the high byte), palette_to_rgb, alpha_on_white, exif_upright, turned_90,
+    flipped_vertical, bgr_to_rgb, resized. Raises ImageFault.
     """
     if isinstance(data, np.ndarray):
         pixels, done = _raw_pixels(_checked_pixels(data, rule))
-        return _made(pixels, done, rule, data.shape[:2])
+        height, width, channels = data.shape
+        return replace(_made(*_viewed(pixels, done, rule), rule, (height, width)), seen=ImageHeader("raw", width, height, channels))
     found = read_header(data)
     _check_size(found.width, found.height, rule)
     if _is_right(found, rule):
@@ -79,8 +120,8 @@ def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
         return Ready(found)
     pixels, done = _jpeg_pixels(data, found, rule) if found.format == "jpeg" else _other_pixels(data, found, rule)
     if found.orientation != 1:
-        pixels, done = _upright(pixels, found.orientation), [*done, "exif_upright"]
-    return _made(pixels, done, rule, (found.height, found.width))
+        pixels, done = _turned(pixels, found.orientation), [*done, "exif_upright"]
+    return replace(_made(*_viewed(pixels, done, rule), rule, (found.height, found.width)), seen=found)
 
 
 def only_point(data: Encoded | Pixels, decode: bool) -> Ready:
@@ -101,7 +142,7 @@ def _is_right(found: ImageHeader, rule: ImageRule) -> bool:
     """Whether the source's bytes are right as they are."""
     sized = rule.resize is None or found.width == found.height == rule.resize
     kept = found.format == "jpeg" or (found.format == "png" and rule.png == "keep")
-    return sized and kept and found.direct and found.channels != 4 and found.orientation == 1
+    return sized and kept and found.direct and found.channels != 4 and found.orientation == 1 and not rule.changes
 
 
 def _check_decodes(data: Encoded, found: ImageHeader) -> None:
@@ -181,7 +222,18 @@ def _on_white(image: Image.Image) -> Image.Image:
     return white
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def _viewed(pixels: Pixels, done: list[str], rule: ViewRule) -> tuple[Pixels, list[str]]:
+    """Turned, flipped and in RGB, as the rule says."""
+    if rule.turn:
+        pixels, done = np.rot90(pixels, -rule.turn // 90), [*done, f"turned_{rule.turn}"]
+    if rule.flip != "none":
+        pixels, done = (pixels[::-1] if rule.flip == "vertical" else pixels[:, ::-1]), [*done, f"flipped_{rule.flip}"]
+    if rule.channels == "bgr" and pixels.shape[2] == 3:
+        pixels, done = pixels[:, :, ::-1], [*done, "bgr_to_rgb"]
+    return pixels, done
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
     """Undo an EXIF orientation of 2 to 8."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
@@ -200,15 +252,27 @@ def _checked_pixels(pixels: Pixels, rule: ImageRule) -> Pixels:
 
 
 def _made(pixels: Pixels, done: list[str], rule: ImageRule, seen: tuple[int, ...]) -> Ready:
-    """The JPEG of these pixels, resized where the rule asks for it. `seen` is the height and width that the source had."""
+    """The JPEG or PNG of these pixels, resized where the rule asks for it. `seen` is the height and width that the source had."""
     if rule.resize is not None and seen != (rule.resize, rule.resize):
         pixels, done = _squared(pixels, rule.resize), [*done, "resized"]
+    encoded = _png if rule.encode == "png" else _jpeg
+    return encoded(np.ascontiguousarray(pixels), "+".join(done), rule)
+
+
+def _jpeg(pixels: Pixels, done: str, rule: ImageRule) -> Ready:
     height, width, channels = pixels.shape
     if max(height, width) > _SIDE:
         raise ImageFault("too_many_pixels", f"{width}x{height}, a JPEG's side has at most {_SIDE}")
-    space, sampling = ("GRAY", "Gray") if channels == 1 else ("RGB", "444")
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), rule.quality, space, sampling)
-    return Ready(ImageHeader("jpeg", width, height, channels), data, "+".join(done))
+    space, sampling = ("GRAY", "Gray") if channels == 1 else ("RGB", rule.chroma)
+    data = simplejpeg.encode_jpeg(pixels, rule.quality, space, sampling)
+    return Ready(ImageHeader("jpeg", width, height, channels), data, done)
+
+
+def _png(pixels: Pixels, done: str, rule: ImageRule) -> Ready:
+    height, width, channels = pixels.shape
+    found = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels).save(found, "PNG", compress_level=1)
+    return Ready(ImageHeader("png", width, height, channels), found.getvalue(), done.replace("to_jpeg", "to_png"))
 
 
 def _squared(pixels: Pixels, side: int) -> Pixels:

@@ -7,18 +7,24 @@ reader sees the old output or the new one, and one that is under way keeps the g
 from __future__ import annotations
 
 import re
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from rt2data.errors import DataError, LockedError, UsageError
 from rt2data.io import location
-from rt2data.io.location.folders import discard_folder
+from rt2data.io.location.bodies import remote_body
+from rt2data.io.location.folders import bytes_and_time, discard_folder
 from rt2data.io.location.objects import object_store
+from rt2data.io.location.paths import refuse_bucket
 
 CURRENT, LEASE = "current.json", ".lease"
 KEPT = 3
 """Generations that are kept: the current one and those before it."""
+ABANDONED_S = 7 * 86_400.0
+"""A generation that was never published, or is kept no longer, is removed when nothing was written to it for so long."""
 _NAME = re.compile(r"[0-9a-f]{12}")
 
 
@@ -41,7 +47,7 @@ def current(out: Path) -> Path:
 
 
 def publish_generation(out: Path, name: str) -> None:
-    """Make this generation the one that is read, and remove those that are kept no longer.
+    """Make this generation the one that is read, and remove those that are kept no longer or were abandoned.
 
     Raises LockedError where another build published at the same time.
     """
@@ -58,10 +64,21 @@ def publish_generation(out: Path, name: str) -> None:
         raise LockedError(f"another build published {out}", str(out / CURRENT), "run the same command again")
     for each in earlier[KEPT - 1 :]:
         discard_folder(out / each)
+    with suppress(OSError):
+        _remove_abandoned(out, {name, *earlier})
+
+
+def _remove_abandoned(out: Path, known: set[str]) -> None:
+    """Builds that were begun with another plan and never ended, and what a build that was killed had yet to remove."""
+    names = [entry.name for entry in location.children(out) if entry.is_dir()]
+    for each in names:
+        if _NAME.fullmatch(each) and each not in known and time.time() - bytes_and_time(out / each)[1] > ABANDONED_S:
+            discard_folder(out / each)
 
 
 def refuse_foreign_objects(out: Path) -> None:
-    """Raises UsageError where an output's folder holds anything that is not ours."""
+    """Raises UsageError where an output's folder holds anything that is not ours, or is a whole bucket."""
+    refuse_bucket(out)
     try:
         names = [(entry.name, entry.is_dir()) for entry in location.children(out)]
     except FileNotFoundError:
@@ -75,7 +92,7 @@ def _known(out: Path) -> tuple[Generations, bytes] | None:
     """What current.json says, and its bytes; None where there is none. Raises DataError where it is damaged."""
     path = out / CURRENT
     try:
-        content = location.read_bytes(path)
+        content = remote_body(path).read_now(str(path))
         found = msgspec.json.decode(content, type=Generations)
     except FileNotFoundError:
         return None

@@ -2,6 +2,8 @@
 
 It only saves work that would be done twice. What two holders write at once is right anyhow: names follow from content, and an
 output is published by one compare-and-swap.
+
+A job that runs elsewhere goes on when its launcher is killed. So the launcher's claims travel with it, and its workers renew them.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from threading import Event, Thread
+from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -22,7 +26,16 @@ from rt2data.io import location
 from rt2data.io.location.objects import object_store
 
 LEASE_S, RENEWED_S = 60.0, 15.0
+JOB_S, JOB_RENEWED_S = 300.0, 20.0
+"""The same for a job: its workers look at the lease between work orders, some of which take minutes."""
 _PAUSE_S = 1.0
+
+
+class Claim(NamedTuple):
+    """A lease that is held: its object, and the owner that it names."""
+
+    name: str
+    owner: str
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -30,79 +43,129 @@ class Lease(msgspec.Struct, frozen=True):
 
     owner: str
     host: str
-    process: int
+    process: int  # which took it
     until: float  # s since 1970
+    job: bool = False  # workers anywhere renew it, whether that process lives or not
 
     @property
     def is_over(self) -> bool:
         """Whether it has run out, or its owner was a process of this machine that is gone."""
-        return time.time() > self.until or (self.host == socket.gethostname() and not _is_alive(self.process))
+        gone = not self.job and self.host == socket.gethostname() and not _is_alive(self.process)
+        return time.time() > self.until or gone
+
+    @property
+    def holder(self) -> str:
+        """In words."""
+        return f"{'a job of ' if self.job else ''}process {self.process} on {self.host}"
+
+
+_held: ContextVar[tuple[Claim, ...]] = ContextVar("_held", default=())
+
+
+def held_claims() -> tuple[Claim, ...]:
+    """The leases that are held around the caller."""
+    return _held.get()
 
 
 @contextmanager
 def leased(name: Path, what: str, wait_s: float = 0) -> Iterator[None]:
     """Hold a lease. Raises LockedError where another holds it for longer than `wait_s`, OutputError where it cannot be written."""
-    held = _Held(name)
+    claim = Claim(str(name), uuid4().hex)
     began = time.monotonic()
-    while not held.take():
+    while not _take(claim):
         if time.monotonic() - began >= wait_s:
-            do = f"wait for it to finish; after a build that was killed, {LEASE_S:.0f} s"
-            raise LockedError(f"another build is writing {what}", str(name), do)
+            raise _refusal(claim, what)
         time.sleep(_PAUSE_S)
-    renewing = Thread(target=held.keep, daemon=True)
+    over = Event()
+    renewing = Thread(target=_keep, args=(claim, over), daemon=True)
     renewing.start()
+    _held.set((*_held.get(), claim))
     try:
         yield
     finally:
-        held.over.set()
+        _held.set(tuple(each for each in _held.get() if each != claim))
+        over.set()
         renewing.join(RENEWED_S)
-        held.give_up()
+        release(claim)
 
 
-class _Held:
-    """One lease of this process."""
+def release(claim: Claim) -> None:
+    """Remove a lease, if it is still ours."""
+    with suppress(OSError):
+        found = _read(claim.name)
+        if found and _decoded(found).owner == claim.owner:
+            location.delete(claim.name)
 
-    def __init__(self, name: Path) -> None:
-        self._name, self._owner = str(name), uuid4().hex
-        self._store = object_store(name)
-        self._content = b""
-        self.over = Event()
 
-    def take(self) -> bool:
-        """Take it if it is free; whether it is ours now."""
-        fresh = self._fresh()
-        if self._store.put_new(self._name, fresh):
-            self._content = fresh
-            return True
-        found = self._read()
-        if found is None or not _decoded(found).is_over or not self._store.replace(self._name, fresh, found):
-            return False
-        self._content = fresh
+_renewals: dict[Claim, float] = {}
+"""When this process looked after each of a job's leases last."""
+
+
+def renew_for_job(claim: Claim) -> None:
+    """Renew a job's lease from any of its workers, now and then. Raises LockedError where another build has taken it.
+
+    The first time it is taken anew where its launcher is done: that of a template ends before the job begins.
+    """
+    before = _renewals.get(claim)
+    if before is None or time.monotonic() - before >= JOB_RENEWED_S:
+        _renewals[claim] = time.monotonic()
+        with suppress(OSError, OutputError):  # as long as it cannot be reached nobody else takes it either
+            _renew_for_job(claim, before is None)
+
+
+def _renew_for_job(claim: Claim, first: bool) -> None:
+    found = _read(claim.name)
+    lease = _decoded(found or b"")
+    if found is None and first:
+        object_store(claim.name).put_new(claim.name, _encoded(claim, JOB_S, job=True))
+    elif found and lease.owner != claim.owner and not lease.is_over:
+        raise LockedError(f"another build took over: {lease.holder}", claim.name, "wait for it to finish")
+    elif found and lease.owner == claim.owner and not (lease.job and lease.until - time.time() > JOB_S - JOB_RENEWED_S):
+        _replace(claim, msgspec.structs.replace(lease, until=time.time() + JOB_S, job=True), found)
+
+
+def _take(claim: Claim) -> bool:
+    """Take it if it is free; whether it is ours now."""
+    fresh = _encoded(claim, LEASE_S)
+    if object_store(claim.name).put_new(claim.name, fresh):
         return True
+    found = _read(claim.name)
+    return found is not None and _decoded(found).is_over and object_store(claim.name).replace(claim.name, fresh, found)
 
-    def keep(self) -> None:
-        """Renew it until it is over, or another has taken it."""
-        while not self.over.wait(RENEWED_S):
-            fresh = self._fresh()
-            with suppress(OSError, OutputError):
-                if not self._store.replace(self._name, fresh, self._content):
-                    return
-                self._content = fresh
 
-    def give_up(self) -> None:
-        """Remove it, if it is still ours."""
-        with suppress(OSError):
-            if self._read() == self._content:
-                location.delete(self._name)
+def _keep(claim: Claim, over: Event) -> None:
+    """Renew it until it is over, or another has it."""
+    while not over.wait(RENEWED_S):
+        with suppress(OSError, OutputError):
+            found = _read(claim.name)
+            lease = _decoded(found or b"")
+            if found is None or lease.owner != claim.owner:
+                return
+            _replace(claim, msgspec.structs.replace(lease, until=max(lease.until, time.time() + LEASE_S)), found)
 
-    def _read(self) -> bytes | None:
-        try:
-            return location.read_bytes(self._name)
-        except FileNotFoundError:
-            return None
 
-    def _fresh(self) -> bytes:
-        return msgspec.json.encode(Lease(self._owner, socket.gethostname(), os.getpid(), time.time() + LEASE_S))
+def _refusal(claim: Claim, what: str) -> LockedError:
+    """The error that names who holds it, and until when it does so without being renewed."""
+    lease = _decoded(_read(claim.name) or b"")
+    left = max(lease.until - time.time(), 0)
+    holder = f" ({lease.holder})" if lease.owner else ""
+    do = f"wait for it to finish; after a build that was killed, {left:.0f} s"
+    return LockedError(f"another build is writing {what}{holder}", claim.name, do)
+
+
+def _replace(claim: Claim, lease: Lease, before: bytes) -> None:
+    object_store(claim.name).replace(claim.name, msgspec.json.encode(lease), before)
+
+
+def _read(name: str) -> bytes | None:
+    try:
+        return object_store(name).read_now(name)
+    except FileNotFoundError:
+        return None
+
+
+def _encoded(claim: Claim, seconds: float, job: bool = False) -> bytes:
+    return msgspec.json.encode(Lease(claim.owner, socket.gethostname(), os.getpid(), time.time() + seconds, job))
 
 
 def _decoded(content: bytes) -> Lease:

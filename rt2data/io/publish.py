@@ -12,6 +12,7 @@ from rt2data.errors import LockedError, OutputError, UsageError
 from rt2data.io import location
 from rt2data.io.lease import leased
 from rt2data.io.location.folders import discard_folder, exchange, make_folder
+from rt2data.io.location.paths import refuse_bucket
 from rt2data.io.location.whole import output_errors, require_creatable, sync
 
 
@@ -22,6 +23,8 @@ def require_writable(path: Path, *inputs: Path, mark: bytes = b"", force: bool =
     as every file of this kind that rt2data writes. `force` replaces any file; without a mark no file is replaced.
     Raises OutputError where it cannot be written, UsageError where it must not.
     """
+    location.writable(path)
+    refuse_bucket(path)
     if location.is_remote(path):
         _require_replaceable(path, mark, force)
         return

@@ -1,4 +1,4 @@
-"""SQLite databases as output files."""
+"""SQLite databases as files: those we write, and those that others wrote."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rt2data.errors import OutputError
+from rt2data.io import location
+from rt2data.io.inflate import LARGEST
 
 
 @contextmanager
@@ -18,3 +20,18 @@ def new_database(path: Path) -> Iterator[sqlite3.Connection]:
             yield database
     except sqlite3.OperationalError as error:
         raise OutputError(f"cannot write: {error}", str(path), "free some space and run the same command again") from error
+
+
+@contextmanager
+def read_database(name: location.Name) -> Iterator[sqlite3.Connection]:
+    """A database of others, read-only: nothing is written beside it, and nothing that it says is run but by us.
+
+    No value may be larger than a block of any other log. From an object store it is copied. Raises sqlite3.Error where it is none.
+    """
+    with location.local_copy_or_path(name) as path:
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+        with closing(database):
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+            database.text_factory = lambda text: text.decode("utf-8", "replace")
+            database.execute("PRAGMA trusted_schema = OFF")
+            yield database

@@ -27,7 +27,7 @@ class Stamp:
 
 
 NO_FILE = Stamp("", 0, "")
-"""The stamp of a blob that was not needed."""
+"""The stamp of a file that is not there. Without a version, a file is not looked at."""
 
 
 def stamps_of(paths: Sequence[str]) -> list[Stamp]:
@@ -41,7 +41,7 @@ def stamps_of(paths: Sequence[str]) -> list[Stamp]:
 
 def changed(stamps: Sequence[Stamp]) -> list[str]:
     """The files that no longer have their stamp, in order; one that cannot be looked at has not."""
-    known = [stamp for stamp in stamps if stamp != NO_FILE]
+    known = [stamp for stamp in stamps if stamp.version]
     try:
         found = location.stats([stamp.path for stamp in known])
     except OSError:

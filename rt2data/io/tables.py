@@ -16,7 +16,7 @@ from rt2data.io import location
 def parquet_file(name: location.Name, **options: Any) -> Iterator[pq.ParquetFile]:
     """A Parquet file, opened. Raises OSError, ArrowException."""
     remote = {"pre_buffer": True} if location.is_remote(name) else {}  # the columns of a row group in one request
-    with _opened(name) as source, pq.ParquetFile(source, **options, **remote) as file:
+    with _opened(name) as source, pq.ParquetFile(source, **(remote | options)) as file:
         yield file
 
 

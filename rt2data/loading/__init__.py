@@ -59,7 +59,7 @@ def load(
     ranks.
 
     Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
-    arguments that make no sense and for a URI that cannot be opened, such as gs://.
+    arguments that make no sense and for a URI that cannot be opened, such as hdfs://.
     """
     folder = current(path_of(path))
     contents = read_contents(folder)
@@ -68,7 +68,7 @@ def load(
     require_rank(rank, world, layout.total)
     _require_arguments(epochs, start, remainder)
     share = RankShare(layout, rank, world, epochs, remainder)
-    names = COLUMNS if columns is None else tuple(columns)
+    names = (*COLUMNS, *plan.more) if columns is None else tuple(columns)
     size = (resize, resize) if isinstance(resize, int) else resize
     view = ExampleView(decode, size and (size[0], size[1]), names, _slots(plan, slots))
     mixture = Mixture(contents, share, Shards(folder, shards), view, Cursor(cut_at(start, layout.total)))

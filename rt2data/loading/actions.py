@@ -18,7 +18,7 @@ from rt2data.io import location
 from rt2data.io.generations import current
 from rt2data.io.stamps import Stamp
 from rt2data.io.words import choose
-from rt2data.render.action_tokens import ActionWords
+from rt2data.render.action_tokens import BINS, ActionWords
 from rt2data.render.codecs.table import Codec, codec_from_json
 from rt2data.render.fields import ExampleRecord
 from rt2data.render.templates import find_template
@@ -189,13 +189,23 @@ def _whole_numbers(content: Any) -> list[int]:
 
 def _parsed(target: str | list[int], codec: Codec, found: _Manifest) -> list[int]:
     """The bins of actions as text or token ids."""
-    tokenizer = _tokenizer(codec, found, target)
+    tokenizer, template = _tokenizer(codec, found, target), find_template(found.plan.template)
     if not isinstance(target, str):
         target = [each for each in target if each != tokenizer.eos_id]
+        if template.action_cue:
+            target = _last_words(target, tokenizer) if codec.token_map == "last_n" else tokenizer.decode(target)
+    if isinstance(target, str):
+        target = template.action_of(target)
     try:
-        return ActionWords(codec.token_map, tokenizer, find_template(found.plan.template).cue).parse(target)
+        return ActionWords(codec.token_map, tokenizer, template.before_action).parse(target)
     except DataError as error:
         raise DataError(error.what, str(target)[:80], "give the target alone, without the prompt") from None
+
+
+def _last_words(ids: list[int], tokenizer: Tokenizer) -> list[int]:
+    """The action words that ids end with, behind what is said before them."""
+    first = next((at for at in range(len(ids), 0, -1) if ids[at - 1] < tokenizer.vocab_size - BINS), 0)
+    return ids[first:]
 
 
 def _tokenizer(codec: Codec, found: _Manifest, target: str | list[int]) -> Tokenizer:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import Member, MemberImage
-from rt2data.render.fields import FIELDS, ExampleRecord, Field
+from rt2data.render.fields import FIELDS, MORE_FIELDS, ExampleRecord, Field
 
 Example = dict[str, Any]
 Batch = dict[str, Any]
@@ -38,7 +38,8 @@ def _dtype(field: Field) -> np.dtype[Any]:
 
 
 COLUMNS = tuple(field.name for field in FIELDS)
-ARRAYS = {field.name: _dtype(field) for field in FIELDS if field.shape not in ("one", "messages") and field.type != "string"}
+ALL_COLUMNS = tuple(field.name for field in (*FIELDS, *MORE_FIELDS))
+ARRAYS = {field.name: _dtype(field) for field in FIELDS if field.shape != "one" and not field.parts and field.type != "string"}
 """Columns that are arrays in an example, or None where the record has null; all others are plain values."""
 _NUMBERS = [field for field in FIELDS if field.shape == "one" and field.type in ("bool", "float32", "float64")]
 BATCHED = ARRAYS | {field.name: _dtype(field) for field in _NUMBERS}
@@ -66,9 +67,9 @@ class ExampleView:
     slots: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.columns if name not in COLUMNS]
+        unknown = [name for name in self.columns if name not in ALL_COLUMNS]
         if unknown:
-            raise UsageError(f"no column is called {unknown[0]!r}", do=f"it can be {', '.join(COLUMNS)}")
+            raise UsageError(f"no column is called {unknown[0]!r}", do=f"it can be {', '.join(ALL_COLUMNS)}")
         if self.decode not in ("rgb", "jpeg", None):
             raise UsageError(f"decode={self.decode!r}", do='it can be "rgb", "jpeg" or None')
         if self.resize and (self.decode != "rgb" or min(self.resize) < 1):
@@ -109,8 +110,14 @@ class ExampleView:
     @cached_property
     def _decoder(self) -> Callable[[memoryview], msgspec.Struct]:
         types: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(ExampleRecord)}
-        types |= {field.name: list[dict[str, str]] for field in FIELDS if field.shape == "messages"}
-        wanted = msgspec.defstruct("Columns", [(name, types[name]) for name in self.columns], gc=False)
+        types |= {field.name: list[dict[str, Any]] | None for field in (*FIELDS, *MORE_FIELDS) if field.parts}
+        absent: dict[str, Any] = {field.name: msgspec.field(default=None) for field in MORE_FIELDS}
+        wanted = msgspec.defstruct(
+            "Columns",
+            [(name, types[name], absent[name]) if name in absent else (name, types[name]) for name in self.columns],
+            gc=False,
+            kw_only=True,
+        )
         return msgspec.json.Decoder(wanted).decode
 
     def __getstate__(self) -> dict[str, Any]:

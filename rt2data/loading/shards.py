@@ -63,12 +63,13 @@ class PlanFacts(msgspec.Struct, frozen=True):
     sources: tuple[SourceFacts, ...]
     horizon: int = 1
     images: int | None = None
+    more: tuple[str, ...] = ()  # fields that only some mixtures have
     parts: tuple[PartFacts, ...] = ()  # where each row is written once, one for each source
 
     @property
     def sizes(self) -> Sizes:
         """The sizes that all examples have."""
-        return Sizes(self.action_dim, self.horizon, self.images)
+        return Sizes(self.action_dim, self.horizon, self.images, self.more)
 
     @property
     def places(self) -> int:

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from rt2data.errors import DataError
+from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
 from rt2data.order import EpochOrder
+from rt2data.plan.filtered import require_kept
 from rt2data.plan.job import Job, make_labels, make_renderer
+from rt2data.plan.joined import require_matched
 from rt2data.plan.layout import layout_warnings, make_parts, require_names
 from rt2data.plan.plan import (
     Plan,
     SourcePlan,
-    draws,
     fingerprinted,
     image_places,
     needed_sources,
     new_plan,
+    plan_groups,
     plan_source,
     require_few_rejects,
     shard_count,
-    source_shares,
+    share_out,
     split_rows,
     warnings_of,
 )
+from rt2data.plan.published import published_statistics
 from rt2data.plan.recipe import Recipe, canonical
+from rt2data.plan.shares import Shares, lacking_notes, mixture_shares
 from rt2data.plan.source_notes import source_notes
-from rt2data.prepare.store import Known
+from rt2data.prepare.statistics import DimStats
+from rt2data.prepare.store import BOXES, Known, StoreInfo
 from rt2data.read.action_space import load_space
+from rt2data.read.annotations.settings import NOTES, POOL
 from rt2data.read.source import RobotSource, Source, WebSource
 from rt2data.records import Rows, Warn, key_name, worst_first
 from rt2data.render.action_tokens import ActionWords, check_action_words
 from rt2data.render.codecs.table import Codec, make_codec
 from rt2data.render.fields import Batch
 from rt2data.render.record import encode_record, make_records
+from rt2data.render.regions.convention import Convention
+from rt2data.render.regions.table import FAMILIES
 from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 
@@ -52,16 +60,20 @@ def decide(recipe: Recipe, stores: Mapping[str, Known], allow_bad: bool = False)
     """
     if not allow_bad:
         require_few_rejects(recipe, stores)
+    require_kept(recipe, stores)
+    require_matched(recipe, stores)
     rows = split_rows(stores, recipe.split)
-    shares, counts = source_shares(recipe, rows), draws(recipe, rows)
+    shares = mixture_shares(recipe, rows)
+    counts = share_out(recipe, rows, shares)
     tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     needed = needed_sources(recipe)
     sources = []
     for name, source in needed.items():
-        drawn = plan_source(name, source, stores[name].info, recipe.split, shares[name], counts[name])
+        drawn = plan_source(shares.sources[name], stores[name].info, recipe.split, counts[name])
         sources.append(_with_codec(drawn, source, stores[name], recipe, tokenizer))
-    notes = [note for s in sources for note in source_notes(needed[s.name], stores[s.name].info, s)]
-    draft = _draft(recipe, needed, tuple(sources), tokenizer, notes, stores)
+    notes = [*lacking_notes(shares)]
+    notes += [note for s in sources for note in source_notes(needed[s.name], stores[s.name].info, s)]
+    draft = _draft(recipe, needed, tuple(sources), tokenizer, notes, stores, shares)
     return Job(
         plan=_sized(draft, recipe, stores, tokenizer),
         recipe=_plain(recipe),
@@ -80,21 +92,30 @@ def _with_codec(drawn: SourcePlan, source: Source, store: Known, recipe: Recipe,
     if not isinstance(source, RobotSource):
         return drawn
     codec = source_codec(source, store, recipe.codec, recipe.split)
-    words = ActionWords(codec.token_map, tokenizer, find_template(recipe.template).cue)
+    words = ActionWords(codec.token_map, tokenizer, find_template(recipe.template).before_action)
     check_action_words(words, codec.width, recipe.action_words)
     return msgspec.structs.replace(drawn, codec=codec.to_json())
 
 
 def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Codec:
-    """The codec of a robot source, its bounds resolved with the statistics of the split that is drawn.
+    """The codec of a robot source, its bounds resolved with the statistics that the source names.
 
-    Raises DataError, naming the source, where they give no bounds.
+    Raises DataError, naming the source, where they give no bounds; UsageError where they cannot be read.
     """
     space = load_space(source.action_space).sized(store.info.action_dim)
     try:
-        return make_codec(name, space, store.action_stats(split))
+        return make_codec(name, space, bounding_statistics(source, store, split))
     except DataError as error:
         raise DataError(error.what, f"source {store.info.name}", error.do) from None
+
+
+def bounding_statistics(source: RobotSource, store: Known, split: str) -> DimStats | None:
+    """Statistics of the actions that bound what is encoded. Raises UsageError where published ones cannot be read."""
+    if source.statistics == "split":
+        return store.action_stats(split)
+    if source.statistics == "all":
+        return store.all_action_stats()
+    return published_statistics(source.statistics)
 
 
 def _draft(
@@ -104,8 +125,10 @@ def _draft(
     tokenizer: Tokenizer,
     notes: Sequence[Warn],
     stores: Mapping[str, Known],
+    shares: Shares,
 ) -> Plan:
     """The plan before its records have been measured."""
+    regions = _regions(recipe.regions.convention, {s.name: stores[s.name].info for s in sources})
     return new_plan(
         robot_frac=str(recipe.robot_frac),
         num_examples=sum(s.draws for s in sources),
@@ -124,9 +147,55 @@ def _draft(
         images=image_places([(stores[s.name].info, recipe.split) for s in sources]),
         sources=sources,
         answers={name: s.answers for name, s in needed.items() if isinstance(s, WebSource)},
-        warnings=(*warnings_of(recipe, sources), *notes),
+        warnings=(
+            *warnings_of(recipe, sources),
+            *_without_notes(recipe.template, needed),
+            *notes,
+            *(_unknown_marks(recipe.regions.convention, tokenizer) if regions else ()),
+        ),
         materialize=msgspec.UNSET if recipe.shards.materialize == "repeats" else "once",
+        groups=plan_groups(shares.groups, sources),
+        more=_more_fields(needed, bool(regions)) or msgspec.UNSET,
+        regions=regions or msgspec.UNSET,
+        reasoning_dropout=_dropouts(needed) or msgspec.UNSET,
     )
+
+
+def _without_notes(template: str, needed: Mapping[str, Source]) -> Iterator[Warn]:
+    """A template that says something before actions, where a source has nothing to say."""
+    robots = [name for name, source in needed.items() if isinstance(source, RobotSource) and source.annotations is None]
+    if find_template(template).thoughts and robots:
+        what = f"template {template} says notes before actions, and there are none: examples have actions alone"
+        yield from (Warn("no_notes", "warning", name, what, "give the source `annotations`") for name in robots)
+
+
+def _more_fields(needed: Mapping[str, Source], regions: bool) -> tuple[str, ...]:
+    """The fields of examples that only some mixtures have, in the order of the record."""
+    joined = {name for source in needed.values() if isinstance(source, RobotSource) for name in source.joined}
+    return tuple(name for name, there in (("notes", NOTES in joined), ("original", POOL in joined), ("regions", regions)) if there)
+
+
+def _regions(convention: Convention, infos: Mapping[str, StoreInfo]) -> dict[str, Any]:
+    """How boxes and points are written; empty where there are none. Raises UsageError where the family has no boxes."""
+    for name, info in infos.items():
+        if info.facts.get(BOXES) and not convention.boxes:
+            what = f"source {name} has {info.facts[BOXES]:,} boxes, {convention.name} has no way of writing one"
+            raise UsageError(what, "regions", f"choose {' or '.join(n for n, family in FAMILIES.items() if family.boxes)}")
+    return convention.facts() if any(info.has_regions for info in infos.values()) else {}
+
+
+def _unknown_marks(convention: Convention, tokenizer: Tokenizer) -> Iterator[Warn]:
+    """Marks of a family that the tokenizer does not know."""
+    marked = tokenizer.with_marks(convention.marks)
+    for first in convention.marks[:1]:
+        if (count := len(marked.encode_after(first, [first])[0])) > 1:
+            what = f"regions {convention.name} write {first}, which is {count} tokens to this tokenizer"
+            yield Warn("region_marks", "warning", "", what, "choose the family of the model whose tokenizer it is")
+
+
+def _dropouts(needed: Mapping[str, Source]) -> dict[str, str]:
+    robots = {name: source for name, source in needed.items() if isinstance(source, RobotSource)}
+    return {name: str(source.reasoning_dropout) for name, source in robots.items() if source.reasoning_dropout}
 
 
 def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: Tokenizer) -> Plan:

@@ -24,14 +24,15 @@ from rt2data.formats.rlds.loader_layouts import (
 from rt2data.io.tfrecord.directory import tfds_name
 from rt2data.plan.decide import decide
 from rt2data.plan.episode_index import GapRule, ImageKind, SplitIndex, index_split
+from rt2data.plan.filtered import require_kept
 from rt2data.plan.job import Job, RldsJob
 from rt2data.plan.plan import needed_sources, require_few_rejects
 from rt2data.plan.recipe import Recipe, canonical
 from rt2data.plan.source_notes import ends
+from rt2data.prepare.row_builder import wanted_cameras
 from rt2data.prepare.store import Store, StoreInfo
-from rt2data.prepare.unit import wanted_cameras
 from rt2data.read.action_space import ActionSpace, load_space
-from rt2data.read.source import RobotSource
+from rt2data.read.source import RobotSource, WebSource
 
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 
@@ -57,6 +58,7 @@ def decide_episodes(
     """The job, and the place of each row. Raises UsageError, DataError or RejectLimitError if it cannot be written."""
     if not allow_bad:
         require_few_rejects(recipe, stores)
+    require_kept(recipe, stores)
     if not VERSION.fullmatch(options.version):
         raise UsageError("not a valid TFDS version", options.version, "three numbers, such as 1.0.0")
     mixture = decide(recipe, stores, allow_bad) if options.tokens else None
@@ -74,6 +76,7 @@ def decide_episodes(
 
 def _named(recipe: Recipe, stores: Mapping[str, Store], options: RldsOptions) -> Iterator[tuple[str, Store]]:
     """Dataset and store of each source, robot first."""
+    _require_one_answer(recipe)
     robots = [name for name in needed_sources(recipe) if stores[name].info.has_actions]
     others = [name for name in needed_sources(recipe) if name not in robots]
     cameras = {camera for name in robots for camera in stores[name].info.cameras}
@@ -83,6 +86,14 @@ def _named(recipe: Recipe, stores: Mapping[str, Store], options: RldsOptions) ->
         raise UsageError(what, "--camera", f"there are {', '.join(sorted(cameras)) or 'none'}")
     datasets = name_datasets(find_layout(options.layout), robots, others, options.names)
     return ((datasets[name], stores[name]) for name in [*robots, *others])
+
+
+def _require_one_answer(recipe: Recipe) -> None:
+    """Raises UsageError for answers with weights, and for those that agree by more than case: episodes have no place for either."""
+    for name, source in needed_sources(recipe).items():
+        if isinstance(source, WebSource) and (source.answers == "soft" or source.agreement != "case"):
+            what = f"write-rlds writes no loss weights and no `agreement: {source.agreement}`"
+            raise UsageError(what, f"source {name}", "set answers: all and agreement: case, or set its weight to 0")
 
 
 def _camera(asked: str) -> str:

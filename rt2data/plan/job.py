@@ -19,6 +19,7 @@ from rt2data.plan.plan import (
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import Labels
+from rt2data.render.regions.table import convention_of
 from rt2data.render.renderer import Renderer
 from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
@@ -82,14 +83,19 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
     """Template, tokenizer, codec and answer rule of one source, put together."""
     template = find_template(plan.template)
     codec = codec_from_json(source.codec) if source.codec else None
+    regions = convention_of(plan.regions) if plan.regions else None
+    tokenizer = tokenizer.with_marks(regions.marks) if regions else tokenizer
     return Renderer(
         template=template,
         tokenizer=tokenizer,
         codec=codec,
-        words=ActionWords(codec.token_map, tokenizer, template.cue) if codec else None,
+        words=ActionWords(codec.token_map, tokenizer, template.before_action) if codec else None,
         answers=plan.answers.get(source.name, "majority"),  # type: ignore[arg-type]
+        agreement=source.agreement or "case",
         seed=plan.seed,
         max_tokens=plan.max_tokens,
+        regions=regions,
+        dropout=plan.dropout(source),
     )
 
 

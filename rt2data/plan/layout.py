@@ -31,6 +31,15 @@ def part_weights(sources: Sequence[SourcePlan]) -> list[int]:
     return [weight // (gcd(*weights) or 1) for weight in weights]
 
 
+def readable_weights(sources: Sequence[SourcePlan]) -> list[int]:
+    """The weights of the shares; of the draws where those have more bits than readers have, as where shares are of roots."""
+    exact = part_weights(sources)
+    if max(exact, default=0) < 1 << 63:
+        return exact
+    common = gcd(*(source.draws for source in sources))
+    return [source.draws // common for source in sources]
+
+
 def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[MixturePart, ...]:
     """A part for each source, in their order. Raises UsageError where a source would have none of the examples."""
     for source in sources:
@@ -38,7 +47,7 @@ def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[Mi
             raise UsageError(f"source {source.name} would not be drawn at all", "size", "ask for more examples, or leave it out")
     return tuple(
         MixturePart(source=source.name, examples=min(source.draws, source.rows), shards=count, weight=weight)
-        for source, count, weight in zip(sources, shards, part_weights(sources), strict=True)
+        for source, count, weight in zip(sources, shards, readable_weights(sources), strict=True)
     )
 
 

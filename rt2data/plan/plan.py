@@ -10,15 +10,17 @@ from typing import Any, Literal
 import msgspec
 import xxhash
 
-from rt2data.errors import DataError, RejectLimitError, UsageError, command
+from rt2data.errors import RejectLimitError, UsageError, command
 from rt2data.formats.base import Sizes
 from rt2data.io.installation import VERSION
 from rt2data.order import MAX_EXAMPLES, apportion
 from rt2data.plan.recipe import Recipe
+from rt2data.plan.shares import SIDES, GroupShare, Shares, SourceShare, drawn, mixture_shares, side_share
 from rt2data.prepare.store import Known, StoreInfo
 from rt2data.read.action_space import load_space
-from rt2data.read.source import RobotSource, Source
-from rt2data.records import Kind, Level, Slot, Warn
+from rt2data.read.source import RobotSource, Source, WebSource
+from rt2data.records import Agreement, Kind, Level, Slot, Warn
+from rt2data.render.reasoning import Dropout
 
 PLAN_VERSION = 3
 """Raise when the same recipe and rows would give other bytes."""
@@ -63,14 +65,21 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     horizon: int = 1  # actions of a chunk
     gaps: str = ""  # what a window does at a gap; empty without windows
     loss_weight: str = "1"
+    agreement: Agreement | msgspec.UnsetType = msgspec.UNSET  # which answers count as the same; unset: `case`
     control_hz: float | None = None
     control_mode: str | None = None
     state_names: tuple[str, ...] | None = None
+    path: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # the groups it is in, outermost first; unset: none
 
     @property
     def has_actions(self) -> bool:
         """Whether it is a robot's."""
         return self.kind == "robot"
+
+    @property
+    def place(self) -> str:
+        """Its side, and the groups it is in, outermost first: `web.vqa`."""
+        return ".".join((self.kind, *(self.path or ())))
 
     @property
     def camera_line(self) -> str:
@@ -88,6 +97,29 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
         back = [str(offset) for offset in dict.fromkeys(slot.offset for slot in self.slots) if offset]
         said = [f"chunks of {self.horizon} actions"] if self.horizon > 1 else []
         return ", ".join([*said, *([f"images of step {', '.join(back)} too"] if back else [])])
+
+
+class GroupPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How the share of a group is divided: all figures are sums of its sources. A side with rules of its own has an empty path."""
+
+    kind: Kind
+    path: tuple[str, ...]
+    weighting: str  # of its members, with its parameters
+    weights: str | None  # the published mixture that gives the weights of its members
+    weight: str
+    share: str  # of all examples, exact
+    rows: int
+    draws: int
+    unseen: int
+
+    @property
+    def place(self) -> str:
+        """Where it is: the names of the groups, from the side on."""
+        return ".".join((self.kind, *self.path))
+
+    def holds(self, source: SourcePlan) -> bool:
+        """Whether a source is in it, or in a group in it."""
+        return source.kind == self.kind and (source.path or ())[: len(self.path)] == self.path
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,11 +148,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Warn, ...]
     materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: each draw is written, repeats and all
     parts: tuple[MixturePart, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
+    regions: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # how boxes and points are written; unset where there are none
+    groups: tuple[GroupPlan, ...] | msgspec.UnsetType = msgspec.UNSET  # each before those in it; unset: none
+    more: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # fields of examples that only some mixtures have; unset: none
+    reasoning_dropout: dict[str, str] | msgspec.UnsetType = msgspec.UNSET  # by source; unset: nothing is left out
 
     @property
     def sizes(self) -> Sizes:
         """The sizes that all examples have."""
-        return Sizes(self.action_dim, self.horizon, self.images)
+        return Sizes(self.action_dim, self.horizon, self.images, self.more or ())
+
+    def dropout(self, source: SourcePlan) -> Dropout:
+        """Which notes of a source are left out."""
+        return Dropout(Fraction((self.reasoning_dropout or {}).get(source.name, "0")), self.seed)
 
     def written(self, source: SourcePlan) -> int:
         """How many examples of a source there are in the shards."""
@@ -132,9 +172,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def needed_sources(recipe: Recipe) -> dict[str, Source]:
-    """The sources that will be drawn from, robot first, each side by name: a weight of 0, or a side of share 0, is not read."""
-    sides = ((recipe.robot, recipe.robot_frac), (recipe.web, 1 - recipe.robot_frac))
-    return {name: side[name] for side, share in sides if share for name in sorted(side) if side[name].weight}
+    """The sources that will be drawn, robot first, each side by name: a weight of 0, or a side or group of none, is not read."""
+    sides = [drawn(recipe.side(side)) for side in SIDES if side_share(recipe, side)]
+    return {name: side[name] for side in sides for name in sorted(side)}
 
 
 def require_few_rejects(recipe: Recipe, stores: Mapping[str, Known]) -> None:
@@ -181,33 +221,14 @@ def draws(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, int]:
 
     Raises DataError where a side that is asked for has no rows.
     """
-    shares = source_shares(recipe, rows)
+    return share_out(recipe, rows, mixture_shares(recipe, rows))
+
+
+def share_out(recipe: Recipe, rows: Mapping[str, int], found: Shares) -> dict[str, int]:
+    """The draws that these shares give."""
+    shares = {name: each.share for name, each in found.sources.items()}
     total = _total(recipe, rows, shares)
-    names = list(shares)
-    return dict(zip(names, apportion(total, [shares[name] for name in names]), strict=True))
-
-
-def source_shares(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, Fraction]:
-    """Share of each source in all examples; they add up to 1."""
-    shares: dict[str, Fraction] = {}
-    for side, sources, share in (("robot", recipe.robot, recipe.robot_frac), ("web", recipe.web, 1 - recipe.robot_frac)):
-        if not share:
-            continue
-        weights = {name: _weight(recipe, sources[name], rows[name]) for name in sorted(sources) if name in rows}
-        whole = sum(weights.values(), Fraction(0))
-        if not whole or any(not rows[name] for name in weights):
-            empty = ", ".join(name for name in weights if not rows[name]) or "none given"
-            raise DataError(
-                f"the {side} side is to have {float(share):.4g} of the examples but has a source without rows",
-                f"split {recipe.split}: {empty}",
-                "look at what was rejected or filtered, or leave the source out with weight 0",
-            )
-        shares |= {name: share * weight / whole for name, weight in weights.items()}
-    return shares
-
-
-def _weight(recipe: Recipe, source: Source, rows: int) -> Fraction:
-    return source.weight * rows if recipe.weighting == "rows" else source.weight
+    return dict(zip(shares, apportion(total, list(shares.values())), strict=True))
 
 
 def _total(recipe: Recipe, rows: Mapping[str, int], shares: Mapping[str, Fraction]) -> int:
@@ -232,19 +253,20 @@ def fingerprinted(plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, fingerprint=xxhash.xxh3_128_hexdigest(content))
 
 
-def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: Fraction, count: int) -> SourcePlan:
+def plan_source(found: SourceShare, info: StoreInfo, split: str, count: int) -> SourcePlan:
     """The draws of one source, before codec and record sizes are known."""
+    source = found.source
     here = info.splits[split]
     least, rest = divmod(count, here.rows)
     return SourcePlan(
-        name=name,
+        name=found.name,
         kind=info.kind,
         source=info.source,
         digest=info.digest,
         rows=here.rows,
         groups=here.groups,
-        weight=str(source.weight),
-        share=str(share),
+        weight=str(found.weight),
+        share=str(found.share),
         draws=count,
         epochs=count / here.rows,
         repeats_min=least,
@@ -259,8 +281,15 @@ def plan_source(name: str, source: Source, info: StoreInfo, split: str, share: F
         camera=info.camera if info.has_actions else None,
         cameras=info.cameras if info.has_actions else (),
         loss_weight=str(source.loss_weight),
+        path=found.path or msgspec.UNSET,
+        agreement=agreement_of(source),
         **_of_robot(source, info),
     )
+
+
+def agreement_of(source: Source) -> Agreement | msgspec.UnsetType:
+    """Which answers of a source count as the same; unset where older versions knew nothing else."""
+    return source.agreement if isinstance(source, WebSource) and source.agreement != "case" else msgspec.UNSET
 
 
 def _of_robot(source: Source, info: StoreInfo) -> dict[str, Any]:
@@ -278,6 +307,31 @@ def _of_robot(source: Source, info: StoreInfo) -> dict[str, Any]:
     }
 
 
+def plan_groups(groups: Sequence[GroupShare], sources: Sequence[SourcePlan]) -> tuple[GroupPlan, ...] | msgspec.UnsetType:
+    """What the sources of each group are drawn together; unset where there are no groups."""
+    bare = (
+        GroupPlan(
+            kind=group.side,
+            path=group.path,
+            weighting=str(group.rule),
+            weights=group.preset.name if group.preset else None,
+            weight=str(group.weight),
+            share=str(group.share),
+            rows=0,
+            draws=0,
+            unseen=0,
+        )
+        for group in groups
+    )
+    return tuple(msgspec.structs.replace(group, **group_sums(group, sources)) for group in bare) or msgspec.UNSET
+
+
+def group_sums(group: GroupPlan, sources: Sequence[SourcePlan]) -> dict[str, int]:
+    """The figures of a group that are sums of its sources."""
+    inside = [source for source in sources if group.holds(source)]
+    return {name: sum(getattr(source, name) for source in inside) for name in ("rows", "draws", "unseen")}
+
+
 def image_places(infos: Sequence[tuple[StoreInfo, str]]) -> int | None:
     """Places for images in each example of these stores' splits; None where every example has exactly one image."""
     splits = [(info, info.splits[split]) for info, split in infos]
@@ -290,14 +344,19 @@ def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ..
     """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
     found: list[Warn] = []
     for s in sources:
-        if recipe.max_epochs is not None and s.repeats_max > recipe.max_epochs:
-            raise UsageError(
-                f"source {s.name} would be repeated {s.epochs:.2f} times, max_epochs is {recipe.max_epochs}",
-                "max_epochs",
-                "draw less of it",
-            )
+        _require_few_epochs(recipe, s)
         found += draw_warnings(s.name, s.epochs, s.unseen, s.rows)
     return (*found, *_opposite_terminates(sources))
+
+
+def _require_few_epochs(recipe: Recipe, planned: SourcePlan) -> None:
+    """The source's own limit counts where it has one, else the recipe's."""
+    source = recipe.sources.get(planned.name)
+    own = source.max_epochs if source else None
+    limit = recipe.max_epochs if own is None else own
+    if limit is not None and planned.repeats_max > limit:
+        what = f"source {planned.name} would be repeated {planned.epochs:.2f} times, max_epochs is {limit}"
+        raise UsageError(what, "max_epochs" if own is None else f"{planned.name}.max_epochs", "draw less of it")
 
 
 def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:

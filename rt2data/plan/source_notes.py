@@ -7,19 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from rt2data.plan.joined import matches
 from rt2data.plan.plan import SourcePlan
-from rt2data.prepare.store import StoreInfo
-from rt2data.prepare.unit import ABSENT, CUT
+from rt2data.prepare.row_builder import ABSENT, CUT, REGIONS_CLIPPED
+from rt2data.prepare.store import BOXES, POINTS, StoreInfo
+from rt2data.read.bridge_raw.source import LATE, MORE_WORDS
+from rt2data.read.corpus.boxes import CUT as CUT_BOXES
+from rt2data.read.corpus.boxes import left_out_line
+from rt2data.read.corpus.vqa import UNKNOWN_ROTATION
+from rt2data.read.filters import LISTS
 from rt2data.read.join.images import join_line, written_line
+from rt2data.read.lerobot.facts import FOUND, WORDS
+from rt2data.read.ros.words import commands_line, times_line
 from rt2data.read.source import RobotSource, Source
+from rt2data.read.zarr.source import ABSENT as ABSENT_CHUNKS
 from rt2data.records import End, Level, Warn
+from rt2data.standardize.answers import DROPPED as DROPPED_ANSWERS
+from rt2data.standardize.answers import FEW, LONG, UNANSWERABLE
+from rt2data.standardize.conversions import ABSENT_STEPS, ASSUMED_OPEN, BETWEEN, CLIPPED, JUMPS, WRAPPED
 from rt2data.standardize.end_marks import DROPPED, fact_name, refuted, tells_success
+from rt2data.standardize.filters import KNOWN, MISSING, UNKNOWN
 from rt2data.standardize.words import PLACEHOLDERS
 
 Note = tuple[str, Level, str, str]
 """code, level, what, what to do."""
 NAMED = 8
-"""Dimensions that a note names."""
+"""Dimensions and episodes that a note names."""
+MATCHED = 0.95
+"""Where keep_ranges knows a smaller share of the episodes, its keys are doubtful."""
 
 
 def source_notes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Warn]:
@@ -45,6 +60,18 @@ def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
         yield "absent_camera", "warning", f"cameras that rows do not have: {listed}", "their image_mask is false there"
 
 
+def as_recorded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """What a log lacks or shifts by itself."""
+    if absent := info.facts.get(ABSENT_CHUNKS):
+        what = f"{absent:,} chunks of numbers are not in the zarr store: they stand for its fill value"
+        yield "absent_chunks", "warning", what, "if they should be there, fetch the store again"
+    if late := info.facts.get(LATE):
+        what = f"in {late:,} episodes each action goes with the observation after it, for cameras were one step late then"
+        yield "camera_latency", "note", what, "set camera_latency: 0 if they were not"
+    if more := info.facts.get(MORE_WORDS):
+        yield "more_annotations", "note", f"{more:,} episodes were described more than once: the first line counts", ""
+
+
 def windows(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
     """What an example holds of other steps, and where that ends early."""
     if planned.window_line:
@@ -59,6 +86,21 @@ def windows(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
         yield "windows_at_gaps", "warning", what, "set `gaps: join` to go over gaps, or drop no steps there"
 
 
+def regions(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Boxes and points, and what crops took of them."""
+    if info.has_regions:
+        counts = ((BOXES, "boxes"), (POINTS, "points"))
+        yield "regions", "note", " and ".join(f"{info.facts[fact]:,} {what}" for fact, what in counts if info.facts.get(fact)), ""
+    if cut := info.facts.get(REGIONS_CLIPPED):
+        yield "clipped_regions", "note", f"{cut:,} boxes are partly outside of the cropped images: what is inside counts", ""
+
+
+def boxes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Which boxes of a corpus were left out or made smaller."""
+    if line := left_out_line(info.facts):
+        yield "boxes", "note", line, "" if CUT_BOXES not in info.facts else "set a larger `max_regions` to have all"
+
+
 def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
     """By what questions, answers and images were put together, and what was read that is written another way."""
     line = join_line(info.facts)
@@ -70,6 +112,28 @@ def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
     written = written_line(info.facts)
     if written:
         yield "read_as", "note", written, ""
+    if unknown := info.facts.get(UNKNOWN_ROTATION):
+        what = f"{unknown:,} questions are about images that `rotations` does not know: these are not turned"
+        yield "unknown_rotation", "warning", what, "name the CSV of the images' own part of Open Images"
+
+
+def annotated(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """How many steps have what is joined to the log."""
+    if not isinstance(source, RobotSource):
+        return
+    for found in matches(source, info):
+        below = found.share < source.joined[found.setting].min_matched
+        do = "correct the names before you build" if below else "a step without notes is an action alone" if found.bare else ""
+        yield found.setting, "warning" if below else "note", f"{'' if info.digest else 'in a sample, '}{found.line}", do
+
+
+def recordings(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """What the clocks of recorded messages are like, and whether commands fit the steps."""
+    if line := times_line(info.facts):
+        yield "clocks", "note", line, ""
+    if line := commands_line(info.facts):
+        do = "if they are displacements, let the steps be theirs: `clock_topic`"
+        yield "commands", "warning", line, do
 
 
 def held(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
@@ -113,6 +177,18 @@ def episodes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[N
         yield "gaps", "note", what, "a mixture of single steps is not affected; write-rlds follows `gaps`"
 
 
+def differences(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """What a LeRobot dataset says of itself that its files do not bear out."""
+    said = [f"{text} ({info.facts[FOUND + name]:,})" for name, text in WORDS.items() if info.facts.get(FOUND + name)]
+    if said:
+        yield (
+            "log_differs",
+            "warning",
+            f"metadata and files differ: {'; '.join(said)}",
+            "the files are believed: view a few",
+        )
+
+
 def words(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
     """Placeholders for instructions, and steps without words."""
     found = {kind: info.facts.get(f"placeholder.{kind}", 0) for kind in PLACEHOLDERS}
@@ -125,6 +201,43 @@ def words(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note
         share = blank / (blank + sum(split.rows for split in info.splits.values()))
         level: Level = "warning" if share > 0.5 else "note"
         yield "blank_dropped", level, f"{blank:,} steps without words were dropped", "set blank_instruction: keep to keep them"
+
+
+def answers(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Answers that are no targets, and soft weights of questions that were not put to ten people."""
+    dropped = {reason: info.facts.get(f"{DROPPED_ANSWERS}{reason}", 0) for reason in NO_TARGETS}
+    if any(dropped.values()):
+        listed = ", ".join(f"{count:,} {NO_TARGETS[reason]}" for reason, count in dropped.items() if count)
+        yield "answers_dropped", "note", f"answers that are no targets: {listed}", "their questions have others"
+    if few := info.facts.get(FEW):
+        what = f"{few:,} questions have two to nine answers: soft weights are made for ten"
+        yield "few_answers", "warning", what, "if answers agree less often because few were asked, set answers: all"
+
+
+def filters(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """Episodes that lists name and the source has not, and those that keep_ranges does not know."""
+    for setting in LISTS:
+        count, begin = info.facts.get(f"{MISSING}.{setting}", 0), f"{MISSING}.{setting}."
+        if count:
+            names = [fact.removeprefix(begin) for fact in info.facts if fact.startswith(begin)][:NAMED]
+            listed = ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
+            yield "filter_names", "warning", f"filters.{setting} names episodes that there are not: {listed}", "correct the list"
+    known, unknown = (info.facts.get(fact, 0) for fact in (KNOWN, UNKNOWN))
+    if known or unknown:
+        of = "" if info.digest else "sampled "
+        what = f"filters.keep_ranges knows {known:,} of {known + unknown:,} {of}episodes; the others are dropped"
+        doubtful = known < MATCHED * (known + unknown)
+        yield "keep_ranges", "warning" if doubtful else "note", what, "check that its keys are of this log" if doubtful else ""
+
+
+def conversions(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
+    """What converting actions and states changed, and angles that jump."""
+    said = [f"{info.facts[name]:,} {what}" for name, what in CONVERTED.items() if info.facts.get(name)]
+    if said:
+        yield "converted", "note", f"conversions: {', '.join(said)}", ""
+    if jumps := info.facts.get(JUMPS):
+        what = f"{jumps:,} changes of an angle are of more than half a circle: they stand for a turn the other way"
+        yield "angle_jumps", "warning", what, "set `wrap: true` in the conversion, unless a trainer needs them as they are"
 
 
 def reencoded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
@@ -141,13 +254,32 @@ def reencoded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[
 
 AGAINST = {End.FAILURE: "are marked as failures", End.UNREWARDED: "end without a reward", End.TRUNCATED: "are truncated"}
 """Marks that speak against success, in words."""
+CONVERTED = {
+    WRAPPED: "angles of more than half a circle were wrapped",
+    BETWEEN: "values of a gripper between open and closed became one of them",
+    ABSENT_STEPS: "steps of the lower rate have no step of the log near them, and are left out",
+    CLIPPED: "values were clipped",
+    ASSUMED_OPEN: "episodes have a gripper that never changes, taken to be open",
+}
+"""What conversions count, in words."""
+NO_TARGETS = {LONG: "too long", UNANSWERABLE: "that say the question cannot be answered"}
+"""Why answers are no targets, in words."""
 SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (
     cameras,
+    as_recorded,
     windows,
+    regions,
+    boxes,
     join,
+    annotated,
+    recordings,
     held,
     ends,
     episodes,
+    differences,
     words,
+    answers,
+    filters,
+    conversions,
     reencoded,
 )

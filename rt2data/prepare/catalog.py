@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +21,13 @@ from rt2data.io.location.whole import output_errors
 from rt2data.io.publish import exclusively
 from rt2data.io.tables import read_parquet
 from rt2data.prepare.store import REJECTS, Store, StoreInfo
+from rt2data.prepare.unit_files import Files, remove_unused, total, unit_files, units_of
+from rt2data.prepare.units import UNITS
 from rt2data.records import SOURCE
 
-State = Literal["complete", "stale", "partial", "damaged"]
-USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged"})
-_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(-h[0-9]+)?(?P<partial>\.partial)?")
+State = Literal["complete", "stale", "partial", "damaged", "unused"]
+USELESS: frozenset[State] = frozenset({"stale", "partial", "damaged", "unused"})
+_FOLDER = re.compile(rf"\.?(?P<name>{SOURCE})-(?P<fingerprint>[0-9a-f]{{16}})(-h[0-9]+)?(-compact)?(?P<partial>\.partial)?")
 _DAY = 86_400.0
 
 
@@ -33,6 +37,7 @@ class CatalogEntry:
 
     A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
     them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source resumes it.
+    `unused` are units that no store has. The bytes of a store are its own, and those of the units that no other store has.
     """
 
     path: Path
@@ -46,6 +51,11 @@ class CatalogEntry:
     why: str = ""  # it is stale or damaged
 
     @property
+    def root(self) -> Path:
+        """The folder of all stores."""
+        return self.path.parent.parent if self.state == "unused" else self.path.parent
+
+    @property
     def rows(self) -> int:
         return sum((self.splits or {}).values())
 
@@ -57,17 +67,41 @@ class CatalogEntry:
 
 def kept_stores(root: Path) -> list[CatalogEntry]:
     """All stores in a folder, by name; none where there is no such folder. Whatever is no store of ours is not looked at."""
+    found = [_look(path, match) for path, match in _folders(root)]
+    files, units = unit_files(root), {store.path: units_of(store.path) for store in found}
+    owners = Counter(chain.from_iterable(units.values()))
+    own = {path: [unit for unit in mine if owners[unit] == 1] for path, mine in units.items()}
+    stores = [replace(store, bytes=store.bytes + total(files, own[store.path])) for store in found]
+    unused = _unused(root, {unit: each for unit, each in files.items() if unit not in owners})
+    return sorted([*stores, *unused], key=lambda kept: (kept.name, kept.path.name))
+
+
+def _unused(root: Path, files: Files) -> list[CatalogEntry]:
+    """An entry for each folder of units that no store has."""
+    folders = sorted({unit.partition("/")[0] for unit in files})
+    return [
+        CatalogEntry(root / UNITS / folder, folder.rpartition("-")[0], "unused", total(files, mine), _age(root / UNITS / folder))
+        for folder in folders
+        for mine in [[unit for unit in files if unit.startswith(f"{folder}/")]]
+    ]
+
+
+def _age(folder: Path) -> float:
+    """Days since anything in a folder was written."""
+    return max(time.time() - bytes_and_time(folder)[1], 0.0) / _DAY
+
+
+def _folders(root: Path) -> list[tuple[Path, re.Match[str]]]:
     if not location.is_folder(root):
         return []
     named = ((entry, _FOLDER.fullmatch(entry.name)) for entry in location.children(root))
-    found = [_look(path_of(entry.path), match) for entry, match in named if match and entry.is_dir(follow_symlinks=False)]
-    return sorted(found, key=lambda kept: (kept.name, kept.path.name))
+    return [(path_of(entry.path), match) for entry, match in named if match and entry.is_dir(follow_symlinks=False)]
 
 
 def _look(path: Path, match: re.Match[str]) -> CatalogEntry:
     size, changed = bytes_and_time(path)
     age = max(time.time() - changed, 0.0) / _DAY
-    if match["partial"]:
+    if match["partial"] or (location.is_remote(path) and not location.is_file(path / "source.json")):  # there it grows in place
         return CatalogEntry(path, match["name"], "partial", size, age)
     try:
         store = Store(path)
@@ -108,6 +142,8 @@ def _named(kept: CatalogEntry, name: str) -> bool:
 
 def remove(kept: CatalogEntry) -> None:
     """Take one store away. Raises LockedError where a build is preparing it, OutputError where it cannot be removed."""
+    if kept.state == "unused":
+        return  # goes when the stores have gone
     own = kept.path.name.removeprefix(".").removesuffix(".partial")
     with exclusively(kept.path.with_name(f".{own}.lock"), f"the store of {kept.name}"), output_errors(kept.path):
         location.delete(kept.path / "source.json")  # from here on it is no complete store
@@ -123,6 +159,8 @@ def remove_all(kept: Collection[CatalogEntry]) -> tuple[list[CatalogEntry], list
             gone.append(store)
         except LockedError:
             busy.append(store)
+    for root in {store.root for store in kept}:
+        remove_unused(root, lambda root=root: [path for path, _ in _folders(root)])  # type: ignore[misc]
     return gone, busy
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -23,13 +23,20 @@ from rt2data.io.installation import VERSION
 from rt2data.io.location import path_of, produce_whole, write_whole
 from rt2data.io.location.folders import discard_folder, rename
 from rt2data.io.location.whole import output_errors, sync
-from rt2data.io.stamps import NO_FILE, Stamp, changed, require_unchanged
-from rt2data.io.tables import parquet_file, read_parquet
-from rt2data.order import U64, WINDOW
+from rt2data.io.publish import remove_temporaries
+from rt2data.io.stamps import changed, require_unchanged, stamps_of
+from rt2data.io.tables import parquet_file
+from rt2data.order import U64
+from rt2data.prepare.begin import SHARED, staging_folder
+from rt2data.prepare.blobs import BlobsSummary, add_blobs, is_blob, remove_spills
+from rt2data.prepare.filtered import TASKS_PARQUET, is_filtered, tasks_table
 from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
+from rt2data.prepare.row_builder import wanted_cameras
 from rt2data.prepare.runs import Files, RunOrder, RunSummary, hash_edges, read_run, rows_files, run_name, run_orders
+from rt2data.prepare.staged import StagedFiles, staged_files
 from rt2data.prepare.statistics import summarize_parts
 from rt2data.prepare.store import (
+    FILES_PARQUET,
     REJECTS,
     ROWS,
     STORE_VERSION,
@@ -37,19 +44,26 @@ from rt2data.prepare.store import (
     SplitInfo,
     Store,
     StoreInfo,
+    concat_rows,
     count_lost,
     images,
     read_columns,
     read_stamps,
+    read_whole,
+    readable,
     rejects_table,
     rows_file,
     vectors,
+    write_rows,
     write_stamps,
 )
-from rt2data.prepare.unit import SHARED, UnitSummary, blob_name, fragment_name, staging_folder, wanted_cameras
+from rt2data.prepare.unit import UnitSummary, is_sound
+from rt2data.read.annotations.index import index_of
+from rt2data.read.annotations.join import matched
 from rt2data.read.source import RobotSource, Source
 from rt2data.records import F32, NO_MARKS, End, Reject, Slot
 from rt2data.standardize.end_marks import refuted
+from rt2data.standardize.filters import settled
 from rt2data.tally.counts import count_distinct
 
 ORDER = ROWS.get_field_index("order")
@@ -116,10 +130,10 @@ def _files(units: Iterable[UnitSummary]) -> Files:
 def gather_rows(order: GatherOrder) -> RowsSummary:
     """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
     folder = path_of(order.folder)
-    table = judge_ends(pa.concat_tables(_slices(order)), order.against)
+    table = judge_ends(staged_files(folder).numbered(concat_rows(_slices(order))), order.against)
     table = table.sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
-    produce_whole(rows_file(folder, order.split, order.number), lambda path: _write_rows(path, table))
+    produce_whole(rows_file(folder, order.split, order.number), lambda path: write_rows(path, table))
     taken = images(table, ())
     counts = np.diff(taken.starts)
     return RowsSummary(
@@ -136,16 +150,12 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
     )
 
 
-def _write_rows(path: Path, table: pa.Table) -> None:
-    pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False, write_page_checksum=True)
-
-
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:
     """What each run, or else each unit, has for one file of rows."""
     folder = path_of(order.folder)
     for part in range(order.parts):
         if order.batch is None:
-            yield _of_fragment(folder / fragment_name(part), order)
+            yield _of_fragment(staged_files(folder).fragment(part), order)
         else:
             yield read_run(folder / run_name(part), order.batch)
 
@@ -154,7 +164,7 @@ def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
     """Only row groups that can hold some of it are read: a fragment is in keyed order."""
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
-    with parquet_file(path) as file:
+    with readable(path), parquet_file(path, page_checksum_verification=True) as file:
         return file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
 
 
@@ -176,18 +186,32 @@ def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
         raise DataError(f"two rows of source {order.name} have one key", f"key {key}, split {order.split}", "remove one of them")
 
 
-def seal_store(name: str, source: Source, folder: Path, units: list[UnitSummary], rows: list[RowsSummary]) -> StoreInfo:
+def seal_store(
+    name: str,
+    source: Source,
+    folder: Path,
+    units: list[UnitSummary],
+    rows: list[RowsSummary],
+    blobs: Sequence[BlobsSummary] = (),
+) -> StoreInfo:
     """Add the summaries up, write statistics and rejects, give the store its name; source.json is written last.
+
+    `blobs` are those of all rows where their images are compacted.
 
     Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
     """
     staging = staging_folder(folder)
-    failed = _failed(source, staging, units)
-    info = _info(name, source, staging, units, rows, count_lost(failed))
+    files = staged_files(staging)
+    failed = _failed(source, files, units)
+    info = msgspec.structs.replace(_info(name, source, staging, units, rows, count_lost(failed)), compacted=bool(blobs))
+    produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, files, units, failed))
     _stamp_blobs(name, source, staging, folder, units)
-    produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, staging, units, failed))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
+    if is_filtered(source):
+        produce_whole(staging / TASKS_PARQUET, lambda path: _write_tasks(path, files, Store(staging), info))
+    add_blobs(staging, folder, blobs)
     _remove_parts(staging, units)
+    remove_spills(staging, blobs)
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
     if staging != folder:
         _publish(staging, folder)
@@ -204,35 +228,37 @@ def _publish(staging: Path, folder: Path) -> None:
     sync(folder.parent)
 
 
-def _failed(source: Source, staging: Path, units: list[UnitSummary]) -> list[Reject]:
+def _failed(source: Source, files: StagedFiles, units: list[UnitSummary]) -> list[Reject]:
     """The episodes that gathering dropped because the recipe wants successes only."""
     if not isinstance(source, RobotSource) or not source.filters.success:
         return []
-    fragments = (staging / fragment_name(unit.unit) for unit in units)
-    return failed_episodes(fragments, refuted(_added(unit.facts for unit in units)))
+    return failed_episodes((files.fragment(unit.unit) for unit in units), refuted(_added(unit.facts for unit in units)))
 
 
-def _write_rejects(path: Path, staging: Path, units: list[UnitSummary], failed: Sequence[Reject]) -> None:
+def _write_rejects(path: Path, files: StagedFiles, units: list[UnitSummary], failed: Sequence[Reject]) -> None:
     """What was dropped in all units, one after another, then the episodes that gathering dropped."""
     with pq.ParquetWriter(path, REJECTS) as file:
         for unit in units:
-            rejects = read_parquet(staging / f"rejects-{unit.unit:05d}.parquet", schema=REJECTS)
-            if rejects.num_rows:
-                file.write_table(rejects)
+            if unit.rejects:
+                file.write_table(read_whole(files.rejects(unit.unit)))
         if failed:
             file.write_table(rejects_table(failed))
 
 
+def _write_tasks(path: Path, files: StagedFiles, store: Store, info: StoreInfo) -> None:
+    """What is left of each task, from all rows and what units lost."""
+    store.__dict__["info"] = info
+    kept = (texts for split in info.splits for texts in store.parts(split, "text"))
+    lost = (read_whole(path) for path in map(files.lost, range(len(files.units))))
+    pq.write_table(tasks_table(kept, lost), path, compression="zstd", write_page_checksum=True)
+
+
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
-    """What only gathering needs. The file that says that a unit is done goes first: a unit without its parts is done again."""
-    for unit in units:
-        for part in (f"unit-{unit.unit:05d}.json", fragment_name(unit.unit), f"rejects-{unit.unit:05d}.parquet"):
-            location.delete(staging / part)
-        if not unit.blob_bytes:
-            location.delete(staging / blob_name(unit.unit))
+    """What only gathering needs. What units made is kept for the next store."""
     for run in range(len(merge_orders("", staging, units))):
         location.delete(staging / run_name(run))
     discard_folder(staging / SHARED)
+    remove_temporaries(staging)  # of workers that were killed
 
 
 def _info(
@@ -254,7 +280,7 @@ def _info(
         },
         rejects=_lost(units, failed),
         conversions=_added(u.conversions for u in units),
-        facts=_added(u.facts for u in units),
+        facts=_facts(source, staging, units),
         bytes_read=sum(u.bytes_read for u in units),
     )
 
@@ -308,6 +334,16 @@ def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
     )
 
 
+def _facts(source: Source, staging: Path, units: Sequence[UnitSummary]) -> dict[str, int]:
+    """What all units counted."""
+    found = _added(unit.facts for unit in units)
+    if not isinstance(source, RobotSource):
+        return found
+    for name, joined in source.joined.items():
+        found = matched(name, found, index_of(joined, str(staging / SHARED), name).episodes)
+    return settled(source.filters, found)
+
+
 def _group_hashes(path: Path) -> U64:
     """Hashes of the different groups of one file of rows."""
     names = pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
@@ -327,18 +363,21 @@ def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...
 
 
 def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: list[UnitSummary]) -> None:
-    """Blobs get real stamps now that they are written; empty ones none. The source's own must still hold, and be all there are."""
-    stamps = read_stamps(staging / "files.parquet")
+    """Blobs that were needed get real stamps now that they are written. The source's must still hold, and be all there are.
+
+    Raises SourceChangedError.
+    """
+    stamps = [stamp for stamp in read_stamps(staging / FILES_PARQUET) if not is_blob(stamp, folder)]
     sources = stamps[: len(stamps) - len(units)]
     require_unchanged(name, changed(sources))
     known = {stamp.path for stamp in sources}
-    require_unchanged(name, sorted(path for path in (str(location.absolute(each)) for each in source.files()) if path not in known))
-    blobs = []
-    for unit in sorted(units, key=lambda u: u.unit):
-        blob = blob_name(unit.unit)
-        path = str(location.absolute(folder / blob))
-        blobs.append(replace(Stamp.of(str(staging / blob)), path=path) if unit.blob_bytes else NO_FILE)
-    produce_whole(staging / "files.parquet", lambda path: write_stamps(path, [*sources, *blobs]))
+    now = (str(location.absolute(each)) for each in source.depends_on())
+    require_unchanged(name, sorted(path for path in now if path not in known))
+    made = {stamps[len(sources) + unit.unit].path: unit for unit in units if unit.blob_bytes}
+    found = {stamp.path: stamp for stamp in stamps_of(list(made))}
+    require_unchanged(name, [path for path, unit in made.items() if not is_sound(found[path], unit)])
+    blobs = [found.get(stamp.path, stamp) for stamp in stamps[len(sources) :]]
+    produce_whole(staging / FILES_PARQUET, lambda path: write_stamps(path, [*sources, *blobs]))
 
 
 def _statistics(store: Store, info: StoreInfo) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rt2data.errors import DataError
-from rt2data.io.tables import read_parquet
 from rt2data.order import key64, mix64
-from rt2data.prepare.store import ROWS
+from rt2data.prepare.store import ROWS, read_columns
 from rt2data.records import End, Reject
 from rt2data.standardize.end_marks import REQUIRED, refuted, succeeded, tells_success, wanted
 
@@ -50,6 +49,6 @@ def failed_episodes(fragments: Iterable[Path], against: End) -> list[Reject]:
     """The episodes that `judge_ends` drops from these files of rows."""
     lost: Counter[str] = Counter()
     for path in fragments:
-        table = read_parquet(path, columns=["group", "marks"])
+        table = read_columns(path, ["group", "marks"])
         lost.update(table["group"].filter(pa.array(~wanted(table["marks"].to_numpy(), against))).to_pylist())
     return [Reject("failed_episode", f"episode {group}", fault=False, count=count) for group, count in sorted(lost.items())]

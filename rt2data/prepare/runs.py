@@ -19,9 +19,11 @@ import pyarrow.compute as pc
 
 from rt2data.io import location
 from rt2data.io.location import path_of, produce_whole
-from rt2data.io.tables import arrow_file, read_parquet
+from rt2data.io.tables import arrow_file
 from rt2data.order import I64, U64, WINDOW
-from rt2data.prepare.unit import UnitSummary, fragment_name
+from rt2data.prepare.staged import staged_files
+from rt2data.prepare.store import concat_rows, read_whole
+from rt2data.prepare.unit import UnitSummary
 
 ROWS_PER_FILE = 4 * WINDOW
 RUN_ROWS = 2 * ROWS_PER_FILE
@@ -99,8 +101,8 @@ def write_run(order: RunOrder) -> RunSummary:
     folder = path_of(order.folder)
     path = folder / run_name(order.number)
     if not location.is_file(path):
-        fragments = [read_parquet(folder / fragment_name(unit), use_threads=False) for unit in range(order.first, order.stop)]
-        table = pa.concat_tables(fragments).unify_dictionaries().combine_chunks()
+        fragments = [read_whole(path) for path in map(staged_files(folder).fragment, range(order.first, order.stop))]
+        table = concat_rows(fragments).unify_dictionaries().combine_chunks()
         produce_whole(path, lambda path: _write_batches(path, table, order))
     return RunSummary(order.name, order.number, order.rows)
 

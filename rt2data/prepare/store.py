@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,28 +21,35 @@ from rt2data.errors import DataError, UsageError
 from rt2data.io import location
 from rt2data.io.stamps import Stamp, changed
 from rt2data.io.tables import parquet_file, read_parquet
-from rt2data.order import I64, WINDOW
+from rt2data.order import I64, WINDOW, key64, keyed_permutation
+from rt2data.prepare.filtered import TASKS, TASKS_PARQUET, Filtered, drops
 from rt2data.prepare.statistics import DimStats, summarize_parts
 from rt2data.read.text import one_line
-from rt2data.records import Chunks, Images, Kind, Reject, Rows, Slot, Turn
+from rt2data.records import Chunks, Images, Kind, Note, Region, Reject, Rows, Slot, Turn
 
 STORE_VERSION = 5
 """Raise when the rows change their meaning or order: older stores are then prepared again."""
 
-IMAGE = pa.struct(
-    [
-        ("camera", pa.string()),
-        ("at", pa.int32()),  # control steps from the row's own: 0, or below it
-        ("chosen", pa.bool_()),  # whether a mixture takes it
-        ("file", pa.int32()),  # index in files.parquet
-        ("offset", pa.int64()),
-        ("length", pa.int32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("format", pa.string()),
-        ("xxh3", pa.uint64()),  # of the encoded bytes: a changed image is noticed when it is copied
-    ]
-)
+
+def _image(file: pa.DataType) -> pa.StructType:
+    return pa.struct(
+        [
+            ("camera", pa.string()),
+            ("at", pa.int32()),  # control steps from the row's own: 0, or below it
+            ("chosen", pa.bool_()),  # whether a mixture takes it
+            ("file", file),
+            ("offset", pa.int64()),
+            ("length", pa.int32()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("format", pa.string()),
+            ("xxh3", pa.uint64()),  # of the encoded bytes: a changed image is noticed when it is copied
+        ]
+    )
+
+
+IMAGE = _image(pa.int32())
+"""`file` is the index in files.parquet."""
 
 
 class ImageEntry(NamedTuple):
@@ -85,8 +92,32 @@ ROWS = pa.schema(
         ("digest", pa.uint64()),  # of all that a mixture takes from this row, but its chunk, which other rows make
     ]
 )
-TAKEN = [name for name in ROWS.names if name not in ("order", "digest")]
+NOTE = pa.struct([("name", pa.string()), ("text", pa.string())])
+REGION = pa.struct(
+    [
+        ("image", pa.int32()),  # position among the row's images
+        *((name, pa.float32()) for name in ("x0", "y0", "x1", "y1")),  # of the image as it is stored here; a point has no size
+        ("label", pa.string()),
+    ]
+)
+MORE = pa.schema(
+    [
+        ("notes", pa.list_(NOTE)),
+        ("pool", pa.list_(pa.string())),  # instructions to choose from
+        ("pool_at", pa.int32()),  # the place of the row among those of its episode that are kept
+        ("pool_of", pa.int32()),  # how many those are
+        ("regions", pa.list_(REGION)),
+    ]
+)
+"""Columns that follow those of `ROWS` where something is joined to the source, or a row of it has regions."""
+BOXES, POINTS = "regions.boxes", "regions.points"
+"""Facts: how many of either the rows have."""
+_IMAGES = ROWS.get_field_index("images")
+UNIT_ROWS = ROWS.set(_IMAGES, pa.field("images", pa.list_(_image(pa.uint64()))))
+"""Rows of a unit: `file` is a `staged.file_id`."""
+TAKEN = [name for name in (*ROWS.names, *MORE.names) if name not in ("order", "digest")]
 """What a mixture reads: the hashes, which no compression makes smaller, served to sort rows and to compare them."""
+FILES_PARQUET = "files.parquet"
 FILES = pa.schema([("path", pa.string()), ("size", pa.int64()), ("version", pa.string())])
 REJECTS = pa.schema(
     [("reason", pa.string()), ("where", pa.string()), ("detail", pa.string()), ("fault", pa.bool_()), ("count", pa.int64())]
@@ -140,11 +171,17 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
     slots: tuple[Slot, ...] = ()  # of a robot source: the places of its examples' images
     horizon: int = 1  # actions in a row's chunk
+    compacted: bool = False  # its images are in blobs of its own, in the order of the rows
 
     @property
     def has_actions(self) -> bool:
         """Whether it is a robot's."""
         return self.kind == "robot"
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether any of its rows has boxes or points."""
+        return bool(self.facts.get(BOXES) or self.facts.get(POINTS))
 
 
 _decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash
@@ -157,7 +194,7 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         what = f"a prepared store is damaged: {one_line(str(error))}"
-        raise DataError(what, str(path), "remove this store's folder and build again") from error
+        raise DataError(what, str(path), "remove its folder and build again") from error
 
 
 def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
@@ -168,14 +205,23 @@ def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
 
 def read_stamps(path: Path) -> list[Stamp]:
     """The stamps of files.parquet, in order. Raises DataError where it cannot be read."""
+    return [Stamp(**row) for row in stamps_table(path).to_pylist()]
+
+
+def stamps_table(path: Path) -> pa.Table:
+    """The same as a table."""
     with readable(path):
-        table = read_parquet(path, schema=FILES, page_checksum_verification=True)
-    return [Stamp(**row) for row in table.to_pylist()]
+        return read_parquet(path, schema=FILES, page_checksum_verification=True)
 
 
 def rows_file(folder: Path, split: str, number: int) -> Path:
     """The path of one file of rows."""
     return folder / f"rows-{split}-{number:05d}.parquet"
+
+
+def write_rows(path: Path, table: pa.Table) -> None:
+    """Write a file of rows, which are in keyed order."""
+    pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False, write_page_checksum=True)
 
 
 class Known(Protocol):
@@ -194,6 +240,12 @@ class Known(Protocol):
 
     def action_stats(self, split: str) -> DimStats | None:
         """Statistics of the actions of a split; None where there are no actions."""
+
+    def all_action_stats(self) -> DimStats | None:
+        """The same of all splits together."""
+
+    def filtered(self) -> Filtered:
+        """What filters dropped, by reason and by task."""
 
 
 @dataclass
@@ -217,7 +269,7 @@ class Store:
 
     @cached_property
     def stamps(self) -> list[Stamp]:
-        return read_stamps(self.path / "files.parquet")
+        return read_stamps(self.path / FILES_PARQUET)
 
     def changed_files(self) -> list[str]:
         """Files of the source that are no longer as they were when it was prepared."""
@@ -245,6 +297,26 @@ class Store:
         """Statistics of the actions of a split; None where there are no actions."""
         found = msgspec.json.decode(location.read_bytes(self.path / "stats.json"))[split]["action"]
         return None if found is None else DimStats.from_json(found)
+
+    def all_action_stats(self) -> DimStats | None:
+        """Statistics of the actions of all splits together. Reads the actions of all rows, unless there is one split."""
+        splits, dim = sorted(self.info.splits), self.info.action_dim
+        if len(splits) == 1 or not dim:
+            return self.action_stats(splits[0])
+
+        def parts() -> Iterator[NDArray[np.float32]]:
+            for split in splits:
+                yield from (found for part in self.parts(split, "action") if (found := vectors(part, dim)) is not None)
+
+        return summarize_parts(parts)
+
+    def filtered(self) -> Filtered:
+        """What filters dropped, by reason and by task. Raises DataError where that cannot be read."""
+        with readable(self.path):
+            rejects = read_parquet(self.path / "rejects.parquet", schema=REJECTS)
+            counted = location.is_file(self.path / TASKS_PARQUET)
+            tasks = read_parquet(self.path / TASKS_PARQUET, schema=TASKS) if counted else None
+        return Filtered(drops(rejects), tasks)
 
     def chunk_stats(self, split: str, horizon: int) -> DimStats:
         """Statistics of all actions of all chunks of a split, padding included: what a trainer sees that masks none of it."""
@@ -280,10 +352,16 @@ class Store:
             yield read_columns(rows_file(self.path, split, number), [name]).column(name)
 
 
-def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
+def read_columns(path: Path, names: Sequence[str] | None) -> pa.Table:
     """Some columns of a file of rows, in the order of the file. Raises DataError where it cannot be read."""
     with readable(path):
-        return read_parquet(path, columns=list(names), use_threads=False, page_checksum_verification=True)
+        columns = None if names is None else list(names)
+        return read_parquet(path, columns=columns, use_threads=False, page_checksum_verification=True)
+
+
+def read_whole(path: Path) -> pa.Table:
+    """All columns."""
+    return read_columns(path, None)
 
 
 def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float32] | None:
@@ -294,16 +372,17 @@ def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float3
     return np.asarray(flat.flatten(), dtype=np.float32).reshape(-1, width)
 
 
-def rows_table(columns: dict[str, list[Any]]) -> pa.Table:
-    """Rows as a table, in keyed order."""
-    arrays = [_column(columns[name], ROWS.field(name).type) for name in ROWS.names]
-    return pa.table(arrays, schema=ROWS).sort_by([("order", "ascending"), ("key", "ascending")])
+def rows_table(columns: dict[str, list[Any]], schema: pa.Schema = ROWS) -> pa.Table:
+    """Rows as a table, in keyed order; with those columns of `MORE` that there are."""
+    whole = pa.schema([*schema, *(field for field in MORE if field.name in columns)])
+    arrays = [_column(columns[field.name], field.type) for field in whole]
+    return pa.table(arrays, schema=whole).sort_by([("order", "ascending"), ("key", "ascending")])
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     """Vectors are joined end to end, which is much quicker than Arrow's own way with lists of arrays."""
-    if kind == ROWS.field("images").type:
-        return _image_column(values)
+    if kind in (ROWS.types[_IMAGES], UNIT_ROWS.types[_IMAGES]):
+        return _image_column(values, kind)
     if kind != pa.list_(pa.float32()) or all(value is None for value in values):
         return pa.array(values, type=kind)
     lengths = [0 if value is None else len(value) for value in values]
@@ -313,12 +392,18 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(flat, type=pa.float32()), mask=missing)
 
 
-def _image_column(values: list[list[ImageEntry]]) -> pa.Array:
+def _image_column(values: list[list[ImageEntry]], kind: pa.ListType) -> pa.Array:
     """Field by field, which is much quicker than Arrow's own way with lists of records."""
     offsets = pa.array(np.concatenate([[0], np.cumsum([len(entries) for entries in values])]).astype(np.int32))
-    fields = list(zip(*(entry for entries in values for entry in entries), strict=True)) or [()] * IMAGE.num_fields
-    arrays = [pa.array(column, type=IMAGE.field(number).type) for number, column in enumerate(fields)]
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=list(IMAGE)), type=ROWS.field("images").type)
+    image = kind.value_type
+    fields = list(zip(*(entry for entries in values for entry in entries), strict=True)) or [()] * image.num_fields
+    arrays = [pa.array(column, type=image.field(number).type) for number, column in enumerate(fields)]
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=list(image)), type=kind)
+
+
+def concat_rows(tables: Iterable[pa.Table]) -> pa.Table:
+    """Rows of several parts of a source, with every column that any of them has."""
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
@@ -356,6 +441,8 @@ class Shape(Protocol):
 
 def as_rows(table: pa.Table, info: Shape, epochs: I64, horizon: int = 1) -> Rows:
     """A table of rows as the renderer takes it, with chunks of `horizon` actions, which its rows must hold."""
+    own: list[str] = table["text"].to_pylist()
+    text = _chosen_texts(table, own, epochs)
     return Rows(
         source=info.name,
         kind=info.kind,
@@ -365,7 +452,7 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64, horizon: int = 1) -> Rows
         lengths=table["steps"].to_numpy(),
         timestamps=table["timestamp"].to_pylist(),
         images=images(table, info.slots),
-        text=table["text"].to_pylist(),
+        text=text,
         answers=table["answers"].to_pylist(),
         picks=table["pick"].to_numpy(),
         turns=_turns(table["turns"]),
@@ -373,7 +460,55 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64, horizon: int = 1) -> Rows
         state=vectors(table["state"], info.state_dim),
         terminate=table["terminate"].to_numpy(),
         epochs=epochs,
+        notes=_notes(table["notes"]) if "notes" in table.column_names else None,
+        originals=None if text is own else [a if a != b else None for a, b in zip(own, text, strict=True)],
+        regions=_regions(table["regions"]) if "regions" in table.column_names else None,
     )
+
+
+def _chosen_texts(table: pa.Table, own: list[str], epochs: I64) -> list[str]:
+    """The instruction of each row: its own, or one of its pool."""
+    if "pool" not in table.column_names:
+        return own
+    columns = (table[name].to_pylist() for name in ("group", "pool", "pool_at", "pool_of"))
+    return [
+        pool[balanced(group, epoch * count + at, len(pool))] if pool else text
+        for text, epoch, group, pool, at, count in zip(own, epochs.tolist(), *columns, strict=True)
+    ]
+
+
+def balanced(group: str, number: int, size: int) -> int:
+    """Which of `size` things the turn `number` of a group takes: each once in a block of `size` turns, in a new order each time.
+
+    The turns of an episode's epochs follow each other, so after any whole epochs all were taken equally often, to within one.
+    """
+    block, at = divmod(number, size)
+    return int(_order_of(size, key64("instruction", group, block))[at])
+
+
+@lru_cache(maxsize=4096)
+def _order_of(size: int, key: int) -> I64:
+    return keyed_permutation(size, key)
+
+
+def _notes(column: pa.ChunkedArray) -> Sequence[Sequence[Note] | None]:
+    """The notes of each row that has some."""
+    return [None if notes is None else tuple(Note(**note) for note in notes) for notes in column.to_pylist()]
+
+
+def _regions(column: pa.ChunkedArray) -> list[tuple[Region, ...]]:
+    """The boxes and points of each row."""
+    return [tuple(_region(**each) for each in row or ()) for row in column.to_pylist()]
+
+
+def _region(image: int, x0: float, y0: float, x1: float, y1: float, label: str) -> Region:
+    return Region(image, (x0, y0) if (x0, y0) == (x1, y1) else (x0, y0, x1, y1), label)
+
+
+def region_columns(region: Region) -> dict[str, Any]:
+    """A region as a row has it: the fields of `REGION`."""
+    x0, y0, x1, y1 = region.coords if region.is_box else region.coords * 2
+    return {"image": region.image, "x0": x0, "y0": y0, "x1": x1, "y1": y1, "label": region.label}
 
 
 def _turns(column: pa.ChunkedArray) -> Sequence[Sequence[Turn] | None]:
@@ -415,7 +550,13 @@ def images(table: pa.Table, slots: Sequence[Slot]) -> Images:
         length=field["length"].to_numpy(),
         xxh3=field["xxh3"].to_numpy(),
         format=field["format"].to_pylist(),
+        sizes=_sizes(values) if "regions" in table.column_names else None,
     )
+
+
+def _sizes(images: pa.StructArray) -> NDArray[np.int32]:
+    """[m, 2]: width and height."""
+    return np.stack([pc.struct_field(images, name).to_numpy() for name in ("width", "height")], axis=1)
 
 
 def _counted(starts: I64) -> NDArray[np.int32]:

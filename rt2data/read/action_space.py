@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,9 +16,10 @@ from rt2data.errors import DataError, UsageError
 from rt2data.io import location
 from rt2data.io.installation import schemas
 from rt2data.io.words import choose, did_you_mean
+from rt2data.read.toml_files import read_toml
 from rt2data.records import F32
 
-QUANTILES: Literal["q01q99"] = "q01q99"
+OF_STATISTICS = ("q01q99", "minmax")
 ENDLESS = 1e37  # beyond this float32 arithmetic cannot scale
 MAX_LEVELS = 255  # a discrete dimension's values; one fewer than bins, so that every codec keeps them apart
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -35,10 +35,10 @@ def too_narrow(lo: float, hi: float) -> bool:
 
 
 def _bounds(found: Any) -> Span | str:
-    if found == QUANTILES:
-        return QUANTILES
+    if isinstance(found, str) and found in OF_STATISTICS:
+        return found
     if not isinstance(found, list | tuple) or len(found) != 2:
-        raise ValueError('must be [lo, hi] or "q01q99"')
+        raise ValueError('must be [lo, hi], "q01q99" or "minmax"')
     if any(isinstance(end, bool) or not isinstance(end, int | float) for end in found):
         raise ValueError("must be two numbers")
     lo, hi = (float(end) for end in found)
@@ -51,16 +51,16 @@ def _bounds(found: Any) -> Span | str:
 class Dim:
     """One number of an action.
 
-    `bounds` are the ends of what is encoded, in `unit`, or "q01q99": the 1 % and 99 % quantiles of the source's own
-    actions. A gripper says which value means `open` and which `closed`; a terminate dimension which value `terminates`
-    and which `continues`. Raises ValueError for what contradicts itself.
+    `bounds` are the ends of what is encoded, in `unit`, or how the statistics give them: "q01q99", the 1 % and 99 % quantiles,
+    or "minmax". A gripper says which value means `open` and which `closed`; a terminate dimension which value `terminates` and
+    which `continues`. Raises ValueError for what contradicts itself.
     """
 
     __pydantic_config__ = STRICT
 
     name: Name
     kind: Literal["continuous", "discrete", "binary"] = "continuous"
-    bounds: Annotated[Span | Literal["q01q99"], BeforeValidator(_bounds)] = QUANTILES
+    bounds: Annotated[Span | Literal["q01q99", "minmax"], BeforeValidator(_bounds)] = "q01q99"
     unit: Words = ""
     open: float | None = None
     closed: float | None = None
@@ -127,7 +127,6 @@ def to_polarity(values: Any, source_open: Literal[-1, 0, 1], dim: Dim) -> F32:
 __all__ = ["ActionSpace", "Dim", "find_space", "load_space", "space_names", "to_polarity"]
 
 MAX_DIMS = 1024
-MAX_BYTES = 1 << 20  # of a TOML file
 
 
 # Action space
@@ -172,9 +171,9 @@ class ActionSpace:
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             raise ValueError(f"two dimensions have the same name: {', '.join(twice)}")
-        if sum(dim.grips for dim in self.dims) > 1 or sum(dim.ends for dim in self.dims) > 1:
-            raise ValueError("only one dimension can say open and closed, and only one terminates and continues")
-        if self.gripper_mode and self.gripper is None:
+        if sum(dim.ends for dim in self.dims) > 1:
+            raise ValueError("only one dimension terminates and continues")
+        if self.gripper_mode and not self.grippers:
             raise ValueError("gripper_mode is given, but no dimension says open and closed")
 
     @property
@@ -188,14 +187,26 @@ class ActionSpace:
         return tuple(dim.name for dim in self.dims)
 
     @property
+    def grippers(self) -> tuple[int, ...]:
+        """Positions of the grippers: a robot with two arms has two."""
+        return tuple(i for i, dim in enumerate(self.dims) if dim.grips)
+
+    @property
     def gripper(self) -> int | None:
-        """Position of the gripper, if there is one."""
-        return next((i for i, dim in enumerate(self.dims) if dim.grips), None)
+        """Position of the gripper, where there is exactly one."""
+        return self.grippers[0] if len(self.grippers) == 1 else None
 
     @property
     def terminate(self) -> int | None:
         """Position of the terminate dimension, if there is one."""
         return next((i for i, dim in enumerate(self.dims) if dim.ends), None)
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """Positions of the numbers that are changes, as the modes say."""
+        moves = (self.control_mode or "").startswith("delta_")
+        grips = self.gripper_mode == "relative"
+        return tuple(i for i, dim in enumerate(self.dims) if not dim.ends and (grips if dim.grips else moves))
 
     @property
     def normalised(self) -> NDArray[np.bool_]:
@@ -240,7 +251,7 @@ def load_space(name_or_path: str | Path) -> ActionSpace:
     """
     path = find_space(str(name_or_path))
     try:
-        return SPACE.validate_json(json.dumps(_parse(path), default=str))
+        return SPACE.validate_json(json.dumps(read_toml(path, "action space"), default=str))
     except ValidationError as error:
         mistakes = "; ".join(map(_mistake, error.errors(include_url=False)))
         raise UsageError(f"not an action space: {mistakes}", str(path), "see schemas/actions for examples") from None
@@ -270,19 +281,6 @@ SPACE: TypeAdapter[ActionSpace] = TypeAdapter(ActionSpace)
 
 def _folder() -> Path:
     return schemas() / "actions"
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = location.read_head(path, MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"action space cannot be read: {error.strerror}", str(path)) from None
-    if len(text) > MAX_BYTES:
-        raise UsageError(f"action space is longer than {MAX_BYTES} bytes", str(path))
-    try:
-        return tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"not TOML: {error}", str(path)) from None
 
 
 def _mistake(error: ErrorDetails) -> str:

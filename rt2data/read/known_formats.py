@@ -6,7 +6,6 @@ few hundred names of a folder.
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 from collections import Counter
@@ -21,16 +20,20 @@ _HEAD = 4096
 _NAMES = 400
 """Names of a folder that are looked at."""
 
-_ROBOT = "rt2data reads robot logs as RLDS: convert it with a TFDS builder that yields one record of steps per episode"
-_WEB = "rt2data reads questions and answers in VQAv2's layout: write a JSON file of questions and one of annotations"
-_EITHER = "rt2data reads RLDS (TFDS folders of TFRecord files) and VQAv2 (two JSON files and folders of images)"
+_ROBOT = "rt2data reads robot logs as RLDS, LeRobot, HDF5, ROS bags, MCAP and zarr: see docs/robot-logs.md"
+_WEB = "rt2data reads conversations, questions with answers, captions, and boxes and points, in many layouts: see docs/corpora.md"
+_EITHER = "if it is a robot log: rt2data reads RLDS, LeRobot, HDF5, ROS bags, MCAP and zarr; if a corpus: see docs/corpora.md"
+_NO_PICKLE = (
+    "convert it where you trust it, to JSON with `image`, `sentences`, `bbox` in each row, and name that in `data` of a source "
+    "of kind grounding; instances.json beside it can be named as it is"
+)
 _UNPACK = "unpack it, and name the folder"
 
 
 class Recognized(NamedTuple):
     """What a path is, and what the user can do with it."""
 
-    what: str  # "a LeRobot v2.1 dataset"
+    what: str  # "a ROS 1 bag"
     do: str
 
 
@@ -40,9 +43,11 @@ def by_marks(path: Path) -> Recognized | None:
         return _folder_by_marks(path) if names_in(path) else Recognized("an empty folder", "check the path, or fetch the data")
     if not location.stat(path).size:
         return Recognized("an empty file", "fetch it again")
+    if path.suffix in (".p", ".pkl", ".pickle") and path.name.startswith("refs("):
+        return Recognized("RefCOCO's pickle of expressions: a pickle can run code, and is never loaded", _NO_PICKLE)
     if location.is_file(path.parent / "manifest.json") and path.name.startswith("shard-"):
         return Recognized("a shard of a mixture", "name its folder")
-    return _folder_by_marks(path.parent.parent) if path.name == "info.json" and path.parent.name == "meta" else None
+    return None
 
 
 def by_content(path: Path) -> Recognized | None:
@@ -57,17 +62,13 @@ def hub_advice(text: str) -> str:
     """What to do about `org/name` where no such folder is there: it may be a repository on a hub. Empty for any other text."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text):
         return ""
-    return f"if it is a dataset on a hub, download it first: hf download {text} --repo-type dataset --local-dir FOLDER"
+    return f"if it is a dataset on a hub, write hf://datasets/{text}, or download it: hf download {text} --repo-type dataset"
 
 
 # Files
 
 _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (robomimic, LIBERO and ALOHA write such logs)", _ROBOT),
-    (0, b"\x89MCAP0\r\n", "an MCAP log", _ROBOT),
-    (0, b"#ROSBAG V", "a ROS 1 bag", _ROBOT),
-    (0, b"rosbag2_bagfile_information", "the metadata of a ROS 2 bag", _ROBOT),
-    (0, b"SQLite format 3\0", "an SQLite database (a ROS 2 bag where its name ends in .db3)", _ROBOT),
+    (0, b"SQLite format 3\0", "an SQLite database", _ROBOT),
     (0, b"PAR1", "a Parquet file", _EITHER),
     (0, b"ARROW1", "an Arrow file", _EITHER),
     (257, b"ustar", "a tar archive", _UNPACK),
@@ -98,7 +99,7 @@ def _by_first_bytes(path: Path) -> Recognized | None:
         if head[offset : offset + len(sign)] == sign:
             return _tar(path) if what == "a tar archive" else Recognized(what, do)
     layout = recognize_json(path)
-    return Recognized(f"a JSON file: {layout}", _WEB) if layout else None
+    return Recognized(f"a JSON file: {layout}", INSTEAD.get(layout, _WEB)) if layout else None
 
 
 def _tar(path: Path) -> Recognized:
@@ -118,11 +119,6 @@ def _tar(path: Path) -> Recognized:
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 _VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm"}
 _ENDINGS: tuple[tuple[set[str], str, str], ...] = (
-    ({".hdf5", ".h5"}, "a folder of HDF5 files (robomimic, LIBERO and ALOHA write such logs)", _ROBOT),
-    ({".mcap"}, "a folder of MCAP logs", _ROBOT),
-    ({".bag"}, "a folder of ROS 1 bags", _ROBOT),
-    ({".db3"}, "a ROS 2 bag", _ROBOT),
-    ({".zarr"}, "a folder of zarr stores", _ROBOT),
     ({".parquet", ".arrow"}, "a folder of Parquet or Arrow files", _EITHER),
     ({".tar"}, "a folder of tar archives (WebDataset shards?)", _EITHER),
     ({".zip", ".7z", ".gz", ".tgz", ".xz", ".zst"}, "a folder of archives", "unpack them"),
@@ -133,16 +129,11 @@ _ENDINGS: tuple[tuple[set[str], str, str], ...] = (
 
 
 def _folder_by_marks(path: Path) -> Recognized | None:
-    """Layouts that have a file of a fixed name at their root, also when the path is one level too low."""
-    for root, more in ((path, ""), (path.parent, f", of which {path.name} is a part")):
-        if location.is_file(root / "meta/info.json"):
-            return Recognized(f"a LeRobot {_lerobot_version(root)} dataset{more}", _ROBOT)
-    if any(location.is_file(path / name) for name in (".zgroup", ".zarray", "zarr.json")):
-        return Recognized("a zarr store", _ROBOT)
-    if location.is_file(path / "metadata.yaml") and _starts(path / "metadata.yaml", b"rosbag2_bagfile_information"):
-        return Recognized("a ROS 2 bag", _ROBOT)
+    """Layouts that have a file of a fixed name at their root."""
+    if location.is_file(path / ".zarray"):
+        return Recognized("an array of a zarr store", "name the folder of the store")
     if location.is_file(path / "state.json") and any(each.name.endswith(".arrow") for each in location.children(path)):
-        return Recognized("a dataset saved by Hugging Face datasets (save_to_disk)", _EITHER)
+        return Recognized("a dataset saved by Hugging Face datasets (save_to_disk)", _WEB)
     if location.is_file(path / "manifest.json"):
         return Recognized("a mixture that rt2data built", "look at it: rt2data inspect")
     if location.is_file(path / "source.json") and location.is_file(path / "files.parquet"):
@@ -161,20 +152,8 @@ def _by_endings(names: list[str]) -> Recognized | None:
 def json_in(files: list[Path], layouts: Set[str], do: str) -> Recognized | None:
     """The first of some layouts that the first JSON files have, where the first known one is among them."""
     known = map(recognize_json, [path for path in files if path.suffix in (".json", ".jsonl")][:8])
-    found = next((layout for layout in known if layout in KNOWN), None)
-    return Recognized(f"a folder of JSON files: {found}", do) if found in layouts else None
-
-
-def _lerobot_version(root: Path) -> str:
-    try:
-        version = json.loads(location.read_bytes(root / "meta/info.json")).get("codebase_version")
-    except (OSError, ValueError, AttributeError):
-        version = None
-    return version if isinstance(version, str) and len(version) < 16 else "(unknown version)"
-
-
-def _starts(path: Path, sign: bytes) -> bool:
-    return location.read_head(path, len(sign)) == sign
+    found = next((layout for layout in known if layout in KNOWN), "")
+    return Recognized(f"a folder of JSON files: {found}", INSTEAD.get(found, do)) if found in layouts else None
 
 
 def names_in(folder: Path) -> list[str]:
@@ -194,6 +173,7 @@ _LOOK = 1 << 16
 """Bytes at the start, and at the end, that are looked at."""
 
 _OBJECT, _LIST, _LINES = "object", "list", "lines"
+COCO_BOXES = "COCO instances"
 _Layout = tuple[str, str, tuple[str, ...]]
 
 LAYOUTS: tuple[_Layout, ...] = (
@@ -205,9 +185,13 @@ LAYOUTS: tuple[_Layout, ...] = (
     ("TextVQA", _OBJECT, ("data", "image_id", "question")),
     ("VQA questions or annotations", _OBJECT, ("question_id",)),
     ("COCO captions split by Karpathy", _OBJECT, ("images", "sentences", "sentids")),
+    ("COCO panoptic masks", _OBJECT, ("images", "segments_info")),
+    ("COCO panoptic masks", _OBJECT, ("annotations", "segments_info")),
+    (COCO_BOXES, _OBJECT, ("images", "category_id", "bbox")),
+    (COCO_BOXES, _OBJECT, ("annotations", "category_id", "bbox")),
+    (COCO_BOXES, _OBJECT, ("annotations", "segmentation")),
     ("COCO captions", _OBJECT, ("annotations", "caption")),
-    ("COCO instances, keypoints or panoptic masks", _OBJECT, ("images", "annotations", "category_id")),
-    ("COCO instances, keypoints or panoptic masks", _OBJECT, ("annotations", "segmentation")),
+    ("COCO captions", _OBJECT, ("images", "file_name", "image_id", "caption")),
     ("COCO captions or instances", _OBJECT, ("images", "file_name")),
     ("GQA questions", _OBJECT, ("imageId", "question", "answer")),
     ("GQA scene graphs", _OBJECT, ("objects", "relations", "width")),
@@ -218,6 +202,8 @@ LAYOUTS: tuple[_Layout, ...] = (
     ("VizWiz questions", _LIST, ("image", "question", "answers")),
     ("Visual Genome questions", _LIST, ("qas", "question")),
     ("Visual Genome region descriptions", _LIST, ("regions", "phrase", "image_id")),
+    ("POPE questions", _LIST, ("question_id", "image", "text", "label")),
+    ("questions with answers", _LIST, ("question_id", "question", "answers")),
     ("VQA questions or annotations", _LIST, ("question_id",)),
     ("image captions", _LIST, ("image", "caption")),
     ("GVT questions", _LIST, ("image_id", "text_in", "text_out")),
@@ -232,6 +218,8 @@ LAYOUTS: tuple[_Layout, ...] = (
 
 
 KNOWN = frozenset(name for name, _, _ in LAYOUTS)
+INSTEAD = {"LLaVA-Bench questions": "they have no answers: rt2data reads them nowhere"}
+"""What to do with layouts that no source reads."""
 VQA = frozenset({"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations"})
 """Those that a vqav2 source reads."""
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from rt2data.errors import UsageError
 from rt2data.io import location
 from rt2data.io.words import closest
 from rt2data.order import keyed_permutation
@@ -62,7 +63,10 @@ class InvalidSetting(NamedTuple):
 
 def nearest_path(path: Path) -> str:
     """The path with its first missing part replaced by the nearest name in that folder; empty if none is near."""
-    there = next((parent for parent in path.parents if location.is_folder(parent)), None)
+    try:
+        there = next((parent for parent in path.parents if location.is_folder(parent)), None)
+    except UsageError:  # what is above it cannot be a folder, or folders there cannot be listed
+        return ""
     if there is None:
         return ""
     missing, *rest = path.relative_to(there).parts

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
@@ -16,15 +17,28 @@ from rt2data.images.ready import ImageRule
 from rt2data.io import location
 from rt2data.io.location import path_of
 from rt2data.io.words import closest
-from rt2data.read.action_space import load_space, space_names
+from rt2data.read.action_space import ActionSpace, load_space, space_names
+from rt2data.read.annotations.settings import NOTES, POOL, AnyAnnotations, Joined, Pool
+from rt2data.read.conversions import Conversions, OfMotion, Resample, Rotate, Rule, Scale, Select, converted_width
+from rt2data.read.filters import Filters, Limits, limit_by_hash
 from rt2data.read.known_formats import Recognized, by_content, by_marks
 from rt2data.read.sample import InvalidSetting, SamplePart, SamplePlan, nearest_path, shuffled
-from rt2data.records import Kind, SourceRecord, Unit
-from rt2data.settings import NameOrPath, Positive, Settings, Share, Weight
+from rt2data.records import Agreement, AnswerRule, Kind, SourceRecord, Unit
+from rt2data.settings import NameOrPath, PathStr, Positive, Settings, Share, Weight
 
 SOURCES: dict[str, str] = {
     "rlds": "rt2data.read.rlds.source:RLDS",
+    "lerobot": "rt2data.read.lerobot.source:LeRobot",
+    "hdf5": "rt2data.read.hdf5.source:HDF5",
+    "ros": "rt2data.read.ros.source:Ros",
+    "zarr": "rt2data.read.zarr.source:Zarr",
+    "folder": "rt2data.read.folder.source:FolderLog",
+    "bridge_raw": "rt2data.read.bridge_raw.source:BridgeRaw",
     "vqav2": "rt2data.read.vqav2.source:VQAv2",
+    "conversations": "rt2data.read.corpus.conversations:Conversations",
+    "vqa": "rt2data.read.corpus.vqa:VQA",
+    "captions": "rt2data.read.corpus.captions:Captions",
+    "grounding": "rt2data.read.corpus.grounding:Grounding",
 }
 
 
@@ -35,9 +49,10 @@ HELD_OUT = "val"
 class Suggestion(NamedTuple):
     """How a recipe can read a path."""
 
-    settings: Mapping[str, Any]  # all that the source needs, but for the action space
+    settings: Mapping[str, Any]  # all that the source needs, but for the action space where that is not known
     name: str  # of the dataset
     facts: Mapping[str, Any] = {}  # what else was found
+    notes: tuple[str, ...] = ()  # what people should check, one line each
 
 
 class Source(Settings):
@@ -49,8 +64,9 @@ class Source(Settings):
     """
 
     role: ClassVar[Kind]
-    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license", "loss_weight"})
+    mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license", "loss_weight", "max_epochs"})
     """Settings that change nothing in the prepared store."""
+    later: ClassVar[frozenset[str]] = frozenset({"max_epochs"})
     whole_records: ClassVar[frozenset[str]] = frozenset()
     """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
 
@@ -58,7 +74,9 @@ class Source(Settings):
     """What `recognize` looks for, for the message that nothing was recognized."""
 
     weight: Weight = Field(default=1, validate_default=True)
-    """Share inside its side of the mixture, as `weighting` reads it. 0 leaves the source out."""
+    """Share inside its side of the mixture, or its group, as `weighting` reads it. 0 leaves the source out."""
+    max_epochs: Positive | None = None
+    """Fail if this source would be repeated more often than this, instead of the recipe's `max_epochs`."""
     loss_weight: Positive = Field(default=1, validate_default=True)
     """How much the loss of each example counts against that of others: trainers multiply by it. It changes no draw."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
@@ -68,7 +86,7 @@ class Source(Settings):
     images: ImageRule = ImageRule()
     """What is checked, kept and made of the images."""
     max_text_bytes: Annotated[int, Field(ge=1)] = 32768
-    """Longer instructions, questions and answers are rejected."""
+    """Longer instructions, questions and answers are rejected; longer notes and paraphrases are left out."""
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
@@ -103,6 +121,10 @@ class Source(Settings):
     def files(self) -> list[str]:
         """Paths of all raw files this source depends on, sorted. Raises UsageError where something is missing."""
 
+    def depends_on(self) -> list[str]:
+        """Paths of all files that decide what is prepared, sorted. Raises what `files` raises."""
+        return self.files()
+
     @abstractmethod
     def units(self) -> list[Unit]:
         """Work orders, in order. Raises DataError where a file is cut, UsageError where it is missing."""
@@ -116,6 +138,10 @@ class Source(Settings):
     @abstractmethod
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Read one unit. Steps of an episode come together and in order."""
+
+    def annotated(self, records: Iterable[SourceRecord], shared: str = "") -> Iterator[SourceRecord]:
+        """What was read, with what the recipe joins to it; `shared` is the folder of what units have in common."""
+        return iter(records)
 
     def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
         """The size of a split, and a sample of it: whole units in an order by seed.
@@ -148,33 +174,26 @@ class Source(Settings):
         """What is there, from headers and metadata alone, for `rt2data inspect`."""
 
 
-class Filters(Settings):
-    """Which episodes and steps to keep. What is dropped is counted by reason, not as a fault."""
+class Growing:
+    """A source whose units can be read each by itself: when it grows, only what is new is read.
 
-    min_steps: Annotated[int, Field(ge=0)] = 2
-    """Shorter episodes are dropped."""
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Longer episodes are dropped."""
-    instruction: str | None = None
-    """Keep only steps whose instruction matches this regular expression (searched, case ignored)."""
-    success: Literal[True] | None = None
-    """`true` keeps only episodes that are successes, as the source marks them (success, reward, is_terminal)."""
-    drop_first: Annotated[int, Field(ge=0)] = 0
-    """Steps to drop at the start of each episode."""
-    drop_last: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated), never one that
-    ends the task."""
-    noop: Annotated[float, Field(ge=0)] | None = None
-    """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper stays."""
+    A part is a range of one file, or all of it; a unit is one part, or several that are read together.
+    """
 
-    @field_validator("instruction")
-    @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"must be a regular expression: {error}") from None
-        return pattern
+    @abstractmethod
+    def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
+        """The parts of all units, in order. Files of which the parts are `known`, by path, need not be looked into.
+
+        Raises what `units` raises.
+        """
+
+    @abstractmethod
+    def units_of(self, parts: Sequence[Unit]) -> list[Unit]:
+        """Units that read these parts, in order; `units` are those of all parts."""
+
+    @abstractmethod
+    def bases(self, parts: Sequence[Unit]) -> list[Any]:
+        """What the records of each part depend on, besides the settings, its range and the file itself: plain JSON values."""
 
 
 CameraNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
@@ -184,15 +203,34 @@ class RobotSource(Source):
     """A log of robot episodes."""
 
     role: ClassVar[Kind] = "robot"
-    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {"max_blank", "gaps", "horizon", "control_hz", "state_names"}
+    mix_only: ClassVar[frozenset[str]] = Source.mix_only | {
+        "max_blank",
+        "gaps",
+        "horizon",
+        "control_hz",
+        "state_names",
+        "statistics",
+        "max_dropped",
+        "empty_tasks",
+        "reasoning_dropout",
+    }
+    later: ClassVar[frozenset[str]] = Source.later | {
+        "statistics",
+        "max_dropped",
+        "empty_tasks",
+        "conversions",
+        "annotations",
+        "instructions",
+        "reasoning_dropout",
+    }
 
     action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""
     camera: str | None = None
     """The camera whose image goes into the mixture; by default the first by name. `cameras` takes several."""
-    cameras: CameraNames | Literal["all"] | None = None
+    cameras: CameraNames | Literal["all", "none"] | None = None
     """The cameras whose images go into the mixture, in this order, or `all` of them, by name. An episode without one of them keeps
-    its place empty; an episode without any of them is rejected."""
+    its place empty; an episode without any of them is rejected. `none`: examples of words and states, without images."""
     history: Annotated[tuple[Annotated[int, Field(ge=-1000, le=0)], ...], Field(min_length=1)] = (0,)
     """Images of which steps go into an example, in control steps from its own: `[-3, 0]` adds the one three steps before. Must
     hold 0. Before the start of an episode the place is empty."""
@@ -203,8 +241,14 @@ class RobotSource(Source):
     """Steps per second, if not the action space's own."""
     state_names: tuple[str, ...] | None = None
     """Names of the dimensions of the state, in order."""
+    statistics: Literal["split", "all"] | PathStr = "split"
+    """What bounds named `q01q99` and `minmax` come from: the `split` that is drawn; `all` splits, as OpenVLA has them; or a
+    published file: dataset_statistics.json of OpenVLA or Octo, norm_stats.json of openpi, stats.json of LeRobot. Of one with
+    several datasets name one: FILE#NAME."""
     gripper_open: Literal[-1, 0, 1] | None = None
     """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
+    conversions: Conversions = ()
+    """What is made of the actions and states of each episode before anything else, in order: `[{rule: invert, dims: -1}]`."""
     terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
     """Which step carries the terminate token, where the action has no dimension of its own for it. `auto`: the last step of each
     episode that nothing marks as failed or truncated, where success, reward or is_terminal differ between episodes;
@@ -221,6 +265,18 @@ class RobotSource(Source):
     """A step with NaN or Inf in its action: reject the step, or its whole episode."""
     filters: Filters = Filters()
     """Which episodes and steps to keep."""
+    max_dropped: Share = Fraction(9, 10)
+    """Refuse the source where filters of steps (drop_first, drop_last, noop, idle, keep_ranges) drop a larger share of the steps
+    that other filters leave."""
+    empty_tasks: Literal["stop", "allow"] = "stop"
+    """What to do where these filters drop every step of an instruction: stop, or go on without it."""
+
+    annotations: AnyAnnotations | None = None
+    """Text about steps that is kept beside the log: `{kind: ecot, path: FILE.json}`, or `{kind: steps, path: FILE.jsonl}`."""
+    instructions: Pool | None = None
+    """Several instructions for each episode or task, one of which is taken each time a step is drawn: `{path: FILE.json}`."""
+    reasoning_dropout: Share = Fraction(0)
+    """Share of what templates with reasoning say before an action that is left out, each part by itself, by step and epoch."""
 
     @field_validator("cameras")
     @classmethod
@@ -246,8 +302,8 @@ class RobotSource(Source):
 
     @property
     def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
-        """The several cameras that the recipe chooses; None where it does not."""
-        return self.cameras
+        """The several cameras that the recipe chooses, or none of them; None where it does not choose."""
+        return () if self.cameras == "none" else self.cameras
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -259,9 +315,71 @@ class RobotSource(Source):
         """Whether an example holds something of other steps."""
         return self.horizon > 1 or len(self.history) > 1
 
+    @property
+    def filtered(self) -> bool:
+        """Whether the recipe sets any filter."""
+        return self.filters != Filters()
+
     def prepare_settings(self) -> dict[str, Any]:
-        """Gaps matter where windows go over them. A horizon does not: a store that holds longer chunks serves a shorter one."""
-        return super().prepare_settings() | ({"gaps": "join"} if self.windowed and self.gaps == "join" else {})
+        """Gaps matter where windows go over them. A horizon does not: a store that holds longer chunks serves a shorter one.
+
+        What is in the files that filters name matters as the filters do.
+        """
+        gaps = {"gaps": "join"} if self.windowed and self.gaps == "join" else {}
+        files = {"filter_files": self.filters.contents()} if self.filters.files else {}
+        own = {name: value for name, value in super().prepare_settings().items() if name not in (NOTES, POOL)}
+        return own | gaps | files | self._joined_settings()
+
+    def _joined_settings(self) -> dict[str, Any]:
+        """What is joined to the log: its files by what is in them, and not how much of it must match."""
+        return {
+            name: joined.model_dump(mode="json", exclude={"min_matched"}) | {"contents": joined.contents()}
+            for name, joined in self.joined.items()
+        }
+
+    @property
+    def joined(self) -> dict[str, Joined]:
+        """What is joined to the log, by setting."""
+        found = {NOTES: self.annotations, POOL: self.instructions}
+        return {name: joined for name, joined in found.items() if joined is not None}
+
+    @property
+    def recorded_hz(self) -> float | None:
+        """Steps per second as the log itself says, before any conversion; None where it does not."""
+        return None
+
+    def depends_on(self) -> list[str]:
+        """Its raw files, those that its filters name, and those that are joined to it."""
+        joined = {path for each in self.joined.values() for path in each.files}
+        return sorted({*self.files(), *self.filters.files.values(), *joined})
+
+    def share(self, folder: Path) -> None:
+        """Write where the annotations of each episode are."""
+        if self.joined:
+            from rt2data.read.annotations.index import write_index
+
+            for name, each in self.joined.items():
+                write_index(each, folder, name)
+
+    def annotated(self, records: Iterable[SourceRecord], shared: str = "") -> Iterator[SourceRecord]:
+        """Steps with their notes, and with the instructions to choose from. Raises DataError where annotations are damaged."""
+        if not self.joined:
+            return iter(records)
+        from rt2data.read.annotations.join import joined
+
+        return joined(records, self.annotations, self.instructions, self.max_text_bytes, shared)
+
+    def episode_names(self) -> Iterator[tuple[str, str]]:
+        """Split and name of each episode that there is, in any order, as far as that is known without reading them.
+
+        Raises UsageError where a log of this kind does not say.
+        """
+        raise UsageError("a log of this kind says what its episodes are only when it is read", do="leave out `filters.limit`")
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What `filters.limit` keeps. Raises what `episode_names` raises."""
+        return limit_by_hash(() if self.filters.limit is None else self.episode_names(), self.filters.limit)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
         """An action space that is not there, or is none."""
@@ -273,6 +391,20 @@ class RobotSource(Source):
             near = "" if name.endswith(".toml") else closest(name, space_names())
             found = [InvalidSetting(key, error.what if near else str(error), near)]
         yield from found
+        if self.statistics not in ("split", "all"):
+            yield from absent_file(("statistics",), self.statistics.partition("#")[0])
+        yield from self._invalid_filters()
+        for name, each in self.joined.items():
+            yield from (InvalidSetting((name, "path"), message) for message in each.invalid())
+
+    def _invalid_filters(self) -> Iterator[InvalidSetting]:
+        """Files of filters that are not there or hold something else, and a limit that cannot be known."""
+        absent = [found for name, path in self.filters.files.items() for found in absent_file(("filters", name), path)]
+        yield from absent
+        if not absent:
+            yield from (InvalidSetting(("filters", name), message) for name, message in self.filters.invalid())
+        if self.filters.limit is not None and type(self).episode_names is RobotSource.episode_names:
+            yield InvalidSetting(("filters", "limit"), "a log of this kind says what its episodes are only when it is read")
 
 
 class WebSource(Source):
@@ -280,12 +412,30 @@ class WebSource(Source):
 
     role: ClassVar[Kind] = "web"
 
-    answers: Literal["majority", "sample", "all"] = "majority"
-    """`majority`: the commonest; `sample`: one of them by key and epoch; `all`: one row for each distinct answer."""
+    later: ClassVar[frozenset[str]] = Source.later | {"agreement", "unanswerable", "max_answer_words", "max_answer_bytes"}
+
+    answers: AnswerRule = "majority"
+    """`majority`: the commonest; `sample`: one of them by key and epoch; `all`: one row for each distinct answer; `soft`: the same,
+    where the loss weight of a row is multiplied by VQA's consensus on its answer: .3, .6, .9 for one, two or three that gave it."""
+    agreement: Agreement = "case"
+    """Which answers count as the same: those that differ in `case` and outer white space only, or those that are the same after
+    `vqa`'s normalization of punctuation, number words, articles and contractions. The target is spelled as it was given."""
+    unanswerable: Literal["keep", "drop", "reject"] = "keep"
+    """A question whose commonest answer is `unanswerable` or `unsuitable`, as in VizWiz: keep it, drop it, or reject it as a fault.
+    Unless kept, such an answer is no target of other questions either."""
+    max_answer_words: Annotated[int, Field(ge=1)] | None = None
+    """Answers of more words are no targets; a question that has no other is dropped."""
+    max_answer_bytes: Annotated[int, Field(ge=1)] | None = None
+    """The same for bytes in UTF-8."""
+
+    @property
+    def row_for_each_answer(self) -> bool:
+        """Whether every distinct answer has a row of its own."""
+        return self.answers in ("all", "soft")
 
     def prepare_settings(self) -> dict[str, Any]:
-        """`majority` and `sample` choose when rows are drawn; only `all` changes the rows themselves."""
-        return super().prepare_settings() | {"answers": "all" if self.answers == "all" else "drawn"}
+        """`majority` and `sample` choose when rows are drawn; only a row for each answer changes the rows themselves."""
+        return super().prepare_settings() | {"answers": self.answers if self.row_for_each_answer else "drawn"}
 
 
 def source_class(kind: str) -> type[Source]:
@@ -306,7 +456,7 @@ def recognize(path: Path) -> Recognized | None:
         if not location.exists(path):
             return None
         return by_marks(path) or next(filter(None, (source_class(kind).hint(path) for kind in SOURCES)), None) or by_content(path)
-    except OSError:
+    except (OSError, UsageError):  # UsageError: a folder that cannot be listed
         return None
 
 
@@ -326,3 +476,42 @@ def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Invalid
         yield InvalidSetting(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
     elif not location.is_folder(path):
         yield InvalidSetting(setting, f"there is no such folder: {path}", nearest_path(path_of(path)))
+
+
+def invalid_size(space: str, width: int, rules: Sequence[Rule]) -> Iterator[InvalidSetting]:
+    """Conversions that name dimensions which actions of `width` numbers do not have; an action space of another size after them."""
+    try:
+        found = load_space(space)
+    except UsageError:
+        return  # reported already
+    try:
+        after = converted_width(rules, width, found.names)
+    except UsageError as error:
+        yield InvalidSetting(("conversions",), error.what)
+        return
+    if found.size not in (None, after):
+        said = " after its conversions" if rules else ""
+        yield InvalidSetting(("action_space",), f"{space} has {found.size} numbers, and the action {after}{said}")
+    elif found.size is not None:
+        yield from (InvalidSetting(("conversions",), what) for what in _wrong_changes(found, rules))
+
+
+def _wrong_changes(space: ActionSpace, rules: Sequence[Rule]) -> Iterator[str]:
+    """What a rule for a lower rate gets wrong of the changes in an action, where the action space says what they are.
+
+    Only where the dimensions behind the rule are those of the space.
+    """
+    for number, rule in enumerate(rules):
+        if isinstance(rule, Resample) and not any(isinstance(later, Select | Rotate | OfMotion) for later in rules[number + 1 :]):
+            named = rule.changes(len(space.dims), space.names)
+            if lost := [name for at, name in enumerate(space.names) if at in space.changes and at not in named]:
+                yield (
+                    f"{space.name} says that {', '.join(lost)} are changes, which `resample` must not leave out: "
+                    "name them in its `sum`, or as a rotation in its `turns`"
+                )
+            turned = (
+                space.dims[at] for turns in rule.rotations if turns.in_radians for at in turns.places(len(space.dims), space.names)
+            )
+            odd = next((dim for dim in turned if dim.unit not in ("", "rad")), None)
+            if odd and not any(isinstance(other, Scale) for other in rules):
+                yield f"`turns` of `resample` composes radians, and {odd.name} of {space.name} is in {odd.unit}: `scale` it before"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -17,12 +17,48 @@ import msgspec
 import numpy as np
 
 from rt2data.errors import InternalError
-from rt2data.records import Chunks, Message, Rendered, Rows, Slot, Span
+from rt2data.records import Chunks, Message, Note, Region, Rendered, Rows, Slot, Span
 
 Type = Literal["string", "int64", "int32", "uint8", "float32", "float64", "bool"]
-Shape = Literal["one", "list", "vector", "pads", "chunk", "messages"]
+Shape = Literal["one", "list", "vector", "pads", "chunk", "messages", "notes", "regions"]
 """`list` has any number of values in each row, `vector` one for each dimension of actions, `pads` one for each action of a chunk,
-`chunk` a vector for each action of a chunk, `messages` pairs of role and content."""
+`chunk` a vector for each action of a chunk; `messages`, `notes` and `regions` have any number of structs, of `PARTS`."""
+PARTS: dict[Shape, tuple[tuple[str, Type], ...]] = {
+    "messages": (("role", "string"), ("content", "string")),
+    "notes": (("name", "string"), ("text", "string")),
+    "regions": (
+        ("image", "int32"),
+        ("x0", "float32"),
+        ("y0", "float32"),
+        ("x1", "float32"),
+        ("y1", "float32"),
+        ("label", "string"),
+    ),
+}
+"""What structs consist of."""
+
+
+class RegionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A box or a point of an image, in fractions of its width and height. A point is a box without size."""
+
+    image: Annotated[int, msgspec.Meta(ge=0)]  # position among the example's images
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    label: str
+
+    @classmethod
+    def of(cls, region: Region) -> RegionRecord:
+        """A region as records hold it."""
+        x0, y0, x1, y1 = region.coords if region.is_box else region.coords * 2
+        return cls(region.image, x0, y0, x1, y1, region.label)
+
+    @property
+    def region(self) -> Region:
+        """Inverse of `of`."""
+        point, corner = (self.x0, self.y0), (self.x1, self.y1)
+        return Region(self.image, point if point == corner else point + corner, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +142,9 @@ class Batch:
         return self.same(None) if self.rows.state is None else self.rows.state.tolist()
 
     def camera(self) -> Sequence[Any]:
-        """The camera of each row's first image; null without actions."""
-        images = self.rows.images
-        first = images.starts[:-1].tolist()
-        return self.of_robot([images.camera[at] for at in first]) if self.robot else self.same(None)
+        """The camera of each row's first image; null without actions, and without images."""
+        images, starts = self.rows.images, self.rows.images.starts.tolist()
+        return self.of_robot([images.camera[a] if a < b else None for a, b in pairwise(starts)]) if self.robot else self.same(None)
 
     def image_names(self) -> Sequence[Any]:
         """A name for every place of an image, taken or empty."""
@@ -137,9 +172,33 @@ class Batch:
         masks: list[Any] = found.tolist()
         return masks
 
+    def loss_weights(self) -> Sequence[Any]:
+        """The source's own, times that of the row's answer where answers have one."""
+        own, weights = self.labels.loss_weight, self.rendered.weights
+        return self.same(own) if weights is None else [row_weight(own, weight) for weight in weights]
+
+    def notes(self) -> Sequence[Any]:
+        """Tuples of notes; null where a row has none."""
+        return self.same(None) if self.rows.notes is None else self.rows.notes
+
+    def originals(self) -> Sequence[Any]:
+        """The log's own instruction; null where it is the row's."""
+        return self.same(None) if self.rows.originals is None else self.rows.originals
+
+    def regions(self) -> Sequence[Any]:
+        """Tuples of boxes and points; null where a row has none."""
+        if self.rows.regions is None:
+            return self.same(None)
+        return [tuple(map(RegionRecord.of, row)) or None for row in self.rows.regions]
+
     def masks(self) -> Sequence[Any]:
         """Lists as long as the ids."""
         return [loss_mask(tuple(spans)) for spans in self.rendered.spans]
+
+
+def row_weight(source: float, answer: float) -> float:
+    """How much the loss of a row counts: the weight of its source times that of its answer, as a float32."""
+    return float(np.float32(source * answer))
 
 
 @lru_cache(maxsize=64)
@@ -170,6 +229,11 @@ class Field:
     name: str = ""  # set by the table
 
     @property
+    def parts(self) -> tuple[tuple[str, Type], ...]:
+        """Names and types of the parts of its structs; none where its values are no structs."""
+        return PARTS.get(self.shape, ())
+
+    @property
     def nullable(self) -> bool:
         """Whether a row may have no value: those of web have none of a robot's."""
         return self.fill is not None
@@ -180,7 +244,7 @@ Bit = Annotated[int, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One training example: what is asked about images, and the target to learn: an answer, or an action written as one."""
 
     key: Annotated[Key, Field("unique in the output", lambda b: b.keys)]
@@ -236,9 +300,7 @@ class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss_mask: Annotated[
         Sequence[Bit], Field("1 where the loss counts: target and end; as long as input_ids", Batch.masks, "uint8", "list")
     ]
-    loss_weight: Annotated[
-        float, Field("how much this example's loss counts against others'", lambda b: b.same(b.labels.loss_weight), "float32")
-    ]
+    loss_weight: Annotated[float, Field("how much this example's loss counts against others'", Batch.loss_weights, "float32")]
     action: Annotated[
         Sequence[float] | None,
         Field("the first action of `actions`; null for web", Batch.action, "float32", "vector", fill=0.0),
@@ -291,6 +353,32 @@ class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             fill="",
         ),
     ]
+    notes: Annotated[
+        Sequence[Note] | None,
+        Field(
+            "what annotations say of the step, in their order; null without any. Only where a source has annotations",
+            Batch.notes,
+            shape="notes",
+            fill=(),
+        ),
+    ] = None
+    original: Annotated[
+        str | None,
+        Field(
+            "the log's own instruction where `text` is another one of its pool; else null. Only where a source has pools",
+            Batch.originals,
+            fill="",
+        ),
+    ] = None
+    regions: Annotated[
+        Sequence[RegionRecord] | None,
+        Field(
+            "boxes and points of the images, in the order of the text; null without any. Only where a source has some",
+            Batch.regions,
+            shape="regions",
+            fill=(),
+        ),
+    ] = None
 
 
 def _fields() -> tuple[Field, ...]:
@@ -305,5 +393,15 @@ def _fields() -> tuple[Field, ...]:
     return tuple(found)
 
 
-FIELDS = _fields()
-"""Those of ExampleRecord, in its order."""
+_ALL = _fields()
+_MORE = {field.name for field in msgspec.structs.fields(ExampleRecord) if not field.required}
+FIELDS = tuple(field for field in _ALL if field.name not in _MORE)
+"""Those that every example has, in the order of ExampleRecord."""
+MORE_FIELDS = tuple(field for field in _ALL if field.name in _MORE)
+"""Those that only some mixtures have; in JSON they are absent where they are null."""
+
+
+@cache
+def fields_of(more: tuple[str, ...]) -> tuple[Field, ...]:
+    """The fields of a mixture that has `more` of them."""
+    return (*FIELDS, *(field for field in MORE_FIELDS if field.name in more))

@@ -7,7 +7,7 @@ from itertools import starmap
 
 import msgspec
 
-from rt2data.render.fields import FIELDS, Batch, ExampleRecord
+from rt2data.render.fields import FIELDS, MORE_FIELDS, Batch, ExampleRecord
 
 decode_record = msgspec.json.Decoder(ExampleRecord).decode
 encode_record = msgspec.json.Encoder().encode
@@ -15,4 +15,4 @@ encode_record = msgspec.json.Encoder().encode
 
 def make_records(batch: Batch) -> Iterator[ExampleRecord]:
     """The record of each row, in their order."""
-    return starmap(ExampleRecord, zip(*(field.of(batch) for field in FIELDS), strict=True))
+    return starmap(ExampleRecord, zip(*(field.of(batch) for field in (*FIELDS, *MORE_FIELDS)), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -11,12 +11,16 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from rt2data.errors import InternalError, UsageError
-from rt2data.records import Message, Rendered, Rows, Span, Turn
+from rt2data.records import Agreement, AnswerRule, Message, Rendered, Rows, Span, Turn
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import Codec
+from rt2data.render.reasoning import NO_DROPOUT, Dropout, lead_of
+from rt2data.render.regions.convention import Convention
+from rt2data.render.regions.places import filled
 from rt2data.render.templates import Template
 from rt2data.render.tokenizer import Ids, Tokenizer
-from rt2data.standardize.conversation import IMAGE, AnswerRule, choose_answer
+from rt2data.standardize.answers import choose_answer, consensus
+from rt2data.standardize.conversation import IMAGE
 
 Made = TypeVar("Made")
 
@@ -71,9 +75,10 @@ class Targets(NamedTuple):
 class Renderer:
     """How rows of one source become turns, prompts, targets and ids.
 
-    `codec` and `words` are for rows with actions, `answers` is for questions. Ids are `[begin] prompt target [end]`, and of a
-    conversation `[begin] prompt target [end] prompt target [end] ...`; the space before a target that is text belongs to its
-    first token, as vocabularies write it, and a space before action ids to the prompt: so the ids are those of the whole text.
+    `codec` and `words` are for rows with actions, `answers` is for questions, `regions` for boxes and points. Ids are
+    `[begin] prompt target [end]`, and of a conversation `[begin] prompt target [end] prompt target [end] ...`; the space before a
+    target that is text belongs to its first token, as vocabularies write it, and a space before action ids to the prompt: so the
+    ids are those of the whole text.
     """
 
     template: Template
@@ -81,15 +86,19 @@ class Renderer:
     codec: Codec | None = None
     words: ActionWords | None = None
     answers: AnswerRule = "majority"
+    agreement: Agreement = "case"
     seed: int = 0
     max_tokens: int | None = None
+    regions: Convention | None = None
+    dropout: Dropout = NO_DROPOUT
     _steps: Memo[Prompt] = field(default_factory=Memo, init=False, repr=False)
     _questions: Memo[Prompt] = field(default_factory=Memo, init=False, repr=False)
     _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
+    _leads: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
 
     def __post_init__(self) -> None:
         codec, words = self.codec, self.words
-        if words and (words.cue != self.template.cue or words.tokenizer.sha256 != self.tokenizer.sha256):
+        if words and (words.cue != self.template.before_action or words.tokenizer.sha256 != self.tokenizer.sha256):
             raise InternalError("action words of another template or tokenizer", where=words.tokenizer.name)
         if codec and (words is None or words.token_map != codec.token_map):
             raise InternalError("action words of another codec", where=codec.name)
@@ -97,11 +106,24 @@ class Renderer:
     def render(self, rows: Rows) -> Rendered:
         """Turns, prompts, targets, ids and spans of n rows, in their order.
 
-        Raises UsageError naming the first row whose ids are more than `max_tokens`: a target is never cut.
+        Raises UsageError naming the first row whose ids are more than `max_tokens`: a target is never cut; or whose regions the
+        convention cannot write.
         """
-        found = self._single(rows) if all(turns is None for turns in rows.turns) else self._conversations(rows)
+        said = rows if self.regions is None or rows.regions is None else filled(self._settled(rows), self.regions)
+        found = self._single(said) if all(turns is None for turns in said.turns) else self._conversations(said)
         self._refuse_long(rows, found.input_ids)
-        return found
+        return replace(found, weights=[self._weight(rows, at) for at in range(len(rows))]) if self.answers == "soft" else found
+
+    def _settled(self, rows: Rows) -> Rows:
+        """Each question with the one answer that it gets: which one, the source's own words say, not the numbers of regions."""
+        answers = [(self._answer(rows, at),) if turns is None else () for at, turns in enumerate(rows.turns)]
+        return replace(rows, answers=answers, picks=np.zeros_like(rows.picks))
+
+    def _weight(self, rows: Rows, at: int) -> float:
+        """The consensus on the answer of a row; 1 for a conversation."""
+        if rows.turns[at] is not None:
+            return 1.0
+        return float(consensus(rows.answers[at], self._answer(rows, at), self.agreement))
 
     # One question, one target
 
@@ -135,11 +157,31 @@ class Renderer:
         if self.codec is None or self.words is None or rows.chunks is None:
             raise InternalError("robot rows need actions, a codec and its words", where=rows.source)
         bins = self.codec.encode_chunks(rows.chunks)
-        return Targets(*self.words.spell(bins), bins)
+        texts, ids = self.words.spell(bins)
+        return self._led(rows, texts, ids, bins) if self.template.action_cue else Targets(texts, ids, bins)
+
+    def _led(self, rows: Rows, texts: list[str], ids: list[Ids], bins: Sequence[Sequence[int]]) -> Targets:
+        """Actions behind what is said before them."""
+        notes = rows.notes or [None] * len(rows)
+        columns = zip(notes, rows.keys, rows.epochs.tolist(), strict=True)
+        leads = [lead_of(self.template, each, key, epoch, self.dropout) for each, key, epoch in columns]
+        before = self._leads.get(leads, self._encode_leads)
+        return Targets(
+            [f"{lead} {text}" for lead, text in zip(leads, texts, strict=True)],
+            [[*lead, *action] for lead, action in zip(before, ids, strict=True)],
+            bins,
+        )
+
+    def _encode_leads(self, texts: list[str]) -> list[Ids]:
+        return self.tokenizer.encode_after(self.template.before_thoughts, [f" {text}{self._space}" for text in texts])
+
+    @property
+    def _space(self) -> str:
+        """What stands between the words of an action and what they follow, as far as it is not theirs."""
+        return " " if self.words is not None and self.words.token_map == "last_n" else ""
 
     def _answers(self, rows: Rows) -> Targets:
-        columns = zip(rows.answers, rows.keys, rows.epochs.tolist(), rows.picks.tolist(), strict=True)
-        chosen = [choose_answer(answers, self.answers, key, epoch, pick, self.seed) for answers, key, epoch, pick in columns]
+        chosen = [self._answer(rows, at) for at in range(len(rows))]
         return Targets(chosen, self._targets.get(chosen, self._encode_targets))
 
     def _encode_targets(self, texts: list[str]) -> list[Ids]:
@@ -151,14 +193,14 @@ class Renderer:
         return self._questions.get(rows.text, self._ask_web)
 
     def _ask_robot(self, texts: list[str]) -> list[Prompt]:
-        space = " " if self.words is not None and self.words.token_map == "last_n" else ""
-        return self._with_ids([self.template.robot_question(text) for text in texts], space)
+        space = "" if self.template.action_cue else self._space
+        return self._with_ids([self.template.robot_question(text) for text in texts], space, robot=True)
 
     def _ask_web(self, texts: list[str]) -> list[Prompt]:
         return self._with_ids([self.template.web_question(text) for text in texts], "")
 
-    def _with_ids(self, questions: list[str], space: str) -> list[Prompt]:
-        prompts = [self.template.prompt(question) for question in questions]
+    def _with_ids(self, questions: list[str], space: str, robot: bool = False) -> list[Prompt]:
+        prompts = [self.template.prompt(question, robot) for question in questions]
         encoded = self.tokenizer.encode_batch([prompt.rstrip() + space for prompt in prompts])
         return [
             Prompt(prompt, self._begin + ids, question) for prompt, ids, question in zip(prompts, encoded, questions, strict=True)
@@ -186,9 +228,13 @@ class Renderer:
 
     def _as_turns(self, rows: Rows, at: int) -> Sequence[Turn]:
         """A question and its answer."""
-        answer = choose_answer(rows.answers[at], self.answers, rows.keys[at], int(rows.epochs[at]), int(rows.picks[at]), self.seed)
         images = int(rows.images.starts[at + 1] - rows.images.starts[at])
-        return Turn("user", _places(images) + self.template.web_question(rows.text[at])), Turn("assistant", answer)
+        return Turn("user", _places(images) + self.template.web_question(rows.text[at])), Turn("assistant", self._answer(rows, at))
+
+    def _answer(self, rows: Rows, at: int) -> str:
+        """The answer of a row in its epoch."""
+        key, epoch, pick = rows.keys[at], int(rows.epochs[at]), int(rows.picks[at])
+        return choose_answer(rows.answers[at], self.answers, key, epoch, pick, self.seed, self.agreement)
 
     def _piece_ids(self, texts: list[str]) -> list[Ids]:
         """Ids of prompts and targets in turn: the first begins the text, a target follows the cue, a prompt an end token."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rt2data.errors import UsageError
 from rt2data.io.words import choose
-from rt2data.records import Turn
+from rt2data.records import Note, Turn
 
 CLEANING = "instructions: '_' to space, white space folded, final punctuation dropped; questions: white space folded"
 _FINAL = " .,;:!?…。，；：！？、"
@@ -21,6 +21,13 @@ class Piece(NamedTuple):
     text: str
     loss: bool
     target: bool = False
+
+
+class Thought(NamedTuple):
+    """A part of what is said before an action: its words, and the notes that can fill them; the first that is there does."""
+
+    form: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,10 @@ class Template:
     gap: str
     lower: bool = False  # instructions in lower case
     question_mark: bool = False  # questions that end without punctuation get a question mark
+    robot_words: str = ""  # around the question of a robot step, where not `words`
+    robot_cue: str = ""  # what the prompt of a robot step ends with, where not `cue`
+    thoughts: tuple[Thought, ...] = ()  # what is said before an action
+    action_cue: str = ""  # what then comes before the action
 
     def robot_question(self, instruction: str) -> str:
         """What is asked about a robot step, without the template's own words."""
@@ -48,13 +59,33 @@ class Template:
         text = " ".join(question.split())
         return text if text.endswith(_ENDS) or not self.question_mark else text + "?"
 
-    def prompt(self, question: str) -> str:
-        """The prompt of a question."""
-        return _fill(self.words, question)
+    def prompt(self, question: str, robot: bool = False) -> str:
+        """The prompt of a question, about images or of a robot step."""
+        return _fill((self.robot_words or self.words) if robot else self.words, question)
 
     def robot_prompt(self, instruction: str) -> str:
         """The prompt of a robot step."""
-        return self.prompt(self.robot_question(instruction))
+        return self.prompt(self.robot_question(instruction), robot=True)
+
+    @property
+    def before_action(self) -> str:
+        """What an action follows, in the prompt or in the target."""
+        return self.action_cue or self.cue
+
+    @property
+    def before_thoughts(self) -> str:
+        """What the target of a robot step follows."""
+        return self.robot_cue or self.cue
+
+    def say(self, notes: Sequence[Note]) -> list[tuple[str, str]]:
+        """What is said before an action: form and text of each part that there is a note for."""
+        texts = {note.name: note.text for note in notes}
+        found = ((thought.form, next((texts[name] for name in thought.notes if name in texts), "")) for thought in self.thoughts)
+        return [(form, _fill(form, text.rstrip(_FINAL) if form.endswith(".") else text)) for form, text in found if text]
+
+    def action_of(self, target: str) -> str:
+        """The action in the target of a robot step, without what is said before it."""
+        return target.rpartition(self.action_cue)[2].removeprefix(" ") if self.action_cue else target
 
     def web_prompt(self, question: str) -> str:
         """The prompt of a question about images."""
@@ -77,7 +108,7 @@ class Template:
 
     def slot(self, prompt: str, robot: bool) -> str | None:
         """The instruction or question in a prompt; None where the prompt is not of this template."""
-        before, _, after = (_fill(self.words, self.robot) if robot else self.words).partition("{}")
+        before, _, after = (self.prompt(self.robot, robot=True) if robot else self.words).partition("{}")
         whole = prompt.startswith(before) and prompt.endswith(after) and len(prompt) >= len(before) + len(after)
         return prompt[len(before) : len(prompt) - len(after)] if whole else None
 
@@ -108,6 +139,44 @@ TEMPLATES = {
             cue="Out:",
             gap="",
             lower=True,
+        ),
+        # Brohan et al. 2023, section 4.4: a plan in words before the action.
+        Template(
+            "rt2_plan",
+            version=1,
+            words="Q: {} A:",
+            robot="{}",
+            cue="A:",
+            gap=" ",
+            question_mark=True,
+            robot_words="Instruction: {}.",
+            robot_cue=".",
+            thoughts=(Thought("Plan: {}.", ("plan", "subtask")),),
+            action_cue="Action:",
+        ),
+        # Zawalski et al. 2024, arXiv:2407.08693, and its training code.
+        Template(
+            "ecot",
+            version=1,
+            words=(
+                "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+                "and polite answers to the user's questions. USER: {} ASSISTANT:"
+            ),
+            robot="What action should the robot take to {}?",
+            cue="ASSISTANT:",
+            gap=" ",
+            lower=True,
+            thoughts=(
+                Thought("TASK: {}", ("task",)),
+                Thought("PLAN: {}", ("plan",)),
+                Thought("VISIBLE OBJECTS: {}", ("bboxes",)),
+                Thought("SUBTASK REASONING: {}", ("subtask_reason",)),
+                Thought("SUBTASK: {}", ("subtask",)),
+                Thought("MOVE REASONING: {}", ("move_reason",)),
+                Thought("MOVE: {}", ("move",)),
+                Thought("GRIPPER POSITION: {}", ("gripper",)),
+            ),
+            action_cue="ACTION:",
         ),
     )
 }

@@ -81,6 +81,10 @@ class Tokenizer(ABC):
         joint = self.encode_batch([before + text for text in texts])
         return [ids[len(head) :] if ids[: len(head)] == head else self.encode(text) for ids, text in zip(joint, texts, strict=True)]
 
+    def with_marks(self, marks: Sequence[str]) -> Tokenizer:
+        """The same tokenizer, to which these marks in a text are the tokens of that name, where the vocabulary has such."""
+        return self
+
     def identity(self) -> dict[str, Any]:
         """What decides the ids, as JSON values; not the place of the file."""
         return {

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from tokenizers import Tokenizer as Library
@@ -30,6 +31,7 @@ class HFTokenizer(Tokenizer):
 
     kind: ClassVar[TokenizerKind] = "hf"
     lib: Any = field(default=None, repr=False)
+    marks: tuple[str, ...] = ()  # control tokens that a text may hold
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         try:
@@ -48,6 +50,32 @@ class HFTokenizer(Tokenizer):
         if found is None:
             raise no_such_id(self, token_id)
         return found
+
+    def with_marks(self, marks: Sequence[str]) -> Tokenizer:
+        """Those of them that the file calls special are characters otherwise."""
+        special = {token.content for token in self.lib.get_added_tokens_decoder().values() if token.special}
+        return _with_marks(self, found) if (found := tuple(mark for mark in marks if mark in special)) else self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        plain = super().__reduce__()
+        return (_again, (plain, self.marks)) if self.marks else plain
+
+
+@lru_cache(maxsize=4)
+def _with_marks(tokenizer: HFTokenizer, marks: tuple[str, ...]) -> HFTokenizer:
+    """The same file, in which the marks are ordinary tokens."""
+    tree, wanted = json.loads(tokenizer.lib.to_str()), {*marks}
+    for token in tree["added_tokens"]:
+        token["special"] &= token["content"] not in wanted
+    lib = Library.from_str(json.dumps(tree))
+    lib.encode_special_tokens = True
+    return replace(tokenizer, lib=lib, marks=marks)
+
+
+def _again(plain: tuple[Any, ...], marks: tuple[str, ...]) -> Tokenizer:
+    make, arguments = plain
+    found: Tokenizer = make(*arguments)
+    return found.with_marks(marks)
 
 
 def hf_tokenizer(path: str, body: bytes) -> HFTokenizer:

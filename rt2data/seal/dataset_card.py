@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from rt2data.formats.base import Dataset, Format, image_name
+from rt2data.formats.base import Dataset, Format, Sizes, image_name
 from rt2data.formats.flat import no_null
-from rt2data.render.fields import FIELDS, Field
+from rt2data.plan.recipe.groups import written_sources
+from rt2data.render.fields import Field, fields_of
 from rt2data.seal.blend import alone, how_to_read
 from rt2data.seal.manifest import Manifest
 from rt2data.seal.side_files import Sidecars
@@ -91,7 +92,7 @@ def title(manifest: Manifest) -> str:
 
 def licences(manifest: Manifest) -> dict[str, str]:
     """SPDX expressions by source, where the recipe gives them."""
-    sides = ((manifest.recipe.get(side) or {}) for side in ("robot", "web"))
+    sides = (written_sources(manifest.recipe.get(side) or {}) for side in ("robot", "web"))
     asked = {name: source.get("license") for side in sides for name, source in side.items()}
     return {source.name: asked[source.name] for source in manifest.plan.sources if asked.get(source.name)}
 
@@ -112,7 +113,7 @@ def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
         yield f"  - split: {manifest.plan.split.replace('-', '_')}"
         yield f'    path: "{shard_glob(manifest.dataset)}"'
     if form.media_type == TAR:
-        yield from ("dataset_info:", f"  config_name: {config_name(manifest)}", *_features(manifest.plan.images))
+        yield from ("dataset_info:", f"  config_name: {config_name(manifest)}", *_features(manifest.plan.sizes))
     yield "---"
 
 
@@ -125,13 +126,13 @@ def config_name(manifest: Manifest) -> str:
     return f"mixture-{manifest.plan.fingerprint[:12]}"
 
 
-def _features(images: int | None) -> Iterator[str]:
+def _features(sizes: Sizes) -> Iterator[str]:
     """Hugging Face's datasets would guess them from the first five examples, where images, actions or answers may be missing."""
     yield "  features:"
-    for slot in range(1 if images is None else images):
+    for slot in range(1 if sizes.images is None else sizes.images):
         for extension in ("jpg", "png"):
-            yield from (f"  - name: {image_name(slot, extension, images is None)}", "    dtype: image")
-    yield from ("  - name: json", "    struct:", *(line for field in FIELDS for line in _feature(field)))
+            yield from (f"  - name: {image_name(slot, extension, sizes.images is None)}", "    dtype: image")
+    yield from ("  - name: json", "    struct:", *(line for field in fields_of(sizes.more) for line in _feature(field)))
 
 
 def _feature(field: Field) -> Iterator[str]:
@@ -141,10 +142,10 @@ def _feature(field: Field) -> Iterator[str]:
             yield f"      dtype: {field.type}"
         case "chunk":
             yield from ("      list:", f"        list: {field.type}")
-        case "messages":
+        case "messages" | "notes" | "regions":
             yield from (
                 "      list:",
-                *(line for part in ("role", "content") for line in (f"      - name: {part}", "        dtype: string")),
+                *(line for part, kind in field.parts for line in (f"      - name: {part}", f"        dtype: {kind}")),
             )
         case _:
             yield f"      list: {field.type}"
@@ -158,7 +159,7 @@ def _source_table(manifest: Manifest) -> Iterator[str]:
     for source in manifest.plan.sources:
         share, licence = source.draws / manifest.plan.num_examples, given.get(source.name, "not given")
         numbers = f"{source.draws:,} | {share:.4%} | {source.rows:,} | {source.epochs:.4g}"
-        yield f"| {source.name} | {source.kind} | {source.source} | {numbers} | {licence} |"
+        yield f"| {source.name} | {source.place} | {source.source} | {numbers} | {licence} |"
 
 
 def _changes(manifest: Manifest) -> Iterator[str]:
@@ -189,7 +190,7 @@ def croissant(manifest: Manifest, form: Format) -> dict[str, Any]:
         for name, pattern in _file_sets(manifest).items()
     ]
     if form.media_type == PARQUET:
-        found["recordSet"] = [_record_set(manifest.plan.images is None)]
+        found["recordSet"] = [_record_set(manifest.plan.images is None, manifest.plan.sizes.more)]
     return found
 
 
@@ -216,16 +217,16 @@ def _common(one: str, other: str) -> str:
     return "".join(here for here, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _record_set(single: bool) -> dict[str, Any]:
+def _record_set(single: bool, more: tuple[str, ...]) -> dict[str, Any]:
     image = _field("image" if single else "images", "sc:ImageObject") | ({} if single else {"repeated": True})
     image["source"]["transform"] = {"jsonPath": "bytes"}
-    columns = [_record_field(field) for field in FIELDS]
+    columns = [_record_field(field) for field in fields_of(more)]
     return {"@type": "cr:RecordSet", "@id": "examples", "name": "examples", "field": [image, *columns]}
 
 
 def _record_field(field: Field) -> dict[str, Any]:
-    if field.shape == "messages":
-        parts = [_field(f"{field.name}/{part}", "sc:Text") for part in ("role", "content")]
+    if field.parts:
+        parts = [_field(f"{field.name}/{part}", _DATA_TYPES[kind]) for part, kind in field.parts]
         return {"@type": "cr:Field", "@id": f"examples/{field.name}", "name": field.name, "repeated": True, "subField": parts}
     return _field(field.name, _DATA_TYPES[field.type]) | ({} if field.shape == "one" else {"repeated": True})
 

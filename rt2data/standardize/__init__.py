@@ -8,7 +8,8 @@ from dataclasses import replace
 from rt2data.order import key64
 from rt2data.read.source import HELD_OUT, RobotSource, Source, WebSource
 from rt2data.records import Example, Fact, Reject, Row, SourceRecord, Step
-from rt2data.standardize.conversation import conversation_fault, distinct_answers
+from rt2data.standardize.answers import question_rows
+from rt2data.standardize.conversation import conversation_fault, region_fault, tidy
 from rt2data.standardize.episode import EpisodeStandard
 
 
@@ -57,14 +58,23 @@ def held_out(row: Row, source: Source) -> Row:
     return row
 
 
-def _example(example: Example, source: WebSource) -> Iterator[Row | Reject]:
-    if fault := conversation_fault(example):
+def _example(example: Example, source: WebSource) -> Iterator[Row | Fact | Reject]:
+    if fault := conversation_fault(example) or region_fault(example):
         yield Reject(*fault)
         return
     text = example.question or next((turn.text for turn in example.turns if turn.role == "user"), "")
-    row = Row(example.key, example.group, example.split, text, example.images, answers=example.answers, turns=example.turns)
-    if source.answers != "all" or example.turns:
+    row = Row(
+        example.key,
+        example.group,
+        example.split,
+        text,
+        example.images,
+        answers=example.answers,
+        turns=example.turns,
+        regions=tuple(map(tidy, example.regions)),
+        frame=example.frame,
+    )
+    if example.turns:
         yield row
-        return
-    for pick, _ in enumerate(distinct_answers(example.answers)):
-        yield replace(row, key=f"{row.key}-a{pick}", pick=pick)
+    else:
+        yield from question_rows(row, source)

@@ -1,18 +1,20 @@
-"""The rules for conversations: turns that a template can render, a place for every image, and which answer becomes the target."""
+"""The rules for conversations: turns that a template can render, and a place for every image."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
 
-from xxhash import xxh3_64_intdigest
+import numpy as np
+from numpy.typing import NDArray
 
-from rt2data.errors import DataError
-from rt2data.records import Example
+from rt2data.records import Example, Region
 
 IMAGE = "<image>"
 """The place of an image in the text of a turn."""
+
+REGION = "<region>"
+"""The place of a region, in an example that has any."""
 
 
 def conversation_fault(example: Example) -> tuple[str, str, str] | None:
@@ -34,47 +36,52 @@ def conversation_fault(example: Example) -> tuple[str, str, str] | None:
     return None
 
 
-AnswerRule = Literal["majority", "sample", "all"]
+def region_fault(example: Example) -> tuple[str, str, str] | None:
+    """Reason, place and detail of what is wrong with the regions of an example; None where nothing is, or it has none."""
+    if not example.regions:
+        return None
+    for number, region in enumerate(example.regions):
+        if fault := _one_fault(region, len(example.images)):
+            return "bad_region", example.key, f"region {number}: {fault}"
+    if any(REGION in turn.text for turn in example.turns if turn.role == "system"):
+        return "region_places", example.key, "a system turn has places for regions"
+    places, count = _region_places(example), len(example.regions)
+    if places != {count}:
+        return "region_places", example.key, f"{' or '.join(map(str, sorted(places)))} places for {count} regions"
+    return None
 
 
-def choose_answer(answers: Sequence[str], rule: AnswerRule, key: str, epoch: int, pick: int, seed: int) -> str:
-    """The answer of one row in one epoch.
-
-    `majority` is the commonest answer; `sample` is one of all that were given, uniform over (seed, key, epoch); a row
-    made by `all` says with `pick` >= 0 which distinct answer it stands for. Raises DataError where there is no answer,
-    or no such pick.
-    """
-    if pick < 0 and rule == "sample":
-        given = _given(answers)
-        return given[_draw(seed, key, epoch, len(given))] if given else _missing(key, pick)
-    distinct = distinct_answers(answers)
-    place = 0 if pick < 0 and rule == "majority" else pick
-    return distinct[place] if 0 <= place < len(distinct) else _missing(key, pick)
+def _region_places(example: Example) -> set[int]:
+    """How many places a conversation has, or a question with each of its answers."""
+    if example.turns:
+        return {sum(turn.text.count(REGION) for turn in example.turns)}
+    asked = example.question.count(REGION)
+    return {asked + answer.count(REGION) for answer in example.answers}
 
 
-def distinct_answers(answers: Sequence[str]) -> tuple[str, ...]:
-    """Answers that differ in more than case and outer white space, the commonest first, then the first given.
-
-    Each is spelled as it most often is, then as it first is. Blank answers are dropped.
-    """
-    spellings = Counter(_given(answers))
-    if len(spellings) == 1:
-        return tuple(spellings)
-    groups: dict[str, list[str]] = {}
-    for spelling in spellings:  # in order of first use, which sorting and max keep
-        groups.setdefault(spelling.lower(), []).append(spelling)
-    ranked = sorted(groups.values(), key=lambda group: -sum(spellings[each] for each in group))
-    return tuple(max(group, key=spellings.__getitem__) for group in ranked)
+def _one_fault(region: Region, images: int) -> str:
+    coords = np.array(region.coords, np.float64)
+    if not 0 <= region.image < images:
+        return f"it is in image {region.image} of {images}"
+    if len(coords) not in (2, 4):
+        return f"{len(coords)} numbers are neither a box nor a point"
+    if not ((coords >= 0) & (coords <= 1)).all():
+        return f"{_listed(coords)} is not within 0 and 1"
+    if region.is_box and not has_area(region.coords):
+        return f"{_listed(coords)} has no area"
+    return f"its label {region.label[:40]!r} has < or >, which marks are made of" if {"<", ">"} & {*region.label} else ""
 
 
-def _given(answers: Sequence[str]) -> list[str]:
-    return [text for answer in answers if (text := answer.strip())]
+def _listed(coords: NDArray[np.float64]) -> str:
+    return ", ".join(f"{value:.6g}" for value in coords)
 
 
-def _draw(seed: int, key: str, epoch: int, n: int) -> int:
-    return (xxh3_64_intdigest(f"{seed}/{epoch}/{key}".encode()) * n) >> 64
+def has_area(coords: Sequence[float]) -> bool:
+    """Whether a box, as stores hold it in single precision, is wide and high."""
+    x0, y0, x1, y1 = np.array(coords, np.float32)
+    return bool(x0 < x1 and y0 < y1)
 
 
-def _missing(key: str, pick: int) -> str:
-    what = "no answer" if pick < 0 else f"no distinct answer number {pick}"
-    raise DataError(f"a question with {what}", where=key, do="prepare the source again")
+def tidy(region: Region) -> Region:
+    """A region as stores hold it: numbers in single precision, its label on one line."""
+    return replace(region, coords=tuple(np.array(region.coords, np.float32).tolist()), label=" ".join(region.label.split()))

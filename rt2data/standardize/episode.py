@@ -11,11 +11,16 @@ import numpy as np
 
 from rt2data.errors import DataError
 from rt2data.read.action_space import ActionSpace, load_space, to_polarity
+from rt2data.read.annotations.join import BARE, NOTED, fact
+from rt2data.read.annotations.settings import NOTES, POOL
+from rt2data.read.conversions import Resample
 from rt2data.read.source import RobotSource
 from rt2data.read.text import clean_text
 from rt2data.records import F32, NO_MARKS, End, Fact, Reject, Row, Step
+from rt2data.standardize.conversions import Names, convert, defines_last
 from rt2data.standardize.end_marks import DROPPED, OPPOSITES, REQUIRED, cut_at_first, fact_name, marks_of
-from rt2data.standardize.reasons import FIRST_STEP, LAST_STEP, NAN_ACTION, NOOP, Reason, rejects, where
+from rt2data.standardize.filters import Called, Choice, called, moving
+from rt2data.standardize.reasons import FIRST_STEP, IDLE, LAST_STEP, NAN_ACTION, NOOP, Reason, rejects, tasks_of, where
 from rt2data.standardize.words import WordRules, count_placeholders
 
 Found = Row | Fact | Reject
@@ -32,31 +37,54 @@ class EpisodeStandard:
         return load_space(self.source.action_space)
 
     @cached_property
-    def gripper(self) -> int | None:
-        return self.space.gripper
+    def grippers(self) -> list[int]:
+        return [*self.space.grippers]
 
     @cached_property
     def ends(self) -> int | None:
         return self.space.terminate
 
     @cached_property
+    def names(self) -> Names:
+        return Names(self.space.names, self.source.state_names or ())
+
+    @cached_property
+    def recorded_hz(self) -> float | None:
+        """Asked for only where a rule needs it: the log is opened for it."""
+        return self.source.recorded_hz if any(isinstance(rule, Resample) for rule in self.source.conversions) else None
+
+    @cached_property
     def words(self) -> WordRules:
         return WordRules(self.source)
+
+    @cached_property
+    def choice(self) -> Choice:
+        return Choice(self.source.filters)
 
     def rows(self, record: list[Step]) -> Iterator[Found]:
         """Rows of one recorded episode in order, what was dropped of it, and what is worth counting."""
         episodes = cut_at_first(record)
         if len(episodes) > 1:
             yield Fact("episodes.cut_at_is_first", len(episodes) - 1)
+        offset = 0
         for episode in episodes:
-            yield from self._episode(episode)
+            yield from self._episode(episode, called(episode, record[0].episode, offset))
+            offset += len(episode)
 
-    def _episode(self, episode: list[Step]) -> Iterator[Found]:
-        refusal = self._refusal(episode)
+    def _episode(self, episode: list[Step], name: Called) -> Iterator[Found]:
+        yield from self.choice.listed(name)
+        refusal = self._refusal(episode, name)
         if refusal is not None:
             yield refusal
             return
-        reasons = self._reasons(episode)
+        yield from self.choice.matched(name)
+        if self.source.conversions:
+            episode, told = convert(episode, self.source.conversions, self.names, self.recorded_hz)
+            yield from told
+            if not episode:
+                return
+        self._check_dimensions(episode[0])
+        reasons = self._reasons(episode, name)
         yield from rejects(episode, reasons)
         kept = [number for number, reason in enumerate(reasons) if reason is None]
         if not kept:
@@ -67,17 +95,18 @@ class EpisodeStandard:
         for number in kept:
             yield self._row(episode, number, end, marks)
 
-    def _refusal(self, episode: list[Step]) -> Reject | None:
+    def _refusal(self, episode: list[Step], name: Called) -> Reject | None:
         """Why the whole episode is dropped, if it is."""
         filters, first = self.source.filters, episode[0]
         place, count = f"episode {first.episode}", len(episode)
+        if reason := self.choice.refusal(name):
+            return Reject(reason, place, name.origin, fault=False, count=count, tasks=tasks_of(episode))
         if first.steps < filters.min_steps:
-            return Reject("too_short", place, f"{first.steps} steps", fault=False, count=count)
+            return Reject("too_short", place, f"{first.steps} steps", fault=False, count=count, tasks=tasks_of(episode))
         if filters.max_steps is not None and first.steps > filters.max_steps:
-            return Reject("too_long", place, f"{first.steps} steps", fault=False, count=count)
+            return Reject("too_long", place, f"{first.steps} steps", fault=False, count=count, tasks=tasks_of(episode))
         if ragged := _ragged(episode):
             return Reject("ragged_episode", place, ragged, count=count)
-        self._check_dimensions(first)
         return None
 
     def _check_dimensions(self, step: Step) -> None:
@@ -91,19 +120,20 @@ class EpisodeStandard:
 
     # Steps
 
-    def _reasons(self, episode: list[Step]) -> list[Reason | None]:
+    def _reasons(self, episode: list[Step], name: Called) -> list[Reason | None]:
         """For each step why it is dropped, or None."""
         stop = len(episode) - self._steps_to_drop_at_end(episode)
         words, finite = self.words.reasons(episode), _finite(episode)
+        ranges, idle = self.choice.reasons(name, len(episode)), self._idle(episode)
         reasons: list[Reason | None] = []
         before: Step | None = None
         for number, step in enumerate(episode):
             edge = FIRST_STEP if number < self.source.filters.drop_first else LAST_STEP if number >= stop else None
-            reason = edge or words[number] or self._motion_reason(step, finite[number], before)
+            reason = edge or words[number] or ranges[number] or self._motion_reason(step, finite[number], before) or idle[number]
             reasons.append(reason)
             before = step if reason is None else before
         if self.source.bad_step == "episode" and NAN_ACTION in reasons:
-            return [NAN_ACTION if reason in (None, NOOP) else reason for reason in reasons]
+            return [NAN_ACTION if reason in (None, NOOP, IDLE) else reason for reason in reasons]
         return reasons
 
     def _motion_reason(self, step: Step, finite: bool, before: Step | None) -> Reason | None:
@@ -115,16 +145,29 @@ class EpisodeStandard:
         rule = self.source.filters.drop_last
         if rule != "auto":
             return rule
+        if defines_last(self.source.conversions):
+            return 0
         return int(_last_is_undefined(episode) and not self._ends_task(episode[-1].action))
 
     def _is_noop(self, step: Step, before: Step | None) -> bool:
         limit = self.source.filters.noop
         if limit is None or self._ends_task(step.action):
             return False
-        fixed = [i for i in (self.gripper, self.ends) if i is not None]
-        still = float(np.linalg.norm(np.delete(step.action, fixed))) < limit
-        grip = self.gripper
-        return still and (before is None or grip is None or step.action[grip] == before.action[grip])
+        still = float(np.linalg.norm(np.delete(step.action, self._fixed))) < limit
+        return still and (before is None or np.array_equal(step.action[self.grippers], before.action[self.grippers]))
+
+    def _idle(self, episode: list[Step]) -> list[Reason | None]:
+        """For each step whether the robot hardly moves there."""
+        rule = self.source.filters.idle
+        if rule is None:
+            return [None] * len(episode)
+        kept = moving(np.delete(np.stack([step.action for step in episode]), self._fixed, axis=1), rule)
+        return [None if keep or self._ends_task(step.action) else IDLE for keep, step in zip(kept.tolist(), episode, strict=True)]
+
+    @cached_property
+    def _fixed(self) -> list[int]:
+        """The dimensions that are no motion."""
+        return [*self.grippers, *([] if self.ends is None else [self.ends])]
 
     # Ends
 
@@ -152,6 +195,7 @@ class EpisodeStandard:
 
     def _facts(self, episode: list[Step], kept: Sequence[int]) -> Iterator[Fact]:
         yield from count_placeholders(episode[number].instruction for number in kept)
+        yield from self._annotated([episode[number] for number in kept])
         if any(after - before > 1 for before, after in pairwise(kept)):
             yield Fact("episodes.with_gaps")
         if self.source.filters.success or self.source.terminate == "success":
@@ -161,6 +205,12 @@ class EpisodeStandard:
             yield from (Fact(fact_name(mark)) for mark in (*OPPOSITES, *OPPOSITES.values()) if mark in marks)
         elif (said := {number for number, step in enumerate(episode) if self._ends_task(step.action)}) and not said & {*kept}:
             yield Fact(DROPPED)
+
+    def _annotated(self, kept: Sequence[Step]) -> Iterator[Fact]:
+        """How many steps have what is joined to the source, and how many have not."""
+        for name, has in ((NOTES, [bool(step.notes) for step in kept]), (POOL, [bool(step.pool) for step in kept])):
+            if name in self.source.joined:
+                yield from (Fact(fact(name, NOTED), has.count(True)), Fact(fact(name, BARE), has.count(False)))
 
     # Rows
 
@@ -179,14 +229,17 @@ class EpisodeStandard:
             terminate=self._claims_end(episode, number, end),
             marks=marks,
             timestamp=step.timestamp,
+            notes=step.notes,
+            pool=step.pool,
         )
 
     def _action(self, step: Step) -> F32:
-        grip, opened = self.gripper, self.source.gripper_open
-        if grip is None or opened is None:
+        opened = self.source.gripper_open
+        if not self.grippers or opened is None:
             return step.action
         action = step.action.copy()
-        action[grip] = to_polarity(action[grip], opened, self.space.dims[grip])
+        for grip in self.grippers:
+            action[grip] = to_polarity(action[grip], opened, self.space.dims[grip])
         return action
 
 

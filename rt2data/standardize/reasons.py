@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from rt2data.read.text import clean_text
 from rt2data.records import Reject, Step
 
 
@@ -20,7 +22,14 @@ class Reason:
 
 FIRST_STEP = Reason("first_step")
 LAST_STEP = Reason("last_step")
+SKIPPED = Reason("skipped_step")
 NOOP = Reason("noop")
+IDLE = Reason("idle")
+OUTSIDE_KEEP_RANGES = Reason("outside_keep_ranges")
+NO_KEEP_RANGES = Reason("no_keep_ranges")
+STEP_FILTERS = (FIRST_STEP, LAST_STEP, NOOP, IDLE, OUTSIDE_KEEP_RANGES, NO_KEEP_RANGES)
+"""Filters that drop steps of the episodes and words that others choose: none of them is meant to empty a task."""
+BAD_TIMES = Reason("bad_times", fault=True)
 NAN_ACTION = Reason("nan_action", fault=True)
 INSTRUCTION_FILTER = Reason("instruction_filter", words=True)
 TOO_LONG_TEXT = Reason("too_long_text", fault=True, words=True)
@@ -34,7 +43,12 @@ def rejects(episode: Sequence[Step], reasons: Sequence[Reason | None]) -> Iterat
         if reason is not None:
             steps = [step for step, _ in run]
             detail = f"{len(steps[0].instruction)} characters" if reason is TOO_LONG_TEXT else ""
-            yield Reject(reason.word, _where(steps, len(episode)), detail, reason.fault, len(steps))
+            yield Reject(reason.word, _where(steps, len(episode)), detail, reason.fault, len(steps), tasks_of(steps))
+
+
+def tasks_of(steps: Sequence[Step]) -> tuple[tuple[str, int], ...]:
+    """How many of the steps have each instruction, as rows have it."""
+    return tuple((clean_text(text), count) for text, count in Counter(step.instruction for step in steps).items())
 
 
 def _where(run: Sequence[Step], steps: int) -> str:

@@ -21,7 +21,7 @@ from rt2data.formats.rlds.dataset import DatasetPlan, ShardSpec
 from rt2data.formats.rlds.episode import EpisodeBatch, episode_features, image_ranges
 from rt2data.io import location
 from rt2data.io.location import path_of
-from rt2data.io.location.open_files import OpenFiles
+from rt2data.io.location.open_files import JoinedPlaces, OpenFiles, joined_places
 from rt2data.io.per_thread import PerThread
 from rt2data.io.tables import arrow_file
 from rt2data.io.tfrecord.example import Record, record_with_room
@@ -101,11 +101,11 @@ def _run(path: Path, first: int, stop: int) -> pa.Table:
 
 def write_episodes(order: ShardOrder) -> ShardInfo:
     """Write one shard, whole or not at all. Idempotent. Raises SourceChangedError, OutputError, DataError."""
-    return write_order(order, open_writing(order.folder, order.fingerprint))
+    return write_order(order, open_writing(order.folder, order.fingerprint, order.stores))
 
 
 @PerThread
-def open_writing(folder: str, fingerprint: str) -> EpisodeShards:
+def open_writing(folder: str, fingerprint: str, _stores: str) -> EpisodeShards:
     """The job of a staging folder, opened once in each worker."""
     job = read_job(path_of(folder))
     assert isinstance(job, RldsJob) and job.plan.fingerprint == fingerprint
@@ -156,6 +156,7 @@ class DatasetWriter:
         total, episodes = SideTotals(), 0
         for table in self._robot(place) if self.plan.has_actions else self._web(place):
             batch, edges = self._batch(table)
+            self.files.will_need(_in_order(batch, edges))
             for start, stop in pairwise(edges):
                 total += self._episode(out, batch, start, stop)
             episodes += len(edges) - 1
@@ -219,6 +220,12 @@ class DatasetWriter:
             for room, row, (file, offset, digest) in zip(record.places[key], batch.rows.keys[here], where, strict=True):
                 self.files.read_into(room, file, offset, digest, row)
         return sum(len(room) for rooms in record.places.values() for room in rooms)
+
+
+def _in_order(batch: EpisodeBatch, edges: list[int]) -> JoinedPlaces:
+    """Where the images of a batch are, in the order in which `_copy` reads them: one camera of an episode after another."""
+    parts = [(each, slice(*edge)) for edge in pairwise(edges) for each in batch.images.values()]
+    return joined_places([JoinedPlaces(each.file[here], each.offset[here], each.length[here]) for each, here in parts])
 
 
 def _edges(table: pa.Table) -> list[int]:

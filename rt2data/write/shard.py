@@ -5,7 +5,7 @@ Rows are drawn and rendered a few thousand at a time; images are copied by range
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from rt2data.formats.base import Format, ShardWriter, make_format
@@ -22,13 +23,13 @@ from rt2data.io import location
 from rt2data.io.digest import Digest
 from rt2data.io.location import path_of, whole_file, write_whole
 from rt2data.io.location.folders import make_folder
-from rt2data.io.location.open_files import OpenFiles
+from rt2data.io.location.open_files import OpenFiles, joined_places
 from rt2data.io.per_thread import PerThread
-from rt2data.order import EpochOrder, interleave, key64
+from rt2data.order import I64, EpochOrder, interleave, key64
 from rt2data.plan.job import Job, RldsJob, read_job
 from rt2data.plan.layout import ShardLayout, shard_file
 from rt2data.plan.plan import SourcePlan
-from rt2data.prepare.store import Store, as_rows
+from rt2data.prepare.store import FILES_PARQUET, Store, as_rows
 from rt2data.records import Rendered, Rows, key_name
 from rt2data.render.fields import Batch, ExampleRecord, Labels
 from rt2data.render.record import make_records
@@ -36,6 +37,8 @@ from rt2data.render.renderer import Renderer
 
 BATCH = 2048
 """Examples drawn, rendered and written together."""
+SPAN = 320 << 20
+"""Bytes of images that are fetched together from an object store: the more of a window, the longer the runs."""
 EXTENSIONS = {"jpeg": "jpg", "png": "png"}
 
 
@@ -51,6 +54,7 @@ class ShardOrder:
     folder: str
     fingerprint: str  # of the plan
     index: int
+    stores: str = ""  # what the stores were like: a worker that outlives a build opens others anew
 
     @property
     def label(self) -> str:
@@ -59,7 +63,9 @@ class ShardOrder:
 
 def shard_orders(folder: Path, job: Job | RldsJob) -> list[ShardOrder]:
     """A work order for each shard of a job."""
-    return [ShardOrder(str(folder), job.plan.fingerprint, index) for index in range(job.plan.shards)]
+    versions = [location.stat(path_of(store) / FILES_PARQUET).version for _, store in sorted(job.stores.items())]
+    stores = xxhash.xxh3_64_hexdigest(msgspec.json.encode(versions))
+    return [ShardOrder(str(folder), job.plan.fingerprint, index, stores) for index in range(job.plan.shards)]
 
 
 class SideTotals(msgspec.Struct, frozen=True):
@@ -122,7 +128,7 @@ class ShardFiller(Protocol):
 
 def write_shard(order: ShardOrder) -> ShardInfo:
     """Write one shard, whole or not at all. Idempotent. Raises SourceChangedError, OutputError, UsageError."""
-    return write_order(order, open_mixing(order.folder, order.fingerprint))
+    return write_order(order, open_mixing(order.folder, order.fingerprint, order.stores))
 
 
 def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
@@ -148,7 +154,7 @@ def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
 
 
 @PerThread
-def open_mixing(folder: str, fingerprint: str) -> Mixing:
+def open_mixing(folder: str, fingerprint: str, _stores: str) -> Mixing:
     """The job of a build folder, opened once in each worker."""
     job = read_job(path_of(folder))
     assert isinstance(job, Job) and job.plan.fingerprint == fingerprint
@@ -188,27 +194,41 @@ class Mixing:
         sources = shard_sources(self.layout, index)
         at = self.layout[index].copy()
         totals = {s.name: SideTotals() for s in self.job.plan.sources}
+        for span in _spans(self._batches(sources, at)):
+            _announce(span)
+            for batch in span:
+                _write_batch(writer, batch)
+                for part in filter(None, batch.drawn):
+                    totals[part.source.name] += part.totals()
+        return {name: total for name, total in totals.items() if total.examples}
+
+    def _batches(self, sources: NDArray[np.int32], at: I64) -> Iterator[DrawnBatch]:
+        """The examples of a shard, some at a time; `at` int64[sources] is where the draws of each source begin."""
         for start in range(0, len(sources), BATCH):
             batch = sources[start : start + BATCH]
             counts = np.bincount(batch, minlength=len(at))
             drawn = [d.draw(int(a), int(a + n)) if n else None for d, a, n in zip(self.drawers, at, counts, strict=True)]
-            _write_batch(writer, batch, drawn)
-            for part in filter(None, drawn):
-                totals[part.source.name] += part.totals()
+            yield DrawnBatch(batch, drawn)
             at += counts
-        return {name: total for name, total in totals.items() if total.examples}
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Some draws of one source, rendered."""
+    """Some draws of one source. They are rendered when they are written: their images may be under way by then."""
 
     source: SourcePlan
     rows: Rows
-    rendered: Rendered
-    records: Iterator[ExampleRecord]
     keys: list[str]
-    files: OpenFiles
+    drawer: Drawer
+
+    @cached_property
+    def rendered(self) -> Rendered:
+        """Prompts, targets, tokens."""
+        return self.drawer.renderer.render(self.rows)
+
+    def records(self) -> Iterator[ExampleRecord]:
+        """What is written of each beside its images."""
+        return make_records(Batch(self.rows, self.rendered, self.keys, self.drawer.labels))
 
     def totals(self) -> SideTotals:
         """Sums over these draws."""
@@ -220,7 +240,7 @@ class Drawn:
 
 @dataclass
 class Drawer:
-    """Draws rows of one source and renders them."""
+    """Draws rows of one source."""
 
     source: SourcePlan
     job: Job
@@ -250,30 +270,61 @@ class Drawer:
         numbers, epochs = self.order.draw(start, stop)
         table = self.store.take(self.job.plan.split, numbers)
         rows = as_rows(table, self.store.info, epochs, self.source.horizon)
-        rendered = self.renderer.render(rows)
         name = key_name(rows.source)
         keys = [f"{name}-{key}" + (f"-r{epoch}" if epoch else "") for key, epoch in zip(rows.keys, epochs.tolist(), strict=True)]
-        records = make_records(Batch(rows, rendered, keys, self.labels))
-        return Drawn(self.source, rows, rendered, records, keys, self.files)
+        return Drawn(self.source, rows, keys, self)
 
 
-def _write_batch(writer: ShardWriter, batch: NDArray[np.int32], drawn: Sequence[Drawn | None]) -> None:
+class DrawnBatch(NamedTuple):
+    """Examples that are written together: the source of each, and the draws of each source."""
+
+    sources: NDArray[np.int32]
+    drawn: Sequence[Drawn | None]
+
+    @property
+    def fetched(self) -> int:
+        """Bytes of its images that come from an object store."""
+        parts = (part for part in self.drawn if part and part.drawer.files.is_far)
+        return sum(int(part.rows.images.length.sum(dtype=np.int64)) for part in parts)
+
+
+def _spans(batches: Iterable[DrawnBatch]) -> Iterator[list[DrawnBatch]]:
+    """Batches whose images are announced together: each by itself, but where they are fetched, up to `SPAN` bytes."""
+    span, size = list[DrawnBatch](), 0
+    for batch in batches:
+        if span and size + batch.fetched > SPAN:
+            yield span
+            span, size = [], 0
+        span.append(batch)
+        size += batch.fetched
+        if not batch.fetched:
+            yield span
+            span, size = [], 0
+    if span:
+        yield span
+
+
+def _announce(span: Sequence[DrawnBatch]) -> None:
+    for parts in zip(*(batch.drawn for batch in span), strict=True):
+        if there := [part for part in parts if part]:
+            there[0].drawer.files.will_need(joined_places([part.rows.images for part in there]))
+
+
+def _write_batch(writer: ShardWriter, batch: DrawnBatch) -> None:
     """Place a batch in its order: each source's draws one after another."""
-    for part in filter(None, drawn):
-        part.files.will_need(part.rows.images)
-    steps = [_write_each(part, writer) if part else iter(()) for part in drawn]
-    for number in batch.tolist():
+    steps = [_write_each(part, writer) if part else iter(()) for part in batch.drawn]
+    for number in batch.sources.tolist():
         next(steps[number])
 
 
 def _write_each(part: Drawn, writer: ShardWriter) -> Iterator[None]:
     """The draws of one source, written one at a time as they are asked for. Lists are quicker to walk than arrays."""
-    images, read_into = part.rows.images, part.files.read_into
+    images, read_into = part.rows.images, part.drawer.files.read_into
     extensions = [EXTENSIONS[kind] for kind in images.format]
     sizes = list(zip(images.slot.tolist(), extensions, images.length.tolist(), strict=True))
     sources = list(zip(images.file.tolist(), images.offset.tolist(), images.xxh3.tolist(), strict=True))
     edges = pairwise(images.starts.tolist())
-    for key, record, (start, stop) in zip(part.keys, writer.encode(part.records), edges, strict=True):
+    for key, record, (start, stop) in zip(part.keys, writer.encode(part.records()), edges, strict=True):
         bodies = writer.add(key, sizes[start:stop], record)
         for body, (file, offset, digest) in zip(bodies, sources[start:stop], strict=True):
             read_into(body, file, offset, digest, key)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib.util import find_spec
+import time
 from pathlib import Path
 
 import pytest
 
+from rt2data.beam.pipeline_options import job_name
+from rt2data.beam.run import fingerprint_of
 from rt2data.build import Site, build_plainly
 from rt2data.io.installation import pipelines
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import read_recipe
-from tests.beam.cloud import Cloud
-from tests.bench.generate import STEPS, write_corpus, write_log
+from tests.beam.cloud import Cloud, cloud_at, needs_cloud
 from tests.conftest import sha256_of
-from tests.faults.command import environment
+from tests.faults.command import environment, rt2data, running
 
-NEEDED = {"google.cloud.storage": "google-cloud-storage", "google.cloud.dataflow_v1beta3": "google-cloud-dataflow-client"}
 OPTIONS = (
     "--runner=DataflowRunner",
     "--no_auth",
@@ -28,49 +29,15 @@ OPTIONS = (
     "--temp_location=gs://some-bucket/tmp",
     "--staging_location=gs://some-bucket/staging",
 )
+COMMAND = ("build-mixture", "--out", "out", "--runner", "dataflow", "--", *OPTIONS[1:])
 
 
-def _missing() -> list[str]:
-    """Distributions that Beam's Dataflow runner needs and does not find."""
-    found = []
-    for module, distribution in NEEDED.items():
-        try:
-            there = find_spec(module) is not None
-        except ModuleNotFoundError:
-            there = False
-        found += [] if there else [distribution]
-    return found
+pytestmark = [pytest.mark.slow, needs_cloud]
 
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(_missing()), reason=f"Beam's Dataflow runner needs {' and '.join(_missing())}, not installed here"),
-]
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    found = Cloud()
-    yield found
-    found.shutdown()
-    found.server_close()
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with data and a recipe, as on a disk that all workers share."""
-    write_log(tmp_path / "log", 2 * STEPS * 1500, 1500)
-    write_corpus(tmp_path / "web", 5, 1500)
-    (tmp_path / "mixture.yaml").write_text(
-        """
-robot_frac: 0.5
-store: store
-shards: {bytes: 200kB}
-robot: {arm: {kind: rlds, path: log/bench_log, action_space: widowx_bridge}}
-web: {qa: {kind: vqav2, questions: web/questions.json, annotations: web/annotations.json, image_dirs: web/images}}
-"""
-    )
-    return tmp_path
+def emulated(cloud: Cloud) -> dict[str, str | None]:
+    """Where the clients of Google's libraries find this machine's cloud."""
+    return {"STORAGE_EMULATOR_HOST": cloud.url, "NO_GCE_CHECK": "true"}
 
 
 def submit(place: Path, cloud: Cloud, *options: str) -> subprocess.CompletedProcess[str]:
@@ -85,8 +52,7 @@ def submit(place: Path, cloud: Cloud, *options: str) -> subprocess.CompletedProc
         *OPTIONS,
         *options,
     ]
-    here = environment({"STORAGE_EMULATOR_HOST": cloud.url, "NO_GCE_CHECK": "true"})
-    return subprocess.run(command, cwd=place, env=here, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=place, env=environment(emulated(cloud)), capture_output=True, text=True, timeout=120)
 
 
 def test_dataflow_writes_the_same_bytes(place: Path, cloud: Cloud) -> None:
@@ -103,8 +69,8 @@ def test_dataflow_writes_the_same_bytes(place: Path, cloud: Cloud) -> None:
 
 def test_a_job_that_fails_is_told(place: Path, cloud: Cloud) -> None:
     done = submit(place, cloud, f"--dataflow_endpoint={cloud.url}", "--set", "size.num_examples=5000", "--set", "max_epochs=1")
-    assert done.returncode
-    assert "max_epochs is 1" in done.stderr
+    assert done.returncode == 2
+    assert "build_mixture: source arm would be repeated 31.25 times, max_epochs is 1" in done.stderr
     assert not (place / "out").exists()
 
 
@@ -113,3 +79,74 @@ def test_a_dry_run_submits_nothing(place: Path, cloud: Cloud) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert (cloud.jobs, cloud.objects) == ({}, {})
     assert not (place / "out").exists()
+
+
+def test_the_command_builds_and_its_job_says_what_it_is(place: Path, cloud: Cloud) -> None:
+    ended = rt2data(place, *COMMAND, f"--dataflow_endpoint={cloud.url}", "--labels=team=arms", env=emulated(cloud))
+    ended.succeeded()
+    assert "watch it: https://console.cloud.google.com/dataflow/jobs/us-central1/job-0?project=some-project" in ended.err
+    assert verify(place / "out").ok
+    (job,) = cloud.jobs.values()
+    assert re.fullmatch(r"rt2data-out-[0-9a-f]{8}", job["name"])
+    assert job["labels"] == {"rt2data-recipe": fingerprint_of(read_recipe(place / "mixture.yaml")), "team": "arms"}
+    (workers,) = job["environment"]["workerPools"]
+    assert (workers["machineType"], workers["numThreadsPerWorker"]) == ("n2-standard-4", 4)
+    options = job["environment"]["sdkPipelineOptions"]["options"]
+    assert (options["recipe"], options["out"]) == ("mixture.yaml", str(place / "out"))
+
+
+def test_nothing_new_submits_nothing(place: Path, cloud: Cloud) -> None:
+    for said in ("watch it:", "nothing to do"):
+        ended = rt2data(place, *COMMAND, f"--dataflow_endpoint={cloud.url}", env=emulated(cloud))
+        ended.succeeded()
+        assert said in ended.err, ended.err
+    assert len(cloud.jobs) == 1
+
+
+def test_failures_keep_their_code(place: Path, cloud: Cloud) -> None:
+    asked = ("--set", "size.num_examples=5000", "--set", "max_epochs=1")
+    ended = rt2data(place, COMMAND[0], *asked, *COMMAND[1:], f"--dataflow_endpoint={cloud.url}", env=emulated(cloud))
+    ended.failed(2, "max_epochs is 1")
+
+
+def test_a_template_is_only_staged(place: Path, cloud: Cloud) -> None:
+    ended = rt2data(place, *COMMAND, "--template_location=gs://some-bucket/job_object", env=emulated(cloud))
+    ended.succeeded()
+    assert "staged" in ended.err and not (place / "out").exists()
+    assert "job_object" in cloud.objects and cloud.jobs == {}
+
+
+def test_two_jobs_for_one_output_are_one_too_many(place: Path, cloud: Cloud) -> None:
+    name = job_name(place / "out")
+    cloud.jobs["job-0"] = {"id": "job-0", "name": name, "clientRequestId": "another", "currentState": "JOB_STATE_RUNNING"}
+    ended = rt2data(place, *COMMAND, f"--dataflow_endpoint={cloud.url}", env=emulated(cloud))
+    ended.failed(6, name, "wait for that job, or cancel it")
+
+
+@pytest.mark.usefixtures("listening")
+def test_an_interrupt_cancels_the_job(place: Path, tmp_path: Path) -> None:
+    with cloud_at(tmp_path / "bucket", runs=False) as cloud:
+        words = (*COMMAND, f"--dataflow_endpoint={cloud.url}")
+        with running(place, *words, env=emulated(cloud)) as run:
+            until = time.monotonic() + 60
+            while not cloud.jobs and time.monotonic() < until:
+                time.sleep(0.1)
+            time.sleep(1)
+            run.send(signal.SIGINT)
+            ended = run.wait()
+        assert ended.code == 130 and "Traceback" not in ended.err, ended.err
+        assert [job["currentState"] for job in cloud.jobs.values()] == ["JOB_STATE_CANCELLED"]
+
+
+@pytest.mark.parametrize("lost", ["google.cloud.storage", "google.cloud.dataflow_v1beta3"])
+def test_missing_packages_are_named_before_anything_is_read(tmp_path: Path, lost: str) -> None:
+    script = f"""
+import sys
+sys.modules[{lost!r}] = None
+from pathlib import Path
+from rt2data.beam.pipeline_options import new_pipeline
+new_pipeline({OPTIONS!r}, Path("out"), "")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("rt2data.errors.UsageError: the Dataflow runner needs packages") and "pip install 'rt2data[gcp]'" in last

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -18,8 +20,10 @@ import pytest
 
 from rt2data.build import Site, build_plainly
 from rt2data.plan.recipe import read_recipe
+from tests.beam.cloud import cloud_at, needs_cloud
+from tests.beam.test_dataflow import OPTIONS
 from tests.bench.generate import write_corpus, write_log
-from tests.faults.command import environment
+from tests.faults.command import environment, rt2data
 from tests.faults.conftest import RECIPE
 
 pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
@@ -64,14 +68,19 @@ def objects(data: Path) -> Iterator[StandIn]:
         yield found
 
 
+def without(hidden: Path, command: list[str]) -> list[str]:
+    """The command, in a mount namespace where an empty folder hides this one."""
+    return ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {hidden} && exec {shlex.join(command)}"]
+
+
 @contextmanager
 def workers(hidden: Path, env: dict[str, str]) -> Iterator[str]:
-    """A pool of Beam's workers that see an empty folder where the launcher's files are; its address."""
+    """A pool of Beam's workers that see an empty folder where the hidden one is; its address."""
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
     env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env}  # the pool starts workers as `python`
-    hide = f"mount -t tmpfs none {hidden} && exec {sys.executable} -m {POOL} --service_port={port}"
-    pool = subprocess.Popen(["unshare", "--mount", "sh", "-c", hide], env=environment(dict(env)), cwd="/", start_new_session=True)
+    command = [sys.executable, "-m", POOL, f"--service_port={port}"]
+    pool = subprocess.Popen(without(hidden, command), env=environment(dict(env)), cwd="/", start_new_session=True)
     try:
         until = time.monotonic() + 60
         while time.monotonic() < until:
@@ -94,6 +103,11 @@ def shards(objects: StandIn, prefix: str) -> dict[str, str]:
     }
 
 
+def files_of(built: Path) -> dict[str, str]:
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in built.rglob("*") if path.is_file()}
+    return {name: sha256 for name, sha256 in found.items() if name != "manifest.json"}
+
+
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_all_from_objects_to_objects(
     scheme: str, objects: StandIn, built: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
@@ -108,6 +122,41 @@ def test_all_from_objects_to_objects(
             main, env=environment(dict(objects.env(scheme))), cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
     assert done.returncode == 0, done.stderr[-3000:]
-    near = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in built.rglob("*") if path.is_file()}
-    near.pop("manifest.json")
-    assert shards(objects, f"{scheme}/mixture/") == near
+    assert shards(objects, f"{scheme}/mixture/") == files_of(built)
+
+
+def test_the_launcher_sees_no_source(objects: StandIn, data: Path, built: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.format(data=data).replace("store: store", "store: gs://bucket/blind/store")
+    (tmp_path / "mixture.yaml").write_text(recipe)
+    (tmp_path / "nothing").mkdir()
+    with workers(tmp_path / "nothing", objects.env("gs")) as pool:
+        beam = ["--job_endpoint=embed", "--environment_type=EXTERNAL", f"--environment_config={pool}"]
+        words = "rt2data build-mixture -o gs://bucket/blind/mixture --runner portable --"
+        command = without(data, [sys.executable, "-m", *words.split(), *beam])
+        env = environment(dict(objects.env("gs")))
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert shards(objects, "blind/mixture/") == files_of(built)
+
+
+@needs_cloud
+def test_dataflow_runs_without_the_launchers_disk(
+    objects: StandIn, built: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Both pipelines, translated and staged by the Dataflow runner, are run by workers that do not see this disk."""
+    recipe = RECIPE.format(data="gs://bucket/data").replace("store: store", "store: gs://bucket/flow/store")
+    (tmp_path / "mixture.yaml").write_text(recipe)
+    mixture, stats = "gs://bucket/flow/mixture", "gs://bucket/flow/stats.json"
+    with workers(tmp_path_factory.getbasetemp(), objects.env("gs")) as pool:
+        for words in (f"build-mixture -o {mixture}", f"stats {mixture} --out {stats}"):
+            with cloud_at(tmp_path / "staged", pool=pool) as cloud:
+                env = {**objects.env("gs"), "STORAGE_EMULATOR_HOST": cloud.url, "NO_GCE_CHECK": "true"}
+                flow = ("--runner", "dataflow", "--", *OPTIONS[1:], f"--dataflow_endpoint={cloud.url}")
+                rt2data(tmp_path, *words.split(), *flow, env=env).succeeded()
+                (job,) = cloud.jobs.values()
+                assert job["currentState"] == "JOB_STATE_DONE"
+                assert sum(map(len, cloud.objects.values())) < 300_000, "work orders only"
+    assert shards(objects, "flow/mixture/") == files_of(built)
+    found = json.loads(objects.get("flow/stats.json"))
+    near = json.loads(rt2data(built, "stats", str(built), "--json").out)
+    assert {name for name, value in near.items() if found[name] != value} <= {"path", "what", "subject"}

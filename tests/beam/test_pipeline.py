@@ -75,12 +75,21 @@ def test_failures_keep_their_type(pipeline: ModuleType, toy_recipe: Recipes, tmp
     assert not (tmp_path / "mixture").exists()
 
 
-@pytest.mark.parametrize("slip", ["--robot_frac=0.3", "--overwite", "--reciep=x"])
+@pytest.mark.parametrize("slip", ["--robot_farc=0.3", "--overwite", "--reciep=x"])
 def test_slips_do_not_pass_as_options_of_beam(pipeline: ModuleType, slip: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         pipeline.parse([slip])
     assert caught.value.code == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_options_are_spelled_as_the_command_does_and_as_templates_do(pipeline: ModuleType) -> None:
+    both = pipeline.parse(["--robot-frac=0.3", "--overwrite"]), pipeline.parse(["--robot_frac=0.3", "--overwrite=true"])
+    assert both[0] == both[1]
+    assert not pipeline.parse(["--overwrite=false"])[0].overwrite
+    assert pipeline.parse(["--set=a=1\nb=x=2", "--set", "c=[1, 2]"])[0].set == ["a=1", "b=x=2", "c=[1, 2]"]
+    with pytest.raises(SystemExit):
+        pipeline.parse(["--overwrite=yes"])
 
 
 def test_options_of_beam_are_left_to_it(pipeline: ModuleType) -> None:

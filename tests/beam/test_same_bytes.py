@@ -110,6 +110,18 @@ def _stopping(shards: int) -> Output:
     return replace(MIXTURE, phases=((ShardOrder, write),))
 
 
+def test_what_a_killed_worker_left_is_not_published(toy_recipe: Recipes, tmp_path: Path) -> None:
+    """Its order was carried out by another, under another temporary name."""
+    todo = replace(MIXTURE, phases=((ShardOrder, _after_a_killed_worker),))
+    build_plainly(toy_recipe(), Site(tmp_path / "out"), output=todo)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def _after_a_killed_worker(order: ShardOrder) -> ShardInfo:
+    (Path(order.folder) / f".shard-{order.index:06d}.tar.1.tmp").touch()
+    return write_shard(order)
+
+
 def test_a_plan_writes_no_shard(toy_recipe: Recipes, tmp_path: Path) -> None:
     job = plan_locally(toy_recipe(), make_pool("threads", 1))
     assert job.plan.num_examples == 96

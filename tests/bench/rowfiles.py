@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rt2data.prepare.runs import ROWS_PER_FILE
-from rt2data.prepare.store import ROWS
-from rt2data.prepare.unit import UnitSummary, fragment_name
+from rt2data.prepare.staged import file_id
+from rt2data.prepare.store import ROWS, UNIT_ROWS
+from rt2data.prepare.unit import UnitSummary
 from tests.look.stats.stores import lay
+from tests.prepare.staging import lay_out
 
 STEPS = 100
 """Steps of an episode."""
@@ -54,12 +56,22 @@ def _table(which: np.ndarray, dims: int, cameras: int, state: bool, rng: np.rand
 
 def write_fragments(folder: Path, units: int, rows: int) -> list[UnitSummary]:
     """Rows of so many units, as preparing leaves them in a staging folder."""
-    folder.mkdir(parents=True)
+    files = lay_out(folder, units, ["log"])
     for unit in range(units):
-        table = _table(unit * rows + np.arange(rows), 7, 1, True, np.random.default_rng(unit))
-        pq.write_table(table, folder / fragment_name(unit), row_group_size=1024, compression="lz4", write_statistics=["order"])
+        table = _of_unit(_table(unit * rows + np.arange(rows), 7, 1, True, np.random.default_rng(unit)))
+        pq.write_table(table, files.fragment(unit), row_group_size=1024, compression="lz4", write_statistics=["order"])
     none = {"rejects": (), "conversions": {}, "action_dims": (7,), "state_dims": (7,), "cameras": ("image_0",)}
     return [UnitSummary(name="arm", unit=i, rows={"train": rows}, bytes_read=0, blob_bytes=0, **none) for i in range(units)]
+
+
+def _of_unit(rows: pa.Table) -> pa.Table:
+    """With the id of a file instead of its number."""
+    at, images = UNIT_ROWS.get_field_index("images"), rows["images"].combine_chunks()
+    kind = UNIT_ROWS.field(at).type
+    fields = dict(zip((field.name for field in kind.value_type), images.values.flatten(), strict=True))
+    fields["file"] = pa.array(np.full(len(images.values), file_id("log"), np.uint64))
+    struct = pa.StructArray.from_arrays(list(fields.values()), fields=list(kind.value_type))
+    return rows.set_column(at, UNIT_ROWS.field(at), pa.ListArray.from_arrays(images.offsets, struct, kind))
 
 
 def _lists(values: np.ndarray) -> pa.ListArray:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.io.stamps import Stamp
+from rt2data.prepare.begin import staging_folder
 from rt2data.prepare.merge_rows import RowsSummary, seal_store
-from rt2data.prepare.store import REJECTS, write_stamps
-from rt2data.prepare.unit import UnitSummary, blob_name, staging_folder
+from rt2data.prepare.unit import UnitSummary
 from tests.contract.toy import ToyRobot
+from tests.prepare.staging import lay_out
 
 
 def seal(folder: Path) -> None:
@@ -33,10 +32,7 @@ def seal(folder: Path) -> None:
         bytes_read=0,
         blob_bytes=0,
     )
-    write_stamps(staging / "files.parquet", [Stamp("", 0, 0, 0, 0)])
-    pq.write_table(pa.Table.from_pylist([], schema=REJECTS), staging / "rejects-00000.parquet")
-    for name in ("unit-00000.json", "fragment-00000.parquet", blob_name(0)):
-        (staging / name).touch()
+    lay_out(staging, 1)
     rows = [
         RowsSummary(
             name="arm", split="train", number=n, rows=count, image_bytes=0, fewest=1, most=1, text_bytes=0, formats={}, digest=""

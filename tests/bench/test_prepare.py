@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rt2data.io.tfrecord.framing import frame
-from rt2data.prepare.unit import staging_folder
+from rt2data.prepare.begin import staging_folder
 from tests.bench.generate import describe, episode, pictures
 from tests.bench.measure import Run, middle, run
 from tests.bench.rowfiles import write_fragments, write_store
@@ -52,7 +52,7 @@ PREPARE = """
 import sys
 from pathlib import Path
 from rt2data.build import Preparation, prepare_plainly
-from rt2data.prepare.unit import begin, store_folder
+from rt2data.prepare.begin import begin, store_folder
 from rt2data.read.rlds.source import RLDS
 
 source = RLDS(path=sys.argv[1], action_space="widowx_bridge")

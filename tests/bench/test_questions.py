@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from rt2data.io.json_stream import JsonFault
-from rt2data.prepare.store import rows_table
-from rt2data.prepare.unit import RowBuilder, UnitOrder, begin, prepare_unit
+from rt2data.prepare.begin import begin
+from rt2data.prepare.row_builder import RowBuilder
+from rt2data.prepare.store import UNIT_ROWS, rows_table
+from rt2data.prepare.unit import prepare_unit
 from rt2data.read.vqav2.index import annotations_of, questions_of
 from rt2data.read.vqav2.rows import read_answers, read_question
 from rt2data.read.vqav2.source import VQAv2
-from rt2data.records import Example, Image, Place, Unit
+from rt2data.records import Example, Image, Place
 from tests.bench.measure import middle
 from tests.bench.test_build import ROUNDS, bench_folder
 from tests.contract.toy import jpeg
@@ -79,13 +81,10 @@ def one_pass(source: VQAv2) -> Iterator[Example]:
 
 def laid(source: VQAv2, folder: Path) -> int:
     """Rows of one pass, with the same checks of text and images, laid down as those of one unit."""
-    files = {path: number for number, path in enumerate(source.files())}
-    rows = RowBuilder(
-        UnitOrder("qa", source, Unit(0, source.questions, "train"), ""), files, len(files), io.FileIO("/dev/null", "w")
-    )
+    rows = RowBuilder("qa", source, "blobs", io.FileIO("/dev/null", "w"))
     rows.take(one_pass(source))
-    pq.write_table(rows_table(rows.columns), folder / "fragment.parquet", row_group_size=1024, compression="lz4")
-    return sum(rows.summary().rows.values())
+    pq.write_table(rows_table(rows.columns, UNIT_ROWS), folder / "fragment.parquet", row_group_size=1024, compression="lz4")
+    return len(rows.columns["key"])
 
 
 def prepared(source: VQAv2, folder: Path) -> int:

@@ -97,7 +97,7 @@ every_command = pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_the_commands_are_these() -> None:
     names = {" ".join(words) for words in ALL}
     assert names >= {"init", "plan", "build-mixture", "verify", "inspect", "demo", "schema"}
-    assert names >= {"store list", "store prune", "store rejects"}
+    assert names >= {"store list", "store prune", "store rejects", "store keep-ranges"}
 
 
 @every_command

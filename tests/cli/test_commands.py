@@ -18,6 +18,7 @@ WRITES = {
     ("view",): "--force",
     ("report",): "--force",
     ("inspect",): "--force",
+    ("stats",): "--force",
     ("build-mixture",): "--overwrite",
     ("write-rlds",): "--overwrite",
     ("store", "prune"): "--yes",

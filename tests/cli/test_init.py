@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
-from rt2data.cli.init import init, starter
+from rt2data.cli.app import app
+from rt2data.cli.init import init, init_from, new_space, starter
 from rt2data.errors import OutputError, UsageError
+from rt2data.io.installation import schemas
+from rt2data.look.inspect.spaces import guess_space
 from rt2data.plan.recipe import read_recipe
+from rt2data.read.action_space import load_space
 
 
 def test_it_writes_the_starter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,3 +65,61 @@ web:
 """
     )
     assert shown == read_recipe(bare)
+
+
+def test_a_recipe_of_real_data_plans_as_it_is(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two robot logs and a corpus, in one command; a second of the same name gets another; what cannot be read is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "todo.txt").write_text("clean up")
+    logs = [str(shared_data / name) for name in ("rlds_bridge", "sim_quadrotor_rlds", "rlds_bridge", "coco_web")]
+    app(["init", *logs, "notes", "-o", "mix.yaml"], standalone_mode=False)
+    recipe = read_recipe(tmp_path / "mix.yaml")
+    assert list(recipe.sources) == ["bridge_dataset", "sim_pyflyt_quad", "bridge_dataset_2", "coco_web"]
+    assert recipe.robot["bridge_dataset"].action_space == "widowx_bridge" and recipe.robot_frac == Fraction(1, 2)
+    shown = capsys.readouterr()
+    assert "examples (" in shown.out and "not read: " in shown.err and "nothing that is known" in shown.err
+    assert "# not read" in (tmp_path / "mix.yaml").read_text()
+
+
+def test_nothing_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("words")
+    with pytest.raises(UsageError, match="nothing here can be read"):
+        init_from([tmp_path / "a.txt"], tmp_path / "mix.yaml")
+    assert not (tmp_path / "mix.yaml").exists()
+
+
+def test_an_action_space_from_a_log(shared_data: Path, tmp_path: Path) -> None:
+    """What is written is read, has the log's numbers, and says what they were."""
+    out = tmp_path / "quad.toml"
+    new_space(shared_data / "sim_quadrotor_rlds", out, None)
+    space = load_space(out)
+    assert (space.name, space.size) == ("quad", 4) and "seen: from" in out.read_text()
+    with pytest.raises(UsageError, match="--force"):
+        new_space(shared_data / "sim_quadrotor_rlds", out, None)
+    with pytest.raises(UsageError, match="no robot log"):
+        new_space(shared_data / "coco_web", tmp_path / "web.toml", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "space", "why"),
+    [
+        ("anything", {"action_names": ["vx_body", "vy_body", "yaw_rate", "vz"]}, "quadrotor", "the names of its numbers"),
+        ("anything", {"robot_type": "Unitree_G1_Inspire", "first_episode": {"action": 26}}, "unitree_g1", "robot type"),
+        ("my_metaworld_runs", {"first_episode": {"action": 4}}, "metaworld", "its name"),
+        ("mine", {"first_episode": {"action": 6}}, "generic_nd", ""),
+        ("bridge", {"first_episode": {"action": 3}}, "generic_nd", ""),
+    ],
+)
+def test_which_action_space_fits(name: str, facts: dict[str, Any], space: str, why: str) -> None:
+    found = guess_space(name, {"first_episode": {"action": len(facts.get("action_names", ()))}} | facts)
+    assert found.space == space and found.why.startswith(why) and bool(found.why) == bool(why)
+
+
+def test_every_shipped_action_space_fits_its_schema() -> None:
+    check = jsonschema.Draft202012Validator(json.loads((schemas() / "action_space.schema.json").read_text()))
+    for path in sorted((schemas() / "actions").glob("*.toml")):
+        assert not list(check.iter_errors(tomllib.loads(path.read_text()))), path
+        assert load_space(path.stem).name == path.stem

@@ -58,6 +58,7 @@ def test_for_programs_it_is_marked_and_typed(warm: Warm, place: Path) -> None:
     assert found["totals"]["num_examples"]["value"] == 468
 
 
+@pytest.mark.slow
 def test_prepared_first_it_is_exact(warm: Warm, place: Path) -> None:
     said = warm(place, "plan", "--prepare", "--json", "--quiet", "--workers", "0")
     said.succeeded()
@@ -72,11 +73,41 @@ def test_prepared_first_it_is_exact(warm: Warm, place: Path) -> None:
     assert {name: found[name] for name in manifest["plan"]} == manifest["plan"]
 
 
+@pytest.mark.slow
+def test_filters_are_shown_by_reason_and_task(warm: Warm, place: Path) -> None:
+    arm = "robot.arm.filters={drop_first: 2, exclude_episodes: [train-00000-000001]}"
+    said, told = warm(place, "plan", "--set", arm), warm(place, "plan", "--set", arm, "--json")
+    shown = said.out[said.out.index("filters of arm") :].splitlines()
+    assert shown[0] == "filters of arm leave ~190 of ~240 steps and 5 of 5 tasks"
+    assert [line.split() for line in shown[1:4]] == [
+        ["dropped", "by", "steps", "share", "episodes"],
+        ["excluded_episode", "~40", "16.7%", "~1"],
+        ["first_step", "~10", "4.2%", "~5"],
+    ]
+    assert shown[5].split() == ["put", "object", "0", "on", "plate", "0", "38", "40", "95.0%"]
+    (found,) = valid(told.out)["filters"]
+    assert found["estimated"] and found["dropped"][0] == {"reason": "excluded_episode", "steps": 40, "episodes": 1}
+    assert (found["steps"], found["kept"], found["tasks"], found["emptied"]) == (240, 190, 5, 0)
+    warm(place, "plan", "--prepare", "--set", arm, "--workers", "0", "--quiet").succeeded()
+    (exact,) = valid(warm(place, "plan", "--set", arm, "--json").out)["filters"]
+    assert exact == found | {"estimated": False}
+
+
+@pytest.mark.slow
+def test_filters_that_drop_too_much_stop_a_build(warm: Warm, place: Path) -> None:
+    said = warm(place, "build-mixture", "--set", "robot.arm.filters.drop_first=39", "--workers", "0", "--quiet")
+    said.failed(3, "filters drop 234 of 240 steps of source arm, more than max_dropped 0.9 allows [234 first_step]")
+    assert not (place / "mixture").exists()
+    allowed = ("--set", "robot.arm.filters.drop_first=39", "--set", "robot.arm.max_dropped=100%")
+    warm(place, "build-mixture", *allowed, "--workers", "0", "--quiet").succeeded()
+
+
 def test_what_is_unseen_is_said_as_a_share(warm: Warm, place: Path) -> None:
     said = warm(place, "plan", "--set", "size.num_examples=100")
     assert "~184 (79%)" in said.out
 
 
+@pytest.mark.slow
 def test_a_canary_says_how_long_it_takes(warm: Warm, place: Path) -> None:
     before = tree(place)
     said = warm(place, "plan", "--canary", "1%", "--workers", "0", "--runner", "dataflow", "--json")

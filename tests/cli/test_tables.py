@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
 import sys
-import termios
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +11,7 @@ import pytest
 
 from rt2data.cli import plan_tables, store
 from rt2data.cli.console import table, to_drop
+from rt2data.plan.filtered import Dropped, FilterReport, TaskLeft
 from tests.cli.places import lay_out
 
 LONG_ROBOT, LONG_WEB = "austin_buds_dataset_converted_externally_to_rlds", "a" * 31
@@ -49,39 +44,6 @@ def test_away_from_a_terminal_nothing_goes_and_nothing_wraps(capsys: pytest.Capt
     assert len(said) == 2 and said[1].startswith("n" * 64) and said[1].count("word") == 100
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Run something with a terminal of so many columns as stdout; gives what it showed."""
-
-    def show(width: int, work: Callable[[], object]) -> str:
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-        monkeypatch.setenv("COLUMNS", str(width))
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setenv("NO_COLOR", "1")
-        shown: list[bytes] = []
-        reader = threading.Thread(target=_read_all, args=(ours, shown))
-        reader.start()
-        try:
-            with os.fdopen(theirs, "w", encoding="utf-8") as out, monkeypatch.context() as patch:
-                patch.setattr(sys, "stdout", out)
-                work()
-        finally:
-            reader.join(20)
-            os.close(ours)
-        return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(shown).decode()).replace("\r", "")
-
-    return show
-
-
-def _read_all(descriptor: int, shown: list[bytes]) -> None:
-    try:
-        while found := os.read(descriptor, 1 << 16):
-            shown.append(found)
-    except OSError:
-        pass  # the other end is closed
-
-
 @pytest.mark.parametrize("width", [80, 140])
 def test_names_of_64_letters_are_whole(terminal: Callable[..., str], width: int) -> None:
     name = "n" * 64
@@ -91,6 +53,18 @@ def test_names_of_64_letters_are_whole(terminal: Callable[..., str], width: int)
     assert name in lines[1] and all(len(line.rstrip()) <= width or line.startswith("(not shown") for line in lines)
     assert ("(columns not shown: size" in shown) == (width == 80)
     assert "--json" in shown or width == 140
+
+
+def test_what_filters_drop_fits_80_columns(terminal: Callable[..., str]) -> None:
+    dropped = (Dropped("outside_keep_ranges", 1_234_567_890, 76_543), Dropped("limit", None, 1_000_000))
+    worst = (TaskLeft("lift the red cup, then " * 12, 1_234_567, 89), TaskLeft("push", 20, 0))
+    found = FilterReport(
+        source="austin", estimated=True, steps=2_000_000_000, kept=765_432_110, dropped=dropped, tasks=2, emptied=1, worst=worst
+    )
+    shown = terminal(80, lambda: plan_tables.show_filters(found)).splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in shown)
+    assert shown[0] == "filters of austin leave ~765,432,110 of ~2,000,000,000 steps and 1 of 2 tasks"
+    assert "~1,234,567,890" in shown[2] and "not read" in shown[3]
 
 
 @pytest.fixture(scope="module")

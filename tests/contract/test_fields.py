@@ -31,7 +31,7 @@ class Edited(importlib.machinery.SourceFileLoader):
 
     def get_code(self, name):
         text = Path(self.path).read_text()
-        at = text.index("\\n\\n\\ndef _fields()")
+        at = text.index("\\n    notes: Annotated[")  # the first that only some mixtures have
         text = text[:at] + "".join(f"\\n    {line}" for line in lines) + text[at:]
         return compile(text, self.path, "exec")
 

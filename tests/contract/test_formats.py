@@ -21,10 +21,12 @@ from rt2data.errors import DataError, OutputError
 from rt2data.formats import chunks
 from rt2data.formats.base import FORMATS, Format, Sizes, make_format
 from rt2data.io.digest import Digest
-from rt2data.io.location import whole_file
+from rt2data.io.location import path_of, whole_file
 from rt2data.io.location.whole import OutputFile
 from rt2data.render.fields import FIELDS, ExampleRecord
 from rt2data.render.record import decode_record
+from tests.objects.here import FAILING, used_here
+from tests.objects.stand_in import StandIn, stand_in
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 KEY_CHARS = 90
@@ -253,6 +255,53 @@ def test_the_same_examples_give_the_same_bytes(
     assert found[0] == found[1] == found[2]
 
 
+@pytest.fixture(scope="module")
+def objects() -> Iterator[StandIn]:
+    with stand_in() as found:
+        yield found
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_objects_hold_the_same_bytes(form: Format, folder: Path, objects: StandIn, scheme: str) -> None:
+    """Whatever fails on the way. A cut one is noticed as a cut file is."""
+    near, _, _ = write(form, folder, some, SEVERAL)
+    far = path_of(f"{scheme}://bucket/{near.name}")
+    with used_here(objects.env(scheme)), objects.faults(**FAILING, seed=3):
+        with whole_file(far, direct=True) as file:
+            lay(form, file, some, SEVERAL)
+        assert objects.get(near.name) == near.read_bytes()
+        assert read(form, far) == list(some)
+        objects.put(near.name, near.read_bytes()[:-600])
+        found = unharmed(form, far)
+        assert found is None or (form.extension in ENDLESS and found == list(some[: len(found)]))
+
+
+WITH_MORE = Sizes(WIDTH, HORIZON, more=("notes", "original", "regions"))
+thirds = [float(np.float32(n / 3)) for n in range(4)]
+regions = st.lists(
+    st.fixed_dictionaries(
+        {"image": st.integers(0, 3)} | {at: st.sampled_from(thirds) for at in ("x0", "y0", "x1", "y1")} | {"label": texts}
+    ),
+    max_size=3,
+)
+
+
+@quick
+@given(boxes=regions, points=regions)
+def test_regions_are_read_back(form: Format, folder: Path, boxes: list[dict[str, Any]], points: list[dict[str, Any]]) -> None:
+    """Beside notes, and where an example has none; a mixture without regions has no field of them."""
+    noted = {"notes": [{"name": "plan", "text": "go"}], "original": "go there"}
+    examples = (
+        one("a", "jpg", content(700), robot_record("a", regions=boxes or None, **noted)),
+        one("b", "png", content(512), web_record("b", regions=points or None)),
+        one("c", "png", content(9), web_record("c")),
+    )
+    path, _, _ = write(form, folder, examples, WITH_MORE)
+    assert read(form, path) == list(examples)
+    assert b"regions" not in write(form, folder, FEW)[0].read_bytes()
+    path.unlink()
+
+
 def test_records_larger_than_the_buffer(form: Format, folder: Path) -> None:
     large = chunks.CHUNK + 12_345
     picture = one("picture", "jpg", content(large), web_record("picture"))
@@ -342,7 +391,8 @@ def flips(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
             yield offset, bit
 
 
-@pytest.mark.parametrize("layout", ["single", pytest.param("several", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["single", "several"])
 def test_a_flipped_bit_changes_nothing_but_an_image_or_a_record(form: Format, folder: Path, layout: str) -> None:
     """What frames the examples is checked bit by bit; their bytes are the manifest's hash to check."""
     asked, few = (SINGLE, FEW) if layout == "single" else (SEVERAL, some)

@@ -10,11 +10,16 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image as Pillow
 
+from rt2data.io import location
+from rt2data.io.location import path_of
 from rt2data.read.source import RobotSource, Suggestion, WebSource
-from rt2data.records import Example, Image, Place, Reject, Step, Unit
+from rt2data.records import Example, Image, Place, Region, Reject, Step, Turn, Unit
 from rt2data.settings import PathStr
 
 TABLE = {"toy_robot": "tests.contract.toy:ToyRobot", "toy_web": "tests.contract.toy:ToyWeb"}
+
+REGIONS = {"toy_regions": "tests.contract.toy:ToyRegions"}
+"""A corpus with boxes and points, for tests of those."""
 
 
 def jpeg(seed: int, side: int = 32) -> bytes:
@@ -41,6 +46,13 @@ def write_web(folder: Path, pictures: int = 9) -> Path:
     return folder
 
 
+def _named(folder: str | Path, ending: str) -> list[str]:
+    """Files of a folder with this ending, in order; none where there is no folder."""
+    if not location.is_folder(folder):
+        return []
+    return sorted(str(path_of(entry.path)) for entry in location.children(folder) if entry.name.endswith(ending))
+
+
 def _framed(content: bytes) -> bytes:
     return len(content).to_bytes(4, "little") + content
 
@@ -53,16 +65,16 @@ class ToyRobot(RobotSource):
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
-        return Suggestion({"path": str(path)}, path.name) if any(path.glob("*.bin")) else None
+        return Suggestion({"path": str(path)}, path.name) if _named(path, ".bin") else None
 
     def files(self) -> list[str]:
-        return sorted(map(str, Path(self.path).glob("*.bin")))
+        return _named(self.path, ".bin")
 
     def units(self) -> list[Unit]:
-        return [Unit(i, path, "train", bytes=Path(path).stat().st_size) for i, path in enumerate(self.files())]
+        return [Unit(i, path, "train", bytes=location.stat(path).size) for i, path in enumerate(self.files())]
 
     def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
-        content, pictures, at = Path(unit.path).read_bytes(), [], 0
+        content, pictures, at = location.read_bytes(unit.path), [], 0
         while at < len(content):
             length = int.from_bytes(content[at : at + 4], "little")
             pictures.append(Image("front", content[at + 4 : at + 4 + length], Place(unit.path, at + 4, length)))
@@ -95,19 +107,57 @@ class ToyWeb(WebSource):
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
-        return Suggestion({"path": str(path)}, path.name) if any(path.glob("*.jpg")) else None
+        return Suggestion({"path": str(path)}, path.name) if _named(path, ".jpg") else None
 
     def files(self) -> list[str]:
-        return sorted(map(str, Path(self.path).glob("*.jpg")))
+        return _named(self.path, ".jpg")
 
     def units(self) -> list[Unit]:
         return [Unit(0, self.path, "train", stop=len(self.files()))]
 
     def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
         for number, path in enumerate(self.files()):
-            content = Path(path).read_bytes()
+            content = location.read_bytes(path)
             image = Image("image", content, Place(path, 0, len(content)))
             yield Example(f"q{number:04d}", f"i{number // 2}", unit.split, f"How many? {number % 4}", ("two", "two", "2"), (image,))
 
     def describe(self) -> dict[str, Any]:
         return {"questions": len(self.files())}
+
+
+class ToyRegions(WebSource):
+    """Boxes and points of each picture: asked for, named in a question, and in a conversation with words between them."""
+
+    kind: Literal["toy_regions"] = "toy_regions"
+    path: PathStr
+    boxes: bool = True
+
+    def files(self) -> list[str]:
+        return _named(self.path, ".jpg")
+
+    def units(self) -> list[Unit]:
+        return [Unit(number, path, "train") for number, path in enumerate(self.files())]
+
+    def read(self, unit: Unit) -> Iterator[Step | Example | Reject]:
+        content = location.read_bytes(unit.path)
+        image = Image("image", content, Place(unit.path, 0, len(content)))
+        key, about = f"r{unit.index:04d}", (f"i{unit.index}", unit.split)
+        cat, dog = self._region(unit.index, "cat"), self._region(unit.index + 1, "dog")
+        point = Region(0, (0.25, 0.5 + unit.index / 1000), "paw")
+        yield Example(f"{key}-find", *about, "detect cat ; dog", ("<region> ; <region>",), (image,), regions=(cat, dog))
+        yield Example(f"{key}-what", *about, "What is in <region>?", ("a cat", "cat", "cat"), (image,), regions=(cat,))
+        turns = (
+            Turn("user", "<image>\nWhere is a paw?"),
+            Turn("assistant", "Here: <region>\n<region>", loss=False),
+            Turn("user", "And of <region>?"),
+            Turn("assistant", "There is none."),
+        )
+        yield Example(f"{key}-talk", *about, images=(image,), turns=turns, regions=(point, point, dog))
+        yield Example(f"{key}-none", *about, "Is <region> a word here?", ("yes",), (image,))
+
+    def _region(self, number: int, label: str) -> Region:
+        low = 0.1 + number % 7 / 100
+        return Region(0, (low, low / 2, low + 0.5, 0.9) if self.boxes else (low, 0.5), label)
+
+    def describe(self) -> dict[str, Any]:
+        return {"pictures": len(self.files())}

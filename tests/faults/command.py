@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +125,23 @@ def _where_they_hang(pids: list[int]) -> list[str]:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, env: Mapping[str, str | None] | None = None, **options: Any) -> Iterator[Running]:
+def running(
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str | None] | None = None,
+    command: Sequence[str] = COMMAND,
+    **options: Any,
+) -> Iterator[Running]:
     """Start the command in a folder; whatever is left of it at the end is killed."""
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    command = [*COMMAND, *arguments]
     found = subprocess.Popen(
-        command, cwd=folder, env=environment(env), text=True, errors="replace", start_new_session=True, **(pipes | options)
+        [*command, *arguments],
+        cwd=folder,
+        env=environment(env),
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        **(pipes | options),
     )
     run = Running(found, time.monotonic())
     try:
@@ -173,9 +184,9 @@ class Warm:
         *arguments: str,
         env: Mapping[str, str | None] | None = None,
         die_at: int = 0,
-        before: Mapping[str, str] | None = None,
+        before: Mapping[str, str | int] | None = None,
     ) -> Ended:
-        """Run the command. `before` is what `before_name` of warm.py takes: name, what, path, event."""
+        """Run the command. `before` is what `before_name` of warm.py takes: name, what, path, event, nth."""
         self._count += 1
         out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
         asked = {"argv": arguments, "cwd": str(folder), "env": environment(env), "out": str(out), "err": str(err)}

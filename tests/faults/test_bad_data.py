@@ -266,6 +266,7 @@ def test_an_empty_side(place: Place, warm: Warm, setting: str, side: str) -> Non
 # The prepared store
 
 
+@pytest.mark.slow
 def test_a_damaged_store(prepared: Place, built: Place, warm: Warm) -> None:
     """A flipped bit in rows is noticed before a shard is made of it; a list of files that is cut is made anew."""
     rows, files = (next((prepared.folder / "store").glob(f"log-*/{name}.parquet")) for name in ("rows-train-00000", "files"))

@@ -57,6 +57,7 @@ def test_a_signal_stops_in_order(prepared: Place, number: int, options: tuple[st
     assert list(prepared.staging.glob("info-*"))
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_stopped(prepared: Place, built: Place, warm: Warm) -> None:
     for _ in range(5):  # a small build may be from an earlier run the signal comes
         with running(prepared.folder, "build-mixture", "--workers", "1") as run:
@@ -76,7 +77,7 @@ def test_it_goes_on_where_it_stopped(prepared: Place, built: Place, warm: Warm) 
 @slow
 def test_while_it_prepares(place: Place, built: Place, warm: Warm) -> None:
     with running(place.folder, "build-mixture", "--workers", "1") as run:
-        while not list(place.folder.glob("store/.*/unit-*.json")) and run.process.poll() is None:
+        while not list(place.folder.glob("store/units/*/unit-*.json")) and run.process.poll() is None:
             time.sleep(0.002)
         run.send(signal.SIGTERM)
         ended = run.wait()
@@ -86,6 +87,7 @@ def test_while_it_prepares(place: Place, built: Place, warm: Warm) -> None:
     assert place.bytes_built == built.bytes_built
 
 
+@slow
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=slow)])
 def test_twice_is_at_once(prepared: Place, built: Place, warm: Warm, number: int) -> None:
     with running(prepared.folder, "build-mixture", "--workers", "2", *MANY) as run:

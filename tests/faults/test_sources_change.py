@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def replace_by_the_same(place: Place) -> None:
         MISCHIEF["replace"](path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [edit_comment, *[pytest.param(each, marks=slow) for each in (add_question, edit_question, swap_records, delete_picture)]],
@@ -133,6 +135,7 @@ def test_on_going_on(own: Place, warm: Warm, change: Callable[[Place], None]) ->
     assert changed.exists()
 
 
+@slow
 def test_on_going_on_after_a_touch(own: Place, warm: Warm, built: Place) -> None:
     """Only the bytes decide: the shards that were written stay."""
     assert warm(own.folder, *INLINE, before={"name": "shard-000009", "what": "die"}).code < 0
@@ -157,21 +160,38 @@ def test_on_going_on_after_a_touch(own: Place, warm: Warm, built: Place) -> None
 )
 def test_while_it_is_prepared(own: Place, warm: Warm, what: str, where: Callable[[Place], Path]) -> None:
     path = where(own)
-    stopped = warm(own.folder, *INLINE, before={"name": "fragment-00001", "what": what, "path": str(path)})
+    stopped = warm(own.folder, *INLINE, before={"name": "fragment-", "nth": 2, "what": what, "path": str(path)})
     stopped.failed(7, path.name, "run the build again")
     assert not own.out.exists()
     assert not list((own.folder / "store").glob("[a-z]*/source.json")) or what != "edit"
 
 
 @slow
+def test_pictures_of_the_store_are_made_again(own: Place, warm: Warm, built: Place) -> None:
+    """Where their bytes are others; a file that is only touched is read, and stays."""
+    resized = ("--set", "web.qa.images.resize=32")
+    warm(own.folder, *INLINE, *resized).succeeded()
+    before = own.bytes_built
+    (blob,) = (own.folder / "store" / "units").glob("qa-*/blobs-*")
+    for what, again in (("edit", False), ("touch", True)):
+        MISCHIEF[what](blob)
+        shutil.rmtree(own.out)
+        ended = warm(own.folder, *INLINE, *resized)
+        ended.succeeded()
+        assert ("prepare  1/1  1 from an earlier run" in ended.err) == again
+        assert own.bytes_built == before
+
+
+@slow
 def test_a_picture_appears_while_it_is_prepared(own: Place, warm: Warm) -> None:
     picture(own).rename(picture(own).with_suffix(".away"))
-    back = {"name": "fragment-00001", "what": "come back", "path": str(picture(own))}
+    back = {"name": "fragment-", "nth": 2, "what": "come back", "path": str(picture(own))}
     warm(own.folder, *INLINE, before=back).failed(7, picture(own).name, "run the build again")
     warm(own.folder, *INLINE).succeeded()
 
 
-@pytest.mark.parametrize("name", [pytest.param("unit-00001.json", marks=slow), "shard-000004"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param("unit-", marks=slow), "shard-000004"])
 def test_a_source_cannot_be_read(own: Place, warm: Warm, name: str) -> None:
     """A disk that fails under the source is not called a full output."""
     broken = warm(own.folder, *INLINE, before={"name": name, "what": "fail to read"})

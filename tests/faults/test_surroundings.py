@@ -40,6 +40,7 @@ def test_the_environment(prepared: Place, built: Place, warm: Warm, changes: Map
     assert prepared.bytes_built == built.bytes_built
 
 
+@slow
 def test_all_at_once_and_from_the_start(prepared: Place, built: Place) -> None:
     """With worker processes, whose start goes through a temporary folder."""
     ended = rt2data(prepared.folder, "build-mixture", "--workers", "1", env=ALL, umask=0o077)
@@ -101,6 +102,7 @@ def shell(place: Place, script: str) -> int:
     return subprocess.run(["bash", "-c", script], cwd=place.folder, env=env, timeout=LIMIT_S, capture_output=True).returncode
 
 
+@slow
 @pytest.mark.parametrize(
     "script",
     [
@@ -125,6 +127,7 @@ def test_a_failure_that_nobody_hears_keeps_its_code(place: Place) -> None:
     assert shell(place, "$RT2DATA build-mixture --robot-frac 2 2>&1 | head -0; exit ${PIPESTATUS[0]}") == 2
 
 
+@pytest.mark.slow
 def test_letters_that_a_terminal_does_not_know(built: Place) -> None:
     """They are written by number, and nothing fails."""
     ended = rt2data(built.folder, "stats", str(built.out), "--workers", "0", "--quiet", env={"PYTHONIOENCODING": "ascii"})

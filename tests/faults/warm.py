@@ -22,7 +22,7 @@ import rt2data.beam.work
 import rt2data.cli.build
 import rt2data.look.verify
 import rt2data.read.rlds.source
-import rt2data.read.rlds.units
+import rt2data.read.units
 import rt2data.read.vqav2.source
 from rt2data.cli import app
 
@@ -113,14 +113,15 @@ def at_change(number: int, act: Callable[[], None]) -> None:
     sys.addaudithook(hook)
 
 
-def before_name(name: str, what: str, path: str = "", event: str = "os.rename") -> None:
-    """Do something once, before the first file whose name begins so gets that name (or loses it: os.remove)."""
-    waiting = [True]
+def before_name(name: str, what: str, path: str = "", event: str = "os.rename", nth: int = 1) -> None:
+    """Do something once, before the n-th file whose name begins so gets that name (or loses it: os.remove)."""
+    waiting = [nth]
 
     def hook(heard: str, arguments: tuple[Any, ...]) -> None:
         if waiting[0] and heard == event and Path(arguments[event == "os.rename"]).name.startswith(name):
-            waiting[0] = False
-            MISCHIEF[what](Path(path))
+            waiting[0] -= 1
+            if not waiting[0]:
+                MISCHIEF[what](Path(path))
 
     sys.addaudithook(hook)
 
@@ -184,7 +185,7 @@ MISCHIEF: dict[str, Callable[[Path], object]] = {
 
 
 if __name__ == "__main__":
-    rt2data.read.rlds.units.UNIT_BYTES = 400_000  # each of the log's four files is a unit
+    rt2data.read.units.UNIT_BYTES = 400_000  # each of the log's four files is a unit
     for place in sys.argv[1:]:
         rehearse(place)
     serve()

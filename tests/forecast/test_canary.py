@@ -80,6 +80,7 @@ def mixed(recipe: Recipe, data: Path, store: Path) -> Recipe:
     return recipe.model_copy(update={"robot": {"log": log}, "web": {"qa": corpus}, "store": str(store)})
 
 
+@pytest.mark.slow
 def test_it_tries_and_leaves_nothing(read: Read, log_and_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "near").mkdir()
     recipe = mixed(read(), log_and_corpus, tmp_path / "store")

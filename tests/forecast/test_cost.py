@@ -13,8 +13,9 @@ from rt2data.errors import UsageError
 from rt2data.forecast.cost import BUSY, DISK_GB, ORDER_BYTES, START_H, Workload, builtin_cpu_s, cloud_cost, read_prices
 from rt2data.forecast.forecast import forecast_plan, known_sources, workload
 from rt2data.io.installation import schemas
+from rt2data.prepare.begin import begin
 from rt2data.prepare.merge_rows import gather_orders
-from rt2data.prepare.unit import begin, prepare_unit
+from rt2data.prepare.unit import prepare_unit
 from rt2data.write.shard import ShardOrder
 from tests.forecast.conftest import Read
 

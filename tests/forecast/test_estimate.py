@@ -20,7 +20,8 @@ from rt2data.forecast import estimate as sketching
 from rt2data.forecast.estimate import EstimatedStore, Range, estimate_store
 from rt2data.forecast.forecast import forecast_plan, known_sources
 from rt2data.plan.recipe.model import Size
-from rt2data.prepare.unit import begin, prepare_unit
+from rt2data.prepare.begin import begin
+from rt2data.prepare.unit import prepare_unit
 from rt2data.read.rlds import units
 from rt2data.read.source import Source, source_class
 from rt2data.read.vqav2 import sample

@@ -57,7 +57,8 @@ def test_the_same_bytes_for_any_number_of_workers(toy_recipe: Callable[..., Reci
     assert contents(tmp_path / "plain") == contents(tmp_path / "pool")
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
 def test_whatever_happens_to_a_file_is_noticed(toy_recipe: Callable[..., Recipe], tmp_path: Path, name: str) -> None:
     build_plainly(toy_recipe(shards__format=name), Site(tmp_path / "out"))
     assert verify(tmp_path / "out").ok

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import ValidationError
 
-from rt2data.images.ready import ImageFault, ImageHeader, ImageRule, Ready, make_ready, only_point, read_header
+from rt2data.images.ready import ImageFault, ImageHeader, ImageRule, Ready, ViewRule, make_ready, only_point, read_header
 
 RULE = ImageRule()
 AS_JPEG = ImageRule(png="jpeg")
@@ -521,3 +521,57 @@ def test_noise_behind_a_magic_gives_a_header_or_a_fault(magic: bytes, noise: byt
         assert read_header(magic + noise).width > 0
     except ImageFault as fault:
         assert fault.reason.isidentifier()
+
+
+TURNS = {0: 0, 90: 3, 180: 2, 270: 1}
+"""Degrees clockwise, and how often numpy turns by 90 degrees to the left."""
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("flip", ["none", "vertical", "horizontal"])
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_a_camera_that_stands_otherwise_is_set_right(turn: Any, flip: Any, channels: Any) -> None:
+    """Pixels are turned, then flipped, then get their red and blue back; as PNG nothing is lost."""
+    rule = ImageRule(turn=turn, flip=flip, channels=channels, encode="png")
+    ready = make_ready(scene(), rule, decode=False)
+    assert ready.data is not None
+    wanted = np.rot90(scene(), TURNS[turn])
+    wanted = {"none": wanted, "vertical": np.flipud(wanted), "horizontal": np.fliplr(wanted)}[flip]
+    wanted = wanted[..., ::-1] if channels == "bgr" else wanted
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(ready.data))), wanted)
+    assert (ready.header.format, ready.header.width, ready.header.height) == ("png", wanted.shape[1], wanted.shape[0])
+    done = [*(["turned_" + str(turn)] if turn else []), *([f"flipped_{flip}"] if flip != "none" else [])]
+    assert (ready.conversion or "").split("+") == ["raw_to_png", *done, *(["bgr_to_rgb"] if channels == "bgr" else [])]
+
+
+@pytest.mark.parametrize("rule", [ImageRule(turn=180), ImageRule(flip="vertical"), ImageRule(channels="bgr")])
+def test_an_encoded_image_that_stands_otherwise_is_encoded_anew(rule: ImageRule) -> None:
+    for kind in ("JPEG", "PNG"):
+        data = encoded(kind)
+        ready = make_ready(data, rule, decode=False)
+        assert ready.data is not None and ready.conversion and read_header(ready.data).format == "jpeg"
+        before = np.asarray(Image.open(io.BytesIO(data))).astype(int)
+        wanted = before[::-1, ::-1] if rule.turn else before[::-1] if rule.flip == "vertical" else before[..., ::-1]
+        assert np.abs(np.asarray(Image.open(io.BytesIO(ready.data))).astype(int) - wanted).mean() < 2
+
+
+def test_one_camera_may_have_a_rule_of_its_own() -> None:
+    rule = ImageRule(turn=90, resize=32, cameras={"wrist": ViewRule(channels="bgr")})
+    assert rule.of("front") is rule
+    assert (rule.of("wrist").turn, rule.of("wrist").channels, rule.of("wrist").resize) == (0, "bgr", 32)
+
+
+def test_chroma_of_a_made_jpeg() -> None:
+    sizes = {}
+    for chroma in ("444", "422", "420"):
+        data = make_ready(scene(), ImageRule(chroma=chroma), decode=False).data  # type: ignore[arg-type]
+        assert data is not None
+        with Image.open(io.BytesIO(data)) as found:
+            sizes[chroma] = found.layer[0][1:3]  # type: ignore[attr-defined]
+    assert sizes == {"444": (1, 1), "422": (2, 1), "420": (2, 2)}
+
+
+def test_settings_that_are_left_out_are_not_written() -> None:
+    """Stores and outputs hold them: their bytes stay those of versions that did not know them."""
+    assert set(ImageRule().model_dump()) == {"resize", "png", "check", "quality", "max_pixels"}
+    assert set(ImageRule(turn=90).model_dump()) - set(ImageRule().model_dump()) == {"turn"}

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
-from rt2data.io.json_stream import JsonArray, JsonFault
+from rt2data.io import json_stream
+from rt2data.io.json_stream import JsonArray, JsonFault, JsonObject
 
 
 class Row(msgspec.Struct):
@@ -57,7 +58,7 @@ def test_it_reads_what_json_reads(
     array = JsonArray(str(path), "rows", dict, chunk=chunk)
     assert [json.loads(found.text or b"") for found in array.slices()] == wanted
     assert [found for _, found in array.objects()] == wanted
-    for start, stop, piece in array.slices():
+    for start, stop, piece, _ in array.slices():
         assert text.encode()[start:stop] == piece
 
 
@@ -159,7 +160,8 @@ def test_what_is_legal_is_read(tmp_path: Path) -> None:
 MEASURE = """
 import re, sys
 from pathlib import Path
-from rt2data.io.json_stream import JsonArray, JsonFault
+from rt2data.io import json_stream
+from rt2data.io.json_stream import JsonArray, JsonFault, JsonObject
 
 def peak():  # of this program alone; ru_maxrss remembers the one that started it
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -197,3 +199,105 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     elements, faults, kilobytes = measured(tmp_path / "x.json")
     assert (elements, faults) == (100_000, 0)
     assert kilobytes < 15_000
+
+
+# An object of objects
+
+
+def members(path: str, within: tuple[int, int] | None = None, **sizes: int) -> list[tuple[Any, Any]]:
+    found = JsonObject(path, "", dict, strict=False, once=("id",), **sizes)
+    return [(place.key, value) for place, value in found.located(within)]
+
+
+NAMED = st.dictionaries(
+    st.text() | st.sampled_from(['"a": {', "\\", '\\"', "}", "{"]), st.dictionaries(st.text(), VALUES), max_size=6
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(NAMED, st.integers(1, 40), st.booleans(), st.sampled_from([None, 1]))
+def test_an_object_of_objects_is_what_json_reads(
+    tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], chunk: int, ascii_only: bool, indent: int | None
+) -> None:
+    text = json.dumps(wanted, ensure_ascii=ascii_only, indent=indent)
+    path = write(tmp_path_factory.getbasetemp() / "members.json", text)
+    assert members(path, chunk=chunk) == list(wanted.items())
+    for place in JsonObject(path, "", dict, chunk=chunk).slices():
+        whole = text.encode()[place.start : place.stop]
+        assert json.loads(b"{" + whole + b"}") == {place.key: wanted[str(place.key)]}
+        assert place.text and whole.endswith(place.text)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.text(), st.fixed_dictionaries({"id": st.text()}), min_size=1, max_size=9), st.data())
+def test_ranges_tile_an_object(tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], data: st.DataObject) -> None:
+    path = write(tmp_path_factory.getbasetemp() / "parts.json", json.dumps(wanted, indent=data.draw(st.sampled_from([None, 2]))))
+    chunk = data.draw(st.integers(1, 50))
+    spans = [(place.start, place.stop) for place in JsonObject(path, "", dict, chunk=chunk).slices()]
+    cut = data.draw(st.integers(0, len(spans) - 1))
+    ranges = [(spans[0][0], spans[cut][0]), (spans[cut][0], spans[-1][1])]
+    assert [found for within in ranges for found in members(path, within, chunk=chunk)] == list(wanted.items())
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data())
+def test_a_cut_object_is_never_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    text = json.dumps({"a": {"id": [1]}, 'b"{': {"id": "[{\\"}, "c": {}}).encode()
+    path = write(tmp_path_factory.getbasetemp() / "cut.json", text[: data.draw(st.integers(0, len(text) - 1))])
+    with pytest.raises(DataError, match=r"cut|not a JSON"):
+        members(path, chunk=data.draw(st.integers(1, 99)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\ a1eNan\n', max_size=80).map(str.encode), st.integers(1, 30))
+def test_any_bytes_give_members_or_one_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes, chunk: int) -> None:
+    path = tmp_path_factory.getbasetemp() / "noise.json"
+    for text in (noise, b'{"a": {}' + noise, b'{"a": {"id": ' + noise + b"}}"):
+        try:
+            members(write(path, text), chunk=chunk)
+        except DataError as error:
+            assert "byte" in error.where
+
+
+BROKEN_MEMBERS: dict[str, tuple[str, str, int]] = {
+    "array": ('[{"id": 1}]', "not a JSON object", 0),
+    "number": ('{"a": {}, "b": 1, "c": {}}', "a value is not an object", 23),
+    "array_inside": ('{"a": {}, "b": [{}]}', "a value is not an object", 15),
+    "no_key": ('{"a": {}, {}}', "a value is not an object", 10),
+    "no_comma": ('{"a": {} "b": {}}', "comma", 14),
+    "two_commas": ('{"a": {},, "b": {}}', "comma", 16),
+    "comma_first": ('{, "a": {}}', "comma", 8),
+    "trailing_comma": ('{"a": {}, }', "does not end properly", 10),
+    "wrong_end": ('{"a": {}]', "does not end properly", 8),
+    "behind": ('{"a": {}} x', "text after the end", 10),
+    "twice": ('{"a": {"id": 1}, "b": {}, "a": {"id": 2}}', "the key 'a' is given twice", 26),
+    "twice_spelled_otherwise": ('{"a": {}, "\\u0061": {}}', "the key 'a' is given twice", 10),
+    "bad_escape": ('{"a\\x": {}}', "escape", 1),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_MEMBERS)
+def test_broken_objects_are_an_error_with_its_byte(tmp_path: Path, name: str) -> None:
+    text, what, byte = BROKEN_MEMBERS[name]
+    path = write(tmp_path / "x.json", text)
+    for chunk in (7, 1 << 18):
+        with pytest.raises(DataError) as caught:
+            members(path, chunk=chunk)
+        assert what in caught.value.what
+        assert caught.value.where == f"{path}: byte {byte}"
+
+
+def test_equal_hashes_alone_are_no_key_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "_hash", lambda key: 7)
+    assert len(members(write(tmp_path / "x.json", '{"a": {}, "b": {}}'))) == 2
+    with pytest.raises(DataError, match="'b' is given twice"):
+        members(write(tmp_path / "x.json", '{"a": {}, "b": {}, "b": {}}'))
+
+
+def test_a_fault_of_a_member_is_in_its_place(tmp_path: Path) -> None:
+    text = '{"a": {"id": 1}, "\\ud800": {"id": 2}, "c": {"id": 1, "id": 2}, "d": {"x": tru}, "e": {"id": 1, "x": {"id": "id"}}}'
+    first, surrogate, twice, broken, last = members(write(tmp_path / "x.json", text))
+    assert (first, last) == (("a", {"id": 1}), ("e", {"id": 1, "x": {"id": "id"}}))
+    assert isinstance(surrogate[0], JsonFault) and surrogate[0].reason == "bad_text"
+    assert [fault.reason for _, fault in (twice, broken)] == ["bad_json", "bad_json"]
+    assert "given twice" in twice[1].detail

@@ -119,6 +119,6 @@ def test_two_folders_exchange_their_names(tree: Path) -> None:
 
 @pytest.mark.parametrize("call", [location.stat, location.read_bytes, location.is_file, location.absolute, location.delete])
 def test_no_function_takes_a_uri_without_a_body_for_a_path(call: object) -> None:
-    for name in ("hdfs://host/x", Path("hf://datasets/x")):
-        with pytest.raises(UsageError, match=r"(hdfs|hf):// is not supported"):
+    for name in ("hdfs://host/x", Path("ftp://host/x")):
+        with pytest.raises(UsageError, match=r"(hdfs|ftp):// is not supported"):
             call(name)  # type: ignore[operator]

@@ -17,14 +17,14 @@ import rt2data
 from rt2data.cli.app import app
 from rt2data.errors import UsageError
 from rt2data.io.location import absolute, is_remote, path_of, resolve
+from rt2data.io.location.paths import parted
 from rt2data.plan.recipe import RecipeError, read_recipe
 from rt2data.prepare.catalog import find_store
 from tests.conftest import ROOT
 
 URLS = (
     "hdfs://host/x",
-    "hf://datasets/org/x",
-    "https://host/x",
+    "ftp://host/x",
     "abfss://container/x",
     "file://host/data/x",
     "hdfs:/host/x",
@@ -55,9 +55,14 @@ def lines(words: tuple[str, ...], callback: Callable[..., Any]) -> Iterator[list
     needed = [name for name, each in inspect.signature(callback).parameters.items() if each.default is each.empty]
     for name, hint in hints.items():
         if holds_path(hint):
-            info = next(each for each in hint.__metadata__ if hasattr(each, "param_decls"))
-            option = [(info.param_decls or (f"--{name.replace('_', '-')}",))[0]] if type(info).__name__ == "OptionInfo" else []
-            yield [*words, *("x" for other in needed if other != name), *option, "URL"]
+            others = [word for other in needed if other != name for word in (*option(other, hints[other]), "x")]
+            yield [*words, *others, *option(name, hint), "URL"]
+
+
+def option(name: str, hint: Any) -> list[str]:
+    """How a parameter is named on the command line; nothing for an argument."""
+    info = next(each for each in hint.__metadata__ if hasattr(each, "param_decls"))
+    return [(info.param_decls or (f"--{name.replace('_', '-')}",))[0]] if type(info).__name__ == "OptionInfo" else []
 
 
 LINES = [line for words, callback in commands(app) for line in lines(words, callback)]
@@ -78,6 +83,50 @@ def test_every_path_of_every_command(line: list[str], tmp_path: Path, monkeypatc
         assert caught.value.code == 2
         assert caught.value.where == "hdfs://host/x"
     assert list(tmp_path.iterdir()) == []
+
+
+WRITTEN = {
+    *(
+        "init -o URL",
+        "init-space x -o URL",
+        "store keep-ranges x -o URL",
+        "demo URL",
+        "build-mixture -o URL",
+        "write-rlds -o URL",
+        "inspect x --png URL",
+        "view x --save URL",
+    ),
+    *("stats -o URL", "report x -o URL", "report x --markdown URL"),
+}
+
+
+@pytest.mark.parametrize("url", ["https://host/x", "hf://datasets/lab/x"])
+@pytest.mark.parametrize("line", [line for line in LINES if " ".join(line) in WRITTEN], ids=" ".join)
+def test_what_is_only_read_is_no_output(line: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"^(https|hf):// is read only") as caught:
+        app([url if word == "URL" else word for word in line], standalone_mode=False)
+    assert caught.value.code == 2 and caught.value.where == url
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_output_is_marked() -> None:
+    """Whatever else a command takes is read: a new option that is written must be in this list, and `WRITTEN` in its annotation."""
+    every = {" ".join(line) for line in LINES}
+    assert every >= WRITTEN
+    read = ("--prices", "--recipe", "--store")
+    assert not [line for line in every - WRITTEN if " -" in line and not any(option in line for option in read)]
+
+
+def test_a_store_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mixture.yaml").write_text(RECIPE)
+    with pytest.raises(RecipeError, match=r"store.*hf://datasets/lab/x: hf:// is read only -> write to a local path or gs://"):
+        read_recipe(tmp_path / "mixture.yaml", overrides=("store=hf://datasets/lab/x",))
+    with pytest.raises(UsageError, match="https:// is read only"):
+        app(["store", "prune", "--store", "https://host/x", "--yes"], standalone_mode=False)
+    monkeypatch.setenv("RT2DATA_STORE", "https://host/x")
+    with pytest.raises(UsageError, match="https:// is read only"):
+        read_recipe(tmp_path / "mixture.yaml")
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -144,9 +193,18 @@ def pipeline(name: str) -> ModuleType:
         *(("mixture_stats", f"--{x}") for x in ("path", "out", "recipe", "store")),
     ],
 )
-def test_pipelines(name: str, option: str) -> None:
-    with pytest.raises(UsageError, match="mount it"):
+def test_pipelines(name: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
         pipeline(name).parse([option, "hdfs://host/x"])
+    assert "mount it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["build_mixture", "mixture_stats"])
+@pytest.mark.parametrize("option", ["--out", "--failure-file"])
+def test_pipelines_write_nothing_where_it_is_only_read(name: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        pipeline(name).parse([option, "https://host/x"])
+    assert "https:// is read only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -198,6 +256,28 @@ def test_the_name_of_an_object_is_a_path(uri: str | Path) -> None:
     assert pickle.loads(pickle.dumps(path)) == path and str(path_of(str(path))) == str(path)
     assert is_remote(path) and is_remote(str(path)) and absolute(path) == path
     assert not is_remote("/a/gs:/x") and not is_remote(Path("gs")) and not is_remote("hdfs://host/x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "inside"),
+    [
+        ("https://host/a/b%20c", "a/b%20c"),
+        ("https://host:8443/a", "a"),
+        ("http://127.0.0.1:80/a", "a"),
+        ("http://[::1]/a", "a"),
+        ("hf://datasets/lab/logs/a/b", "a/b"),
+        ("hf://datasets/lab/logs@v1.0/a", "a"),
+        ("hf://datasets/lab/logs@refs/pr/3/a/b", "a/b"),
+        ("hf://datasets/lab/logs@refs/convert/parquet/a", "a"),
+        ("hf://lab/model/tokenizer.json", "tokenizer.json"),
+        ("hf://datasets/lab/logs", ""),
+    ],
+)
+def test_a_name_that_is_only_read_is_a_path(uri: str, inside: str) -> None:
+    path = path_of(uri)
+    assert str(path) == uri and is_remote(path) and str(path / "c") == f"{uri}/c" and pickle.loads(pickle.dumps(path)) == path
+    found = parted(uri)
+    assert found is not None and found[2] == inside
 
 
 def test_a_recipe_takes_objects(tmp_path: Path) -> None:

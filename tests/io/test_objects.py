@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from rt2data.io import location
+from rt2data.io.location import traffic
 from rt2data.io.location.base import Range
 from tests.faults.command import environment
 
@@ -16,6 +18,8 @@ pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
 
 from rt2data.io.location.ahead import Ahead, Heads
 from rt2data.io.location.object_file import LARGEST
+from rt2data.io.location.requests import tried
+from tests.objects.here import used_here
 from tests.objects.stand_in import StandIn, stand_in
 
 FORKED = """
@@ -44,13 +48,10 @@ def store() -> Iterator[StandIn]:
 
 
 @pytest.fixture(autouse=True)
-def found_here(store: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in store.env("gs").items():
-        monkeypatch.setenv(name, value)
+def found_here(store: StandIn) -> Iterator[None]:
     store.reset()
-    from rt2data.io.location.objects import objects_of
-
-    objects_of.cache_clear()  # of an earlier stand-in
+    with used_here(store.env("gs")):
+        yield
 
 
 def name(key: str) -> str:
@@ -105,3 +106,20 @@ def test_a_forked_process_is_told(store: StandIn) -> None:
     command = [sys.executable, "-c", FORKED, name("many/0001")]
     ended = subprocess.run(command, env=environment(dict(store.env("gs"))), timeout=60, capture_output=True, text=True, check=False)
     assert ended.returncode == 7, ended.stderr
+
+
+def test_requests_are_counted_for_runners(store: StandIn) -> None:
+    traffic.taken()
+    location.stats([name(f"many/{number:04d}") for number in range(1500)])
+    location.read_ranges([Range(name(f"many/{number:04d}"), 0, 1) for number in range(30)])
+    asked = store.counters().requests
+    assert traffic.taken() == {"requests": asked["list"] + asked["get"] + asked["head"]}
+    answers = iter([OSError(errno.EIO, "broken off"), OSError(errno.EIO, "broken off")])
+
+    def call() -> str:
+        for error in answers:
+            raise error
+        return "done"
+
+    assert tried(name("many/0000"), call) == "done"
+    assert (traffic.taken(), traffic.taken()) == ({"requests": 1, "retries": 2}, {})

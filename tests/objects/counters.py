@@ -21,6 +21,8 @@ class Counters:
     faults: Counter[str] = field(default_factory=Counter)
     keys_read: Counter[str] = field(default_factory=Counter)
     """BUCKET/KEY of each GET that was answered with content."""
+    listed: Counter[str] = field(default_factory=Counter)
+    """BUCKET/PREFIX of each listing, one for each page."""
     bytes_in: int = 0
     """Bytes of bodies received."""
     bytes_out: int = 0

@@ -65,6 +65,8 @@ class Front:
         counters.most_in_flight = max(counters.most_in_flight, self.in_flight)
         counters.requests[request.kind] += 1
         counters.bytes_in += len(request.body)
+        if request.kind == "list":
+            counters.listed[f"{request.bucket}/{request.query.get('prefix', '')}"] += 1
 
     def leave(self, request: Request) -> None:
         """Its answer is on the way, or never will be."""

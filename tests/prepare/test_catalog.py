@@ -54,7 +54,8 @@ def test_stores_are_listed(shelf: Path, capsys: pytest.CaptureFixture[str]) -> N
         48,
     )
     assert qa.rows == 9
-    assert arm.bytes == sum(path.stat().st_size for path in arm.path.iterdir())
+    own = [path for folder in (arm.path, *shelf.glob("units/arm-*")) for path in folder.iterdir()]
+    assert arm.bytes == sum(path.stat().st_size for path in own)
     assert arm.age_days < 1
     list_stores(StoreRoot(shelf), as_json=False)
     assert "toy_robot" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from rt2data.plan.recipe import Recipe
 from rt2data.prepare import runs
 from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders
 from rt2data.prepare.runs import hash_edges, rows_files, run_name, run_orders, write_run
-from rt2data.prepare.store import ROWS, rows_file, rows_table
-from rt2data.prepare.unit import UnitSummary, fragment_name
+from rt2data.prepare.staged import staged_files
+from rt2data.prepare.store import ROWS, UNIT_ROWS, rows_file, rows_table
+from rt2data.prepare.unit import UnitSummary
 from tests.conftest import sha256_of
+from tests.prepare.staging import lay_out
 
 Recipes = Callable[..., Recipe]
 UNITS = st.lists(st.dictionaries(st.sampled_from(["train", "val"]), st.integers(1, 40), max_size=2), min_size=1, max_size=8)
@@ -37,8 +39,13 @@ def merging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "RUN_ROWS", 50)
 
 
-def write_unit(folder: Path, number: int, rows: dict[str, int]) -> UnitSummary:
-    """The fragment of a unit with so many rows of each split."""
+def write_units(folder: Path, counts: Sequence[dict[str, int]]) -> list[UnitSummary]:
+    """The fragments of units with so many rows of each split."""
+    files = lay_out(folder, len(counts))
+    return [write_unit(files.fragment(number), number, rows) for number, rows in enumerate(counts)]
+
+
+def write_unit(fragment: Path, number: int, rows: dict[str, int]) -> UnitSummary:
     names = [(split, f"u{number}-{split}-{row}") for split, count in rows.items() for row in range(count)]
     values = {
         "key": [key for _, key in names],
@@ -53,8 +60,9 @@ def write_unit(folder: Path, number: int, rows: dict[str, int]) -> UnitSummary:
         "terminate": [False] * len(names),
     }
     columns = {name: values.get(name, [None] * len(names)) for name in ROWS.names}
-    table = rows_table(columns).sort_by("order")
-    pq.write_table(table, folder / fragment_name(number), row_group_size=8, write_statistics=["order"], use_dictionary=["split"])
+    table = rows_table(columns, UNIT_ROWS)
+    options = {"write_statistics": ["order"], "use_dictionary": ["split"], "write_page_checksum": True}
+    pq.write_table(table, fragment, row_group_size=8, **options)
     dims = {"action_dims": (2,), "state_dims": (0,), "cameras": ()}
     return UnitSummary(name="arm", unit=number, rows=rows, rejects=(), conversions={}, bytes_read=0, blob_bytes=0, **dims)
 
@@ -64,12 +72,13 @@ def rows_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {path.name: pq.read_table(path).to_pylist() for path in folder.glob("rows-*")}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("merging")
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 @given(counts=UNITS)
 def test_runs_change_no_row(counts: list[dict[str, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("units")
-    units = [write_unit(folder, number, rows) for number, rows in enumerate(counts)]
+    units = write_units(folder, counts)
     direct = [gather_rows(order) for order in gather_orders("arm", folder, units)]
     want = rows_of(folder)
     written = [write_run(order) for order in merge_orders("arm", folder, units)]
@@ -121,7 +130,7 @@ def test_files_share_the_hashes_equally(files: int) -> None:
 
 @pytest.mark.usefixtures("merging")
 def test_each_fragment_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    units = [write_unit(tmp_path, number, {"train": 20}) for number in range(12)]
+    units = write_units(tmp_path, [{"train": 20}] * 12)
     read = list[str]()
     real = pq.read_table
 
@@ -134,16 +143,16 @@ def test_each_fragment_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     written = [write_run(order) for order in merge_orders("arm", tmp_path, units)]
     for order in gather_orders("arm", tmp_path, units, written):
         gather_rows(order)
-    assert sorted(read) == [fragment_name(number) for number in range(12)]
+    assert [name for name in sorted(read) if name != "files.parquet"] == [f"fragment-{number:032x}.parquet" for number in range(12)]
     assert rows_file(tmp_path, "train", 14).is_file()
 
 
 @pytest.mark.usefixtures("merging")
 def test_a_run_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    units = [write_unit(tmp_path, number, {"train": 5}) for number in range(3)]
+    units = write_units(tmp_path, [{"train": 5}] * 3)
     (order,) = merge_orders("arm", tmp_path, units)
     first = write_run(order)
-    (tmp_path / fragment_name(0)).unlink()
+    staged_files(tmp_path).fragment(0).unlink()
     assert write_run(order) == first
 
 

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rt2data.errors import DataError, UsageError
-from rt2data.prepare.unit import begin, prepare_unit, staging_folder
+from rt2data.prepare.begin import begin, staging_folder
+from rt2data.prepare.unit import prepare_unit
 from rt2data.read.join.files import NamePattern, checked_pattern, numbers_of
 from rt2data.read.join.images import join_line, written_line
+from rt2data.read.json_shape import shape_of
 from rt2data.read.vqav2 import index
 from rt2data.read.vqav2 import source as module
-from rt2data.read.vqav2.recognize import other_layout, shape_of
+from rt2data.read.vqav2.recognize import other_layout
 from rt2data.read.vqav2.source import VQAv2
 from rt2data.records import Example, Fact, Reject
 from tests.contract.toy import jpeg

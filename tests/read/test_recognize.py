@@ -30,24 +30,26 @@ REAL = {
     "lerobot_v21_g1/meta/info.json": "a LeRobot v2.1 dataset",
     "lerobot_v30_g1": "a LeRobot v3.0 dataset",
     "sim_aloha_lerobot_v21/data": "a LeRobot v2.1 dataset, of which data is a part",
-    "lerobot_v21_g1/data/chunk-000/episode_000000.parquet": "a Parquet file",
+    "lerobot_v21_g1/data/chunk-000/episode_000000.parquet": "a LeRobot v2.1 dataset, of which episode_000000.parquet is a part",
     "hdf5_robomimic": "a folder of HDF5 files",
     "hdf5_robomimic/lift_ph_image84.hdf5": "an HDF5 file",
     "hdf5_act_xhand": "a folder of HDF5 files",
     "ros_bridge/bridge_10.bag": "a ROS 1 bag",
     "ros_bridge/bridge_10_mcap": "a ROS 2 bag",
     "ros_bridge/bridge_10_mcap/bridge_10_mcap.mcap": "an MCAP log",
-    "sim_metaworld_mcap": "a folder of MCAP logs",
+    "ros_bridge": "a folder of ROS bags or MCAP logs",
+    "ros_bridge/bridge_10_mcap/metadata.yaml": "the metadata of a ROS 2 bag",
+    "sim_metaworld_mcap": "a folder of ROS bags or MCAP logs",
     "sim_language_table_zarr": "a folder of zarr stores",
     "sim_language_table_zarr/language_table.zarr": "a zarr store",
-    "wds_img2dataset/shard-0013.tar": "a WebDataset shard",
-    "wds_img2dataset": "a folder of tar archives",
+    "wds_img2dataset/shard-0013.tar": "captions",
+    "wds_img2dataset": "a folder of captions",
     "coco_web/train2017": "a folder of images",
     "coco_web/train2017/000000000790.jpg": "an image",
-    "coco_web/annotations/captions_val2017.json": "a JSON file: COCO captions",
-    "coco_web/annotations/gvt_coco_oc.json": "a JSON file: GVT questions",
-    "llava_json_llamafactory": "a folder of JSON files: ShareGPT messages",
-    "llava_json_llamafactory/data/mllm_demo.json": "a JSON file: ShareGPT messages",
+    "coco_web/annotations/captions_val2017.json": "captions",
+    "coco_web/annotations/gvt_coco_oc.json": "GVT questions",
+    "llava_json_llamafactory": "a folder of conversations",
+    "llava_json_llamafactory/data/mllm_demo.json": "conversations",
     "rlds_bridge/bridge_dataset/1.0.0/bridge_dataset-train.tfrecord-00000-of-00001": "one shard of a TFDS dataset",
     "rlds_bridge/bridge_dataset/1.0.0/features.json": "a file of a TFDS dataset",
 }
@@ -62,8 +64,12 @@ def test_real_files(path: str, shared_data: Path) -> None:
     assert found.do
 
 
-def test_videos(shared_data: Path) -> None:
-    found = recognize(next((shared_data / "lerobot_v21_g1" / "videos").rglob("*.mp4")))
+def test_videos(shared_data: Path, tmp_path: Path) -> None:
+    video = next((shared_data / "lerobot_v21_g1" / "videos").rglob("*.mp4"))
+    found = recognize(video)
+    assert found is not None and found.what == f"a LeRobot v2.1 dataset, of which {video.name} is a part"
+    (tmp_path / "alone.mp4").write_bytes(video.read_bytes()[:100])
+    found = recognize(tmp_path / "alone.mp4")
     assert found is not None and found.what == "a video"
 
 
@@ -128,7 +134,11 @@ WRITTEN = {
     "VizWiz questions": [{"image": "VizWiz_val_0.jpg", "question": "?", "answers": [], "answerable": 1}],
     "VQAv2 questions": {"questions": [{"image_id": 1, "question": "?", "question_id": 1}]},
     "VQAv2 annotations": {"annotations": [{"image_id": 1, "question_id": 1, "answers": [{"answer": "x"}]}]},
-    "COCO instances, keypoints or panoptic masks": {
+    "COCO panoptic masks": {
+        "images": [{"id": 1}],
+        "annotations": [{"image_id": 1, "segments_info": [{"id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}]}],
+    },
+    "COCO instances": {
         "images": [{"id": 1}],
         "annotations": [{"category_id": 3, "bbox": [0, 0, 1, 1]}],
     },
@@ -180,15 +190,22 @@ def test_a_new_source_is_recognized_by_its_line_in_the_table(monkeypatch: pytest
 # Where a path turns out to be something else
 
 
-@pytest.mark.parametrize("path", ["lerobot_v21_g1", "hdf5_robomimic/lift_ph_image84.hdf5", "ros_bridge/bridge_10.bag"])
-def test_wherever_it_is_met(path: str, shared_data: Path, tmp_path: Path) -> None:
-    here, what = shared_data / path, REAL[path]
+def test_wherever_it_is_met(tmp_path: Path) -> None:
+    here, what = tmp_path / "log.sqlite", "an SQLite database"
+    here.write_bytes(b"SQLite format 3\0" + bytes(100))
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
         inspect_recognize(here)
     with pytest.raises(UsageError, match=f"this is {what}.*RLDS"):
         find_subject(Question(here), tmp_path, lambda recipe: {})
     recipe = f"robot_frac: 1\nrobot: {{arm: {{kind: rlds, path: {here}, action_space: generic_nd}}}}\n"
     with pytest.raises(RecipeError, match=rf"mix.yaml:2:33 robot.arm.path: .*{what}"):
+        parse_recipe(recipe, "mix.yaml", tmp_path, check=True)
+
+
+def test_an_hdf5_log_as_something_else(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "hdf5_robomimic/lift_ph_image84.hdf5"
+    recipe = f"robot_frac: 1\nrobot: {{arm: {{kind: rlds, path: {path}, action_space: generic_nd}}}}\n"
+    with pytest.raises(RecipeError, match=r"robot.arm.path: .*an HDF5 file.*kind hdf5"):
         parse_recipe(recipe, "mix.yaml", tmp_path, check=True)
 
 

@@ -26,7 +26,7 @@ from rt2data.io.tfrecord.columns import pack
 from rt2data.io.tfrecord.example import encode_example
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import HEADER, frame, masked_crc, scan
-from rt2data.read.rlds import units as rlds_units
+from rt2data.read import units as read_units
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Reject, Step
 from tests.tfds_writing import Episode, encode_episode, write_dataset
@@ -178,7 +178,7 @@ def test_units_are_ranges_of_whole_records(make: Make, monkeypatch: pytest.Monke
     source = make(11)
     expected = [(s.episode, s.step, s.action.tobytes()) for s in read(source)]
     for limit in (1, 700, 2000, 10**9):
-        monkeypatch.setattr(rlds_units, "UNIT_BYTES", limit)
+        monkeypatch.setattr(read_units, "UNIT_BYTES", limit)
         units = source.units()
         assert [unit.index for unit in units] == list(range(len(units)))
         assert (units[0].start, units[-1].stop) == (0, shard(source).stat().st_size)
@@ -202,7 +202,7 @@ def test_small_files_are_read_together(tmp_path: Path, monkeypatch: pytest.Monke
     assert [part.path for part in whole.each] == shards
     alone = [found for part in whole.each for found in source.read(part)]
     assert list(map(_plain, source.read(whole))) == list(map(_plain, alone))
-    monkeypatch.setattr(rlds_units, "UNIT_BYTES", 3 * Path(shards[0]).stat().st_size + 200)
+    monkeypatch.setattr(read_units, "UNIT_BYTES", 3 * Path(shards[0]).stat().st_size + 200)
     few = source.units()
     assert 3 <= len(few) <= 6
     assert [unit.index for unit in few] == list(range(len(few)))
@@ -741,3 +741,59 @@ def test_real_bridge_with_its_traps(shared_data: Path) -> None:
     assert [image.camera for image in found[0].images] == ["image_0", "image_1", "image_2", "image_3"]
     assert all(bytes(image.data[:3]) == b"\xff\xd8\xff" for step in found for image in step.images)
     assert replace(found[0], images=()).instruction == "put cup from counter or drying rack into sink"
+
+
+# Ranges and constants
+
+
+def columns(source: RLDS) -> list[tuple[list[float], list[float]]]:
+    """Actions and states as they are read."""
+    return [(step.action.tolist(), step.state.tolist()) for step in read(source) if isinstance(step, Step)]
+
+
+def test_ranges_of_features_and_constants(make: Make) -> None:
+    action = ["observation/state[0:2]", "zero[2]", "action[-1:]", "one[1]", "is_last"]
+    found = columns(make([episode(0, 3)], action=action, state=["action[5:]", "zero[1]", "observation/state[-3:-1]"]))
+    written = episode(0, 3)
+    grip, state = written["steps/action"], written["steps/observation/state"]
+    for at, (actions, states) in enumerate(found):
+        assert actions == [*state[at, :2].tolist(), 0, 0, grip[at, 6], 1, at == 2]
+        assert states == [*grip[at, 5:].tolist(), 0, *state[at, 5:7].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("action[0:8]", r"does not hold the range action\[0:8\]"),
+        ("action[-8:]", "does not hold the range"),
+        ("action[7:]", "does not hold the range"),
+        ("action[3:3]", "is an empty range"),
+        ("action[-1:-2]", "is an empty range"),
+        ("actoin[0:1]", "there is no feature `actoin`"),
+        ("zero[0]", r"there is no feature `zero\[0\]`"),
+    ],
+)
+def test_ranges_that_are_not_there(path: str, says: str, make: Make) -> None:
+    source = make(action=path)
+    with pytest.raises(UsageError, match=says):
+        source.units()
+    found = [(each.setting, each.message) for each in source.invalid_settings() if each.setting == ("action",)]
+    assert len(found) == 1 and re.search(says, found[0][1])
+
+
+def test_the_size_of_an_action_is_checked_behind_its_conversions(make: Make) -> None:
+    assert list(make(action=["action[0:6]", "zero[1]"]).invalid_settings()) == []
+    (short,) = make(action="action[0:6]").invalid_settings()
+    assert (short.setting, short.message) == (("action_space",), "widowx_bridge has 7 numbers, and the action 6")
+    turned = {"rule": "rotation", "dims": "3:7", "source": "quaternion_xyzw", "target": "rpy"}
+    assert list(make(action=["action", "zero[1]"], conversions=(turned,)).invalid_settings()) == []
+    (long,) = make(conversions=({"rule": "select", "dims": "0:3"},)).invalid_settings()
+    assert long.message == "widowx_bridge has 7 numbers, and the action 3 after its conversions"
+    (absent,) = make(conversions=({"rule": "negate", "dims": "grip"},)).invalid_settings()
+    assert absent.setting == ("conversions",) and "names dimension grip, and there are 7, called x, y, z" in absent.message
+
+
+def test_a_one_hot_mode_counts_as_one_number(make: Make) -> None:
+    whole = ["terminate_episode", "world_vector", "rotation_delta", "gripper_closedness_action"]
+    source = make([google()], GOOGLE, action=[f"action/{part}" for part in whole])
+    assert list(RLDS(path=source.path, action=source.action, action_space="google_robot").invalid_settings()) == []

@@ -46,8 +46,10 @@ def test_last_ids_are_lost_as_known(tokenizer: Tokenizer) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 def test_ids_are_those_of_the_whole_text(tokenizer: Tokenizer, template) -> None:  # type: ignore[no-untyped-def]
-    words = ActionWords("digits", tokenizer, template.cue)
+    words = ActionWords("digits", tokenizer, template.before_action)
     texts, ids = words.spell(action_pairs(8)[:50])
     prompt = template.robot_prompt("put the red_cup on the 2nd shelf.")
+    if template.action_cue:
+        prompt += f" Plan: go. {template.action_cue}"
     for text, target in zip(texts, ids, strict=True):
         assert tokenizer.encode(prompt.rstrip()) + target == tokenizer.encode(prompt + template.gap + text)

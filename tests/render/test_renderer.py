@@ -81,7 +81,7 @@ def web_rows(texts: Sequence[str], answers: Sequence[Sequence[str]], picks: Sequ
 
 def renderer(tokenizer: Tokenizer = BYTE, template: str = "rt2", token_map: TokenMap = "digits", **more: Any) -> Renderer:
     form = find_template(template)
-    words = ActionWords(token_map, tokenizer, form.cue)
+    words = ActionWords(token_map, tokenizer, form.before_action)
     return Renderer(form, tokenizer, Grid(token_map), words, **more)  # type: ignore[arg-type]
 
 
@@ -147,12 +147,17 @@ def _obeys(made: Renderer, rows: Rows, rendered: Rendered) -> None:
     begin = [tokenizer.bos_id] if tokenizer.bos_id is not None else []
     for i, ids in enumerate(map(list, rendered.input_ids)):
         bins = [int(not rows.terminate[i]), *map(int, rows.action[i])]
-        target = ids[rendered.spans[i][0].stop : -1]
+        action = made.template.action_of(rendered.targets[i])
+        led = bool(made.template.action_cue)
+        lead = tokenizer.encode_after(
+            made.template.before_thoughts, [f" {made.template.action_cue}{words.before[len(words.cue) :]}"]
+        )
+        target = ids[rendered.spans[i][0].stop + led * len(lead[0]) : -1]
         assert rendered.bins[i] == bins
-        assert words.parse(target) == words.parse(rendered.targets[i]) == bins
+        assert words.parse(target) == words.parse(action) == bins
         assert tokenizer.special_ids.isdisjoint(target) and ids[-1] == tokenizer.eos_id
         assert ids[: rendered.spans[i][0].stop] == begin + tokenizer.encode(
-            rendered.prompts[i].rstrip() + words.before[len(words.cue) :]
+            rendered.prompts[i].rstrip() + ("" if led else words.before[len(words.cue) :])
         )
         assert ids[:-1] == begin + tokenizer.encode(rendered.prompts[i] + made.template.gap + rendered.targets[i])
 
@@ -206,6 +211,14 @@ def test_instructions_and_questions_of_one_renderer_stay_apart() -> None:
 def test_picks_of_the_rule_all() -> None:
     rows = web_rows(["what?"] * 2, [("cat", "dog", "dog")] * 2, [0, 1])
     assert renderer(answers="all").render(rows).targets == ["dog", "cat"]
+
+
+def test_a_soft_row_counts_by_the_consensus_on_its_answer() -> None:
+    given = ("yes",) * 7 + ("no",) * 2 + ("maybe",)
+    found = renderer(answers="soft").render(web_rows(["q?"] * 3, [given] * 3, picks=[0, 1, 2]))
+    assert found.targets == ["yes", "no", "maybe"]
+    assert found.weights == [1, 0.6, 0.3]
+    assert renderer(answers="all").render(web_rows(["q?"], [given], picks=[0])).weights is None
 
 
 def test_sampled_answers_change_with_epoch_and_seed() -> None:

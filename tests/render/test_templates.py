@@ -44,8 +44,8 @@ def test_web_prompts(name: str, question: str, prompt: str) -> None:
 @given(LINES)
 def test_every_prompt_ends_with_its_cue(text: str) -> None:
     for template in TEMPLATES.values():
-        for prompt in (template.robot_prompt(text), template.web_prompt(text)):
-            assert (prompt + template.gap).endswith(template.cue + " ")
+        for prompt, cue in ((template.robot_prompt(text), template.before_thoughts), (template.web_prompt(text), template.cue)):
+            assert (prompt + template.gap).endswith(cue + " ")
 
 
 @given(LINES)

@@ -286,7 +286,7 @@ def test_what_cannot_be_is_refused(read: Read, tmp_path: Path) -> None:
 
 def test_a_source_must_not_have_the_name_of_another_folder() -> None:
     text = "robot_frac: 0\nweb: {statistics: {kind: toy_web, path: x}}\nshards: {materialize: %s}\n"
-    found = [[each.message for each in contradictions(parse(text % how, "here").value)] for how in ("repeats", "once")]
+    found = [[each.message for each in contradictions(parse(text % how, "here").value, Path("/"))] for how in ("repeats", "once")]
     assert found == [[], ["the name must not be statistics with materialize once: every output has a file or folder of that name"]]
 
 

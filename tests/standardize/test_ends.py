@@ -17,9 +17,10 @@ from rt2data.errors import DataError
 from rt2data.forecast.estimate import estimate_store
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.plan.recipe import read_recipe
+from rt2data.prepare.begin import begin
 from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
 from rt2data.prepare.store import Store
-from rt2data.prepare.unit import begin, prepare_unit
+from rt2data.prepare.unit import prepare_unit
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import End
 from rt2data.seal.manifest import Manifest
@@ -117,7 +118,7 @@ def test_units_change_no_end_and_no_byte(log: Log, tmp_path: Path) -> None:
     whole, parts = prepare(source, tmp_path / "whole"), prepare(source, tmp_path / "parts", small=True)
     assert ended(parts) == ended(whole) == [4]
     assert (parts.info.digest, parts.info.facts) == (whole.info.digest, whole.info.facts)
-    assert len([stamp for stamp in parts.stamps if not stamp.path]) == 5, "one unit for each episode"
+    assert len([stamp for stamp in parts.stamps if not stamp.version]) == 5, "one unit for each episode"
 
 
 @pytest.mark.parametrize(

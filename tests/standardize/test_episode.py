@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rt2data.errors import DataError
-from rt2data.prepare.unit import KEY
+from rt2data.prepare.row_builder import KEY
 from tests.standardize.steps import episode, facts, found, lost, rows
 
 TERMINATES = """

@@ -17,7 +17,7 @@ from rt2data.io.tfrecord.features import STEPS
 from rt2data.order import I64
 from rt2data.records import F32, Rendered, Rows
 from rt2data.render.fields import loss_mask
-from rt2data.standardize.conversation import AnswerRule, choose_answer
+from rt2data.standardize.answers import choose_answer
 
 I32 = NDArray[np.int32]
 
@@ -125,8 +125,7 @@ def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
     if rows.turns[at] is not None:
         do = "set its weight to 0, or name robot sources alone"
         raise UsageError("write-rlds writes no conversations", f"source {rows.source}, {rows.keys[at]}", do)
-    rule: AnswerRule = "all" if rows.picks[at] >= 0 else "majority"
-    answer = choose_answer(rows.answers[at], rule, rows.keys[at], 0, int(rows.picks[at]), 0)
+    answer = choose_answer(rows.answers[at], "majority", rows.keys[at], 0, int(rows.picks[at]), 0)
     given = [text.encode() for text in rows.answers[at]]
     found: dict[str, Values | Room] = {"answer": [answer.encode()], **_ragged("answers", [len(given)], given)}
     if plan.action_dim:

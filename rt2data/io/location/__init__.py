@@ -1,6 +1,6 @@
 """Files by name: a local path, `file:///...`, or a URI whose scheme has a body. Nothing else opens, lists or removes a file.
 
-The body of object stores is imported when it is needed first.
+The bodies of what is not local are imported when they are needed first.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from rt2data.io.location.base import Location, Range, Stat
 from rt2data.io.location.local import Local
-from rt2data.io.location.paths import Name, is_remote, parted, path_of
+from rt2data.io.location.look import one_look
+from rt2data.io.location.paths import Name, is_remote, parted, path_of, writable
 from rt2data.io.location.whole import write_all
 
-__all__ = ["HeadsAhead", "Name", "is_remote", "path_of"]
+__all__ = ["HeadsAhead", "Name", "is_remote", "one_look", "path_of", "writable"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,10 +32,10 @@ def resolve(name: Name) -> tuple[Location, str]:
     found = parted(text)
     if found is None:
         return _LOCAL, str(path_of(text))
-    from rt2data.io.location.objects import objects_of
+    from rt2data.io.location.bodies import remote_of
 
-    scheme, bucket, key = found
-    return objects_of(scheme, bucket), f"{scheme}://{bucket}/{key}"
+    scheme, place, key = found
+    return remote_of(scheme, place), f"{scheme}://{place}/{key}"
 
 
 def _by_name(method: Callable[Concatenate[Location, str, P], R]) -> Callable[Concatenate[Name, P], R]:
@@ -119,6 +120,14 @@ def read_range(name: Name, start: int, length: int) -> bytes:
     """Bytes of a file; fewer where it ends before. Raises OSError."""
     body, inside = resolve(name)
     return body.read([Range(inside, start, length)])[0]
+
+
+def read_ranges(wanted: Sequence[Range]) -> list[bytes]:
+    """The bytes of many ranges of files in one place, many at once; fewer where a file ends before. Raises OSError."""
+    if not wanted:
+        return []
+    body = resolve(wanted[0].name)[0]
+    return body.read([each._replace(name=resolve(each.name)[1]) for each in wanted])
 
 
 def write_whole(name: Name, content: bytes) -> None:

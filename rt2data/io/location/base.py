@@ -1,4 +1,4 @@
-"""What a place that holds files can do. Each kind of place has one body: the local file system, object stores.
+"""What a place that holds files can do. Each kind of place has one body: the local file system, object stores, web servers, hubs.
 
 All bodies raise the built-in errors: FileNotFoundError, PermissionError, and OSError for the rest.
 """
@@ -16,7 +16,7 @@ class Stat(NamedTuple):
     """A file at one time. Its version changes when its content does."""
 
     size: int  # bytes
-    version: str  # locally the times of the last change of its content and of its inode, in nanoseconds; of an object its ETag
+    version: str  # locally the times of the last change of its content and of its inode, in nanoseconds; else its ETag, or a hash
 
 
 class Range(NamedTuple):

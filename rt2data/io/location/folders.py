@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from rt2data.io import location
-from rt2data.io.location.objects import object_store
+from rt2data.io.location.bodies import remote_body
 from rt2data.io.location.paths import is_remote
 from rt2data.io.location.whole import output_errors
 
@@ -88,7 +88,7 @@ def bytes_and_time(folder: Path) -> tuple[int, float]:
     Files may vanish meanwhile. Raises OSError where the folder cannot be listed.
     """
     if is_remote(folder):
-        return object_store(folder).bytes_and_time(str(folder))
+        return remote_body(folder).bytes_and_time(str(folder))
     size, changed = 0, 0.0
     for entry in _entries_below(folder):
         try:

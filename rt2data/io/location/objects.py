@@ -1,76 +1,36 @@
 """Object stores: gs://, s3://, az://, by obstore. An object appears whole or not at all, and has no folder but its name.
 
-Credentials come from the environment, as the stores' own tools find them. Blocking calls run in threads of this process, so that
-Ctrl-C is heard and many requests are under way at once.
+Credentials come from the environment, as the stores' own tools find them.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from rt2data.errors import OutputError, SourceChangedError, UsageError
-from rt2data.io.location.base import Range, Stat
-from rt2data.io.location.object_file import ObjectFile
+from rt2data.io.location.base import Stat
+from rt2data.io.location.look import answers, seen
 from rt2data.io.location.paths import Name, RemotePath, parted
+from rt2data.io.location.remote import Remote, RemoteEntry
+from rt2data.io.location.requests import RETRY, TIMEOUTS, TRIES, first_line, in_thread, object_errors, obstore, tried
+from rt2data.io.location.traffic import count
 
-R = TypeVar("R")
-
-AT_ONCE = 128
-"""Requests under way at once, in one process."""
 _ENDPOINTS = {"gs": "GOOGLE_BASE_URL", "s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT"}
-_RETRY = {
-    "max_retries": 10,
-    "retry_timeout": timedelta(minutes=3),
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
-}
-TRIES, _PAUSE_S = 5, 0.1
-"""Of a request whose answer breaks off, and s between them, which grow."""
 _FEW = 4
 """Up to so many objects of one folder are asked for one by one; of more, the folder is listed."""
 _ENTRIES = 100
 """Entries of a folder that are listed for each object that is asked for: a page of 1,000 takes about as long as ten requests."""
-_EXTRA = "pip install 'rt2data[cloud]'"
-
-
-class ObjectEntry(NamedTuple):
-    """An object, or what stands for a folder: a part of names that ends in a slash."""
-
-    name: str
-    path: str
-    folder: bool
-
-    def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        return not self.folder
-
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        return self.folder
-
-
-@lru_cache(maxsize=1)
-def _threads(process: int) -> ThreadPoolExecutor:
-    """The threads of this process."""
-    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="objects")
-
-
-def in_thread(call: Callable[..., R], *arguments: Any) -> Future[R]:
-    """Call it in a thread of its own."""
-    return _threads(os.getpid()).submit(call, *arguments)
-
-
-_used_in: list[int] = []
-"""The process that used a store first: obstore's threads do not live on in a forked one, which would wait for ever."""
+_PAGE = 1000
+"""Objects in one answer of a listing, at most: what all stores give."""
 
 
 @lru_cache(maxsize=64)
@@ -80,59 +40,38 @@ def objects_of(scheme: str, bucket: str) -> Objects:
 
 
 def object_store(name: Name) -> Objects:
-    """The body that holds an object."""
+    """The body that holds an object, which may be written."""
     found = parted(str(name))
     assert found is not None
     return objects_of(*found[:2])
 
 
-class Objects:
-    """The objects of one bucket. A name is its whole URI."""
+class Objects(Remote):
+    """The objects of one bucket."""
 
-    def __init__(self, scheme: str, bucket: str) -> None:
-        self.root = f"{scheme}://{bucket}/"
-        self._scheme = scheme
-        self._opened: Any = None
+    def _open(self) -> Any:
+        obstore()
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
 
-    @property
-    def _store(self) -> Any:
-        """Opened once in this process. Raises UsageError where it cannot be."""
-        if _used_in and _used_in[0] != os.getpid():
-            do = "start workers with multiprocessing_context='forkserver' (or spawn)"
-            raise UsageError("an object store was used before this process was forked", self.root, do)
-        if self._opened is None:
-            self._opened = _open_store(self._scheme, self.root)
-            _used_in[:] = [os.getpid()]
-        return self._opened
+        open_store: Any = from_url  # its types tell the stores apart by their options
+        plain = os.environ.get(_ENDPOINTS[self._scheme], "").startswith("http://")
+        client = {**TIMEOUTS, "allow_http": plain}  # which replaces what the environment says
+        try:
+            return open_store(self.root, client_options=client, retry_config=RETRY)
+        except (BaseError, ValueError) as error:
+            raise UsageError(f"cannot open the bucket: {first_line(error)}", self.root, "write scheme://BUCKET/NAME") from None
 
-    def _key(self, name: str) -> str:
-        found = parted(name)
-        return found[2].strip("/") if found else name
+    def _look(self, name: str) -> Stat:
+        return _stat(self._head(name))
 
-    def _call(self, call: Callable[..., Any], name: str, *arguments: Any, **options: Any) -> Any:
-        store = self._store
-        return in_thread(_tried, name, lambda: call(store, *arguments, **options)).result()
-
-    def stat(self, name: str) -> Stat:
-        return _stat(self._call(_obstore().head, name, self._key(name)))
-
-    def stats(self, names: Sequence[str]) -> list[Stat | None]:
+    def _found(self, names: Iterable[str]) -> dict[str, Stat]:
         folders: dict[str, list[str]] = defaultdict(list)
         for name in names:
             folders[name.rpartition("/")[0]].append(name)
         found: dict[str, Stat] = {}
         for folder, here in folders.items():
-            found |= self._listed(folder, here) if len(here) > _FEW else self._heads(here)
-        return [found.get(name) for name in names]
-
-    def _heads(self, names: Iterable[str]) -> dict[str, Stat]:
-        """Of those that are there; asked for one by one, many at once."""
-        store, head = self._store, _obstore().head
-        asked = [(name, in_thread(_tried, name, partial(head, store, self._key(name)))) for name in names]
-        found = {}
-        for name, answer in asked:
-            with suppress(FileNotFoundError):
-                found[name] = _stat(answer.result())
+            found |= self._listed(folder, here) if len(here) > _FEW else super()._found(here)
         return found
 
     def _listed(self, folder: str, names: Sequence[str]) -> dict[str, Stat]:
@@ -140,41 +79,32 @@ class Objects:
         wanted, found = set(names), dict[str, Stat]()
         for number, (name, stat) in enumerate(self.files_below(folder)):
             if number >= _ENTRIES * len(names):
-                return found | self._heads(wanted - found.keys())
+                return found | super()._found(wanted - found.keys())
             if name in wanted:
                 found[name] = stat
                 if len(found) == len(wanted):
                     break
         return found
 
-    def exists(self, name: str) -> bool:
-        return self.is_file(name) or self.is_folder(name)
-
-    def identity(self, name: str) -> str:
-        return str(RemotePath(name))
-
-    def is_file(self, name: str) -> bool:
-        try:
-            return bool(self._key(name)) and self.stat(name).size >= 0
-        except FileNotFoundError:
-            return False
-
     def is_folder(self, name: str) -> bool:
         try:
-            return bool(self._call(_any_below, name, _prefix(self._key(name))))
+            return seen("folder", name, lambda: bool(self._call(_any_below, name, _prefix(self._key(name)))))
         except FileNotFoundError:  # there is no such bucket
             return False
 
-    def children(self, folder: str) -> Iterator[ObjectEntry]:
+    def children(self, folder: str) -> Iterator[RemoteEntry]:
         found = self._children(folder)
         for prefix in found["common_prefixes"]:
-            yield ObjectEntry(prefix.rstrip("/").rpartition("/")[2], self.root + prefix.rstrip("/"), True)
+            yield RemoteEntry(prefix.rstrip("/").rpartition("/")[2], self.root + prefix.rstrip("/"), True)
         for meta in found["objects"]:
             if not meta["path"].endswith("/"):  # consoles make such objects to show a folder
-                yield ObjectEntry(meta["path"].rpartition("/")[2], self.root + meta["path"], False)
+                yield RemoteEntry(meta["path"].rpartition("/")[2], self.root + meta["path"], False)
 
     def _children(self, folder: str) -> Any:
-        found = self._call(_obstore().list_with_delimiter, folder, _prefix(self._key(folder)))
+        found = seen("children", folder, lambda: self._call(obstore().list_with_delimiter, folder, _prefix(self._key(folder))))
+        remember = answers("stat")
+        for meta in found["objects"]:
+            remember(self.root + meta["path"], _stat(meta))
         if not found["objects"] and not found["common_prefixes"] and self._key(folder):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
         return found
@@ -190,7 +120,8 @@ class Objects:
         while True:
             try:
                 with object_errors(folder):
-                    for metas in _obstore().list(self._store, prefix, offset=last):
+                    for metas in obstore().list(self._store, prefix, offset=last, chunk_size=_PAGE):
+                        count("requests")
                         for meta in metas:
                             last = meta["path"]
                             yield meta
@@ -199,33 +130,6 @@ class Objects:
                 left -= 1
                 if error.errno != errno.EIO or not left:
                     raise
-
-    def opened(self, name: str) -> ObjectFile:
-        return ObjectFile(name, self.stat(name), self.read_range, in_thread)
-
-    def open_unbuffered(self, name: str) -> ObjectFile:
-        return self.opened(name)
-
-    def mapped(self, name: str) -> memoryview:
-        with self.opened(name) as file:
-            return memoryview(file.readall())
-
-    def read(self, wanted: Sequence[Range]) -> list[bytes]:
-        futures = [in_thread(self.read_range, each) for each in wanted]
-        return [bytes(future.result()) for future in futures]
-
-    def read_range(self, wanted: Range) -> memoryview:
-        """Bytes of an object, in this thread; fewer where it ends before. Raises what `read` raises."""
-        if wanted.length <= 0:
-            return memoryview(b"")
-        options: dict[str, Any] = {"range": (wanted.start, wanted.start + wanted.length)}
-        if wanted.version:
-            options["if_match"] = wanted.version
-        store, key = self._store, self._key(wanted.name)
-        try:
-            return _tried(wanted.name, lambda: memoryview(_obstore().get(store, key, options=options).bytes()))
-        except EOFError:
-            return memoryview(b"")
 
     @contextmanager
     def whole_file(self, name: str, direct: bool = False) -> Iterator[FileIO]:
@@ -246,7 +150,7 @@ class Objects:
         """Large files in parts. Raises OutputError, and SourceChangedError where `mode` asks for another version."""
         options = {} if mode is None else {"mode": mode}  # with which all goes in one part
         try:
-            self._call(_obstore().put, name, self._key(name), content, **options)
+            self._call(obstore().put, name, self._key(name), content, **options)
         except FileNotFoundError:
             if self._has_size(name, content):
                 return  # the parts were joined, but the answer was lost, and the second try found none
@@ -266,15 +170,28 @@ class Objects:
     def replace(self, name: str, content: bytes, before: bytes) -> bool:
         """Write an object over the one that holds `before`; whether it was written. Raises OutputError, OSError."""
         try:
-            head = self._call(_obstore().head, name, self._key(name))
-            if not self._holds(name, before):
+            found, meta = self._now(name)
+            if found != before:
                 return False
-            self._send(name, content, {key: head[key] for key in ("e_tag", "version") if head.get(key)})
+            self._send(name, content, {key: meta[key] for key in ("e_tag", "version") if meta.get(key)})
         except FileNotFoundError:
             return False
         except SourceChangedError:
             return self._holds(name, content)
         return True
+
+    def read_now(self, name: str) -> bytes:
+        """The same by one request, so that it is of one version."""
+        return self._now(name)[0]
+
+    def _now(self, name: str) -> tuple[bytes, Any]:
+        def get() -> tuple[bytes, Any]:
+            found = obstore().get(store, key)
+            return bytes(found.bytes()), found.meta
+
+        store, key = self._store, self._key(name)
+        answer: tuple[bytes, Any] = in_thread(tried, name, get).result()
+        return answer
 
     def _has_size(self, name: str, content: Path | bytes) -> bool:
         try:
@@ -284,19 +201,19 @@ class Objects:
 
     def _holds(self, name: str, content: bytes) -> bool:
         try:
-            return bytes(self.mapped(name)) == content
+            return self.read_now(name) == content
         except FileNotFoundError:
             return False
 
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            self._call(_obstore().delete, name, self._key(name))
+            self._call(obstore().delete, name, self._key(name))
 
     def remove_folder(self, folder: str) -> None:
         keys = [self._key(name) for name, _ in self.files_below(folder)]
         if keys:
             with suppress(FileNotFoundError):
-                self._call(_obstore().delete, folder, keys)
+                self._call(obstore().delete, folder, keys)
 
     def bytes_and_time(self, folder: str) -> tuple[int, float]:
         """Bytes of all objects below, and when the last was written, in s since 1970. Raises FileNotFoundError for none."""
@@ -307,95 +224,16 @@ class Objects:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
         return size, changed
 
-    @contextmanager
-    def local_copy_or_path(self, name: str) -> Iterator[Path]:
-        with TemporaryDirectory(prefix="rt2data-") as folder:
-            local = Path(folder, RemotePath(name).name)
-            with self.opened(name) as file, FileIO(local, "wb") as copy:
-                while part := file.read(1 << 23):
-                    copy.write(part)
-            yield local
-
-    def absolute(self, name: str) -> Path:
-        return RemotePath(name)
-
-
-def _obstore() -> Any:
-    try:
-        import obstore
-    except ImportError:
-        raise UsageError("object stores need the package obstore", do=_EXTRA) from None
-    return obstore
-
-
-def _open_store(scheme: str, root: str) -> Any:
-    _obstore()
-    from obstore.exceptions import BaseError
-    from obstore.store import from_url
-
-    open_store: Any = from_url  # its types tell the stores apart by their options
-    plain = os.environ.get(_ENDPOINTS[scheme], "").startswith("http://")
-    client = {"timeout": "60s", "connect_timeout": "5s", "allow_http": plain}  # which replaces what the environment says
-    try:
-        return open_store(root, client_options=client, retry_config=_RETRY)
-    except (BaseError, ValueError) as error:
-        raise UsageError(f"cannot open the bucket: {_first_line(error)}", root, "write scheme://BUCKET/NAME") from None
-
 
 def _prefix(key: str) -> str | None:
     return f"{key}/" if key else None
 
 
 def _any_below(store: Any, prefix: str | None) -> bool:
-    return any(metas for metas in _obstore().list(store, prefix, chunk_size=1))
+    return any(metas for metas in obstore().list(store, prefix, chunk_size=1))
 
 
 def _stat(meta: Any) -> Stat:
-    return Stat(meta["size"], meta["e_tag"] or str(meta["last_modified"]))
-
-
-def _tried(name: str, call: Callable[[], R]) -> R:
-    """Call it again where the store's answer breaks off, which obstore does not; other failures it tries again itself."""
-    for left in reversed(range(TRIES)):
-        try:
-            with object_errors(name):
-                return call()
-        except OSError as error:
-            if error.errno != errno.EIO or not left:
-                raise
-            time.sleep(_PAUSE_S * (TRIES - left))
-    raise AssertionError
-
-
-@contextmanager
-def object_errors(name: str) -> Iterator[None]:
-    """Raise the built-in errors, which name the object, for those of the store.
-
-    SourceChangedError where it has another version, EOFError where it ends before the first byte that was asked for.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
-    except Exception as error:
-        raise _translated(error, name) from error
-
-
-def _translated(error: Exception, name: str) -> Exception:
-    from obstore import exceptions
-
-    if isinstance(error, exceptions.PreconditionError | exceptions.AlreadyExistsError):
-        return SourceChangedError("a file changed since it was listed", name, "run the same command again")
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        return PermissionError(errno.EACCES, f"the store refuses: {_first_line(error)}", name)
-    if isinstance(error, exceptions.BaseError) and " 416 " in str(error):
-        return EOFError(name)
-    if isinstance(error, exceptions.BaseError) and " 404 " in str(error):
-        return FileNotFoundError(errno.ENOENT, "there is no such bucket", name)
-    if isinstance(error, exceptions.BaseError):
-        return OSError(errno.EIO, f"the store fails: {_first_line(error)}", name)
-    return error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
+    """The version is a quoted ETag, as stores ask for it; Azure's listings leave the quotes out."""
+    found = meta["e_tag"] or str(meta["last_modified"])
+    return Stat(meta["size"], found if '"' in found else f'"{found}"')

@@ -6,7 +6,7 @@ import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import xxhash
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from rt2data.errors import DataError, SourceChangedError
 from rt2data.io.location.base import Range
+from rt2data.io.location.bodies import remote_body
 from rt2data.io.location.local import stat_of
-from rt2data.io.location.objects import object_store
-from rt2data.io.location.paths import OBJECT_STORES
+from rt2data.io.location.paths import REMOTE
 from rt2data.io.stamps import Stamp, require_unchanged
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rt2data.io.location.object_file import ObjectFile
 
 
-_REMOTE = tuple(f"{scheme}://" for scheme in OBJECT_STORES)
+_REMOTE = tuple(f"{scheme}://" for scheme in REMOTE)
 _OBJECTS = 16
 """Objects of which a part is held in memory."""
 
@@ -46,6 +46,11 @@ class RangeFiles:
         for descriptor in self._open.values():
             close(descriptor)
 
+    @property
+    def is_far(self) -> bool:
+        """Whether any of them is in an object store."""
+        return self._remote
+
     def __contains__(self, file: int) -> bool:
         """Whether it is open."""
         return file in self._open or file in self._objects
@@ -61,7 +66,7 @@ class RangeFiles:
 
     def _object(self, file: int) -> ObjectFile:
         if file not in self._objects:
-            self._objects[file] = object_store(self._paths[file]).opened(self._paths[file])
+            self._objects[file] = remote_body(self._paths[file]).opened(self._paths[file])
             if len(self._objects) > _OBJECTS:
                 self._objects.popitem(last=False)
         self._objects.move_to_end(file)
@@ -102,6 +107,19 @@ class Places(Protocol):
     def offset(self) -> NDArray[np.int64]: ...
     @property
     def length(self) -> NDArray[np.int32]: ...
+
+
+class JoinedPlaces(NamedTuple):
+    """Several places as one: see `Places`."""
+
+    file: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    length: NDArray[np.int32]
+
+
+def joined_places(parts: Sequence[Places]) -> JoinedPlaces:
+    """All of them, one after another."""
+    return JoinedPlaces(*(np.concatenate([getattr(part, name) for part in parts]) for name in JoinedPlaces._fields))
 
 
 class OpenFiles(RangeFiles):

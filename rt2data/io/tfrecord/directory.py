@@ -61,6 +61,11 @@ class Directory:
         """The number of a file among the shards of a split. Raises KeyError for any other file."""
         return self._numbers[split, path]
 
+    def declared(self, split: str, path: str) -> tuple[int, ...]:
+        """The number of a file among the shards of a split, and how many records it should hold; nothing for any other file."""
+        number = self._numbers.get((split, path))
+        return () if number is None else (number, self.splits[split][number].records)
+
     @cached_property
     def _numbers(self) -> dict[tuple[str, str], int]:
         return {(name, shard.path): number for name, shards in self.splits.items() for number, shard in enumerate(shards)}

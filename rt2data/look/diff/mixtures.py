@@ -19,8 +19,9 @@ from rt2data.look.verify.manifest import checked_manifest
 from rt2data.plan.decide import decide
 from rt2data.plan.plan import Plan, needed_sources
 from rt2data.plan.recipe import Recipe, RecipeError, canonical, read_recipe
+from rt2data.plan.recipe.groups import inner, is_ruled
+from rt2data.prepare.begin import ready_store, store_folder
 from rt2data.prepare.store import Store
-from rt2data.prepare.unit import ready_store, store_folder
 from rt2data.seal.manifest import Manifest
 
 SIDES = ("robot", "web")
@@ -69,7 +70,7 @@ class SettingsDifference(NamedTuple):
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> SettingsDifference:
     """Settings of two canonical recipes that differ, and sources that only the second and only the first has."""
-    old, new = ({f"{side}.{name}" for side in SIDES for name in tree.get(side, {})} for tree in (before, after))
+    old, new = ({f"{side}.{name}" for side in SIDES for name in inner(tree.get(side, {}))} for tree in (before, after))
     in_one = old ^ new
     settings = tuple(differences(_without(before, in_one), _without(after, in_one)))
     return SettingsDifference(settings, added=tuple(sorted(new - old)), removed=tuple(sorted(old - new)))
@@ -77,8 +78,12 @@ def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Set
 
 def _without(tree: Mapping[str, Any], sources: set[str]) -> dict[str, Any]:
     """A recipe without some of its sources."""
-    sides = {side: {n: s for n, s in tree.get(side, {}).items() if f"{side}.{n}" not in sources} for side in SIDES}
-    return {**tree, **sides}
+    return {**tree, **{side: _side_without(side, tree.get(side, {}), sources) for side in SIDES}}
+
+
+def _side_without(side: str, written: dict[str, Any], sources: set[str]) -> dict[str, Any]:
+    kept = {name: each for name, each in inner(written).items() if f"{side}.{name}" not in sources}
+    return {**written, "sources": kept} if is_ruled(written) else kept
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:

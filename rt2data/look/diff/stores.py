@@ -21,6 +21,7 @@ from rt2data.look.diff.merge import Entry, KeyCounts, count_keys, in_order
 from rt2data.look.differences import Difference, differences, largest_first
 from rt2data.look.inspect.store import read_statistics
 from rt2data.prepare.store import Store, StoreInfo, read_columns, readable, rows_file
+from rt2data.prepare.units import is_blob
 from rt2data.read.action_space import load_space
 
 
@@ -135,7 +136,7 @@ def _named(store: Store, split: str, hashes: set[int]) -> tuple[str, ...]:
 
 def _files(store: Store) -> Iterator[Entry]:
     """The source's own files by path, below the folder that holds them all; the content is their size."""
-    own = [stamp for stamp in store.stamps if stamp.path and Path(stamp.path).parent.name != store.path.name]
+    own = [stamp for stamp in store.stamps if stamp.path and not is_blob(stamp.path)]
     root = os.path.commonpath([os.path.dirname(stamp.path) for stamp in own]) if own else ""  # noqa: PTH120 (hot for many images)
     for path, size in sorted((os.path.relpath(stamp.path, root), stamp.size) for stamp in own):
         yield Entry(path, 0, (size,), path)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt2data.errors import DataError
-from rt2data.records import Kind
+from rt2data.records import Kind, Region
 
 ImageData = bytes | memoryview | NDArray[np.uint8]
 """Encoded, or RGB pixels uint8[height, width, 3]."""
@@ -72,8 +72,11 @@ class Seen:
     action: Sequence[ActionValue] = ()
     chunk: Sequence[ChunkAction] = ()  # where there is more than one action
     messages: Sequence[tuple[str, str]] = ()  # of a conversation: role and words
+    notes: Sequence[tuple[str, str]] = ()  # of a robot step: name and text
+    original: str = ""  # the log's own instruction, where another was chosen
     tokens: Sequence[Token] = ()
     legend: str = ""  # what the terminate token of the target means
+    regions: Sequence[Region] = ()  # boxes and points of the images
 
     @property
     def image(self) -> ImageData | None:

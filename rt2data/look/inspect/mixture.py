@@ -243,6 +243,9 @@ class MixtureExamples(Examples):
             terminate=record.terminate,
             legend=self._legends.get(record.source, ""),
             messages=[(each.role, each.content) for each in record.messages] if is_conversation(record) else (),
+            notes=[(note.name, note.text) for note in record.notes or ()],
+            original=record.original or "",
+            regions=[each.region for each in record.regions or ()],
         )
 
     @cached_property

@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rt2data.errors import UsageError
+from rt2data.images.headers import ImageFault
 from rt2data.look.inspect.examples import Examples, FilmStrip, Seen, Stretches, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
+from rt2data.look.inspect.spaces import GENERIC, guess_space
 from rt2data.look.report.contact_sheet import Tile
-from rt2data.read.action_space import load_space, space_names
 from rt2data.read.source import SOURCES, RobotSource, Source, source_class
 from rt2data.records import Example, Image, Kind, Step, Unit
 
 SCANNED = 10_000
 """Records of a unit that are searched for images."""
-GENERIC = "generic_nd"
 MAX_FILM = 48
 """Steps before and after a step that are searched for its episode."""
 Record = TypeVar("Record", bound=Step | Example)
@@ -35,7 +35,7 @@ def recognize_source(path: Path) -> Inspected | None:
         if found := cls.recognize(path):
             needed = {"action_space": GENERIC} if issubclass(cls, RobotSource) else {}
             source = cls.model_validate({**needed, **found.settings})
-            return InspectedSource(path, source, found.settings, recipe_name(found.name), found.facts)
+            return InspectedSource(path, source, found.settings, recipe_name(found.name), found.facts, found.notes)
     return None
 
 
@@ -47,6 +47,7 @@ class InspectedSource(Inspected):
     settings: Mapping[str, Any]  # what a recipe has to set, besides the action space
     name: str  # a good name in a recipe
     more: Mapping[str, Any] = field(default_factory=dict)  # facts that recognition found
+    notes: tuple[str, ...] = ()  # what people should check
 
     @property
     def kind(self) -> str:
@@ -99,17 +100,22 @@ class InspectedSource(Inspected):
 
     def suggestion(self) -> str:
         lines = [f"{self.source.role}:", f"  {self.name}:"]
-        lines += [f"    {line}" for line in self._lines()]
+        lines += [f"    {line}" for line in self.lines()]
         return "\n".join(lines) + "\n"
 
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
+        """What the recipe says of it. Raises RtError where it is damaged."""
         facts = self.facts()
+        yield from (f"# {note}" for note in self.notes)
         yield f"kind: {self.kind}"
         for key, value in self.settings.items():
             yield f"{key}: {json.dumps(value, ensure_ascii=False)}"
         if self.source.has_actions:
-            yield from _space_lines(self.name, facts)
-            yield from _camera_lines(facts)
+            if "action_space" not in self.settings:
+                yield from _space_lines(self.name, facts)
+            yield from _words_lines(facts, self.settings)
+            if not self.settings.keys() & {"camera", "cameras"}:
+                yield from _camera_lines(facts, getattr(self.source, "camera", None))
         yield "weight: 1"
 
 
@@ -149,7 +155,7 @@ class RawExamples(Examples):
             group=step.episode,
             prompt=step.instruction,
             target=_numbers(step.action),
-            images=[(image.camera, image.data) for image in _by_name(step.images)],
+            images=[(image.camera, image.content()) for image in _by_name(step.images)],
             camera=next((image.camera for image in _by_name(step.images)), ""),
             step=step.step,
             steps=step.steps,
@@ -167,7 +173,7 @@ class RawExamples(Examples):
             group=example.group,
             prompt=_asked(example),
             target=_answered(example),
-            images=[(f"image_{i}" if example.images[1:] else "image", image.data) for i, image in enumerate(example.images)],
+            images=[(f"image_{i}" if example.images[1:] else "image", image.content()) for i, image in enumerate(example.images)],
             answers=example.answers,
             messages=[(turn.role, turn.text) for turn in example.turns],
         )
@@ -211,47 +217,56 @@ def recipe_name(text: str) -> str:
 
 
 def _space_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    """The action space, guessed from the number of dimensions and the dataset's name."""
-    size = (facts.get("first_episode") or {}).get("action")
-    fitting = [space for space in space_names() if space != GENERIC and load_space(space).size == size]
-    guess = next((space for space in fitting if shares_a_word(space, name)), GENERIC)
-    others = [space for space in fitting if space != guess]
-    hint = f"; also of {size} numbers: {', '.join(others)}" if others else ""
-    yield f"action_space: {guess} # check this: {size or 'an unknown number of'} numbers{hint}"
+    """The action space that fits."""
+    found, size = guess_space(name, facts), (facts.get("first_episode") or {}).get("action")
+    hint = f"; also of {size} numbers: {', '.join(found.others)}" if found.others else ""
+    why = f"by {found.why}" if found.why else "no known one"
+    yield f"action_space: {found.space} # check this: {size or 'an unknown number of'} numbers, {why}{hint}"
 
 
-def shares_a_word(space: str, name: str) -> bool:
-    """Whether the names of an action space and a dataset have a word in common, as widowx_bridge and bridge_dataset."""
-    common = {"robot", "dataset", "data", "set", "sim", "table", "language"}
-    words = [set(re.findall(r"[a-z0-9]{3,}", text.replace("_", " "))) - common for text in (space, name)]
-    return bool(words[0] & words[1]) or space.replace("_", "") in name.replace("_", "")
+def _words_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Where the first episode has no words, steps are kept without: what they do only the user can say."""
+    first = facts.get("first_episode") or {}
+    if first.get("instruction") == "" and "text" not in settings:
+        yield 'blank_instruction: keep # check this: it holds no words; say what the robot does, such as text: "lift the cube"'
 
 
-def _camera_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+def _camera_lines(facts: Mapping[str, Any], known: str | None) -> Iterator[str]:
+    """The camera of the dataset, where that is known, else the first by name."""
     cameras = sorted((facts.get("guesses") or {}).get("cameras") or (facts.get("first_episode") or {}).get("cameras") or ())
     if cameras:
-        also = f" # check this: also {', '.join(cameras[1:])}" if cameras[1:] else ""
-        yield f"camera: {json.dumps(cameras[0])}{also}"
+        first = known or cameras[0]
+        others = [camera for camera in cameras if camera != first]
+        also = f" # check this: also {', '.join(others)}" if others else ""
+        yield f"camera: {json.dumps(first)}{also}"
 
 
 def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
     cameras = [image.camera for image in steps[0].images] if steps else []
     for camera in cameras:
         for step in steps:
-            data = next((image.data for image in step.images if image.camera == camera), None)
+            data = next((image.content() for image in step.images if image.camera == camera), None)
             if data is not None:
                 note = f"{camera} step {step.step} of {step.steps}"
                 yield Tile(data, name, "robot", step.instruction, _numbers(step.action), note)
 
 
 def _kept(record: Record) -> Record:
-    """The record with copies of its images."""
-    return replace(record, images=tuple(Image(image.camera, _copy(image)) for image in record.images))
+    """The record with copies of its images, without those that are damaged."""
+    return replace(record, images=tuple(filter(None, map(_kept_image, record.images))))
+
+
+def _kept_image(image: Image) -> Image | None:
+    try:
+        return Image(image.camera, _copy(image))
+    except ImageFault:
+        return None
 
 
 def _copy(image: Image) -> Any:
     """The bytes or pixels, which stay valid after the record."""
-    return image.data.copy() if isinstance(image.data, np.ndarray) else bytes(image.data)
+    content = image.content()
+    return content.copy() if isinstance(content, np.ndarray) else bytes(content)
 
 
 def _numbers(action: np.ndarray[Any, np.dtype[np.float32]]) -> str:

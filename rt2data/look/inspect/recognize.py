@@ -69,7 +69,8 @@ def recognize(path: Path) -> Inspected:
     """What is at `path`. Raises UsageError, with what was looked for, where nothing known is there, or it may not be read."""
     try:
         path = current(path)
-        if not location.exists(path):
+        marks = path, path / "manifest.json", path / "source.json"  # where a folder is not seen, what is in it may be
+        if not any(map(location.exists, marks)):
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)
         places = [*(where for where, _ in KINDS.values()), RAW]

@@ -132,6 +132,9 @@ class StoreExamples(Examples):
             action=() if rows.action is None else self.decoded(split, rows.action[0].tolist()),
             chunk=_chunk(rows),
             messages=[(turn.role, turn.text) for turn in rows.turns[0] or ()],
+            notes=[(note.name, note.text) for note in (rows.notes or [()])[0] or ()],
+            original=(rows.originals or [""])[0] or "",
+            regions=rows.regions[0] if rows.regions else (),
         )
 
     def locate(self, number: int) -> tuple[str, int]:

@@ -54,7 +54,7 @@ def _shares(mixture: MixtureStats) -> Iterator[str]:
     for share in mixture.shares:
         part = share.examples / mixture.examples if mixture.examples else None
         numbers = (percent(share.asked), whole(share.examples), percent(part), whole(share.tokens), whole(share.loss_tokens))
-        yield f"| {words(share.source)} | {share.kind} | {' | '.join(numbers)} | {share.epochs:.3g} |"
+        yield f"| {words(share.source)} | {share.place or share.kind} | {' | '.join(numbers)} | {share.epochs:.3g} |"
     yield ""
 
 

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rt2data.io import location
-from rt2data.look.report import charts, figures, views
+from rt2data.look.report import charts, figures, ticks, views
 from rt2data.look.report.episode import Film
 from rt2data.look.report.images import Album, LostRow, Shot, Tint, fewer
 from rt2data.look.stats.model import SourceStats, Stats
@@ -124,7 +124,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= FILTERS
-    made.globals |= {"charts": charts, "views": views}
+    made.globals |= {"charts": charts, "ticks": ticks, "views": views}
     return made
 
 

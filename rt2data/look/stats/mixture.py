@@ -83,6 +83,7 @@ def _share(manifest: Manifest, source: SourcePlan) -> Share:
         epochs=source.epochs,
         unseen=max(source.rows - source.draws, 0),
         unique=min(source.rows, source.draws),
+        place=source.place if source.path else msgspec.UNSET,
         takes="; ".join(line for line in (source.camera_line, source.window_line) if line),
     )
 

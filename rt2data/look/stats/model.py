@@ -223,6 +223,7 @@ class Share(Frozen, frozen=True):
     unseen: int  # rows that are never drawn
     unique: int  # rows that are drawn at least once
     takes: str = ""  # cameras of several, windows in time; empty for one image and one action
+    place: str | msgspec.UnsetType = msgspec.UNSET  # its side and the groups it is in, such as web.vqa; unset: in none
 
     @property
     def has_actions(self) -> bool:

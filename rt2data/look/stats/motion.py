@@ -91,10 +91,9 @@ class MotionSums(Sum, frozen=True, eq=False):
 def sum_motion(steps: Steps, space: ActionSpace) -> MotionSums:
     """Sums over whole episodes."""
     before = np.roll(steps.action, 1, axis=0)
-    moves = [i for i in range(steps.action.shape[1]) if i not in (space.gripper, space.terminate)]
-    grip = space.gripper
-    holds = ~steps.consecutive if grip is None else ~steps.consecutive | (steps.action[:, grip] == before[:, grip])
-    holds = np.ones(len(steps), np.bool_) if grip is None else holds
+    grips = [*space.grippers]
+    moves = [i for i in range(steps.action.shape[1]) if i not in (*grips, space.terminate)]
+    holds = (steps.action[:, grips] == before[:, grips]).all(axis=1) | ~steps.consecutive
     same = steps.consecutive & _quiet(steps.action[:, moves].astype(np.float64) - before[:, moves])
     return MotionSums(
         int((holds & _quiet(steps.action[:, moves])).sum()),

@@ -57,22 +57,22 @@ class First:
 
 def take_stats(subject: Subject, pool: StatsPool | None = None, report: Report = lambda _: None) -> Stats:
     """Statistics of a subject, by the pool's workers or here. Raises DataError if rows or records cannot be read."""
-    shards = gather_shards(_results(subject.shards, pool, "read", report))
-    first = gather_first(subject, _results(first_orders(subject), pool, "sum", report))
-    second = gather_second(subject, _results(all_second_orders(subject, first), pool, "count", report))
+    shards = gather_shards(results(subject.shards, pool, "read", report, carry_out))
+    first = gather_first(subject, results(first_orders(subject), pool, "sum", report, carry_out))
+    second = gather_second(subject, results(all_second_orders(subject, first), pool, "count", report, carry_out))
     return conclude(subject, shards, first, second)
 
 
-def _results(orders: Sequence[Order], pool: StatsPool | None, name: str, report: Report) -> Iterator[Sum]:
+def results(orders: Sequence[Any], pool: StatsPool | None, name: str, report: Report, work: Callable[[Any], Any]) -> Iterator[Any]:
     """Results in the order of the work orders, a few in flight at a time."""
-    waiting: deque[Future[Sum]] = deque()
+    waiting: deque[Future[Any]] = deque()
     left = iter(orders)
     for done in range(1, len(orders) + 1):
         if pool is None:
-            found = carry_out(next(left))
+            found = work(next(left))
         else:
             while len(waiting) < IN_FLIGHT and (order := next(left, None)) is not None:
-                waiting.append(pool.submit(carry_out, order))
+                waiting.append(pool.submit(work, order))
             found = waiting.popleft().result()
         report(Passed(name, done, len(orders)))
         yield found

@@ -25,12 +25,12 @@ from rt2data.look.verify.expected import adds_up, readable
 from rt2data.look.verify.manifest import checked_manifest
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
-from rt2data.plan.plan import Plan, SourcePlan, new_plan
+from rt2data.plan.plan import Plan, SourcePlan, agreement_of, new_plan
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.plan.recipe.read import parse_recipe
 from rt2data.prepare.catalog import read_rejects
 from rt2data.prepare.store import Store
-from rt2data.read.source import WebSource
+from rt2data.read.source import Source, WebSource
 from rt2data.read.text import one_line
 from rt2data.records import Warn
 from rt2data.render.codecs.table import CODECS
@@ -164,13 +164,15 @@ def _with_job(recipe: Recipe, rows: RowSet) -> RowSet:
         return rows
     tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     source = recipe.sources.get(rows.name)
-    plan = _plan(recipe, rows, tokenizer.identity(), source.answers if isinstance(source, WebSource) else "majority")
+    plan = _plan(recipe, rows, tokenizer.identity(), source)
     job = Job(plan=plan, recipe={}, stores={}, tokenizer_path=recipe.tokenizer.path)
     return replace(rows, job=msgspec.json.encode(job).decode(), horizon=min(rows.horizon, getattr(source, "horizon", 1)))
 
 
-def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: str) -> Plan:
+def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], source: Source | None) -> Plan:
     """A plan of one source, complete enough to render its rows."""
+    web = source if isinstance(source, WebSource) else None
+    agreement = agreement_of(web) if web else msgspec.UNSET
     return new_plan(
         robot_frac=str(recipe.robot_frac),
         num_examples=rows.rows,
@@ -185,8 +187,8 @@ def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], answers: s
         shards=1,
         bytes=0,
         action_dim=rows.action_dim,
-        sources=(_source(rows),),
-        answers={rows.name: answers} if not rows.has_actions else {},
+        sources=(msgspec.structs.replace(_source(rows), agreement=agreement),),
+        answers={rows.name: web.answers if web else "majority"} if not rows.has_actions else {},
         warnings=(),
     )
 

@@ -121,7 +121,7 @@ def _encoded(found: Summed, codec: Codec, space: ActionSpace, zero_is_still: boo
 
 def says_absolute(space: ActionSpace) -> bool:
     """Whether an action space says that its actions are positions."""
-    return "absolute" in f"{space.title} {space.frame}".lower()
+    return (space.control_mode or "").startswith("absolute") or "absolute" in f"{space.title} {space.frame}".lower()
 
 
 def follow_the_state(motion: Sequence[Motion], dims: Sequence[Dimension]) -> bool:

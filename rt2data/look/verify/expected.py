@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -23,6 +24,8 @@ from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64
 from rt2data.render.codecs.table import Codec, codec_from_json
 from rt2data.render.fields import ExampleRecord
+from rt2data.render.regions.convention import Convention
+from rt2data.render.regions.table import convention_of
 from rt2data.render.renderer import Memo
 from rt2data.render.templates import TEMPLATES, Template, find_template
 from rt2data.render.tokenizer import Ids, Tokenizer, load_tokenizer
@@ -35,8 +38,10 @@ class TextIds:
 
     tokenizer: Tokenizer
     cue: str
+    robot_cue: str = ""  # what the prompts of robot steps end with
     _prompts: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
     _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
+    _leads: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
     _later: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
 
     def prompts(self, texts: Sequence[str], space: str) -> list[Ids]:
@@ -50,6 +55,12 @@ class TextIds:
         end = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
         found = self._targets.get([" " + text for text in texts], lambda new: self.tokenizer.encode_after(self.cue, new))
         return [ids + end for ids in found]
+
+    def leads(self, texts: Sequence[str], space: str) -> list[Ids]:
+        """Ids of what is said before actions; `space` is what comes between that and an action."""
+        if not texts:
+            return []
+        return self._leads.get([f" {text}{space}" for text in texts], lambda new: self.tokenizer.encode_after(self.robot_cue, new))
 
     def later_prompts(self, texts: Sequence[str]) -> list[Ids]:
         """Ids of the second and later prompts of conversations, which follow an answer."""
@@ -71,6 +82,11 @@ class ExpectedSource:
     @property
     def robot(self) -> bool:
         return self.plan.has_actions
+
+    @property
+    def space(self) -> str:
+        """What comes between the ids of an action and what they follow."""
+        return " " if self.codec is not None and self.codec.token_map == "last_n" else ""
 
     @cached_property
     def loss_weight(self) -> float | None:
@@ -144,7 +160,7 @@ class Expected:
         if codec is None or self.tokenizer is None:
             return None
         try:
-            return ActionWords(codec.token_map, self.tokenizer, find_template(self.plan.template).cue)
+            return ActionWords(codec.token_map, self.tokenizer, find_template(self.plan.template).before_action)
         except RtError:
             return None
 
@@ -161,12 +177,22 @@ class Expected:
     @cached_property
     def texts(self) -> TextIds | None:
         """Ids of texts; None without the tokenizer or the template."""
-        return TextIds(self.tokenizer, self.template.cue) if self.tokenizer and self.template else None
+        if self.tokenizer is None or self.template is None:
+            return None
+        marks = self.regions.marks if self.regions else ()
+        return TextIds(self.tokenizer.with_marks(marks), self.template.cue, self.template.before_thoughts)
 
     @cached_property
     def template(self) -> Template | None:
         """The plan's template; None where this release does not have it."""
         return find_template(self.plan.template) if self.plan.template in TEMPLATES else None
+
+    @cached_property
+    def regions(self) -> Convention | None:
+        """How the plan writes boxes and points; None where there are none, or this release does not know."""
+        with suppress(DataError):
+            return convention_of(self.plan.regions) if self.plan.regions else None
+        return None
 
     @cached_property
     def _found_tokenizer(self) -> tuple[Tokenizer | None, str]:

@@ -21,7 +21,8 @@ from rt2data.look.verify.expected import adds_up, parts_add_up
 from rt2data.look.verify.findings import MANIFEST, STATISTICS, Fault
 from rt2data.order import apportion
 from rt2data.plan.layout import ShardLayout
-from rt2data.plan.plan import PLAN_VERSION, Plan, fingerprinted
+from rt2data.plan.plan import PLAN_VERSION, Plan, fingerprinted, group_sums
+from rt2data.plan.recipe.groups import inner, walk
 from rt2data.prepare.statistics import DimStats
 from rt2data.records import SOURCE
 from rt2data.render.codecs.table import codec_from_json
@@ -62,6 +63,9 @@ def _plan(plan: Plan) -> Iterator[Expectation]:
     if len(known) == len(plan.sources) and any(known):
         for source, wanted in zip(plan.sources, apportion(plan.num_examples, known), strict=True):
             yield f"plan.sources.{source.name}.draws", source.draws, wanted
+    for group in plan.groups or ():
+        for name, total in group_sums(group, plan.sources).items():
+            yield f"plan.groups.{group.place}.{name}", getattr(group, name), total
 
 
 def _recipe(manifest: Manifest) -> Iterator[Expectation]:
@@ -239,8 +243,8 @@ def _require_counts(tree: Any) -> None:
 
 def _require_recipe(recipe: Mapping[str, Any]) -> None:
     for side in ("robot", "web"):
-        sources = recipe.get(side, {})
-        valid = isinstance(sources, dict) and all(isinstance(each, dict) for each in sources.values())
+        written = recipe.get(side, {})
+        valid = isinstance(inner(written), dict) and all(isinstance(each.settings, dict) for each in walk(written, ()))
         _require(valid, f"{side} is not a mapping of sources")
 
 

@@ -13,8 +13,11 @@ import numpy as np
 from rt2data.formats.base import Member
 from rt2data.images.ready import ImageFault, read_header
 from rt2data.look.verify.expected import CONSTANTS, Check, Checked
+from rt2data.look.verify.regions import filled_text, region_faults, unfilled_targets
 from rt2data.records import Turn, key_name
-from rt2data.render.fields import FIELDS, ExampleRecord
+from rt2data.render.fields import FIELDS, MORE_FIELDS, ExampleRecord, row_weight
+from rt2data.render.reasoning import lead_of
+from rt2data.standardize.answers import consensus
 from rt2data.standardize.conversation import IMAGE
 from rt2data.write.shard import EXTENSIONS
 
@@ -56,7 +59,12 @@ def _places(checked: Checked) -> Sequence[tuple[str, int]]:
     if not checked.source.robot:
         return [(f"image_{i}", 0) for i in range(len(checked.member.images))]
     slots = checked.source.plan.slots
-    return slots if len(slots) > 1 else [(checked.record.camera or "", 0)]
+    return slots if len(slots) > 1 or _without_images(checked) else [(checked.record.camera or "", 0)]
+
+
+def _without_images(checked: Checked) -> bool:
+    """Whether the recipe wants no images of its source, and the example has none."""
+    return not checked.source.plan.slots and checked.record.camera is None and not checked.member.images
 
 
 def image_mask(mask: Any, checked: Checked) -> str:
@@ -76,6 +84,8 @@ def image_mask(mask: Any, checked: Checked) -> str:
 
 def camera(camera: Any, checked: Checked) -> str:
     """The one of the first image that is there."""
+    if _without_images(checked):
+        return ""
     cameras = checked.source.plan.cameras
     if camera not in cameras:
         return f"camera is {camera}, the plan has {', '.join(cameras) or 'none'}"
@@ -200,8 +210,11 @@ def _key(key: str, checked: Checked) -> str:
 
 
 def _loss_weight(weight: Any, checked: Checked) -> str:
-    wanted = checked.source.loss_weight
-    return "" if weight == wanted else f"loss_weight is {weight}, the plan says {wanted}"
+    own, record, agreement = checked.source.loss_weight, checked.record, checked.source.plan.agreement or "case"
+    wanted = [own]
+    if own is not None and record.answers and checked.expected.plan.answers.get(record.source) == "soft":
+        wanted = [row_weight(own, float(consensus(record.answers, each, agreement))) for each in unfilled_targets(checked)]
+    return "" if weight in wanted else f"loss_weight is {weight}, the plan says {' or '.join(map(str, wanted)) or 'another'}"
 
 
 # Text
@@ -212,7 +225,8 @@ def _question(checked: Checked) -> str | None:
     record, template = checked.record, checked.expected.template
     if template is None or is_conversation(record):
         return None
-    return template.robot_question(record.text) if checked.source.robot else template.web_question(record.text)
+    asked = filled_text(record.text, checked)
+    return template.robot_question(asked) if checked.source.robot else template.web_question(asked)
 
 
 def _text(text: str, checked: Checked) -> str:
@@ -220,7 +234,7 @@ def _text(text: str, checked: Checked) -> str:
     if not is_conversation(checked.record):
         return ""
     first = next((message.content for message in checked.record.messages if message.role == "user"), "")
-    return "" if text == first else "its text is not what the user says first"
+    return "" if filled_text(text, checked) == first else "its text is not what the user says first"
 
 
 def _messages(messages: Any, checked: Checked) -> str:
@@ -250,12 +264,18 @@ def _prompt(prompt: str, checked: Checked) -> str:
     if template is None:
         return ""
     if question is not None:
-        return "" if prompt == template.prompt(question) else "its prompt is not that of its text"
+        return "" if prompt == template.prompt(question, checked.source.robot) else "its prompt is not that of its text"
     pieces = template.pieces(turns_of(checked.record))
     return "" if prompt == "".join(piece.text for piece in pieces[:-1]) else "its prompt is not that of its messages"
 
 
-def _target(target: str, _: Checked) -> str:
+def _target(target: str, checked: Checked) -> str:
+    """Of a robot step with notes, what the template says of these first."""
+    template, record = checked.expected.template, checked.record
+    if target and checked.source.robot and template is not None and template.action_cue:
+        dropout = checked.expected.plan.dropout(checked.source.plan)
+        lead = lead_of(template, record.notes, row_key(record), record.epoch, dropout)
+        return "" if target.startswith(f"{lead} ") else "its target does not begin with what its notes say"
     return "" if target else "its target is empty"
 
 
@@ -315,6 +335,23 @@ def _state(state: Any, checked: Checked) -> str:
     return "" if size == checked.source.state_dim else f"state has {size} numbers, its statistics {checked.source.state_dim}"
 
 
+def _notes(notes: Any, checked: Checked) -> str:
+    """Each by a name of its own, and none empty; only where the plan has notes."""
+    if notes is None:
+        return ""
+    if "notes" not in checked.expected.plan.sizes.more:
+        return "it has notes, the plan has none"
+    names = [note.name for note in notes]
+    right = names and len(set(names)) == len(names) and all(note.text for note in notes)
+    return "" if right else "notes are empty, or two have one name"
+
+
+def _original(original: Any, checked: Checked) -> str:
+    if original is not None and "original" not in checked.expected.plan.sizes.more:
+        return "it has an original instruction, the plan has no pools"
+    return "its original instruction is its text" if original == checked.record.text else ""
+
+
 def _absent(name: str) -> Check:
     return lambda value, _: "" if value is None else f"a web example has {name}"
 
@@ -335,6 +372,7 @@ BOTH: dict[str, Check] = {
     "input_ids": _ids,
     "loss_mask": _mask,
     "loss_weight": _loss_weight,
+    "regions": region_faults,
 }
 ROBOT: dict[str, Check] = {
     "episode": _episode,
@@ -349,6 +387,8 @@ ROBOT: dict[str, Check] = {
     "action_bins": action_bins,
     "terminate": terminate,
     "state": _state,
+    "notes": _notes,
+    "original": _original,
 }
 """Fields that web examples do not have."""
 ROBOT_FIELDS: dict[str, Check] = BOTH | ROBOT | {"answers": lambda answers, _: "a robot example has answers" if answers else ""}
@@ -360,6 +400,6 @@ ELSEWHERE: Mapping[str, str] = {
     "group": "of a robot step, with `episode`; what a web source calls its images is not in the manifest",
 }
 """Fields without a check of their own here, and where they are checked."""
-UNCHECKED = {field.name for field in FIELDS} - {*ROBOT_FIELDS, *CONSTANTS, *ELSEWHERE}
+UNCHECKED = {field.name for field in (*FIELDS, *MORE_FIELDS)} - {*ROBOT_FIELDS, *CONSTANTS, *ELSEWHERE}
 """Fields that no check knows: none, and a test sees to it."""
 _VALUES, _CONSTANTS = attrgetter(*ROBOT_FIELDS), attrgetter(*CONSTANTS)

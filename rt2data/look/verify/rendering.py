@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from rt2data.errors import DataError
@@ -50,7 +51,30 @@ def rendering_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, expe
         yield from text_faults(batch, source, expected.texts, expected.template)
     decodable = [each for each in batch if each.decodable]
     if source.robot and source.codec is not None and decodable:
-        yield from action_faults(decodable, source, source.codec, expected.plan.tokenizer)
+        yield from action_faults(_bare(decodable, source, expected), source, source.codec, expected.plan.tokenizer)
+
+
+def _bare(batch: Sequence[PlacedRecord], source: ExpectedSource, expected: Expected) -> list[PlacedRecord]:
+    """Records without what is said before their action, in text and ids."""
+    template = expected.template
+    if template is None or not template.action_cue:
+        return [*batch]
+    actions = [template.action_of(each.record.target) for each in batch]
+    leads = [_lead(each.record.target, action) for each, action in zip(batch, actions, strict=True)]
+    if expected.texts:
+        sizes = [each.loss_tokens - len(ids) for each, ids in zip(batch, expected.texts.leads(leads, source.space), strict=True)]
+    else:
+        end = expected.plan.tokenizer.get("eos_id") is not None
+        sizes = [len(each.record.action_bins or ()) + end for each in batch]
+    return [
+        each._replace(record=msgspec.structs.replace(each.record, target=action), loss_tokens=size)
+        for each, action, size in zip(batch, actions, sizes, strict=True)
+    ]
+
+
+def _lead(target: str, action: str) -> str:
+    """What is said before an action."""
+    return target[: len(target) - len(action)].removesuffix(" ")
 
 
 # Texts
@@ -60,16 +84,19 @@ def text_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: Te
     """Ids of prompts and answers against those that the tokenizer gives."""
     talks = [each for each in batch if is_conversation(each.record)]
     try:
-        yield from _single_faults([each for each in batch if not is_conversation(each.record)], source, texts)
+        yield from _single_faults([each for each in batch if not is_conversation(each.record)], source, texts, template)
         for each in talks:
             yield from ((each.at, what) for what in _conversation_faults(each.record, texts, template))
     except DataError as error:
         yield batch[0].at, f"one of the {len(batch)} examples of {source.plan.name} from here cannot be tokenized: {error}"
 
 
-def _single_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: TextIds) -> Iterator[PlacedFault]:
+def _single_faults(
+    batch: Sequence[PlacedRecord], source: ExpectedSource, texts: TextIds, template: Template
+) -> Iterator[PlacedFault]:
     """Of a prompt and a target; those of actions are parsed instead."""
-    space = " " if source.codec is not None and source.codec.token_map == "last_n" else ""
+    led = source.robot and bool(template.action_cue)
+    space = "" if led else source.space
     prompts = texts.prompts([each.record.prompt for each in batch], space)
     answers = [] if source.robot else texts.answers([each.record.target for each in batch])
     for each, ids in zip(batch, prompts, strict=True):
@@ -78,6 +105,10 @@ def _single_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts:
     for each, ids in zip(batch, answers, strict=False):
         if each.target_ids != ids:
             yield each.at, "its input_ids are not those of its target"
+    leads = [_lead(each.record.target, template.action_of(each.record.target)) for each in batch] if led else []
+    for each, ids in zip(batch, texts.leads(leads, source.space), strict=False):
+        if each.target_ids[: len(ids)] != ids:
+            yield each.at, "its input_ids are not those of what it says before its action"
 
 
 def _conversation_faults(record: ExampleRecord, texts: TextIds, template: Template) -> Iterator[str]:

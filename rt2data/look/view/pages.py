@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from rt2data.io import location
 from rt2data.look.inspect.examples import Examples, FilmStrip, Seen
-from rt2data.look.view.select import EVERYTHING, Filter, images_of
+from rt2data.look.view.select import EVERYTHING, Filter, image_size, images_of
 from rt2data.look.view.terminal import SHOWN_ACTIONS, facts, figure, other_answers, span
 from rt2data.read.text import clean_text, one_line
 
@@ -93,7 +93,7 @@ def example_page(examples: Examples, title: str, seen: Seen, film: FilmStrip | N
         title=one_line(title),
         nonce=nonce,
         seen=seen,
-        images=[name for name, _ in images_of(seen)],
+        images=[(name, _drawn(seen, number)) for number, (name, _) in enumerate(images_of(seen))],
         answers=other_answers(seen),
         facts=facts(seen),
         tokens=[(token.word or f"{token.id} ", token.id, token.in_loss) for token in seen.tokens[:SHOWN]],
@@ -106,6 +106,20 @@ def example_page(examples: Examples, title: str, seen: Seen, film: FilmStrip | N
         next=f"/example/{number + 1}" if examples.total is None or number + 1 < examples.total else "",
         grid_address=f"/?start={number - number % GRID}",
     )
+
+
+def _drawn(seen: Seen, number: int) -> dict[str, Any] | None:
+    """What is drawn over an image, in its pixels; None where it has no regions."""
+    regions = [region for region in seen.regions if region.image == number]
+    size = image_size(seen.images[number][1]) if regions else None
+    if size is None:
+        return None
+    (width, height), shapes = size, []
+    for region in regions:
+        x0, y0, *corner = (value * side for value, side in zip(region.coords, (width, height) * 2, strict=False))
+        x1, y1 = corner or (x0, y0)
+        shapes.append({"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "label": region.label})
+    return {"width": width, "height": height, "shapes": shapes, "radius": max(width, height) / 80}
 
 
 def _frames(film: FilmStrip, seen: Seen) -> list[dict[str, Any]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from rt2data.images.ready import ImageRule, make_ready
+import numpy as np
+
+from rt2data.images.ready import ImageFault, ImageRule, make_ready, read_header
 from rt2data.look.inspect.examples import Examples, ImageData, Seen
 
 
@@ -43,6 +46,16 @@ EVERYTHING = Filter()
 def images_of(seen: Seen) -> list[tuple[str, ImageData]]:
     """The images of an example that are there, in order, with their names: a camera, and how many steps back."""
     return list(seen.images)
+
+
+def image_size(image: ImageData) -> tuple[int, int] | None:
+    """Width and height; None where the image is damaged."""
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
+    with suppress(ImageFault):
+        header = read_header(image)
+        return header.width, header.height
+    return None
 
 
 def encoded(image: ImageData) -> tuple[str, bytes]:

@@ -114,6 +114,7 @@ def lines(seen: Seen, colored: bool = True) -> list[Text]:
     for role, words in seen.messages or (("prompt", seen.prompt),):
         found.append(_row(role, words, "green" if role == "assistant" else ""))
     found.append(_row("target", seen.target, "bold green"))
+    found += [_row(name, text, "dim") for name, text in more_texts(seen)]
     if answers := other_answers(seen):
         found.append(_row("answers", answers, "dim"))
     if seen.fault:
@@ -146,6 +147,12 @@ def facts(seen: Seen) -> list[str]:
         "target": seen.legend or None,
     }
     return [f"{name} {value}" for name, value in said.items() if value is not None]
+
+
+def more_texts(seen: Seen) -> list[tuple[str, str]]:
+    """The log's own instruction where it is another, and notes."""
+    own = [("instruction", seen.original)] if seen.original else []
+    return [*own, *(("note", f"{name}: {text}") for name, text in seen.notes)]
 
 
 def other_answers(seen: Seen) -> str:
@@ -217,15 +224,25 @@ def as_plain(seen: Seen) -> dict[str, Any]:
     """The example as JSON values, without its images."""
     names = ("number", "key", "kind", "source", "split", "group", "step", "steps", "epoch", "camera", "prompt", "target")
     found: dict[str, Any] = {name: getattr(seen, name) for name in names}
-    return found | {
-        "answers": list(seen.answers),
-        "terminate": seen.terminate,
-        "terminate_word": seen.legend or None,
-        "images": [name for name, _ in images_of(seen)],
-        "absent": list(seen.absent),
-        "messages": [{"role": role, "content": words} for role, words in seen.messages],
-        "action": [dim._asdict() for dim in seen.action],
-        "chunk": [{"values": list(values), "pad": pad} for values, pad in seen.chunk],
-        "tokens": [token._asdict() for token in seen.tokens],
-        "fault": seen.fault,
-    }
+    return (
+        found
+        | {
+            "answers": list(seen.answers),
+            "terminate": seen.terminate,
+            "terminate_word": seen.legend or None,
+            "images": [name for name, _ in images_of(seen)],
+            "absent": list(seen.absent),
+            "messages": [{"role": role, "content": words} for role, words in seen.messages],
+            "action": [dim._asdict() for dim in seen.action],
+            "chunk": [{"values": list(values), "pad": pad} for values, pad in seen.chunk],
+            "tokens": [token._asdict() for token in seen.tokens],
+            "fault": seen.fault,
+        }
+        | _joined(seen)
+    )
+
+
+def _joined(seen: Seen) -> dict[str, Any]:
+    """What is joined to a step, if anything is."""
+    notes = {"notes": [{"name": name, "text": text} for name, text in seen.notes]} if seen.notes else {}
+    return notes | ({"original": seen.original} if seen.original else {})

@@ -104,6 +104,8 @@ _EXPECTED = {
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 """Completes `must be ...` for the types of pydantic errors that our fields can have."""
+MEMBERS, SIDE, SOURCE_MARK, GROUP = "<members>", "<side>", "<source>", "<group>"
+"""What pydantic calls the two ways to write a side, and the two kinds of its members, in the locations of errors."""
 _NAME = "a letter, then up to 63 letters, digits, _ or -"
 
 
@@ -135,6 +137,9 @@ def locate(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[KeyPath, t
     owner: type[BaseModel] | None = None
     for token in loc:
         owner = _model(here)
+        if token in (MEMBERS, SIDE, SOURCE_MARK, GROUP):
+            here = [each for each in here if _marked(each, token)]
+            continue
         tagged = [each for each in here if _tagged(each, token)]
         if len(here) > 1 and tagged:
             here = tagged
@@ -176,6 +181,14 @@ def _finding(path: KeyPath, owner: type[BaseModel] | None, errors: list[ErrorDet
             return RecipeFinding(path, "unknown key", closest(path[-1], fields), at_key=True)
         case "missing":
             return RecipeFinding(path, f"is missing{_meaning(owner, path)}", at_key=True)
+        case "union_tag_not_found":
+            return RecipeFinding(path, f"must say its {context['discriminator'].strip(chr(39))}")
+        case "union_tag_invalid":
+            known = re.findall("'([^']*)'", context["expected_tags"])
+            key = context["discriminator"].strip("'")
+            return RecipeFinding(
+                (*path, key), f"must be {' or '.join(known)}, got {shown(context['tag'])}", closest(context["tag"], known)
+            )
         case "source_kind":
             return _kind_finding(path, **context)
         case "value_error":
@@ -225,10 +238,16 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+def _marked(annotation: Any, mark: str | int) -> bool:
+    """Whether this is what the mark stands for: a side and a group are models with `sources`, members by name are none."""
+    holds = _is_model(annotation) and "sources" in annotation.model_fields
+    return (mark == MEMBERS) != _is_model(annotation) and (mark in (SIDE, GROUP)) == holds
+
+
 def _tagged(annotation: Any, tag: str | int) -> bool:
-    """Whether this member of a union is the one whose `kind` is `tag`."""
-    kind = annotation.model_fields.get("kind") if _is_model(annotation) else None
-    return kind is not None and tag in get_args(kind.annotation)
+    """Whether this member of a union is the one whose `kind`, or `rule`, is `tag`."""
+    fields = [annotation.model_fields.get(name) for name in ("kind", "rule")] if _is_model(annotation) else []
+    return any(field is not None and tag in get_args(field.annotation) for field in fields)
 
 
 def _labelled(annotation: Any, token: str | int) -> bool:

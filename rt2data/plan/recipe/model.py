@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Never, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Never, Union
 
 from pydantic import (
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
-    SerializerFunctionWrapHandler,
     StringConstraints,
+    Tag,
     create_model,
-    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -24,13 +24,27 @@ from pydantic_core import PydanticCustomError
 from rt2data.formats.base import BLENDED, FORMATS, LARGEST
 from rt2data.io.location import path_of
 from rt2data.order import MAX_EXAMPLES
-from rt2data.read.source import SOURCES, RobotSource, Source, WebSource, source_class, source_classes
-from rt2data.records import SOURCE, Kind
+from rt2data.plan.recipe.groups import RULES, is_group, is_ruled, written_sources
+from rt2data.plan.recipe.messages import GROUP, MEMBERS, SIDE, SOURCE_MARK
+from rt2data.plan.recipe.presets import Maximum, Temperature, Weighting
+from rt2data.read.source import SOURCES, RobotSource, Source, WebSource, source_class
+from rt2data.records import SOURCE, Compact, Kind
 from rt2data.render.action_tokens import WordRule
 from rt2data.render.codecs.table import CODECS
+from rt2data.render.regions.table import RegionSetting, RegionText
 from rt2data.render.templates import TEMPLATES
 from rt2data.render.tokenizer import TokenizerKind
-from rt2data.settings import PathStr, Positive, Settings, Share, default_store_root
+from rt2data.settings import (
+    NameOrPath,
+    PathStr,
+    Positive,
+    Settings,
+    Share,
+    Weight,
+    WrittenPathStr,
+    default_store_root,
+    frozen_lists,
+)
 
 SourceName = Annotated[str, StringConstraints(pattern=f"^{SOURCE}$")]
 if TYPE_CHECKING:
@@ -93,6 +107,8 @@ class TokenizerFile(Settings):
 class ShardSettings(Settings):
     """How the output is split into files."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"materialize"})
+
     bytes: ByteCount = 256_000_000
     """Approximate size of a shard: bytes, or 256MB, 1GB, 64MiB."""
     format: FormatName = "webdataset"
@@ -114,12 +130,6 @@ class ShardSettings(Settings):
             raise ValueError(f"materialize once is for {' and '.join(BLENDED)}, whose readers mix by weight, not for {self.format}")
         return self
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit a default that older versions did not have: outputs hold their recipe, and their bytes stay the same."""
-        found: dict[str, Any] = write(self)
-        return {name: value for name, value in found.items() if name != "materialize" or value != "repeats"}
-
 
 def named_tokenizer(value: Any) -> Any:
     """A tokenizer from `byte` or from a path, whose suffix determines its kind."""
@@ -136,10 +146,35 @@ def named_tokenizer(value: Any) -> Any:
 _by_name = BeforeValidator(named_tokenizer, json_schema_input_type=str | TokenizerFile)
 
 
+class Side(Settings):
+    """A side of the mixture with rules of its own: its sources, and groups of them, are under `sources`."""
+
+    weighting: Weighting | None = None
+    """How the weights of the members become shares; by default as the recipe's `weighting` says."""
+    temperature: Temperature | None = None
+    """With `weighting: temperature`: 1 leaves sizes as they are, 2 takes their square roots."""
+    maximum: Maximum | None = None
+    """With `weighting: temperature`: the most that rows x weight counts, before the power is taken."""
+    weights: NameOrPath | None = None
+    """A published mixture that gives the weights by name: one of schemas/mixtures, or the path of a .toml of your own."""
+    sources: dict[SourceName, Any]
+    """The members by name: sources, or groups of them."""
+
+
+class Group(Side):
+    """Sources, or groups of them, that divide what the group is given."""
+
+    weight: Weight = Field(default=1, validate_default=True)
+    """Its share among the members beside it, as their `weighting` reads it: its rows are those of its members. 0 leaves it out."""
+    sources: dict[SourceName, Any]
+    """The members by name: sources, or groups of them."""
+
+
 class Recipe(Settings):
     """What to build: which sources, in which shares, and how to write them. Read with `read_recipe`."""
 
     model_config = ConfigDict(title="rt2data recipe")
+    later: ClassVar[frozenset[str]] = frozenset({"compact", "temperature", "maximum", "allow_licenses", "regions"})
 
     robot_frac: Share
     """The fraction of examples that are robot steps: 0.66, 2/3 or 50%."""
@@ -149,35 +184,54 @@ class Recipe(Settings):
     """Decides all order; the same seed gives the same bytes."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
     """Split of the sources whose rows are drawn."""
-    weighting: Literal["rows", "share"] = "rows"
-    """`rows`: a weight multiplies the number of rows, as in the Open X mixtures; `share`: a weight is a share of its side."""
+    weighting: Weighting = "rows"
+    """`rows`: a weight multiplies the number of rows, as in the Open X mixtures; `share`: a weight is a share of its side, or of
+    its group; `temperature`: min(rows x weight, `maximum`) to the power of 1/`temperature`, as in seqio."""
+    temperature: Temperature | None = None
+    """With `weighting: temperature`: 1 leaves sizes as they are, 2 takes their square roots."""
+    maximum: Maximum | None = None
+    """With `weighting: temperature`: the most that rows x weight counts, before the power is taken."""
     tokenizer: Annotated[TokenizerFile, _by_name] = TokenizerFile(kind="byte")
     """`byte`, or the path of a tokenizer.json or .model."""
     template: TemplateName = "rt2"
     """Template that makes prompts of instructions and questions."""
     codec: CodecName = "rt2"
     """Codec that makes text of actions. `rt1` encodes as `rt2` does and decodes to the left edge of a bin, as RT-1 does."""
+    regions: RegionSetting = RegionText()
+    """How boxes and points are written, by the family of models that is to read them: `plain`, `qwen2`, `qwen2.5`, `qwen3`,
+    `paligemma` or `molmo`."""
     action_words: WordRule = "text"
     """Round trip that action words must survive: `text` to ids and back, or `ids` only, for trainers that read input_ids."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longer examples are rejected; nothing is truncated."""
     shards: ShardSettings = ShardSettings()
     """Size and format of the shards."""
-    store: PathStr | None = None
+    store: WrittenPathStr | None = None
     """Folder of prepared stores; by default $RT2DATA_STORE, or rt2data/store in the user's cache."""
+    compact: Compact = "auto"
+    """Whether prepared stores get a copy of the images in the order of the rows, which shards read in long runs: `auto` where a
+    source has more than 2e7 images in an object store; `never`; `spill`, by way of the store's folder, on any runner; `runner`,
+    through the shuffle of a Beam runner elsewhere. The mixture has the same bytes."""
     max_bad: Share = Field(default="2%", validate_default=True)
     """Faulty rows allowed, as a fraction of the rows of a source."""
     max_epochs: Positive | None = None
-    """Fail if a source would be repeated more often than this."""
-    robot: dict[SourceName, RobotSource] = Field(default_factory=dict)
-    """Robot logs by name."""
-    web: dict[SourceName, WebSource] = Field(default_factory=dict)
-    """Corpora of images with questions, by name."""
+    """Fail if a source that has no `max_epochs` of its own would be repeated more often than this."""
+    allow_licenses: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    """SPDX licences that sources may have: others, and sources without `license`, are refused. None: any."""
+    robot: dict[SourceName, RobotSource | Group] | Side = Field(default_factory=dict)
+    """Robot logs by name, or groups of them; with `sources`, a side with rules of its own."""
+    web: dict[SourceName, WebSource | Group] | Side = Field(default_factory=dict)
+    """Corpora of images with questions, by name, or groups of them; with `sources`, a side with rules of its own."""
+
+    def side(self, kind: Kind) -> Side:
+        """A side, however it is written."""
+        written = self.robot if kind == "robot" else self.web
+        return written if isinstance(written, Side) else Side.model_construct(sources=written)
 
     @property
     def sources(self) -> dict[str, Source]:
-        """All sources by name, robot first."""
-        return {**self.robot, **self.web}
+        """All sources by name, in groups or not, robot first."""
+        return {**_sources(self.side("robot")), **_sources(self.side("web"))}
 
     @property
     def store_folder(self) -> Path:
@@ -188,25 +242,80 @@ class Recipe(Settings):
         return from_canonical, (canonical(self),)
 
 
-def recipe_model() -> type[Recipe]:
-    """The Recipe whose `robot` and `web` know every source of the table."""
-    return _recipe_model(tuple(SOURCES.items()))
+_BOTH: tuple[Kind, ...] = ("robot", "web")
 
 
-@functools.lru_cache(maxsize=8)
-def _recipe_model(table: tuple[tuple[str, str], ...]) -> type[Recipe]:
-    sides: dict[str, Any] = {"robot": _side("robot"), "web": _side("web")}
+def recipe_model(tree: Any = None) -> type[Recipe]:
+    """The Recipe whose `robot` and `web` know every source of the table; for a `tree` those that it has, which takes less time."""
+    kinds = _kinds(tree)
+    return _recipe_model(tuple((kind, place) for kind, place in SOURCES.items() if kind in kinds), tuple(SOURCES))
+
+
+def _kinds(tree: Any) -> Collection[str]:
+    """The kinds of source in a recipe as written; all there are where one of them does not belong where it stands."""
+    if not isinstance(tree, dict):
+        return SOURCES
+    found: set[str] = set()
+    for side in _BOTH:
+        for settings in written_sources(tree.get(side)).values():
+            kind = settings.get("kind") if isinstance(settings, dict) else None
+            if not isinstance(kind, str) or kind not in SOURCES or source_class(kind).role != side:
+                return SOURCES
+            found.add(kind)
+    return found
+
+
+@functools.lru_cache(maxsize=512)
+def _recipe_model(table: tuple[tuple[str, str], ...], known: tuple[str, ...]) -> type[Recipe]:
+    classes = [source_class(kind) for kind, _ in table]
+    sides: dict[str, Any] = {side: _side(side, tuple(cls for cls in classes if cls.role == side)) for side in _BOTH}
     return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, __module__=__name__, **sides)
 
 
-def _side(side: Kind) -> tuple[Any, Any]:
+def _side(side: Kind, classes: tuple[type[Source], ...]) -> tuple[Any, Any]:
+    """The members of a side by name, or the side with its rules."""
+    group: Any = _group_model(side, classes)
+    members: Any = group.model_fields["sources"].annotation
+    name, sources = f"{side.title()}Side", _members(members)
+    ruled: Any = create_model(name, __base__=Side, __doc__=Side.__doc__, __module__=__name__, sources=sources)
+    either: Any = Annotated[members, Tag(MEMBERS)] | Annotated[ruled, Tag(SIDE)]
+    chosen = Discriminator(lambda side: SIDE if _is_ruled(side) else MEMBERS)
+    checked: Any = Annotated[either, chosen, BeforeValidator(_misplaced_rules)]
     field: Any = Field(default_factory=dict, description=Recipe.model_fields[side].description)
-    return dict[SourceName, _any_source(side)], field  # type: ignore[misc]
+    return checked, field
 
 
-def _any_source(side: Kind) -> Any:
+def _group_model(side: Kind, classes: tuple[type[Source], ...]) -> type[Group]:
+    """The group whose members are sources of this side, or groups like itself."""
+    name = f"{side.title()}Group"
+    either: Any = Union[Annotated[_any_source(side, classes), Tag(SOURCE_MARK)], Annotated[name, Tag(GROUP)]]  # noqa: UP007
+    member: Any = Annotated[either, Discriminator(lambda value: GROUP if _is_group(value) else SOURCE_MARK)]
+    sources: Any = _members(dict[SourceName, member])
+    return create_model(name, __base__=Group, __doc__=Group.__doc__, __module__=__name__, sources=sources)
+
+
+def _members(annotation: Any) -> tuple[Any, Any]:
+    return annotation, Field(description=Side.model_fields["sources"].description)
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, Group) or is_group(value)
+
+
+def _is_ruled(side: Any) -> bool:
+    return isinstance(side, Side) or is_ruled(side)
+
+
+def _misplaced_rules(side: Any) -> Any:
+    """A rule among the names of a side: it has none until its members are under `sources`."""
+    rules = [key for key in RULES if key in side and not isinstance(side[key], dict)] if isinstance(side, dict) else []
+    if rules and not is_ruled(side):
+        raise ValueError(f"has {rules[0]} among its sources: put the sources under `sources`, beside it")
+    return side
+
+
+def _any_source(side: Kind, classes: tuple[type[Source], ...]) -> Any:
     """One of the side's sources, chosen by `kind`."""
-    classes = source_classes(side)
     if not classes:
         return Never
     require_kind = BeforeValidator(functools.partial(_require_kind, side))
@@ -218,13 +327,35 @@ def _require_kind(side: Kind, value: Any) -> Any:
     """A source without a known `kind` cannot be validated further: report that alone."""
     if not isinstance(value, dict):
         return value
+    kind = value.get("kind")
+    if isinstance(kind, str) and kind in SOURCES and source_class(kind).role == side:
+        return value
     roles = {kind: source_class(kind).role for kind in SOURCES}
     known = [kind for kind, role in roles.items() if role == side]
-    kind = value.get("kind")
-    if kind not in known:
-        home = roles.get(kind) if isinstance(kind, str) else None
-        raise PydanticCustomError("source_kind", "unknown kind", {"kind": kind, "known": known, "home": home})
-    return value
+    home = roles.get(kind) if isinstance(kind, str) else None
+    raise PydanticCustomError("source_kind", "unknown kind", {"kind": kind, "known": known, "home": home})
+
+
+def unlimited(recipe: Recipe) -> Recipe:
+    """The recipe without any `max_epochs`."""
+    sides = {kind: _unlimited(getattr(recipe, kind)) for kind in ("robot", "web")}
+    return recipe.model_copy(update={"max_epochs": None, **sides})
+
+
+def _unlimited(member: Any) -> Any:
+    if isinstance(member, Side):
+        return member.model_copy(update={"sources": _unlimited(member.sources)})
+    if isinstance(member, Source):
+        return member.model_copy(update={"max_epochs": None})
+    return {name: _unlimited(each) for name, each in member.items()}
+
+
+def _sources(side: Side) -> dict[str, Source]:
+    """The sources of a side or a group by name, those of groups where the group is."""
+    found: dict[str, Source] = {}
+    for name, member in side.sources.items():
+        found |= _sources(member) if isinstance(member, Side) else {name: member}
+    return found
 
 
 def canonical(recipe: Recipe) -> bytes:
@@ -235,11 +366,5 @@ def canonical(recipe: Recipe) -> bytes:
 
 def from_canonical(data: bytes) -> Recipe:
     """The recipe `canonical` wrote down: an equal one."""
-    return recipe_model().model_validate(frozen_lists(json.loads(data)))
-
-
-def frozen_lists(value: Any) -> Any:
-    """The same tree with tuples for lists, which is what strict, frozen settings hold."""
-    if isinstance(value, dict):
-        return {key: frozen_lists(each) for key, each in value.items()}
-    return tuple(map(frozen_lists, value)) if isinstance(value, list) else value
+    tree = frozen_lists(json.loads(data))
+    return recipe_model(tree).model_validate(tree, context={"read_back": True})

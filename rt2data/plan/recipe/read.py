@@ -14,6 +14,7 @@ from rt2data.io import location
 from rt2data.io.words import closest
 from rt2data.plan.recipe.cross_checks import absences, contradictions
 from rt2data.plan.recipe.document import MAX_BYTES, Document, parse
+from rt2data.plan.recipe.groups import walk
 from rt2data.plan.recipe.messages import KeyPath, Mistake, RecipeError, RecipeFinding, Spot, dotted, findings, shown
 from rt2data.plan.recipe.model import Recipe, recipe_model
 from rt2data.settings import default_store_root
@@ -36,7 +37,8 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str
     and its column.
     """
     path = location.path_of(path)
-    return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac, check)
+    with location.one_look():
+        return parse_recipe(_text(path), str(path), path.parent, overrides, robot_frac, check)
 
 
 def parse_recipe(
@@ -65,8 +67,8 @@ def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[RecipeFindi
         return None, [RecipeFinding((), f"is empty: start from the one that {command('init')} writes")]
     if not isinstance(tree, dict):
         return None, [RecipeFinding((), f"must be a mapping of settings, got {shown(tree)}")]
-    model = recipe_model()
-    conflicts = list(contradictions(tree))
+    model = recipe_model(tree)
+    conflicts = list(contradictions(tree, location.absolute(folder)))
     try:
         return model.model_validate(tree, context={"folder": location.absolute(folder)}), conflicts
     except ValidationError as error:
@@ -126,13 +128,16 @@ def override(document: Document, text: str) -> None:
 def _refuse_unknown_sources(document: Document, written: Any) -> None:
     """An override of a source that neither the file nor another override defines has a typo in its name."""
     for side in ("robot", "web"):
-        there, names = _at(document.value, (side,)), _at(written, (side,))
-        for name, settings in there.items() if isinstance(there, dict) and isinstance(names, dict) and names else ():
-            if name not in names and settings and isinstance(settings, dict) and "kind" not in settings:
-                message = f"there is no source of this name: the recipe has {', '.join(names)}"
-                spot = document.spot((side, name), at_key=True)
-                document.mistakes.append(Mistake(spot, dotted((side, name)), message, closest(name, names)))
-                document.unread.add((side, name))
+        names = {each.name: each for each in walk(_at(written, (side,)), (side,))}
+        for each in walk(_at(document.value, (side,)), (side,)) if names else ():
+            known = each.name in names and names[each.name].path == each.path
+            settings = each.settings
+            if not known and settings and isinstance(settings, dict) and not {"kind", "sources"} & settings.keys():
+                there = names.get(each.name)
+                where = f"it is {dotted(there.path)}" if there else f"the recipe has {', '.join(names)}"
+                spot, near = document.spot(each.path, at_key=True), "" if there else closest(each.name, names)
+                document.mistakes.append(Mistake(spot, dotted(each.path), f"there is no source of this name: {where}", near))
+                document.unread.add(each.path)
 
 
 def put(document: Document, path: KeyPath, value: Any, spot: Spot) -> None:

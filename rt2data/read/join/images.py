@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
+
+import xxhash
 
 from rt2data.errors import DataError, SourceChangedError
 from rt2data.io import location
@@ -42,6 +44,12 @@ class Found(NamedTuple):
             yield f"join.{self.settled}"
 
 
+def group_of(image: ImageKey) -> str:
+    """What keeps all questions about one image in one split: its number, or a hash of its name."""
+    numbers = (image.number,) if image.number >= 0 else numbers_of(image.name.rpartition("/")[2])
+    return str(numbers[0]) if len(numbers) == 1 else f"n{xxhash.xxh3_64_hexdigest(image.name.encode())}"
+
+
 @dataclass(frozen=True)
 class Candidates:
     """All listed files, by the name or number that a question gives."""
@@ -62,7 +70,7 @@ class Candidates:
 
     def _named(self, name: str) -> tuple[str, list[ImageFile]]:
         """By path where one ends like the path given, else by base name."""
-        parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+        parts = parts_of(name)
         files = self._by_name.get(parts[-1] if parts else "", [])
         tail = "/".join(parts)
         exact = [file for file in files if f"/{file.inside}".endswith(f"/{tail}")]
@@ -100,6 +108,21 @@ class Candidates:
         return () if number is None else (number,)
 
 
+class Listed(Protocol):
+    """Files by what a row says of them."""
+
+    def of(self, key: ImageKey) -> tuple[str, list[ImageFile]]:
+        """How the files were found, and all of them."""
+
+    def unclear(self, number: int) -> ImageFile | None:
+        """A file that may have this number: its name has several."""
+
+
+def parts_of(name: str) -> list[str]:
+    """The parts of a path as a data file writes it."""
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
 def choose_images(keys: Iterable[ImageKey], candidates: Candidates, conflict: Conflict) -> list[Found]:
     """The image of each key, in order. Bytes are compared only where a key has several candidates.
 
@@ -109,7 +132,7 @@ def choose_images(keys: Iterable[ImageKey], candidates: Candidates, conflict: Co
     clashes: list[tuple[ImageKey, Sequence[ImageFile]]] = []
     unclear: ImageKey | None = None
     for key in keys:
-        found = _choose(key, candidates, conflict)
+        found = choose_image(key, candidates, conflict)
         if not isinstance(found, Found):
             clashes.append((key, found))
             continue
@@ -122,8 +145,8 @@ def choose_images(keys: Iterable[ImageKey], candidates: Candidates, conflict: Co
     return chosen
 
 
-def _choose(key: ImageKey, candidates: Candidates, conflict: Conflict) -> Found | Sequence[ImageFile]:
-    """The image of one key, or two that differ."""
+def choose_image(key: ImageKey, candidates: Listed, conflict: Conflict) -> Found | Sequence[ImageFile]:
+    """The image of one key, or two that differ. Bytes are compared only where a key has several candidates."""
     how, files = candidates.of(key)
     if not files:
         return _missing(key, candidates)
@@ -139,7 +162,7 @@ def _choose(key: ImageKey, candidates: Candidates, conflict: Conflict) -> Found 
     return Found(files[0].path, how, "first_folder") if other is None else (files[0], other)
 
 
-def _missing(key: ImageKey, candidates: Candidates) -> Found:
+def _missing(key: ImageKey, candidates: Listed) -> Found:
     file = candidates.unclear(key.number)
     if file is None:
         return Found("", "missing_image", "", str(key))

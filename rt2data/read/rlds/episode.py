@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,10 @@ from rt2data.io.tfrecord.columns import ColumnError, TextError, frames, numbers,
 from rt2data.io.tfrecord.example import Feature
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.wire import MalformedError
-from rt2data.read.rlds.layout import Layout, holds_frames
+from rt2data.read.features import Constant
+from rt2data.read.recorded import EpisodeFault
+from rt2data.read.rlds.layout import Layout, LeafRange, Numbers, holds_frames, is_one_hot
 from rt2data.records import F32, Image, Place, Step
-
-
-class EpisodeFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """An episode that cannot be used. `steps` are lost with it, as far as that is known."""
-
-    def __init__(self, reason: str, detail: str, steps: int = 1) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail, self.steps = reason, detail, steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,10 @@ def read_steps(record: EpisodeRecord, features: Mapping[str, Feature], layout: L
     last = _edge(flags.get("is_last"), total, total - 1)
     terminal = flags.get("is_terminal") or [False] * total
     success, reward = _successes(layout, features, total), _values(layout.reward, features, total)
-    columns = zip(words, action, zip(*cameras, strict=True), state, first, last, terminal, success, reward, strict=True)
+    origin = "--".join(_origin(_feature(features, leaf)) for leaf in layout.origin)
+    own = "" if layout.number is None else _number(layout.number, _feature(features, layout.number))
+    fixed = repeat(None, total), repeat(origin, total), repeat(own, total)  # no timestamps, one origin
+    columns = zip(words, action, zip(*cameras, strict=True), state, first, last, terminal, success, reward, *fixed, strict=True)
     for number, column in enumerate(columns):
         yield Step(record.episode, number, total, record.split, *column)
 
@@ -96,11 +94,20 @@ def _steps(columns: Sequence[Sequence[object]], names: Sequence[str]) -> int:
     return lengths[0]
 
 
-def _matrix(leaves: Sequence[Leaf], features: Mapping[str, Feature], total: int) -> list[F32]:
-    """The leaves' numbers side by side: `total` rows float32[D]. It shares no memory with the record."""
-    parts = [_columns(leaf, _feature(features, leaf), total) for leaf in leaves]
+def _matrix(columns: Sequence[Numbers], features: Mapping[str, Feature], total: int) -> list[F32]:
+    """The columns' numbers side by side: `total` rows float32[D]. It shares no memory with the record."""
+    parts = [_part(column, features, total) for column in columns]
     with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
         return list(np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe"))
+
+
+def _part(column: Numbers, features: Mapping[str, Feature], total: int) -> NDArray[np.generic]:
+    """Numbers [total, width] of a leaf, a range of it, or a constant."""
+    if isinstance(column, Constant):
+        return np.full((total, column.width), column.value, np.float32)
+    if isinstance(column, LeafRange):
+        return _columns(column.leaf, _feature(features, column.leaf), total)[:, column.start : column.stop]
+    return _columns(column, _feature(features, column), total)
 
 
 def _columns(leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
@@ -114,7 +121,7 @@ def _columns(leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
         raise EpisodeFault("ragged_episode", f"{leaf.key}: {error}", total) from error
     if len(found) != total:
         raise EpisodeFault("ragged_episode", f"{leaf.key} holds {found.size} values, not {total} steps of {leaf.width}", total)
-    return _one_hot(found) if _is_one_hot(leaf, found) else found.reshape(total, -1)
+    return _one_hot(found) if is_one_hot(leaf) else found.reshape(total, -1)
 
 
 def _successes(layout: Layout, features: Mapping[str, Feature], total: int) -> list[bool | None]:
@@ -140,11 +147,6 @@ def _values(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> l
     return [*nothing[:-1], found[0]] if len(found) == 1 else nothing
 
 
-def _is_one_hot(leaf: Leaf, found: NDArray[np.generic]) -> bool:
-    """The mode of Google Robot: int32[3], one of terminate, arm, base."""
-    return leaf.name == "terminate_episode" and leaf.shape == (3,) and found.dtype.kind in "iu"
-
-
 def _one_hot(found: NDArray[np.generic]) -> NDArray[np.float32]:
     """[n, 3] -> [n, 1]: which of them is set, 0 terminate and 1 continue; NaN where it is not exactly one."""
     rows = found.astype(np.int64)
@@ -167,6 +169,26 @@ def _words(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> li
     if len(found) != total:
         raise EpisodeFault("ragged_episode", f"{len(found)} instructions for {total} steps", total)
     return found
+
+
+def _number(leaf: Leaf, feature: Feature) -> str:
+    """Of the episode in its file; empty where it is none."""
+    if leaf.kind == "text":
+        return _origin(feature)
+    try:
+        found = numbers(leaf, feature)
+    except (ColumnError, MalformedError):
+        return ""
+    return str(found.reshape(-1)[0]) if found.size == 1 and found.dtype.kind in "iu" else ""
+
+
+def _origin(feature: Feature) -> str:
+    """A text of the episode that nothing is trained on: what is wrong with it is no fault of the episode."""
+    try:
+        found = feature.spans()[:1] if feature.kind == "bytes" else []
+    except MalformedError:
+        return ""
+    return "".join(bytes(feature.payload[start:stop]).decode("utf-8", "replace") for start, stop in found)
 
 
 def _edge(flag: list[bool] | None, total: int, position: int) -> list[bool]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rt2data.errors import UsageError
 from rt2data.io.tfrecord.columns import number_type
 from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.io.words import closest
-from rt2data.read.action_space import load_space
+from rt2data.read.conversions import Rule
+from rt2data.read.features import Constant, Part, parse_column
 from rt2data.read.sample import InvalidSetting
+from rt2data.read.source import invalid_size
 
 INSTRUCTIONS = (
     "language_instruction",  # Bridge, DROID, LIBERO
@@ -31,6 +33,10 @@ SUCCESS = (
 )
 """Where marks of success are looked for, in this order."""
 REWARD = f"{STEPS}/reward"
+NUMBER = "episode_metadata/episode_id"
+"""Which episode of its file it is."""
+ORIGIN = ("episode_metadata/recording_folderpath", "episode_metadata/file_path")
+"""What says where an episode was recorded: the second, or both, joined as openpi joins them for DROID."""
 
 _LISTED = 24
 _SMALLEST = 16
@@ -38,17 +44,35 @@ _SMALLEST = 16
 
 
 @dataclass(frozen=True, slots=True)
+class LeafRange:
+    """Some of the numbers that each step has in a leaf."""
+
+    leaf: Leaf
+    start: int
+    stop: int | None  # exclusive; negative edges count from the end
+
+    @property
+    def width(self) -> int:
+        return len(range(self.leaf.width or 0)[self.start : self.stop])
+
+
+Numbers = Leaf | LeafRange | Constant
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The leaves an episode is read from. The columns of `action` (and of `state`) are joined in order."""
 
-    action: tuple[Leaf, ...]
-    state: tuple[Leaf, ...]
+    action: tuple[Numbers, ...]
+    state: tuple[Numbers, ...]
     instruction: Leaf | None
     cameras: Mapping[str, Leaf]
     flags: Mapping[str, Leaf]  # of is_first, is_last, is_terminal those that are there
     success: Leaf | None = None
     labelled: Leaf | None = None  # a flag without which `success` says nothing
     reward: Leaf | None = None
+    origin: tuple[Leaf, ...] = field(default=(), repr=False)  # `repr` names units: those of older versions stay
+    number: Leaf | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +106,8 @@ def choose_layout(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[
         success=_success(leaves, wanted.success),
         labelled=_number_leaf(leaves, "aspects/has_aspects"),
         reward=_number_leaf(leaves, REWARD),
+        origin=find_origin(leaves),
+        number=next((leaf for leaf in leaves if leaf.key == NUMBER and leaf.kind in ("text", "scalar")), None),
     )
 
 
@@ -124,6 +150,12 @@ def name_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
     return dict(zip(names, leaves, strict=True))
 
 
+def find_origin(leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
+    """What says where an episode was recorded; nothing where there is no file_path."""
+    found = tuple(leaf for key in ORIGIN for leaf in leaves if leaf.key == key and leaf.kind == "text")
+    return found if found and found[-1].key == ORIGIN[-1] else ()
+
+
 # What a leaf can be
 
 
@@ -134,6 +166,11 @@ def holds_numbers(leaf: Leaf) -> bool:
     except TypeError:
         return False
     return leaf.per_step and bool(leaf.width)
+
+
+def is_one_hot(leaf: Leaf) -> bool:
+    """The mode of Google Robot: int32[3], one of terminate, arm, base. It is read as one number."""
+    return leaf.name == "terminate_episode" and leaf.shape == (3,) and holds_numbers(leaf) and number_type(leaf).kind in "iu"
 
 
 def holds_words(leaf: Leaf) -> bool:
@@ -164,10 +201,15 @@ def _named_cameras(leaves: Sequence[Leaf], cameras: Mapping[str, str]) -> dict[s
     return found
 
 
-def _numbers(leaves: Sequence[Leaf], path: str) -> Leaf:
-    leaf = find_leaf(leaves, path)
+def _numbers(leaves: Sequence[Leaf], text: str) -> Numbers:
+    """The leaf, a range of it, or a constant. Raises UsageError."""
+    column = parse_column(text)
+    if isinstance(column, Constant):
+        return column
+    leaf = find_leaf(leaves, column.path)
     _require(holds_numbers(leaf), leaf, "numbers of a fixed shape in every step")
-    return leaf
+    _require(column.fits(leaf.width or 0), leaf, f"the range {column}")
+    return leaf if column == Part(column.path) else LeafRange(leaf, column.start, column.stop)
 
 
 def _words(leaves: Sequence[Leaf], path: str) -> Leaf:
@@ -256,7 +298,7 @@ def invalid_features(
     for key, paths in (("action", wanted.action or ("action",)), ("state", wanted.state or ())):
         for number, path in enumerate(paths):
             setting: tuple[str | int, ...] = (key, number) if len(paths) > 1 else (key,)
-            yield from _invalid_feature(leaves, setting, path, holds_numbers, "numbers of a fixed shape in every step")
+            yield from _invalid_numbers(leaves, setting, path)
     if wanted.instruction is not None:
         yield from _invalid_feature(leaves, ("instruction",), wanted.instruction, holds_words, "words")
     if wanted.success is not None:
@@ -288,6 +330,19 @@ def _cameras(names: list[str], chosen: Chosen, leaves: Sequence[Leaf]) -> Iterat
             yield InvalidSetting(place, f"there is no camera {camera!r}: there is {', '.join(names)}", near)
 
 
+def _invalid_numbers(leaves: Sequence[Leaf], setting: tuple[str | int, ...], text: str) -> Iterator[InvalidSetting]:
+    try:
+        column = parse_column(text)
+    except UsageError as error:
+        yield InvalidSetting(setting, error.what)
+        return
+    if isinstance(column, Part):
+        found = list(_invalid_feature(leaves, setting, column.path, holds_numbers, "numbers of a fixed shape in every step"))
+        yield from found or _invalid_feature(
+            leaves, setting, column.path, lambda leaf: column.fits(leaf.width or 0), f"the range {column}"
+        )
+
+
 def _invalid_feature(
     leaves: Sequence[Leaf], setting: tuple[str | int, ...], path: str, fits: Fits, what: str
 ) -> Iterator[InvalidSetting]:
@@ -301,13 +356,17 @@ def _invalid_feature(
         yield InvalidSetting(setting, f"the feature does not hold {what}: {leaf}")
 
 
-def invalid_widths(leaves: Sequence[Leaf], action: Sequence[str] | None, space: str) -> Iterator[InvalidSetting]:
-    """An action space of another size than the action, where both are known."""
+def invalid_widths(
+    leaves: Sequence[Leaf], action: Sequence[str] | None, space: str, rules: Sequence[Rule] = ()
+) -> Iterator[InvalidSetting]:
+    """An action space of another size than the action after all conversions, where both are known."""
     try:
-        widths = [find_leaf(leaves, path).width for path in action or guess_action(leaves)]
-        size = load_space(space).size
+        widths = [_width(_numbers(leaves, path)) for path in action or guess_action(leaves)]
     except UsageError:
         return  # reported already
-    width = sum(each or 0 for each in widths)
-    if size is not None and widths and None not in widths and width != size:
-        yield InvalidSetting(("action_space",), f"{space} has {size} numbers, and the action {width}")
+    if widths and None not in widths:
+        yield from invalid_size(space, sum(each or 0 for each in widths), rules)
+
+
+def _width(column: Numbers) -> int | None:
+    return 1 if isinstance(column, Leaf) and is_one_hot(column) else column.width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from rt2data.io.tfrecord.features import STEPS
 from rt2data.read.known_formats import Recognized, names_in
 from rt2data.read.rlds.layout import holds_numbers
 from rt2data.read.source import Suggestion
+from rt2data.read.standards import Candidates, candidates
 
 LEVELS, HINT_LEVELS = 3, 6
 """Folders below a path that are searched for a dataset: to read it, and to name it in a message."""
 MAX_FOLDERS, HINT_FOLDERS = 5000, 400
+ALIKE = 5
+"""Datasets of the same features that are named."""
 _DO = f"name the folder that holds {INFO} and {FEATURES}"
 
 
@@ -24,8 +28,32 @@ def recognize_rlds(path: Path) -> Suggestion | None:
     if not location.is_folder(here) or _dataset_below(here, LEVELS, MAX_FOLDERS) is None:
         return None
     directory = open_directory(str(here))
+    known = candidates(_names(directory), directory.leaves)
+    if len(known.fitting) == 1:
+        (standard,) = known.fitting
+        space = standard.settings.get("action_space")
+        settings = {"path": directory.path, "dataset": standard.name} | ({"action_space": space} if space else {})
+        return Suggestion(settings, directory.name, {"dataset": standard.title}, standard.notes)
     action = _parts_of_action(directory)
-    return Suggestion({"path": directory.path} | ({"action": action} if action else {}), directory.name)
+    settings = {"path": directory.path} | ({"action": action} if action else {})
+    return Suggestion(settings, directory.name, {}, tuple(_undecided(known)))
+
+
+def _names(directory: Directory) -> set[str]:
+    """Its own name, and those of its folder and the one above: copies are renamed."""
+    folder = Path(directory.path)
+    return {directory.name, folder.name, folder.parent.name}
+
+
+def _undecided(known: Candidates) -> Iterator[str]:
+    """Why no standard is suggested, where there are some that are near."""
+    if known.fitting:
+        yield f"dataset may be {' or '.join(each.name for each in known.fitting)}: its name and its folder's name one each"
+    for name, what in known.misfits.items():
+        yield f"it is called as {name}, and differs: {what}"
+    if known.alike and not known.fitting:
+        listed = ", ".join(each.name for each in known.alike[:ALIKE])
+        yield f"its features are also those of dataset {listed}: set it only if it is the same data"
 
 
 def rlds_hint(path: Path) -> Recognized | None:
@@ -44,13 +72,18 @@ def _dataset_below(folder: Path, levels: int, folders: int) -> Path | None:
     """The first folder with a dataset_info.json here or below, the nearest first. Gives up after so many folders."""
     level, seen = [folder], 0
     for _ in range(levels + 1):
-        found = next((each for each in level if location.is_file(each / INFO)), None)
+        found = next((each for each in level if _is_dataset(each)), None)
         if found is not None:
             return found
         seen += len(level)
         below = (child for each in level for child in _folders(each))
         level = list(islice(below, max(folders - seen, 0)))
     return None
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Hugging Face's `save_to_disk` writes a file of the same name, beside its state."""
+    return location.is_file(folder / INFO) and not location.is_file(folder / "state.json")
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ValidationInfo, model_validator
 from xxhash import xxh3_64_hexdigest
 
 from rt2data.errors import DataError, RtError, UsageError
@@ -19,12 +19,17 @@ from rt2data.io.tfrecord.features import Leaf
 from rt2data.io.tfrecord.framing import FrameFault
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records
 from rt2data.io.tfrecord.wire import MalformedError
+from rt2data.read.features import FeaturePath, FeaturePaths, SplitNames
+from rt2data.read.filters import Limits
 from rt2data.read.known_formats import Recognized
-from rt2data.read.rlds.episode import EpisodeFault, EpisodeRecord, read_steps
+from rt2data.read.recorded import EpisodeFault, described_step
+from rt2data.read.rlds.episode import EpisodeRecord, read_steps
 from rt2data.read.rlds.layout import (
+    ORIGIN,
     Layout,
     WantedFeatures,
     choose_layout,
+    find_origin,
     guess_action,
     guess_cameras,
     guess_instruction,
@@ -32,50 +37,43 @@ from rt2data.read.rlds.layout import (
     invalid_features,
     invalid_splits,
     invalid_widths,
+    listed,
     name_cameras,
 )
 from rt2data.read.rlds.recognize import recognize_rlds, rlds_hint
-from rt2data.read.rlds.units import Raw, all_units, survey_shards, unit_pieces, unit_records
-from rt2data.read.sample import InvalidSetting, SamplePlan
-from rt2data.read.source import CameraNames, RobotSource, Suggestion, absent_folder, recognize
+from rt2data.read.rlds.registered import registered_path
+from rt2data.read.rlds.units import Raw, all_parts, chosen_parts, survey_parts, survey_shards, unit_pieces, unit_records
+from rt2data.read.sample import InvalidSetting, SamplePlan, shuffled
+from rt2data.read.source import CameraNames, Growing, RobotSource, Suggestion, absent_folder, recognize
+from rt2data.read.standards import load_standard
+from rt2data.read.units import whole_units
 from rt2data.records import Reject, SourceRecord, Step, Unit
-from rt2data.settings import PathStr
+from rt2data.settings import NameOrPath, PathStr, frozen_lists, resolve_file
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def _as_tuple(value: Any) -> Any:
-    """A single path is a list of one; YAML's lists are lists."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
-FeaturePath = Annotated[str, Field(min_length=1, max_length=512)]
-FeaturePaths = Annotated[
-    tuple[FeaturePath, ...],
-    Field(min_length=1),
-    BeforeValidator(_as_tuple, json_schema_input_type=FeaturePath | list[FeaturePath]),
-]
-"""One feature path, or several whose numbers are joined in order."""
-SplitNames = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])]
-
-
-class RLDS(RobotSource):
+class RLDS(RobotSource, Growing):
     """Robot episodes in RLDS format, as a TFDS dataset directory."""
 
     whole_records: ClassVar[frozenset[str]] = frozenset({"bad_crc", "bad_length", "malformed_example"})
 
     looks_for: ClassVar[str] = "a dataset_info.json in a folder or up to three levels below"
 
+    mix_only: ClassVar[frozenset[str]] = RobotSource.mix_only | {"dataset"}
+    """What a dataset's name stands for is in the other settings."""
+    later: ClassVar[frozenset[str]] = RobotSource.later | {"dataset"}
+
     kind: Literal["rlds"] = "rlds"
-    path: PathStr
-    """The directory of one version, such as my_robot/1.0.0, or one above it with no other version in it."""
+    path: Annotated[PathStr, BeforeValidator(registered_path)]
+    """The directory of one version, such as my_robot/1.0.0, or one above it with no other version in it; or `tfds:NAME`, a dataset
+    that tensorflow-datasets knows and has prepared."""
     splits: SplitNames | None = None
     """Which splits to read; by default all."""
     action: FeaturePaths | None = None
-    """Feature or features under `steps` that are the action, joined in order; by default `action`."""
+    """Feature or features under `steps` that are the action, joined in order; by default `action`. `name[0:3]` takes a range of the
+    numbers, and `zero[3]` and `one[1]` are constants."""
     state: FeaturePaths | None = None
     """Feature or features under `steps` that are the robot's state; by default `observation/state` where there is one."""
     instruction: FeaturePath | None = None
@@ -84,9 +82,25 @@ class RLDS(RobotSource):
     """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
     camera_features: dict[str, FeaturePath] | None = None
     """Names of cameras and their features; by default every image under `observation`, by its last name."""
-    cameras: CameraNames | Literal["all"] | dict[str, FeaturePath] | None = None  # type: ignore[assignment]
-    """The cameras whose images go into the mixture, in this order, or `all` of them, by name; names with features are read as
-    `camera_features`."""
+    cameras: CameraNames | Literal["all", "none"] | dict[str, FeaturePath] | None = None  # type: ignore[assignment]
+    """The cameras whose images go into the mixture, in this order, `all` of them, by name, or `none`; names with features are read
+    as `camera_features`."""
+
+    dataset: NameOrPath | None = None
+    """A dataset whose standard gives the settings that are left out: a name in schemas/datasets, or the path of a .toml of yours.
+    `inspect` recognizes those that it knows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any, info: ValidationInfo) -> Any:
+        """Settings from the standard of the dataset. A recipe that is read back has them already."""
+        given = frozen_lists(given)
+        if not isinstance(given, dict) or not isinstance(given.get("dataset"), str) or (info.context or {}).get("read_back"):
+            return given
+        try:
+            return load_standard(resolve_file(given["dataset"], info)).fill(given)
+        except UsageError as error:
+            raise ValueError(f"dataset: {error}") from None
 
     @model_validator(mode="after")
     def _check_cameras(self) -> Self:
@@ -94,10 +108,14 @@ class RLDS(RobotSource):
             raise ValueError("give features under `camera_features`, names under `cameras`")
         return self
 
+    def _is_default(self, name: str) -> bool:
+        """What was left out where a dataset is named would be filled in again."""
+        return self.dataset is None and super()._is_default(name)
+
     @property
     def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
         """Features under `cameras` say which cameras there are, and choose none."""
-        return None if isinstance(self.cameras, dict) else self.cameras
+        return None if isinstance(self.cameras, dict) else super().named_cameras
 
     @property
     def _chosen(self) -> tuple[tuple[str | int, ...], tuple[str, ...]]:
@@ -139,7 +157,9 @@ class RLDS(RobotSource):
         yield from invalid_splits(self.splits or (), tuple(directory.splits))
         seen = {} if self._features_of_cameras else _seen_cameras(directory)
         yield from invalid_features(directory.leaves, self._wanted, seen, self._chosen)
-        yield from invalid_widths(directory.leaves, self.action, self.action_space)
+        if self.filters.path is not None and not find_origin(directory.leaves):
+            yield InvalidSetting(("filters", "path"), f"there is no {ORIGIN[-1]} to match: {listed(directory.leaves)}")
+        yield from invalid_widths(directory.leaves, self.action, self.action_space, self.conversions)
 
     def split_names(self) -> tuple[str, ...]:
         """Those that are read."""
@@ -158,14 +178,50 @@ class RLDS(RobotSource):
         Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
         number of records than dataset_info.json says.
         """
+        return self.units_of(self.parts({}))
+
+    def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
+        """Ranges of whole records, or whole files."""
         directory = open_dataset(self.path)
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
-        found = all_units(splits)
+        found = all_parts(splits, known) if self.filters.limit is None else self._limited_parts(splits)
         if not found:
             raise DataError("there are no episodes", directory.path)
         return found
+
+    def units_of(self, parts: Sequence[Unit]) -> list[Unit]:
+        """About 64 MB each."""
+        return whole_units(parts)
+
+    def bases(self, parts: Sequence[Unit]) -> list[Any]:
+        """Which features are read, and what dataset_info.json says of the file."""
+        directory = open_dataset(self.path)
+        layout = repr(self._layout(directory))
+        return [[layout, *directory.declared(part.split, part.path), *self._limited(directory, part)] for part in parts]
+
+    def episode_names(self) -> Iterator[tuple[str, str]]:
+        """As dataset_info.json counts them."""
+        for split, shards in self._splits(open_dataset(self.path)).items():
+            for number, shard in enumerate(shards):
+                yield from ((split, _episode_name(split, number, record)) for record in range(shard.records))
+
+    def _limited(self, directory: Directory, part: Unit) -> list[int]:
+        """What else the records of a part depend on: which of a whole file `filters.limit` keeps."""
+        if self.filters.limit is None or part.start:
+            return []
+        number, _ = directory.declared(part.split, part.path) or (0, 0)
+        return self._kept(part.split, number, directory.splits[part.split][number])
+
+    def _limited_parts(self, splits: Mapping[str, tuple[Shard, ...]]) -> list[Unit]:
+        """The records that `filters.limit` keeps, each a part by itself."""
+        kept = {split: [self._kept(split, number, shard) for number, shard in enumerate(splits[split])] for split in splits}
+        return chosen_parts(splits, kept)
+
+    def _kept(self, split: str, number: int, shard: Shard) -> list[int]:
+        """The records of a file that `filters.limit` keeps."""
+        return [at for at in range(shard.records) if self.limits.keep(split, _episode_name(split, number, at))]
 
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
         """Steps of the episodes in a unit, and a Reject for each episode that is damaged or lost."""
@@ -173,7 +229,7 @@ class RLDS(RobotSource):
         layout = self._layout(directory)
         for part in unit.each:
             try:
-                yield from _read_part(part, directory, layout)
+                yield from _read_part(part, directory, layout, self.limits)
             except OSError as error:
                 error.filename = error.filename or part.path  # a failed read has none
                 raise
@@ -187,6 +243,10 @@ class RLDS(RobotSource):
         self._layout(directory)
         splits = self._splits(directory)
         _require_files([shard.path for shards in splits.values() for shard in shards])
+        if self.filters.limit is not None:
+            parts = self._limited_parts(splits)
+            wanted = [part for part in parts if self.may_feed(part.split, split)]
+            return survey_parts(shuffled(wanted, seed), len(self.units_of(parts)), sum(part.bytes for part in parts), self.read)
         return survey_shards(directory.path, splits, {name for name in splits if self.may_feed(name, split)}, seed, self.read)
 
     def pieces(self, unit: Unit, size: int) -> list[Unit]:
@@ -235,14 +295,7 @@ class RLDS(RobotSource):
             return {"problem": str(error)}
         if not isinstance(found, Step):
             return {"problem": str(found)}
-        return {
-            "episode": found.episode,
-            "steps": found.steps,
-            "instruction": found.instruction,
-            "action": len(found.action),
-            "state": 0 if found.state is None else len(found.state),
-            "cameras": [image.camera for image in found.images],
-        }
+        return described_step(found)
 
 
 def open_dataset(path: str) -> Directory:
@@ -256,14 +309,17 @@ def open_dataset(path: str) -> Directory:
         raise UsageError(f"not an RLDS dataset: this is {found.what}", error.where, found.do) from None
 
 
-def _read_part(unit: Unit, directory: Directory, layout: Layout) -> Iterator[SourceRecord]:
-    """The records of one file, or of a range of it."""
+def _episode_name(split: str, shard: int, record: int) -> str:
+    return f"{_short(split)}-{shard:05d}-{record:06d}"
+
+
+def _read_part(unit: Unit, directory: Directory, layout: Layout, limits: Limits) -> Iterator[SourceRecord]:
+    """The records of one file, or of a range of it, that are within the limits."""
     number = directory.number(unit.split, unit.path)
     for found in unit_records(unit, directory.splits[unit.split][number]):
         if isinstance(found, Reject):
             yield found
-        else:
-            episode = f"{_short(unit.split)}-{number:05d}-{found.number:06d}"
+        elif limits.keep(unit.split, episode := _episode_name(unit.split, number, found.number)):
             yield from _read_episode(found, EpisodeRecord(episode, unit.split, unit.path, found.offset), layout)
 
 

@@ -14,11 +14,11 @@ from rt2data.io.tfrecord.directory import Shard
 from rt2data.io.tfrecord.framing import FrameFault, RecordSpan, scan
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, read_records, scan_gzipped
 from rt2data.order import key64
+from rt2data.read import units as read_units
 from rt2data.read.sample import SamplePart, SamplePlan, shuffled
+from rt2data.read.units import put_together
 from rt2data.records import Reject, SourceRecord, Step, Unit
 
-UNIT_BYTES = 64 << 20
-"""A unit ends with the record that brings it to this size."""
 UNSCANNED = 512 << 20
 """Objects up to this size are a unit each, whose headers are not read before: one request for each record would take hours."""
 
@@ -31,17 +31,45 @@ class Raw(NamedTuple):
     payload: memoryview
 
 
-def all_units(splits: Mapping[str, Sequence[Shard]]) -> list[Unit]:
-    """Units of about UNIT_BYTES, in the order of splits and shards. Raises DataError as `shard_units` does."""
+def all_parts(splits: Mapping[str, Sequence[Shard]], known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
+    """Whole files and ranges of about UNIT_BYTES, in the order of splits and shards. Raises DataError as `shard_units` does."""
     stats = iter(location.stats([shard.path for shards in splits.values() for shard in shards]))
-    found = (unit for split, shards in splits.items() for shard in shards for unit in _units_of(shard, split, next(stats)))
-    return put_together(found, UNIT_BYTES)
+    each = [(split, shard, next(stats)) for split, shards in splits.items() for shard in shards]
+    return [part for split, shard, stat in each for part in known.get(shard.path) or _parts_of(shard, split, stat)]
 
 
-def _units_of(shard: Shard, split: str, stat: Stat | None) -> list[Unit]:
+def _parts_of(shard: Shard, split: str, stat: Stat | None) -> list[Unit]:
     if stat is None or not location.is_remote(shard.path) or stat.size > UNSCANNED:
         return shard_units(shard, split)
     return [Unit(0, shard.path, split, 0, stat.size, 0, stat.size)] if stat.size else []
+
+
+def chosen_parts(splits: Mapping[str, Sequence[Shard]], chosen: Mapping[str, Sequence[Sequence[int]]]) -> list[Unit]:
+    """The chosen records of each file, by their numbers: each a part by itself, so that no other is read.
+
+    Files of which all is chosen, or whose headers are not read, have the parts that they always have. Raises DataError as
+    `shard_units` does.
+    """
+    files = [
+        (split, shard, numbers)
+        for split, shards in splits.items()
+        for shard, numbers in zip(shards, chosen[split], strict=True)
+        if numbers
+    ]
+    stats = location.stats([shard.path for _, shard, _ in files])
+    return [part for file, stat in zip(files, stats, strict=True) for part in _chosen_of(*file, stat)]
+
+
+def _chosen_of(split: str, shard: Shard, numbers: Sequence[int], stat: Stat | None) -> list[Unit]:
+    unscanned = stat is not None and location.is_remote(shard.path) and stat.size <= UNSCANNED
+    if stat is None or unscanned or len(numbers) == shard.records or is_gzipped(shard.path):
+        return _parts_of(shard, split, stat)
+    file = scan(shard.path)
+    if file.broken is not None:
+        return [Unit(0, shard.path, split, 0, file.size, 0, file.size)]
+    require_count(len(file.spans), shard)
+    each = [(number, file.spans[number]) for number in numbers]
+    return [Unit(0, shard.path, split, at.offset, at.stop, number, at.stop - at.offset) for number, at in each]
 
 
 def shard_units(shard: Shard, split: str) -> list[Unit]:
@@ -58,27 +86,8 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
         require_count(len(file.spans), shard)
     return [
         Unit(k, shard.path, split, start, stop, first, stop - start)
-        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file.spans, 0, file.size, UNIT_BYTES)))
+        for k, ((start, first), (stop, _)) in enumerate(pairwise(_edges(file.spans, 0, file.size, read_units.UNIT_BYTES)))
     ]
-
-
-def put_together(units: Iterable[Unit], limit: int) -> list[Unit]:
-    """Neighbours of one split joined up to `limit` bytes, numbered from 0: a unit costs a few milliseconds, however small it is."""
-    runs: list[list[Unit]] = []
-    left = 0
-    for unit in units:
-        if not runs or unit.split != runs[-1][0].split or unit.bytes > left:
-            runs.append([])
-            left = limit
-        runs[-1].append(unit)
-        left -= unit.bytes
-    return [_joined(run, index) for index, run in enumerate(runs)]
-
-
-def _joined(run: Sequence[Unit], index: int) -> Unit:
-    if len(run) == 1:
-        return replace(run[0], index=index)
-    return replace(run[0], index=index, bytes=sum(part.bytes for part in run), parts=tuple(run))
 
 
 def _edges(spans: list[RecordSpan], start: int, stop: int, limit: int) -> list[tuple[int, int]]:
@@ -167,11 +176,23 @@ def survey_shards(
     return SamplePlan(
         measure="episodes",
         whole=sum(shard.records for _, shard in shards),
-        units=sum(-(-sum(split) // UNIT_BYTES) for split in by_split),
+        units=sum(-(-sum(split) // read_units.UNIT_BYTES) for split in by_split),
         bytes=sum(sizes),
         parts=[part for part in chain.from_iterable(zip_longest(*chosen)) if part],
         read=lambda part: _first(read(part.place), int(part.measure)),
         unchecked=(f"headers of {len(sizes) - len(looked_at)} of {len(sizes)} files",) if len(looked_at) < len(sizes) else (),
+    )
+
+
+def survey_parts(parts: Sequence[Unit], units: int, size: int, read: Callable[[Unit], Iterable[SourceRecord]]) -> SamplePlan:
+    """A sample plan of parts in a random order, which are all that is wanted; `units` and `size` are of the whole source."""
+    return SamplePlan(
+        measure="bytes",
+        whole=sum(part.bytes for part in parts),
+        units=units,
+        bytes=size,
+        parts=[SamplePart(part.bytes, part.bytes, part) for part in parts],
+        read=lambda part: read(part.place),
     )
 
 

@@ -23,8 +23,9 @@ from rt2data.io import location
 from rt2data.io.json_stream import JsonArray, JsonFault, Slice
 from rt2data.io.location import path_of
 from rt2data.io.location.folders import make_folder
+from rt2data.read.corpus.draft import RowFault
 from rt2data.read.join.images import Candidates, Conflict, Found, ImageKey, choose_images
-from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, RowFault, id_or_none, read_id, read_image_key
+from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow, id_or_none, read_id, read_image_key
 from rt2data.records import Reject
 
 I32 = NDArray[np.int32]

@@ -10,18 +10,17 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
-import xxhash
 
 from rt2data.images.ready import ImageFault
 from rt2data.io.json_stream import Decode, JsonArray, JsonFault
-from rt2data.read.join.files import ImageReader, numbers_of
-from rt2data.read.join.images import Found, ImageKey
+from rt2data.read.corpus.draft import RowFault
+from rt2data.read.join.files import ImageReader
+from rt2data.read.join.images import Found, group_of
 from rt2data.read.vqav2.index import Index
 from rt2data.read.vqav2.rows import (
     AnnotationRow,
     LoneAnswerRow,
     QuestionRow,
-    RowFault,
     WebQuestion,
     id_or_none,
     read_answers,
@@ -169,9 +168,3 @@ class RowReader:
 
 def _holds(raw: msgspec.Raw) -> bool:
     return len(raw) > 4 or bytes(raw) not in _NOTHING
-
-
-def group_of(image: ImageKey) -> str:
-    """What keeps all questions about one image in one split: its number, or a hash of its name."""
-    numbers = (image.number,) if image.number >= 0 else numbers_of(image.name.rpartition("/")[2])
-    return str(numbers[0]) if len(numbers) == 1 else f"n{xxhash.xxh3_64_hexdigest(image.name.encode())}"

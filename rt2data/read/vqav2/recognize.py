@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,18 +14,12 @@ from rt2data.io import location
 from rt2data.io.location import path_of
 from rt2data.io.location.base import Entry
 from rt2data.read.join.files import is_ignored, is_image, numbers_of
+from rt2data.read.json_shape import HEAD, json_shape
 from rt2data.read.known_formats import KNOWN, VQA, Recognized, files_near, json_in, recognize_json
 from rt2data.read.sample import InvalidSetting
 from rt2data.read.source import Suggestion, absent_file, recognize
 
-HEAD = 1 << 16
-"""Bytes at the start of a file that say what it is."""
 Role = Literal["questions", "annotations"]
-_KEY = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
-_OPEN = re.compile(r"\[\s*\{")
-_LINES = re.compile(r"\}\s*\n\s*\{")
-_decode = json.JSONDecoder().raw_decode
-
 WANTED: dict[Role, str] = {
     "questions": '{"questions": [{"question_id", "image_id", "question"}, ...]}',
     "annotations": '{"annotations": [{"question_id", "image_id", "answers"}, ...]}',
@@ -35,15 +28,6 @@ WANTED: dict[Role, str] = {
 
 CHOICES = {"direct_answers", "correct_choice_idx", "rationales"}
 """Keys of A-OKVQA, whose question_id is text."""
-
-
-@dataclass(frozen=True)
-class JsonShape:
-    """Keys near the start of a JSON file."""
-
-    lines: bool = False  # an object on each line
-    element: frozenset[str] = frozenset()  # of the first element, where the file is a list
-    arrays: dict[str, frozenset[str]] = field(default_factory=dict)  # of an object's arrays: keys of their first elements
 
 
 def require_layout(path: str, role: Role) -> None:
@@ -62,7 +46,7 @@ def advice(role: Role, name: str = "") -> str:
 
 def other_layout(path: str, role: Role) -> str:
     """The name of another layout that a file has; empty for a file that fits, is not JSON, is cut, or has no known layout."""
-    shape = shape_of(location.read_head(path, HEAD))
+    shape = json_shape(path)
     if "question_id" in shape.arrays.get(role, ()) or ("question_id" in shape.element and not CHOICES & shape.element):
         return ""
     name = recognize_json(path) or ""
@@ -82,41 +66,6 @@ def invalid_json(role: Role, path: str) -> Iterator[InvalidSetting]:
         yield InvalidSetting((role,), f"is {other.what}: {path} -> {other.do}")
     elif layout := other_layout(path, role):
         yield InvalidSetting((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")
-
-
-def shape_of(head: bytes) -> JsonShape:
-    """The shape of a file that begins like this; an empty one where it begins unlike JSON."""
-    text = head.decode(errors="replace").lstrip("\ufeff \t\r\n")
-    if text.startswith("["):
-        return JsonShape(element=_first_element(text, 0))
-    if not text.startswith("{"):
-        return JsonShape()
-    try:
-        _, end = _decode(text)
-        if _LINES.match(text, end - 1):
-            return JsonShape(lines=True)
-    except (ValueError, RecursionError):
-        pass
-    members = list(_members(text, 0))
-    arrays = {key: _first_element(text, at) for key, at in members if text.startswith("[", at)}
-    return JsonShape(arrays=arrays)
-
-
-def _first_element(text: str, at: int) -> frozenset[str]:
-    """Keys of the object that an array at `at` begins with."""
-    opened = _OPEN.match(text, at)
-    return frozenset(key for key, _ in _members(text, opened.end() - 1)) if opened else frozenset()
-
-
-def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
-    """Keys of the object at `at` and where their values begin, as far as the text reaches."""
-    at += 1
-    while found := _KEY.match(text, at):
-        yield found[1][1:-1], found.end()
-        try:
-            _, at = _decode(text, found.end())
-        except (ValueError, RecursionError):
-            return
 
 
 # A corpus

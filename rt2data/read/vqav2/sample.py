@@ -148,7 +148,7 @@ class Counted:
 def count(questions: JsonArray[QuestionRow], size: int) -> Counted:
     """Count by streaming, at most the first part of the file. Raises DataError where it is cut."""
     starts, end = array("q"), 0
-    for start, stop, _ in questions.slices():
+    for start, stop, *_ in questions.slices():
         if start > LOOK:
             return Counted(starts, start, size, complete=False)
         starts.append(start)

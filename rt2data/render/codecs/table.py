@@ -79,12 +79,13 @@ def _resolve(dim: Dim, i: int, space: ActionSpace, stats: DimStats | None) -> Bo
         return Bounds(*dim.span)
     if stats is None:
         raise UsageError(
-            f"dimension {dim.name} of action space {space.name} is bounded by q01q99, and there are no statistics",
+            f"dimension {dim.name} of action space {space.name} is bounded by {dim.bounds}, and there are no statistics",
             do="prepare the source first, or give the dimension bounds = [lo, hi]",
         )
-    lo, hi = stats.q01[i], stats.q99[i]
+    whole = dim.bounds == "minmax"
+    lo, hi = (stats.min[i], stats.max[i]) if whole else (stats.q01[i], stats.q99[i])
     if not too_narrow(lo, hi):
-        return _moving(dim, lo, hi)
+        return _moving(dim, lo, hi)._replace(minmax=whole)
     if stats.few_valued(i) and not too_narrow(stats.min[i], stats.max[i]) and stats.max[i] - stats.min[i] <= VAST:
         return Bounds(stats.min[i], stats.max[i], minmax=True)
     return _held(dim, lo / 2 + hi / 2, stats.min[i], stats.max[i])

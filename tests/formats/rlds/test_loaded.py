@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.build import Site, build_plainly, rlds_output
+from rt2data.errors import UsageError
 from rt2data.formats.rlds.loaded import Loaded, absolute_gripper, as_loaded, binary_gripper
 from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
@@ -120,3 +121,11 @@ def test_bridge_statistics_count_what_is_left(toy_recipe: Callable[..., Recipe],
     build_plainly(toy_recipe(), Site(tmp_path / "out"), output=rlds_output(RldsOptions(layout="bridge")))
     found = json.loads((tmp_path / "out/bridge_dataset/1.0.0/dataset_statistics.json").read_text())["bridge_dataset"]
     assert (found["num_transitions"], found["num_trajectories"], len(found["proprio"]["mean"])) == (36, 6, 8)
+
+
+@pytest.mark.parametrize("change", [{"web__qa__answers": "soft"}, {"web__qa__agreement": "vqa"}])
+def test_answers_that_episodes_have_no_place_for_are_refused(
+    toy_recipe: Callable[..., Recipe], tmp_path: Path, change: dict[str, str]
+) -> None:
+    with pytest.raises(UsageError, match="write-rlds writes no loss weights"):
+        build_plainly(toy_recipe(**change), Site(tmp_path / "out"), output=rlds_output(RldsOptions()))

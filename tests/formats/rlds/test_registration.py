@@ -163,10 +163,10 @@ def replace_plan(dataset: DatasetPlan) -> DatasetPlan:
 
 @pytest.mark.parametrize("name", space_names())
 def test_shipped_spaces_say_what_they_command(name: str) -> None:
-    """But for the one that stands for any robot."""
+    """But for the two that stand for any robot."""
     space = load_space(name)
-    assert (space.control_mode is None) == (name == "generic_nd")
-    assert (space.gripper_mode is None) == (space.gripper is None)
+    assert (space.control_mode is None) == (name in ("generic_nd", "oxe_eef_raw"))
+    assert (space.gripper_mode is None) == (not space.grippers)
 
 
 def test_a_gripper_mode_needs_a_gripper() -> None:

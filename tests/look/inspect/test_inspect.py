@@ -16,7 +16,8 @@ from rt2data.cli.inspect import inspect, show
 from rt2data.cli.verify import show as show_findings
 from rt2data.errors import DataError, UsageError
 from rt2data.look.inspect import KINDS, recognize
-from rt2data.look.inspect.raw import recipe_name, shares_a_word
+from rt2data.look.inspect.raw import recipe_name
+from rt2data.look.inspect.spaces import shares_a_word
 from rt2data.look.verify import Fault, Findings
 from rt2data.plan.recipe import Recipe, parse_recipe
 from rt2data.read.source import SOURCES
@@ -69,6 +70,7 @@ def test_bridge_suggestion(shared_data: Path) -> None:
     recipe = suggested(shared_data / "rlds_bridge", "robot")
     source = recipe.robot["bridge_dataset"]
     assert (source.action_space, source.camera) == ("widowx_bridge", "image_0")
+    assert [rule.rule for rule in source.conversions] == ["binarize", "delta_from_state"]
     assert len(source.units()) == 2
     assert "# check this: also image_1, image_2, image_3" in recognize(shared_data / "rlds_bridge").suggestion()
 
@@ -133,7 +135,7 @@ def test_a_dataset_without_its_shards_is_still_described(shared_data: Path, tmp_
     facts = seen.facts()
     assert facts["splits"]["train"]["missing_shards"] == 1
     assert "a shard is missing" in facts["first_episode"]["problem"]
-    assert suggested(tmp_path, "robot").robot["bridge_dataset"].action_space == "generic_nd"
+    assert suggested(tmp_path, "robot").robot["bridge_dataset"].action_space == "widowx_bridge"  # its features are enough
     with pytest.raises(DataError, match="a shard is missing"):
         seen.tiles(3)
 

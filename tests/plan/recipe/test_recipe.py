@@ -249,7 +249,7 @@ ONE_MISTAKE = {
     "kind of the other side": (PLAIN.replace("kind: log", "kind: corpus"), "4:11 robot.arm.kind: 'corpus' belongs under web"),
     "word": (
         with_line(2, "template: openvlaa"),
-        "2:11 template: must be 'rt2' or 'openvla', got 'openvlaa', did you mean 'openvla'?",
+        "2:11 template: must be 'rt2', 'openvla', 'rt2_plan' or 'ecot', got 'openvlaa', did you mean 'openvla'?",
     ),
     "text for a number": (with_line(2, "seed: '1'"), "2:7 seed: must be a whole number, got '1'"),
     "number for text": (PLAIN.replace("path: logs", "path: 12"), "5:11 robot.arm.path: must be text, got 12"),
@@ -351,10 +351,13 @@ ONE_MISTAKE = {
         "2:19 size.num_examples: excludes epochs and of: give one or the other",
     ),
     # cameras and windows in time
-    "one camera as a list": (with_line(7, "    cameras: front"), "7:14 robot.arm.cameras: must be a list or 'all', got 'front'"),
+    "one camera as a list": (
+        with_line(7, "    cameras: front"),
+        "7:14 robot.arm.cameras: must be a list or 'all' or 'none', got 'front'",
+    ),
     "no camera": (
         with_line(7, "    cameras: []"),
-        "7:14 robot.arm.cameras: must be a list of 1 or more or 'all', got an empty list",
+        "7:14 robot.arm.cameras: must be a list of 1 or more or 'all' or 'none', got an empty list",
     ),
     "camera twice": (with_line(7, "    cameras: [a, a]"), "7:14 robot.arm.cameras: must not name one camera twice"),
     "camera and cameras": (with_line(7, "    camera: a\n    cameras: [b]"), "4:5 robot.arm: give `camera` or `cameras`, not both"),

@@ -10,6 +10,7 @@ import pytest
 
 from rt2data.plan.plan import SourcePlan, plan_source, warnings_of
 from rt2data.plan.recipe import Recipe
+from rt2data.plan.shares import SourceShare
 from rt2data.plan.source_notes import source_notes
 from rt2data.prepare.statistics import summarize
 from rt2data.prepare.store import SplitInfo, StoreInfo
@@ -31,7 +32,7 @@ SOURCE = ToyRobot(path="x", action_space="generic_nd")
 
 
 def planned(name: str, codec: Codec) -> SourcePlan:
-    drawn = plan_source(name, SOURCE, INFO, "train", Fraction(1), 100)
+    drawn = plan_source(SourceShare(name, SOURCE, Fraction(1), Fraction(1), ()), INFO, "train", 100)
     return msgspec.structs.replace(drawn, codec=codec.to_json())
 
 

@@ -1,0 +1,95 @@
+"""The members of anybody's tar archive in order, by Python's tarfile, which knows pax and GNU. No end passes in silence."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from rt2data.errors import DataError
+from rt2data.io.tar import BLOCK
+
+_EXTENDED = frozenset(b"xgLKX")  # headers whose content is a header of the next member
+_MAX_EXTENDED = 1 << 20
+_CHUNK = 1 << 20
+_ESCAPES = re.compile(r"^/|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|\0")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The archive ends here, without its mark of the end."""
+
+    at: int
+    detail: str
+    name: str = ""  # of the member whose content is cut
+
+
+def walk(file: BinaryIO, path: str, size: int, start: int = 0) -> Iterator[tarfile.TarInfo | Cut]:
+    """Members from the header at `start` to the end; at last a Cut where the file was cut. The file may be read in between.
+
+    Raises DataError for a damaged header, and for bytes behind the mark of the end: what follows would be lost.
+    """
+    tar = _opened(file, path)
+    tar.offset = start
+    while True:
+        at = tar.offset
+        file.seek(at)
+        block = file.read(BLOCK)
+        if len(block) < BLOCK:
+            yield Cut(at, "no mark of its end" if not block else "it ends inside a header")
+            return
+        if not block.strip(b"\0"):
+            _require_blank(file, path)
+            return
+        info = _member(tar, file, block, path, size)
+        if isinstance(info, Cut) or info.offset_data + (info.size if info.isreg() else 0) > size:
+            yield info if isinstance(info, Cut) else Cut(info.offset, f"it ends inside {info.name}", info.name)
+            return
+        yield info
+
+
+def problem_of(info: tarfile.TarInfo) -> tuple[str, str] | None:
+    """Why a member is not used, as the reason of a reject and a detail: links are never followed, names never leave the archive."""
+    if info.issym() or info.islnk():
+        return "link_in_tar", f"{info.name} is a link"
+    if info.issparse() or not info.isreg():
+        return "odd_member", f"{info.name} is no plain file"
+    if _ESCAPES.search(info.name):
+        return "unsafe_name", info.name[:200]
+    return None
+
+
+def _opened(file: BinaryIO, path: str) -> tarfile.TarFile:
+    file.seek(0)
+    try:
+        return tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape")
+    except (tarfile.TarError, ValueError) as error:
+        raise DataError(f"this is no tar archive: {error}", path, "fetch it again; unpack it if it is compressed") from None
+
+
+def _member(tar: tarfile.TarFile, file: BinaryIO, block: bytes, path: str, size: int) -> tarfile.TarInfo | Cut:
+    at = tar.offset
+    file.seek(at)
+    try:
+        if block[156] in _EXTENDED and tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size > _MAX_EXTENDED:
+            raise tarfile.HeaderError("a header of more than 1 MB")
+        info = tarfile.TarInfo.fromtarfile(tar)
+        if info.size < 0 or tar.offset <= at:
+            raise tarfile.HeaderError("a size below 0")
+    except (tarfile.TarError, ValueError, OverflowError) as error:
+        if file.tell() >= size:
+            return Cut(at, "it ends inside a header")
+        raise DataError(f"a damaged header of a member: {error}", f"{path}: byte {at}", "fetch the archive again") from None
+    return info
+
+
+def _require_blank(file: BinaryIO, path: str) -> None:
+    """Raises DataError where something follows the mark of the end."""
+    while rest := file.read(_CHUNK):
+        if rest.strip(b"\0"):
+            at = file.tell() - len(rest.lstrip(b"\0"))
+            raise DataError(
+                "bytes behind the mark of the archive's end", f"{path}: byte {at}", "fetch it again; split archives put together"
+            )

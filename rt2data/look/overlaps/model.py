@@ -1,0 +1,71 @@
+"""What is found: pairs of parts of a recipe's data that share something, how much, and a few examples."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from rt2data.records import Kind, Level
+
+What = Literal["bytes", "pixels", "alike", "coco", "actions"]
+"""`bytes` and `pixels`: the same picture in two groups; `alike`: pictures that look alike; `coco`: the same COCO image, by its id;
+`actions`: the same episode."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One split of one source."""
+
+    source: str
+    split: str
+    kind: Kind
+    trained: bool  # on it: else it is held out
+    rows: int
+    images: int
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.split}"
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """Where something that is shared can be found."""
+
+    part: str
+    key: str  # of a row
+    group: str  # image id or episode
+    path: str  # of the file that holds the image; empty for episodes
+
+
+class Overlap(msgspec.Struct, frozen=True):
+    """What two parts share, or one part with itself."""
+
+    what: What
+    one: str
+    other: str
+    count: int  # pictures or episodes; of `alike`, pictures of `one` that look like another one of `other`
+    level: Level
+    examples: tuple[tuple[Sample, Sample], ...]
+
+
+class Overlaps(msgspec.Struct, frozen=True):
+    """All of it, worst first."""
+
+    recipe: str
+    parts: tuple[Part, ...]
+    overlaps: tuple[Overlap, ...]
+    near: int | None  # most bits in which the hashes of pictures differ that look alike; None where nobody asked
+    plain: int = 0  # pictures too even to be compared by how they look
+    unread: int = 0  # pictures that could not be decoded
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that is trained on is held out too."""
+        return all(each.level != "error" for each in self.overlaps)
+
+
+def level_of(what: What, one: Part, other: Part) -> Level:
+    """What is trained on and held out too is an error. Between robots equal pictures may be chance, as of a black camera."""
+    chance = what == "bytes" and one.kind == other.kind == "robot"
+    if one.trained != other.trained:
+        return "warning" if chance else "error"
+    return "warning" if one == other and one.trained and not chance else "note"

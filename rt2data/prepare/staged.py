@@ -1,0 +1,122 @@
+"""files.parquet while a store grows: the files of its source, then those of its units' images, which have no version yet.
+
+Rows of a unit name a file by a hash of its path, because the unit serves stores with other files too; rows of a store by a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from rt2data.errors import InternalError
+from rt2data.io import location
+from rt2data.io.location import path_of
+from rt2data.io.stamps import Stamp, changed, require_unchanged
+from rt2data.order import I64, U64
+from rt2data.prepare.store import FILES_PARQUET, IMAGE, ROWS, stamps_table
+from rt2data.prepare.units import fragment_name, lost_name, rejects_name
+
+_AT, _IMAGES = IMAGE.get_field_index("file"), ROWS.get_field_index("images")
+
+
+def file_id(path: str) -> int:
+    """What rows of units call a file, by its absolute path; a unit's images by their file's name alone."""
+    return xxhash.xxh3_64_intdigest(path.encode())
+
+
+@dataclass(frozen=True)
+class StagedFiles:
+    """The files of a store that grows in `folder`."""
+
+    folder: str
+    paths: pa.Array
+    sizes: pa.Array
+    versions: pa.Array
+
+    @cached_property
+    def sources(self) -> int:
+        """How many files are the source's own; they come first."""
+        return int(pc.sum(pc.not_equal(self.versions, "")).as_py() or 0)
+
+    @cached_property
+    def units(self) -> list[Path]:
+        """The files of the units' images, in the order of the units."""
+        return [path_of(path) for path in self.paths[self.sources :].to_pylist()]
+
+    def blob(self, unit: int) -> Path:
+        """The file of the images that a unit had to make."""
+        return self.units[unit]
+
+    def fragment(self, unit: int) -> Path:
+        """The file of a unit's rows."""
+        return self._beside(unit, fragment_name(self._name(unit)))
+
+    def rejects(self, unit: int) -> Path:
+        """The file of what a unit dropped."""
+        return self._beside(unit, rejects_name(self._name(unit)))
+
+    def lost(self, unit: int) -> Path:
+        """The file of what the filters of a unit dropped, by task."""
+        return self._beside(unit, lost_name(self._name(unit)))
+
+    def _beside(self, unit: int, name: str) -> Path:
+        return self.units[unit].with_name(name)
+
+    def _name(self, unit: int) -> str:
+        return self.units[unit].name[len("blobs-") : -len(".bin")]
+
+    @cached_property
+    def _sorted_ids(self) -> tuple[U64, I64]:
+        """Ids of all files in their order, and the number of each."""
+        own, blobs = self.paths[: self.sources].to_pylist(), (path.name for path in self.units)
+        ids = np.fromiter(map(file_id, [*own, *blobs]), np.uint64, len(self.paths))
+        order = np.argsort(ids, kind="stable")
+        if (np.diff(ids[order]) == 0).any():
+            raise InternalError("two paths have one hash", self.folder, "rename the folder of the source")
+        return ids[order], order
+
+    def numbers(self, ids: U64) -> I64:
+        """The numbers of files; -1 for one that is not there."""
+        known, order = self._sorted_ids
+        place = np.searchsorted(known, ids).clip(max=len(known) - 1)
+        return np.where(known[place] == ids, order[place], -1)
+
+    def numbered(self, rows: pa.Table) -> pa.Table:
+        """Rows of units as a store has them: its images' files have their numbers."""
+        images = rows["images"].combine_chunks()
+        fields = images.values.flatten()
+        numbers = self.numbers(fields[_AT].to_numpy())
+        if (numbers < 0).any():
+            raise InternalError("a unit has images in a file that its source has not", self.folder)
+        fields[_AT] = pa.array(numbers, IMAGE.field("file").type)
+        values, field = pa.StructArray.from_arrays(fields, fields=list(IMAGE)), ROWS.field(_IMAGES)
+        return rows.set_column(_IMAGES, field, pa.ListArray.from_arrays(images.offsets, values, field.type))
+
+    def stamps(self, paths: Sequence[str]) -> list[Stamp | None]:
+        """Of some files, by absolute paths; None for one that was not listed when preparing began."""
+        numbers = self.numbers(np.fromiter(map(file_id, paths), np.uint64, len(paths))).tolist()
+        columns = (self.paths, self.sizes, self.versions)
+        return [Stamp(*(column[i].as_py() for column in columns)) if i >= 0 else None for i in numbers]
+
+    def require_unchanged(self, name: str) -> None:
+        """Raises SourceChangedError naming the files of the source that changed."""
+        columns = (column[: self.sources].to_pylist() for column in (self.paths, self.sizes, self.versions))
+        require_unchanged(name, changed([Stamp(*each) for each in zip(*columns, strict=True)]))
+
+
+def staged_files(folder: Path) -> StagedFiles:
+    """The files of a store that grows, read once as long as they stay the same. Raises DataError, FileNotFoundError."""
+    return _read(str(folder), location.stat(folder / FILES_PARQUET).version)
+
+
+@lru_cache(maxsize=4)
+def _read(folder: str, _version: str) -> StagedFiles:
+    table = stamps_table(path_of(folder) / FILES_PARQUET)
+    return StagedFiles(folder, *(table[name].combine_chunks() for name in ("path", "size", "version")))

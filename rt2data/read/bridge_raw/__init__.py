@@ -1,0 +1,1 @@
+"""BridgeData as it was recorded: folders of pickles and images."""

@@ -1,0 +1,150 @@
+"""COCO's instances: an image with all its boxes is one row. The index holds the boxes themselves, in 38 bytes for each."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from rt2data.io import location
+from rt2data.io.json_stream import JsonArray, JsonFault, Slice
+from rt2data.read.corpus.coco import NONE, CocoIndex, CocoTable, as_id, id_of, key_of
+from rt2data.read.corpus.table import RawRow, is_table
+from rt2data.read.join.images import ImageKey
+from rt2data.read.known_formats import COCO_BOXES, recognize_json
+
+COCO = "_coco"
+"""A column that all rows of COCO's instances have, and no others."""
+_TAIL = 1 << 20  # bytes at the end of a file in which its first row looks for categories
+_NO_BOX = (float("nan"),) * 4
+
+
+def is_coco_boxes(path: str) -> bool:
+    """Whether a file is a JSON object of images and annotations that are boxes."""
+    return path.lower().endswith(".json") and is_table(path) and recognize_json(path) == COCO_BOXES
+
+
+class _Annotation(msgspec.Struct):
+    """What is read of an annotation: the outlines are skipped."""
+
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    iscrowd: Any = 0
+
+
+@dataclass(frozen=True)
+class CocoBoxes(CocoTable):
+    """{images: [{id, file_name, width, height}], annotations: [{image_id, category_id, bbox, iscrowd}], categories: [{id, name}]}.
+
+    Rows have the columns `image`, `width`, `height`, and `objects` with lists of `bbox`, `category`, `iscrowd`; and `phrase` where
+    images have captions, as MDETR's files of referring expressions.
+    """
+
+    annotations: ClassVar[str] = "boxes"
+    annotation: ClassVar[str] = "box"
+
+    def first(self) -> RawRow | None:
+        """The image of the first box, with that box alone."""
+        for place, found in self._annotations.located():
+            if isinstance(found, _Annotation) and (number := as_id(found.image_id)) != NONE:
+                images = (image for _, image in self.images.located() if id_of(image, "id") == number)
+                image = next((each for each in images if isinstance(each, dict)), {})
+                name = self._names_at_end.get(as_id(found.category_id), f"category {found.category_id}")
+                objects = {"bbox": [_box(found.bbox)], "category": [name], "iscrowd": [_crowd(found.iscrowd)]}
+                return RawRow(str(place.start), f"{self.path}: byte {place.start}", _row(number, image, objects))
+        return None
+
+    def scanned(self) -> CocoIndex:
+        """Every box, in single precision, and the names of the categories."""
+        ids, first_image = self.image_ids()
+        image, start, category, boxes, crowd = array("q"), array("q"), array("i"), array("f"), array("b")
+        for place, row in self._annotations.located():
+            found = row if isinstance(row, _Annotation) else _Annotation()
+            image.append(as_id(found.image_id))
+            start.append(place.start)
+            number = as_id(found.category_id)
+            category.append(number if number < 1 << 31 else NONE)
+            boxes.extend(_box(found.bbox))
+            crowd.append(_crowd(found.iscrowd))
+        columns = {"image": np.asarray(image), "start": np.asarray(start), "category": np.asarray(category)}
+        sides = np.asarray(boxes).reshape(-1, 4).T
+        columns |= {"crowd": np.asarray(crowd), **{name: sides[at].copy() for at, name in enumerate("xywh")}}
+        return CocoIndex.of(ids, first_image, columns, categories=json.dumps(self._categories()))
+
+    def joined(self, images: Iterator[tuple[Slice, Any]], index: CocoIndex) -> Iterator[RawRow]:
+        """Images with their boxes, which are in the index."""
+        names = {int(number): name for number, name in json.loads(index.metadata[b"categories"]).items()}
+        for place, image in images:
+            values = image if isinstance(image, JsonFault) else self._joined(image, index, names)
+            yield RawRow(str(place.start), f"{self.path}: byte {place.start}", values)
+
+    def _joined(self, image: dict[str, Any], index: CocoIndex, names: dict[int, str]) -> dict[str, Any] | JsonFault:
+        number = id_of(image, "id")
+        if number == NONE:
+            return JsonFault("bad_image_id", f"{str(image.get('id'))[:40]!r} is no id")
+        columns, here = index.columns, index.range_of(number)
+        found = columns["category"][here].tolist()
+        unknown = next((at for at, each in enumerate(found) if each not in names), None)
+        if unknown is not None:
+            return JsonFault("unknown_category", f"the box at byte {columns['start'][here][unknown]}: category {found[unknown]}")
+        boxes = np.stack([columns[name][here] for name in "xywh"], axis=1)
+        wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
+        if len(wrong):
+            return JsonFault("bad_box", f"the annotation at byte {columns['start'][here][wrong[0]]} has no four numbers")
+        objects = {"bbox": boxes.tolist(), "category": [names[each] for each in found], "iscrowd": columns["crowd"][here].tolist()}
+        return _row(number, image, objects)
+
+    @property
+    def _annotations(self) -> JsonArray[_Annotation]:
+        return JsonArray(self.path, "annotations", _Annotation, self.max_row, strict=False)
+
+    def _categories(self) -> dict[int, str]:
+        """Names by id."""
+        return _names(row for _, row in self.array("categories").located())
+
+    @cached_property
+    def _names_at_end(self) -> dict[int, str]:
+        """Those near the end of the file, where COCO has them: nothing else is read."""
+        with location.open_file(self.path) as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - _TAIL, 0))
+            text = file.read(_TAIL)
+        _, found, rest = text.rpartition(b'"categories"')
+        try:
+            rows, _ = json.JSONDecoder().raw_decode(rest.decode(errors="replace").lstrip(": \r\n\t")) if found else ([], 0)
+        except (ValueError, RecursionError):
+            return {}
+        return _names(rows if isinstance(rows, list) else [])
+
+
+def _names(rows: Iterator[Any] | list[Any]) -> dict[int, str]:
+    pairs = ((id_of(row, "id"), row.get("name")) for row in rows if isinstance(row, dict))
+    return {number: name for number, name in pairs if number != NONE and isinstance(name, str) and name.strip()}
+
+
+def _row(number: int, image: dict[str, Any], objects: dict[str, Any]) -> dict[str, Any]:
+    values = {COCO: True, "image": key_of(number, image), "width": image.get("width"), "height": image.get("height")}
+    said = {"phrase": image["caption"], "image": _named(image)} if isinstance(image.get("caption"), str) else {}
+    return values | said | {"objects": objects}
+
+
+def _named(image: dict[str, Any]) -> ImageKey:
+    """Where an image is listed once for each of its captions, its `id` is the caption's."""
+    return key_of(as_id(image.get("original_id")), image)
+
+
+def _box(value: Any) -> tuple[float, ...]:
+    """Four numbers; NaN where they are not."""
+    right = isinstance(value, list) and len(value) == 4 and all(type(each) in (int, float) and abs(each) < 1e9 for each in value)
+    return tuple(map(float, value)) if right else _NO_BOX
+
+
+def _crowd(value: Any) -> int:
+    return int(value in (1, True))

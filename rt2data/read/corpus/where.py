@@ -1,0 +1,63 @@
+"""Which rows of a corpus to keep, by their other columns: ratings, similarities, states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from rt2data.read.corpus.draft import RowFault
+from rt2data.settings import Settings
+
+
+class Wanted(Settings):
+    """What a column must hold."""
+
+    min: Annotated[float | int, Field()] | None = None
+    """At least this number."""
+    max: Annotated[float | int, Field()] | None = None
+    """At most this number."""
+    among: Annotated[tuple[str | int | bool, ...], Field(min_length=1)] | None = None
+    """One of these values."""
+
+    def problem(self, value: Any) -> str:
+        """Why a value is not wanted; empty where it is."""
+        if self.among is not None and not any(type(each) is type(value) and each == value for each in self.among):
+            return f"{_short(value)} is not among {', '.join(map(str, self.among))}"
+        if self.min is None and self.max is None:
+            return ""
+        number = _number(value)
+        if number is None:
+            return f"{_short(value)} is no number"
+        if self.min is not None and number < self.min:
+            return f"{number} is below {self.min}"
+        return f"{number} is above {self.max}" if self.max is not None and number > self.max else ""
+
+
+Where = dict[str, Wanted]
+
+
+def require_wanted(values: Mapping[str, Any], where: Where) -> None:
+    """Raises RowFault, as the recipe asks, where a column holds what is not wanted."""
+    for column, wanted in where.items():
+        if problem := wanted.problem(values.get(column)):
+            raise RowFault(f"where_{_snake(column)}", problem, wanted=True)
+
+
+def _number(value: Any) -> float | None:
+    """A number, or one that is written as text, as all are in CSV; None where it is none."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
+
+
+def _short(value: Any) -> str:
+    return "nothing" if value is None else repr(value)[:40]
+
+
+def _snake(name: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in name.lower())[:40]

@@ -1,0 +1,1 @@
+"""LeRobot: episodes as rows of Parquet files, and cameras as videos or as columns of images."""

@@ -1,0 +1,160 @@
+"""Rows of Parquet files, in order and a few at a time: a file may hold many episodes, and its images more than fits in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rt2data.errors import DataError
+from rt2data.io.tables import parquet_file
+from rt2data.read.recorded import EpisodeFault
+from rt2data.records import F32
+
+_BUFFER = 1 << 20
+"""Bytes of a column that are read at once."""
+_DO = "fetch the file again"
+
+
+class RowStream:
+    """Some columns of one file. What is asked for in order is read once."""
+
+    def __init__(self, path: str, columns: Sequence[str], batch: int) -> None:
+        self._path, self._columns, self._batch = path, list(columns), batch
+        self._stack = ExitStack()
+        self._file: pq.ParquetFile | None = None
+        self._starts: list[int] = []  # of row groups, and the end of the last
+        self._held: list[pa.RecordBatch] = []
+        self._at = self._stop = 0  # rows that are held
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+
+    def take(self, start: int, stop: int) -> pa.Table:
+        """Rows from `start` to before `stop`, fewer where the file ends. Raises DataError, ArrowException, OSError."""
+        file = self._opened()
+        stop = min(stop, self._starts[-1])
+        if not self._at <= start < self._end_of_group():
+            self._restart(file, start)
+        while self._stop < stop and (batch := next(self._batches, None)) is not None:
+            self._held.append(batch)
+            self._stop += batch.num_rows
+            self._drop(start)
+        self._drop(start)
+        return self._table().slice(start - self._at, stop - start)
+
+    def close(self) -> None:
+        """Let the file go. It is opened again when it is needed."""
+        self._stack.close()
+        self._file, self._held, self._batches = None, [], iter(())
+        self._at = self._stop = 0
+
+    @property
+    def rows(self) -> int:
+        """Of the whole file."""
+        self._opened()
+        return self._starts[-1]
+
+    def _opened(self) -> pq.ParquetFile:
+        if self._file is None:
+            self._file = self._stack.enter_context(opened(self._path))
+            self._starts = row_group_starts(self._file)
+            self._restart(self._file, 0)
+        return self._file
+
+    def _end_of_group(self) -> int:
+        """Of the row group that is read next."""
+        return next((end for end in self._starts[1:] if end > self._stop), self._starts[-1] + 1)
+
+    def _restart(self, file: pq.ParquetFile, row: int) -> None:
+        """Go on with the row group that holds a row."""
+        groups = len(self._starts) - 1
+        first = next((group for group in range(groups) if self._starts[group + 1] > row), groups)
+        self._held, self._at, self._stop = [], self._starts[first], self._starts[first]
+        self._batches = self._read(file, first)
+
+    def _read(self, file: pq.ParquetFile, first: int) -> Iterator[pa.RecordBatch]:
+        """One row group after the other, so that no more than one is in memory."""
+        for group in range(first, len(self._starts) - 1):
+            yield from file.iter_batches(self._batch, row_groups=[group], columns=self._columns)
+
+    def _drop(self, start: int) -> None:
+        """Let go of batches before a row."""
+        while self._held and self._at + self._held[0].num_rows <= start:
+            self._at += self._held.pop(0).num_rows
+
+    def _table(self) -> pa.Table:
+        assert self._file is not None
+        return pa.Table.from_batches(self._held, None if self._held else self._file.schema_arrow)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file. Raises DataError where it is none or is cut, OSError."""
+    try:
+        with parquet_file(path, buffer_size=_BUFFER) as file:
+            yield file
+    except pa.ArrowException as error:
+        raise DataError(f"not a whole Parquet file: {_line(error)}", path, _DO) from None
+    except OSError as error:
+        if error.errno is None:  # pyarrow's own: pages that cannot be unpacked
+            raise DataError(f"a damaged Parquet file: {_line(error)}", path, _DO) from None
+        raise
+
+
+def row_group_starts(file: pq.ParquetFile) -> list[int]:
+    """The first row of each row group, and the number of all rows."""
+    sizes = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+    return [*accumulate(sizes, initial=0)]
+
+
+def _line(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:200]
+
+
+# Columns of a table as arrays
+
+
+def matrix(table: pa.Table, name: str) -> F32:
+    """A column of numbers, or of lists of them, however deep: float32[T, D], NaN where a number is missing.
+
+    Raises EpisodeFault where steps have different numbers of them, or none.
+    """
+    found, rows = table[name].combine_chunks(), table.num_rows
+    while is_list(found.type):
+        if found.null_count or not _even(found):
+            raise EpisodeFault("ragged_episode", f"steps have different numbers of values in {name}", rows)
+        found = found.flatten()
+    values = numbers(found)
+    with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
+        return values.astype(np.float32).reshape(rows, -1) if rows else np.empty((0, 0), np.float32)
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.generic]:
+    """Numbers or truth values as they are; NaN where one is missing."""
+    column = column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column
+    found: NDArray[np.generic] = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
+    return found
+
+
+def _even(lists: pa.Array) -> bool:
+    """Whether all lists have one length."""
+    if pa.types.is_fixed_size_list(lists.type):
+        return True
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    return len(lengths) == 0 or bool((lengths == lengths[0]).all())
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether each value is a list."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def holds_numbers(kind: pa.DataType) -> bool:
+    """Whether each value is a number, a truth value, or a list of them."""
+    while is_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))

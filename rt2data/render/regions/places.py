@@ -1,0 +1,66 @@
+"""The places of regions in texts, filled: `<region>` becomes what a family of models writes there.
+
+Places that only white space and `;` part are one list: a family may write it as one, such as a JSON list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rt2data.errors import UsageError
+from rt2data.records import Region, Rows, Turn
+from rt2data.render.regions.convention import Convention, Marked, Size
+from rt2data.standardize.conversation import REGION
+
+_LIST = re.compile(rf"{REGION}(?:[\s;]*{REGION})*")
+
+
+@dataclass
+class Filler:
+    """The regions of one example, put into its texts in order."""
+
+    convention: Convention
+    regions: Sequence[Region]
+    sizes: Sequence[Size]  # of the example's images
+    at: int = 0
+
+    def fill(self, text: str) -> str:
+        """A text with the next regions in its places. Raises ValueError for what the convention cannot write."""
+        return _LIST.sub(lambda match: self.convention.render(self._next(match[0].count(REGION))), text)
+
+    def _next(self, count: int) -> list[Marked]:
+        taken, self.at = self.regions[self.at : self.at + count], self.at + count
+        return [Marked(region.coords, region.label, self.sizes[region.image]) for region in taken]
+
+    def answer(self, text: str) -> str:
+        """The same for one of several answers: each begins where the question ended."""
+        return replace(self).fill(text)
+
+    def turn(self, turn: Turn) -> Turn:
+        """The same for a turn; one of the system has no places."""
+        return turn if turn.role == "system" else turn._replace(text=self.fill(turn.text))
+
+
+def filled(rows: Rows, convention: Convention) -> Rows:
+    """Rows with their regions in their texts. Raises UsageError, naming the row, for what the convention cannot write."""
+    texts, answers, turns = list(rows.text), list(rows.answers), list(rows.turns)
+    for at, filler in _fillers(rows, convention):
+        try:
+            if (spoken := turns[at]) is not None:
+                turns[at] = tuple(filler.turn(turn) for turn in spoken)
+            else:
+                texts[at] = filler.fill(texts[at])
+                answers[at] = [filler.answer(text) for text in answers[at] or ()]
+        except ValueError as error:
+            raise UsageError(f"regions {convention.name}: {error}", f"{rows.source}, {rows.keys[at]}", "choose others") from None
+    return replace(rows, text=texts, answers=answers, turns=turns)
+
+
+def _fillers(rows: Rows, convention: Convention) -> Iterator[tuple[int, Filler]]:
+    """Number and filler of each row that has regions."""
+    starts, sizes = rows.images.starts.tolist(), [] if rows.images.sizes is None else rows.images.sizes.tolist()
+    for at, regions in enumerate(rows.regions or ()):
+        if regions:
+            yield at, Filler(convention, regions, [(width, height) for width, height in sizes[starts[at] : starts[at + 1]]])

@@ -1,0 +1,393 @@
+"""Each kind of table gives what another library reads of the same file, in parts of any size; what is damaged is said."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+
+from rt2data.errors import DataError
+from rt2data.io.json_stream import JsonFault
+from rt2data.io.location import read_range
+from rt2data.read import units
+from rt2data.read.corpus.draft import Embedded
+from rt2data.read.corpus.table import RawRow, Table, open_table
+from tests.objects.here import used_here
+from tests.objects.stand_in import stand_in
+from tests.read.corpus.writing import write_tar
+
+RANDOM = np.random.default_rng(7)
+HELD = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+PAIR = pa.list_(pa.binary(), 2)
+SCHEMA = pa.schema([("image", HELD), ("images", pa.list_(HELD)), ("raw", pa.binary()), ("pair", PAIR), ("n", pa.int64())])
+
+
+def held(number: int, path: str | None = None) -> dict[str, Any]:
+    return {"bytes": RANDOM.bytes(number), "path": path}
+
+
+def a_row(n: int) -> dict[str, Any]:
+    return {"image": held(n, f"{n}.jpg"), "images": [held(3)] * (n % 3), "raw": RANDOM.bytes(n), "pair": [b"", b"x"], "n": n}
+
+
+ROWS: list[dict[str, Any]] = [
+    *map(a_row, range(90)),
+    {"image": None, "images": None, "raw": None, "pair": [None, None], "n": None},
+    {"image": {"bytes": None, "path": "far.jpg"}, "images": [None], "raw": b"", "pair": [None, b"y"], "n": 0},
+]
+
+
+def read(table: Table) -> list[RawRow]:
+    return [row for part in table.parts() for row in table.rows(part.start, part.stop)]
+
+
+def plain(value: Any) -> Any:
+    """Without our types; bytes that have a place are those in the file."""
+    if isinstance(value, Embedded):
+        content = bytes(value.content)  # type: ignore[arg-type]
+        assert value.place is None or read_range(*value.place) == content
+        return content
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+def values(rows: list[RawRow]) -> list[Any]:
+    return [row.values if isinstance(row.values, JsonFault) else plain(dict(row.values)) for row in rows]
+
+
+def reasons(rows: list[RawRow]) -> list[str]:
+    """Of rows that cannot be read; `row` for the others."""
+    return [row.values.reason if isinstance(row.values, JsonFault) else "row" for row in rows]
+
+
+def as_parquet(path: Path, table: pa.Table) -> Path:
+    pq.write_table(table, path.with_suffix(".parquet"), row_group_size=20)
+    return path.with_suffix(".parquet")
+
+
+def _as_arrow(open_writer: Callable[..., Any], options: pa.ipc.IpcWriteOptions | None, path: Path, table: pa.Table) -> Path:
+    with pa.OSFile(str(path.with_suffix(".arrow")), "wb") as file, open_writer(file, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=20)
+    return path.with_suffix(".arrow")
+
+
+def as_stream(path: Path, table: pa.Table) -> Path:
+    return _as_arrow(pa.ipc.new_stream, None, path, table)
+
+
+def as_file(path: Path, table: pa.Table) -> Path:
+    return _as_arrow(pa.ipc.new_file, None, path, table)
+
+
+def as_packed(path: Path, table: pa.Table) -> Path:
+    return _as_arrow(pa.ipc.new_stream, pa.ipc.IpcWriteOptions(compression="zstd"), path, table)
+
+
+COLUMNS = (as_parquet, as_stream, as_file, as_packed)
+
+
+@pytest.mark.parametrize("write", COLUMNS)
+@pytest.mark.parametrize("size", [1, 1 << 26])
+def test_columns_hold_what_pyarrow_wrote(write: Any, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "UNIT_BYTES", size)
+    table = open_table(str(write(tmp_path / "a", pa.Table.from_pylist(ROWS, SCHEMA))))
+    found = read(table)
+    assert values(found) == ROWS
+    assert [row.at for row in found] == [str(number) for number in range(len(ROWS))]
+    assert table.count() == len(ROWS)
+    assert len(table.parts()) == (5 if size == 1 else 1)
+    first = table.first()
+    assert first is not None and values([first]) == ROWS[:1]
+
+
+@pytest.mark.parametrize("write", COLUMNS)
+def test_only_columns_that_are_asked_for_are_read(write: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", pa.Table.from_pylist(ROWS, SCHEMA))
+    assert values(read(open_table(str(path), ("n", "absent")))) == [{"n": row["n"]} for row in ROWS]
+
+
+def test_images_of_an_arrow_file_are_where_they_lie(tmp_path: Path) -> None:
+    for write, there in ((as_stream, True), (as_file, True), (as_packed, False)):
+        row = open_table(str(write(tmp_path / "a", pa.Table.from_pylist(ROWS, SCHEMA)))).first()
+        assert row is not None and isinstance(row.values, dict)
+        assert (row.values["image"]["bytes"].place is not None) == there
+
+
+def test_dictionaries_of_an_arrow_stream_are_read(tmp_path: Path) -> None:
+    words = pa.chunked_array([pa.array(["a", "b", "a"]).dictionary_encode()])
+    path = as_stream(tmp_path / "a", pa.table({"word": words, "raw": [b"1", b"2", b"3"]}))
+    assert values(read(open_table(str(path)))) == [{"word": w, "raw": r} for w, r in (("a", b"1"), ("b", b"2"), ("a", b"3"))]
+
+
+@pytest.mark.parametrize("write", COLUMNS)
+def test_a_file_that_is_cut_is_refused(write: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", pa.Table.from_pylist(ROWS, SCHEMA))
+    whole = path.read_bytes()
+    for length in {*range(0, len(whole), 211), len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError):
+            read(open_table(str(path)))
+
+
+@pytest.mark.parametrize("write", COLUMNS)
+def test_flipped_bits_never_crash(write: Any, tmp_path: Path) -> None:
+    """They are refused, or the rows are as many as before: neither format has a checksum unless its writer asks for one."""
+    path = write(tmp_path / "a", pa.Table.from_pylist(ROWS, SCHEMA))
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[RANDOM.integers(len(whole))] ^= 1 << int(RANDOM.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert len(read(open_table(str(path)))) == len(ROWS)
+        except DataError:
+            refused += 1
+    assert refused
+
+
+def test_a_damaged_row_group_is_named(tmp_path: Path) -> None:
+    table = pa.table({"raw": [RANDOM.bytes(1000) for _ in range(20)]})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, row_group_size=5, write_page_checksum=True, write_statistics=False, use_dictionary=False)
+    start = pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[start + 2000] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match="row group 2 is damaged"):
+        read(open_table(str(path)))
+
+
+# CSV
+
+CELLS = ("a", 'a "b" c', "x,y", "line\nbreak", "", '"', "é", "a\r\nb", " z ", "|")
+
+
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("size", [1, 300, 1 << 26])
+def test_csv_is_what_the_standard_library_wrote(
+    mark: str, named: bool, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [[f"{RANDOM.choice(CELLS)}{n}", str(RANDOM.choice(CELLS))] for n in range(300)]
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="", encoding=mark) as file:
+        csv.writer(file).writerows([*([["caption", "image"]] if named else []), *rows])
+    monkeypatch.setattr(units, "UNIT_BYTES", size)
+    table = open_table(str(path), header=None if named else ("caption", "image"))
+    found = read(table)
+    assert values(found) == [{"caption": caption, "image": image} for caption, image in rows]
+    assert len({row.at for row in found}) == len(found)
+    assert (len(table.parts()) > 1) == (size < 1 << 26)
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 26])
+def test_each_bad_record_of_a_csv_is_told_and_no_other(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = b'"fine, too",3.jpg\n'
+    bad = {
+        "bad_csv": b'"unclosed,2.jpg\n',
+        "wrong_fields": b"three,f,5\n",
+        "bad_text": b"\xff\xfe,6.jpg\n",
+        "too_long_text": b"z" * 3_000_000 + b",9.jpg\n",
+    }
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"caption,image\n" + good + good.join(bad.values()) + b"\n" + good)
+    monkeypatch.setattr(units, "UNIT_BYTES", size)
+    found = reasons(read(open_table(str(path))))
+    assert found == ["row", "bad_csv", "row", "wrong_fields", "row", "bad_text", "row", "too_long_text", "row"]
+
+
+def test_a_quote_without_end_loses_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('caption,image\n"open,0.jpg\n' + "".join(f"plain,{n}.jpg\n" for n in range(1, 50)))
+    assert reasons(read(open_table(str(path)))) == ["bad_csv", *["row"] * 49]
+
+
+def test_pairs_without_a_heading_have_numbers_as_columns(tmp_path: Path) -> None:
+    """As CC3M's: a caption, a tab, an address. Quotes that are not whole are text."""
+    path = tmp_path / "a.tsv"
+    path.write_bytes(b'" stop " on a sign\thttp://localhost/1.jpg\n"a ""whole"" one"\t2.jpg\n\nalone\n')
+    found = values(read(open_table(str(path), ("caption",))))
+    assert found[:2] == [{"0": '" stop " on a sign', "1": "http://localhost/1.jpg"}, {"0": 'a "whole" one', "1": "2.jpg"}]
+    assert found[2].reason == "wrong_fields"
+
+
+@pytest.mark.parametrize("size", [1, 50, 1 << 26])
+def test_lines_of_tabs_are_cut_anywhere(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("image\tcaption\n" + "".join(f"{n}.jpg\tcaption {n}\n" for n in range(60)))
+    monkeypatch.setattr(units, "UNIT_BYTES", size)
+    assert values(read(open_table(str(path)))) == [{"image": f"{n}.jpg", "caption": f"caption {n}"} for n in range(60)]
+
+
+def test_utf_16_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("caption,image\na,b\n", encoding="utf-16")
+    with pytest.raises(DataError, match="UTF-16"):
+        read(open_table(str(path)))
+
+
+def test_another_separator_is_that_of_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("image_name| comment_number| comment\n1.jpg| 0| Two, or three\n")
+    assert values(read(open_table(str(path)))) == [{"image_name": "1.jpg", "comment_number": " 0", "comment": " Two, or three"}]
+
+
+# tar
+
+
+def samples(count: int = 5) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for n in range(count):
+        members = [
+            (f"dir/{n:05d}.jpg", RANDOM.bytes(700 + n)),
+            (f"dir/{n:05d}.txt", b"caption"),
+            (f"dir/{n:05d}.json", b'{"a": 1}'),
+        ]
+        found += members if n % 2 else members[::-1]
+    return found
+
+
+def test_samples_are_those_of_webdataset(shared_data: Path) -> None:
+    path = str(shared_data / "wds_img2dataset" / "shard-0013.tar")
+    found = values(read(open_table(path)))
+    expected = list(webdataset.WebDataset(path, shardshuffle=False, empty_check=False))
+    assert [row["__key__"] for row in found] == [each["__key__"] for each in expected]
+    for row, each in zip(found, expected, strict=True):
+        assert row["image"] == row["webp"] == each["webp"]
+        assert row["txt"].encode() == each["txt"]
+        assert {**row, **json.loads(each["json"])} == row
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("size", [1, 5000, 1 << 26])
+def test_tar_of_any_kind_is_what_tarfile_reads(kind: int, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "UNIT_BYTES", size)
+    path = tmp_path / "a.tar"
+    folder = "é" * 20 + "/" + "long" * 20
+    with tarfile.open(path, "w", format=kind) as tar:
+        for name, content in samples():
+            info = tarfile.TarInfo(f"{folder}/{name}")
+            info.size, info.mtime = len(content), 0.5 if kind == tarfile.PAX_FORMAT else 0
+            tar.addfile(info, io.BytesIO(content))
+    with tarfile.open(path) as tar:
+        contents = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    found = values(read(open_table(str(path))))
+    assert [row["__key__"] for row in found] == [f"{folder}/dir/{n:05d}" for n in range(5)]
+    assert [row["image"] for row in found] == [contents[f"{row['__key__']}.jpg"] for row in found]
+    assert all(row["a"] == 1 and row["txt"] == "caption" for row in found)
+
+
+def test_several_images_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", [(f"k.{n}.jpg", bytes([n])) for n in (10, 2, 1)] + [("k.txt", b"x")])
+    assert values(read(open_table(str(path))))[0]["images"] == [b"\1", b"\2", b"\n"]
+
+
+def test_a_sample_that_is_torn_apart_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tar(tmp_path / "a.tar", [("1.jpg", b"x"), ("2.jpg", b"y"), ("2.txt", b"t"), ("1.txt", b"t")])
+    for size in (1, 1 << 26):
+        monkeypatch.setattr(units, "UNIT_BYTES", size)
+        assert reasons(read(open_table(str(path)))) == ["torn_sample", "row", "torn_sample"]
+
+
+def test_links_devices_and_names_that_leave_are_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (
+            ("1.jpg", tarfile.SYMTYPE),
+            ("2.jpg", tarfile.LNKTYPE),
+            ("3.jpg", tarfile.CHRTYPE),
+            ("4.jpg", tarfile.FIFOTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            tar.addfile(info)
+        for name in ("../5.jpg", "/6.jpg", "a/../../7.jpg", "8.jpg", "8.jpg"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    odd = [
+        "link_in_tar",
+        "link_in_tar",
+        "odd_member",
+        "odd_member",
+        "unsafe_name",
+        "unsafe_name",
+        "unsafe_name",
+        "duplicate_member",
+    ]
+    assert reasons(read(open_table(str(path)))) == odd
+
+
+def test_of_a_tar_that_is_cut_whole_samples_are_read(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", samples())
+    whole = path.read_bytes()
+    starts = [int(row.at) for row in read(open_table(str(path)))]
+    for length in range(512, starts[-1] + 2000, 173):
+        path.write_bytes(whole[:length])
+        found = reasons(read(open_table(str(path))))
+        complete = sum(stop <= length for stop in (*starts[1:], starts[-1] + 3 * 512 + 1024 + 1024))
+        assert found.count("row") in (complete, complete + 1)  # one more where the cut is between two of its members
+        assert found[-1] == "cut_tar" and found.count("cut_tar") == 1
+
+
+def test_a_damaged_header_is_never_an_end(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", samples())
+    whole = path.read_bytes()
+    start = int(read(open_table(str(path)))[2].at)
+    for at in range(start, start + 512, 7):
+        damaged = bytearray(whole)
+        damaged[at] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="damaged header"):
+            read(open_table(str(path)))
+
+
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html>" * 99, b"\x1f\x8b" + b"x" * 2000])
+def test_what_is_no_tar_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError):
+        read(open_table(str(tmp_path / "a.tar")))
+
+
+def test_archives_put_together_are_refused(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", samples())
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(DataError, match="behind the mark"):
+        read(open_table(str(path)))
+
+
+def test_the_first_row_is_found_without_reading_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is damaged behind it does not matter."""
+    monkeypatch.setattr(units, "UNIT_BYTES", 1)
+    write_tar(tmp_path / "a.tar", samples())
+    (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes() * 2)
+    (tmp_path / "a.csv").write_bytes(b"caption,image\na,b\n" + b"\xff,c\n" * 9)
+    for name, column in (("a.tar", "txt"), ("a.csv", "caption")):
+        row = open_table(str(tmp_path / name)).first()
+        assert row is not None and isinstance(row.values, dict) and row.values[column]
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_tar_in_an_object_store_is_read_in_few_requests(scheme: str, tmp_path: Path) -> None:
+    members = [(f"{n:05d}.{name}", data) for n in range(300) for name, data in (("jpg", RANDOM.bytes(90_000)), ("txt", b"a"))]
+    path = write_tar(tmp_path / "a.tar", members)
+    with stand_in() as objects, used_here(objects.env(scheme)):
+        objects.put("a.tar", path.read_bytes())
+        table = open_table(f"{scheme}://bucket/a.tar")
+        parts = table.parts()
+        objects.reset()
+        found = [row for part in parts for row in table.rows(part.start, part.stop)]
+        counts = objects.counters()
+    assert len(found) == 300 and len(parts) == 1
+    assert counts.requests["get"] < 20
+    assert counts.bytes_out < 1.2 * path.stat().st_size
