@@ -281,9 +281,9 @@ def prepare_by(engine: Engine, todo: Sequence[Preparation]) -> dict[str, Store]:
     """Prepare the sources that are not ready, side by side; the stores of all, by name."""
     fresh = [(p, staging_folder(p.folder)) for p in todo if not p.ready]
     units = _by_name(engine.map(prepare_unit, [order for p, _ in fresh for order in p.units]))
-    merging = [order for p, staging in fresh for order in merge_orders(p.name, staging, units[p.name])]
+    merging = [order for p, staging in fresh for order in merge_orders(p.name, staging, units[p.name], p.compact)]
     runs = _by_name(engine.map(write_run, merging))
-    gathering = [order for p, staging in fresh for order in gather_orders(p.name, staging, units[p.name], runs[p.name])]
+    gathering = [order for p, staging in fresh for order in gather_orders(p.name, staging, units[p.name], runs[p.name], p.compact)]
     rows = _by_name(engine.map(gather_rows, gathering))
     compacting = [order for p, _ in fresh for order in wanted_orders(p.compact, p.name, p.source, p.folder, rows[p.name])]
     for kind, work in SPILL:

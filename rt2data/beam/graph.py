@@ -237,12 +237,14 @@ def _named(summary: Any) -> tuple[str, Any]:
 
 def _merge_orders(named: tuple[str, Iterable[UnitSummary]], todo: dict[str, Preparation]) -> list[RunOrder]:
     name, units = named
-    return merge_orders(name, staging_folder(todo[name].folder), list(units))
+    found = todo[name]
+    return merge_orders(name, staging_folder(found.folder), list(units), found.compact)
 
 
 def _gather_orders(named: tuple[str, dict[str, Iterable[Any]]], todo: dict[str, Preparation]) -> list[GatherOrder]:
     name, parts = named
-    return gather_orders(name, staging_folder(todo[name].folder), list(parts["units"]), list(parts.get("runs", ())))
+    found = todo[name]
+    return gather_orders(name, staging_folder(found.folder), list(parts["units"]), list(parts.get("runs", ())), found.compact)
 
 
 def _compact_orders(named: tuple[str, Iterable[RowsSummary]], todo: dict[str, Preparation]) -> list[Order]:

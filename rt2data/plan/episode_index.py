@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rt2data.formats.rlds.dataset import ShardPlan
 from rt2data.order import I64, U64, key64
-from rt2data.prepare.store import Store, read_columns, rows_file
+from rt2data.prepare.store import Store
 from rt2data.read.source import RobotSource, Source
 
 STEP_BYTES = 160
@@ -92,7 +92,7 @@ def index_split(store: Store, split: str, cameras: set[str], rule: GapRule) -> S
     """Order of one split; `cameras` are those whose images are written."""
     groups, steps, sizes, kinds = [np.empty(0, np.uint64)], [], [], Counter[ImageKind]()
     for number in range(len(store.info.splits[split].files)):
-        table = read_columns(rows_file(store.path, split, number), ["group", "step", "images"])
+        table = store.read(split, number, ["group", "step", "images"])
         images = _images(table, cameras)
         groups += [_hashes(table["group"])] if store.info.has_actions else []
         steps.append(table["step"].to_numpy().astype(np.int64))

@@ -16,6 +16,7 @@ from rt2data.io.location import produce_whole
 from rt2data.io.location.folders import make_folder, remove_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.io.stamps import Stamp, stamps_of
+from rt2data.prepare.staged import STAGED
 from rt2data.prepare.store import (
     FILES_PARQUET,
     Store,
@@ -115,6 +116,7 @@ def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None 
         make_folder(staging, folder)
         make_folder(home, folder)
     produce_whole(staging / FILES_PARQUET, lambda path: write_stamps(path, stamps))
+    location.delete(staging / STAGED)
     if units is None:
         write_known(home, source, listed, named)
     shared = staging / SHARED

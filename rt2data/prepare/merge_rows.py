@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 
 from rt2data.errors import DataError
 from rt2data.io import location
@@ -24,16 +23,17 @@ from rt2data.io.location import path_of, produce_whole, write_whole
 from rt2data.io.location.folders import discard_folder, rename
 from rt2data.io.location.whole import output_errors, sync
 from rt2data.io.publish import remove_temporaries
-from rt2data.io.stamps import changed, require_unchanged, stamps_of
+from rt2data.io.stamps import Stamp, changed, require_unchanged, stamps_of
 from rt2data.io.tables import parquet_file
-from rt2data.order import U64
 from rt2data.prepare.begin import SHARED, staging_folder
 from rt2data.prepare.blobs import BlobsSummary, add_blobs, is_blob, remove_spills
 from rt2data.prepare.filtered import TASKS_PARQUET, is_filtered, tasks_table
+from rt2data.prepare.grow import Grown, Growth, added, group_hashes, growth, note_store, rows_digest, whole_digest
 from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
 from rt2data.prepare.row_builder import wanted_cameras
-from rt2data.prepare.runs import Files, RunOrder, RunSummary, hash_edges, read_run, rows_files, run_name, run_orders
-from rt2data.prepare.staged import StagedFiles, staged_files
+from rt2data.prepare.row_places import added_file
+from rt2data.prepare.runs import Files, RunOrder, RunSummary, are_merged, hash_edges, read_run, rows_files, run_name, run_orders
+from rt2data.prepare.staged import STAGED, StagedFiles, listed_files, staged_files
 from rt2data.prepare.statistics import summarize_parts
 from rt2data.prepare.store import (
     FILES_PARQUET,
@@ -48,7 +48,6 @@ from rt2data.prepare.store import (
     count_lost,
     images,
     read_columns,
-    read_stamps,
     read_whole,
     readable,
     rejects_table,
@@ -61,7 +60,7 @@ from rt2data.prepare.unit import UnitSummary, is_sound
 from rt2data.read.annotations.index import index_of
 from rt2data.read.annotations.join import matched
 from rt2data.read.source import RobotSource, Source
-from rt2data.records import F32, NO_MARKS, End, Reject, Slot
+from rt2data.records import F32, NO_MARKS, Compact, End, Reject, Slot
 from rt2data.standardize.end_marks import refuted
 from rt2data.standardize.filters import settled
 from rt2data.tally.counts import count_distinct
@@ -79,9 +78,10 @@ class GatherOrder:
     number: int
     low: int
     high: int
-    parts: int  # units, or runs of them
+    parts: Sequence[int]  # units, or runs of them
     batch: int | None = None  # of a run; None where the rows are taken from the units' fragments
     against: End = NO_MARKS  # the marks that speak against success, as all units together show
+    base: str = ""  # the store that this one grows from, where the rows are only those that it has not
 
     @property
     def label(self) -> str:
@@ -101,20 +101,27 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
     text_bytes: int
     formats: dict[str, int]
     digest: str
+    base: str = ""  # the store that this one grows from
 
 
-def merge_orders(name: str, folder: Path, units: Sequence[UnitSummary]) -> list[RunOrder]:
-    """One work order for each run; none where there is little to merge."""
+def merge_orders(name: str, folder: Path, units: Sequence[UnitSummary], compact: Compact = "never") -> list[RunOrder]:
+    """One work order for each run; none where there is little to merge, or the store grows from the one before."""
+    if not are_merged(len(units)) or growth(name, folder, units, compact):
+        return []
     return run_orders(name, folder, units, _files(units))
 
 
-def gather_orders(name: str, folder: Path, units: Sequence[UnitSummary], runs: Sequence[RunSummary] = ()) -> list[GatherOrder]:
-    """One work order for each file of rows: equal ranges of the hash, as many as the rows need.
+def gather_orders(
+    name: str, folder: Path, units: Sequence[UnitSummary], runs: Sequence[RunSummary] = (), compact: Compact = "never"
+) -> list[GatherOrder]:
+    """One work order for each file of rows: equal ranges of the hash, as many as the rows need; or those with new rows.
 
     Raises DataError where the recipe asks for successes and the source marks none.
     """
-    against = marks_against(name, _added(unit.facts for unit in units))
-    parts = len(runs) or len(units)
+    against = marks_against(name, added(unit.facts for unit in units))
+    if grows := growth(name, folder, units, compact):
+        return _orders_to_grow(name, folder, grows, against)
+    parts = range(len(runs) or len(units))
     orders = list[GatherOrder]()
     for split, files in _files(units).items():
         for number, (low, high) in enumerate(pairwise(hash_edges(files))):
@@ -123,14 +130,23 @@ def gather_orders(name: str, folder: Path, units: Sequence[UnitSummary], runs: S
     return orders
 
 
+def _orders_to_grow(name: str, folder: Path, grows: Growth, against: End) -> list[GatherOrder]:
+    """One work order for each split: the file of its new rows; there may be none."""
+    base, (parts, low, high) = Store(grows.base), (grows.new, 0, 2**64) if grows.new else ((0,), 1, 1)
+    return [
+        GatherOrder(name, str(folder), split, base.places(split).files, low, high, parts, None, against, str(base.path))
+        for split in grows.splits
+    ]
+
+
 def _files(units: Iterable[UnitSummary]) -> Files:
-    return rows_files(_added(unit.rows for unit in units))
+    return rows_files(added(unit.rows for unit in units))
 
 
 def gather_rows(order: GatherOrder) -> RowsSummary:
     """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
     folder = path_of(order.folder)
-    table = judge_ends(staged_files(folder).numbered(concat_rows(_slices(order))), order.against)
+    table = judge_ends(staged_files(folder).numbered(concat_rows(_slices(order)), order.base), order.against)
     table = table.sort_by([("order", "ascending"), ("key", "ascending")])
     _refuse_duplicates(order, table)
     produce_whole(rows_file(folder, order.split, order.number), lambda path: write_rows(path, table))
@@ -146,14 +162,15 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
         most=int(counts.max(initial=0)),
         text_bytes=pc.sum(pc.binary_length(table["text"])).as_py() or 0,
         formats=dict(sorted(Counter(taken.format).items())),
-        digest=xxhash.xxh3_128_hexdigest(table["digest"].to_numpy().tobytes()),
+        digest=rows_digest(table),
+        base=order.base,
     )
 
 
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:
     """What each run, or else each unit, has for one file of rows."""
     folder = path_of(order.folder)
-    for part in range(order.parts):
+    for part in order.parts:
         if order.batch is None:
             yield _of_fragment(staged_files(folder).fragment(part), order)
         else:
@@ -165,10 +182,10 @@ def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
     with readable(path), parquet_file(path, page_checksum_verification=True) as file:
-        return file.read_row_groups(_groups(file.metadata, order), use_threads=False).filter(wanted)
+        return file.read_row_groups(_row_groups(file.metadata, order), use_threads=False).filter(wanted)
 
 
-def _groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
+def _row_groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
     """Row groups whose range of hashes meets that of the order."""
     ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
     return [
@@ -201,11 +218,15 @@ def seal_store(
     Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
     """
     staging = staging_folder(folder)
-    files = staged_files(staging)
+    base = _base(rows)
+    files = listed_files(staging) if base else staged_files(staging)
     failed = _failed(source, files, units)
     info = msgspec.structs.replace(_info(name, source, staging, units, rows, count_lost(failed)), compacted=bool(blobs))
     produce_whole(staging / "rejects.parquet", lambda path: _write_rejects(path, files, units, failed))
-    _stamp_blobs(name, source, staging, folder, units)
+    stamps = _final_stamps(name, source, folder, units, files)
+    if base:
+        stamps = files.ordered(stamps, base)
+    produce_whole(staging / FILES_PARQUET, lambda path: write_stamps(path, stamps))
     write_whole(staging / "stats.json", msgspec.json.encode(_statistics(Store(staging), info)))
     if is_filtered(source):
         produce_whole(staging / TASKS_PARQUET, lambda path: _write_tasks(path, files, Store(staging), info))
@@ -215,6 +236,7 @@ def seal_store(
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
     if staging != folder:
         _publish(staging, folder)
+    note_store(files, folder)
     return info
 
 
@@ -232,7 +254,7 @@ def _failed(source: Source, files: StagedFiles, units: list[UnitSummary]) -> lis
     """The episodes that gathering dropped because the recipe wants successes only."""
     if not isinstance(source, RobotSource) or not source.filters.success:
         return []
-    return failed_episodes((files.fragment(unit.unit) for unit in units), refuted(_added(unit.facts for unit in units)))
+    return failed_episodes((files.fragment(unit.unit) for unit in units), refuted(added(unit.facts for unit in units)))
 
 
 def _write_rejects(path: Path, files: StagedFiles, units: list[UnitSummary], failed: Sequence[Reject]) -> None:
@@ -255,31 +277,31 @@ def _write_tasks(path: Path, files: StagedFiles, store: Store, info: StoreInfo) 
 
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     """What only gathering needs. What units made is kept for the next store."""
-    for run in range(len(merge_orders("", staging, units))):
+    for run in range(len(run_orders("", staging, units, _files(units)))):
         location.delete(staging / run_name(run))
     discard_folder(staging / SHARED)
+    location.delete(staging / STAGED)
     remove_temporaries(staging)  # of workers that were killed
 
 
 def _info(
     name: str, source: Source, staging: Path, units: list[UnitSummary], rows: list[RowsSummary], failed: tuple[Lost, ...]
 ) -> StoreInfo:
-    by_place = sorted(rows, key=lambda r: (r.split, r.number))
+    digest, splits = _contents(name, staging, units, sorted(rows, key=lambda r: (r.split, r.number)))
     cameras = sorted({camera for unit in units for camera in unit.cameras})
     return StoreInfo(
         **identity(name, source),
-        digest=xxhash.xxh3_128_hexdigest("".join(f"{r.split}{r.digest}" for r in by_place).encode()),
+        digest=digest,
+        splits=splits,
+        grown=tuple(split for split, found in splits.items() if location.is_file(added_file(staging, split))),
         camera=mixture_camera(source, cameras),
         cameras=tuple(cameras),
         slots=image_slots(source, cameras),
         horizon=getattr(source, "horizon", 1),
         action_dim=one_dim(name, "action", [d for u in units for d in u.action_dims]),
         state_dim=one_dim(name, "state", [d for u in units for d in u.state_dims]),
-        splits={
-            split: _split(staging, split, [r for r in by_place if r.split == split]) for split in sorted({r.split for r in rows})
-        },
         rejects=_lost(units, failed),
-        conversions=_added(u.conversions for u in units),
+        conversions=added(u.conversions for u in units),
         facts=_facts(source, staging, units),
         bytes_read=sum(u.bytes_read for u in units),
     )
@@ -319,40 +341,51 @@ def one_dim(name: str, what: str, dims: list[int]) -> int:
     return dims[0] if dims else 0
 
 
-def _split(staging: Path, split: str, files: list[RowsSummary]) -> SplitInfo:
-    rows = sum(f.rows for f in files)
-    groups = (_group_hashes(rows_file(staging, split, file.number)) for file in files)
+def _contents(name: str, staging: Path, units: list[UnitSummary], rows: Sequence[RowsSummary]) -> tuple[str, dict[str, SplitInfo]]:
+    """The digest of all rows, and what each split holds."""
+    names = sorted({each.split for each in rows})
+    held = {split: _held([each for each in rows if each.split == split]) for split in names}
+    if base := _base(rows):
+        return Grown(name, staging, Store(base)).take_rows(held, _files(units))
+    return whole_digest((each.split, each.digest) for each in rows), {
+        split: msgspec.structs.replace(found, groups=_groups_of(staging, split, found)) for split, found in held.items()
+    }
+
+
+def _base(rows: Sequence[RowsSummary]) -> Path | None:
+    """The store that this one grows from."""
+    return next((path_of(each.base) for each in rows if each.base), None)
+
+
+def _held(files: Sequence[RowsSummary]) -> SplitInfo:
+    """What files of rows of one split hold, but for the number of groups."""
     return SplitInfo(
-        rows=rows,
-        groups=count_distinct(groups, rows, None if location.is_remote(staging) else staging),
+        rows=sum(f.rows for f in files),
+        groups=0,
         image_bytes=sum(f.image_bytes for f in files),
         fewest=min((f.fewest for f in files), default=0),
         most=max((f.most for f in files), default=0),
         text_bytes=sum(f.text_bytes for f in files),
         files=tuple(f.rows for f in files),
-        formats=_added(f.formats for f in files),
+        formats=added(f.formats for f in files),
     )
+
+
+def _groups_of(staging: Path, split: str, held: SplitInfo) -> int:
+    """How many groups the files of rows of one split hold."""
+    files = (rows_file(staging, split, number) for number in range(len(held.files)))
+    hashes = (group_hashes(read_columns(path, ["group"])) for path in files)
+    return count_distinct(hashes, held.rows, None if location.is_remote(staging) else staging)
 
 
 def _facts(source: Source, staging: Path, units: Sequence[UnitSummary]) -> dict[str, int]:
     """What all units counted."""
-    found = _added(unit.facts for unit in units)
+    found = added(unit.facts for unit in units)
     if not isinstance(source, RobotSource):
         return found
     for name, joined in source.joined.items():
         found = matched(name, found, index_of(joined, str(staging / SHARED), name).episodes)
     return settled(source.filters, found)
-
-
-def _group_hashes(path: Path) -> U64:
-    """Hashes of the different groups of one file of rows."""
-    names = pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
-    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
-
-
-def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Counts by name, added up; in the order of their names."""
-    return dict(sorted(sum(map(Counter, counts), Counter[str]()).items()))
 
 
 def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...]:
@@ -362,12 +395,12 @@ def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...
     return tuple(Lost(reason, count, fault) for (reason, fault), count in sorted(lost.items()))
 
 
-def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: list[UnitSummary]) -> None:
-    """Blobs that were needed get real stamps now that they are written. The source's must still hold, and be all there are.
+def _final_stamps(name: str, source: Source, folder: Path, units: list[UnitSummary], files: StagedFiles) -> list[Stamp]:
+    """The files in the order in which they were staged. Blobs that were needed have real stamps now that they are written.
 
-    Raises SourceChangedError.
+    The source's must still hold, and be all there are. Raises SourceChangedError.
     """
-    stamps = [stamp for stamp in read_stamps(staging / FILES_PARQUET) if not is_blob(stamp, folder)]
+    stamps = [stamp for stamp in files.all() if not is_blob(stamp, folder)]
     sources = stamps[: len(stamps) - len(units)]
     require_unchanged(name, changed(sources))
     known = {stamp.path for stamp in sources}
@@ -376,8 +409,7 @@ def _stamp_blobs(name: str, source: Source, staging: Path, folder: Path, units: 
     made = {stamps[len(sources) + unit.unit].path: unit for unit in units if unit.blob_bytes}
     found = {stamp.path: stamp for stamp in stamps_of(list(made))}
     require_unchanged(name, [path for path, unit in made.items() if not is_sound(found[path], unit)])
-    blobs = [found.get(stamp.path, stamp) for stamp in stamps[len(sources) :]]
-    produce_whole(staging / FILES_PARQUET, lambda path: write_stamps(path, [*sources, *blobs]))
+    return [*sources, *(found.get(stamp.path, stamp) for stamp in stamps[len(sources) :])]
 
 
 def _statistics(store: Store, info: StoreInfo) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from rt2data.order import I64, U64
 from rt2data.prepare.store import FILES_PARQUET, IMAGE, ROWS, stamps_table
 from rt2data.prepare.units import fragment_name, lost_name, rejects_name
 
+STAGED = "staged.parquet"
+"""What files.parquet was before the store got its own order of files."""
 _AT, _IMAGES = IMAGE.get_field_index("file"), ROWS.get_field_index("images")
 
 
@@ -44,6 +46,11 @@ class StagedFiles:
     def sources(self) -> int:
         """How many files are the source's own; they come first."""
         return int(pc.sum(pc.not_equal(self.versions, "")).as_py() or 0)
+
+    @property
+    def home(self) -> Path:
+        """The folder of the units."""
+        return self.units[0].parent
 
     @cached_property
     def units(self) -> list[Path]:
@@ -88,13 +95,27 @@ class StagedFiles:
         place = np.searchsorted(known, ids).clip(max=len(known) - 1)
         return np.where(known[place] == ids, order[place], -1)
 
-    def numbered(self, rows: pa.Table) -> pa.Table:
-        """Rows of units as a store has them: its images' files have their numbers."""
+    def places_after(self, base: Path) -> I64:
+        """The number of each file in a store that grows from `base`, whose files keep theirs. Raises DataError."""
+        before = stamps_table(base / FILES_PARQUET)["path"]
+        known = pc.index_in(self.paths, before.combine_chunks())
+        new = pc.is_null(known).to_numpy(zero_copy_only=False)
+        found: I64 = np.where(new, len(before) + np.cumsum(new) - 1, pc.fill_null(known, 0).to_numpy())
+        return found
+
+    def ordered(self, stamps: Sequence[Stamp], base: Path) -> list[Stamp]:
+        """The stamps of all files in the order of their numbers in a store that grows from `base`."""
+        return [stamps[place] for place in np.argsort(self.places_after(base)).tolist()]
+
+    def numbered(self, rows: pa.Table, base: str = "") -> pa.Table:
+        """Rows of units as a store has them: its images' files have their numbers, in a store that grows those it gives them."""
         images = rows["images"].combine_chunks()
         fields = images.values.flatten()
         numbers = self.numbers(fields[_AT].to_numpy())
         if (numbers < 0).any():
             raise InternalError("a unit has images in a file that its source has not", self.folder)
+        if base:
+            numbers = self.places_after(path_of(base))[numbers]
         fields[_AT] = pa.array(numbers, IMAGE.field("file").type)
         values, field = pa.StructArray.from_arrays(fields, fields=list(IMAGE)), ROWS.field(_IMAGES)
         return rows.set_column(_IMAGES, field, pa.ListArray.from_arrays(images.offsets, values, field.type))
@@ -105,18 +126,29 @@ class StagedFiles:
         columns = (self.paths, self.sizes, self.versions)
         return [Stamp(*(column[i].as_py() for column in columns)) if i >= 0 else None for i in numbers]
 
+    def all(self) -> list[Stamp]:
+        """Of all files, in order."""
+        columns = (column.to_pylist() for column in (self.paths, self.sizes, self.versions))
+        return [Stamp(*each) for each in zip(*columns, strict=True)]
+
     def require_unchanged(self, name: str) -> None:
         """Raises SourceChangedError naming the files of the source that changed."""
-        columns = (column[: self.sources].to_pylist() for column in (self.paths, self.sizes, self.versions))
-        require_unchanged(name, changed([Stamp(*each) for each in zip(*columns, strict=True)]))
+        require_unchanged(name, changed(self.all()[: self.sources]))
 
 
-def staged_files(folder: Path) -> StagedFiles:
-    """The files of a store that grows, read once as long as they stay the same. Raises DataError, FileNotFoundError."""
-    return _read(str(folder), location.stat(folder / FILES_PARQUET).version)
+def staged_files(folder: Path, name: str = FILES_PARQUET) -> StagedFiles:
+    """The files of a store that is staged, read once as long as they stay the same. Raises DataError, FileNotFoundError."""
+    return _read(str(folder), name, location.stat(folder / name).version)
+
+
+def listed_files(folder: Path) -> StagedFiles:
+    """The same, kept in another file first, where files.parquet is about to get another order. Raises OutputError too."""
+    if not location.is_file(folder / STAGED):  # a first try of the same work may have kept them
+        location.duplicate(folder / FILES_PARQUET, str(folder / STAGED))
+    return staged_files(folder, STAGED)
 
 
 @lru_cache(maxsize=4)
-def _read(folder: str, _version: str) -> StagedFiles:
-    table = stamps_table(path_of(folder) / FILES_PARQUET)
+def _read(folder: str, name: str, _version: str) -> StagedFiles:
+    table = stamps_table(path_of(folder) / name)
     return StagedFiles(folder, *(table[name].combine_chunks() for name in ("path", "size", "version")))

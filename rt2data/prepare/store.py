@@ -23,6 +23,7 @@ from rt2data.io.stamps import Stamp, changed
 from rt2data.io.tables import parquet_file, read_parquet
 from rt2data.order import I64, WINDOW, key64, keyed_permutation
 from rt2data.prepare.filtered import TASKS, TASKS_PARQUET, Filtered, drops
+from rt2data.prepare.row_places import RowPlaces, added_file, by_file, read_places
 from rt2data.prepare.statistics import DimStats, summarize_parts
 from rt2data.read.text import one_line
 from rt2data.records import Chunks, Images, Kind, Note, Region, Reject, Rows, Slot, Turn
@@ -139,7 +140,7 @@ class SplitInfo(msgspec.Struct, frozen=True):
     groups: int  # episodes or images
     image_bytes: int  # of all images that a mixture takes
     text_bytes: int
-    files: tuple[int, ...]  # rows in each of its row files
+    files: tuple[int, ...]  # rows in each part of the order, which is a file of rows unless the split has grown
     formats: dict[str, int]  # images that a mixture takes, by format
     fewest: int = 1  # images that a mixture takes, in one row
     most: int = 1
@@ -172,6 +173,7 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     slots: tuple[Slot, ...] = ()  # of a robot source: the places of its examples' images
     horizon: int = 1  # actions in a row's chunk
     compacted: bool = False  # its images are in blobs of its own, in the order of the rows
+    grown: tuple[str, ...] = ()  # splits of which some rows were added later: see `row_places`
 
     @property
     def has_actions(self) -> bool:
@@ -255,6 +257,7 @@ class Store:
     path: Path
     cached_groups: int = 4  # a shard reads a window of as many rows, which touches two or three
     _groups: OrderedDict[tuple[str, int, int], pa.Table] = field(default_factory=OrderedDict)
+    _places: dict[str, RowPlaces] = field(default_factory=dict)
 
     @cached_property
     def info(self) -> StoreInfo:
@@ -277,9 +280,7 @@ class Store:
 
     def take(self, split: str, rows: I64) -> pa.Table:
         """The rows of these numbers, in this order, but for what only gathering needs. Reads only their row groups."""
-        ends = np.cumsum(self.info.splits[split].files)
-        file = np.searchsorted(ends, rows, side="right")
-        inside = rows - np.concatenate([[0], ends])[file]
+        file, inside = self.places(split).find(rows)
         group = inside // WINDOW
         parts, places = [], []
         for number, chunk in sorted(set(zip(file.tolist(), group.tolist(), strict=True))):
@@ -337,19 +338,54 @@ class Store:
             path = rows_file(self.path, split, number)
             with readable(path), parquet_file(path, page_checksum_verification=True) as file:
                 self._groups[place] = file.read_row_group(chunk, columns=TAKEN, use_threads=False).combine_chunks()
-            while len(self._groups) > self.cached_groups:
+            while len(self._groups) > self.cached_groups + len(self.places(split).added):
                 self._groups.popitem(last=False)
         self._groups.move_to_end(place)
         return self._groups[place]
+
+    def places(self, split: str) -> RowPlaces:
+        """Where the rows of a split are. Raises DataError."""
+        if split not in self._places:
+            path = added_file(self.path, split)
+            with readable(path):
+                grown = split in self.info.grown
+                self._places[split] = read_places(path) if grown else RowPlaces.of_order(self.info.splits[split].files)
+        return self._places[split]
+
+    def hold_places(self, split: str, places: RowPlaces) -> None:
+        """Take these for where the rows of a split are, before the store says so itself."""
+        self._places[split] = places
+
+    def row_files(self, split: str) -> list[Path]:
+        """The files of rows of a split, in no order if it has grown."""
+        return [rows_file(self.path, split, number) for number in range(self.places(split).files)]
+
+    def read(self, split: str, part: int, names: Sequence[str]) -> pa.Table:
+        """Some columns of one part of a split, which are `info.splits[split].files`, in keyed order. Raises DataError."""
+        if split not in self.info.grown:
+            return read_columns(rows_file(self.path, split, part), names)
+        files = self.info.splits[split].files
+        first = sum(files[:part])
+        return self.read_numbers(split, first, first + files[part], names)
+
+    def read_numbers(self, split: str, first: int, stop: int, names: Sequence[str]) -> pa.Table:
+        """Some columns of the rows first..stop-1. Reads only their row groups. Raises DataError."""
+        file, at = self.places(split).find(np.arange(first, stop))
+        parts = by_file(file)
+        tables = [read_some(rows_file(self.path, split, number), at[mine], names) for number, mine in parts]
+        if not tables:
+            return read_some(rows_file(self.path, split, 0), file, names)
+        back = np.argsort(np.concatenate([mine for _, mine in parts]))
+        return pa.concat_tables(tables).take(pa.array(back))
 
     def column(self, split: str, name: str) -> pa.ChunkedArray:
         """One whole column of a split."""
         return pa.chunked_array([chunk for part in self.parts(split, name) for chunk in part.chunks], ROWS.field(name).type)
 
     def parts(self, split: str, name: str) -> Iterator[pa.ChunkedArray]:
-        """One column of a split, file by file."""
+        """One column of a split, part by part."""
         for number in range(len(self.info.splits[split].files)):
-            yield read_columns(rows_file(self.path, split, number), [name]).column(name)
+            yield self.read(split, number, [name]).column(name)
 
 
 def read_columns(path: Path, names: Sequence[str] | None) -> pa.Table:
@@ -357,6 +393,15 @@ def read_columns(path: Path, names: Sequence[str] | None) -> pa.Table:
     with readable(path):
         columns = None if names is None else list(names)
         return read_parquet(path, columns=columns, use_threads=False, page_checksum_verification=True)
+
+
+def read_some(path: Path, rows: I64, names: Sequence[str]) -> pa.Table:
+    """Some columns of some rows of a file, which ascend. Reads only their row groups. Raises DataError."""
+    first = int(rows[0]) // WINDOW if len(rows) else 0
+    last = int(rows[-1]) // WINDOW if len(rows) else -1
+    with readable(path), parquet_file(path, page_checksum_verification=True) as file:
+        table = file.read_row_groups(list(range(first, last + 1)), columns=list(names), use_threads=False)
+    return table.take(pa.array(rows - first * WINDOW))
 
 
 def read_whole(path: Path) -> pa.Table:

@@ -28,7 +28,7 @@ from rt2data.io.tfrecord.example import Record, record_with_room
 from rt2data.order import I64
 from rt2data.plan.episode_index import SplitIndex
 from rt2data.plan.job import RldsJob, read_job
-from rt2data.prepare.store import Store, as_rows, read_columns, rows_file
+from rt2data.prepare.store import Store, as_rows
 from rt2data.render.renderer import Renderer
 from rt2data.write.shard import ShardInfo, ShardOrder, SideTotals, WrittenShard, write_order
 
@@ -68,7 +68,7 @@ def regroup(order: RegroupOrder) -> None:
     target = regrouped_file(path_of(order.folder), order.source, order.split, order.number)
     if location.is_file(target):
         return
-    table = read_columns(rows_file(path_of(order.store), order.split, order.number), COLUMNS)
+    table = Store(path_of(order.store)).read(order.split, order.number, COLUMNS)
     table = table.append_column("place", pa.array(order.places)).append_column("piece", pa.array(order.pieces))
     by_place = table.take(pa.array(np.argsort(order.places))).combine_chunks()
     location.produce_whole(target, lambda path: _write(by_place, path))

@@ -65,6 +65,7 @@ remove_folder = _by_name(Location.remove_folder)
 local_copy_or_path = _by_name(Location.local_copy_or_path)
 whole_file = _by_name(Location.whole_file)
 produce_whole = _by_name(Location.produce_whole)
+duplicate = _by_name(Location.duplicate)
 delete = _by_name(Location.delete)
 
 

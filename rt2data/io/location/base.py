@@ -107,6 +107,9 @@ class Location(Protocol):
     def produce_whole(self, name: str, produce: Callable[[Path], None]) -> None:
         """The same, written by a library that needs a local path. Raises OutputError."""
 
+    def duplicate(self, name: str, new: str) -> None:
+        """Give the content of a file, which nobody changes in place, a second name here. Raises OutputError, FileNotFoundError."""
+
     def delete(self, name: str) -> None:
         """Remove a file, if it is there. Raises OSError."""
 

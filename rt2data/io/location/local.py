@@ -99,6 +99,9 @@ class Local:
     def produce_whole(self, name: str, produce: Callable[[Path], None]) -> None:
         whole.produce_whole(Path(name), produce)
 
+    def duplicate(self, name: str, new: str) -> None:
+        whole.duplicate(Path(name), Path(new))
+
     def delete(self, name: str) -> None:
         Path(name).unlink(missing_ok=True)
 

@@ -30,6 +30,7 @@ _FEW = 4
 _ENTRIES = 100
 """Entries of a folder that are listed for each object that is asked for: a page of 1,000 takes about as long as ten requests."""
 _PAGE = 1000
+_LOOK = "look at the bucket, your credentials and the network, and run the same command again: a build resumes"
 """Objects in one answer of a listing, at most: what all stores give."""
 
 
@@ -156,8 +157,16 @@ class Objects(Remote):
                 return  # the parts were joined, but the answer was lost, and the second try found none
             raise OutputError("there is no such bucket", name, "make it first, or name another") from None
         except OSError as error:
-            do = "look at the bucket, your credentials and the network, and run the same command again: a build resumes"
-            raise OutputError(f"cannot write: {error.strerror}", name, do) from error
+            raise OutputError(f"cannot write: {error.strerror}", name, _LOOK) from error
+
+    def duplicate(self, name: str, new: str) -> None:
+        """The store copies it: nothing of it comes here."""
+        try:
+            self._call(obstore().copy, name, self._key(name), self._key(new))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot copy: {error.strerror}", new, _LOOK) from error
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Write an object unless there is one of this name; whether it was written. Raises OutputError, OSError."""

@@ -174,6 +174,9 @@ class ReadOnly(Remote):
     def produce_whole(self, name: str, produce: Callable[[Path], None]) -> None:
         raise read_only(name)
 
+    def duplicate(self, name: str, new: str) -> None:
+        raise read_only(new)
+
     def delete(self, name: str) -> None:
         raise read_only(name)
 

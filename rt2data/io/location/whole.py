@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -109,6 +110,17 @@ def produce_whole(path: Path, produce: Callable[[Path], None]) -> None:
     with _replacing(path) as temporary, output_errors(path):
         produce(temporary)
         sync(temporary)
+
+
+def duplicate(path: Path, new: Path) -> None:
+    """A hard link, or a copy where the file system has none. Raises OutputError, FileNotFoundError."""
+    path.stat()
+    with _replacing(new) as temporary, output_errors(new):
+        try:
+            temporary.hardlink_to(path)
+        except OSError:  # another disk, or one without links, or a file of somebody else
+            shutil.copyfile(path, temporary)
+            sync(temporary)
 
 
 def require_creatable(path: Path) -> None:

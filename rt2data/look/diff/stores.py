@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
 from rt2data.errors import RtError
 from rt2data.io import location
-from rt2data.io.tables import parquet_file
 from rt2data.look.diff.comparison import Comparison, shifts
 from rt2data.look.diff.merge import Entry, KeyCounts, count_keys, in_order
 from rt2data.look.differences import Difference, differences, largest_first
 from rt2data.look.inspect.store import read_statistics
-from rt2data.prepare.store import Store, StoreInfo, read_columns, readable, rows_file
+from rt2data.prepare.store import Store, StoreInfo, readable
 from rt2data.prepare.units import is_blob
 from rt2data.read.action_space import load_space
 
@@ -79,25 +78,24 @@ def _names(info: StoreInfo) -> list[str]:
 def _require_rows(*stores: Store) -> None:
     """Raises DataError where a file of rows is missing: even with `quick` a store without its rows is not compared."""
     for store in stores:
-        for path in (path for split in store.info.splits for path in _row_files(store, split)):
+        for path in (path for split in store.info.splits for path in store.row_files(split)):
             with readable(path):
                 location.stat(path)
 
 
-def _row_files(store: Store, split: str) -> list[Path]:
+def _parts(store: Store, split: str, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of a split, which the store may not have, part by part."""
     found = store.info.splits.get(split)
-    return [rows_file(store.path, split, number) for number in range(len(found.files))] if found else []
+    for number in range(len(found.files) if found else 0):
+        yield store.read(split, number, names)
 
 
 def _rows(store: Store, split: str) -> Iterator[Entry]:
-    """Rows of a split in keyed order, a row group at a time; `digest` is of all that a mixture takes from a row."""
+    """Rows of a split in keyed order; `digest` is of all that a mixture takes from a row."""
     names = ["order", "key", "digest"]
-    for path in _row_files(store, split):
-        with readable(path), parquet_file(path, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=names, use_threads=False)
-                for order, key, digest in zip(*(table[name].to_pylist() for name in names), strict=True):
-                    yield Entry((order, key), 0, (digest,), key)
+    for table in _parts(store, split, names):
+        for order, key, digest in zip(*(table[name].to_pylist() for name in names), strict=True):
+            yield Entry((order, key), 0, (digest,), key)
 
 
 # Episodes or images
@@ -122,8 +120,8 @@ def _groups(store: Store, split: str) -> Iterator[Entry]:
 
 
 def _group_names(store: Store, split: str) -> Iterator[str]:
-    for path in _row_files(store, split):
-        yield from pc.unique(read_columns(path, ["group"])["group"]).to_pylist()
+    for table in _parts(store, split, ["group"]):
+        yield from pc.unique(table["group"]).to_pylist()
 
 
 def _named(store: Store, split: str, hashes: set[int]) -> tuple[str, ...]:

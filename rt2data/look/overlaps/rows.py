@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rt2data.io.location import path_of
 from rt2data.look.overlaps.seen import Place, Seen, begins, joined, write_sorted
 from rt2data.order import I64, U64, mix64
-from rt2data.prepare.store import FILES_PARQUET, Store, read_columns, rows_file, stamps_table, vectors
+from rt2data.prepare.store import FILES_PARQUET, Store, stamps_table, vectors
 
 COCO_NAME = re.compile(r"(?:^|[/\\])(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\.[A-Za-z]+$")
 """COCO_train2014_000000000139.jpg and 000000000139.jpg are the same image."""
@@ -52,8 +52,7 @@ def read_rows(order: RowsOrder) -> Found:
     """Write keys of pictures (`-bytes`) and of COCO images (`-coco`), and places. Raises DataError."""
     store = Store(path_of(order.store))
     robot = store.info.has_actions
-    path = rows_file(store.path, order.split, order.number)
-    table = read_columns(path, ["group", "images", *(["step", "action"] if robot else [])])
+    table = store.read(order.split, order.number, ["group", "images", *(["step", "action"] if robot else [])])
     groups, names = _groups(table["group"])
     images, row = _taken(table["images"])
     part, numbers = np.full(len(row), order.part, np.int32), order.first + row

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rt2data.look.inspect.mixture import InspectedMixture
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.images import Shot, read_place, shoot
-from rt2data.prepare.store import Store, read_columns, rows_file, vectors
+from rt2data.prepare.store import Store, vectors
 from rt2data.records import F32
 from rt2data.render.fields import ExampleRecord
 
@@ -88,7 +88,7 @@ def episode_rows(store: Store, split: str, episode: str) -> pa.Table:
     """Number, step and action of the rows of one episode, in stored order."""
     found, before = [], 0
     for file, count in enumerate(store.info.splits[split].files):
-        here = read_columns(rows_file(store.path, split, file), ["group", "step", "action"])
+        here = store.read(split, file, ["group", "step", "action"])
         here = here.append_column("number", pa.array(np.arange(before, before + count)))
         found.append(here.filter(pc.equal(here["group"], episode)))
         before += count

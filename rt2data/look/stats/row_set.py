@@ -42,6 +42,7 @@ class RowSet:
     job: str = ""  # the job as JSON, if it is known how text becomes tokens
     lost: tuple[Lost, ...] = ()
     conversions: tuple[tuple[str, int], ...] = ()
+    grown: bool = False  # see `StoreInfo.grown`
 
     @property
     def has_actions(self) -> bool:
@@ -50,7 +51,10 @@ class RowSet:
 
     def read(self, number: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one file of rows, in one chunk. Raises DataError."""
-        return read_columns(rows_file(path_of(self.folder), self.split, number), columns).combine_chunks()
+        folder = path_of(self.folder)
+        if self.grown:
+            return Store(folder).read(self.split, number, columns).combine_chunks()
+        return read_columns(rows_file(folder, self.split, number), columns).combine_chunks()
 
     @property
     def cameras(self) -> set[str]:
@@ -97,6 +101,7 @@ def _row_set(store: Store, split: str, space: ActionSpace | None, codec: tuple[s
         space=space_to_json(space) if space else "",
         codec=codec[0],
         note=codec[1],
+        grown=split in info.grown,
     )
 
 

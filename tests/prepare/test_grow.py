@@ -1,0 +1,210 @@
+"""A store that grows takes the rows of the one before it as they are, and is what one gathered from nothing would be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rt2data.build import MIXTURE, Output, Site, build_plainly, preparations, prepare_plainly, rlds_output
+from rt2data.errors import DataError
+from rt2data.io.location import path_of
+from rt2data.plan.episodes import RldsOptions
+from rt2data.plan.recipe import Recipe
+from rt2data.prepare import grow, merge_rows, runs, store
+from rt2data.prepare.row_places import RowPlaces, merged, read_places, write_places
+from rt2data.prepare.staged import STAGED
+from rt2data.prepare.store import Store
+from tests.conftest import sha256_of
+from tests.prepare.test_growth import Log, recipe_of
+
+HASHES = st.lists(st.integers(0, 60), min_size=1, max_size=40)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    made = Log(tmp_path / "log" / "1.0.0")
+    made.write(range(40))
+    return made
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a few rows, and few added files."""
+    monkeypatch.setattr(runs, "ROWS_PER_FILE", 16)
+    monkeypatch.setattr(grow, "MOST_FILES", 3)
+
+
+def prepared(recipe: Recipe) -> Store:
+    with preparations(recipe, path_of(recipe.store)) as (todo,):
+        return todo.store if todo.ready else prepare_plainly(todo)
+
+
+def content(found: Store) -> dict[str, object]:
+    """All that a store says, but how it came to be."""
+    info = msgspec.structs.replace(found.info, grown=())
+    rows = {
+        split: [found.read(split, part, store.ROWS.names).to_pylist() for part in range(len(held.files))]
+        for split, held in info.splits.items()
+    }
+    places = {place: stamp.path for place, stamp in enumerate(found.stamps)}
+    for row in (row for parts in rows.values() for part in parts for row in part):
+        for image in row["images"]:
+            image["file"] = Path(places[image["file"]]).name
+    side = {name: pq.read_table(found.path / name).to_pylist() for name in ("rejects.parquet",)}
+    return {"info": info, "rows": rows, "stats": json.loads((found.path / "stats.json").read_text()), **side}
+
+
+def files_of(found: Store) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in found.path.glob("rows-*")}
+
+
+@settings(deadline=None)
+@given(own=HASHES, added=st.lists(HASHES, max_size=4), files=st.integers(1, 5))
+def test_places_are_those_of_all_rows_in_order(
+    own: list[int], added: list[list[int]], files: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    parts = [list(part) for part in np.array_split(np.sort(own), files)]
+    places = RowPlaces.of_order(tuple(map(len, parts)))
+    order = sorted(own)
+    for new in map(sorted, added):
+        places = merged(places, np.searchsorted(order, new))
+        parts.append(new)
+        order = sorted(order + new)
+    path = tmp_path_factory.mktemp("places") / "added.parquet"
+    write_places(path, places)
+    places = read_places(path)
+    file, at = places.find(np.arange(len(order)))
+    assert [parts[number][place] for number, place in zip(file, at, strict=True)] == order
+    assert len(set(zip(file.tolist(), at.tolist(), strict=True))) == places.rows == len(order)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("holdout", [0, 0.3])
+def test_a_grown_store_is_that_of_the_whole_log(log: Log, tmp_path: Path, holdout: float) -> None:
+    recipe = recipe_of(log, tmp_path)
+    added, before = [], prepared(recipe(**{"robot.arm.holdout": holdout}))
+    for number in range(40, 45):
+        log.write(range(number, number + 1))
+        grown = prepared(recipe(**{"robot.arm.holdout": holdout}))
+        fresh = prepared(recipe(store=tmp_path / f"fresh-{number}", **{"robot.arm.holdout": holdout}))
+        assert content(grown) == content(fresh) and not fresh.info.grown
+        added.append(sum(len(grown.places(split).added) for split in grown.info.splits))
+        assert added[-1] == 0 or files_of(before).items() <= files_of(grown).items()
+        before = grown
+    assert added == [1, 2, 3, 0, 1]
+
+
+@pytest.mark.usefixtures("small")
+def test_rows_are_drawn_from_all_files(log: Log, tmp_path: Path) -> None:
+    recipe = recipe_of(log, tmp_path)
+    prepared(recipe())
+    log.write(range(40, 42))
+    grown, fresh = prepared(recipe()), prepared(recipe(store=tmp_path / "fresh"))
+    rows = np.random.default_rng(0).permutation(grown.info.splits["train"].rows)
+    assert grown.info.grown == ("train",)
+    assert grown.take("train", rows)["key"] == fresh.take("train", rows)["key"]
+
+
+@pytest.mark.parametrize("output", [MIXTURE, rlds_output(RldsOptions())], ids=["mixture", "episodes"])
+def test_what_is_built_is_that_of_the_whole_log(log: Log, tmp_path: Path, output: Output) -> None:
+    recipe, found = recipe_of(log, tmp_path), []
+    prepared(recipe())
+    log.write(range(40, 41))
+    assert prepared(recipe()).info.grown
+    for root in ("store", "fresh"):
+        build_plainly(recipe(store=tmp_path / root), Site(tmp_path / f"out-{root}"), output=output)
+        found.append(sha256_of(tmp_path / f"out-{root}"))
+    assert found[0] == found[1]
+
+
+def test_no_new_rows(log: Log, tmp_path: Path) -> None:
+    recipe = recipe_of(log, tmp_path)
+    before = prepared(recipe())
+    (log.folder / "features.json").write_text((log.folder / "features.json").read_text() + " ")
+    grown = prepared(recipe())
+    assert grown.path != before.path and files_of(before).items() <= files_of(grown).items()
+    assert content(grown) == content(prepared(recipe(store=tmp_path / "fresh")))
+
+
+def test_what_new_episodes_tell_of_old_ones_is_heeded(log: Log, tmp_path: Path) -> None:
+    """Where some episode is no longer cut off, the flag tells success, and all rows are judged again."""
+    recipe = recipe_of(log, tmp_path)
+    log.cut_off |= {*range(40)}
+    log.write(range(40))
+    prepared(recipe())
+    log.write(range(40, 41))
+    again = prepared(recipe())
+    assert not again.info.grown and content(again) == content(prepared(recipe(store=tmp_path / "fresh")))
+
+
+@pytest.mark.parametrize("gone", ["last-store.txt", "source.json", "files.parquet"])
+def test_without_the_store_before_it_is_gathered_from_nothing(log: Log, tmp_path: Path, gone: str) -> None:
+    recipe = recipe_of(log, tmp_path)
+    prepared(recipe())
+    (path,) = (tmp_path / "store").rglob(gone)
+    path.unlink()
+    log.write(range(40, 41))
+    again = prepared(recipe())
+    assert not again.info.grown and content(again) == content(prepared(recipe(store=tmp_path / "fresh")))
+
+
+def test_two_rows_of_one_key_are_refused(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(log, tmp_path)
+    prepared(recipe())
+    real = pq.read_table(next((tmp_path / "store").rglob("rows-train-00000.parquet")))
+
+    def twice(order: merge_rows.GatherOrder) -> pa.Table:
+        return real.slice(3, 1)
+
+    log.write(range(40, 41))
+    monkeypatch.setattr(merge_rows, "judge_ends", lambda table, against: twice(table))
+    with pytest.raises(DataError, match="two rows of source arm have one key"):
+        prepared(recipe())
+
+
+def test_rows_of_one_hash_are_in_the_order_of_their_keys(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 bits are not enough to tell 1e10 rows apart."""
+    from rt2data.prepare import row_builder
+
+    monkeypatch.setattr(row_builder, "key64", lambda *parts: np.uint64(len(str(parts[-1])) % 2))
+    recipe = recipe_of(log, tmp_path)
+    prepared(recipe())
+    log.write(range(40, 41))
+    grown = prepared(recipe())
+    assert grown.info.grown and content(grown) == content(prepared(recipe(store=tmp_path / "fresh")))
+
+
+@pytest.mark.parametrize("fails", ["write_stamps", "summarize_parts", "tasks_table", "write_whole"])
+def test_sealing_is_tried_again(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    recipe = recipe_of(log, tmp_path)
+    values = {"robot.arm.filters.drop_last": 1}
+    prepared(recipe(**values))
+    log.write(range(40, 41))
+    sealing, seal, tries = getattr(merge_rows, fails), merge_rows.seal_store, []
+
+    def failing(*arguments: object, **options: object) -> object:
+        tries.append(fails)
+        if len(tries) == 1:
+            raise RuntimeError("the worker is gone")
+        return sealing(*arguments, **options)
+
+    def twice(*arguments: object) -> object:
+        try:
+            return seal(*arguments)  # type: ignore[arg-type]
+        except RuntimeError:
+            return seal(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(merge_rows, fails, failing)
+    monkeypatch.setattr("rt2data.build.seal_store", twice)
+    grown = prepared(recipe(**values))
+    assert len(tries) > 1 and grown.info.grown and not (grown.path / STAGED).exists()
+    monkeypatch.undo()
+    assert content(grown) == content(prepared(recipe(store=tmp_path / "fresh", **values)))
