@@ -28,8 +28,9 @@ from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.begin import begin, ready_store, staging_folder, store_folder
 from rt2data.prepare.compact import SPILL, may_compact, wanted_orders
-from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders, seal_store
+from rt2data.prepare.gather import gather_orders, gather_rows, merge_orders
 from rt2data.prepare.runs import write_run
+from rt2data.prepare.seal import seal_store
 from rt2data.prepare.store import Store
 from rt2data.prepare.unit import UnitOrder, prepare_unit
 from rt2data.prepare.units import units_folder

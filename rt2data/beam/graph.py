@@ -30,8 +30,9 @@ from rt2data.plan.recipe import Recipe
 from rt2data.prepare.begin import staging_folder
 from rt2data.prepare.blobs import BlobsSummary
 from rt2data.prepare.compact import SPILL, BlobsOrder, Order, wanted_orders, write_blobs, write_places, write_spill
-from rt2data.prepare.merge_rows import GatherOrder, RowsSummary, gather_orders, gather_rows, merge_orders, seal_store
+from rt2data.prepare.gather import GatherOrder, RowsSummary, gather_orders, gather_rows, merge_orders
 from rt2data.prepare.runs import RunOrder, RunSummary, are_merged, write_run
+from rt2data.prepare.seal import seal_store
 from rt2data.prepare.shuffle import Group, group_of, read_images, write_groups
 from rt2data.prepare.store import Store
 from rt2data.prepare.unit import UnitOrder, UnitSummary, prepare_unit

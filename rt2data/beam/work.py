@@ -1,7 +1,7 @@
 """What worker processes carry out: imported once by their fork server, so that a worker starts in milliseconds."""
 
 from rt2data.prepare.compact import write_blobs, write_places, write_spill
-from rt2data.prepare.merge_rows import gather_rows
+from rt2data.prepare.gather import gather_rows
 from rt2data.prepare.runs import write_run
 from rt2data.prepare.unit import prepare_unit
 from rt2data.write.shard import write_shard

@@ -34,8 +34,9 @@ from rt2data.plan.plan import Plan, needed_sources
 from rt2data.plan.recipe import Recipe
 from rt2data.plan.recipe.model import ByteCount, Size, unlimited
 from rt2data.prepare.begin import begin, staging_folder
-from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders, seal_store
+from rt2data.prepare.gather import gather_orders, gather_rows, merge_orders
 from rt2data.prepare.runs import write_run
+from rt2data.prepare.seal import seal_store
 from rt2data.prepare.store import Known, Store
 from rt2data.prepare.unit import UnitOrder, prepare_unit
 from rt2data.read.sample import shuffled

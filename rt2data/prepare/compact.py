@@ -52,7 +52,7 @@ from rt2data.prepare.blobs import (
     rewrite_rows,
     write_at,
 )
-from rt2data.prepare.merge_rows import RowsSummary
+from rt2data.prepare.gather import RowsSummary
 from rt2data.prepare.store import FILES, read_stamps, write_stamps
 from rt2data.read.source import Source
 from rt2data.records import Compact

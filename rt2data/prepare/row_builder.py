@@ -232,7 +232,7 @@ class RowBuilder:
         return self.last.entries, pointed
 
     def _count_absent(self, source: RobotSource, chosen: Sequence[Image]) -> None:
-        """A camera that the recipe names and a row lacks. With `all`, `merge_rows` knows which there are."""
+        """A camera that the recipe names and a row lacks. With `all`, `gather` knows which there are."""
         there = {image.camera for image in chosen}
         for name in wanted_cameras(source, ()):
             self.facts[f"{ABSENT}{name}"] += name not in there
@@ -349,7 +349,7 @@ def _actions(rows: Sequence[Row]) -> F32:
 def _digest(row: Row, entries: Sequence[ImageEntry]) -> int:
     """Hash of what a mixture takes from a row by itself, and of nothing that depends on where the source is.
 
-    `merge_rows` adds `terminate`. A chunk is not in it: it follows from the rows of its episode.
+    `gather` adds `terminate`. A chunk is not in it: it follows from the rows of its episode.
     """
     taken = [
         row.key,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders
+from rt2data.prepare.gather import gather_orders, gather_rows, merge_orders
 from rt2data.prepare.runs import write_run
 from rt2data.prepare.unit import UnitSummary
 

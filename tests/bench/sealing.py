@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from rt2data.prepare.begin import staging_folder
-from rt2data.prepare.merge_rows import RowsSummary, seal_store
+from rt2data.prepare.gather import RowsSummary
+from rt2data.prepare.seal import seal_store
 from rt2data.prepare.unit import UnitSummary
 from tests.contract.toy import ToyRobot
 from tests.prepare.staging import lay_out

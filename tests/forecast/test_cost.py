@@ -14,7 +14,7 @@ from rt2data.forecast.cost import BUSY, DISK_GB, ORDER_BYTES, START_H, Workload,
 from rt2data.forecast.forecast import forecast_plan, known_sources, workload
 from rt2data.io.installation import schemas
 from rt2data.prepare.begin import begin
-from rt2data.prepare.merge_rows import gather_orders
+from rt2data.prepare.gather import gather_orders
 from rt2data.prepare.unit import prepare_unit
 from rt2data.write.shard import ShardOrder
 from tests.forecast.conftest import Read

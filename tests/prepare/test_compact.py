@@ -25,7 +25,7 @@ from rt2data.prepare import blobs, compact
 from rt2data.prepare.blobs import BlobsSummary, add_blobs, remove_spills
 from rt2data.prepare.catalog import kept_stores
 from rt2data.prepare.compact import AUTO_IMAGES, SPILL, Order, SpillOrder, compact_orders, decide, write_spill
-from rt2data.prepare.merge_rows import RowsSummary
+from rt2data.prepare.gather import RowsSummary
 from rt2data.prepare.store import ROWS, ImageEntry, Store, read_stamps, rows_file, rows_table, write_rows, write_stamps
 from tests.conftest import sha256_of
 

@@ -17,7 +17,7 @@ from rt2data.io.stamps import Stamp
 from rt2data.prepare import blobs, compact, runs
 from rt2data.prepare.begin import begin, staging_folder, store_folder
 from rt2data.prepare.compact import BlobsOrder, compact_orders
-from rt2data.prepare.merge_rows import gather_orders, gather_rows
+from rt2data.prepare.gather import gather_orders, gather_rows
 from rt2data.prepare.store import Store, rows_file, write_stamps
 from rt2data.prepare.unit import prepare_unit
 from rt2data.read.rlds.source import RLDS

@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 from rt2data.build import MIXTURE, Output, Site, build_plainly, preparations, prepare_plainly, rlds_output
 from rt2data.errors import DataError
 from rt2data.io.location import path_of
+from rt2data.look.diff import compare
+from rt2data.look.stats.run import take_stats
+from rt2data.look.stats.subject import store_subject
 from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
-from rt2data.prepare import grow, merge_rows, runs, store
+from rt2data.prepare import gather, grow, runs, seal, store
+from rt2data.prepare.kept_ranges import kept_ranges
 from rt2data.prepare.row_places import RowPlaces, merged, read_places, write_places
 from rt2data.prepare.staged import STAGED
 from rt2data.prepare.store import Store
@@ -125,6 +129,17 @@ def test_what_is_built_is_that_of_the_whole_log(log: Log, tmp_path: Path, output
     assert found[0] == found[1]
 
 
+def test_those_who_look_see_the_same(log: Log, tmp_path: Path) -> None:
+    recipe = recipe_of(log, tmp_path)
+    prepared(recipe())
+    log.write(range(40, 42))
+    stores = [prepared(recipe(store=tmp_path / root)) for root in ("store", "fresh")]
+    stats = [take_stats(store_subject(tmp_path, [each])) for each in stores]
+    assert stats[0] == stats[1] and compare(*(each.path for each in stores)).equal
+    kept = [kept_ranges(each) for each in stores]
+    assert kept[0] == kept[1] and len(kept[0]) == 42
+
+
 def test_no_new_rows(log: Log, tmp_path: Path) -> None:
     recipe = recipe_of(log, tmp_path)
     before = prepared(recipe())
@@ -161,11 +176,11 @@ def test_two_rows_of_one_key_are_refused(log: Log, tmp_path: Path, monkeypatch: 
     prepared(recipe())
     real = pq.read_table(next((tmp_path / "store").rglob("rows-train-00000.parquet")))
 
-    def twice(order: merge_rows.GatherOrder) -> pa.Table:
+    def twice(order: gather.GatherOrder) -> pa.Table:
         return real.slice(3, 1)
 
     log.write(range(40, 41))
-    monkeypatch.setattr(merge_rows, "judge_ends", lambda table, against: twice(table))
+    monkeypatch.setattr(gather, "judge_ends", lambda table, against: twice(table))
     with pytest.raises(DataError, match="two rows of source arm have one key"):
         prepared(recipe())
 
@@ -188,7 +203,7 @@ def test_sealing_is_tried_again(log: Log, tmp_path: Path, monkeypatch: pytest.Mo
     values = {"robot.arm.filters.drop_last": 1}
     prepared(recipe(**values))
     log.write(range(40, 41))
-    sealing, seal, tries = getattr(merge_rows, fails), merge_rows.seal_store, []
+    sealing, seal_store, tries = getattr(seal, fails), seal.seal_store, []
 
     def failing(*arguments: object, **options: object) -> object:
         tries.append(fails)
@@ -198,11 +213,11 @@ def test_sealing_is_tried_again(log: Log, tmp_path: Path, monkeypatch: pytest.Mo
 
     def twice(*arguments: object) -> object:
         try:
-            return seal(*arguments)  # type: ignore[arg-type]
+            return seal_store(*arguments)  # type: ignore[arg-type]
         except RuntimeError:
-            return seal(*arguments)  # type: ignore[arg-type]
+            return seal_store(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(merge_rows, fails, failing)
+    monkeypatch.setattr(seal, fails, failing)
     monkeypatch.setattr("rt2data.build.seal_store", twice)
     grown = prepared(recipe(**values))
     assert len(tries) > 1 and grown.info.grown and not (grown.path / STAGED).exists()

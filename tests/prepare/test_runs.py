@@ -19,7 +19,7 @@ from rt2data.build import Site, build_plainly
 from rt2data.order import key64
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare import runs
-from rt2data.prepare.merge_rows import gather_orders, gather_rows, merge_orders
+from rt2data.prepare.gather import gather_orders, gather_rows, merge_orders
 from rt2data.prepare.runs import hash_edges, rows_files, run_name, run_orders, write_run
 from rt2data.prepare.staged import staged_files
 from rt2data.prepare.store import ROWS, UNIT_ROWS, rows_file, rows_table

@@ -18,7 +18,8 @@ from rt2data.forecast.estimate import estimate_store
 from rt2data.io.tfrecord.features import Leaf
 from rt2data.plan.recipe import read_recipe
 from rt2data.prepare.begin import begin
-from rt2data.prepare.merge_rows import gather_orders, gather_rows, seal_store
+from rt2data.prepare.gather import gather_orders, gather_rows
+from rt2data.prepare.seal import seal_store
 from rt2data.prepare.store import Store
 from rt2data.prepare.unit import prepare_unit
 from rt2data.read.rlds.source import RLDS

@@ -1,19 +1,15 @@
-"""Step three, continued: the rows of all units, gathered in keyed order, and the store sealed."""
+"""Step three, its end: a store sealed. What it holds is added up, and source.json, written last, says that it is complete."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rt2data.errors import DataError
@@ -24,183 +20,41 @@ from rt2data.io.location.folders import discard_folder, rename
 from rt2data.io.location.whole import output_errors, sync
 from rt2data.io.publish import remove_temporaries
 from rt2data.io.stamps import Stamp, changed, require_unchanged, stamps_of
-from rt2data.io.tables import parquet_file
 from rt2data.prepare.begin import SHARED, staging_folder
 from rt2data.prepare.blobs import BlobsSummary, add_blobs, is_blob, remove_spills
 from rt2data.prepare.filtered import TASKS_PARQUET, is_filtered, tasks_table
-from rt2data.prepare.grow import Grown, Growth, added, group_hashes, growth, note_store, rows_digest, whole_digest
-from rt2data.prepare.outcomes import failed_episodes, judge_ends, marks_against
+from rt2data.prepare.gather import RowsSummary, parts_of
+from rt2data.prepare.grow import Grown, added, group_hashes, note_store, whole_digest
+from rt2data.prepare.outcomes import failed_episodes
 from rt2data.prepare.row_builder import wanted_cameras
 from rt2data.prepare.row_places import added_file
-from rt2data.prepare.runs import Files, RunOrder, RunSummary, are_merged, hash_edges, read_run, rows_files, run_name, run_orders
+from rt2data.prepare.runs import run_name, run_orders
 from rt2data.prepare.staged import STAGED, StagedFiles, listed_files, staged_files
 from rt2data.prepare.statistics import summarize_parts
 from rt2data.prepare.store import (
     FILES_PARQUET,
     REJECTS,
-    ROWS,
     STORE_VERSION,
     Lost,
     SplitInfo,
     Store,
     StoreInfo,
-    concat_rows,
     count_lost,
-    images,
     read_columns,
     read_whole,
-    readable,
     rejects_table,
     rows_file,
     vectors,
-    write_rows,
     write_stamps,
 )
 from rt2data.prepare.unit import UnitSummary, is_sound
 from rt2data.read.annotations.index import index_of
 from rt2data.read.annotations.join import matched
 from rt2data.read.source import RobotSource, Source
-from rt2data.records import F32, NO_MARKS, Compact, End, Reject, Slot
+from rt2data.records import F32, Reject, Slot
 from rt2data.standardize.end_marks import refuted
 from rt2data.standardize.filters import settled
 from rt2data.tally.counts import count_distinct
-
-ORDER = ROWS.get_field_index("order")
-
-
-@dataclass(frozen=True, slots=True)
-class GatherOrder:
-    """Work order: write one file of rows: those of a split whose hash is in [low, high)."""
-
-    name: str
-    folder: str
-    split: str
-    number: int
-    low: int
-    high: int
-    parts: Sequence[int]  # units, or runs of them
-    batch: int | None = None  # of a run; None where the rows are taken from the units' fragments
-    against: End = NO_MARKS  # the marks that speak against success, as all units together show
-    base: str = ""  # the store that this one grows from, where the rows are only those that it has not
-
-    @property
-    def label(self) -> str:
-        return f"gather {self.name} {self.split} rows {self.number}"
-
-
-class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What one file of rows holds."""
-
-    name: str
-    split: str
-    number: int
-    rows: int
-    image_bytes: int
-    fewest: int  # images that a mixture takes, in one row
-    most: int
-    text_bytes: int
-    formats: dict[str, int]
-    digest: str
-    base: str = ""  # the store that this one grows from
-
-
-def merge_orders(name: str, folder: Path, units: Sequence[UnitSummary], compact: Compact = "never") -> list[RunOrder]:
-    """One work order for each run; none where there is little to merge, or the store grows from the one before."""
-    if not are_merged(len(units)) or growth(name, folder, units, compact):
-        return []
-    return run_orders(name, folder, units, _files(units))
-
-
-def gather_orders(
-    name: str, folder: Path, units: Sequence[UnitSummary], runs: Sequence[RunSummary] = (), compact: Compact = "never"
-) -> list[GatherOrder]:
-    """One work order for each file of rows: equal ranges of the hash, as many as the rows need; or those with new rows.
-
-    Raises DataError where the recipe asks for successes and the source marks none.
-    """
-    against = marks_against(name, added(unit.facts for unit in units))
-    if grows := growth(name, folder, units, compact):
-        return _orders_to_grow(name, folder, grows, against)
-    parts = range(len(runs) or len(units))
-    orders = list[GatherOrder]()
-    for split, files in _files(units).items():
-        for number, (low, high) in enumerate(pairwise(hash_edges(files))):
-            batch = len(orders) if runs else None
-            orders.append(GatherOrder(name, str(folder), split, number, low, high, parts, batch, against))
-    return orders
-
-
-def _orders_to_grow(name: str, folder: Path, grows: Growth, against: End) -> list[GatherOrder]:
-    """One work order for each split: the file of its new rows; there may be none."""
-    base, (parts, low, high) = Store(grows.base), (grows.new, 0, 2**64) if grows.new else ((0,), 1, 1)
-    return [
-        GatherOrder(name, str(folder), split, base.places(split).files, low, high, parts, None, against, str(base.path))
-        for split in grows.splits
-    ]
-
-
-def _files(units: Iterable[UnitSummary]) -> Files:
-    return rows_files(added(unit.rows for unit in units))
-
-
-def gather_rows(order: GatherOrder) -> RowsSummary:
-    """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
-    folder = path_of(order.folder)
-    table = judge_ends(staged_files(folder).numbered(concat_rows(_slices(order)), order.base), order.against)
-    table = table.sort_by([("order", "ascending"), ("key", "ascending")])
-    _refuse_duplicates(order, table)
-    produce_whole(rows_file(folder, order.split, order.number), lambda path: write_rows(path, table))
-    taken = images(table, ())
-    counts = np.diff(taken.starts)
-    return RowsSummary(
-        name=order.name,
-        split=order.split,
-        number=order.number,
-        rows=table.num_rows,
-        image_bytes=int(taken.length.sum(dtype=np.int64)),
-        fewest=int(counts.min(initial=np.iinfo(np.int32).max)),
-        most=int(counts.max(initial=0)),
-        text_bytes=pc.sum(pc.binary_length(table["text"])).as_py() or 0,
-        formats=dict(sorted(Counter(taken.format).items())),
-        digest=rows_digest(table),
-        base=order.base,
-    )
-
-
-def _slices(order: GatherOrder) -> Iterator[pa.Table]:
-    """What each run, or else each unit, has for one file of rows."""
-    folder = path_of(order.folder)
-    for part in order.parts:
-        if order.batch is None:
-            yield _of_fragment(staged_files(folder).fragment(part), order)
-        else:
-            yield read_run(folder / run_name(part), order.batch)
-
-
-def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
-    """Only row groups that can hold some of it are read: a fragment is in keyed order."""
-    low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
-    wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
-    with readable(path), parquet_file(path, page_checksum_verification=True) as file:
-        return file.read_row_groups(_row_groups(file.metadata, order), use_threads=False).filter(wanted)
-
-
-def _row_groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
-    """Row groups whose range of hashes meets that of the order."""
-    ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
-    return [
-        i
-        for i, found in enumerate(ranges)
-        if found is None or not found.has_min_max or (found.min < order.high and found.max >= order.low)  # an empty one has none
-    ]
-
-
-def _refuse_duplicates(order: GatherOrder, table: pa.Table) -> None:
-    keys = table["key"].combine_chunks()
-    same = pc.equal(keys.slice(1), keys.slice(0, max(len(keys) - 1, 0)))
-    if pc.any(same).as_py():
-        key = keys[pc.index(same, True).as_py()].as_py()
-        raise DataError(f"two rows of source {order.name} have one key", f"key {key}, split {order.split}", "remove one of them")
 
 
 def seal_store(
@@ -277,7 +131,7 @@ def _write_tasks(path: Path, files: StagedFiles, store: Store, info: StoreInfo) 
 
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
     """What only gathering needs. What units made is kept for the next store."""
-    for run in range(len(run_orders("", staging, units, _files(units)))):
+    for run in range(len(run_orders("", staging, units, parts_of(units)))):
         location.delete(staging / run_name(run))
     discard_folder(staging / SHARED)
     location.delete(staging / STAGED)
@@ -346,7 +200,7 @@ def _contents(name: str, staging: Path, units: list[UnitSummary], rows: Sequence
     names = sorted({each.split for each in rows})
     held = {split: _held([each for each in rows if each.split == split]) for split in names}
     if base := _base(rows):
-        return Grown(name, staging, Store(base)).take_rows(held, _files(units))
+        return Grown(name, staging, Store(base)).take_rows(held, parts_of(units))
     return whole_digest((each.split, each.digest) for each in rows), {
         split: msgspec.structs.replace(found, groups=_groups_of(staging, split, found)) for split, found in held.items()
     }
