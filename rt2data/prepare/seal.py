@@ -50,7 +50,7 @@ from rt2data.prepare.store import (
 from rt2data.prepare.unit import UnitSummary, is_sound
 from rt2data.read.annotations.index import index_of
 from rt2data.read.annotations.join import matched
-from rt2data.read.source import RobotSource, Source
+from rt2data.read.source import Growing, RobotSource, Source
 from rt2data.records import F32, Reject, Slot
 from rt2data.standardize.end_marks import refuted
 from rt2data.standardize.filters import settled
@@ -90,7 +90,8 @@ def seal_store(
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
     if staging != folder:
         _publish(staging, folder)
-    note_store(files, folder)
+    if isinstance(source, Growing):
+        note_store(files, folder)
     return info
 
 
