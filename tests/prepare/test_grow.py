@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from rt2data.build import MIXTURE, Output, Site, build_plainly, preparations, prepare_plainly, rlds_output
 from rt2data.errors import DataError
+from rt2data.io import location
 from rt2data.io.location import path_of
+from rt2data.io.tables import read_parquet
 from rt2data.look.diff import compare
 from rt2data.look.stats.run import take_stats
 from rt2data.look.stats.subject import store_subject
@@ -27,6 +29,7 @@ from rt2data.prepare.row_places import RowPlaces, merged, read_places, write_pla
 from rt2data.prepare.staged import STAGED
 from rt2data.prepare.store import Store
 from tests.conftest import sha256_of
+from tests.objects.stand_in import stand_in
 from tests.prepare.test_growth import Log, recipe_of
 
 HASHES = st.lists(st.integers(0, 60), min_size=1, max_size=40)
@@ -62,8 +65,8 @@ def content(found: Store) -> dict[str, object]:
     for row in (row for parts in rows.values() for part in parts for row in part):
         for image in row["images"]:
             image["file"] = Path(places[image["file"]]).name
-    side = {name: pq.read_table(found.path / name).to_pylist() for name in ("rejects.parquet",)}
-    return {"info": info, "rows": rows, "stats": json.loads((found.path / "stats.json").read_text()), **side}
+    rejects = read_parquet(found.path / "rejects.parquet").to_pylist()
+    return {"info": info, "rows": rows, "stats": json.loads(location.read_bytes(found.path / "stats.json")), "rejects": rejects}
 
 
 def files_of(found: Store) -> dict[str, int]:
@@ -223,3 +226,20 @@ def test_sealing_is_tried_again(log: Log, tmp_path: Path, monkeypatch: pytest.Mo
     assert len(tries) > 1 and grown.info.grown and not (grown.path / STAGED).exists()
     monkeypatch.undo()
     assert content(grown) == content(prepared(recipe(store=tmp_path / "fresh", **values)))
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_an_object_store_copies_the_rows_itself(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
+    with stand_in() as objects:
+        for name, value in objects.env(scheme).items():
+            monkeypatch.setenv(name, value)
+        recipe = recipe_of(log, tmp_path)
+        before = prepared(recipe(store=objects.uri(scheme, f"{scheme}-store")))
+        log.write(range(40, 41))
+        objects.reset()
+        grown = prepared(recipe(store=objects.uri(scheme, f"{scheme}-store")))
+        assert grown.info.grown and objects.counters().requests["copy"] >= 1
+        sent = {path.name for path in before.row_files("train")}
+        assert sent < {path.name for path in grown.row_files("train")}
+        assert content(grown) == content(prepared(recipe(store=tmp_path / "fresh")))
