@@ -32,7 +32,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 KEY_CHARS = 90
 WIDTH, HORIZON, PLACES = 7, 2, 3
 SINGLE, SEVERAL = Sizes(WIDTH, HORIZON), Sizes(WIDTH, HORIZON, PLACES)
-quick = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

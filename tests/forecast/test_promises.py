@@ -81,7 +81,7 @@ weights = st.sampled_from(["0.5", "1", "2", "7/3"])
     shard=st.sampled_from(["30kB", "1MB"]),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_recipe_keeps_what_its_plan_promises(
     place: Path, prepared: Path, share: Fraction, examples: int, weights: dict[str, str], weighting: str, shard: str, seed: int
 ) -> None:

@@ -50,7 +50,7 @@ def by_tarfile(members: list[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(examples=shards)
 def test_the_bytes_are_those_of_tarfile(tmp_path_factory: pytest.TempPathFactory, examples: Shard) -> None:
     path, _, _ = write(WebDataset(), tmp_path_factory.getbasetemp(), examples[1], examples[0])

@@ -83,7 +83,7 @@ def test_pixels_move_as_encoded_images_do() -> None:
 
 
 @pytest.mark.parametrize("frame", ["upright", "stored"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(x=st.floats(0, 1), y=st.floats(0, 1), orientation=st.integers(1, 8), rule=st.sampled_from(rules))
 def test_a_corner_moves_as_a_point_does(frame: Frame, x: float, y: float, orientation: int, rule: ImageRule) -> None:
     source, resized = ImageHeader("jpeg", 333, 517, 3, orientation), rule.model_copy(update={"resize": 64})

@@ -489,7 +489,7 @@ SEEDS = {
 }
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(SEEDS)), st.data())
 def test_fuzzed_headers_give_a_header_or_a_fault(name: str, data: st.DataObject) -> None:
     fuzzed = bytearray(SEEDS[name])
@@ -512,7 +512,7 @@ def test_fuzzed_headers_give_a_header_or_a_fault(name: str, data: st.DataObject)
         pass
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x04\0\0\0WEBP", b"GIF89a", b"BM", b""]), st.binary(max_size=300)
 )

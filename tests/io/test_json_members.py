@@ -21,7 +21,7 @@ LEAVES = st.dictionaries(NAMES, VALUES, max_size=3) | st.lists(VALUES, max_size=
 SPACES: list[dict[str, Any]] = [{}, {"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.dictionaries(NAMES, st.dictionaries(NAMES, LEAVES, max_size=3), max_size=3), st.sampled_from(SPACES), st.integers(1, 40))
 def test_members_are_those_of_the_objects(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, dict[str, Any]], spaces: dict[str, Any], chunk: int

@@ -40,7 +40,7 @@ def rows(path: str, **sizes: int) -> list[Any]:
     return [found for _, found in JsonArray(path, "rows", Row, **sizes).objects()]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(OBJECTS, VALUES, st.integers(1, 40), st.booleans(), st.sampled_from([None, 1]), st.booleans())
 def test_it_reads_what_json_reads(
     tmp_path_factory: pytest.TempPathFactory,
@@ -62,7 +62,7 @@ def test_it_reads_what_json_reads(
         assert text.encode()[start:stop] == piece
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.fixed_dictionaries({"id": st.integers(0, 9), "text": st.text()}), min_size=1, max_size=9), st.data())
 def test_ranges_tile_the_array(tmp_path_factory: pytest.TempPathFactory, wanted: list[Any], data: st.DataObject) -> None:
     path = write(tmp_path_factory.getbasetemp() / "ranges.json", json.dumps({"rows": wanted}))
@@ -73,7 +73,7 @@ def test_ranges_tile_the_array(tmp_path_factory: pytest.TempPathFactory, wanted:
     assert [found for within in ranges for _, found in array.objects(within)] == wanted
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\ rows1eNan\n', max_size=80).map(str.encode), st.integers(1, 30))
 def test_any_bytes_give_rows_or_one_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes, chunk: int) -> None:
     path = tmp_path_factory.getbasetemp() / "noise.json"
@@ -84,7 +84,7 @@ def test_any_bytes_give_rows_or_one_error(tmp_path_factory: pytest.TempPathFacto
             assert "byte" in error.where
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.data())
 def test_a_cut_file_is_never_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     text = json.dumps({"info": {"a": [1]}, "rows": [{"id": 1, "text": "[{\\"}, {"id": 2}], "end": {"b": 1}}).encode()
@@ -214,7 +214,7 @@ NAMED = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(NAMED, st.integers(1, 40), st.booleans(), st.sampled_from([None, 1]))
 def test_an_object_of_objects_is_what_json_reads(
     tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], chunk: int, ascii_only: bool, indent: int | None
@@ -228,7 +228,7 @@ def test_an_object_of_objects_is_what_json_reads(
         assert place.text and whole.endswith(place.text)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(), st.fixed_dictionaries({"id": st.text()}), min_size=1, max_size=9), st.data())
 def test_ranges_tile_an_object(tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], data: st.DataObject) -> None:
     path = write(tmp_path_factory.getbasetemp() / "parts.json", json.dumps(wanted, indent=data.draw(st.sampled_from([None, 2]))))
@@ -239,7 +239,7 @@ def test_ranges_tile_an_object(tmp_path_factory: pytest.TempPathFactory, wanted:
     assert [found for within in ranges for found in members(path, within, chunk=chunk)] == list(wanted.items())
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.data())
 def test_a_cut_object_is_never_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     text = json.dumps({"a": {"id": [1]}, 'b"{': {"id": "[{\\"}, "c": {}}).encode()
@@ -248,7 +248,7 @@ def test_a_cut_object_is_never_whole(tmp_path_factory: pytest.TempPathFactory, d
         members(path, chunk=data.draw(st.integers(1, 99)))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\ a1eNan\n', max_size=80).map(str.encode), st.integers(1, 30))
 def test_any_bytes_give_members_or_one_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes, chunk: int) -> None:
     path = tmp_path_factory.getbasetemp() / "noise.json"

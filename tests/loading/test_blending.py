@@ -15,7 +15,7 @@ from rt2data.loading import blending
 from rt2data.loading.blending import Blend, make_layout
 from rt2data.loading.sampling import SampleLayout
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 sources = st.lists(st.tuples(st.integers(1, 300), st.lists(st.integers(1, 40), min_size=1, max_size=4)), min_size=1, max_size=4)
 
 

@@ -19,7 +19,7 @@ def rows(draw: st.DrawFn) -> tuple[list[int], list[int], list[int]]:
 
 
 @given(rows(), st.integers(1, 50_000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_row_has_one_place_in_its_episode(found: tuple[list[int], list[int], list[int]], shard_bytes: int) -> None:
     group, step, size = np.array(found[0], np.uint64), np.array(found[1], np.int64), np.array(found[2], np.int64)
     index = order_episodes(group, step, size, {}, GapRule("join"))
@@ -54,7 +54,7 @@ def torn(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 
 
 @given(torn(), st.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_two_steps_beside_each_other_have_a_gap_between_them(found: tuple[list[int], list[int]], shortest: int) -> None:
     group, step = np.array(found[0], np.uint64), np.array(found[1], np.int64)
     size = np.ones(len(group), np.int64)

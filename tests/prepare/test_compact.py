@@ -141,7 +141,7 @@ def small() -> Any:
 
 
 @pytest.mark.usefixtures("small")
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(store=STORES)
 def test_the_same_rows_and_bytes(store: dict[str, list[list[list[Use]]]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("store") / "staging"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.build import MIXTURE, Output, Site, build_plainly, preparations, prepare_plainly, rlds_output
@@ -73,7 +73,6 @@ def files_of(found: Store) -> dict[str, int]:
     return {path.name: path.stat().st_ino for path in found.path.glob("rows-*")}
 
 
-@settings(deadline=None)
 @given(own=HASHES, added=st.lists(HASHES, max_size=4), files=st.integers(1, 5))
 def test_places_are_those_of_all_rows_in_order(
     own: list[int], added: list[list[int]], files: int, tmp_path_factory: pytest.TempPathFactory

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.build import Site, build_plainly
@@ -16,7 +16,6 @@ from rt2data.prepare.store import Store, balanced
 from tests.read.annotations.bridge import episodes, write
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 20), st.integers(1, 6), st.text(max_size=5))
 def test_over_steps_and_epochs_each_is_taken_equally_often(size: int, steps: int, epochs: int, group: str) -> None:
     taken = Counter(balanced(group, epoch * steps + at, size) for epoch in range(epochs) for at in range(steps))

@@ -74,7 +74,7 @@ def rows_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("merging")
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(counts=UNITS)
 def test_runs_change_no_row(counts: list[dict[str, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("units")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import UsageError
@@ -57,7 +57,6 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     assert read_names(str(path)) == {"b and more"}
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99))), min_size=1))
 def test_ranges_are_what_is_written(tmp_path_factory: pytest.TempPathFactory, ranges: dict[str, list[tuple[int, int]]]) -> None:
     path = tmp_path_factory.mktemp("ranges") / "ranges.json"

@@ -42,7 +42,7 @@ def test_last_n_is_openvlas_id(kinds: dict[str, Tokenizer]) -> None:
     assert texts == [tiny.LAST[255] + tiny.LAST[128] + tiny.LAST[0]]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ACTIONS)
 def test_actions_come_back(kinds: dict[str, Tokenizer], actions: list[list[int]]) -> None:
     for tokenizer in kinds.values():
@@ -53,7 +53,7 @@ def test_actions_come_back(kinds: dict[str, Tokenizer], actions: list[list[int]]
         assert ids == words.encode(texts)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ACTIONS)
 def test_last_ids_come_back(kinds: dict[str, Tokenizer], actions: list[list[int]]) -> None:
     for name in ("llama", "byte level"):

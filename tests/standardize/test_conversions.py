@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -294,7 +294,6 @@ def written(m: NDArray[np.float64]) -> dict[str, list[float]]:
 angles = st.floats(-1.4, 1.4)
 
 
-@settings(deadline=None)  # the first one imports scipy
 @given(angles, angles, angles)
 def test_a_rotation_is_the_same_in_every_way(roll: float, pitch: float, yaw: float) -> None:
     ways = written(matrix(roll, pitch, yaw))

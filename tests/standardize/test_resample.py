@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -79,7 +79,6 @@ def test_changes_add_up_to_the_same(between: list[float], seed: int) -> None:
     assert {step.steps for step in found} == {found[-1].step + 1}
 
 
-@settings(deadline=None)  # the first one imports scipy
 @given(st.integers(1, 12), st.sampled_from(["base", "tool"]), st.sampled_from(["rpy", "axis_angle", "quaternion_xyzw"]))
 def test_turns_compose_to_the_same_turn(length: int, frame: str, written: str) -> None:
     each = Rotation.from_rotvec(np.random.default_rng(length).normal(0, 0.3, (length, 3)))

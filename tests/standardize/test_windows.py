@@ -30,7 +30,7 @@ def plain_past(steps: list[int], at: int, offset: int, join: bool) -> int:
     return at + offset
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_episode(data: st.DataObject) -> None:
     steps = sorted(data.draw(st.sets(st.integers(0, 30), min_size=1, max_size=20)))

@@ -274,7 +274,7 @@ VALUES = st.one_of(FLOATS, hnp.arrays(np.int64, st.integers(0, 9)), st.lists(st.
 
 # Where one name begins with another protobuf's own order differs between its implementations.
 @given(st.dictionaries(st.from_regex(r"[a-z/]{4}", fullmatch=True), VALUES, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_examples_are_tensorflows_own_bytes(features: dict[str, Any]) -> None:
     message = tf.train.Example()
     for name, values in features.items():
@@ -295,7 +295,7 @@ def test_examples_are_tensorflows_own_bytes(features: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(b"\x80\x80\x80\x80\x10\x00")  # a tag of 33 bits
 def test_what_we_accept_protobuf_accepts(raw: bytes) -> None:
     entry = b"\x0a\x01x\x12" + bytes([len(raw)]) + raw

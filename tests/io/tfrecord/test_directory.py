@@ -63,7 +63,7 @@ def as_tree(leaves: list[Leaf]) -> list[Leaf]:
 
 
 @given(st.lists(LEAF, max_size=8).map(as_tree), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_decode_inverts_encode(leaves: list[Leaf], in_steps: bool) -> None:
     if in_steps:
         leaves = as_tree([Leaf(f"steps/{one.key}", one.kind, one.dtype, one.shape, one.encoding) for one in leaves])

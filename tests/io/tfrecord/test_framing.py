@@ -51,7 +51,7 @@ def test_frame_is_the_published_layout() -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_reading_inverts_framing(tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes]) -> None:
     path = write(tmp_path_factory.mktemp("law") / "x", payloads)
     assert whole(path) == payloads
@@ -190,7 +190,7 @@ def test_the_search_by_table_agrees_with_the_library() -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_end_in_faults_or_a_named_error(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "x"
     path.write_bytes(raw)
@@ -203,7 +203,7 @@ def test_any_bytes_end_in_faults_or_a_named_error(tmp_path_factory: pytest.TempP
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_flipped_byte_costs_exactly_one_record(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     payloads = [bytes([n]) * 20 for n in range(1, 9)]
     path = write(tmp_path_factory.mktemp("flip") / "x", payloads)

@@ -35,7 +35,7 @@ def clustered(draw: st.DrawFn) -> list[int]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(clustered(), st.integers(0, 11))
 def test_every_close_pair_is_found_and_no_other(hashes: list[int], most: int) -> None:
     i, j = close_pairs(np.array(hashes, np.uint64), most)
@@ -92,7 +92,7 @@ def test_even_pictures_have_no_looks() -> None:
     assert perceptual_hashes(grey)[1].tolist() == [True, False]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 3, 255, 2**63]), st.integers(0, 5), st.integers(0, 2)), max_size=20))
 def test_pictures_that_look_like_another_are_counted(given_: list[tuple[int, int, int]]) -> None:
     """Against the definition: pictures of one part for which another part has other bytes whose hash is close."""

@@ -20,7 +20,7 @@ from rt2data.look.stats.model import Camera, EncodedDimension
 from tests.look.report import made
 
 SVG = "{http://www.w3.org/2000/svg}"
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 counts = st.lists(st.integers(0, 10**9), min_size=1, max_size=256)
 odd = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(-3, 3))
 

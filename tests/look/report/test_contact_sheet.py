@@ -79,7 +79,7 @@ def test_words_from_data_cannot_steer_or_grow() -> None:
     assert sheet(tile(prompt="word " * 100_000, target="9" * 1_000_000, source="s" * 500, note="n" * 500)).shape[0] < 2 * SIDE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=300), st.integers(1, 5), st.sampled_from([80.0, 224.0]))
 def test_lines_fit(text: str, lines: int, width: float) -> None:
     found = wrap(text, FONT, width, lines)
@@ -88,7 +88,7 @@ def test_lines_fit(text: str, lines: int, width: float) -> None:
     assert all(c.isprintable() for line in found for c in line)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("abcdefghij", min_size=1, max_size=6), max_size=12))
 def test_nothing_is_cut_without_dots(words: list[str]) -> None:
     whole, cut = wrap(" ".join(words), FONT, SIDE, 99), wrap(" ".join(words), FONT, SIDE, 2)

@@ -102,7 +102,7 @@ def test_what_goes_with_nothing_is_told(tmp_path: Path) -> None:
     assert [warn.level for warn in found.warnings if warn.code == "not_paired"] == ["note"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(order=st.permutations(range(9)), seed=st.integers(0, 1000), parts=st.integers(1, 4))
 def test_any_order_of_the_state_gives_the_same_pairs(order: list[int], seed: int, parts: int) -> None:
     """Six displacements, three states that nothing moves; sums of parts of the episodes say what those of all say."""

@@ -70,7 +70,7 @@ OBSERVED: dict[str, Sums] = {
 
 
 @pytest.mark.parametrize("name", OBSERVED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(one=ROWS, other=ROWS, third=ROWS)
 def test_a_sum_of_parts_is_the_sum_of_the_whole(name: str, one: np.ndarray, other: np.ndarray, third: np.ndarray) -> None:
     of = OBSERVED[name]
@@ -86,7 +86,7 @@ def test_a_sum_of_parts_is_the_sum_of_the_whole(name: str, one: np.ndarray, othe
 
 
 @given(first=ROWS, new=ROWS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_columns_of_two_parts_are_those_of_both(first: np.ndarray, new: np.ndarray) -> None:
     whole, sum_ = sum_dimensions(np.concatenate([first, new])), sum_dimensions(first) + sum_dimensions(new)
     near(sum_.columns, whole.columns)

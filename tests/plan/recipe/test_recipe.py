@@ -462,7 +462,7 @@ def test_long_values_are_shown_shortly() -> None:
     assert line == f"mixture.yaml:2:8 codec: must be 'rt2', 'openvla' or 'rt1', got '{'x' * 36}..."
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text("ab:-[]{}&*!|>'\"%@#?,<~ \n\t\\\x00\u2028ud8019.", max_size=60) | st.text(max_size=40))
 def test_any_text_is_a_tree_or_a_recipe_error(text: str) -> None:
     try:
@@ -606,7 +606,7 @@ def reordered(value: Any, order: random.Random) -> Any:
     return {key: reordered(value[key], order) for key in keys}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trees, st.randoms(use_true_random=False))
 def test_canonical_form_ignores_order_and_reads_back(tree: dict[str, Any], order: random.Random) -> None:
     recipe = read(json.dumps(tree, ensure_ascii=False))

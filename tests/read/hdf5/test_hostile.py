@@ -287,7 +287,7 @@ def act(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return writing.write_act(tmp_path_factory.mktemp("act") / "episode_0.hdf5", steps=3)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(at=st.integers(0, 6_000), value=st.binary(min_size=1, max_size=8))
 def test_any_damage_is_an_error_of_ours(at: int, value: bytes, act: Path) -> None:
     """Always the same damage, and to a file without texts of any length: HDF5's own library may search a damaged heap for ever."""

@@ -46,7 +46,7 @@ def walks_within(bound: float, seed: int) -> F64:
 
 
 @pytest.mark.parametrize("name", CENTERED)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(bound=BOUNDS, seed=SEEDS)
 def test_random_walks_drift_no_more_than_centered_rounding_allows(name: str, bound: float, seed: int) -> None:
     codec = one_dim(-bound, bound, name)
@@ -64,7 +64,7 @@ def test_no_walk_drifts_by_more_than_half_a_bin_a_step(name: str, bound: float, 
 
 
 @pytest.mark.parametrize("name", CODECS.keys() - CENTERED)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(bound=BOUNDS, seed=SEEDS)
 def test_left_edges_break_the_law_by_half_a_bin_a_step(name: str, bound: float, seed: int) -> None:
     codec = one_dim(-bound, bound, name)
