@@ -123,7 +123,9 @@ class Grown:
         store, splits, digests = Store(self.folder), dict[str, SplitInfo](), list[tuple[str, str]]()
         for split, before in self.base.info.splits.items():
             for number in range(self.base.places(split).files):
-                location.duplicate(rows_file(self.base.path, split, number), str(rows_file(self.folder, split, number)))
+                path = rows_file(self.base.path, split, number)
+                with readable(path):  # somebody may have pruned it meanwhile
+                    location.duplicate(path, str(rows_file(self.folder, split, number)))
             places = self._places(split) if split in new else self.base.places(split)
             if places.added:
                 write_places(added_file(self.folder, split), places)

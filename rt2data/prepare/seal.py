@@ -90,7 +90,7 @@ def seal_store(
     write_whole(staging / "source.json", msgspec.json.format(msgspec.json.encode(info), indent=2))
     if staging != folder:
         _publish(staging, folder)
-    if isinstance(source, Growing):
+    if isinstance(source, Growing) and not info.compacted:
         note_store(files, folder)
     return info
 

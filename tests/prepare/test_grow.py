@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import msgspec
 import numpy as np
@@ -14,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.build import MIXTURE, Output, Site, build_plainly, preparations, prepare_plainly, rlds_output
-from rt2data.errors import DataError
+from rt2data.errors import DataError, UsageError
 from rt2data.io import location
 from rt2data.io.location import path_of
+from rt2data.io.location.folders import bytes_and_time
 from rt2data.io.tables import read_parquet
 from rt2data.look.diff import compare
 from rt2data.look.stats.run import take_stats
@@ -24,6 +26,7 @@ from rt2data.look.stats.subject import store_subject
 from rt2data.plan.episodes import RldsOptions
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare import gather, grow, runs, seal, store
+from rt2data.prepare.catalog import kept_stores, remove_all, select
 from rt2data.prepare.kept_ranges import kept_ranges
 from rt2data.prepare.row_places import RowPlaces, merged, read_places, write_places
 from rt2data.prepare.staged import STAGED
@@ -171,6 +174,31 @@ def test_without_the_store_before_it_is_gathered_from_nothing(log: Log, tmp_path
     log.write(range(40, 41))
     again = prepared(recipe())
     assert not again.info.grown and content(again) == content(prepared(recipe(store=tmp_path / "fresh")))
+
+
+def test_a_base_that_is_pruned_meanwhile(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(log, tmp_path)
+    before = prepared(recipe())
+    log.write(range(40, 41))
+    with monkeypatch.context() as patched:
+        patched.setattr("rt2data.build.seal_store", lambda *arguments: (rmtree(before.path), seal.seal_store(*arguments)))
+        with pytest.raises(UsageError, match="not a complete prepared store"):
+            prepared(recipe())
+    assert not prepared(recipe()).info.grown
+
+
+def test_stores_that_share_rows_share_their_bytes(log: Log, tmp_path: Path) -> None:
+    recipe = recipe_of(log, tmp_path)
+    (root := tmp_path / "store").mkdir()
+    prepared(recipe())
+    log.write(range(40, 41))
+    assert prepared(recipe()).info.grown
+    on_disk = {path.stat().st_ino: path.stat().st_size for path in root.glob("arm-*/*")}
+    listed = sum(bytes_and_time(each.path)[0] for each in kept_stores(root))
+    assert sum(on_disk.values()) - 10 <= listed <= sum(on_disk.values())
+    remove_all(select(kept_stores(root)))
+    (left,) = kept_stores(root)
+    assert content(Store(left.path)) == content(prepared(recipe(store=tmp_path / "fresh")))
 
 
 def test_two_rows_of_one_key_are_refused(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

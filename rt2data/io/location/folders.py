@@ -85,6 +85,7 @@ def is_link(path: Path) -> bool:
 def bytes_and_time(folder: Path) -> tuple[int, float]:
     """Bytes of all files in a folder and below it, and when the last was written, in s since 1970; links are not followed.
 
+    A file with more names than one counts for its share, so that several folders together have the bytes that are on the disk.
     Files may vanish meanwhile. Raises OSError where the folder cannot be listed.
     """
     if is_remote(folder):
@@ -95,7 +96,7 @@ def bytes_and_time(folder: Path) -> tuple[int, float]:
             found = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue
-        size, changed = size + found.st_size, max(changed, found.st_mtime)
+        size, changed = size + found.st_size // found.st_nlink, max(changed, found.st_mtime)
     return size, changed or folder.stat().st_mtime
 
 
