@@ -268,6 +268,8 @@ def _kinds(tree: Any) -> Collection[str]:
 @functools.lru_cache(maxsize=512)
 def _recipe_model(table: tuple[tuple[str, str], ...], known: tuple[str, ...]) -> type[Recipe]:
     classes = [source_class(kind) for kind, _ in table]
+    for cls in classes:
+        cls.model_rebuild()  # first, for it becomes a part of the recipe's, and is needed by itself too
     sides: dict[str, Any] = {side: _side(side, tuple(cls for cls in classes if cls.role == side)) for side in _BOTH}
     return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, __module__=__name__, **sides)
 
