@@ -1,6 +1,14 @@
-"""`python -m rt2data` is the command."""
+"""The command. Worker processes import the file that started the program, so it imports nothing at its top."""
 
-from rt2data.cli.app import main
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run a command; its failure becomes one line and an exit code."""
+    from rt2data.cli.app import main
+
+    main()
+
 
 if __name__ == "__main__":
     main()

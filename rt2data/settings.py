@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import os
 import pwd
 import re
+import textwrap
 from fractions import Fraction
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -27,10 +32,17 @@ from rt2data.errors import UsageError
 from rt2data.io.location import absolute, is_remote, path_of, writable
 
 
+def _describe(schema: dict[str, Any], model: type[Settings]) -> None:
+    for name, text in model.meanings().items():
+        schema["properties"][name].setdefault("description", text)
+
+
 class Settings(BaseModel):
     """Base of everything a recipe can say: frozen, typed strictly, unknown keys refused.
 
     Fields that hold paths are `PathStr`, lists are `tuple[X, ...]`; a docstring under each field is its help in editors.
+
+    A worker process imports every class and validates nothing: validators are built when first used, docstrings read when wanted.
     """
 
     model_config = ConfigDict(
@@ -38,12 +50,19 @@ class Settings(BaseModel):
         extra="forbid",
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
+        defer_build=True,
+        json_schema_extra=_describe,
     )
     later: ClassVar[frozenset[str]] = frozenset()
     """Settings that older versions did not have: they are written only where they differ from their defaults, so that stores and
     outputs, which hold settings, keep their bytes."""
+
+    @classmethod
+    def meanings(cls) -> dict[str, str]:
+        """The docstring under each field that has one, those of its bases too."""
+        models = [each for each in reversed(cls.__mro__) if issubclass(each, Settings)]
+        return {name: text for each in models for name, text in _docstrings(each).items() if name in cls.model_fields}
 
     @model_serializer(mode="wrap")
     def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -53,6 +72,23 @@ class Settings(BaseModel):
     def _is_default(self, name: str) -> bool:
         field = type(self).model_fields[name]
         return bool(getattr(self, name) == field.get_default(call_default_factory=True))
+
+
+@cache
+def _docstrings(model: type[Settings]) -> dict[str, str]:
+    """The docstrings under the fields of one class. None where its source is not known, as of a class that was made."""
+    try:
+        source = inspect.getsource(model)
+    except (OSError, TypeError):
+        return {}
+    (found,) = ast.parse(textwrap.dedent(source)).body
+    assert isinstance(found, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(found.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
 
 
 def frozen_lists(value: Any) -> Any:

@@ -81,7 +81,7 @@ def test_verify_names_a_camera_that_the_plan_does_not_have(
     toy_recipe: Recipes, two_cameras: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(toy_recipe(), tmp_path / "out")
-    monkeypatch.setattr("rt2data.plan.plan.SourcePlan.cameras", ("other",))
+    monkeypatch.setattr("rt2data.plan.model.SourcePlan.cameras", ("other",))
     assert any("camera is front, the plan has other" in fault.what for fault in verify(tmp_path / "out").faults)
 
 

@@ -95,7 +95,7 @@ def test_its_metadata(wheel: Path) -> None:
     assert (found["Name"], found["Version"], found["License-Expression"]) == ("rt2data", __version__, "Apache-2.0")
     needed = [requirement for requirement in found.get_all("Requires-Dist", []) if "extra ==" not in requirement]
     assert not [each for each in needed if each.split(">")[0].strip().lower() in ("tensorflow", "torch", "tensorflow-datasets")]
-    assert "rt2data = rt2data.cli.app:main" in points
+    assert "rt2data = rt2data.__main__:main" in points
 
 
 def test_the_source_distribution_makes_the_same_wheel(built: Path, wheel: Path, tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
+from threading import Barrier
 from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rt2data.read.conversions import Conversions
 from rt2data.read.rlds.source import RLDS
-from rt2data.settings import Settings, frozen_lists, parse_fraction
+from rt2data.settings import Settings, Share, frozen_lists, parse_fraction
 
 decimals = st.decimals(0, 10**6, allow_nan=False, places=9)
 
@@ -89,3 +95,60 @@ def test_a_source_is_written_as_before() -> None:
         *("blank_instruction", "bad_step", "filters", "kind", "path", "splits", "action", "state", "instruction", "success"),
         "camera_features",
     ]
+
+
+# Validators are built when first used
+
+
+class Travelling(Settings):
+    """Nothing in this process validates it."""
+
+    share: Share = Fraction(1, 2)
+    """A share."""
+
+
+def test_settings_travel_without_a_validator() -> None:
+    sent = pickle.dumps(Travelling.model_construct(share=Fraction(1, 3)))
+    assert pickle.loads(sent).share == Fraction(1, 3)
+    assert not Travelling.__pydantic_complete__
+
+
+def test_threads_may_be_the_first_to_use_a_class(request: pytest.FixtureRequest) -> None:
+    """Many classes and many switches, for not every round would show that two threads build one at once."""
+    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(1e-6)
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(50):
+
+            class Inner(Settings):
+                share: Share
+
+            class Fresh(Inner):
+                inner: Inner
+                rules: Conversions = ()
+
+            together = Barrier(8)
+
+            def use(_: int, model: type[Fresh] = Fresh, together: Barrier = together) -> dict[str, Any]:
+                together.wait()
+                return model.model_validate({"share": "1/3", "inner": {"share": 1}}).model_dump()
+
+            assert list(threads.map(use, range(8))) == [{"share": "1/3", "inner": {"share": "1"}, "rules": ()}] * 8
+
+
+def test_what_a_field_means_is_under_it_or_in_a_base() -> None:
+    class Base(Settings):
+        first: int
+        """Of the base."""
+        second: int
+        """Also
+        of the base."""
+
+    class Derived(Base):
+        second: int = 0
+        """Of its own."""
+        third: int = 0
+
+    assert Derived.meanings() == {"first": "Of the base.", "second": "Of its own."}
+    described = Derived.model_json_schema()["properties"]
+    assert [described[name].get("description") for name in ("first", "second", "third")] == ["Of the base.", "Of its own.", None]

@@ -22,7 +22,7 @@ from rt2data.formats.base import make_format
 from rt2data.io.generations import current
 from rt2data.io.location.folders import real_path
 from rt2data.io.words import plural, size
-from rt2data.plan.plan import Plan
+from rt2data.plan.model import Plan
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.seal.blend import how_to_read
 from rt2data.seal.manifest import Manifest

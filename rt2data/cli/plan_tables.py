@@ -12,7 +12,7 @@ from rt2data.forecast.forecast import PlanForecast, exact
 from rt2data.forecast.reading import Reading
 from rt2data.io.words import duration, number, plural, size
 from rt2data.plan.filtered import Dropped, FilterReport
-from rt2data.plan.plan import GroupPlan, Plan, SourcePlan
+from rt2data.plan.model import GroupPlan, Plan, SourcePlan
 from rt2data.read.text import one_line
 
 COLUMNS = (

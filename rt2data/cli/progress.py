@@ -16,7 +16,7 @@ from rt2data.cli.console import insist, talk
 from rt2data.engines.base import Stopping
 from rt2data.formats.rlds.dataset import RldsPlan
 from rt2data.io.words import size
-from rt2data.plan.plan import Plan
+from rt2data.plan.model import Plan
 from rt2data.prepare.unit import UnitSummary
 from rt2data.write.shard import ShardInfo
 

@@ -30,7 +30,8 @@ from rt2data.io.location import is_remote
 from rt2data.io.location.folders import temporary_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.order import key64
-from rt2data.plan.plan import Plan, needed_sources
+from rt2data.plan.model import Plan
+from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe
 from rt2data.plan.recipe.model import ByteCount, Size, unlimited
 from rt2data.prepare.begin import begin, staging_folder

@@ -20,7 +20,8 @@ from rt2data.io.disk import Need, require_space
 from rt2data.io.location.folders import free_bytes
 from rt2data.plan.decide import decide
 from rt2data.plan.filtered import FilterReport, filter_reports, filter_warnings
-from rt2data.plan.plan import Plan, draws, needed_sources, require_few_rejects, shard_count
+from rt2data.plan.model import Plan
+from rt2data.plan.plan import draws, needed_sources, require_few_rejects, shard_count
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.begin import ready_store, store_folder
 from rt2data.prepare.runs import ROWS_PER_FILE

@@ -20,7 +20,7 @@ from rt2data.io.installation import schemas
 from rt2data.io.location.ahead import GAP
 from rt2data.io.location.object_file import LARGEST
 from rt2data.order import WINDOW
-from rt2data.plan.plan import Plan, SourcePlan
+from rt2data.plan.model import Plan, SourcePlan
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.compact import AUTO_IMAGES, LEAST, MOST, PIECE, decide, reads_objects
 from rt2data.prepare.store import Known, Store

@@ -15,9 +15,8 @@ from rt2data.plan.filtered import require_kept
 from rt2data.plan.job import Job, make_labels, make_renderer
 from rt2data.plan.joined import require_matched
 from rt2data.plan.layout import layout_warnings, make_parts, require_names
+from rt2data.plan.model import Plan, SourcePlan
 from rt2data.plan.plan import (
-    Plan,
-    SourcePlan,
     fingerprinted,
     image_places,
     needed_sources,

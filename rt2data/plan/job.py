@@ -12,14 +12,11 @@ import numpy as np
 from rt2data.errors import SourceChangedError, UsageError
 from rt2data.formats.rlds.dataset import RldsPlan
 from rt2data.io import location
-from rt2data.plan.plan import (
-    Plan,
-    SourcePlan,
-)
+from rt2data.plan.model import Plan, SourcePlan
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import Labels
-from rt2data.render.regions.table import convention_of
+from rt2data.render.regions.convention import Convention
 from rt2data.render.renderer import Renderer
 from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
@@ -83,7 +80,7 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
     """Template, tokenizer, codec and answer rule of one source, put together."""
     template = find_template(plan.template)
     codec = codec_from_json(source.codec) if source.codec else None
-    regions = convention_of(plan.regions) if plan.regions else None
+    regions = _regions(plan.regions) if plan.regions else None
     tokenizer = tokenizer.with_marks(regions.marks) if regions else tokenizer
     return Renderer(
         template=template,
@@ -97,6 +94,12 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
         regions=regions,
         dropout=plan.dropout(source),
     )
+
+
+def _regions(facts: dict[str, Any]) -> Convention:
+    from rt2data.render.regions.table import convention_of  # all families, and only some mixtures have regions
+
+    return convention_of(facts)
 
 
 def read_job(folder: Path) -> Job | RldsJob:

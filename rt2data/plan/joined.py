@@ -9,8 +9,7 @@ from fractions import Fraction
 from rt2data.errors import DataError, RtError
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare.store import Known, StoreInfo
-from rt2data.read.annotations.index import some_keys
-from rt2data.read.annotations.join import BARE, KNOWN, LEFT, NAMED, NOTED, UNLIKE, fact
+from rt2data.read.annotations.facts import BARE, KNOWN, LEFT, NAMED, NOTED, UNLIKE, fact
 from rt2data.read.annotations.settings import NOTES, Joined
 from rt2data.read.source import RobotSource
 
@@ -98,6 +97,8 @@ def _advice(found: Match) -> str:
 
 
 def _keys(joined: Joined) -> list[str]:
+    from rt2data.read.annotations.index import some_keys
+
     try:
         return some_keys(joined, NAMED)
     except RtError:

@@ -19,7 +19,7 @@ from rt2data.errors import UsageError
 from rt2data.formats.base import Format
 from rt2data.io import words
 from rt2data.order import I64, EvenEnds, SidedQuotas, multiply_divide
-from rt2data.plan.plan import MixturePart, Plan, SourcePlan
+from rt2data.plan.model import MixturePart, Plan, SourcePlan
 from rt2data.records import Warn
 
 

@@ -1,6 +1,7 @@
 """What a prepared source says of itself before it is mixed: how it was joined, read and changed. One function for each subject.
 
 `plan`, `build-mixture`, `stats`, `report` and the card all show these; a new subject is one function and one line in `SUBJECTS`.
+What a kind of source counts is named in the `facts.py` of its folder, which imports none of what reads it.
 """
 
 from __future__ import annotations
@@ -8,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from rt2data.plan.joined import matches
-from rt2data.plan.plan import SourcePlan
+from rt2data.plan.model import SourcePlan
 from rt2data.prepare.row_builder import ABSENT, CUT, REGIONS_CLIPPED
 from rt2data.prepare.store import BOXES, POINTS, StoreInfo
-from rt2data.read.bridge_raw.source import LATE, MORE_WORDS
-from rt2data.read.corpus.boxes import CUT as CUT_BOXES
-from rt2data.read.corpus.boxes import left_out_line
-from rt2data.read.corpus.vqa import UNKNOWN_ROTATION
+from rt2data.read.bridge_raw.facts import LATE, MORE_WORDS
+from rt2data.read.corpus.facts import CUT as CUT_BOXES
+from rt2data.read.corpus.facts import UNKNOWN_ROTATION, left_out_line
 from rt2data.read.filters import LISTS
-from rt2data.read.join.images import join_line, written_line
+from rt2data.read.join.facts import join_line, written_line
 from rt2data.read.lerobot.facts import FOUND, WORDS
-from rt2data.read.ros.words import commands_line, times_line
+from rt2data.read.ros.facts import commands_line, times_line
 from rt2data.read.source import RobotSource, Source
-from rt2data.read.zarr.source import ABSENT as ABSENT_CHUNKS
+from rt2data.read.zarr.facts import ABSENT as ABSENT_CHUNKS
 from rt2data.records import End, Level, Warn
 from rt2data.standardize.answers import DROPPED as DROPPED_ANSWERS
 from rt2data.standardize.answers import FEW, LONG, UNANSWERABLE

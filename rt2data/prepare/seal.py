@@ -48,8 +48,7 @@ from rt2data.prepare.store import (
     write_stamps,
 )
 from rt2data.prepare.unit import UnitSummary, is_sound
-from rt2data.read.annotations.index import index_of
-from rt2data.read.annotations.join import matched
+from rt2data.read.annotations.facts import matched
 from rt2data.read.source import Growing, RobotSource, Source
 from rt2data.records import F32, Reject, Slot
 from rt2data.standardize.end_marks import refuted
@@ -239,6 +238,8 @@ def _facts(source: Source, staging: Path, units: Sequence[UnitSummary]) -> dict[
     if not isinstance(source, RobotSource):
         return found
     for name, joined in source.joined.items():
+        from rt2data.read.annotations.index import index_of
+
         found = matched(name, found, index_of(joined, str(staging / SHARED), name).episodes)
     return settled(source.filters, found)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rt2data.formats.base import Blended, BlendFormat, Dataset, Format, Reading, ShardEntry
-from rt2data.plan.plan import Plan
+from rt2data.plan.model import Plan
 from rt2data.seal.manifest import Manifest
 
 WEIGHTS = "weights.json"

@@ -11,7 +11,7 @@ import msgspec
 from rt2data.errors import DataError, UsageError, command
 from rt2data.formats.base import Dataset, ShardEntry
 from rt2data.io import location
-from rt2data.plan.plan import Plan
+from rt2data.plan.model import Plan
 from rt2data.prepare.store import Lost
 from rt2data.seal.side_files import SideFile
 from rt2data.write.shard import ShardInfo, SideTotals

@@ -14,7 +14,7 @@ from rt2data.io import location
 from rt2data.io.installation import VERSION
 from rt2data.io.location import path_of
 from rt2data.plan.job import Job
-from rt2data.plan.plan import Plan, SourcePlan
+from rt2data.plan.model import Plan, SourcePlan
 from rt2data.prepare.store import Store
 from rt2data.seal.blend import alone, once_files
 from rt2data.seal.dataset_card import write_cards

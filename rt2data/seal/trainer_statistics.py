@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rt2data.plan.plan import Plan
+from rt2data.plan.model import Plan
 from rt2data.prepare.statistics import DimStats
 from rt2data.render.codecs.table import codec_from_json
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rt2data.errors import DataError
 from rt2data.read.action_space import ActionSpace, load_space, to_polarity
-from rt2data.read.annotations.join import BARE, NOTED, fact
+from rt2data.read.annotations.facts import BARE, NOTED, fact
 from rt2data.read.annotations.settings import NOTES, POOL
 from rt2data.read.conversions import Resample
 from rt2data.read.source import RobotSource

@@ -20,6 +20,7 @@ import typer
 from rt2data import __version__
 from rt2data.cli.app import app
 from rt2data.io.installation import schemas
+from rt2data.read.source import SOURCES
 from tests.bench.generate import STEPS
 from tests.cli.places import lay_out
 from tests.faults.command import Ended, Warm, environment
@@ -48,6 +49,31 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(place: Path) -> Ended:
     """The main job, with worker processes."""
     return command("build-mixture", "--robot-frac", "0.5", "--json", folder=place)
+
+
+# What is imported
+
+
+def test_a_build_imports_the_readers_of_its_recipe_alone(place: Path) -> None:
+    """Each kind that it does not read would be paid for by every build. Without workers one process imports what theirs would."""
+    script = """
+import sys
+from rt2data.cli.app import main
+sys.argv = ["rt2data", "build-mixture", "--workers", "0", "--out", "alone", "--set", "store=alone-store"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+print("IMPORTED", *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=place, env=environment(), capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.rpartition("IMPORTED")[2].split())
+    readers = {where.partition(":")[0] for where in SOURCES.values()}
+    assert readers & loaded == {"rt2data.read.rlds.source", "rt2data.read.vqav2.source"}
+    folders = {reader.rpartition(".")[0] for reader in readers - loaded} - {"rt2data.read.corpus"}
+    others = {name for name in loaded if name.rpartition(".")[0] in folders}
+    assert {name.rpartition(".")[2] for name in others} == {"facts"}
+    assert not {"rt2data.read.log", "rt2data.read.corpus.source", "rt2data.read.annotations.join", "scipy"} & loaded
 
 
 # Help

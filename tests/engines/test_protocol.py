@@ -22,7 +22,7 @@ from rt2data.engines.outcome import attempt, settled
 from rt2data.errors import DataError, InternalError, LockedError, UsageError
 from rt2data.io.publish import exclusively
 from rt2data.plan.episodes import RldsOptions
-from rt2data.plan.plan import Plan
+from rt2data.plan.model import Plan
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare import runs
 from rt2data.prepare.unit import UnitSummary

@@ -23,8 +23,9 @@ from rt2data.images.ready import ImageFault
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import parse_recipe
 from rt2data.read.bridge_raw import pickles
+from rt2data.read.bridge_raw.facts import LATE, MORE_WORDS
 from rt2data.read.bridge_raw.pickles import unpickle
-from rt2data.read.bridge_raw.source import LATE, MORE_WORDS, BridgeRaw
+from rt2data.read.bridge_raw.source import BridgeRaw
 from rt2data.read.bridge_raw.trajectories import trajectory_name
 from rt2data.read.recorded import EpisodeFault
 from rt2data.read.source import recognize

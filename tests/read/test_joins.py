@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from rt2data.errors import DataError, UsageError
 from rt2data.prepare.begin import begin, staging_folder
 from rt2data.prepare.unit import prepare_unit
+from rt2data.read.join.facts import join_line, written_line
 from rt2data.read.join.files import NamePattern, checked_pattern, numbers_of
-from rt2data.read.join.images import join_line, written_line
 from rt2data.read.json_shape import shape_of
 from rt2data.read.vqav2 import index
 from rt2data.read.vqav2 import source as module

@@ -30,7 +30,8 @@ from rt2data.plan.recipe import RecipeError, parse_recipe, read_recipe
 from rt2data.read import units
 from rt2data.read.source import recognize
 from rt2data.read.zarr import reading
-from rt2data.read.zarr.source import ABSENT, Zarr
+from rt2data.read.zarr.facts import ABSENT
+from rt2data.read.zarr.source import Zarr
 from rt2data.records import Fact, Reject, Step
 from tests.read import zarrs
 from tests.read.reading import records, steps

@@ -17,7 +17,8 @@ from rt2data.look.diff.merge import KeyCounts, count_keys, in_order
 from rt2data.look.differences import Difference, differences, largest_first
 from rt2data.look.verify.manifest import checked_manifest
 from rt2data.plan.decide import decide
-from rt2data.plan.plan import Plan, needed_sources
+from rt2data.plan.model import Plan
+from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import Recipe, RecipeError, canonical, read_recipe
 from rt2data.plan.recipe.groups import inner, is_ruled
 from rt2data.prepare.begin import ready_store, store_folder

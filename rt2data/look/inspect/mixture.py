@@ -30,7 +30,7 @@ from rt2data.look.inspect.store import StoreExamples
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.verify.expected import Expected
 from rt2data.look.verify.records import is_conversation, row_key
-from rt2data.plan.plan import SourcePlan
+from rt2data.plan.model import SourcePlan
 from rt2data.prepare.store import Store
 from rt2data.records import Kind, Slot
 from rt2data.render.codecs.codec import terminate_legend

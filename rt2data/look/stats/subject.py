@@ -25,7 +25,8 @@ from rt2data.look.verify.expected import adds_up, readable
 from rt2data.look.verify.manifest import checked_manifest
 from rt2data.plan.decide import decide
 from rt2data.plan.job import Job
-from rt2data.plan.plan import Plan, SourcePlan, agreement_of, new_plan
+from rt2data.plan.model import Plan, SourcePlan
+from rt2data.plan.plan import agreement_of, new_plan
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.plan.recipe.read import parse_recipe
 from rt2data.prepare.catalog import read_rejects

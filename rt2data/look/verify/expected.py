@@ -18,7 +18,7 @@ from rt2data.formats.base import BLENDED, FORMATS, Format, Member, make_format
 from rt2data.io.location import path_of
 from rt2data.order import MAX_EXAMPLES
 from rt2data.plan.layout import ShardLayout, make_parts, shard_file
-from rt2data.plan.plan import Plan, SourcePlan
+from rt2data.plan.model import Plan, SourcePlan
 from rt2data.prepare.statistics import DimStats
 from rt2data.render.action_tokens import ActionWords
 from rt2data.render.codecs.codec import F64

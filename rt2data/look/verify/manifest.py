@@ -21,7 +21,8 @@ from rt2data.look.verify.expected import adds_up, parts_add_up
 from rt2data.look.verify.findings import MANIFEST, STATISTICS, Fault
 from rt2data.order import apportion
 from rt2data.plan.layout import ShardLayout
-from rt2data.plan.plan import PLAN_VERSION, Plan, fingerprinted, group_sums
+from rt2data.plan.model import Plan
+from rt2data.plan.plan import PLAN_VERSION, fingerprinted, group_sums
 from rt2data.plan.recipe.groups import inner, walk
 from rt2data.prepare.statistics import DimStats
 from rt2data.records import SOURCE

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from rt2data.errors import UsageError
 from rt2data.io.words import closest
 from rt2data.read.text import one_line
-from rt2data.settings import short
+from rt2data.settings import Settings, short
 
 KeyPath = tuple[str | int, ...]
 
@@ -226,8 +226,8 @@ def shown(value: Any) -> str:
 
 def _meaning(owner: type[BaseModel] | None, path: KeyPath) -> str:
     """The meaning of a missing field, from its docstring."""
-    field = owner.model_fields.get(str(path[-1])) if owner else None
-    return f": {field.description.split('. ')[0].rstrip('.')}" if field and field.description else ""
+    text = owner.meanings().get(str(path[-1])) if owner and issubclass(owner, Settings) else None
+    return f": {text.split('. ')[0].rstrip('.')}" if text else ""
 
 
 def _model(alternatives: Sequence[Any]) -> type[BaseModel] | None:

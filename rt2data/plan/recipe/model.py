@@ -268,6 +268,8 @@ def _kinds(tree: Any) -> Collection[str]:
 @functools.lru_cache(maxsize=512)
 def _recipe_model(table: tuple[tuple[str, str], ...], known: tuple[str, ...]) -> type[Recipe]:
     classes = [source_class(kind) for kind, _ in table]
+    for cls in classes:
+        cls.model_rebuild()  # first, for it becomes a part of the recipe's, and is needed by itself too
     sides: dict[str, Any] = {side: _side(side, tuple(cls for cls in classes if cls.role == side)) for side in _BOTH}
     return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, __module__=__name__, **sides)
 
@@ -276,13 +278,12 @@ def _side(side: Kind, classes: tuple[type[Source], ...]) -> tuple[Any, Any]:
     """The members of a side by name, or the side with its rules."""
     group: Any = _group_model(side, classes)
     members: Any = group.model_fields["sources"].annotation
-    name, sources = f"{side.title()}Side", _members(members)
-    ruled: Any = create_model(name, __base__=Side, __doc__=Side.__doc__, __module__=__name__, sources=sources)
+    name = f"{side.title()}Side"
+    ruled: Any = create_model(name, __base__=Side, __doc__=Side.__doc__, __module__=__name__, sources=members)
     either: Any = Annotated[members, Tag(MEMBERS)] | Annotated[ruled, Tag(SIDE)]
     chosen = Discriminator(lambda side: SIDE if _is_ruled(side) else MEMBERS)
     checked: Any = Annotated[either, chosen, BeforeValidator(_misplaced_rules)]
-    field: Any = Field(default_factory=dict, description=Recipe.model_fields[side].description)
-    return checked, field
+    return checked, Field(default_factory=dict)
 
 
 def _group_model(side: Kind, classes: tuple[type[Source], ...]) -> type[Group]:
@@ -290,12 +291,8 @@ def _group_model(side: Kind, classes: tuple[type[Source], ...]) -> type[Group]:
     name = f"{side.title()}Group"
     either: Any = Union[Annotated[_any_source(side, classes), Tag(SOURCE_MARK)], Annotated[name, Tag(GROUP)]]  # noqa: UP007
     member: Any = Annotated[either, Discriminator(lambda value: GROUP if _is_group(value) else SOURCE_MARK)]
-    sources: Any = _members(dict[SourceName, member])
+    sources: Any = dict[SourceName, member]
     return create_model(name, __base__=Group, __doc__=Group.__doc__, __module__=__name__, sources=sources)
-
-
-def _members(annotation: Any) -> tuple[Any, Any]:
-    return annotation, Field(description=Side.model_fields["sources"].description)
 
 
 def _is_group(value: Any) -> bool:

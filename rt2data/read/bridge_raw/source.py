@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 from rt2data.errors import DataError, UsageError
 from rt2data.io import location
 from rt2data.io.location import path_of
+from rt2data.read.bridge_raw.facts import LATE, MORE_WORDS
 from rt2data.read.bridge_raw.trajectories import (
     DECIDED,
     OBSERVED,
@@ -43,8 +44,6 @@ from rt2data.read.recorded import Episode, EpisodeFault
 from rt2data.read.source import Suggestion
 from rt2data.records import Fact, SourceRecord, Unit
 
-LATE, MORE_WORDS = "bridge_raw.camera_latency", "bridge_raw.more_annotations"
-"""Facts: episodes whose observations came one step late; episodes that were described more than once, of which the first counts."""
 _SPLIT = "train"
 _LOOKED_AT = 8
 """Trajectories that are looked into for features."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from rt2data.images.ready import read_header
 from rt2data.read.corpus.draft import Draft, RowFault
+from rt2data.read.corpus.facts import CLIPPED, CUT, OUTSIDE, SMALL, WORDS
 from rt2data.read.corpus.vqa_layouts import filled
 from rt2data.records import Frame, Image, Region
 
@@ -22,12 +23,6 @@ PointStyle = Literal["pixels", "norm", "percent", "per_1000"]
 Order = Literal["left_to_right", "top_to_bottom", "given"]
 
 REGION = "<region>"
-FACT = "grounding."
-CROWDS, SMALL, OUTSIDE, CLIPPED, CUT = (f"{FACT}{name}" for name in ("crowds", "small", "outside", "clipped", "cut"))
-"""Facts: boxes that stand for a crowd, are too small, or wholly outside of their image, which are left out; boxes of which the
-part inside counts; boxes beyond `max_regions`."""
-WORDS = {CROWDS: "for a crowd", SMALL: "too small", OUTSIDE: "outside of the image", CUT: "beyond max_regions"}
-
 _UNITS: dict[str, float] = {"xywh_norm": 1, "xyxy_norm": 1, "xyxy_1000": 1000, "norm": 1, "percent": 100, "per_1000": 1000}
 """What stands for the whole width or height; pixels where it is not here."""
 _FAR = 1e9
@@ -119,14 +114,6 @@ class Captioned(Boxed):
             raise RowFault("too_many_regions", f"{len(regions)}", wanted=True)
         draft = Draft(self.question, (said,), (), self.pictures, self.turn, tuple(regions), self.frame)
         return replace(draft, facts=tuple(facts.elements()))
-
-
-def left_out_line(facts: Mapping[str, int]) -> str:
-    """Boxes of examples that are kept which were left out or made smaller; empty where none were."""
-    said = [f"{facts[name]:,} {words}" for name, words in WORDS.items() if facts.get(name)]
-    out = [f"left out {', '.join(said)}"] if said else []
-    beyond = [f"of {facts[CLIPPED]:,} the part inside their image counts"] if facts.get(CLIPPED) else []
-    return f"boxes: {'; '.join([*out, *beyond])}" if out or beyond else ""
 
 
 def nothing_left(facts: Counter[str]) -> RowFault:

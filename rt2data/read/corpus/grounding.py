@@ -18,7 +18,6 @@ from rt2data.io import location
 from rt2data.io.digest import sized_hash
 from rt2data.io.location import path_of
 from rt2data.read.corpus.boxes import (
-    CROWDS,
     REGION,
     Boxed,
     BoxStyle,
@@ -35,6 +34,7 @@ from rt2data.read.corpus.coco import write_indexes
 from rt2data.read.corpus.coco_boxes import CocoBoxes, is_coco_boxes
 from rt2data.read.corpus.draft import Draft, RowFault, words
 from rt2data.read.corpus.entities import ENTITIES, Entities, box_files, boxes_beside, entity_files
+from rt2data.read.corpus.facts import CROWDS
 from rt2data.read.corpus.grounding_layouts import COLUMNS, Ask, Columns, Layout, layout_of, values_of
 from rt2data.read.corpus.source import Corpus, TableFile
 from rt2data.read.corpus.table import Table

@@ -15,6 +15,7 @@ from rt2data.errors import RtError
 from rt2data.io.digest import sized_hash
 from rt2data.read.corpus.answers import LETTERS, answers_of, choices_of, require_no_list, right_choice
 from rt2data.read.corpus.draft import Draft, Embedded, Picture, RowFault, words
+from rt2data.read.corpus.facts import UNKNOWN_ROTATION
 from rt2data.read.corpus.rotations import Turn, rotations_of
 from rt2data.read.corpus.source import Corpus
 from rt2data.read.corpus.vqa_layouts import (
@@ -36,8 +37,6 @@ from rt2data.settings import PathStr, Settings
 
 IMAGE = "<image>"
 """The place of an image in a text: those of a question stand before it."""
-UNKNOWN_ROTATION = "vqa.unknown_rotation"
-"""Fact: images that `rotations` does not know: they are not turned."""
 
 
 def _asks(text: str) -> str:

@@ -14,7 +14,7 @@ from rt2data.io import location
 from rt2data.read.lerobot.columns import DONE, TASK, TASK_INDEX, TIME
 from rt2data.read.lerobot.data_file import DataFile, joined, require_column, values
 from rt2data.read.lerobot.dataset import Dataset, episode_name, runs_of
-from rt2data.read.lerobot.facts import count_in_episode, count_in_file, period
+from rt2data.read.lerobot.differences import count_in_episode, count_in_file, period
 from rt2data.read.lerobot.stills import Broken
 from rt2data.read.log import LogLayout
 from rt2data.read.recorded import Episode, EpisodeFault, Recorded

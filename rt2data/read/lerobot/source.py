@@ -15,7 +15,7 @@ from rt2data.read.features import SplitNames
 from rt2data.read.known_formats import Recognized
 from rt2data.read.lerobot.columns import columns_of
 from rt2data.read.lerobot.dataset import Dataset, episode_name, episode_of, open_dataset, require_whole, runs_of
-from rt2data.read.lerobot.facts import count_in_dataset
+from rt2data.read.lerobot.differences import count_in_dataset
 from rt2data.read.lerobot.reading import Reading
 from rt2data.read.lerobot.recognize import lerobot_hint, recognize_lerobot
 from rt2data.read.log import Column, LogLayout, LogSource, Usual, choose_layout, require_package

@@ -61,8 +61,8 @@ def invalid_json(role: Role, path: str) -> Iterator[InvalidSetting]:
     yield from found
     if found:
         return
-    other = recognize(path_of(path))
-    if other is not None and recognize_json(path) is None:
+    other = recognize(path_of(path)) if recognize_json(path) is None else None  # it asks every kind of source
+    if other is not None:
         yield InvalidSetting((role,), f"is {other.what}: {path} -> {other.do}")
     elif layout := other_layout(path, role):
         yield InvalidSetting((role,), f"looks like {layout}: {path} -> {advice(role, layout)}")

@@ -19,8 +19,9 @@ from rt2data.errors import DataError, UsageError
 from rt2data.io import location
 from rt2data.io.json_stream import JsonArray
 from rt2data.io.stamps import Stamp
+from rt2data.read.join.facts import join_line, written_line
 from rt2data.read.join.files import ImageReader, NamePattern, checked_pattern, list_images
-from rt2data.read.join.images import Candidates, Conflict, join_line, written_line
+from rt2data.read.join.images import Candidates, Conflict
 from rt2data.read.known_formats import Recognized
 from rt2data.read.sample import InvalidSetting, SamplePlan
 from rt2data.read.source import Suggestion, WebSource, absent_folder

@@ -40,12 +40,11 @@ from rt2data.read.zarr.buffer import (
     read_ends,
     steps_behind,
 )
+from rt2data.read.zarr.facts import ABSENT
 from rt2data.read.zarr.reading import Values, chunk_places
 from rt2data.read.zarr.store import Store, is_store, open_store
 from rt2data.records import Fact, Reject, SourceRecord, Unit
 
-ABSENT = "zarr.absent_chunks"
-"""Fact: chunks of numbers that are not in the store, which stand for its fill value."""
 _DEEP = 4
 _SPLIT = "train"
 _WORDS = ("language_instruction", "instruction", "language", "task", "prompt", "text")

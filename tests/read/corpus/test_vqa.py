@@ -21,9 +21,10 @@ from rt2data.plan.recipe import RecipeError, parse_recipe
 from rt2data.prepare.begin import begin
 from rt2data.prepare.unit import prepare_unit
 from rt2data.read import units
+from rt2data.read.corpus.facts import UNKNOWN_ROTATION
 from rt2data.read.corpus.json_tables import json_table
 from rt2data.read.corpus.rotations import rotations_of
-from rt2data.read.corpus.vqa import UNKNOWN_ROTATION, VQA
+from rt2data.read.corpus.vqa import VQA
 from rt2data.read.corpus.vqa_layouts import LAYOUTS, value_at
 from rt2data.read.source import recognize
 from rt2data.records import Example, Fact, Reject

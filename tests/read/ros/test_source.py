@@ -21,9 +21,9 @@ from rt2data.look.verify import verify
 from rt2data.plan.recipe import RecipeError, parse_recipe, read_recipe
 from rt2data.plan.source_notes import times_line
 from rt2data.read.rlds.source import open_dataset
+from rt2data.read.ros.facts import commands_line
 from rt2data.read.ros.recordings import natural, recordings
 from rt2data.read.ros.source import Ros
-from rt2data.read.ros.words import commands_line
 from rt2data.read.source import recognize
 from rt2data.records import Step
 from tests.read.ros.test_episodes import read, skewed, steps_of

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from rt2data.plan.plan import SourcePlan, plan_source, warnings_of
+from rt2data.plan.model import SourcePlan
+from rt2data.plan.plan import plan_source, warnings_of
 from rt2data.plan.recipe import Recipe
 from rt2data.plan.shares import SourceShare
 from rt2data.plan.source_notes import source_notes
