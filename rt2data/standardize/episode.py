@@ -262,13 +262,14 @@ def _finite(episode: list[Step]) -> list[bool]:
     found = _rows_finite(actions)
     if states:
         found &= _rows_finite(states)
-    return list(found.tolist())
+    rows: list[bool] = found.tolist()
+    return rows
 
 
 def _rows_finite(vectors: Sequence[F32]) -> NDArray[np.bool_]:
     """Whether all numbers of each vector are; they have one size. They are joined end to end: `np.stack` makes an array of each."""
-    found: NDArray[np.bool_] = np.isfinite(np.concatenate(vectors)).reshape(len(vectors), vectors[0].size).all(axis=1)
-    return found
+    finite = np.isfinite(np.concatenate(vectors)).reshape(len(vectors), vectors[0].size)
+    return np.asarray(finite.all(axis=1))
 
 
 def _last_is_undefined(episode: list[Step]) -> bool:
