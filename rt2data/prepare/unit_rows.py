@@ -49,16 +49,18 @@ class UnitRows(RowBuilder):
     def _write(self, *given: Any) -> None:
         super()._write(*given)
         if "pool" not in self.columns:  # which needs all rows of an episode
-            self._lay_by()
+            self._lay_by_if_many()
 
     def _number_rows(self) -> None:
         super()._number_rows()
-        self._lay_by()
+        self._lay_by_if_many()
 
-    def _lay_by(self, least: int = AT_ONCE) -> None:
-        """Make arrays of the rows in hand, if there are so many."""
-        if len(self.columns["key"]) < least:
-            return
+    def _lay_by_if_many(self) -> None:
+        if len(self.columns["key"]) >= AT_ONCE:
+            self._lay_by()
+
+    def _lay_by(self) -> None:
+        """Make arrays of the rows in hand."""
         self.splits.update(self.columns["split"])
         for name, seen in self._dims.items():
             seen.update(super().dims(name))
@@ -68,7 +70,7 @@ class UnitRows(RowBuilder):
 
     def _table(self) -> pa.Table:
         """All rows, column by column: so that no more than one is in memory twice."""
-        self._lay_by(0)
+        self._lay_by()
         if not any(len(values) > values.null_count for values in self._arrays.get("regions", ())):
             self._arrays.pop("regions", None)
         schema = row_schema(self._arrays, UNIT_ROWS)
