@@ -58,6 +58,8 @@ class Deferred(ABC):
     for in the order of the steps, each once or never.
     """
 
+    __slots__ = ()  # there is one for each step of an episode
+
     @abstractmethod
     def read(self) -> Content:
         """Make it. Raises ImageFault where it is damaged, OSError where it cannot be read."""

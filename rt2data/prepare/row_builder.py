@@ -98,7 +98,7 @@ class RowBuilder:
 
     def take(self, records: Iterable[SourceRecord]) -> None:
         """Make the rows of some records; their last episode is taken to be whole."""
-        source, decode, first = self.source, _decodes(self.source), len(self.columns["key"])
+        source, decode = self.source, _decodes(self.source)
         for found in standardize(source, records):
             if isinstance(found, Reject):
                 self.rejects.append(found)
@@ -110,13 +110,13 @@ class RowBuilder:
                 raise InternalError(f"source {self.name} has a row of key {found.key!r} in split {found.split!r}")
         self._close_episode()
         if "pool" in self.columns:
-            self._number_rows(first)
+            self._number_rows()
 
-    def _number_rows(self, first: int) -> None:
+    def _number_rows(self) -> None:
         """The place of each new row among those of its episode and pool, and how many there are."""
         at, count = self.columns["pool_at"], self.columns["pool_of"]
-        choices = list(zip(self.columns["group"][first:], self.columns["pool"][first:], strict=True))
-        seen: Counter[tuple[str, tuple[str, ...] | None]] = Counter()
+        choices = self.columns["pool"][len(at) :]
+        seen: Counter[tuple[str, ...] | None] = Counter()
         for choice in choices:
             at.append(seen[choice])
             seen[choice] += 1
@@ -189,6 +189,9 @@ class RowBuilder:
         self, row: Row, entries: list[ImageEntry], chunk: Any = None, real: int | None = None, ends: int | None = None
     ) -> None:
         """One row to the columns, in the order of `store.ROWS`."""
+        groups = self.columns["group"]
+        if "pool" in self.columns and groups and groups[-1] != row.group:
+            self._number_rows()
         values = (
             row.key,
             key64("row", row.key),

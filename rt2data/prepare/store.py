@@ -116,6 +116,8 @@ BOXES, POINTS = "regions.boxes", "regions.points"
 _IMAGES = ROWS.get_field_index("images")
 UNIT_ROWS = ROWS.set(_IMAGES, pa.field("images", pa.list_(_image(pa.uint64()))))
 """Rows of a unit: `file` is a `staged.file_id`."""
+KEYED = [("order", "ascending"), ("key", "ascending")]
+"""How rows are sorted."""
 TAKEN = [name for name in (*ROWS.names, *MORE.names) if name not in ("order", "digest")]
 """What a mixture reads: the hashes, which no compression makes smaller, served to sort rows and to compare them."""
 FILES_PARQUET = "files.parquet"
@@ -419,9 +421,18 @@ def vectors(column: pa.Array | pa.ChunkedArray, width: int) -> NDArray[np.float3
 
 def rows_table(columns: dict[str, list[Any]], schema: pa.Schema = ROWS) -> pa.Table:
     """Rows as a table, in keyed order; with those columns of `MORE` that there are."""
-    whole = pa.schema([*schema, *(field for field in MORE if field.name in columns)])
-    arrays = [_column(columns[field.name], field.type) for field in whole]
-    return pa.table(arrays, schema=whole).sort_by([("order", "ascending"), ("key", "ascending")])
+    return pa.table(arrays_of(columns, schema), schema=row_schema(columns, schema)).sort_by(KEYED)
+
+
+def row_schema(columns: Iterable[str], schema: pa.Schema = ROWS) -> pa.Schema:
+    """With those columns of `MORE` that there are."""
+    there = {*columns}
+    return pa.schema([*schema, *(field for field in MORE if field.name in there)])
+
+
+def arrays_of(columns: dict[str, list[Any]], schema: pa.Schema = ROWS) -> list[pa.Array]:
+    """The columns of `row_schema`."""
+    return [_column(columns[field.name], field.type) for field in row_schema(columns, schema)]
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:

@@ -7,10 +7,8 @@ done again: not by a run that resumes, nor when the source has grown.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
@@ -21,14 +19,9 @@ from rt2data.io import location
 from rt2data.io.location import path_of, produce_whole, whole_file, write_whole
 from rt2data.io.stamps import Stamp, changed
 from rt2data.prepare.filtered import is_filtered, lost_by_task
-from rt2data.prepare.row_builder import RowBuilder
 from rt2data.prepare.staged import StagedFiles, staged_files
-from rt2data.prepare.store import (
-    UNIT_ROWS,
-    Lost,
-    rejects_table,
-    rows_table,
-)
+from rt2data.prepare.store import Lost, rejects_table
+from rt2data.prepare.unit_rows import UnitRows
 from rt2data.prepare.units import (
     blob_name,
     fragment_name,
@@ -85,11 +78,11 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
     home, unit = path_of(order.units), order.known_as
     files = staged_files(path_of(order.folder))
     with whole_file(home / blob_name(unit)) as blob:
-        rows = RowBuilder(order.name, order.source, blob_name(unit), blob)
+        rows = UnitRows(order.name, order.source, blob_name(unit), blob)
         _build_unchanged(order, rows, files)
     if not rows.blob_bytes:
         location.delete(home / blob_name(unit))
-    produce_whole(home / fragment_name(unit), lambda path: _write_fragment(path, rows.made_columns))
+    produce_whole(home / fragment_name(unit), rows.write_fragment)
     produce_whole(home / rejects_name(unit), lambda path: pq.write_table(rejects_table(rows.rejects), path))
     if is_filtered(order.source):
         produce_whole(home / lost_name(unit), lambda path: pq.write_table(lost_by_task(rows.rejects), path))
@@ -112,7 +105,7 @@ def _known(order: UnitOrder) -> UnitSummary | None:
     return msgspec.structs.replace(found, name=order.name, unit=order.unit.index, fresh=False) if whole else None
 
 
-def _blob_now(blob: Path, rows: RowBuilder) -> dict[str, str]:
+def _blob_now(blob: Path, rows: UnitRows) -> dict[str, str]:
     """How the file of a unit's images is known again."""
     if not rows.blob_bytes:
         return {}
@@ -126,7 +119,7 @@ def is_sound(blob: Stamp, unit: UnitSummary) -> bool:
     return xxhash.xxh3_128_hexdigest(location.mapped(blob.path)) == unit.blob_hash
 
 
-def _build_unchanged(order: UnitOrder, rows: RowBuilder, files: StagedFiles) -> None:
+def _build_unchanged(order: UnitOrder, rows: UnitRows, files: StagedFiles) -> None:
     """Build the rows of files that do not change meanwhile: what comes of a change is not the file's own fault."""
     try:
         rows.take(order.source.annotated(order.source.read(order.unit), order.unit.shared))
@@ -144,7 +137,7 @@ def unreadable(name: str, path: str, error: OSError) -> DataError:
     return DataError(f"source {name} cannot be read: {error.strerror}", str(error.filename or path), "check the disk")
 
 
-def _require_unit_unchanged(order: UnitOrder, files: StagedFiles, rows: RowBuilder) -> None:
+def _require_unit_unchanged(order: UnitOrder, files: StagedFiles, rows: UnitRows) -> None:
     """A file that changed while it was read is not to be trusted."""
     images = sorted(rows.files_used)
     stamps = files.stamps(images)
@@ -156,12 +149,12 @@ def _require_unit_unchanged(order: UnitOrder, files: StagedFiles, rows: RowBuild
         raise SourceChangedError(f"source {order.name} changed while it was read", path, "run the build again")
 
 
-def _summary(order: UnitOrder, rows: RowBuilder) -> UnitSummary:
+def _summary(order: UnitOrder, rows: UnitRows) -> UnitSummary:
     """Counts of what was kept and dropped."""
     return UnitSummary(
         name=rows.name,
         unit=order.unit.index,
-        rows=dict(Counter(rows.columns["split"])),
+        rows=dict(rows.splits),
         rejects=rows.lost(),
         conversions=dict(sorted(rows.conversions.items())),
         facts=rows.found_facts(),
@@ -170,16 +163,4 @@ def _summary(order: UnitOrder, rows: RowBuilder) -> UnitSummary:
         cameras=tuple(sorted(rows.cameras)),
         bytes_read=order.unit.bytes,
         blob_bytes=rows.blob_bytes,
-    )
-
-
-def _write_fragment(path: Path, columns: dict[str, list[Any]]) -> None:
-    pq.write_table(
-        rows_table(columns, UNIT_ROWS),
-        path,
-        row_group_size=1024,
-        compression="lz4",
-        use_dictionary=["split"],
-        write_statistics=["order"],
-        write_page_checksum=True,
     )

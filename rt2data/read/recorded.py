@@ -58,12 +58,13 @@ def _steps(episode: Episode, found: Recorded) -> Iterator[Step]:
     words = [found.instruction] * len(found.action) if isinstance(found.instruction, str) else found.instruction
     _check(found, words)
     steps = range(len(found.action)) if found.numbers is None else found.numbers
+    total = steps[-1] + 1
     for number in range(len(found.action)):
         is_last = number == len(found.action) - 1
         yield Step(
             episode=episode.name,
             step=steps[number],
-            steps=steps[-1] + 1,
+            steps=total,
             split=episode.split,
             instruction=words[number],
             action=found.action[number],

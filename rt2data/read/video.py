@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Video:
         self._after: Shown | None = None  # the one that follows
         self._broken = False  # what was skipped since the last that was shown
         self._converter: Any = None
+        self._period = 0.0
         self._fault: ImageFault | None = None
 
     def near(self, time: float) -> Near:
@@ -64,7 +66,7 @@ class Video:
         return Near(before, broken)
 
     def pixels(self, frame: Any) -> Pixels:
-        """RGB uint8[height, width, 3]."""
+        """RGB uint8[height, width, 3] of a frame that was shown; any thread may ask, one at a time."""
         found: Pixels = self._converter.reformat(frame, format="rgb24").to_ndarray()
         return found
 
@@ -81,8 +83,7 @@ class Video:
     @property
     def period(self) -> float:
         """Seconds from one frame to the next; 0 where the file says nothing, or is not open."""
-        rate = self._stream.average_rate if self._container is not None else None
-        return float(1 / rate) if rate else 0.0
+        return self._period if self._container is not None else 0.0
 
     def close(self) -> None:
         """Let the file go. It is opened again when it is needed."""
@@ -127,9 +128,9 @@ class Video:
     def _by_time(self) -> Iterator[Shown]:
         """Frames in the order of their times; those that come too late are none."""
         last = float("-inf")
-        base = self._stream.time_base
-        for pts, group in groupby(self._decoded(), key=lambda frame: frame.pts):
-            frames, time = list(group), float(pts * base)
+        up, down = self._stream.time_base.as_integer_ratio()
+        for pts, group in groupby(self._decoded(), key=attrgetter("pts")):
+            frames, time = list(group), pts * up / down  # rounded once
             broken, self._broken = self._broken, False
             if time > last:
                 yield Shown(time, frames[0], len(frames), broken)
@@ -184,6 +185,7 @@ class Video:
         if not self._container.streams.video:
             raise ImageFault("unreadable_video", f"{self._path} has no video in it")
         self._stream = self._container.streams.video[0]
+        self._period = float(1 / rate) if (rate := self._stream.average_rate) else 0.0
         self._set_up(self._stream.codec_context)
         self._converter = VideoReformatter()
         self._start()

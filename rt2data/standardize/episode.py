@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rt2data.errors import DataError
 from rt2data.read.action_space import ActionSpace, load_space, to_polarity
@@ -62,7 +63,7 @@ class EpisodeStandard:
         return Choice(self.source.filters)
 
     def rows(self, record: list[Step]) -> Iterator[Found]:
-        """Rows of one recorded episode in order, what was dropped of it, and what is worth counting."""
+        """Rows of one recorded episode in order, what was dropped of it, and what is worth counting. The list is used up."""
         episodes = cut_at_first(record)
         if len(episodes) > 1:
             yield Fact("episodes.cut_at_is_first", len(episodes) - 1)
@@ -94,6 +95,7 @@ class EpisodeStandard:
         marks = self._marks(episode)
         for number in kept:
             yield self._row(episode, number, end, marks)
+            episode[number] = episode[-1]  # what is done takes no memory
 
     def _refusal(self, episode: list[Step], name: Called) -> Reject | None:
         """Why the whole episode is dropped, if it is."""
@@ -256,9 +258,18 @@ def _ragged(episode: list[Step]) -> str:
 
 def _finite(episode: list[Step]) -> list[bool]:
     """For each step whether all numbers of its action and state are."""
-    vectors = [step.action if step.state is None else np.concatenate([step.action, step.state]) for step in episode]
-    found: list[bool] = np.isfinite(np.stack(vectors)).all(axis=1).tolist()
-    return found
+    actions, states = [step.action for step in episode], [step.state for step in episode if step.state is not None]
+    found = _rows_finite(actions)
+    if states:
+        found &= _rows_finite(states)
+    rows: list[bool] = found.tolist()
+    return rows
+
+
+def _rows_finite(vectors: Sequence[F32]) -> NDArray[np.bool_]:
+    """Whether all numbers of each vector are; they have one size. They are joined end to end: `np.stack` makes an array of each."""
+    finite = np.isfinite(np.concatenate(vectors)).reshape(len(vectors), vectors[0].size)
+    return np.asarray(finite.all(axis=1))
 
 
 def _last_is_undefined(episode: list[Step]) -> bool:

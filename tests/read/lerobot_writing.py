@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -73,14 +73,18 @@ def film(path: Path, frames: Sequence[Pixels], times: Sequence[float], codec: st
         container.mux(stream.encode())
 
 
+Film = Callable[[Path, Sequence[Pixels], Sequence[float], str], None]
+
+
 def write_v21(
     root: Path,
     episodes: Sequence[Made] | Mapping[int, Made],
     stills: Sequence[str] = (),
     codec: str = "libx264",
+    film: Film = film,
     **info: Any,
 ) -> Path:
-    """One file for each episode. Cameras among `stills` are columns of images, the others videos."""
+    """One file for each episode. Cameras among `stills` are columns of images, the others videos that `film` makes."""
     numbered = episodes if isinstance(episodes, Mapping) else dict(enumerate(episodes))
     for number, episode in numbered.items():
         table = rows(number, episode, stills)
@@ -98,7 +102,13 @@ def write_v21(
 
 
 def write_v30(
-    root: Path, episodes: Sequence[Made], stills: Sequence[str] = (), files: int = 1, fps: float = 10, codec: str = "libx264"
+    root: Path,
+    episodes: Sequence[Made],
+    stills: Sequence[str] = (),
+    files: int = 1,
+    fps: float = 10,
+    codec: str = "libx264",
+    film: Film = film,
 ) -> Path:
     """Many episodes in each file, of which there are so many."""
     listed: list[dict[str, Any]] = []
@@ -119,7 +129,7 @@ def write_v30(
             listed.append({"episode_index": n, "tasks": _tasks(episodes[n]), "length": len(episodes[n].action), **place})
     _write(root / "meta/episodes/chunk-000/file-000.parquet", pa.Table.from_pylist(listed))
     _write(root / "meta/tasks.parquet", pa.table({"task_index": [*range(len(TASKS))], "__index_level_0__": TASKS}))
-    _info(root, "v3.0", episodes, stills, {})
+    _info(root, "v3.0", episodes, stills, {"fps": fps})
     return root
 
 
