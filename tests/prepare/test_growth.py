@@ -31,8 +31,8 @@ TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
 class Log:
     """An RLDS log of one episode in each file, which grows."""
 
-    def __init__(self, folder: Path, compressed: bool = False, picture_bytes: int = 5000) -> None:
-        self.folder, self.compressed = folder, compressed
+    def __init__(self, folder: Path, compressed: bool = False, picture_bytes: int = 5000, steps: int = STEPS) -> None:
+        self.folder, self.compressed, self.steps = folder, compressed, steps
         self.pictures = pictures(picture_bytes, 4)
         self.cut_off = set[int]()  # episodes that do not end
         folder.mkdir(parents=True)
@@ -53,16 +53,16 @@ class Log:
         (self.folder / "dataset_info.json").write_text(json.dumps(info))
 
     def _episode(self, number: int) -> bytes:
-        rng, at = np.random.default_rng(number), np.arange(STEPS)
+        rng, steps, at = np.random.default_rng(number), self.steps, np.arange(self.steps)
         return encode_example(
             {
-                "steps/observation/image_0": [unique(self.pictures[i % 4], number * STEPS + i) for i in range(STEPS)],
-                "steps/observation/state": rng.normal(0, 1, STEPS * 7).astype(np.float32),
-                "steps/action": rng.uniform(0.01, 0.05, STEPS * 7).astype(np.float32),
-                "steps/language_instruction": [b"put the pan on the plate"] * STEPS,
+                "steps/observation/image_0": [unique(self.pictures[i % 4], number * steps + i) for i in range(steps)],
+                "steps/observation/state": rng.normal(0, 1, steps * 7).astype(np.float32),
+                "steps/action": rng.uniform(0.01, 0.05, steps * 7).astype(np.float32),
+                "steps/language_instruction": [b"put the pan on the plate"] * steps,
                 "steps/is_first": (at == 0).astype(np.int64),
-                "steps/is_last": (at == STEPS - 1).astype(np.int64),
-                "steps/is_terminal": (at == (STEPS if number in self.cut_off else STEPS - 1)).astype(np.int64),
+                "steps/is_last": (at == steps - 1).astype(np.int64),
+                "steps/is_terminal": (at == (steps if number in self.cut_off else steps - 1)).astype(np.int64),
             }
         )
 
@@ -254,9 +254,12 @@ def test_orders_tell_stores_apart_that_were_prepared_again(log: Log, recipe: Cal
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compressed", [False, True])
-def test_one_episode_more_than_ten_thousand(tmp_path: Path, read_files: list[str], compressed: bool) -> None:
-    log = Log(tmp_path / "log" / "1.0.0", compressed, picture_bytes=20_000)
+@pytest.mark.parametrize(("compressed", "picture_bytes", "steps"), [(False, 1000, 30), (True, 20_000, STEPS)])
+def test_one_episode_more_than_ten_thousand(
+    tmp_path: Path, read_files: list[str], compressed: bool, picture_bytes: int, steps: int
+) -> None:
+    """The store of a compressed log holds its images, any other its rows alone."""
+    log = Log(tmp_path / "log" / "1.0.0", compressed, picture_bytes, steps)
     log.write(range(10_000))
     recipe = recipe_of(log, tmp_path)
     built(recipe(), tmp_path / "before")
