@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from rt2data.beam.pool import Pool, make_pool
@@ -39,9 +41,22 @@ def raise_what_cannot_travel(order: str) -> None:
     raise Local(order)
 
 
+def pandas_after_arrow(values: list[int]) -> tuple[int, bool]:
+    return pc.sum(pa.array(values)).as_py(), sys.modules.get("pandas") is not None
+
+
 def test_orders_are_answered_in_any_number(pool: Pool) -> None:
     futures = [pool.submit(len, "x" * n) for n in range(50)]
     assert [future.result(timeout=30) for future in futures] == list(range(50))
+
+
+def test_worker_processes_leave_out_pandas() -> None:
+    """pyarrow imports it wherever it is installed, as it is here for some."""
+    pool = make_pool("processes", 1)
+    try:
+        assert pool.submit(pandas_after_arrow, [1, 2]).result() == (3, False)
+    finally:
+        pool.close()
 
 
 def test_errors_come_back_as_they_were_raised(pool: Pool) -> None:
