@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,77 @@ def test_links_devices_and_names_that_leave_are_rejected(tmp_path: Path) -> None
         "duplicate_member",
     ]
     assert reasons(read(open_table(str(path)))) == odd
+
+
+def member(name: bytes, content: bytes = b"", kind: bytes = b"0", size: int | None = None) -> bytes:
+    """A member as tar has it, of any name and kind; its header may tell another size."""
+    info = tarfile.TarInfo("x")
+    info.size = len(content) if size is None else size
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[: len(name)], header[156:157] = name, kind
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + content + bytes(-len(content) % 512)
+
+
+END = bytes(1024)
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+@pytest.mark.parametrize("before", [b"", member(b"1.txt", b"a")], ids=["first", "later"])
+def test_headers_of_headers_are_few(kind: bytes, before: bytes, tmp_path: Path) -> None:
+    """tarfile calls itself for each of them."""
+    path = tmp_path / "a.tar"
+    path.write_bytes(before + member(b"p", b"12 path=a.b\n", kind) * 2000 + member(b"2.txt", b"b") + END)
+    with pytest.raises(DataError, match="more than 16 headers"):
+        read(open_table(str(path)))
+
+
+@pytest.mark.parametrize("before", [b"", member(b"p", b"12 path=a.b\n", b"x")], ids=["first", "behind a short one"])
+def test_no_header_of_a_header_is_held_that_is_long(before: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with path.open("wb") as file:
+        file.write(before + member(b"p", kind=b"x", size=4 << 30))
+        file.truncate(5 << 30)
+    with pytest.raises(DataError, match="a header of more than 1 MB"):
+        read(open_table(str(path)))
+
+
+def test_a_sparse_member_is_no_end(tmp_path: Path) -> None:
+    """Its size counts what is not in the archive."""
+    sparse = bytearray(member(b"2.txt", b"z" * 512, b"S"))
+    sparse[386:398], sparse[398:410], sparse[483:495] = b"%011o\0" % 0, b"%011o\0" % 512, b"%011o\0" % (1 << 32)
+    sparse[148:156] = b" " * 8
+    sparse[148:156] = b"%06o\0 " % sum(sparse[:512])
+    (tmp_path / "a.tar").write_bytes(member(b"1.txt", b"a") + bytes(sparse) + member(b"3.txt", b"b") + END)
+    assert reasons(read(open_table(str(tmp_path / "a.tar")))) == ["row", "odd_member", "row"]
+
+
+def test_members_whose_names_are_not_unicode_are_rejected(tmp_path: Path) -> None:
+    """Each is told in words that can be written."""
+    names = (b"caf\xe9.txt", b"\xff/1.txt", b"3.txt")
+    (tmp_path / "a.tar").write_bytes(b"".join(member(name, b"a") for name in names) + END)
+    found = read(open_table(str(tmp_path / "a.tar")))
+    assert reasons(found) == ["unsafe_name", "unsafe_name", "row"]
+    assert "caf\\xe9" in found[0].where and "\\xff/1.txt" in found[1].values.detail  # type: ignore[union-attr]
+
+
+def test_the_texts_of_a_sample_are_bounded_together(tmp_path: Path) -> None:
+    members = [(f"1.{n}.txt", b"x" * (1 << 20)) for n in range(3)]
+    path = write_tar(tmp_path / "a.tar", [*members, ("2.txt", b"a")])
+    assert reasons(read(open_table(str(path)))) == ["too_long_text", "row"]
+
+
+@pytest.mark.slow
+def test_a_sample_of_many_images_takes_no_longer_than_many_samples(tmp_path: Path) -> None:
+    seconds = list[float]()
+    for name in (b"%d.jpg", b"1.%d.jpg"):
+        path = tmp_path / "a.tar"
+        path.write_bytes(b"".join(member(name % n, b"x") for n in range(30_000)) + END)
+        start = time.process_time()
+        assert reasons(read(open_table(str(path))))[-1] == "row"
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 2 * seconds[0]
 
 
 def test_of_a_tar_that_is_cut_whole_samples_are_read(tmp_path: Path) -> None:
