@@ -463,3 +463,67 @@ def test_a_tar_in_an_object_store_is_read_in_few_requests(scheme: str, tmp_path:
     assert len(found) == 300 and len(parts) == 1
     assert counts.requests["get"] < 20
     assert counts.bytes_out < 1.2 * path.stat().st_size
+
+
+# Arrow and Parquet that a library would pass over
+
+
+FAR: dict[str, pa.Array] = {
+    "time": pa.array([1 << 62], pa.timestamp("us")),
+    "zone": pa.array([1], pa.timestamp("us", tz="No/Where")),
+    "day": pa.array([1 << 30], pa.date32()),
+    "stretch": pa.array([1 << 62], pa.duration("s")),
+}
+
+
+def write_arrow(path: Path, table: pa.Table, indexed: bool = False) -> Path:
+    with (pa.ipc.new_file if indexed else pa.ipc.new_stream)(str(path), table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def write_parquet(path: Path, table: pa.Table) -> Path:
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_arrow_files_put_together_are_refused(indexed: bool, tmp_path: Path) -> None:
+    """Arrow reads the first of them."""
+    path = write_arrow(tmp_path / "a.arrow", pa.table({"n": [1, 2]}), indexed)
+    assert len(read(open_table(str(path)))) == 2
+    for behind in (path.read_bytes(), b"x" * 40):
+        path.write_bytes(write_arrow(tmp_path / "b.arrow", pa.table({"n": [1, 2]}), indexed).read_bytes() + behind)
+        with pytest.raises(DataError, match=r"mark of its end|index at its end"):
+            open_table(str(path)).parts()
+
+
+@pytest.mark.parametrize("way", [write_arrow, write_parquet])
+def test_two_columns_of_one_name_are_refused(way: Callable[[Path, pa.Table], Path], tmp_path: Path) -> None:
+    columns = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["caption", "caption", "n"])
+    path = str(way(tmp_path / f"a{'.arrow' if way is write_arrow else '.parquet'}", columns))
+    with pytest.raises(DataError, match="two columns are called 'caption'"):
+        read(open_table(path))
+    assert values(read(open_table(path, ("n",)))) == [{"n": "c"}]
+
+
+@pytest.mark.parametrize("way", [write_arrow, write_parquet])
+@pytest.mark.parametrize("kind", FAR)
+def test_a_value_that_python_has_not_is_damage(way: Callable[[Path, pa.Table], Path], kind: str, tmp_path: Path) -> None:
+    path = way(tmp_path / f"a{'.arrow' if way is write_arrow else '.parquet'}", pa.table({"caption": FAR[kind]}))
+    with pytest.raises(DataError, match="cannot be read"):
+        read(open_table(str(path)))
+
+
+@pytest.mark.slow
+def test_many_batches_take_no_time_for_each_pair(tmp_path: Path) -> None:
+    seconds = list[float]()
+    batch = pa.RecordBatch.from_pydict({"n": [1]})
+    for count in (5_000, 40_000):
+        with pa.ipc.new_stream(str(tmp_path / "a.arrow"), batch.schema) as writer:
+            for _ in range(count):
+                writer.write_batch(batch)
+        start = time.process_time()
+        assert len(read(open_table(str(tmp_path / "a.arrow")))) == count
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 16 * seconds[0]
