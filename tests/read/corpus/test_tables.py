@@ -21,6 +21,7 @@ from rt2data.errors import DataError
 from rt2data.io.json_stream import JsonFault
 from rt2data.io.location import read_range
 from rt2data.read import units
+from rt2data.read.corpus import csv_tables
 from rt2data.read.corpus.draft import Embedded
 from rt2data.read.corpus.table import RawRow, Table, open_table
 from tests.objects.here import used_here
@@ -213,6 +214,24 @@ def test_a_quote_without_end_loses_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('caption,image\n"open,0.jpg\n' + "".join(f"plain,{n}.jpg\n" for n in range(1, 50)))
     assert reasons(read(open_table(str(path)))) == ["bad_csv", *["row"] * 49]
+
+
+def test_quotes_without_end_in_every_line_are_not_followed_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line closes the quote of the one before it and opens another."""
+    monkeypatch.setattr(csv_tables, "_MOST_AGAIN", 1 << 20)
+    path = tmp_path / "a.csv"
+    path.write_text("caption,image\n" + 'a","""\n' * 2000)
+    with pytest.raises(DataError, match="quotes without end"):
+        read(open_table(str(path)))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("text", ["caption,image", "caption,image\n", "\n", '"', "\ufeff", "\ufeffcaption\n\n"])
+def test_a_heading_alone_has_no_rows(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text.replace(",", "\t" if name == "a.tsv" else ","))
+    found = read(open_table(str(tmp_path / name)))
+    assert reasons(found) in ([], ["bad_csv"], ["row"])
+    assert not found or text == '"'
 
 
 def test_pairs_without_a_heading_have_numbers_as_columns(tmp_path: Path) -> None:
