@@ -306,11 +306,12 @@ class _Decoder(Generic[T]):
     def _decoded(self, text: bytes, start: int) -> T | JsonFault:
         try:
             found = self._decode(text)
+            kept = not self._names or _is_kept(text, found)
         except RecursionError:
             raise broken(self._path, "an element is nested too deeply", start) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return self._why(text, start, error)
-        if self._names and not _is_kept(text, found) and any(text.count(name) > 1 for name in self._names):
+        if not kept and any(text.count(name) > 1 for name in self._names):
             self._parse(text, start)  # a key given twice, or a text that spells a key
         return found
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from rt2data.errors import DataError
-from rt2data.io.tar import BLOCK
+from rt2data.io.tar import BLOCK, padded
 
 _EXTENDED = frozenset(b"xgLKX")  # headers whose content is a header of the next member
 _MAX_EXTENDED = 1 << 20
+_MOST_EXTENDED = 16  # in a row; GNU and pax write up to three
 _CHUNK = 1 << 20
 _ESCAPES = re.compile(r"^/|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|\0")
 
@@ -44,7 +45,7 @@ def walk(file: BinaryIO, path: str, size: int, start: int = 0) -> Iterator[tarfi
             _require_blank(file, path)
             return
         info = _member(tar, file, block, path, size)
-        if isinstance(info, Cut) or info.offset_data + (info.size if info.isreg() else 0) > size:
+        if isinstance(info, Cut) or _end(info, tar) > size:
             yield info if isinstance(info, Cut) else Cut(info.offset, f"it ends inside {info.name}", info.name)
             return
         yield info
@@ -52,18 +53,34 @@ def walk(file: BinaryIO, path: str, size: int, start: int = 0) -> Iterator[tarfi
 
 def problem_of(info: tarfile.TarInfo) -> tuple[str, str] | None:
     """Why a member is not used, as the reason of a reject and a detail: links are never followed, names never leave the archive."""
+    name = printable(info.name)
+    if name != info.name:
+        return "unsafe_name", f"{name[:200]} is not UTF-8"
     if info.issym() or info.islnk():
-        return "link_in_tar", f"{info.name} is a link"
+        return "link_in_tar", f"{name[:200]} is a link"
     if info.issparse() or not info.isreg():
-        return "odd_member", f"{info.name} is no plain file"
-    if _ESCAPES.search(info.name):
-        return "unsafe_name", info.name[:200]
+        return "odd_member", f"{name[:200]} is no plain file"
+    if _ESCAPES.search(name):
+        return "unsafe_name", name[:200]
     return None
 
 
+def printable(name: str) -> str:
+    """A name in which bytes that are not UTF-8 are written as \\xff."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _end(info: tarfile.TarInfo, tar: tarfile.TarFile) -> int:
+    """Where the content of a member ends. The size of a sparse one counts its holes, which are not in the archive."""
+    if info.issparse():
+        return tar.offset
+    return info.offset_data + (info.size if info.isreg() else 0)
+
+
 def _opened(file: BinaryIO, path: str) -> tarfile.TarFile:
-    file.seek(0)
     try:
+        _require_short(file, 0)
+        file.seek(0)
         return tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape")
     except (tarfile.TarError, ValueError) as error:
         raise DataError(f"this is no tar archive: {error}", path, "fetch it again; unpack it if it is compressed") from None
@@ -71,10 +88,10 @@ def _opened(file: BinaryIO, path: str) -> tarfile.TarFile:
 
 def _member(tar: tarfile.TarFile, file: BinaryIO, block: bytes, path: str, size: int) -> tarfile.TarInfo | Cut:
     at = tar.offset
-    file.seek(at)
     try:
-        if block[156] in _EXTENDED and tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size > _MAX_EXTENDED:
-            raise tarfile.HeaderError("a header of more than 1 MB")
+        if block[156] in _EXTENDED:
+            _require_short(file, at)
+        file.seek(at)
         info = tarfile.TarInfo.fromtarfile(tar)
         if info.size < 0 or tar.offset <= at:
             raise tarfile.HeaderError("a size below 0")
@@ -83,6 +100,20 @@ def _member(tar: tarfile.TarFile, file: BinaryIO, block: bytes, path: str, size:
             return Cut(at, "it ends inside a header")
         raise DataError(f"a damaged header of a member: {error}", f"{path}: byte {at}", "fetch the archive again") from None
     return info
+
+
+def _require_short(file: BinaryIO, at: int) -> None:
+    """Raises TarError where the extended headers of a member are long or many: tarfile holds them all, one call inside another."""
+    for _ in range(_MOST_EXTENDED):
+        file.seek(at)
+        block = file.read(BLOCK)
+        if len(block) < BLOCK or block[156] not in _EXTENDED:
+            return
+        size = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size
+        if not 0 <= size <= _MAX_EXTENDED:
+            raise tarfile.HeaderError("a header of more than 1 MB")
+        at += BLOCK + padded(size)
+    raise tarfile.HeaderError(f"more than {_MOST_EXTENDED} headers of one member")
 
 
 def _require_blank(file: BinaryIO, path: str) -> None:

@@ -18,8 +18,15 @@ from PIL import Image as Pillow
 
 from rt2data.build import Site, build_plainly
 from rt2data.errors import RejectLimitError
+from rt2data.look.inspect.raw import recognize_source
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import parse_recipe
+from rt2data.read.corpus.captions import Captions
+from rt2data.read.corpus.conversations import Conversations
+from rt2data.read.corpus.grounding import Grounding
+from rt2data.read.corpus.source import Corpus as CorpusSource
+from rt2data.read.corpus.vqa import VQA
+from rt2data.records import Reject
 from rt2data.seal.manifest import Manifest
 from tests.contract.toy import jpeg
 from tests.read.corpus.writing import write_tar
@@ -167,3 +174,48 @@ def test_every_kind_is_found_and_none_wrongly(way: Any, rows: int, each: int, tm
     assert all(how.startswith("gif_to_jpeg") for how in made) and sum(made.values()) == corpus.seeded["gif"]
     assert sum(source.draws for source in manifest.plan.sources) == rows - lost
     assert verify(tmp_path / "out").ok
+
+
+# Rows that are made to break a reader
+
+
+def rejects(source: CorpusSource) -> list[Reject]:
+    return [found for unit in source.units() for found in source.read(unit) if isinstance(found, Reject)]
+
+
+def nested(depth: int) -> str:
+    """A list in a list and so on, as JSON: near what Python can hold."""
+    return "[" * depth + "1" + "]" * depth
+
+
+DEEP: dict[str, tuple[type[CorpusSource], str, dict[str, Any]]] = {
+    "image": (Captions, '{"caption": "a", "image": DEEP}', {}),
+    "caption": (Captions, '{"image": "a.jpg", "caption": DEEP}', {}),
+    "part of a turn": (Conversations, '{"messages": [{"role": "user", "content": [{"image": DEEP}]}]}', {}),
+    "column inside": (VQA, '{"question": "a", "answer": DEEP}', {"columns": {"question": "question", "answers": "answer.b"}}),
+    "objects": (Grounding, '{"image": "a.jpg", "objects": DEEP}', {"box": "xyxy"}),
+    "id of COCO": (
+        Captions,
+        '{"images": [{"id": DEEP, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a"}]}',
+        {},
+    ),
+    "category of COCO": (
+        Grounding,
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "category_id": DEEP, "bbox": [1, 1, 2, 2]}],'
+        ' "categories": []}',
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("depth", [700, 950, 100_000])
+@pytest.mark.parametrize("where", DEEP)
+def test_what_is_nested_deeply_is_a_row_that_is_lost(where: str, depth: int, tmp_path: Path) -> None:
+    kind, text, settings = DEEP[where]
+    path = tmp_path / f"a.{'json' if 'COCO' in where else 'jsonl'}"
+    path.write_text(text.replace("DEEP", nested(depth)))
+    source = kind.model_validate({"data": str(path), **settings})
+    list(source.invalid_settings())
+    assert len(rejects(source)) in ((1, 2) if "COCO" in where else (1,))  # an image, and what is annotated of none
+    source.describe()
+    recognize_source(path)

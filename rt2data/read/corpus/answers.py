@@ -44,7 +44,7 @@ def by_weight(pairs: Sequence[tuple[str, Any]]) -> list[str]:
     Raises RowFault: bad_answer.
     """
     weights = [weight for _, weight in pairs]
-    if not all(isinstance(weight, int | float) and not isinstance(weight, bool) and weight >= 0 for weight in weights):
+    if not all(isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight < EXACT for weight in weights):
         raise RowFault("bad_answer", "an object whose values are not weights")
     if len({answer for answer, _ in pairs}) < len(pairs):
         raise RowFault("bad_answer", "an answer is given two weights")

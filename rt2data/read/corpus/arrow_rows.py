@@ -26,9 +26,13 @@ def rows_of(batch: pa.RecordBatch, place_of: PlaceOf = lambda _: None) -> Iterat
         yield {name: column(number) for name, column in zip(names, columns, strict=True)}
 
 
-def present(asked: tuple[str, ...], names: list[str]) -> list[str]:
-    """The columns to read: those asked for that are there; all where none is asked for."""
-    return [name for name in names if not asked or name in asked]
+def present(asked: tuple[str, ...], names: list[str], path: str) -> list[str]:
+    """The columns to read: those asked for that are there; all where none is asked for. DataError where two have one name."""
+    found = [name for name in names if not asked or name in asked]
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise DataError(f"two columns are called {twice[:40]!r}", path, "write the file again with another name for one of them")
+    return found
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def _values(array: pa.Array, place_of: PlaceOf) -> Callable[[int], Any]:
     """The value of each row. Only what holds binary values is taken apart, as a scalar of pyarrow is a copy."""
     type_ = array.type
     if not _holds_binary(type_):
-        return list(array.to_pylist()).__getitem__
+        return _plain(array).__getitem__
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     if pa.types.is_struct(type_):
         found = _structs(array, place_of)
@@ -57,6 +61,14 @@ def _values(array: pa.Array, place_of: PlaceOf) -> Callable[[int], Any]:
     else:
         found = _binaries(array, place_of)
     return lambda row: found(row) if valid[row] else None
+
+
+def _plain(array: pa.Array) -> list[Any]:
+    """Python's values. Raises ArrowInvalid where there is none for one, such as a time that is too far away."""
+    try:
+        return list(array.to_pylist())
+    except (ValueError, OverflowError, LookupError) as error:
+        raise pa.ArrowInvalid(f"a value of type {str(array.type)[:80]} cannot be read: {error}") from None
 
 
 def _structs(array: pa.StructArray, place_of: PlaceOf) -> Callable[[int], Any]:

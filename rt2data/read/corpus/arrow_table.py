@@ -75,14 +75,14 @@ class ArrowRows(Table):
     def _rows(self, message: _Message) -> Iterator[RawRow]:
         with sound(f"{self.path}: byte {message.start}", "a damaged record batch"):
             batch, place_of = self._read(message)
-            batch = batch.select(present(self.columns, batch.schema.names))
+            batch = batch.select(present(self.columns, batch.schema.names, self.path))
             batch.validate(full=True)
-        for number, values in enumerate(rows_of(batch, place_of), message.first):
-            yield RawRow(str(number), f"{self.path}: row {number}", values)
+            for number, values in enumerate(rows_of(batch, place_of), message.first):
+                yield RawRow(str(number), f"{self.path}: row {number}", values)
 
     def _read(self, message: _Message) -> tuple[pa.RecordBatch, PlaceOf]:
         """A batch, and where its bytes are. With dictionaries it is read as a stream of them and itself."""
-        before = [each for each in self._messages if each.kind != _BATCH and each.start < message.start]
+        before = [each for each in _heads(self.path, Stamp.of(self.path)) if each.start < message.start]
         head = [_bytes(self.path, each) for each in before]
         body = _bytes(self.path, message)
         if len(before) > 1:
@@ -108,19 +108,31 @@ def _bytes(path: str, message: _Message) -> memoryview:
 def _messages(path: str, stamp: Stamp) -> tuple[_Message, ...]:
     """All messages of a file, from their headers."""
     with location.open_file(path) as file:
-        head = file.read(8)
-        start = 8 if head.startswith(_FILE) else 0
+        start = 8 if file.read(8).startswith(_FILE) else 0
         found = tuple(_scanned(file, path, start, stamp.size))
-        if start and not _ends_whole(file, stamp.size):
-            raise _damaged(path, stamp.size, "the index at its end is missing")
+        _require_end(file, path, stamp.size, indexed=bool(start))
     if not found or found[0].kind != _SCHEMA:
         raise _damaged(path, start, "it does not begin with a schema")
     return found
 
 
-def _ends_whole(file: BinaryIO, size: int) -> bool:
-    file.seek(max(0, size - len(_FILE)))
-    return file.read() == _FILE
+@lru_cache(maxsize=64)
+def _heads(path: str, stamp: Stamp) -> tuple[_Message, ...]:
+    """The schema and the dictionaries."""
+    return tuple(message for message in _messages(path, stamp) if message.kind != _BATCH)
+
+
+def _require_end(file: BinaryIO, path: str, size: int, indexed: bool) -> None:
+    """Raises DataError where anything but an index follows the mark of the end, read last: another file, put behind it."""
+    end = index = file.tell()
+    if indexed:
+        file.seek(max(end, size - 4 - len(_FILE)))
+        tail = file.read()
+        if tail[4:] != _FILE:
+            raise _damaged(path, size, "the index at its end is missing")
+        index += int.from_bytes(tail[:4], "little") + len(tail)
+    if index != size:
+        raise _damaged(path, end, "bytes behind the mark of its end; two files put together are not one")
 
 
 def _scanned(file: BinaryIO, path: str, at: int, size: int) -> Iterator[_Message]:

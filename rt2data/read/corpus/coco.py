@@ -149,6 +149,13 @@ def id_of(row: Any, name: str) -> int:
     return as_id(row.get(name)) if isinstance(row, dict) else NONE
 
 
+def bad_id(image: dict[str, Any]) -> JsonFault:
+    """The fault of an image without an id."""
+    value = image.get("id")
+    said = type(value).__name__ if isinstance(value, list | dict) else repr(str(value)[:40])
+    return JsonFault("bad_image_id", f"{said} is no id")
+
+
 def as_id(value: Any) -> int:
     """A value that may be an id; -1 for any other."""
     return value if type(value) is int and 0 <= value < _MAX_ID else NONE

@@ -14,7 +14,7 @@ import numpy as np
 
 from rt2data.io import location
 from rt2data.io.json_stream import JsonArray, JsonFault, Slice
-from rt2data.read.corpus.coco import NONE, CocoIndex, CocoTable, as_id, id_of, key_of
+from rt2data.read.corpus.coco import NONE, CocoIndex, CocoTable, as_id, bad_id, id_of, key_of
 from rt2data.read.corpus.table import RawRow, is_table
 from rt2data.read.join.images import ImageKey
 from rt2data.read.known_formats import COCO_BOXES, recognize_json
@@ -56,7 +56,8 @@ class CocoBoxes(CocoTable):
             if isinstance(found, _Annotation) and (number := as_id(found.image_id)) != NONE:
                 images = (image for _, image in self.images.located() if id_of(image, "id") == number)
                 image = next((each for each in images if isinstance(each, dict)), {})
-                name = self._names_at_end.get(as_id(found.category_id), f"category {found.category_id}")
+                category = as_id(found.category_id)
+                name = self._names_at_end.get(category, f"category {category}")
                 objects = {"bbox": [_box(found.bbox)], "category": [name], "iscrowd": [_crowd(found.iscrowd)]}
                 return RawRow(str(place.start), f"{self.path}: byte {place.start}", _row(number, image, objects))
         return None
@@ -88,7 +89,7 @@ class CocoBoxes(CocoTable):
     def _joined(self, image: dict[str, Any], index: CocoIndex, names: dict[int, str]) -> dict[str, Any] | JsonFault:
         number = id_of(image, "id")
         if number == NONE:
-            return JsonFault("bad_image_id", f"{str(image.get('id'))[:40]!r} is no id")
+            return bad_id(image)
         columns, here = index.columns, index.range_of(number)
         found = columns["category"][here].tolist()
         unknown = next((at for at, each in enumerate(found) if each not in names), None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from rt2data.io import location
 from rt2data.io.json_stream import JsonArray, JsonFault, Slice
-from rt2data.read.corpus.coco import NONE, CocoIndex, CocoTable, id_of, key_of
+from rt2data.read.corpus.coco import NONE, CocoIndex, CocoTable, bad_id, id_of, key_of
 from rt2data.read.corpus.table import RawRow, is_table
 from rt2data.read.known_formats import recognize_json
 
@@ -81,7 +81,7 @@ def _places(index: CocoIndex, image: int) -> list[tuple[int, int]]:
 def _row(image: dict[str, Any], annotations: Sequence[Any]) -> dict[str, Any] | JsonFault:
     number = id_of(image, "id")
     if number == NONE:
-        return JsonFault("bad_image_id", f"{str(image.get('id'))[:40]!r} is no id")
+        return bad_id(image)
     wrong = next((each for each in annotations if isinstance(each, JsonFault)), None)
     if wrong is not None:
         return wrong

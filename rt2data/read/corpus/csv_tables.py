@@ -26,6 +26,7 @@ from rt2data.read.corpus.table import Part, RawRow, Table
 
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
+_MOST_AGAIN = 64 << 20  # bytes that are read again because of quotes without end, besides as many as were read before
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -78,7 +79,8 @@ class Separated(Table):
             return [str(number) for number in range(len(fields))], begin
         if len(set(names)) < len(names):
             raise UsageError("two columns have the same name", self.path, "name all of them with `columns`, and drop that line")
-        return names, next(records, Record(1 << 62, [])).at
+        row = next(records, None)
+        return names, file.seek(0, 2) if row is None else row.at
 
     def _are_names(self, names: Sequence[str]) -> bool:
         return bool(set(names) & set(self.columns)) or all(map(_PLAIN_NAME.fullmatch, names))
@@ -109,7 +111,7 @@ class CsvRows(Separated):
     def records(self, file: BinaryIO, start: int, width: int | None = None) -> Iterator[Record]:
         """A record that breaks the rules, or has another number of fields on several lines, ends with its first line."""
         csv.field_size_limit(max(csv.field_size_limit(), self.max_row))
-        lines = _Lines(file, self.max_row)
+        lines = _Lines(file, self.path, self.max_row)
         reader = csv.reader(lines, delimiter=_separator(file), strict=True)
         at = lines.begin(start)
         while True:
@@ -134,9 +136,9 @@ class _TooLongError(Exception):
 class _Lines:
     """Lines of a file as text; it knows where it is, and can go back to behind the first line of a record."""
 
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file, self._limit = file, limit
-        self.at = self._start = self._second = 0
+    def __init__(self, file: BinaryIO, path: str, limit: int) -> None:
+        self._file, self._path, self._limit = file, path, limit
+        self.at = self._start = self._second = self._again = 0
 
     def begin(self, at: int) -> int:
         """A record begins here."""
@@ -144,7 +146,10 @@ class _Lines:
         return at
 
     def back(self) -> None:
-        """The record shall have been its first line only."""
+        """The record shall have been its first line only. Raises DataError where that would be read again and again."""
+        self._again += self.at - self._second
+        if self._again > _MOST_AGAIN + self._second:
+            raise DataError("quotes without end in many records", f"{self._path}: byte {self._start}", "write the file again")
         self.at = self._second
 
     def __iter__(self) -> _Lines:

@@ -59,7 +59,7 @@ class ParquetRows(Table):
 
     def _group(self, file: pq.ParquetFile, group: int, size: int) -> Iterator[dict[str, Any]]:
         """The rows of a row group, `size` at a time."""
-        names = present(self.columns, file.schema_arrow.names)
+        names = present(self.columns, file.schema_arrow.names, self.path)
         with sound(self.path, f"row group {group} is damaged"):
             batches = file.iter_batches(size, [group], names, use_threads=False)
             rows = 0
@@ -81,7 +81,7 @@ class ParquetRows(Table):
     def _columns(self, file: pq.ParquetFile, group: int) -> Iterator[Any]:
         """The chunks that are read of a row group."""
         found = file.metadata.row_group(group)
-        names = set(present(self.columns, file.schema_arrow.names))
+        names = set(present(self.columns, file.schema_arrow.names, self.path))
         chunks = (found.column(number) for number in range(found.num_columns))
         return (chunk for chunk in chunks if chunk.path_in_schema in names or chunk.path_in_schema.partition(".")[0] in names)
 

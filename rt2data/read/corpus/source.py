@@ -112,7 +112,7 @@ class Corpus(WebSource, Growing):
         splits = saved_splits(path)
         near = _tables_near(path / splits[0] if splits else path)
         rows = {str(file): cls.first_values(str(file)) for file in near[:_LOOKED_AT]}
-        found = {file: row for file, row in rows.items() if row is not None and cls.fits(row)}
+        found = {file: row for file, row in rows.items() if row is not None and cls._is_like(row)}
         if not found:
             return None
         every = location.is_folder(path) and len(found) == len(rows) and (len(near) > _LOOKED_AT or is_saved(path))
@@ -130,11 +130,19 @@ class Corpus(WebSource, Growing):
         tables = [file for file in files if is_table(file.name)][:4]
         kind = cls.model_fields["kind"].default
         rows = (row for file in tables if (row := cls.first_values(str(file))) is not None)
-        fitting = next((row for row in rows if cls.fits(row)), None)
+        fitting = next((row for row in rows if cls._is_like(row)), None)
         if fitting is not None:
             what = cls.title(fitting) if location.is_file(path) else f"a folder of {cls.title(fitting)}"
             return Recognized(what, f"name it in `data` of a source of kind {kind}")
         return None
+
+    @classmethod
+    def _is_like(cls, values: Mapping[str, Any]) -> bool:
+        """Whether a row has this layout; one that is nested too deeply to be looked at has none."""
+        try:
+            return cls.fits(values)
+        except RecursionError:
+            return False
 
     @classmethod
     def first_values(cls, path: str) -> Mapping[str, Any] | None:
@@ -272,6 +280,8 @@ class Corpus(WebSource, Growing):
             found.extend(self.drafts(row.values))
         except RowFault as fault:
             return found, fault
+        except RecursionError:
+            return found, RowFault("bad_row", "a value is nested too deeply")
         return found, None
 
     def _example(self, key: str, where: str, draft: Draft | RowFault, pictures: Pictures, facts: Counter[str]) -> Example | Reject:
@@ -397,11 +407,12 @@ def _tables_near(path: Path) -> list[Path]:
     return sorted(folder / name for folder, each in names.items() for name in row_files(folder, each) if is_table(name))
 
 
-def _holds_images(value: Any) -> bool:
-    """Whether a row, or a value of one, holds an image itself."""
-    if isinstance(value, Mapping):
-        return any(map(_holds_images, value.values()))
-    return isinstance(value, Embedded) or (isinstance(value, list) and any(map(_holds_images, value)))
+def _holds_images(value: Any, depth: int = 8) -> bool:
+    """Whether a row, or a value of one, holds an image itself; what is nested deeper than `depth` is not looked at."""
+    if isinstance(value, Embedded):
+        return True
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return depth > 0 and any(_holds_images(each, depth - 1) for each in inside)
 
 
 def _image_folder(file: Path) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from rt2data.io import location
 from rt2data.io.json_stream import JsonFault, decoder_of
 from rt2data.io.stamps import Stamp
-from rt2data.io.tar_walk import Cut, problem_of, walk
+from rt2data.io.tar_walk import Cut, printable, problem_of, walk
 from rt2data.read import units
 from rt2data.read.corpus.draft import Embedded
 from rt2data.read.corpus.table import Part, RawRow, Table
@@ -57,7 +57,7 @@ class TarSamples(Table):
         return next(self.rows(0, location.stat(self.path).size), None)
 
     def _row(self, at: int, values: dict[str, Any] | JsonFault, key: str = "") -> RawRow:
-        return RawRow(str(at), f"{self.path}: byte {at}" + (f", {key}" if key else ""), values)
+        return RawRow(str(at), f"{self.path}: byte {at}" + (f", {printable(key)}" if key else ""), values)
 
     def _values(self, sample: Sample, stamp: Stamp) -> dict[str, Any] | JsonFault:
         """The columns of a sample, or what is wrong with it."""
@@ -98,10 +98,12 @@ class Sample:
     texts: dict[str, bytes] = field(default_factory=dict)
     images: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # where its bytes are, and these
     fault: JsonFault | None = None
+    held: int = 0  # bytes of its images
+    said: int = 0  # bytes of its texts
 
     def add(self, suffix: str, info: tarfile.TarInfo, file: BinaryIO, max_text: int) -> None:
         """One more member, read if it is of use. The first that is wrong is the sample's fault."""
-        problem = ("duplicate_member", f"{info.name} is there twice") if suffix in self.names else problem_of(info)
+        problem = ("duplicate_member", f"{printable(info.name)} is there twice") if suffix in self.names else problem_of(info)
         self.names.add(suffix)
         if problem is None and is_image(f".{suffix}"):
             problem = self._add_image(suffix, info, file)
@@ -110,15 +112,17 @@ class Sample:
         self.fault = self.fault or (JsonFault(*problem) if problem else None)
 
     def _add_image(self, suffix: str, info: tarfile.TarInfo, file: BinaryIO) -> tuple[str, str] | None:
-        if info.size + sum(len(content) for _, content in self.images.values()) > _MAX_IMAGES:
-            return "too_large_file", f"{info.name} has {info.size} bytes"
+        self.held += info.size
+        if self.held > _MAX_IMAGES:
+            return "too_large_file", f"{info.name}: images of more than {_MAX_IMAGES} bytes"
         file.seek(info.offset_data)
         self.images[suffix] = info.offset_data, file.read(info.size)
         return None
 
     def _add_text(self, suffix: str, info: tarfile.TarInfo, file: BinaryIO, max_text: int) -> tuple[str, str] | None:
-        if info.size > max_text:
-            return "too_long_text", f"{info.name} has more than {max_text} bytes"
+        self.said += info.size
+        if self.said > max_text:
+            return "too_long_text", f"{info.name}: more than {max_text} bytes"
         file.seek(info.offset_data)
         self.texts[suffix] = file.read(info.size)
         return None
@@ -151,7 +155,7 @@ def _named(members: Iterator[tarfile.TarInfo | Cut]) -> Iterator[tuple[str, str,
         found = _NAME.fullmatch(info.name)
         if isinstance(info, Cut):
             yield found[1] if found else "", "", info
-        elif found is not None and not info.isdir() and not is_ignored(info.name.rpartition("/")[2]):
+        elif found is not None and not info.isdir() and not is_ignored(printable(info.name).rpartition("/")[2]):
             yield found[1], found[2].lower(), info
 
 

@@ -37,6 +37,8 @@ from rt2data.settings import PathStr, Settings
 
 IMAGE = "<image>"
 """The place of an image in a text: those of a question stand before it."""
+_MOST_PAIRS = 10_000
+"""Answers of a row with their rationales."""
 
 
 def _asks(text: str) -> str:
@@ -224,7 +226,9 @@ class VQA(Corpus):
         if self.explain is None:
             return answers
         given = value_at(values, layout.rationales) if layout.rationales else None
-        found = [self._words(each).strip() for each in ([given] if isinstance(given, str) else given or ())]
+        found = [self._words(each).strip() for each in (given if isinstance(given, list | tuple) else [given])]
+        if len(found) * len(answers) > _MOST_PAIRS:
+            raise RowFault("too_many_answers", f"{len(answers)} answers, each with {len(found)} rationales")
         pairs = [{"answer": answer.strip(), "rationale": text} for text in found if text for answer in answers]
         if not pairs:
             raise RowFault("no_rationale")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rt2data.errors import DataError
 from rt2data.io.json_stream import JsonFault
 from rt2data.io.location import read_range
 from rt2data.read import units
+from rt2data.read.corpus import csv_tables
 from rt2data.read.corpus.draft import Embedded
 from rt2data.read.corpus.table import RawRow, Table, open_table
 from tests.objects.here import used_here
@@ -214,6 +216,24 @@ def test_a_quote_without_end_loses_one_line(tmp_path: Path) -> None:
     assert reasons(read(open_table(str(path)))) == ["bad_csv", *["row"] * 49]
 
 
+def test_quotes_without_end_in_every_line_are_not_followed_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line closes the quote of the one before it and opens another."""
+    monkeypatch.setattr(csv_tables, "_MOST_AGAIN", 1 << 20)
+    path = tmp_path / "a.csv"
+    path.write_text("caption,image\n" + 'a","""\n' * 2000)
+    with pytest.raises(DataError, match="quotes without end"):
+        read(open_table(str(path)))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("text", ["caption,image", "caption,image\n", "\n", '"', "\ufeff", "\ufeffcaption\n\n"])
+def test_a_heading_alone_has_no_rows(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text.replace(",", "\t" if name == "a.tsv" else ","))
+    found = read(open_table(str(tmp_path / name)))
+    assert reasons(found) in ([], ["bad_csv"], ["row"])
+    assert not found or text == '"'
+
+
 def test_pairs_without_a_heading_have_numbers_as_columns(tmp_path: Path) -> None:
     """As CC3M's: a caption, a tab, an address. Quotes that are not whole are text."""
     path = tmp_path / "a.tsv"
@@ -328,6 +348,77 @@ def test_links_devices_and_names_that_leave_are_rejected(tmp_path: Path) -> None
     assert reasons(read(open_table(str(path)))) == odd
 
 
+def member(name: bytes, content: bytes = b"", kind: bytes = b"0", size: int | None = None) -> bytes:
+    """A member as tar has it, of any name and kind; its header may tell another size."""
+    info = tarfile.TarInfo("x")
+    info.size = len(content) if size is None else size
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[: len(name)], header[156:157] = name, kind
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + content + bytes(-len(content) % 512)
+
+
+END = bytes(1024)
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+@pytest.mark.parametrize("before", [b"", member(b"1.txt", b"a")], ids=["first", "later"])
+def test_headers_of_headers_are_few(kind: bytes, before: bytes, tmp_path: Path) -> None:
+    """tarfile calls itself for each of them."""
+    path = tmp_path / "a.tar"
+    path.write_bytes(before + member(b"p", b"12 path=a.b\n", kind) * 2000 + member(b"2.txt", b"b") + END)
+    with pytest.raises(DataError, match="more than 16 headers"):
+        read(open_table(str(path)))
+
+
+@pytest.mark.parametrize("before", [b"", member(b"p", b"12 path=a.b\n", b"x")], ids=["first", "behind a short one"])
+def test_no_header_of_a_header_is_held_that_is_long(before: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with path.open("wb") as file:
+        file.write(before + member(b"p", kind=b"x", size=4 << 30))
+        file.truncate(5 << 30)
+    with pytest.raises(DataError, match="a header of more than 1 MB"):
+        read(open_table(str(path)))
+
+
+def test_a_sparse_member_is_no_end(tmp_path: Path) -> None:
+    """Its size counts what is not in the archive."""
+    sparse = bytearray(member(b"2.txt", b"z" * 512, b"S"))
+    sparse[386:398], sparse[398:410], sparse[483:495] = b"%011o\0" % 0, b"%011o\0" % 512, b"%011o\0" % (1 << 32)
+    sparse[148:156] = b" " * 8
+    sparse[148:156] = b"%06o\0 " % sum(sparse[:512])
+    (tmp_path / "a.tar").write_bytes(member(b"1.txt", b"a") + bytes(sparse) + member(b"3.txt", b"b") + END)
+    assert reasons(read(open_table(str(tmp_path / "a.tar")))) == ["row", "odd_member", "row"]
+
+
+def test_members_whose_names_are_not_unicode_are_rejected(tmp_path: Path) -> None:
+    """Each is told in words that can be written."""
+    names = (b"caf\xe9.txt", b"\xff/1.txt", b"3.txt")
+    (tmp_path / "a.tar").write_bytes(b"".join(member(name, b"a") for name in names) + END)
+    found = read(open_table(str(tmp_path / "a.tar")))
+    assert reasons(found) == ["unsafe_name", "unsafe_name", "row"]
+    assert "caf\\xe9" in found[0].where and "\\xff/1.txt" in found[1].values.detail  # type: ignore[union-attr]
+
+
+def test_the_texts_of_a_sample_are_bounded_together(tmp_path: Path) -> None:
+    members = [(f"1.{n}.txt", b"x" * (1 << 20)) for n in range(3)]
+    path = write_tar(tmp_path / "a.tar", [*members, ("2.txt", b"a")])
+    assert reasons(read(open_table(str(path)))) == ["too_long_text", "row"]
+
+
+@pytest.mark.slow
+def test_a_sample_of_many_images_takes_no_longer_than_many_samples(tmp_path: Path) -> None:
+    seconds = list[float]()
+    for name in (b"%d.jpg", b"1.%d.jpg"):
+        path = tmp_path / "a.tar"
+        path.write_bytes(b"".join(member(name % n, b"x") for n in range(30_000)) + END)
+        start = time.process_time()
+        assert reasons(read(open_table(str(path))))[-1] == "row"
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 2 * seconds[0]
+
+
 def test_of_a_tar_that_is_cut_whole_samples_are_read(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", samples())
     whole = path.read_bytes()
@@ -391,3 +482,67 @@ def test_a_tar_in_an_object_store_is_read_in_few_requests(scheme: str, tmp_path:
     assert len(found) == 300 and len(parts) == 1
     assert counts.requests["get"] < 20
     assert counts.bytes_out < 1.2 * path.stat().st_size
+
+
+# Arrow and Parquet that a library would pass over
+
+
+FAR: dict[str, pa.Array] = {
+    "time": pa.array([1 << 62], pa.timestamp("us")),
+    "zone": pa.array([1], pa.timestamp("us", tz="No/Where")),
+    "day": pa.array([1 << 30], pa.date32()),
+    "stretch": pa.array([1 << 62], pa.duration("s")),
+}
+
+
+def write_arrow(path: Path, table: pa.Table, indexed: bool = False) -> Path:
+    with (pa.ipc.new_file if indexed else pa.ipc.new_stream)(str(path), table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def write_parquet(path: Path, table: pa.Table) -> Path:
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_arrow_files_put_together_are_refused(indexed: bool, tmp_path: Path) -> None:
+    """Arrow reads the first of them."""
+    path = write_arrow(tmp_path / "a.arrow", pa.table({"n": [1, 2]}), indexed)
+    assert len(read(open_table(str(path)))) == 2
+    for behind in (path.read_bytes(), b"x" * 40):
+        path.write_bytes(write_arrow(tmp_path / "b.arrow", pa.table({"n": [1, 2]}), indexed).read_bytes() + behind)
+        with pytest.raises(DataError, match=r"mark of its end|index at its end"):
+            open_table(str(path)).parts()
+
+
+@pytest.mark.parametrize("way", [write_arrow, write_parquet])
+def test_two_columns_of_one_name_are_refused(way: Callable[[Path, pa.Table], Path], tmp_path: Path) -> None:
+    columns = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["caption", "caption", "n"])
+    path = str(way(tmp_path / f"a{'.arrow' if way is write_arrow else '.parquet'}", columns))
+    with pytest.raises(DataError, match="two columns are called 'caption'"):
+        read(open_table(path))
+    assert values(read(open_table(path, ("n",)))) == [{"n": "c"}]
+
+
+@pytest.mark.parametrize("way", [write_arrow, write_parquet])
+@pytest.mark.parametrize("kind", FAR)
+def test_a_value_that_python_has_not_is_damage(way: Callable[[Path, pa.Table], Path], kind: str, tmp_path: Path) -> None:
+    path = way(tmp_path / f"a{'.arrow' if way is write_arrow else '.parquet'}", pa.table({"caption": FAR[kind]}))
+    with pytest.raises(DataError, match="cannot be read"):
+        read(open_table(str(path)))
+
+
+@pytest.mark.slow
+def test_many_batches_take_no_time_for_each_pair(tmp_path: Path) -> None:
+    seconds = list[float]()
+    batch = pa.RecordBatch.from_pydict({"n": [1]})
+    for count in (5_000, 40_000):
+        with pa.ipc.new_stream(str(tmp_path / "a.arrow"), batch.schema) as writer:
+            for _ in range(count):
+                writer.write_batch(batch)
+        start = time.process_time()
+        assert len(read(open_table(str(tmp_path / "a.arrow")))) == count
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 16 * seconds[0]
