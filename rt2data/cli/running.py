@@ -68,6 +68,7 @@ def run(app: Command) -> NoReturn:
     """Run a command of the application; its failure becomes one line and an exit code."""
     open_standard_streams()
     _allow_open_files()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some it reads the metadata of all packages
     sys.unraisablehook = _signal_again
     _answer_signals(_stop)
     code = _run(app)
