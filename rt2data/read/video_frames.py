@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,7 @@ from rt2data.records import Content, Deferred
 F64 = NDArray[np.float64]
 
 AHEAD = 8 << 20
-"""Bytes of frames, as RGB, that are decoded before they are asked for, twice at most; and how many frames.
-
-They wait as the decoder made them, in memory that it uses again, and become RGB when they are taken. RGB that one thread makes and
-another lets go is memory that goes back to the system and is asked for anew, for a tenth of the time of decoding.
-"""
+"""Bytes of frames that are decoded before they are asked for, twice at most; and how many frames."""
 MOST = 16
 
 
@@ -35,7 +31,7 @@ class Match(NamedTuple):
     """What a row gets."""
 
     row: int
-    found: Any  # av.VideoFrame, or an ImageFault
+    found: Pixels | ImageFault
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ class FramesAhead:
                 break
         if isinstance(match.found, ImageFault):
             raise match.found
-        return self._video.pixels(match.found)
+        return match.found
 
     def starts_late(self) -> bool:
         """Whether its first frame is not at its beginning; False where none was asked for."""
@@ -171,18 +167,18 @@ class FramesAhead:
         for row in range(first, len(track.times)):
             yield Match(row, self._found(track, row))
 
-    def _found(self, track: Track, row: int) -> Any:
+    def _found(self, track: Track, row: int) -> Pixels | ImageFault:
         try:
             return track.fault(row) or self._frame(track, row)
         except ImageFault as fault:
             return fault
 
-    def _frame(self, track: Track, row: int) -> Any:
+    def _frame(self, track: Track, row: int) -> Pixels | ImageFault:
         near = self._video.near(float(track.times[row]))
         fault = track.judge(row, near, track.reach(self._video.period))
         if fault is not None or near.shown is None:
             return fault or ImageFault("missing_frame")
-        return near.shown.frame
+        return self._video.pixels(near.shown.frame)
 
 
 def frame_times(path: str) -> F64:
@@ -203,8 +199,7 @@ def frame_times(path: str) -> F64:
 
 def _so_many(found: Sequence[Match]) -> int:
     """Frames of the next part, by the size of those that came."""
-    sizes = (match.found.width * match.found.height * 3 for match in found if not isinstance(match.found, ImageFault))
-    size = max(sizes, default=0)
+    size = max((match.found.nbytes for match in found if isinstance(match.found, np.ndarray)), default=0)
     return max(1, min(MOST, AHEAD // size)) if size else MOST
 
 
