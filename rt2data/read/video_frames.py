@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ from rt2data.records import Content, Deferred
 F64 = NDArray[np.float64]
 
 AHEAD = 8 << 20
-"""Bytes of frames that are decoded before they are asked for, twice at most; and how many frames."""
+"""Bytes of frames, as RGB, that are decoded before they are asked for, twice at most; and how many frames.
+
+They wait as the decoder made them, in memory that it uses again, and become RGB when they are taken. RGB that one thread makes and
+another lets go is memory that goes back to the system and is asked for anew, for a tenth of the time of decoding.
+"""
 MOST = 16
 
 
@@ -31,7 +35,7 @@ class Match(NamedTuple):
     """What a row gets."""
 
     row: int
-    found: Pixels | ImageFault
+    found: Any  # av.VideoFrame, or an ImageFault
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class FramesAhead:
                 break
         if isinstance(match.found, ImageFault):
             raise match.found
-        return match.found
+        return self._video.pixels(match.found)
 
     def starts_late(self) -> bool:
         """Whether its first frame is not at its beginning; False where none was asked for."""
@@ -167,18 +171,18 @@ class FramesAhead:
         for row in range(first, len(track.times)):
             yield Match(row, self._found(track, row))
 
-    def _found(self, track: Track, row: int) -> Pixels | ImageFault:
+    def _found(self, track: Track, row: int) -> Any:
         try:
             return track.fault(row) or self._frame(track, row)
         except ImageFault as fault:
             return fault
 
-    def _frame(self, track: Track, row: int) -> Pixels | ImageFault:
+    def _frame(self, track: Track, row: int) -> Any:
         near = self._video.near(float(track.times[row]))
         fault = track.judge(row, near, track.reach(self._video.period))
         if fault is not None or near.shown is None:
             return fault or ImageFault("missing_frame")
-        return self._video.pixels(near.shown.frame)
+        return near.shown.frame
 
 
 def frame_times(path: str) -> F64:
@@ -199,7 +203,8 @@ def frame_times(path: str) -> F64:
 
 def _so_many(found: Sequence[Match]) -> int:
     """Frames of the next part, by the size of those that came."""
-    size = max((match.found.nbytes for match in found if isinstance(match.found, np.ndarray)), default=0)
+    sizes = (match.found.width * match.found.height * 3 for match in found if not isinstance(match.found, ImageFault))
+    size = max(sizes, default=0)
     return max(1, min(MOST, AHEAD // size)) if size else MOST
 
 
