@@ -157,8 +157,9 @@ def json_in(files: list[Path], layouts: Set[str], do: str) -> Recognized | None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names in a folder, without the resource forks of macOS."""
-    return sorted(entry.name for entry in islice(location.children(folder), _NAMES) if not entry.name.startswith("._"))
+    """Names of the files and folders in a folder, without the resource forks of macOS. To open a pipe would wait for its writer."""
+    entries = islice(location.children(folder), _NAMES)
+    return sorted(entry.name for entry in entries if not entry.name.startswith("._") and (entry.is_file() or entry.is_dir()))
 
 
 def files_near(folder: Path) -> list[Path]:

@@ -453,7 +453,7 @@ def source_classes(role: Kind) -> tuple[type[Source], ...]:
 def recognize(path: Path) -> Recognized | None:
     """What is at a path, as the sources or the table of known formats say; None where nothing is there or known. Never raises."""
     try:
-        if not location.exists(path):
+        if not (location.is_file(path) or location.is_folder(path)):
             return None
         return by_marks(path) or next(filter(None, (source_class(kind).hint(path) for kind in SOURCES)), None) or by_content(path)
     except (OSError, UsageError):  # UsageError: a folder that cannot be listed

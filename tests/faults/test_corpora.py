@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,19 +18,23 @@ import pytest
 from PIL import Image as Pillow
 
 from rt2data.build import Site, build_plainly
-from rt2data.errors import RejectLimitError
+from rt2data.errors import DataError, RejectLimitError, UsageError
 from rt2data.look.inspect.raw import recognize_source
+from rt2data.look.inspect.recognize import recognize
 from rt2data.look.verify import verify
 from rt2data.plan.recipe import parse_recipe
 from rt2data.read.corpus.captions import Captions
 from rt2data.read.corpus.conversations import Conversations
 from rt2data.read.corpus.grounding import Grounding
+from rt2data.read.corpus.rotations import rotations_of
 from rt2data.read.corpus.source import Corpus as CorpusSource
+from rt2data.read.corpus.table import TABLES
 from rt2data.read.corpus.vqa import VQA
+from rt2data.read.source import recognize as recognize_any
 from rt2data.records import Reject
 from rt2data.seal.manifest import Manifest
 from tests.contract.toy import jpeg
-from tests.read.corpus.writing import write_tar
+from tests.read.corpus.writing import entities, table, write_saved, write_tar
 
 KINDS = ("missing", "zero_byte", "truncated", "html", "gif", "bomb", "bad_row", "long_text")
 TEXT = 100 << 20
@@ -219,3 +224,81 @@ def test_what_is_nested_deeply_is_a_row_that_is_lost(where: str, depth: int, tmp
     assert len(rejects(source)) in ((1, 2) if "COCO" in where else (1,))  # an image, and what is annotated of none
     source.describe()
     recognize_source(path)
+
+
+# Files that are none, and names that lead elsewhere
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_a_pipe_or_a_device_is_never_opened(suffix: str, tmp_path: Path) -> None:
+    """To open a pipe waits for its writer; a device has no end."""
+    pipe, device = tmp_path / f"pipe{suffix}", tmp_path / f"device{suffix}"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    for path in (pipe, device):
+        (problem,) = Captions(data=(str(path),)).invalid_settings()
+        assert "neither a file nor a folder" in problem.message
+        assert recognize_source(path) is recognize_any(path) is None
+        with pytest.raises(UsageError, match="neither a file nor a folder"):
+            recognize(path)
+    assert recognize_source(tmp_path) is None
+    assert recognize_any(tmp_path) is not None
+    assert any("no file of rows" in each.message for each in Captions(data=(str(tmp_path),)).invalid_settings())
+
+
+def test_a_link_that_leads_in_a_circle_is_no_file(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.jpg", "a"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    (tmp_path / "b.jpg").write_bytes(jpeg(1))
+    (tmp_path / "b.jsonl").write_text('{"image": "b.jpg", "caption": "b"}\n{"image": "a.jpg", "caption": "a"}')
+    source = Captions(data=(str(tmp_path),), image_dirs=(str(tmp_path),))
+    assert [reject.reason for reject in rejects(source)] == ["missing_image"]
+    assert recognize_source(tmp_path) is not None
+
+
+@pytest.mark.parametrize("length", [300, 5000])
+def test_a_name_that_is_too_long_is_no_file(length: int) -> None:
+    (problem,) = Captions(data=(f"{'a' * length}.jsonl",)).invalid_settings()
+    assert "no such file" in problem.message
+
+
+@pytest.mark.parametrize("split", ["../elsewhere", "..", ".", "", "a/b", "/etc", "\0"])
+def test_saved_splits_never_lead_elsewhere(split: str, tmp_path: Path) -> None:
+    write_saved(tmp_path / "elsewhere", [table({"image": {"bytes": jpeg(1), "path": None}, "caption": "a secret"})])
+    (tmp_path / "saved").mkdir()
+    for splits in ([split], ["train", split]):
+        (tmp_path / "saved" / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
+        with pytest.raises(DataError, match="is not as Hugging Face"):
+            recognize_source(tmp_path / "saved")
+        with pytest.raises(DataError, match="is not as Hugging Face"):
+            Captions(data=(str(tmp_path / "saved"),)).tables()
+
+
+def test_no_file_is_read_twice(tmp_path: Path) -> None:
+    """A folder in a folder calls it otherwise, but it is the same."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "rows.jsonl").write_text('{"caption": "a"}')
+    with pytest.raises(UsageError, match="named twice"):
+        Captions(data=(str(tmp_path / "a"), str(tmp_path / "a" / "b"))).units()
+
+
+def test_two_columns_of_a_heading_have_two_names() -> None:
+    with pytest.raises(ValueError, match="two columns have the same name"):
+        Captions(data=("a.csv",), header=("caption", "caption"))
+
+
+@pytest.mark.parametrize("name", ["-00000000000000a", "0000000_0000000a", "              1a"])
+def test_what_python_takes_for_a_number_is_no_id_of_a_rotation(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"ImageID,Rotation\n{name},90\n000000000000000b,90\n")
+    found = rotations_of(str(tmp_path / "a.csv"))
+    assert (found.of(name), found.of("000000000000000b"), len(found.ids)) == (None, 270, 1)
+
+
+@pytest.mark.parametrize("encoding", ["no-such", "rot13", "idna", "utf-7", "utf-16"])
+def test_xml_in_another_encoding_is_a_row_that_is_lost(encoding: str, tmp_path: Path) -> None:
+    folder = entities(tmp_path)
+    for path in (folder / "Annotations").iterdir():
+        path.write_text(f'<?xml version="1.0" encoding="{encoding}"?><a/>')
+    os.mkfifo(folder / "Annotations" / "0003.xml")
+    source = Grounding(data=(str(folder),), image_dirs=(str(folder),))
+    assert [reject.reason for reject in rejects(source)] == ["bad_xml"] * 3 + ["no_boxes"]

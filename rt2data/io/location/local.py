@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -46,21 +47,21 @@ class Local:
             return None
 
     def exists(self, name: str) -> bool:
-        return Path(name).exists()
+        return _is(name, Path.exists)
 
     def identity(self, name: str) -> str:
         found = os.stat(name)  # noqa: PTH116
         return f"{found.st_dev}:{found.st_ino}"
 
     def is_file(self, name: str) -> bool:
-        return Path(name).is_file()
+        return _is(name, Path.is_file)
 
     def is_folder(self, name: str) -> bool:
-        return Path(name).is_dir()
+        return _is(name, Path.is_dir)
 
     def children(self, folder: str) -> Iterator[Entry]:
         with os.scandir(folder) as entries:
-            yield from entries
+            yield from (entry for entry in entries if not entry.is_symlink() or _ends(entry))
 
     def files_below(self, folder: str) -> Iterator[tuple[str, Stat]]:
         for path in Path(folder).rglob("*"):
@@ -114,6 +115,25 @@ class Local:
 
     def absolute(self, name: str) -> Path:
         return Path(name).absolute()
+
+
+def _is(name: str, ask: Callable[[Path], bool]) -> bool:
+    """What is asked of a path; no file has a name that is too long."""
+    try:
+        return ask(Path(name))
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def _ends(link: os.DirEntry[str]) -> bool:
+    """Whether a link does not lead in a circle: nothing can be asked about one that does."""
+    try:
+        link.is_file()
+    except OSError:
+        return False
+    return True
 
 
 def stat_of(found: os.stat_result) -> Stat:

@@ -15,6 +15,7 @@ import numpy as np
 
 from rt2data.errors import UsageError
 from rt2data.images.headers import ImageFault
+from rt2data.io import location
 from rt2data.look.inspect.examples import Examples, FilmStrip, Seen, Stretches, counted, dimensions
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.inspect.spaces import GENERIC, guess_space
@@ -31,6 +32,8 @@ Record = TypeVar("Record", bound=Step | Example)
 
 def recognize_source(path: Path) -> Inspected | None:
     """The first source that recognizes a path. Any action space reads the same steps: which one it should be the user must say."""
+    if not (location.is_file(path) or location.is_folder(path)):  # a pipe would be waited for
+        return None
     for cls in map(source_class, SOURCES):
         if found := cls.recognize(path):
             needed = {"action_space": GENERIC} if issubclass(cls, RobotSource) else {}

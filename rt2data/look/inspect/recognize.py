@@ -73,6 +73,8 @@ def recognize(path: Path) -> Inspected:
         if not any(map(location.exists, marks)):
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)
+        if location.exists(path) and not (location.is_file(path) or location.is_folder(path)):
+            raise UsageError("this is neither a file nor a folder", str(path), "name one")
         places = [*(where for where, _ in KINDS.values()), RAW]
         found = next(filter(None, (_recognizer(where)(path) for where in places)), None)
     except PermissionError as error:

@@ -33,6 +33,9 @@ LOOKAHEAD = 5
 """Positions of the gripper, this step's first."""
 LARGEST = 1 << 27
 """Bytes that one episode's annotations may have."""
+MOST_STEPS = 1 << 20
+"""Steps that they may be about: each takes memory, however few bytes say so."""
+_DIGITS = 18
 
 
 class Entry(NamedTuple):
@@ -129,7 +132,7 @@ class _Episode(msgspec.Struct):
 
 def _decoded(path: str, start: int, stop: int, kind: type[Any]) -> Any:
     """None where the content is of another kind. Raises DataError where it is no JSON."""
-    if stop - start > LARGEST:
+    if stop - start > MOST_STEPS:
         return None
     try:
         return msgspec.json.decode(location.read_range(path, start, stop - start), type=kind)
@@ -147,7 +150,7 @@ def _add_ecot(found: EpisodeNotes, ecot: ECoT, episode: _Episode | None) -> None
     found.length = length if isinstance(length, int) else None
     features = episode.features or {}
     for key, reasoning in (episode.reasoning or {}).items():
-        if not key.isascii() or not key.isdigit():
+        if not (key.isascii() and key.isdigit() and len(key) <= _DIGITS):
             found.unusable = True
             continue
         said = reasoning | _seen(features, int(key) - ecot.first_step)
@@ -188,6 +191,8 @@ def _add_rows(found: EpisodeNotes, table: StepTable, path: str, rows: Sequence[R
         notes = list(_notes(_columns(table, row, path)))
         for step in _steps(table, row, path):
             found.add(step - table.first_step, notes)
+        if len(found.steps) > MOST_STEPS:
+            raise DataError(f"annotations of more than {MOST_STEPS:,} steps of one episode", path, "repair the file")
 
 
 def _columns(table: StepTable, row: Record, path: str) -> Iterator[tuple[str, Any]]:
@@ -208,14 +213,14 @@ def _steps(table: StepTable, row: Record, path: str) -> range:
     if start is None or stop is None or not start <= stop:
         columns = f"`{table.step}`, nor `{table.start}` and `{table.stop}`"
         raise DataError(f"a row of annotations has no number in {columns}", path, f"there is {one_line(str(row), 160)}")
-    if stop - start > LARGEST:
+    if stop - start > MOST_STEPS:
         raise DataError(f"a stretch of {stop - start:,} steps", path, "repair the file")
     return range(start, stop)
 
 
 def _number(value: Any) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
+    if isinstance(value, str):
+        return int(value) if value.strip().isdecimal() and len(value.strip()) <= _DIGITS else None
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

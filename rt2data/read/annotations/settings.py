@@ -64,6 +64,8 @@ class Joined(Settings):
         try:
             for path in self.files:
                 version(path)
+                if not location.is_file(path):  # a pipe would be waited for
+                    raise UsageError("is no file", path)
         except UsageError as error:
             yield f"{error.what}: {error.where}"
 

@@ -62,7 +62,7 @@ def _json_rows(path: str) -> Iterator[PlacedRow]:
 def _decoded(path: str, start: int, line: bytes) -> Record:
     try:
         return msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"), type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(path, start, str(error)) from None
 
 
@@ -89,14 +89,15 @@ def _csv_rows(path: str) -> Iterator[PlacedRow]:
 
 def _whole_records(path: str, file: BinaryIO, start: int) -> Iterator[tuple[int, bytes]]:
     """Records with their first byte: a line ends one unless it is inside quotes."""
-    record, quotes = b"", 0
+    record, quotes = bytearray(), 0
     for line in _lines(path, file):
-        record, quotes = record + line, quotes + line.count(b'"')
+        record += line
+        quotes += line.count(b'"')
         if len(record) > MAX_ROW:
             break
         if not quotes % 2:
-            yield start, record
-            start, record, quotes = start + len(record), b"", 0
+            yield start, bytes(record)
+            start, record, quotes = start + len(record), bytearray(), 0
     if record:
         raise _damaged(path, start, "a quote is not closed")
 
@@ -136,7 +137,7 @@ def _parquet_rows(path: str) -> Iterator[PlacedRow]:
     for group in range(_groups(path, version(path))[1]):
         table = _group(path, group, version(path))
         for batch in table.to_batches(4096):
-            for row in batch.to_pylist():
+            for row in _values(path, batch):
                 yield PlacedRow(at, at + 1, row)
                 at += 1
 
@@ -147,7 +148,7 @@ def _parquet_range(path: str, start: int, stop: int) -> list[Record]:
     for group in range(count):
         first, last = max(start, ends[group]), min(stop, ends[group + 1])
         if first < last:
-            parts.append(_group(path, group, version(path)).slice(first - ends[group], last - first).to_pylist())
+            parts.append(_values(path, _group(path, group, version(path)).slice(first - ends[group], last - first)))
     return list(chain.from_iterable(parts))
 
 
@@ -174,6 +175,14 @@ def _group(path: str, group: int, _version: str) -> pa.Table:
             return file.read_row_group(group, columns=plain, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, 0, str(error)) from None
+
+
+def _values(path: str, rows: pa.Table | pa.RecordBatch) -> list[Record]:
+    try:
+        found: list[Record] = rows.to_pylist()
+    except (ValueError, OverflowError, LookupError) as error:  # a text that is not UTF-8, a time that Python has not
+        raise _damaged(path, 0, str(error)) from None
+    return found
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

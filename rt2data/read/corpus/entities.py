@@ -64,13 +64,13 @@ class Entities(Table):
         yield RawRow("0", self.path, self._values())
 
     def _values(self) -> dict[str, Any] | JsonFault:
+        if not location.is_file(boxes_beside(self.path)):
+            return JsonFault("no_boxes", f"there is no {boxes_beside(self.path)}")
         try:
             text, root = _read(self.path).decode(), _parsed(_read(boxes_beside(self.path)))
         except UnicodeDecodeError:
             return JsonFault("bad_text", "its captions are not Unicode")
-        except FileNotFoundError:
-            return JsonFault("no_boxes", f"there is no {boxes_beside(self.path)}")
-        except (ET.ParseError, ValueError) as error:
+        except (ET.ParseError, ValueError, LookupError) as error:
             return JsonFault("bad_xml", f"{boxes_beside(self.path)}: {error}")
         boxes = _boxes(root)
         width, height = (_number(root.findtext(f"size/{side}")) for side in ("width", "height"))

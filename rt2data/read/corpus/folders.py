@@ -22,7 +22,7 @@ def saved_split(folder: Path, names: Collection[str], split: str) -> Path | None
     splits = _splits(folder)
     if split not in splits:
         raise UsageError(f"there is no split {split!r} among those saved", str(folder), f"set `split`: {choose(split, splits)}")
-    return folder / _plain(folder / SPLITS, split)
+    return folder / split
 
 
 def saved_splits(folder: Path) -> list[str]:
@@ -39,7 +39,7 @@ def _splits(folder: Path) -> list[str]:
     splits = _json(folder / SPLITS).get("splits")
     if not isinstance(splits, list) or not splits or not all(isinstance(each, str) for each in splits):
         raise _strange(folder / SPLITS)
-    return splits
+    return [_plain(folder / SPLITS, each) for each in splits]
 
 
 def row_files(folder: Path, names: Collection[str]) -> list[str]:
@@ -80,7 +80,7 @@ def _plain(where: Path, name: str) -> str:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(location.read_head(path, 1 << 24))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, IsADirectoryError):
         raise _strange(path) from None
     if not isinstance(found, dict):
         raise _strange(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ Turn = Literal[0, 90, 180, 270]
 
 _CLOCKWISE: dict[str, Turn] = {"0": 0, "90": 270, "180": 180, "270": 90}
 """By degrees counter-clockwise, as the files have them."""
-_ID = 16  # hexadecimal digits
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{16}")
 _UNKNOWN = 1  # instead of a turn
 _AS_TEXT = csv.ConvertOptions(
     include_columns=["ImageID", "Rotation"], column_types={"ImageID": pa.string(), "Rotation": pa.string()}, null_values=[]
@@ -71,10 +72,7 @@ def _columns(batch: Any, path: str) -> tuple[NDArray[np.uint64], NDArray[np.int1
 
 
 def _number(name: str) -> int | None:
-    try:
-        return int(name, 16) if len(name) == _ID else None
-    except ValueError:
-        return None
+    return int(name, 16) if _HEXADECIMAL.fullmatch(name) else None
 
 
 def _turn(text: str, path: str, name: str) -> int:

@@ -49,6 +49,12 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _unlike(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("two columns have the same name")
+    return names
+
+
 Paths = Annotated[tuple[PathStr, ...], BeforeValidator(as_tuple, json_schema_input_type=PathStr | list[PathStr])]
 
 
@@ -75,7 +81,7 @@ class Corpus(WebSource, Growing):
     """Files of rows, folders of them (eight levels deep), or names with `*` in their last part."""
     rows: Annotated[str, Field(min_length=1)] | None = None
     """The array of rows in a JSON file that has several."""
-    header: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
+    header: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_unlike)] | None = None
     """Names of the columns of CSV and TSV files that do not name them in their first line: `[caption, image]`."""
     image_dirs: Paths = ()
     """Folders of the images that rows name, searched eight levels deep."""
@@ -180,6 +186,9 @@ class Corpus(WebSource, Growing):
         found = [file for name in self.data for file in self.files_of(name)]
         if not found:
             raise UsageError("there are no files of rows", ", ".join(self.data), "set `data`")
+        again = [path for path, count in Counter(str(location.absolute(file.path)) for file in found).items() if count > 1]
+        if again:
+            raise UsageError("a file of rows is named twice", again[0], "name it once in `data`, or the folder that it is in")
         twice = [name for name, count in Counter(file.inside for file in found).items() if count > 1]
         if twice:
             raise UsageError(f"two files are called {twice[0]}", ", ".join(self.data), "name the folder that both are in")
@@ -388,6 +397,8 @@ def _wrong_files(name: str, split: str) -> Iterator[tuple[str, str]]:
             yield f"no file is named like this: {name}", ""
     elif not location.exists(path):
         yield f"there is no such file or folder: {name}", nearest_path(path)
+    elif not (location.is_file(path) or location.is_folder(path)):
+        yield f"is neither a file nor a folder: {name}", ""
     elif location.is_file(path) and not is_table(path.name):
         found = recognize(path)
         yield f"is no file of rows: {name}" + (f": it is {found.what} -> {found.do}" if found else ""), ""
