@@ -20,6 +20,8 @@ from rt2data.read.corpus.arrow_rows import present, rows_of, sound
 from rt2data.read.corpus.table import Part, RawRow, Table
 
 _BATCH = 4 << 20  # bytes of rows that are decoded together
+_REPEATED = 64 << 20  # bytes of rows whose values are all the largest of a dictionary
+_VALUE = 8  # bytes that any value takes, though a file may need none for it
 _ROWS = 4096
 _BUFFER = 1 << 20
 
@@ -70,10 +72,11 @@ class ParquetRows(Table):
                 raise pa.ArrowInvalid(f"{rows} rows, its footer says {file.metadata.row_group(group).num_rows}")
 
     def _batch_rows(self, file: pq.ParquetFile, group: int) -> int:
-        """About 4 MB of rows."""
-        rows = int(file.metadata.row_group(group).num_rows)
-        size = sum(int(column.total_uncompressed_size) for column in self._columns(file, group))
-        return max(1, min(_ROWS, rows * _BATCH // max(size, 1)))
+        """About 4 MB of rows, if values differ; no more than 64 MB where a dictionary stands for values that are often the same."""
+        rows, columns = int(file.metadata.row_group(group).num_rows), list(self._columns(file, group))
+        size = sum(max(int(column.total_uncompressed_size), _VALUE * int(column.num_values)) for column in columns)
+        longest = max(map(_dictionary_bytes, columns), default=0)
+        return max(1, min(_ROWS, rows * _BATCH // max(size, 1), _REPEATED // max(longest, 1)))
 
     def _compressed(self, file: pq.ParquetFile, group: int) -> int:
         return sum(int(column.total_compressed_size) for column in self._columns(file, group))
@@ -93,6 +96,14 @@ class ParquetRows(Table):
             parquet_file(self.path, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True) as file,
         ):
             yield file
+
+
+def _dictionary_bytes(column: Any) -> int:
+    """About the bytes of a chunk's dictionary, which are the most that one of its values has; 0 without one."""
+    if not column.has_dictionary_page or column.physical_type != "BYTE_ARRAY":
+        return 0
+    packed, unpacked = int(column.total_compressed_size), int(column.total_uncompressed_size)
+    return (int(column.data_page_offset) - int(column.dictionary_page_offset)) * unpacked // max(packed, 1)
 
 
 def _grouped(sizes: list[int], limit: int) -> Iterator[Part]:

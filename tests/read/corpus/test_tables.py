@@ -546,3 +546,14 @@ def test_many_batches_take_no_time_for_each_pair(tmp_path: Path) -> None:
         assert len(read(open_table(str(tmp_path / "a.arrow")))) == count
         seconds.append(time.process_time() - start)
     assert seconds[1] < 16 * seconds[0]
+
+
+def test_a_value_that_is_often_the_same_is_not_held_as_often(tmp_path: Path) -> None:
+    """A dictionary holds it once: a file of 1 MB may be rows of 140 MB."""
+    path = write_parquet(tmp_path / "a.parquet", pa.table({"image": [RANDOM.bytes(700_000)] * 200}))
+    assert path.stat().st_size < 1_000_000
+    before = pa.total_allocated_bytes()
+    table = open_table(str(path))
+    held = [pa.total_allocated_bytes() - before for part in table.parts() for _ in table.rows(part.start, part.stop)]
+    assert len(held) == 200
+    assert max(held) < 100 << 20
