@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import resource
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +22,7 @@ from rt2data.io.location.paths import is_remote
 from rt2data.io.streams import open_standard_streams, silence
 
 Command = Callable[..., Any]
-Handler = Callable[[int, FrameType | None], NoReturn]
+Handler = Callable[[int, FrameType | None], None]
 OPEN_FILES = 1 << 16
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,8 +31,11 @@ class Stopped(SystemExit):
     """SIGINT or SIGTERM as an exception, so that everything is released in order."""
 
 
-def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+def _stop(signum: int, frame: FrameType | None) -> None:
     """The first signal stops in order, the second at once: workers end with this process."""
+    if _is_ignored(frame):
+        _thread.start_new_thread(_send, (signum,))
+        return
     _answer_signals(_end)
     raise Stopped(128 + signum)
 
@@ -51,9 +56,19 @@ def _signal_again(ignored: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(ignored)
         return
     _answer_signals(_stop)
-    again = threading.Timer(0.01, os.kill, (os.getpid(), int(ignored.exc_value.code or 0) - 128))
-    again.daemon = True
-    again.start()
+    _thread.start_new_thread(_send, (int(ignored.exc_value.code or 0) - 128,))  # a Timer waits here for its thread to start
+
+
+def _is_ignored(frame: FrameType | None) -> bool:
+    """Whether what is raised here is ignored like what came before it."""
+    while frame is not None and frame.f_code is not _signal_again.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _send(signum: int) -> None:
+    time.sleep(0.01)
+    os.kill(os.getpid(), signum)
 
 
 def _allow_open_files() -> None:

@@ -13,7 +13,7 @@ from rt2data.errors import UsageError
 from rt2data.forecast.cost import BUSY, DISK_GB, ORDER_BYTES, START_H, Workload, builtin_cpu_s, cloud_cost, read_prices
 from rt2data.forecast.forecast import forecast_plan, known_sources, workload
 from rt2data.io.installation import schemas
-from rt2data.prepare.begin import begin
+from rt2data.prepare.begin import begin, staging_folder
 from rt2data.prepare.gather import gather_orders
 from rt2data.prepare.unit import prepare_unit
 from rt2data.write.shard import ShardOrder
@@ -114,7 +114,12 @@ def test_orders_are_as_small_as_is_said(read: Read, tmp_path: Path) -> None:
     recipe = read()
     orders = begin("arm", recipe.robot["arm"], tmp_path / "arm")
     done = [prepare_unit(order) for order in orders]
-    flowing = [*orders, *done, *gather_orders("arm", tmp_path, done), ShardOrder(str(tmp_path), "f" * 32, 7)]
+    flowing = [
+        *orders,
+        *done,
+        *gather_orders("arm", staging_folder(tmp_path / "arm"), done),
+        ShardOrder(str(tmp_path), "f" * 32, 7),
+    ]
     assert max(len(pickle.dumps(each)) for each in flowing) < ORDER_BYTES
 
 
