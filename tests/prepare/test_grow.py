@@ -14,17 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt2data.build import MIXTURE, Output, Site, build_plainly, preparations, prepare_plainly, rlds_output
+from rt2data.build import MIXTURE, Output, Site, build_plainly, rlds_output
 from rt2data.errors import DataError, UsageError
 from rt2data.io import location
-from rt2data.io.location import path_of
 from rt2data.io.location.folders import bytes_and_time
 from rt2data.io.tables import read_parquet
 from rt2data.look.diff import compare
 from rt2data.look.stats.run import take_stats
 from rt2data.look.stats.subject import store_subject
 from rt2data.plan.episodes import RldsOptions
-from rt2data.plan.recipe import Recipe
 from rt2data.prepare import gather, grow, runs, seal, store
 from rt2data.prepare.catalog import kept_stores, remove_all, select
 from rt2data.prepare.kept_ranges import kept_ranges
@@ -33,7 +31,7 @@ from rt2data.prepare.staged import STAGED
 from rt2data.prepare.store import Store
 from tests.conftest import sha256_of
 from tests.objects.stand_in import stand_in
-from tests.prepare.test_growth import Log, recipe_of
+from tests.prepare.test_growth import Log, prepared, recipe_of
 
 HASHES = st.lists(st.integers(0, 60), min_size=1, max_size=40)
 
@@ -50,11 +48,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a few rows, and few added files."""
     monkeypatch.setattr(runs, "ROWS_PER_FILE", 16)
     monkeypatch.setattr(grow, "MOST_FILES", 3)
-
-
-def prepared(recipe: Recipe) -> Store:
-    with preparations(recipe, path_of(recipe.store)) as (todo,):
-        return todo.store if todo.ready else prepare_plainly(todo)
 
 
 def content(found: Store) -> dict[str, object]:
