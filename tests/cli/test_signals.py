@@ -12,6 +12,9 @@ IN_A_CALLBACK = """
 import os, signal, time, weakref
 from rt2data.cli.running import run
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
+
+
 class Thing: ...
 
 def app(standalone_mode):
