@@ -21,12 +21,12 @@ def whole(path: str) -> int:
 
 def parts(path: str) -> int:
     """The pass that cuts a file into work orders: every bracket and key is looked at."""
-    return len(json_table(path, VQA.reads, 1 << 21, None).parts())
+    return len(json_table(path, VQA.reads, 1 << 21, None, None).parts())
 
 
 def rows(path: str) -> int:
     """Every row decoded."""
-    table = json_table(path, VQA.reads, 1 << 21, None)
+    table = json_table(path, VQA.reads, 1 << 21, None, None)
     return sum(1 for _ in table.rows(1, Path(path).stat().st_size))
 
 
