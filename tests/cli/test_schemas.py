@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from rt2data.cli import schemagen
@@ -29,11 +30,19 @@ def as_json(text: str) -> Any:
     return json.loads(json.dumps(parse(text, "mixture.yaml").value))
 
 
+same_msgspec = pytest.mark.skipif(
+    tuple(map(int, msgspec.__version__.split(".")[:2])) < (0, 22),
+    reason="schemas are written with a newer msgspec, which orders alternatives otherwise",
+)
+
+
+@same_msgspec
 def test_committed_schemas_are_the_generated_ones() -> None:
     assert schemagen.stale(resources.schemas()) == []
     assert schemagen.main(["--check"]) == 0
 
 
+@same_msgspec
 def test_stale_and_missing_schemas_are_noticed(tmp_path: Path) -> None:
     schemagen.write(tmp_path)
     assert schemagen.stale(tmp_path) == []
