@@ -128,7 +128,8 @@ class Video:
     def _by_time(self) -> Iterator[Shown]:
         """Frames in the order of their times; those that come too late are none."""
         last = float("-inf")
-        up, down = self._stream.time_base.as_integer_ratio()
+        base = self._stream.time_base
+        up, down = base.numerator, base.denominator
         for pts, group in groupby(self._decoded(), key=attrgetter("pts")):
             frames, time = list(group), pts * up / down  # rounded once
             broken, self._broken = self._broken, False
