@@ -1,26 +1,23 @@
 """One sorted merge of two keyed streams: rows of two stores, examples of two mixtures, files of two sources.
 
-Memory is bounded whatever the length of the streams: a stream that is not in order is sorted first, in runs that wait on disk.
+Memory is bounded whatever the length of the streams: a stream that is not in order is sorted first, on disk.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import merge as merge_runs
-from itertools import chain, islice
-from tempfile import TemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from rt2data.io.sorted_rows import sorted_parts
+
 NAMED = 5
 """Names kept of the keys that were added, removed or changed."""
-RUN = 1 << 20
-"""Entries sorted in memory at a time: 16 bytes each and 8 for each field, three times while they are sorted."""
 BLOCK = 1 << 10
-"""Entries of a sorted run read from disk at a time."""
+"""Entries made at a time."""
 
 
 class Entry(NamedTuple):
@@ -102,18 +99,7 @@ def relation(old: Entry | None, new: Entry | None) -> str:
 
 def in_order(tuples: Iterable[tuple[int, ...]], fields: int) -> Iterator[Entry]:
     """Tuples of key, number and the hashes of so many fields, all uint64, as entries in the order of their keys."""
-    unsorted, runs, end, width = iter(tuples), list[Iterator[Entry]](), 0, 2 + fields
-    with TemporaryFile() as file:
-        while len(run := np.fromiter(chain.from_iterable(islice(unsorted, RUN)), np.uint64).reshape(-1, width)):
-            file.write(run[np.argsort(run[:, 0], kind="stable")].tobytes())
-            runs.append(_stored(file, range(end, end + len(run), BLOCK), end + len(run), width))
-            end += len(run)
-        yield from merge_runs(*runs)
-
-
-def _stored(file: IO[bytes], starts: Iterable[int], end: int, width: int) -> Iterator[Entry]:
-    """A sorted run on disk, a block at a time."""
-    for start in starts:
-        file.seek(start * width * 8)
-        block = np.frombuffer(file.read((min(start + BLOCK, end) - start) * width * 8), np.uint64)
-        yield from (Entry(key, number, tuple(content)) for key, number, *content in block.reshape(-1, width).tolist())
+    dtype = [(f"{at}", np.uint64) for at in range(2 + fields)]
+    for part in sorted_parts(tuples, dtype):
+        for start in range(0, len(part), BLOCK):
+            yield from (Entry(key, number, tuple(content)) for key, number, *content in part[start : start + BLOCK].tolist())

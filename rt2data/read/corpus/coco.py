@@ -6,22 +6,23 @@ An index of the annotations is sorted by image, written once for all units, and 
 from __future__ import annotations
 
 from abc import abstractmethod
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from tempfile import NamedTemporaryFile
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
-from pyarrow import feather
 
 from rt2data.io import location
 from rt2data.io.json_stream import JsonArray, JsonFault, Slice
 from rt2data.io.location.folders import make_folder
+from rt2data.io.sorted_rows import sorted_parts
 from rt2data.io.stamps import Stamp
 from rt2data.read import units
 from rt2data.read.corpus.json_tables import parts_of_array
@@ -29,6 +30,7 @@ from rt2data.read.corpus.table import Part, RawRow, Table
 from rt2data.read.join.images import ImageKey
 
 NONE = -1
+_IMAGE = -1  # the start of a row that is not an annotation's: an image of that id is there
 _MAX_ID = 10**18
 
 
@@ -41,6 +43,8 @@ class CocoTable(Table):
     annotations: ClassVar[str]
     """What they are, in file names and reasons of rejects: one, and several."""
     annotation: ClassVar[str]
+    fields: ClassVar[tuple[tuple[str, str], ...]]
+    """What the index holds of an annotation beside its image and the byte where it begins: names and dtypes."""
     shared: str = ""  # folder of a written index
 
     @abstractmethod
@@ -48,8 +52,12 @@ class CocoTable(Table):
         """A row of each image."""
 
     @abstractmethod
-    def scanned(self) -> CocoIndex:
-        """Both arrays are read once."""
+    def scanned(self) -> Iterator[tuple[Any, ...]]:
+        """The id of its image (-1 where it has none), its first byte and the fields of every annotation."""
+
+    def facts(self) -> dict[str, str]:
+        """What else the index holds."""
+        return {}
 
     def parts(self) -> list[Part]:
         """Ranges of `images`, by their bytes in the file."""
@@ -67,9 +75,27 @@ class CocoTable(Table):
     def write_index(self, folder: Path) -> None:
         """For all units."""
         make_folder(folder)
-        index = self.scanned()
         with location.whole_file(folder / self._index_name) as file:
-            feather.write_feather(index.table, file, compression="uncompressed")
+            self.index_into(file)
+
+    def index_into(self, file: IO[bytes]) -> None:
+        """Read both arrays once; write annotations by image, as an Arrow file whose batches hold whole images."""
+        first, dtype = NONE, np.dtype([("image", "i8"), ("start", "i8"), *self.fields])
+        blank = np.zeros((), dtype).item()[2:]
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            nonlocal first
+            for place, image in self.images.located():
+                first = place.start if first == NONE else first
+                yield id_of(image, "id"), _IMAGE, *blank
+            yield from self.scanned()
+
+        batches = (_indexed(part) for part in sorted_parts(rows(), dtype))
+        head = next(batches, None) or _indexed(np.empty(0, dtype))
+        schema = head.schema.with_metadata({"first_image": str(first), **self.facts()})
+        with pa.ipc.new_file(file, schema) as writer:
+            for batch in chain([head], batches):
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
     @property
     def images(self) -> JsonArray[dict[str, Any]]:
@@ -77,14 +103,6 @@ class CocoTable(Table):
 
     def array(self, name: str, path: str = "") -> JsonArray[dict[str, Any]]:
         return JsonArray(path or self.path, name, dict, self.max_row, strict=False, once=("id", "image_id", "file_name", "caption"))
-
-    def image_ids(self) -> tuple[NDArray[Any], int]:
-        """The ids of all images, and the byte of the first."""
-        ids, first = array("q"), NONE
-        for place, row in self.images.located():
-            first = place.start if first == NONE else first
-            ids.append(id_of(row, "id"))
-        return np.asarray(ids), first
 
     def _stray(self, image: int) -> tuple[str, str]:
         return f"{self.annotation}_without_image", f"image {image}"
@@ -103,32 +121,38 @@ class CocoTable(Table):
 class CocoIndex:
     """Annotations sorted by their image's id; and which of them no image has."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-        self.columns: dict[str, NDArray[Any]] = {name: table.column(name).to_numpy() for name in table.column_names}
-        self.metadata = table.schema.metadata or {}
+    def __init__(self, file: pa.ipc.RecordBatchFileReader) -> None:
+        self.metadata = file.schema.metadata
         self.first_image = int(self.metadata[b"first_image"])
+        batches = [_columns(file.get_batch(at)) for at in range(file.num_record_batches)]
+        self._batches = [batch for batch in batches if len(batch["image"])] or batches[:1]
+        self._first = np.array([batch["image"][:1] for batch in self._batches], np.int64).ravel()
 
-    @classmethod
-    def of(cls, ids: NDArray[Any], first_image: int, columns: dict[str, NDArray[Any]], **more: str) -> CocoIndex:
-        """Of the annotations in the order of the file: the columns `image` and `start` (a byte), and any others."""
-        order = np.argsort(columns["image"], kind="stable")
-        found = {name: column[order] for name, column in columns.items()}
-        image, known = found["image"], np.sort(ids)
-        at = np.searchsorted(known, image).clip(max=max(len(known) - 1, 0))
-        stray = (known[at] != image) | (image == NONE) if len(known) else np.ones(len(image), bool)
-        table = pa.table(found | {"stray": stray.astype(np.int8)})
-        return cls(table.replace_schema_metadata({"first_image": str(first_image), **more}))
-
-    def range_of(self, image: int) -> slice:
-        """The annotations of an image, in the order of the file; those of an id that is given twice belong to both."""
-        return slice(*np.searchsorted(self.columns["image"], [image, image + 1]).tolist()) if image != NONE else slice(0, 0)
+    def of(self, image: int) -> dict[str, NDArray[Any]]:
+        """Columns of the annotations of an image, in the order of the file; those of an id that is given twice belong to both."""
+        batch = self._batches[max(int(np.searchsorted(self._first, image, "right")) - 1, 0)]
+        here = slice(*np.searchsorted(batch["image"], [image, image + 1]).tolist()) if image != NONE else slice(0, 0)
+        return {name: column[here] for name, column in batch.items()}
 
     @property
     def strays(self) -> Iterator[tuple[int, int]]:
         """Byte and image of annotations that no image has."""
-        for row in np.flatnonzero(self.columns["stray"]).tolist():
-            yield int(self.columns["start"][row]), int(self.columns["image"][row])
+        for batch in self._batches:
+            stray = np.flatnonzero(batch["stray"])
+            yield from zip(batch["start"][stray].tolist(), batch["image"][stray].tolist(), strict=True)
+
+
+def _columns(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
+    return {name: batch.column(name).to_numpy() for name in batch.schema.names}
+
+
+def _indexed(rows: NDArray[Any]) -> pa.RecordBatch:
+    """Images and their annotations as columns of the annotations."""
+    is_image = rows["start"] == _IMAGE
+    found = rows[~is_image]
+    stray = (found["image"] == NONE) | ~np.isin(found["image"], rows["image"][is_image])
+    columns = {name: np.ascontiguousarray(found[name]) for name in found.dtype.names or ()}
+    return pa.RecordBatch.from_pydict(columns | {"stray": stray.astype(np.int8)})
 
 
 def write_indexes(tables: Sequence[Table], folder: Path) -> None:
@@ -162,12 +186,19 @@ def as_id(value: Any) -> int:
 
 
 @lru_cache(maxsize=2)
-def _scanned_once(table: CocoTable, stamp: Stamp) -> CocoIndex:
-    return table.scanned()
+def _scanned_once(table: CocoTable, _stamp: Stamp) -> CocoIndex:
+    with NamedTemporaryFile() as file:
+        table.index_into(file.file)
+        file.flush()
+        return _mapped(file.name)
 
 
 @lru_cache(maxsize=8)
-def _read_once(path: str, version: str) -> CocoIndex:
-    if location.is_remote(path):
-        return CocoIndex(feather.read_table(pa.BufferReader(location.read_bytes(path))))
-    return CocoIndex(feather.read_table(path, memory_map=True))
+def _read_once(path: str, _version: str) -> CocoIndex:
+    with location.local_copy_or_path(path) as local:
+        return _mapped(str(local))
+
+
+def _mapped(path: str) -> CocoIndex:
+    """The file may be deleted afterwards."""
+    return CocoIndex(pa.ipc.open_file(pa.memory_map(path)))

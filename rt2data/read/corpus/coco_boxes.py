@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +48,7 @@ class CocoBoxes(CocoTable):
 
     annotations: ClassVar[str] = "boxes"
     annotation: ClassVar[str] = "box"
+    fields = (("category", "i4"), ("crowd", "i1"), *((name, "f4") for name in "xywh"))
 
     def first(self) -> RawRow | None:
         """The image of the first box, with that box alone."""
@@ -62,22 +62,17 @@ class CocoBoxes(CocoTable):
                 return RawRow(str(place.start), f"{self.path}: byte {place.start}", _row(number, image, objects))
         return None
 
-    def scanned(self) -> CocoIndex:
-        """Every box, in single precision, and the names of the categories."""
-        ids, first_image = self.image_ids()
-        image, start, category, boxes, crowd = array("q"), array("q"), array("i"), array("f"), array("b")
+    def scanned(self) -> Iterator[tuple[Any, ...]]:
+        """Every box, in single precision."""
         for place, row in self._annotations.located():
             found = row if isinstance(row, _Annotation) else _Annotation()
-            image.append(as_id(found.image_id))
-            start.append(place.start)
             number = as_id(found.category_id)
-            category.append(number if number < 1 << 31 else NONE)
-            boxes.extend(_box(found.bbox))
-            crowd.append(_crowd(found.iscrowd))
-        columns = {"image": np.asarray(image), "start": np.asarray(start), "category": np.asarray(category)}
-        sides = np.asarray(boxes).reshape(-1, 4).T
-        columns |= {"crowd": np.asarray(crowd), **{name: sides[at].copy() for at, name in enumerate("xywh")}}
-        return CocoIndex.of(ids, first_image, columns, categories=json.dumps(self._categories()))
+            category = number if number < 1 << 31 else NONE
+            yield as_id(found.image_id), place.start, category, _crowd(found.iscrowd), *_box(found.bbox)
+
+    def facts(self) -> dict[str, str]:
+        """The names of the categories."""
+        return {"categories": json.dumps(self._categories())}
 
     def joined(self, images: Iterator[tuple[Slice, Any]], index: CocoIndex) -> Iterator[RawRow]:
         """Images with their boxes, which are in the index."""
@@ -90,16 +85,16 @@ class CocoBoxes(CocoTable):
         number = id_of(image, "id")
         if number == NONE:
             return bad_id(image)
-        columns, here = index.columns, index.range_of(number)
-        found = columns["category"][here].tolist()
-        unknown = next((at for at, each in enumerate(found) if each not in names), None)
+        found = index.of(number)
+        categories = found["category"].tolist()
+        unknown = next((at for at, each in enumerate(categories) if each not in names), None)
         if unknown is not None:
-            return JsonFault("unknown_category", f"the box at byte {columns['start'][here][unknown]}: category {found[unknown]}")
-        boxes = np.stack([columns[name][here] for name in "xywh"], axis=1)
+            return JsonFault("unknown_category", f"the box at byte {found['start'][unknown]}: category {categories[unknown]}")
+        boxes = np.stack([found[name] for name in "xywh"], axis=1)
         wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
         if len(wrong):
-            return JsonFault("bad_box", f"the annotation at byte {columns['start'][here][wrong[0]]} has no four numbers")
-        objects = {"bbox": boxes.tolist(), "category": [names[each] for each in found], "iscrowd": columns["crowd"][here].tolist()}
+            return JsonFault("bad_box", f"the annotation at byte {found['start'][wrong[0]]} has no four numbers")
+        objects = {"bbox": boxes.tolist(), "category": [names[each] for each in categories], "iscrowd": found["crowd"].tolist()}
         return _row(number, image, objects)
 
     @property

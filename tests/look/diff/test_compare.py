@@ -22,6 +22,7 @@ from rt2data.cli.app import diff as command
 from rt2data.cli.diff import diff, show
 from rt2data.errors import DataError, UsageError
 from rt2data.formats.base import make_format
+from rt2data.io import sorted_rows
 from rt2data.look.diff import Comparison, compare
 from rt2data.look.diff import merge as merging
 from rt2data.look.diff.comparison import shifts
@@ -83,7 +84,8 @@ def test_merging_is_comparing_sets(before: dict[tuple[int, str], int], after: di
 @given(st.dictionaries(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), max_size=20), st.integers(1, 7))
 def test_a_stream_is_sorted_in_runs(found: dict[int, int], run: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merging, "RUN", run)
+        patch.setattr(sorted_rows, "RUN", 2 * run)
+        patch.setattr(sorted_rows, "SAMPLE", 2)
         patch.setattr(merging, "BLOCK", 2)
         tuples = ((key, number, content) for number, (key, content) in enumerate(found.items()))
         entries = list(in_order(tuples, 1))
