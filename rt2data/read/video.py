@@ -66,7 +66,7 @@ class Video:
         return Near(before, broken)
 
     def pixels(self, frame: Any) -> Pixels:
-        """RGB uint8[height, width, 3] of a frame that was shown; any thread may ask, one at a time."""
+        """RGB uint8[height, width, 3] of a frame that was shown."""
         found: Pixels = self._converter.reformat(frame, format="rgb24").to_ndarray()
         return found
 

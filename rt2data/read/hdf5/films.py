@@ -21,7 +21,7 @@ from rt2data.io import location
 from rt2data.io.location import path_of
 from rt2data.read.hdf5.group import EpisodeGroup
 from rt2data.read.log import LogLayout
-from rt2data.read.video_frames import FramesAhead, Track, frame_times
+from rt2data.read.video_frames import Frames, Track, frame_times
 from rt2data.records import Content, Deferred
 
 FILMS = "recordings/MP4/"
@@ -103,7 +103,7 @@ class Film:
 
     def __init__(self, path: str, steps: int, max_pixels: int) -> None:
         self._path, self._steps = path, steps
-        self._ahead = FramesAhead(path, max_pixels)
+        self._frames = Frames(path, max_pixels)
         self._track: Track | ImageFault | None = None
 
     def at(self, step: int) -> Content:
@@ -112,11 +112,11 @@ class Film:
             self._track = self._counted()
         if isinstance(self._track, ImageFault):
             raise ImageFault(self._track.reason, self._track.detail)
-        return self._ahead.get(self._track, step)
+        return self._frames.get(self._track, step)
 
     def close(self) -> None:
         """Let the file go."""
-        self._ahead.close()
+        self._frames.close()
 
     def _counted(self) -> Track | ImageFault:
         """When each step's frame is shown. A video of another length may lack frames anywhere, so that none of it is sure."""

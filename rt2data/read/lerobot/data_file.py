@@ -13,7 +13,7 @@ from rt2data.images.headers import ImageFault
 from rt2data.read.features import Part
 from rt2data.read.lerobot.columns import DONE, EPISODE, FRAME, TASK_INDEX, TIME, is_image
 from rt2data.read.lerobot.dataset import Dataset
-from rt2data.read.lerobot.rows import RowStream, matrix, numbers, opened
+from rt2data.read.lerobot.rows import RowStream, matrix, numbers
 from rt2data.read.lerobot.stills import Broken, Still, Stills, named_file, named_image
 from rt2data.read.log import LogLayout
 from rt2data.read.recorded import EpisodeFault
@@ -28,14 +28,15 @@ class DataFile:
 
     def __init__(self, path: str, dataset: Dataset, layout: LogLayout) -> None:
         self.path, self._dataset = path, dataset
-        with opened(path) as file:
-            self._schema, total = file.schema_arrow, file.metadata.num_rows
-            self._named = [name for name in layout.cameras.values() if _only_named(file, name)]
+        self._rows = RowStream(path, _ROWS)
+        file = self._rows.file
+        self._schema, self._total = file.schema_arrow, file.metadata.num_rows
+        self._named = [name for name in layout.cameras.values() if _only_named(file, name)]
         wanted = [part.path for part in (*layout.action, *layout.state)]
         wanted += [layout.instruction or "", layout.success or "", layout.reward or "", DONE, TIME, FRAME, EPISODE, TASK_INDEX]
         wanted += [f"{name}.path" for name in self._named]
-        columns = [name for name in dict.fromkeys(wanted) if name.removesuffix(".path") in self._schema.names]
-        self._rows, self._total = RowStream(path, columns, _ROWS), total
+        there = self._schema.names
+        self._rows.columns = [name for name in dict.fromkeys(wanted) if name.removesuffix(".path") in there]
         self._stills: dict[str, Stills] = {}
 
     def rows(self, part: Unit) -> pa.Table:

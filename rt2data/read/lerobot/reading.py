@@ -18,7 +18,7 @@ from rt2data.read.lerobot.differences import count_in_episode, count_in_file, pe
 from rt2data.read.lerobot.stills import Broken
 from rt2data.read.log import LogLayout
 from rt2data.read.recorded import Episode, EpisodeFault, Recorded
-from rt2data.read.video_frames import Frame, FramesAhead, Track
+from rt2data.read.video_frames import Frame, Frames, Track
 from rt2data.records import Deferred, Fact, Image, SourceRecord, Unit
 
 F64 = NDArray[np.float64]
@@ -30,7 +30,7 @@ class Reading:
     def __init__(self, dataset: Dataset, layout: LogLayout, max_pixels: int) -> None:
         self._dataset, self._layout, self._max_pixels = dataset, layout, max_pixels
         self._file: DataFile | None = None
-        self._videos: dict[str, FramesAhead] = {}  # by camera
+        self._videos: dict[str, Frames] = {}  # by camera
         self._starts: dict[str, float] = {}  # seconds in a camera's video at which the episode in hand begins
         self._steps = 0  # of the episode in hand
 
@@ -55,7 +55,7 @@ class Reading:
     def _of_videos(self, part: Unit) -> Counter[str]:
         """What is odd in the videos of an episode that were read; of those with several episodes, once."""
         first = [video for column, video in self._videos.items() if not self._starts[column]]
-        frames = [video.frames() for video in self._videos.values()] if not part.stop else []
+        frames = [video.count() for video in self._videos.values()] if not part.stop else []
         found = {
             "lerobot.video_starts_late": sum(video.starts_late() for video in first),
             "lerobot.video_frames_differ": sum(count not in (None, self._steps) for count in frames),
@@ -127,11 +127,11 @@ class Reading:
         track, video = Track(times + clip.start, period(times)), self._video(column, clip.path)
         return [Frame(video, track, row) for row in range(len(times))]
 
-    def _video(self, column: str, path: str) -> FramesAhead:
+    def _video(self, column: str, path: str) -> Frames:
         """The open video of a camera; another one is let go."""
         found = self._videos.get(column)
         if found is None or found.path != path:
             if found is not None:
                 found.close()
-            found = self._videos[column] = FramesAhead(path, self._max_pixels)
+            found = self._videos[column] = Frames(path, self._max_pixels)
         return found

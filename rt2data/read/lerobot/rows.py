@@ -22,10 +22,10 @@ _DO = "fetch the file again"
 
 
 class RowStream:
-    """Some columns of one file. What is asked for in order is read once."""
+    """Some columns of one file, chosen before the first are taken. What is asked for in order is read once."""
 
-    def __init__(self, path: str, columns: Sequence[str], batch: int) -> None:
-        self._path, self._columns, self._batch = path, list(columns), batch
+    def __init__(self, path: str, batch: int, columns: Sequence[str] = ()) -> None:
+        self._path, self._batch, self.columns = path, batch, list(columns)
         self._stack = ExitStack()
         self._file: pq.ParquetFile | None = None
         self._starts: list[int] = []  # of row groups, and the end of the last
@@ -35,7 +35,7 @@ class RowStream:
 
     def take(self, start: int, stop: int) -> pa.Table:
         """Rows from `start` to before `stop`, fewer where the file ends. Raises DataError, ArrowException, OSError."""
-        file = self._opened()
+        file = self.file
         stop = min(stop, self._starts[-1])
         if not self._at <= start < self._end_of_group():
             self._restart(file, start)
@@ -53,12 +53,8 @@ class RowStream:
         self._at = self._stop = 0
 
     @property
-    def rows(self) -> int:
-        """Of the whole file."""
-        self._opened()
-        return self._starts[-1]
-
-    def _opened(self) -> pq.ParquetFile:
+    def file(self) -> pq.ParquetFile:
+        """The open file. Raises DataError where it is none or is cut, OSError."""
         if self._file is None:
             self._file = self._stack.enter_context(opened(self._path))
             self._starts = row_group_starts(self._file)
@@ -79,7 +75,7 @@ class RowStream:
     def _read(self, file: pq.ParquetFile, first: int) -> Iterator[pa.RecordBatch]:
         """One row group after the other, so that no more than one is in memory."""
         for group in range(first, len(self._starts) - 1):
-            yield from file.iter_batches(self._batch, row_groups=[group], columns=self._columns)
+            yield from file.iter_batches(self._batch, row_groups=[group], columns=self.columns)
 
     def _drop(self, start: int) -> None:
         """Let go of batches before a row."""

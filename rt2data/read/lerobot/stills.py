@@ -23,7 +23,7 @@ class Stills:
     """The images of one column of one file."""
 
     def __init__(self, path: str, column: str, dataset: Dataset) -> None:
-        self._rows = RowStream(path, [column], AT_ONCE)
+        self._rows = RowStream(path, AT_ONCE, [column])
         self._column, self._dataset = column, dataset
 
     def get(self, row: int) -> Content:
