@@ -46,8 +46,9 @@ test-lowest: ## Run the tests with the lowest versions that pyproject.toml allow
 test-pythons: ## Run the tests on other Pythons, where they are installed: PYTHONS="3.12 3.13"
 	tests/environments.sh "$(PYTHONS)" $(DEFAULT)
 
-test-slow: .venv/dev ## Run the long and heavy tests
+test-slow: .venv/dev ## Run the long and heavy tests, and the laws with all their examples
 	$(BIN)/python -m pytest -m "slow and not bench and not trainers"
+	RT2DATA_LAWS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "hypothesis and not bench and not trainers"
 
 trainers: .venv/trainers ## Add torch, jax, Energon, grain, Hugging Face datasets and others to .venv
 

@@ -8,19 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from rt2data.build import Site, build_plainly
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.read.source import SOURCES
+from tests import laws
 from tests.contract import toy
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
-# Time says nothing about a law: a loaded machine is slow, and so is the first import of a library.
-settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("laws")
+laws.register()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -30,6 +30,7 @@ from rt2data.order import (
     running_quotas,
     sided_quotas,
 )
+from tests.laws import tries
 
 weights = st.lists(st.fractions(0, 1000, max_denominator=1000), min_size=1, max_size=12).filter(any)
 counts = st.lists(st.integers(0, 400), min_size=1, max_size=40).filter(any)
@@ -108,7 +109,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_groups")
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rare, rare, st.integers(1, 200), st.booleans(), st.randoms(use_true_random=False))
 def test_any_boundary_is_computed_by_itself(robot: list[int], web: list[int], parts: int, even: bool, chance: object) -> None:
     total = sum(robot) + sum(web)
@@ -138,7 +139,7 @@ def test_ends_of_any_parts_are_exact(total: int, data: st.DataObject) -> None:
     assert EvenEnds(total, parts)(parts, parts + 3).tolist() == [total] * 3
 
 
-@settings(max_examples=50)
+@tries(50)
 @given(st.lists(st.integers(1, 10**9), min_size=2, max_size=30), st.integers(10**9, MAX_EXAMPLES), st.data())
 def test_laws_at_any_size(weighed: list[int], total: int, data: st.DataObject) -> None:
     """Of shards anywhere in a plan of up to 1e12 examples: they add up, never fall, and are the floor or ceiling of the share."""

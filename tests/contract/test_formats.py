@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 import xxhash
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError, OutputError
@@ -25,6 +25,7 @@ from rt2data.io.location import path_of, whole_file
 from rt2data.io.location.whole import OutputFile
 from rt2data.render.fields import FIELDS, ExampleRecord
 from rt2data.render.record import decode_record
+from tests.laws import tries
 from tests.objects.here import FAILING, used_here
 from tests.objects.stand_in import StandIn, stand_in
 
@@ -32,7 +33,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 KEY_CHARS = 90
 WIDTH, HORIZON, PLACES = 7, 2, 3
 SINGLE, SEVERAL = Sizes(WIDTH, HORIZON), Sizes(WIDTH, HORIZON, PLACES)
-quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = tries(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

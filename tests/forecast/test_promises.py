@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from rt2data.build import Site, build_plainly
@@ -18,6 +18,7 @@ from rt2data.formats.base import FORMATS, make_format
 from rt2data.plan.recipe import Recipe, read_recipe
 from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest, read_manifest
+from tests.laws import tries
 
 BLOCK, END, RECORD = 512, 16_384, 0.5
 """How far bytes may be off: tar rounds each example up, an index or filling ends each shard, and a record is measured as JSON,
@@ -81,7 +82,7 @@ weights = st.sampled_from(["0.5", "1", "2", "7/3"])
     shard=st.sampled_from(["30kB", "1MB"]),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@tries(6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_recipe_keeps_what_its_plan_promises(
     place: Path, prepared: Path, share: Fraction, examples: int, weights: dict[str, str], weighting: str, shard: str, seed: int
 ) -> None:

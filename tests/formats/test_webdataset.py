@@ -11,12 +11,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 from rt2data.formats.webdataset import WebDataset
 from rt2data.io.tar import tar_header
 from tests.contract.test_formats import FEW, SEVERAL, Placed, Shard, content, one, robot_record, shards, some, web_record, write
 from tests.contract.toy import jpeg
+from tests.laws import tries
 
 EXAMPLES = (
     one("arm-e000-000001", "jpg", jpeg(1), robot_record("arm-e000-000001", target="1 128 91")),
@@ -50,7 +51,7 @@ def by_tarfile(members: list[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(examples=shards)
 def test_the_bytes_are_those_of_tarfile(tmp_path_factory: pytest.TempPathFactory, examples: Shard) -> None:
     path, _, _ = write(WebDataset(), tmp_path_factory.getbasetemp(), examples[1], examples[0])

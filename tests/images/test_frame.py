@@ -6,13 +6,14 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from rt2data.images.frame import clipped, moved
 from rt2data.images.ready import ImageHeader, ImageRule, make_ready
 from rt2data.records import Frame
+from tests.laws import tries
 
 WIDTH, HEIGHT = 160, 96
 MARK = (48, 30, 80, 62)  # x0, y0, x1, y1 in stored pixels; inside the centred square however it is turned
@@ -83,7 +84,7 @@ def test_pixels_move_as_encoded_images_do() -> None:
 
 
 @pytest.mark.parametrize("frame", ["upright", "stored"])
-@settings(max_examples=60)
+@tries(60)
 @given(x=st.floats(0, 1), y=st.floats(0, 1), orientation=st.integers(1, 8), rule=st.sampled_from(rules))
 def test_a_corner_moves_as_a_point_does(frame: Frame, x: float, y: float, orientation: int, rule: ImageRule) -> None:
     source, resized = ImageHeader("jpeg", 333, 517, 3, orientation), rule.model_copy(update={"resize": 64})

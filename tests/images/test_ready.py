@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import ValidationError
 
 from rt2data.images.ready import ImageFault, ImageHeader, ImageRule, Ready, ViewRule, make_ready, only_point, read_header
+from tests.laws import tries
 
 RULE = ImageRule()
 AS_JPEG = ImageRule(png="jpeg")
@@ -489,7 +490,7 @@ SEEDS = {
 }
 
 
-@settings(max_examples=300)
+@tries(300)
 @given(st.sampled_from(sorted(SEEDS)), st.data())
 def test_fuzzed_headers_give_a_header_or_a_fault(name: str, data: st.DataObject) -> None:
     fuzzed = bytearray(SEEDS[name])
@@ -512,7 +513,7 @@ def test_fuzzed_headers_give_a_header_or_a_fault(name: str, data: st.DataObject)
         pass
 
 
-@settings(max_examples=200)
+@tries(200)
 @given(
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x04\0\0\0WEBP", b"GIF89a", b"BM", b""]), st.binary(max_size=300)
 )

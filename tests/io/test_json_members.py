@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
 from rt2data.io.json_members import json_members
+from tests.laws import tries
 
 NAMES = st.text(st.sampled_from('ab"\\{}[]:, \n\té🦾/'), max_size=6)
 VALUES = st.recursive(
@@ -21,7 +22,7 @@ LEAVES = st.dictionaries(NAMES, VALUES, max_size=3) | st.lists(VALUES, max_size=
 SPACES: list[dict[str, Any]] = [{}, {"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}]
 
 
-@settings(max_examples=150)
+@tries(150)
 @given(st.dictionaries(NAMES, st.dictionaries(NAMES, LEAVES, max_size=3), max_size=3), st.sampled_from(SPACES), st.integers(1, 40))
 def test_members_are_those_of_the_objects(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, dict[str, Any]], spaces: dict[str, Any], chunk: int

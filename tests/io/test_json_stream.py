@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
 from rt2data.io import json_stream
 from rt2data.io.json_stream import JsonArray, JsonFault, JsonObject
+from tests.laws import tries
 
 
 class Row(msgspec.Struct):
@@ -40,7 +41,7 @@ def rows(path: str, **sizes: int) -> list[Any]:
     return [found for _, found in JsonArray(path, "rows", Row, **sizes).objects()]
 
 
-@settings(max_examples=80)
+@tries(80)
 @given(OBJECTS, VALUES, st.integers(1, 40), st.booleans(), st.sampled_from([None, 1]), st.booleans())
 def test_it_reads_what_json_reads(
     tmp_path_factory: pytest.TempPathFactory,
@@ -62,7 +63,7 @@ def test_it_reads_what_json_reads(
         assert text.encode()[start:stop] == piece
 
 
-@settings(max_examples=60)
+@tries(60)
 @given(st.lists(st.fixed_dictionaries({"id": st.integers(0, 9), "text": st.text()}), min_size=1, max_size=9), st.data())
 def test_ranges_tile_the_array(tmp_path_factory: pytest.TempPathFactory, wanted: list[Any], data: st.DataObject) -> None:
     path = write(tmp_path_factory.getbasetemp() / "ranges.json", json.dumps({"rows": wanted}))
@@ -73,7 +74,7 @@ def test_ranges_tile_the_array(tmp_path_factory: pytest.TempPathFactory, wanted:
     assert [found for within in ranges for _, found in array.objects(within)] == wanted
 
 
-@settings(max_examples=100)
+@tries(100)
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\ rows1eNan\n', max_size=80).map(str.encode), st.integers(1, 30))
 def test_any_bytes_give_rows_or_one_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes, chunk: int) -> None:
     path = tmp_path_factory.getbasetemp() / "noise.json"
@@ -84,7 +85,7 @@ def test_any_bytes_give_rows_or_one_error(tmp_path_factory: pytest.TempPathFacto
             assert "byte" in error.where
 
 
-@settings(max_examples=80)
+@tries(80)
 @given(st.data())
 def test_a_cut_file_is_never_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     text = json.dumps({"info": {"a": [1]}, "rows": [{"id": 1, "text": "[{\\"}, {"id": 2}], "end": {"b": 1}}).encode()
@@ -214,7 +215,7 @@ NAMED = st.dictionaries(
 )
 
 
-@settings(max_examples=80)
+@tries(80)
 @given(NAMED, st.integers(1, 40), st.booleans(), st.sampled_from([None, 1]))
 def test_an_object_of_objects_is_what_json_reads(
     tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], chunk: int, ascii_only: bool, indent: int | None
@@ -228,7 +229,7 @@ def test_an_object_of_objects_is_what_json_reads(
         assert place.text and whole.endswith(place.text)
 
 
-@settings(max_examples=60)
+@tries(60)
 @given(st.dictionaries(st.text(), st.fixed_dictionaries({"id": st.text()}), min_size=1, max_size=9), st.data())
 def test_ranges_tile_an_object(tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], data: st.DataObject) -> None:
     path = write(tmp_path_factory.getbasetemp() / "parts.json", json.dumps(wanted, indent=data.draw(st.sampled_from([None, 2]))))
@@ -239,7 +240,7 @@ def test_ranges_tile_an_object(tmp_path_factory: pytest.TempPathFactory, wanted:
     assert [found for within in ranges for found in members(path, within, chunk=chunk)] == list(wanted.items())
 
 
-@settings(max_examples=80)
+@tries(80)
 @given(st.data())
 def test_a_cut_object_is_never_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     text = json.dumps({"a": {"id": [1]}, 'b"{': {"id": "[{\\"}, "c": {}}).encode()
@@ -248,7 +249,7 @@ def test_a_cut_object_is_never_whole(tmp_path_factory: pytest.TempPathFactory, d
         members(path, chunk=data.draw(st.integers(1, 99)))
 
 
-@settings(max_examples=100)
+@tries(100)
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\ a1eNan\n', max_size=80).map(str.encode), st.integers(1, 30))
 def test_any_bytes_give_members_or_one_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes, chunk: int) -> None:
     path = tmp_path_factory.getbasetemp() / "noise.json"

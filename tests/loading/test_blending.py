@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.loading import blending
 from rt2data.loading.blending import Blend, make_layout
 from rt2data.loading.sampling import SampleLayout
+from tests.laws import tries
 
-quick = settings(max_examples=40)
+quick = tries(40)
 sources = st.lists(st.tuples(st.integers(1, 300), st.lists(st.integers(1, 40), min_size=1, max_size=4)), min_size=1, max_size=4)
 
 

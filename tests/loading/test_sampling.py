@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.loading.blending import make_layout
 from rt2data.loading.sampling import STRETCH, Cursor, Cut, Deal, RankShare, Remainder, SampleLayout, Turns, cut_at
 from rt2data.order import BLOCK, I64, interleave
+from tests.laws import tries
 
 SIZES = st.lists(st.integers(0, 70), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) >= 8)
 WORLDS = st.integers(1, 8)
@@ -134,7 +135,7 @@ def test_a_count_is_a_cut(total: int, examples: int) -> None:
 
 
 @given(SIZES, WORLDS, st.integers(1, 3), REMAINDERS, st.data())
-@settings(max_examples=60)
+@tries(60)
 def test_taking_in_pieces_is_taking_at_once(
     sizes: list[int], world: int, epochs: int, remainder: Remainder, data: st.DataObject
 ) -> None:

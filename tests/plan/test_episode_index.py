@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.plan.episode_index import GapRule, order_episodes
+from tests.laws import tries
 
 
 @st.composite
@@ -19,7 +20,7 @@ def rows(draw: st.DrawFn) -> tuple[list[int], list[int], list[int]]:
 
 
 @given(rows(), st.integers(1, 50_000))
-@settings(max_examples=150)
+@tries(150)
 def test_every_row_has_one_place_in_its_episode(found: tuple[list[int], list[int], list[int]], shard_bytes: int) -> None:
     group, step, size = np.array(found[0], np.uint64), np.array(found[1], np.int64), np.array(found[2], np.int64)
     index = order_episodes(group, step, size, {}, GapRule("join"))
@@ -54,7 +55,7 @@ def torn(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 
 
 @given(torn(), st.integers(1, 4))
-@settings(max_examples=150)
+@tries(150)
 def test_no_two_steps_beside_each_other_have_a_gap_between_them(found: tuple[list[int], list[int]], shortest: int) -> None:
     group, step = np.array(found[0], np.uint64), np.array(found[1], np.int64)
     size = np.ones(len(group), np.int64)

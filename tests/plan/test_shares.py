@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.cli.schemagen import mixture_schema
@@ -30,6 +30,7 @@ from rt2data.plan.recipe.presets import load_preset, shipped_presets
 from rt2data.plan.shares import lacking_notes, mixture_shares, root
 from rt2data.read.standards import shipped
 from tests.contract import toy
+from tests.laws import tries
 
 # Random trees. The expected shares are computed here from the trees themselves, with fractions only.
 
@@ -110,7 +111,7 @@ def test_shares_of_any_tree_are_exact(robot: Any, web: Any, share: Fraction, tot
     assert all(abs(drawn[name] - share * total) < 1 for name, share in wanted.items())
 
 
-@settings(max_examples=40)
+@tries(40)
 @given(robot=trees, web=trees, share=fractions, total=st.integers(1, 3000), seed=st.integers(0, 99))
 def test_every_row_comes_as_often_as_any_other(robot: Any, web: Any, share: Fraction, total: int, seed: int) -> None:
     """Floor or ceiling of the epochs of its source; and each source is never an example away from its share of its side."""
@@ -130,7 +131,7 @@ def test_every_row_comes_as_often_as_any_other(robot: Any, web: Any, share: Frac
             assert all(abs(int(n) - Fraction(int(part.sum()) * c, whole)) < 1 for n, c in zip(part, counts, strict=True) if whole)
 
 
-@settings(max_examples=20)
+@tries(20)
 @given(robot=trees, web=trees, share=fractions, seed=st.integers(0, 99), world=st.sampled_from([2, 4, 8]))
 def test_readers_that_stride_see_the_right_shares(robot: Any, web: Any, share: Fraction, seed: int, world: int) -> None:
     """Every world-th example. A periodic order would be off by up to a half; shuffled blocks of 16 are off by chance alone, here

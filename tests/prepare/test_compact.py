@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.beam.pool import make_pool
@@ -28,6 +28,7 @@ from rt2data.prepare.compact import AUTO_IMAGES, SPILL, Order, SpillOrder, compa
 from rt2data.prepare.gather import RowsSummary
 from rt2data.prepare.store import ROWS, ImageEntry, Store, read_stamps, rows_file, rows_table, write_rows, write_stamps
 from tests.conftest import sha256_of
+from tests.laws import tries
 
 Recipes = Callable[..., Recipe]
 
@@ -141,7 +142,7 @@ def small() -> Any:
 
 
 @pytest.mark.usefixtures("small")
-@settings(max_examples=30)
+@tries(30)
 @given(store=STORES)
 def test_the_same_rows_and_bytes(store: dict[str, list[list[list[Use]]]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("store") / "staging"

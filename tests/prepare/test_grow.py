@@ -96,8 +96,9 @@ def test_a_grown_store_is_that_of_the_whole_log(log: Log, tmp_path: Path, holdou
     for number in range(40, 45):
         log.write(range(number, number + 1))
         grown = prepared(recipe(**{"robot.arm.holdout": holdout}))
-        fresh = prepared(recipe(store=tmp_path / f"fresh-{number}", **{"robot.arm.holdout": holdout}))
-        assert content(grown) == content(fresh) and not fresh.info.grown
+        if number in (41, 44):  # after two of them, and after files were merged
+            fresh = prepared(recipe(store=tmp_path / f"fresh-{number}", **{"robot.arm.holdout": holdout}))
+            assert content(grown) == content(fresh) and not fresh.info.grown
         added.append(sum(len(grown.places(split).added) for split in grown.info.splits))
         assert added[-1] == 0 or files_of(before).items() <= files_of(grown).items()
         before = grown

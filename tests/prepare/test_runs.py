@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.beam.pool import make_pool
@@ -25,6 +25,7 @@ from rt2data.prepare.staged import staged_files
 from rt2data.prepare.store import ROWS, UNIT_ROWS, rows_file, rows_table
 from rt2data.prepare.unit import UnitSummary
 from tests.conftest import sha256_of
+from tests.laws import tries
 from tests.prepare.staging import lay_out
 
 Recipes = Callable[..., Recipe]
@@ -74,7 +75,7 @@ def rows_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("merging")
-@settings(max_examples=12)
+@tries(12)
 @given(counts=UNITS)
 def test_runs_change_no_row(counts: list[dict[str, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("units")

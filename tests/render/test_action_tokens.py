@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError, InternalError, UsageError
 from rt2data.render.action_tokens import ActionWords, action_pairs, check_action_words, word_faults
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
+from tests.laws import tries
 from tests.render import tiny
 
 ACTIONS = st.lists(st.lists(st.integers(0, 255), min_size=7, max_size=7), min_size=1, max_size=4)
@@ -42,7 +43,7 @@ def test_last_n_is_openvlas_id(kinds: dict[str, Tokenizer]) -> None:
     assert texts == [tiny.LAST[255] + tiny.LAST[128] + tiny.LAST[0]]
 
 
-@settings(max_examples=30)
+@tries(30)
 @given(ACTIONS)
 def test_actions_come_back(kinds: dict[str, Tokenizer], actions: list[list[int]]) -> None:
     for tokenizer in kinds.values():
@@ -53,7 +54,7 @@ def test_actions_come_back(kinds: dict[str, Tokenizer], actions: list[list[int]]
         assert ids == words.encode(texts)
 
 
-@settings(max_examples=30)
+@tries(30)
 @given(ACTIONS)
 def test_last_ids_come_back(kinds: dict[str, Tokenizer], actions: list[list[int]]) -> None:
     for name in ("llama", "byte level"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import InternalError, UsageError
@@ -20,6 +20,7 @@ from rt2data.render.fields import loss_mask
 from rt2data.render.renderer import Memo, Renderer
 from rt2data.render.templates import TEMPLATES, find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
+from tests.laws import tries
 from tests.render import tiny
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30)
@@ -122,7 +123,7 @@ def test_openvla_leaves_the_space_to_the_prompt_for_ids_and_to_the_target_for_wo
     assert llama.decode(ids[prompt_len:]) == " a cup</s>"
 
 
-@settings(max_examples=25)
+@tries(25)
 @given(st.lists(st.tuples(TEXTS, st.lists(st.integers(0, 255), min_size=3, max_size=3), st.booleans()), max_size=5))
 def test_robot_targets_parse_back_and_the_loss_covers_them(kinds: dict[str, Tokenizer], rows: list[Any]) -> None:
     batch = robot_rows(*(list(column) for column in zip(*rows, strict=True))) if rows else robot_rows([], [])
@@ -131,7 +132,7 @@ def test_robot_targets_parse_back_and_the_loss_covers_them(kinds: dict[str, Toke
         _obeys(made, batch, made.render(batch))
 
 
-@settings(max_examples=25)
+@tries(25)
 @given(st.lists(st.tuples(TEXTS, st.lists(st.integers(0, 255), min_size=3, max_size=3), st.booleans()), min_size=1))
 def test_last_ids_obey_too(kinds: dict[str, Tokenizer], rows: list[Any]) -> None:
     batch = robot_rows(*(list(column) for column in zip(*rows, strict=True)))
@@ -162,7 +163,7 @@ def _obeys(made: Renderer, rows: Rows, rendered: Rendered) -> None:
         assert ids[:-1] == begin + tokenizer.encode(rendered.prompts[i] + made.template.gap + rendered.targets[i])
 
 
-@settings(max_examples=25)
+@tries(25)
 @given(st.lists(st.tuples(TEXTS, st.lists(SPOKEN, min_size=1, max_size=4)), min_size=1, max_size=4))
 def test_web_targets_are_answers_that_were_given(kinds: dict[str, Tokenizer], rows: list[Any]) -> None:
     questions, answers = ([row[k] for row in rows] for k in (0, 1))
@@ -176,7 +177,7 @@ def test_web_targets_are_answers_that_were_given(kinds: dict[str, Tokenizer], ro
                 assert kinds[name].decode(list(ids)[start:-1]).strip() == target
 
 
-@settings(max_examples=25)
+@tries(25)
 @given(st.data())
 def test_batching_changes_nothing(kinds: dict[str, Tokenizer], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 12))

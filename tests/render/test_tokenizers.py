@@ -7,12 +7,13 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 
 from rt2data.errors import DataError, SourceChangedError, UsageError
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
+from tests.laws import tries
 from tests.render import tiny
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -29,7 +30,7 @@ def test_byte_ids_are_byt5s() -> None:
     assert (byte.pad_id, byte.eos_id, byte.bos_id, byte.vocab_size) == (0, 1, None, 259)
 
 
-@settings(max_examples=50)
+@tries(50)
 @given(TEXTS)
 def test_byte_text_comes_back(text: str) -> None:
     byte = load_tokenizer("byte")
@@ -39,14 +40,14 @@ def test_byte_text_comes_back(text: str) -> None:
     assert len(ids) == len(text.encode())
 
 
-@settings(max_examples=30)
+@tries(30)
 @given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_a_batch_is_its_texts_one_by_one(kinds: dict[str, Tokenizer], texts: list[str]) -> None:
     for tokenizer in kinds.values():
         assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
 
 
-@settings(max_examples=50)
+@tries(50)
 @given(TEXTS)
 def test_plain_text_comes_back(kinds: dict[str, Tokenizer], text: str) -> None:
     for name in ("byte level", "llama"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.standardize.windows import Runs, action_chunks, history
+from tests.laws import tries
 
 EPISODES = 100_000
 
@@ -30,7 +31,7 @@ def plain_past(steps: list[int], at: int, offset: int, join: bool) -> int:
     return at + offset
 
 
-@settings(max_examples=200)
+@tries(200)
 @given(st.data())
 def test_any_episode(data: st.DataObject) -> None:
     steps = sorted(data.draw(st.sets(st.integers(0, 30), min_size=1, max_size=20)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -20,6 +20,7 @@ from rt2data.tally.quantiles import (
     wanted_bins,
 )
 from rt2data.tally.sums import add_up
+from tests.laws import tries
 
 ANY = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ODD = st.sampled_from(np.array([0.0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 1.0, 1.0000001, 0.1], np.float32).tolist())
@@ -41,7 +42,7 @@ def both_passes(parts: list[np.ndarray]) -> list[float]:
     return quantiles(bins, add_up(Counts(), (count_values(each, wanted) for each in columns)), 0)
 
 
-@settings(max_examples=150)
+@tries(150)
 @given(values=VALUES, cuts=st.lists(st.integers(0, 200), max_size=4))
 @example(values=np.array([-0.0, 0.0, 0.0], np.float32), cuts=[1])
 @example(values=np.array([1e-45, -1e-45, 3.4e38, -3.4e38], np.float32), cuts=[2])

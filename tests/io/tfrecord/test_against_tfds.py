@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -22,6 +22,7 @@ from rt2data.io.tfrecord.framing import FrameFault, frame
 from rt2data.io.tfrecord.reading import read_gzipped, read_records
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
+from tests.laws import tries
 from tests.tfds_writing import write_dataset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -274,7 +275,7 @@ VALUES = st.one_of(FLOATS, hnp.arrays(np.int64, st.integers(0, 9)), st.lists(st.
 
 # Where one name begins with another protobuf's own order differs between its implementations.
 @given(st.dictionaries(st.from_regex(r"[a-z/]{4}", fullmatch=True), VALUES, max_size=5))
-@settings(max_examples=60)
+@tries(60)
 def test_examples_are_tensorflows_own_bytes(features: dict[str, Any]) -> None:
     message = tf.train.Example()
     for name, values in features.items():
@@ -295,7 +296,7 @@ def test_examples_are_tensorflows_own_bytes(features: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=100)
+@tries(100)
 @example(b"\x80\x80\x80\x80\x10\x00")  # a tag of 33 bits
 def test_what_we_accept_protobuf_accepts(raw: bytes) -> None:
     entry = b"\x0a\x01x\x12" + bytes([len(raw)]) + raw

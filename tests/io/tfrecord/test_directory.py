@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError, UsageError
@@ -23,6 +23,7 @@ from rt2data.io.tfrecord.framing import FrameFault, frame
 from rt2data.io.tfrecord.reading import is_gzipped, read_gzipped, scan_gzipped
 from rt2data.io.tfrecord.wire import MalformedError
 from rt2data.read.rlds.source import open_dataset
+from tests.laws import tries
 from tests.tfds_writing import write_dataset
 
 LEAVES = (
@@ -63,7 +64,7 @@ def as_tree(leaves: list[Leaf]) -> list[Leaf]:
 
 
 @given(st.lists(LEAF, max_size=8).map(as_tree), st.booleans())
-@settings(max_examples=100)
+@tries(100)
 def test_decode_inverts_encode(leaves: list[Leaf], in_steps: bool) -> None:
     if in_steps:
         leaves = as_tree([Leaf(f"steps/{one.key}", one.kind, one.dtype, one.shape, one.encoding) for one in leaves])

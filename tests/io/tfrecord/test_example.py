@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -25,6 +25,7 @@ from rt2data.io.tfrecord.example import (
 )
 from rt2data.io.tfrecord.framing import frame
 from rt2data.io.tfrecord.wire import MalformedError, block, decode_int64s, encode_int64s, encode_varint, fields
+from tests.laws import tries
 
 FLOATS = hnp.arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))
 INTS = hnp.arrays(np.int64, st.integers(0, 30))
@@ -44,7 +45,7 @@ def read(raw: bytes) -> dict[str, Any]:
 
 
 @given(FEATURES)
-@settings(max_examples=150)
+@tries(150)
 def test_decode_inverts_encode(features: dict[str, Any]) -> None:
     found = read(encode_example(features))
     assert found.keys() == features.keys()
@@ -132,7 +133,7 @@ def test_a_feature_of_two_lists_is_refused_not_guessed() -> None:
 
 
 @given(INTS)
-@settings(max_examples=100)
+@tries(100)
 def test_integers_round_trip(values: np.ndarray[Any, np.dtype[np.int64]]) -> None:
     raw = encode_int64s(values)
     assert decode_int64s(np.frombuffer(raw, np.uint8)).tolist() == values.tolist()
@@ -162,7 +163,7 @@ GOOD = encode_example({"steps/action": np.arange(4, dtype=np.float32), "steps/im
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300)
+@tries(300)
 def test_any_bytes_decode_or_are_malformed(raw: bytes) -> None:
     for attempt in (raw, block(1, raw), block(1, block(1, raw)), block(1, entry(b"x", raw)), block(1, entry(b"x", block(1, raw)))):
         try:
@@ -172,7 +173,7 @@ def test_any_bytes_decode_or_are_malformed(raw: bytes) -> None:
 
 
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255))
-@settings(max_examples=300)
+@tries(300)
 def test_any_changed_byte_decodes_or_is_malformed(at: int, byte: int) -> None:
     raw = bytearray(GOOD)
     raw[at] = byte
@@ -235,7 +236,7 @@ OTHERS = st.one_of(
 
 
 @given(st.dictionaries(NAMES, OTHERS, max_size=5), st.dictionaries(NAMES, IMAGES, max_size=3))
-@settings(max_examples=100)
+@tries(100)
 def test_the_bytes_are_those_of_the_plain_encoder(others: dict[str, Values], images: dict[str, list[bytes]]) -> None:
     known: dict[str, Values] = {**others, **images}
     left: dict[str, Values | Room] = {**others, **{name: Room([len(p) for p in each]) for name, each in images.items()}}
@@ -255,7 +256,7 @@ def test_a_record_that_would_be_too_long_is_refused_before_it_takes_memory(monke
 
 
 @given(st.lists(st.tuples(NAMES, OTHERS), max_size=4), st.lists(st.tuples(NAMES, IMAGES), max_size=2))
-@settings(max_examples=100)
+@tries(100)
 def test_entries_keep_the_order_given(others: list[tuple[str, Values]], images: list[tuple[str, list[bytes]]]) -> None:
     entries = [encode_feature(*each) for each in others]
     parts = encode_with_room([*entries, *((name, Room([*map(len, each)])) for name, each in images)])

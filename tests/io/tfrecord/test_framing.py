@@ -10,13 +10,14 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError
 from rt2data.io.tfrecord import reading
 from rt2data.io.tfrecord.framing import FRAME, HEADER, FrameFault, RecordSpan, frame, mask, masked_crc, payload_length, scan
 from rt2data.io.tfrecord.reading import read_records
+from tests.laws import tries
 
 PAYLOADS = [bytes([n]) * (50 + 7 * n) for n in range(1, 41)]
 
@@ -51,7 +52,7 @@ def test_frame_is_the_published_layout() -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=12))
-@settings(max_examples=60)
+@tries(60)
 def test_reading_inverts_framing(tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes]) -> None:
     path = write(tmp_path_factory.mktemp("law") / "x", payloads)
     assert whole(path) == payloads
@@ -190,7 +191,7 @@ def test_the_search_by_table_agrees_with_the_library() -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=150)
+@tries(150)
 def test_any_bytes_end_in_faults_or_a_named_error(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "x"
     path.write_bytes(raw)
@@ -203,7 +204,7 @@ def test_any_bytes_end_in_faults_or_a_named_error(tmp_path_factory: pytest.TempP
 
 
 @given(st.data())
-@settings(max_examples=100)
+@tries(100)
 def test_any_flipped_byte_costs_exactly_one_record(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     payloads = [bytes([n]) * 20 for n in range(1, 9)]
     path = write(tmp_path_factory.mktemp("flip") / "x", payloads)

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
@@ -14,6 +14,7 @@ from rt2data.images.thumbnail import even_thumbnail
 from rt2data.look.overlaps.alike import SIDE, close_pairs, distances, perceptual_hashes
 from rt2data.look.overlaps.pairs import Looks, alike
 from rt2data.order import U64
+from tests.laws import tries
 from tests.look.overlaps.corpora import encoded, photograph
 
 NEAR = 4
@@ -35,7 +36,7 @@ def clustered(draw: st.DrawFn) -> list[int]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@tries(40)
 @given(clustered(), st.integers(0, 11))
 def test_every_close_pair_is_found_and_no_other(hashes: list[int], most: int) -> None:
     i, j = close_pairs(np.array(hashes, np.uint64), most)
@@ -92,7 +93,7 @@ def test_even_pictures_have_no_looks() -> None:
     assert perceptual_hashes(grey)[1].tolist() == [True, False]
 
 
-@settings(max_examples=60)
+@tries(60)
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 3, 255, 2**63]), st.integers(0, 5), st.integers(0, 2)), max_size=20))
 def test_pictures_that_look_like_another_are_counted(given_: list[tuple[int, int, int]]) -> None:
     """Against the definition: pictures of one part for which another part has other bytes whose hash is close."""

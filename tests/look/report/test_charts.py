@@ -10,17 +10,18 @@ from xml.etree import ElementTree as ET
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
 from rt2data.look.report import charts
 from rt2data.look.report.charts import HIGH, WIDE, Part, Tick, drawing, plot, short
 from rt2data.look.stats.model import Camera, EncodedDimension
+from tests.laws import tries
 from tests.look.report import made
 
 SVG = "{http://www.w3.org/2000/svg}"
-quick = settings(max_examples=40)
+quick = tries(40)
 counts = st.lists(st.integers(0, 10**9), min_size=1, max_size=256)
 odd = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(-3, 3))
 

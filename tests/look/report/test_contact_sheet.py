@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from rt2data.look.report.contact_sheet import BOX, COLORS, GAP, PAPER, SIDE, Tile, contact_sheet, wrap
 from tests.contract.toy import jpeg
+from tests.laws import tries
 
 FONT = ImageFont.load_default(14)
 
@@ -79,7 +80,7 @@ def test_words_from_data_cannot_steer_or_grow() -> None:
     assert sheet(tile(prompt="word " * 100_000, target="9" * 1_000_000, source="s" * 500, note="n" * 500)).shape[0] < 2 * SIDE
 
 
-@settings(max_examples=60)
+@tries(60)
 @given(st.text(max_size=300), st.integers(1, 5), st.sampled_from([80.0, 224.0]))
 def test_lines_fit(text: str, lines: int, width: float) -> None:
     found = wrap(text, FONT, width, lines)
@@ -88,7 +89,7 @@ def test_lines_fit(text: str, lines: int, width: float) -> None:
     assert all(c.isprintable() for line in found for c in line)
 
 
-@settings(max_examples=60)
+@tries(60)
 @given(st.lists(st.text("abcdefghij", min_size=1, max_size=6), max_size=12))
 def test_nothing_is_cut_without_dots(words: list[str]) -> None:
     whole, cut = wrap(" ".join(words), FONT, SIDE, 99), wrap(" ".join(words), FONT, SIDE, 2)

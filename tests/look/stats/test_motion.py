@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.look.stats.model import Actions, Stats
@@ -14,6 +14,7 @@ from rt2data.look.stats.motion import Steps, compared, correlate, sum_motion
 from rt2data.look.stats.run import take_stats
 from rt2data.look.stats.subject import store_subject
 from rt2data.read.action_space import load_space
+from tests.laws import tries
 from tests.look.stats.stores import files_of, lay, robot_rows
 
 EPISODES, STEPS = 12, 30
@@ -102,7 +103,7 @@ def test_what_goes_with_nothing_is_told(tmp_path: Path) -> None:
     assert [warn.level for warn in found.warnings if warn.code == "not_paired"] == ["note"]
 
 
-@settings(max_examples=40)
+@tries(40)
 @given(order=st.permutations(range(9)), seed=st.integers(0, 1000), parts=st.integers(1, 4))
 def test_any_order_of_the_state_gives_the_same_pairs(order: list[int], seed: int, parts: int) -> None:
     """Six displacements, three states that nothing moves; sums of parts of the episodes say what those of all say."""

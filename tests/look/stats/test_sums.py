@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -22,6 +22,7 @@ from rt2data.render.codecs.table import make_codec
 from rt2data.tally.counts import Counts, count
 from rt2data.tally.moments import covariance, moments
 from rt2data.tally.sums import Sum, add_up
+from tests.laws import tries
 
 FLOATS = st.floats(width=32, min_value=-1e6, max_value=1e6) | st.sampled_from([0.0, -0.0, 1.0, np.nan, np.inf, 2**-140, 0.5])
 ROWS = arrays(np.float32, st.tuples(st.integers(0, 30), st.just(3)), elements=FLOATS)
@@ -70,7 +71,7 @@ OBSERVED: dict[str, Sums] = {
 
 
 @pytest.mark.parametrize("name", OBSERVED)
-@settings(max_examples=25)
+@tries(25)
 @given(one=ROWS, other=ROWS, third=ROWS)
 def test_a_sum_of_parts_is_the_sum_of_the_whole(name: str, one: np.ndarray, other: np.ndarray, third: np.ndarray) -> None:
     of = OBSERVED[name]
@@ -86,7 +87,7 @@ def test_a_sum_of_parts_is_the_sum_of_the_whole(name: str, one: np.ndarray, othe
 
 
 @given(first=ROWS, new=ROWS)
-@settings(max_examples=25)
+@tries(25)
 def test_columns_of_two_parts_are_those_of_both(first: np.ndarray, new: np.ndarray) -> None:
     whole, sum_ = sum_dimensions(np.concatenate([first, new])), sum_dimensions(first) + sum_dimensions(new)
     near(sum_.columns, whole.columns)

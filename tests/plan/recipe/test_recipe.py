@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.cli.init import init, starter
@@ -23,6 +23,7 @@ from rt2data.plan.recipe.model import Size
 from rt2data.read.source import SOURCES, RobotSource, Source, WebSource
 from rt2data.records import Example, Reject, Step, Unit
 from rt2data.settings import PathStr
+from tests.laws import tries
 
 
 class ToySource(Source):
@@ -462,7 +463,7 @@ def test_long_values_are_shown_shortly() -> None:
     assert line == f"mixture.yaml:2:8 codec: must be 'rt2', 'openvla' or 'rt1', got '{'x' * 36}..."
 
 
-@settings(max_examples=150)
+@tries(150)
 @given(st.text("ab:-[]{}&*!|>'\"%@#?,<~ \n\t\\\x00\u2028ud8019.", max_size=60) | st.text(max_size=40))
 def test_any_text_is_a_tree_or_a_recipe_error(text: str) -> None:
     try:
@@ -606,7 +607,7 @@ def reordered(value: Any, order: random.Random) -> Any:
     return {key: reordered(value[key], order) for key in keys}
 
 
-@settings(max_examples=60)
+@tries(60)
 @given(trees, st.randoms(use_true_random=False))
 def test_canonical_form_ignores_order_and_reads_back(tree: dict[str, Any], order: random.Random) -> None:
     recipe = read(json.dumps(tree, ensure_ascii=False))

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.errors import DataError, RtError
@@ -21,6 +21,7 @@ from rt2data.images.headers import ImageFault
 from rt2data.read.hdf5 import source as hdf5
 from rt2data.read.hdf5.recognize import recognize_hdf5
 from rt2data.records import Deferred, Step
+from tests.laws import tries
 from tests.read.hdf5 import writing
 from tests.read.hdf5.reading import by_episode, log, read
 
@@ -287,7 +288,7 @@ def act(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return writing.write_act(tmp_path_factory.mktemp("act") / "episode_0.hdf5", steps=3)
 
 
-@settings(max_examples=60, derandomize=True)
+@tries(60, derandomize=True)
 @given(at=st.integers(0, 6_000), value=st.binary(min_size=1, max_size=8))
 def test_any_damage_is_an_error_of_ours(at: int, value: bytes, act: Path) -> None:
     """Always the same damage, and to a file without texts of any length: HDF5's own library may search a damaged heap for ever."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -19,6 +19,7 @@ from rt2data.prepare.statistics import DimStats, summarize
 from rt2data.read.action_space import ActionSpace, Dim, load_space, space_names, too_narrow
 from rt2data.records import F32
 from rt2data.render.codecs.table import CODECS, Codec, codec_from_json, make_codec
+from tests.laws import tries
 from tests.read.robots import BRIDGE, bridge_actions, column, go_on, one_dim, stats_between
 
 ENDS = st.floats(-1e6, 1e6, width=32)
@@ -54,7 +55,7 @@ def codecs_with_actions(draw: st.DrawFn) -> tuple[Codec, F32]:
     return codec, np.where(wild, draw(arrays(np.float32, (n, size), elements=VALUES)), actions)
 
 
-@settings(max_examples=300)
+@tries(300)
 @given(codecs_with_actions())
 def test_the_way_back_misses_by_no_more_than_promised(given_pair: tuple[Codec, F32]) -> None:
     codec, actions = given_pair
@@ -74,7 +75,7 @@ def test_tolerance_is_a_bin_or_half_of_it(name: str, whole_bins: float) -> None:
     )
 
 
-@settings(max_examples=200)
+@tries(200)
 @given(codecs())
 def test_what_is_decoded_to_a_center_encodes_to_its_bin(codec: Codec) -> None:
     """Wherever half a bin is more than float32's rounding and the 1e-8 that OpenVLA adds to a range when it encodes.
@@ -92,7 +93,7 @@ def test_what_is_decoded_to_a_center_encodes_to_its_bin(codec: Codec) -> None:
     np.testing.assert_array_equal(again[:, fine], every[:, fine])
 
 
-@settings(max_examples=200)
+@tries(200)
 @given(codecs_with_actions())
 def test_more_is_never_a_lower_bin(given_pair: tuple[Codec, F32]) -> None:
     codec, actions = given_pair
@@ -100,7 +101,7 @@ def test_more_is_never_a_lower_bin(given_pair: tuple[Codec, F32]) -> None:
     assert (np.diff(bins, axis=0) >= 0).all()
 
 
-@settings(max_examples=100)
+@tries(100)
 @given(codecs_with_actions())
 def test_one_at_a_time_is_the_same_as_all_at_once(given_pair: tuple[Codec, F32]) -> None:
     codec, actions = given_pair

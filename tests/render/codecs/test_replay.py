@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rt2data.render.codecs.codec import F64, Codec
 from rt2data.render.codecs.table import CODECS
+from tests.laws import tries
 from tests.read.robots import go_on, one_dim
 
 STEPS, WALKS = 50, 64
@@ -46,7 +47,7 @@ def walks_within(bound: float, seed: int) -> F64:
 
 
 @pytest.mark.parametrize("name", CENTERED)
-@settings(max_examples=50)
+@tries(50)
 @given(bound=BOUNDS, seed=SEEDS)
 def test_random_walks_drift_no_more_than_centered_rounding_allows(name: str, bound: float, seed: int) -> None:
     codec = one_dim(-bound, bound, name)
@@ -56,7 +57,7 @@ def test_random_walks_drift_no_more_than_centered_rounding_allows(name: str, bou
 
 
 @pytest.mark.parametrize("name", CENTERED)
-@settings(max_examples=100)
+@tries(100)
 @given(bound=BOUNDS, shares=st.lists(st.floats(-1, 1), min_size=STEPS, max_size=STEPS))
 def test_no_walk_drifts_by_more_than_half_a_bin_a_step(name: str, bound: float, shares: list[float]) -> None:
     codec = one_dim(-bound, bound, name)
@@ -64,7 +65,7 @@ def test_no_walk_drifts_by_more_than_half_a_bin_a_step(name: str, bound: float, 
 
 
 @pytest.mark.parametrize("name", CODECS.keys() - CENTERED)
-@settings(max_examples=50)
+@tries(50)
 @given(bound=BOUNDS, seed=SEEDS)
 def test_left_edges_break_the_law_by_half_a_bin_a_step(name: str, bound: float, seed: int) -> None:
     codec = one_dim(-bound, bound, name)

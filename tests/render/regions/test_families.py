@@ -7,7 +7,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +15,7 @@ from rt2data.errors import DataError
 from rt2data.render.regions.convention import Convention, Coords, Marked, Size
 from rt2data.render.regions.qwen import smart_resize
 from rt2data.render.regions.table import FAMILIES, RegionSetting, RegionText, convention_of
+from tests.laws import tries
 
 CONVENTIONS = {name: RegionText(family=name).convention for name in FAMILIES}
 WITH_BOXES = [found for found in CONVENTIONS.values() if found.boxes]
@@ -24,7 +25,7 @@ PIXELS = 200
 """The same for qwen2.5, in pixels of the resized image."""
 ODD = [(333, 517), (1, 1), (1, 200), (200, 1), (7, 1399), (640, 480), (8000, 41), (9999, 9998), (27, 29)]
 
-many = settings(max_examples=200)
+many = tries(200)
 sizes = st.sampled_from(ODD) | st.tuples(st.integers(1, 12_000), st.integers(1, 12_000))
 fractions = st.floats(0, 1, width=32)
 words = st.text(st.characters(exclude_characters="<>", exclude_categories=["C", "Z"]), max_size=6)
