@@ -9,9 +9,10 @@ SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-de
 TORCH ?= torch==2.13.0
 
 PYTHONS ?= 3.12 3.13
-DEFAULT := -n $(JOBS) --dist worksteal -m "not bench and not slow and not trainers"
+PARALLEL := -n $(JOBS) --dist worksteal
+DEFAULT := $(PARALLEL) -m "not bench and not slow and not long and not trainers"
 
-.PHONY: help demo test test-slow test-lowest test-pythons trainers test-trainers browser lint types bench schemas check lock clean
+.PHONY: help demo test test-long test-slow test-lowest test-pythons trainers test-trainers browser lint types bench schemas check lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -37,8 +38,11 @@ demo: .venv/run ## Make a small demo, mix it half robot, half web, and check it;
 	$(BIN)/rt2data build-mixture --robot-frac 0.5 --overwrite
 	$(BIN)/rt2data verify mixture
 
-test: .venv/dev ## Run the tests, but those marked slow
+test: .venv/dev ## Run the tests that take a few minutes together
 	$(BIN)/python -m pytest $(DEFAULT)
+
+test-long: .venv/dev ## Run those of many whole builds: faults, formats, growth
+	$(BIN)/python -m pytest $(PARALLEL) -m "long and not slow and not bench and not trainers"
 
 test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows, on Python 3.11
 	tests/environments.sh lowest $(DEFAULT)
@@ -46,14 +50,14 @@ test-lowest: ## Run the tests with the lowest versions that pyproject.toml allow
 test-pythons: ## Run the tests on other Pythons, where they are installed: PYTHONS="3.12 3.13"
 	tests/environments.sh "$(PYTHONS)" $(DEFAULT)
 
-test-slow: .venv/dev ## Run the long and heavy tests, and the laws with all their examples
+test-slow: .venv/dev ## Run the heavy tests, and the laws with all their examples
 	$(BIN)/python -m pytest -m "slow and not bench and not trainers"
-	RT2DATA_LAWS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "hypothesis and not bench and not trainers"
+	RT2DATA_LAWS=1 $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis and not bench and not trainers"
 
 trainers: .venv/trainers ## Add torch, jax, Energon, grain, Hugging Face datasets and others to .venv
 
 test-trainers: .venv/trainers ## Read and train with them; a package that is missing fails
-	RT2DATA_TRAINERS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "trainers and not bench"
+	RT2DATA_TRAINERS=1 $(BIN)/python -m pytest $(PARALLEL) -m "trainers and not bench"
 
 browser: ## Fetch what the report's browser tests need, but Chromium itself, which needs root
 	tests/look/report/browser/install.sh
@@ -68,7 +72,7 @@ types: .venv/dev ## Types, strictly
 schemas: .venv/dev ## Write schemas/*.schema.json and pipelines/*.metadata.json from the types
 	$(BIN)/python -m rt2data.cli.schemagen
 
-check: lint types test test-slow test-trainers ## All that must pass
+check: lint types test test-long test-slow test-trainers ## All that must pass
 
 bench: .venv/dev ## Measure speed and memory against named baselines
 	$(BIN)/python -m pytest -m bench -s tests/bench

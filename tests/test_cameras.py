@@ -21,6 +21,8 @@ from rt2data.seal.manifest import Manifest
 from tests.contract import toy
 from tests.formats.conftest import examples
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 SIDE = toy.jpeg(77_777)
 LINE = "camera front, 1 of 2; dropped: side"

@@ -39,6 +39,8 @@ from rt2data.seal.manifest import Manifest
 from tests.contract import toy
 from tests.render import tiny
 
+pytestmark = pytest.mark.long
+
 PICTURES = 6
 Build = Callable[..., tuple[Manifest, Path]]
 

@@ -34,7 +34,7 @@ def settled(outcome: Any) -> Any:
 
 
 def collect_seldom() -> None:
-    """Records are many, small and without cycles: looking for cycles among them takes a tenth of the time."""
+    """Records and modules are many objects that stay: looking for cycles among them takes a tenth of the time."""
     gc.set_threshold(100_000)
 
 

@@ -21,6 +21,8 @@ from rt2data.demo.write import DemoSummary, write_demo
 from rt2data.errors import OutputError, UsageError
 from rt2data.plan.recipe.read import read_recipe
 
+pytestmark = pytest.mark.long
+
 
 def tree(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())

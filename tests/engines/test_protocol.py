@@ -28,6 +28,8 @@ from rt2data.prepare import runs
 from rt2data.prepare.unit import UnitSummary
 from rt2data.write.shard import ShardInfo, ShardOrder
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 
 

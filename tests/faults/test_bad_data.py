@@ -23,6 +23,8 @@ from tests.faults.command import Warm
 from tests.faults.conftest import EPISODES, INLINE, LOG, STEPS, WEB, Place, make_place
 from tests.faults.dirty import ROBOT, ROBOT_LOST, WEB_LOST, Case, episode, flip, write_files
 
+pytestmark = pytest.mark.long
+
 # Rows
 
 

@@ -16,6 +16,8 @@ import pytest
 from tests.faults.command import Running, Warm, running
 from tests.faults.conftest import INLINE, Place, make_place
 
+pytestmark = pytest.mark.long
+
 MANY = ("--set", "size.num_examples=3000")
 """Long enough to be hit: some 130 shards."""
 CHANGES = 340

@@ -24,6 +24,8 @@ from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest
 from tests.bench.generate import STEPS, write_corpus, write_log
 
+pytestmark = pytest.mark.long
+
 EPISODES, PICTURES = 10, 30
 Break = Callable[[Path], None]
 

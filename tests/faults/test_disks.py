@@ -13,6 +13,8 @@ import pytest
 from tests.faults.command import Ended, Warm, rt2data
 from tests.faults.conftest import INLINE, Place
 
+pytestmark = pytest.mark.long
+
 Disk = Callable[..., Path]
 slow = pytest.mark.slow
 

@@ -28,6 +28,7 @@ pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
 from tests.objects.here import FAILING, used_here
 from tests.objects.stand_in import StandIn, stand_in
 
+pytestmark = pytest.mark.long
 LAUNCHERS, FILES = 8, 5
 LOST = {"done_unavailable": 0.01, "done_reset": 0.01}
 """Writes that are done and not answered."""

@@ -27,6 +27,7 @@ pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
 from tests.objects.here import FAILING, find_here
 from tests.objects.stand_in import StandIn, stand_in
 
+pytestmark = pytest.mark.long
 slow = pytest.mark.slow
 SCHEMES = ("gs", "s3")
 PAGE = 10

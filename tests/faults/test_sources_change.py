@@ -14,6 +14,8 @@ from tests.faults.command import Warm
 from tests.faults.conftest import INLINE, WEB, Place
 from tests.faults.warm import MISCHIEF
 
+pytestmark = pytest.mark.long
+
 slow = pytest.mark.slow
 
 

@@ -23,6 +23,7 @@ from rt2data.io.location.hub import repository_of
 from tests.objects.web import REPOSITORY, SIGNATURE, TOKEN, Web, web
 from tests.render.tiny import llama_like
 
+pytestmark = pytest.mark.long
 slow = pytest.mark.slow
 BAD = {"unavailable": 0.02, "reset": 0.02, "cut": 0.01}
 """Of a hundred requests five go wrong."""

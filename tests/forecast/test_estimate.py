@@ -31,6 +31,8 @@ from tests.bench.generate import STEPS, write_corpus, write_log
 from tests.contract import toy
 from tests.forecast.conftest import Read
 
+pytestmark = pytest.mark.long
+
 
 def tree(folder: Path) -> list[tuple[str, int]]:
     return sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*"))

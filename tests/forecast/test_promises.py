@@ -20,6 +20,8 @@ from rt2data.render.record import decode_record
 from rt2data.seal.manifest import Manifest, read_manifest
 from tests.laws import tries
 
+pytestmark = pytest.mark.long
+
 BLOCK, END, RECORD = 512, 16_384, 0.5
 """How far bytes may be off: tar rounds each example up, an index or filling ends each shard, and a record is measured as JSON,
 which formats other than tar lay down in their own way."""

@@ -24,6 +24,8 @@ from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 from tests.packages import need
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 
 

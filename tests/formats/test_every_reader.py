@@ -36,7 +36,7 @@ from tests.formats.conftest import all_images, as_columns, as_record, examples
 from tests.packages import need
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 ALL = frozenset(field.name for field in FIELDS)
 Pixels = NDArray[np.uint8]
 

@@ -17,6 +17,8 @@ from rt2data.render.fields import ExampleRecord
 from rt2data.seal.manifest import read_manifest
 from tests.formats.conftest import examples
 
+pytestmark = pytest.mark.long
+
 OTHERS = [name for name in FORMATS if name != "webdataset"]
 
 

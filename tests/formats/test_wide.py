@@ -23,6 +23,8 @@ from rt2data.render.record import decode_record
 from rt2data.seal.manifest import read_manifest
 from tests.loading import wide
 
+pytestmark = pytest.mark.long
+
 DIMS = {"seven": 7, "four": 4, "two": 2}
 HORIZONS = {"seven": 5, "four": 3, "two": 1}
 CAMERAS = {"seven": ("front", "wrist"), "four": ("wrist", "front"), "two": ("front",)}

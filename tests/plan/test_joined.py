@@ -24,6 +24,8 @@ from tests.look.verify.test_verify import rewrite
 from tests.read.annotations.bridge import Episodes, ecot, episodes, write
 from tests.render import tiny
 
+pytestmark = pytest.mark.long
+
 RECIPE = """
 robot_frac: 1/2
 size: {{num_examples: 120}}

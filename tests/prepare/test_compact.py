@@ -30,6 +30,8 @@ from rt2data.prepare.store import ROWS, ImageEntry, Store, read_stamps, rows_fil
 from tests.conftest import sha256_of
 from tests.laws import tries
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 
 slow = pytest.mark.slow

@@ -33,6 +33,8 @@ from tests.conftest import sha256_of
 from tests.objects.stand_in import stand_in
 from tests.prepare.test_growth import Log, prepared, recipe_of
 
+pytestmark = pytest.mark.long
+
 HASHES = st.lists(st.integers(0, 60), min_size=1, max_size=40)
 
 

@@ -25,6 +25,8 @@ from rt2data.read.rlds import source as rlds
 from tests.bench.generate import describe, pictures, unique
 from tests.conftest import sha256_of
 
+pytestmark = pytest.mark.long
+
 STEPS = 4
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
 """Without the number of files, for then each new file would give all others another name."""

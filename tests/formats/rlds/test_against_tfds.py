@@ -22,6 +22,8 @@ from rt2data.seal.episodes import RldsManifest
 from tests.formats.rlds.test_loaded import absolute_by_loop, bridge_by_loop
 from tests.formats.rlds.test_registration import GOOGLE, text_of
 
+pytestmark = pytest.mark.long
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")

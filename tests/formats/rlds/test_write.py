@@ -32,6 +32,8 @@ from rt2data.write.episodes import write_episodes
 from rt2data.write.shard import ShardInfo, ShardOrder
 from tests.contract import toy
 
+pytestmark = pytest.mark.long
+
 Read = Callable[..., Recipe]
 EPISODES, STEPS = 6, 8
 KINDS: tuple[PoolKind, ...] = ("threads", "processes")

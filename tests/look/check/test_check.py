@@ -26,6 +26,8 @@ from tests.look.check.confusion import cell, finding, log_of, right, statuses
 from tests.look.check.faults import FAULTS, Fault, by_action, by_image, exchanged, frozen, negated, one_episode, timed, with_actions
 from tests.look.check.logs import SETS, load, made
 
+pytestmark = pytest.mark.long
+
 MODERATE = {"actions one step early": "WARN", "BGR, all": "WARN", "BGR, one episode": "WARN"}
 """What is said of a fault that Bridge cannot prove; FAIL is said of all others."""
 WORDLESS = {"robomimic": {"language"}, "language_table": {"language"}}

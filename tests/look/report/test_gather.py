@@ -26,6 +26,8 @@ from rt2data.prepare.store import REJECTS, Store
 from rt2data.seal.manifest import read_manifest
 from tests.conftest import RECIPE, SHARED
 
+pytestmark = pytest.mark.long
+
 
 def prepared(recipe: Recipe) -> list[Store]:
     with preparations(recipe, recipe.store_folder.absolute()) as todo:

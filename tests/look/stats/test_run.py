@@ -32,6 +32,8 @@ from tests.look.stats.stores import files_of, lay, robot_rows
 from tests.look.stats.test_real import prepare
 from tests.look.stats.test_sums import packed
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 
 

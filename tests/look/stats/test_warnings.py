@@ -18,6 +18,8 @@ from rt2data.look.stats.warnings import warnings_of
 from rt2data.prepare.store import Lost
 from tests.look.stats.stores import files_of, lay, robot_rows, web_row
 
+pytestmark = pytest.mark.long
+
 EPISODES, STEPS = 12, 30
 
 
