@@ -38,4 +38,4 @@ def test_a_gigabyte_of_boxes_in_flat_memory(bench_folder: Path, tmp_path: Path) 
         f"\n{many.images:,} images with {many.boxes:,} boxes: {rate:,.0f} examples/s, {rate / other:.2f} of orjson's {other:,.0f}; "
         f"peak {ours['peak_mb']:,.0f} MB, {little['peak_mb']:,.0f} MB for an eighth; orjson takes {plain['peak_mb']:,.0f} MB"
     )
-    assert ours["peak_mb"] < little["peak_mb"] + 400
+    assert ours["peak_mb"] < little["peak_mb"] + 120  # the index is mapped: 38 bytes a box
