@@ -38,7 +38,7 @@ from rt2data.read.source import Source
 from rt2data.records import Compact
 from rt2data.render.tokenizer import load_tokenizer
 from rt2data.seal.manifest import read_manifest
-from rt2data.seal.seal import seal
+from rt2data.seal.seal import remove_job, seal
 from rt2data.write.shard import ShardInfo, ShardOrder, shard_orders, write_shard
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class Site:
         if complete and not self.restart:
             with suppress(DataError):
                 if output.read(folder).plan.fingerprint == fingerprint:
+                    remove_job(folder)  # which stays where a build is killed between its manifest and this
                     self.publish(folder)
                     return True
         if complete or self.restart:

@@ -83,6 +83,11 @@ def close_folder(folder: Path, manifest: Any, shards: Sequence[ShardInfo]) -> No
         location.delete(folder / f"info-{shard.index:06d}.json")
         location.delete(folder / note_name(shard.index))
     location.write_whole(folder / "manifest.json", pretty(manifest))
+    remove_job(folder)
+
+
+def remove_job(folder: Path) -> None:
+    """Last of all, for an unfinished build without it cannot be gone on with."""
     location.delete(folder / "job.json")
 
 

@@ -134,6 +134,14 @@ def test_the_same_bytes(far: Far, warm: Warm, built: Place) -> None:
     assert 3 < pages <= counters.listed["bucket/data/web/images/"] <= pages + 2, "listed once; two pages see whether it is there"
 
 
+def test_a_build_that_was_killed_before_its_last_change(far: Far, warm: Warm, built: Place) -> None:
+    run(warm, far).succeeded()
+    far.objects.put(f"{far.name}/mixture/{far.generation}/job.json", b"{}")
+    far.objects.delete(f"{far.name}/mixture/{CURRENT}")
+    run(warm, far).succeeded()
+    far.same_as(built.out)
+
+
 @slow
 def test_an_image_without_bytes_is_rejected_for_the_same_reason(far: Far, own: Place, warm: Warm) -> None:
     image = sorted((own.data / "web" / "images").iterdir())[3]
