@@ -19,6 +19,8 @@ from rt2data.seal.manifest import read_manifest
 from rt2data.write.shard import ShardInfo, ShardOrder, write_shard
 from tests.conftest import sha256_of
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 
 

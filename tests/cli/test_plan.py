@@ -15,6 +15,8 @@ from tests.cli.places import lay_out
 from tests.faults.command import Warm
 from tests.forecast.test_estimate import tree
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:

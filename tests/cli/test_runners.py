@@ -18,6 +18,8 @@ from rt2data.plan.recipe import Recipe
 from rt2data.seal.manifest import read_manifest
 from tests.conftest import sha256_of
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 
 

@@ -13,6 +13,8 @@ from rt2data.cli.stats import histogram
 from tests.faults.command import Warm
 from tests.look.stats.stores import files_of, lay, robot_rows
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -27,6 +27,8 @@ from rt2data.order import BLOCK
 from tests.loading.conftest import EXAMPLES, ROBOTS
 from tests.loading.test_sampling import flat
 
+pytestmark = pytest.mark.long
+
 KEYS: dict[str, Any] = {"decode": None, "columns": ("key", "kind")}
 
 

@@ -20,6 +20,8 @@ from tests.objects.buckets import Bucket, Buckets, Memory, Object, RefusedError
 from tests.objects.conftest import Open
 from tests.objects.stand_in import StandIn, stand_in
 
+pytestmark = pytest.mark.long
+
 obs = pytest.importorskip("obstore", reason="obstore is not installed: nothing to test the stand-in with")
 errors = pytest.importorskip("obstore.exceptions")
 

@@ -29,6 +29,8 @@ from tests.contract.toy import jpeg
 from tests.read.test_rlds import LEAVES
 from tests.tfds_writing import write_dataset
 
+pytestmark = pytest.mark.long
+
 BRIDGE = "{kind: rlds, path: rlds_bridge/bridge_dataset/1.0.0, action_space: widowx_bridge, filters: {FILTERS}}"
 QUAD = "{kind: rlds, path: sim_quadrotor_rlds/sim_pyflyt_quad/1.0.0, action_space: generic_nd, filters: {FILTERS}}"
 

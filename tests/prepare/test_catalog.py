@@ -21,6 +21,8 @@ from rt2data.prepare.store import REJECTS
 from rt2data.settings import default_store_root
 from tests.look.inspect.test_inspect import HOSTILE, is_inert
 
+pytestmark = pytest.mark.long
+
 Recipes = Callable[..., Recipe]
 
 

@@ -34,6 +34,8 @@ from tests.contract.toy import jpeg
 from tests.read import bridges
 from tests.read.reading import records, steps
 
+pytestmark = pytest.mark.long
+
 PROTOCOLS = [pytest.param(each, marks=[pytest.mark.slow] if each in (1, 3) else []) for each in range(pickle.HIGHEST_PROTOCOL + 1)]
 NOTHING = pickle.dumps({})
 

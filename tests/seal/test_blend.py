@@ -44,6 +44,8 @@ from tests.contract import toy
 from tests.formats.conftest import examples
 from tests.formats.test_mixtures import contents, cut, flip, remove
 
+pytestmark = pytest.mark.long
+
 Read = Callable[..., Recipe]
 ONCE = ("shards.materialize=once", "size.num_examples=500")
 """333 draws of 48 robot rows, 167 of 9 web rows."""

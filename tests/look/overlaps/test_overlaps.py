@@ -24,6 +24,8 @@ from rt2data.plan.plan import needed_sources
 from rt2data.plan.recipe import read_recipe
 from tests.look.overlaps.corpora import corpus, picture, recipe
 
+pytestmark = pytest.mark.long
+
 Truth = dict[tuple[str, str], int]
 
 

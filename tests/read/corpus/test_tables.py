@@ -28,6 +28,8 @@ from tests.objects.here import used_here
 from tests.objects.stand_in import stand_in
 from tests.read.corpus.writing import write_tar
 
+pytestmark = pytest.mark.long
+
 RANDOM = np.random.default_rng(7)
 HELD = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 PAIR = pa.list_(pa.binary(), 2)

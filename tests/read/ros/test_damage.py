@@ -24,6 +24,8 @@ from rt2data.records import Step
 from tests.read.ros.test_episodes import actions, read, rejects, skewed, steps_of
 from tests.read.ros.writing import START, Robot, Sent, floats, text, write, write_mcap
 
+pytestmark = pytest.mark.long
+
 LOGS: dict[str, Callable[[Path], Path]] = {
     **{
         f"mcap {packed} {size}": lambda path, packed=packed, size=size: write_mcap(
