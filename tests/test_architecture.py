@@ -138,17 +138,19 @@ def _imports(module: str, body: list[ast.stmt], at_top: bool) -> Iterator[Import
                 yield from _imports(module, each, inner)
 
 
+@cache
+def rooms() -> set[str]:
+    """Folders of the package, and its loose modules."""
+    return {module.split(".")[1] for module in trees() if module.startswith("rt2data.")}
+
+
+@cache
 def room(name: str) -> str:
-    """`rt2data.render.action_tokens` lies in `text`; what stands in the package's own file is `__init__`."""
+    """`rt2data.render.action_tokens` lies in `render`; what stands in the package's own file is `__init__`."""
     parts = name.split(".")
     if parts[0] != "rt2data":
         return parts[0]
-    inside = ".".join(parts[:2])
-    return (
-        parts[1]
-        if len(parts) > 1 and any(module == inside or module.startswith(inside + ".") for module in trees())
-        else "__init__"
-    )
+    return parts[1] if len(parts) > 1 and parts[1] in rooms() else "__init__"
 
 
 def ours() -> list[Import]:

@@ -206,6 +206,7 @@ def test_webdataset_decodes_every_picture(built: Built) -> None:
 # Traced to the sources
 
 
+@pytest.mark.long
 def test_steps_are_those_of_tfds(built: Built, tfds_steps: dict[str, dict[str, Any]]) -> None:
     assert len(tfds_steps) == STEPS
     for record, picture in built.of("robot"):
@@ -300,6 +301,7 @@ def test_token_shares_add_up(built: Built) -> None:
 # Statistics
 
 
+@pytest.mark.long
 def test_statistics_are_those_openvla_reads(built: Built, tfds_steps: dict[str, dict[str, Any]]) -> None:
     found = json.loads((built.out / "dataset_statistics.json").read_text())
     assert list(found) == ["bridge"]

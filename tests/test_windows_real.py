@@ -63,6 +63,7 @@ def out(request: pytest.FixtureRequest, windows: Callable[[str], Path]) -> Path:
     return windows(request.param)
 
 
+@pytest.mark.long
 def test_every_image_chunk_and_mask_is_that_of_tfds(out: Path, wanted: dict[str, Wanted]) -> None:
     images = all_images(out)
     records = [record for _, record in examples(out) if record.kind == "robot"]

@@ -19,13 +19,15 @@ import numpy as np
 import pyarrow as pa
 
 from rt2data.order import I64, key64
+from rt2data.prepare.as_rows import as_rows
 from rt2data.prepare.begin import require_something
 from rt2data.prepare.filtered import Filtered, drops, lost_by_task, tasks_table
 from rt2data.prepare.outcomes import judge_ends
 from rt2data.prepare.row_builder import RowBuilder
+from rt2data.prepare.row_table import rows_table, vectors
 from rt2data.prepare.seal import identity, image_slots, mixture_camera, one_dim
 from rt2data.prepare.statistics import DimStats, summarize
-from rt2data.prepare.store import SplitInfo, StoreInfo, as_rows, rejects_table, rows_table, vectors
+from rt2data.prepare.store import SplitInfo, StoreInfo, rejects_table
 from rt2data.prepare.unit import unreadable
 from rt2data.read.sample import SamplePart, SamplePlan
 from rt2data.read.source import Source

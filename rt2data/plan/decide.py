@@ -33,8 +33,9 @@ from rt2data.plan.published import published_statistics
 from rt2data.plan.recipe import Recipe, canonical
 from rt2data.plan.shares import Shares, lacking_notes, mixture_shares
 from rt2data.plan.source_notes import source_notes
+from rt2data.prepare.row_table import BOXES
 from rt2data.prepare.statistics import DimStats
-from rt2data.prepare.store import BOXES, Known, StoreInfo
+from rt2data.prepare.store import Known, StoreInfo
 from rt2data.read.action_space import load_space
 from rt2data.read.annotations.settings import NOTES, POOL
 from rt2data.read.source import RobotSource, Source, WebSource

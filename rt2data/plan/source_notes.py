@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from rt2data.plan.joined import matches
 from rt2data.plan.model import SourcePlan
 from rt2data.prepare.row_builder import ABSENT, CUT, REGIONS_CLIPPED
-from rt2data.prepare.store import BOXES, POINTS, StoreInfo
+from rt2data.prepare.row_table import BOXES, POINTS
+from rt2data.prepare.store import StoreInfo
 from rt2data.read.bridge_raw.facts import LATE, MORE_WORDS
 from rt2data.read.corpus.facts import CUT as CUT_BOXES
 from rt2data.read.corpus.facts import UNKNOWN_ROTATION, left_out_line

@@ -17,12 +17,7 @@ from rt2data.io.location.folders import make_folder, remove_folder
 from rt2data.io.location.whole import output_errors
 from rt2data.io.stamps import Stamp, stamps_of
 from rt2data.prepare.staged import STAGED
-from rt2data.prepare.store import (
-    FILES_PARQUET,
-    Store,
-    read_stamps,
-    write_stamps,
-)
+from rt2data.prepare.store import FILES_PARQUET, Store, read_stamps, write_stamps
 from rt2data.prepare.unit import UnitOrder
 from rt2data.prepare.units import (
     blob_name,

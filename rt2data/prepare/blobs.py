@@ -26,7 +26,8 @@ from rt2data.io.location.open_files import OpenFiles
 from rt2data.io.location.whole import write_all
 from rt2data.io.stamps import NO_FILE, Stamp, stamps_of
 from rt2data.order import I64, U64, WINDOW
-from rt2data.prepare.store import ROWS, read_columns, read_stamps, read_whole, rows_file, write_rows, write_stamps
+from rt2data.prepare.row_table import ROWS
+from rt2data.prepare.store import read_columns, read_stamps, read_whole, rows_file, write_rows, write_stamps
 
 CHUNK, FAR_CHUNK = 32 << 20, 256 << 20
 """Bytes of images that are announced together: on a disk, in an object store."""

@@ -17,19 +17,13 @@ import pyarrow.parquet as pq
 from rt2data.errors import DataError
 from rt2data.io.location import path_of, produce_whole
 from rt2data.io.tables import parquet_file
+from rt2data.prepare.as_rows import images
 from rt2data.prepare.grow import Growth, added, growth, rows_digest
 from rt2data.prepare.outcomes import judge_ends, marks_against
+from rt2data.prepare.row_table import ROWS, concat_rows
 from rt2data.prepare.runs import Files, RunOrder, RunSummary, are_merged, hash_edges, read_run, rows_files, run_name, run_orders
 from rt2data.prepare.staged import staged_files
-from rt2data.prepare.store import (
-    ROWS,
-    Store,
-    concat_rows,
-    images,
-    readable,
-    rows_file,
-    write_rows,
-)
+from rt2data.prepare.store import Store, readable, rows_file, write_rows
 from rt2data.prepare.unit import UnitSummary
 from rt2data.records import NO_MARKS, Compact, End
 

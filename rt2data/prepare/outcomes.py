@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from rt2data.errors import DataError
 from rt2data.order import key64, mix64
-from rt2data.prepare.store import ROWS, read_columns
+from rt2data.prepare.row_table import ROWS
+from rt2data.prepare.store import read_columns
 from rt2data.records import End, Reject
 from rt2data.standardize.end_marks import REQUIRED, refuted, succeeded, tells_success, wanted
 

@@ -20,16 +20,9 @@ from rt2data.images.ready import ImageFault, ImageHeader, ImageRule, Ready, make
 from rt2data.io import location
 from rt2data.io.location.whole import write_all
 from rt2data.order import key64
+from rt2data.prepare.row_table import BOXES, POINTS, ROWS, ImageEntry, region_columns
 from rt2data.prepare.staged import file_id
-from rt2data.prepare.store import (
-    BOXES,
-    POINTS,
-    ROWS,
-    ImageEntry,
-    Lost,
-    count_lost,
-    region_columns,
-)
+from rt2data.prepare.store import Lost, count_lost
 from rt2data.read.annotations.settings import NOTES, POOL
 from rt2data.read.source import RobotSource, Source
 from rt2data.records import F32, Content, Fact, Image, Region, Reject, Row, SourceRecord

@@ -21,8 +21,9 @@ from rt2data.io import location
 from rt2data.io.location import path_of, produce_whole
 from rt2data.io.tables import arrow_file
 from rt2data.order import I64, U64, WINDOW
+from rt2data.prepare.row_table import concat_rows
 from rt2data.prepare.staged import staged_files
-from rt2data.prepare.store import concat_rows, read_whole
+from rt2data.prepare.store import read_whole
 from rt2data.prepare.unit import UnitSummary
 
 ROWS_PER_FILE = 4 * WINDOW

@@ -28,6 +28,7 @@ from rt2data.prepare.grow import Grown, added, group_hashes, note_store, whole_d
 from rt2data.prepare.outcomes import failed_episodes
 from rt2data.prepare.row_builder import wanted_cameras
 from rt2data.prepare.row_places import added_file
+from rt2data.prepare.row_table import vectors
 from rt2data.prepare.runs import run_name, run_orders
 from rt2data.prepare.staged import STAGED, StagedFiles, listed_files, staged_files
 from rt2data.prepare.statistics import summarize_parts
@@ -44,7 +45,6 @@ from rt2data.prepare.store import (
     read_whole,
     rejects_table,
     rows_file,
-    vectors,
     write_stamps,
 )
 from rt2data.prepare.unit import UnitSummary, is_sound

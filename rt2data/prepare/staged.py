@@ -20,7 +20,8 @@ from rt2data.io import location
 from rt2data.io.location import path_of
 from rt2data.io.stamps import Stamp, changed, require_unchanged
 from rt2data.order import I64, U64
-from rt2data.prepare.store import FILES_PARQUET, IMAGE, ROWS, stamps_table
+from rt2data.prepare.row_table import IMAGE, ROWS
+from rt2data.prepare.store import FILES_PARQUET, stamps_table
 from rt2data.prepare.units import fragment_name, lost_name, rejects_name
 
 STAGED = "staged.parquet"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rt2data.prepare.row_builder import RowBuilder
-from rt2data.prepare.store import KEYED, UNIT_ROWS, arrays_of, row_schema
+from rt2data.prepare.row_table import KEYED, UNIT_ROWS, arrays_of, row_schema
 
 AT_ONCE = 2048
 """Rows that are held as Python objects, about 4 kB each."""

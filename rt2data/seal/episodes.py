@@ -24,8 +24,9 @@ from rt2data.plan.episode_index import GapRule, index_split
 from rt2data.plan.episodes import space_of
 from rt2data.plan.job import RldsJob
 from rt2data.plan.recipe.model import Recipe, from_canonical
+from rt2data.prepare.row_table import vectors
 from rt2data.prepare.statistics import summarize
-from rt2data.prepare.store import Lost, Store, vectors
+from rt2data.prepare.store import Lost, Store
 from rt2data.records import F32
 from rt2data.seal.seal import close_folder, pretty
 from rt2data.seal.side_files import Sidecars

@@ -28,7 +28,8 @@ from rt2data.io.tfrecord.example import Record, record_with_room
 from rt2data.order import I64
 from rt2data.plan.episode_index import SplitIndex
 from rt2data.plan.job import RldsJob, read_job
-from rt2data.prepare.store import Store, as_rows
+from rt2data.prepare.as_rows import as_rows
+from rt2data.prepare.store import Store
 from rt2data.render.renderer import Renderer
 from rt2data.write.shard import ShardInfo, ShardOrder, SideTotals, WrittenShard, write_order
 

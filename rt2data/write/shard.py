@@ -29,7 +29,8 @@ from rt2data.order import I64, EpochOrder, interleave, key64
 from rt2data.plan.job import Job, RldsJob, read_job
 from rt2data.plan.layout import ShardLayout, shard_file
 from rt2data.plan.model import SourcePlan
-from rt2data.prepare.store import FILES_PARQUET, Store, as_rows
+from rt2data.prepare.as_rows import as_rows
+from rt2data.prepare.store import FILES_PARQUET, Store
 from rt2data.records import Rendered, Rows, key_name
 from rt2data.render.fields import Batch, ExampleRecord, Labels
 from rt2data.render.record import make_records

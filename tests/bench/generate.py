@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ STEPS = 40
 """Steps of an episode."""
 
 
-def pictures(about: int, distinct: int = 32) -> list[bytes]:
+@cache
+def pictures(about: int, distinct: int = 32) -> tuple[bytes, ...]:
     """JPEGs of about so many bytes: noise over a gradient, its strength fitted to the size."""
     made = []
     rng = np.random.default_rng(about)
@@ -32,7 +34,7 @@ def pictures(about: int, distinct: int = 32) -> list[bytes]:
             Image.fromarray((base + middle * noise).clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=85)
             low, high = (middle, high) if out.tell() < about else (low, middle)
         made.append(out.getvalue())
-    return made
+    return tuple(made)
 
 
 def unique(picture: bytes, number: int) -> bytes:
@@ -59,7 +61,7 @@ def write_log(folder: Path, total_bytes: int, picture_bytes: int, shard_bytes: i
     return version
 
 
-def episode(base: list[bytes], number: int, rng: np.random.Generator, cameras: int = 1) -> bytes:
+def episode(base: Sequence[bytes], number: int, rng: np.random.Generator, cameras: int = 1) -> bytes:
     action = rng.normal(0, 0.02, (STEPS, 7)).astype(np.float32)
     action[:, 6] = np.arange(STEPS) >= STEPS // 2
     flags = np.arange(STEPS)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rt2data.prepare.row_table import ROWS, UNIT_ROWS
 from rt2data.prepare.runs import ROWS_PER_FILE
 from rt2data.prepare.staged import file_id
-from rt2data.prepare.store import ROWS, UNIT_ROWS
 from rt2data.prepare.unit import UnitSummary
 from tests.look.stats.stores import lay
 from tests.prepare.staging import lay_out

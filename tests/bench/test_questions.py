@@ -16,7 +16,7 @@ import pytest
 from rt2data.io.json_stream import JsonFault
 from rt2data.prepare.begin import begin
 from rt2data.prepare.row_builder import RowBuilder
-from rt2data.prepare.store import UNIT_ROWS, rows_table
+from rt2data.prepare.row_table import UNIT_ROWS, rows_table
 from rt2data.prepare.unit import prepare_unit
 from rt2data.read.vqav2.index import annotations_of, questions_of
 from rt2data.read.vqav2.rows import read_answers, read_question

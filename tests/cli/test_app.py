@@ -54,6 +54,7 @@ def built(place: Path) -> Ended:
 # What is imported
 
 
+@pytest.mark.long
 def test_a_build_imports_the_readers_of_its_recipe_alone(place: Path) -> None:
     """Each kind that it does not read would be paid for by every build. Without workers one process imports what theirs would."""
     script = """

@@ -94,6 +94,7 @@ def test_images_are_found_by_the_last_twelve_digits(web: Path) -> None:
             assert np.abs(np.asarray(image).astype(int) - render(make_scene(7, number)[0])).mean() < 3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_robot_log_is_read_by_tensorflow_datasets(tmp_path: Path) -> None:
     tfds = pytest.importorskip("tensorflow_datasets")

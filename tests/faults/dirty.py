@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ ROBOT_LOST = sum(case.count for case in ROBOT)
 WEB_LOST = sum(case.count for case in WEB)
 
 
-def episode(number: int, base: list[bytes], steps: int = STEPS) -> dict[str, Values]:
+def episode(number: int, base: Sequence[bytes], steps: int = STEPS) -> dict[str, Values]:
     """Features of a sound episode."""
     rng, flags = np.random.default_rng(number), np.arange(steps)
     action = rng.normal(0, 0.02, (steps, 7)).astype(np.float32)

@@ -89,6 +89,7 @@ def test_what_is_re_encoded_is_told(corpus: Path) -> None:
         assert any(warn.code == "reencoded_images" for warn in read_manifest(out).plan.warnings)
 
 
+@pytest.mark.long
 def test_episodes_of_both_kinds_name_no_encoding_and_tfds_decodes_them(corpus: Path, tmp_path: Path) -> None:
     manifest = build_plainly(read_recipe(corpus / "mixture.yaml"), Site(tmp_path / "out"), output=rlds_output(RldsOptions()))
     (dataset,) = manifest.plan.datasets

@@ -21,7 +21,7 @@ from tests.contract.test_formats import SINGLE, robot_record, web_record
 from tests.formats.conftest import examples
 from tests.packages import need
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")

@@ -116,6 +116,7 @@ def test_torch_gives_the_same(wide_mixture: Path, stored: Shard) -> None:
     assert len(found) == 200
 
 
+@pytest.mark.long
 def test_tensorflow_gives_the_same(wide_mixture: Path, stored: Shard) -> None:
     pytest.importorskip("tensorflow")
     from rt2data.loading.tf import tf_dataset

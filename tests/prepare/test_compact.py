@@ -26,7 +26,8 @@ from rt2data.prepare.blobs import BlobsSummary, add_blobs, remove_spills
 from rt2data.prepare.catalog import kept_stores
 from rt2data.prepare.compact import AUTO_IMAGES, SPILL, Order, SpillOrder, compact_orders, decide, write_spill
 from rt2data.prepare.gather import RowsSummary
-from rt2data.prepare.store import ROWS, ImageEntry, Store, read_stamps, rows_file, rows_table, write_rows, write_stamps
+from rt2data.prepare.row_table import ROWS, ImageEntry, rows_table
+from rt2data.prepare.store import Store, read_stamps, rows_file, write_rows, write_stamps
 from tests.conftest import sha256_of
 from tests.laws import tries
 

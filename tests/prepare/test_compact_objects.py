@@ -83,6 +83,7 @@ def test_requests_grow_with_the_images(store: StandIn, monkeypatch: pytest.Monke
     assert not left and not store.unfinished()
 
 
+@pytest.mark.long
 def test_the_same_blobs_as_on_a_disk(store: StandIn, tmp_path: Path) -> None:
     far, _ = prepared(store, 16, "spill")
     near_source = RLDS.model_validate(

@@ -23,10 +23,11 @@ from rt2data.look.diff import compare
 from rt2data.look.stats.run import take_stats
 from rt2data.look.stats.subject import store_subject
 from rt2data.plan.episodes import RldsOptions
-from rt2data.prepare import gather, grow, runs, seal, store
+from rt2data.prepare import gather, grow, runs, seal
 from rt2data.prepare.catalog import kept_stores, remove_all, select
 from rt2data.prepare.kept_ranges import kept_ranges
 from rt2data.prepare.row_places import RowPlaces, merged, read_places, write_places
+from rt2data.prepare.row_table import ROWS
 from rt2data.prepare.staged import STAGED
 from rt2data.prepare.store import Store
 from tests.conftest import sha256_of
@@ -56,7 +57,7 @@ def content(found: Store) -> dict[str, object]:
     """All that a store says, but how it came to be."""
     info = msgspec.structs.replace(found.info, grown=())
     rows = {
-        split: [found.read(split, part, store.ROWS.names).to_pylist() for part in range(len(held.files))]
+        split: [found.read(split, part, ROWS.names).to_pylist() for part in range(len(held.files))]
         for split, held in info.splits.items()
     }
     places = {place: stamp.path for place, stamp in enumerate(found.stamps)}

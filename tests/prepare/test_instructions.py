@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from rt2data.build import Site, build_plainly
 from rt2data.plan.recipe import parse_recipe
+from rt2data.prepare.as_rows import balanced
 from rt2data.prepare.catalog import kept_stores
-from rt2data.prepare.store import Store, balanced
+from rt2data.prepare.store import Store
 from tests.read.annotations.bridge import episodes, write
 
 

@@ -20,9 +20,10 @@ from rt2data.order import key64
 from rt2data.plan.recipe import Recipe
 from rt2data.prepare import runs
 from rt2data.prepare.gather import gather_orders, gather_rows, merge_orders
+from rt2data.prepare.row_table import ROWS, UNIT_ROWS, rows_table
 from rt2data.prepare.runs import hash_edges, rows_files, run_name, run_orders, write_run
 from rt2data.prepare.staged import staged_files
-from rt2data.prepare.store import ROWS, UNIT_ROWS, rows_file, rows_table
+from rt2data.prepare.store import rows_file
 from rt2data.prepare.unit import UnitSummary
 from tests.conftest import sha256_of
 from tests.laws import tries
@@ -157,6 +158,7 @@ def test_a_run_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     assert write_run(order) == first
 
 
+@pytest.mark.long
 def test_a_build_that_merges_gives_the_same_bytes(toy_recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     direct = build_plainly(toy_recipe(store=tmp_path / "store-direct"), Site(tmp_path / "direct"))
     monkeypatch.setattr(runs, "DIRECT", 0)

@@ -13,7 +13,7 @@ import pytest
 
 from rt2data.prepare import unit_rows
 from rt2data.prepare.row_builder import RowBuilder
-from rt2data.prepare.store import UNIT_ROWS, rows_table
+from rt2data.prepare.row_table import UNIT_ROWS, rows_table
 from rt2data.prepare.unit_rows import UnitRows
 from rt2data.read.source import Source
 from rt2data.records import SourceRecord, Step

@@ -423,19 +423,19 @@ def test_settings_take_one_path_or_a_list_and_nothing_else() -> None:
 
 # Damage
 
-THOUSAND = 1000
+EPISODES = 200
 
 
 @pytest.fixture(scope="module")
-def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 1000 episodes of one step."""
-    folder = tmp_path_factory.mktemp("thousand")
-    return write_dataset(folder, "toy", LEAVES, {"train": [[episode(n, 1) for n in range(THOUSAND)]]})
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 200 episodes of one step."""
+    folder = tmp_path_factory.mktemp("many")
+    return write_dataset(folder, "toy", LEAVES, {"train": [[episode(n, 1) for n in range(EPISODES)]]})
 
 
 @pytest.fixture
-def copy(thousand: Path, tmp_path: Path) -> RLDS:
-    shutil.copytree(thousand, tmp_path / "copy")
+def copy(many: Path, tmp_path: Path) -> RLDS:
+    shutil.copytree(many, tmp_path / "copy")
     return RLDS(path=str(tmp_path / "copy"), action_space="widowx_bridge")
 
 
@@ -448,7 +448,7 @@ def damage(path: Path, at: int, mask: int = 0xFF) -> None:
 
 
 def test_cut_inside_a_record(copy: RLDS) -> None:
-    span = scan(str(shard(copy))).spans[700]
+    span = scan(str(shard(copy))).spans[150]
     os.truncate(shard(copy), span.offset + 100)
     with pytest.raises(
         DataError, match=rf"the file is cut inside a record of {span.length} bytes \[.*-00000-of-00001, byte {span.offset}\]"
@@ -457,31 +457,31 @@ def test_cut_inside_a_record(copy: RLDS) -> None:
 
 
 def test_cut_between_records(copy: RLDS) -> None:
-    os.truncate(shard(copy), scan(str(shard(copy))).spans[500].offset)
-    with pytest.raises(DataError, match=r"expected 1000 records, found 500 \[.*toy-train"):
+    os.truncate(shard(copy), scan(str(shard(copy))).spans[100].offset)
+    with pytest.raises(DataError, match=r"expected 200 records, found 100 \[.*toy-train"):
         copy.units()
 
 
 def test_cut_inside_a_length_header(copy: RLDS) -> None:
-    edge = scan(str(shard(copy))).spans[500].offset
+    edge = scan(str(shard(copy))).spans[100].offset
     os.truncate(shard(copy), edge + 5)
     with pytest.raises(DataError, match=rf"cut inside the header of a record \[.*byte {edge}\]"):
         copy.units()
 
 
 def test_flipped_payload_byte(copy: RLDS) -> None:
-    span = scan(str(shard(copy))).spans[321]
+    span = scan(str(shard(copy))).spans[121]
     damage(shard(copy), span.offset + HEADER + 50)
     found = read(copy)
     (reject,) = [one for one in found if isinstance(one, Reject)]
     assert (reject.reason, reject.count, reject.fault) == ("bad_crc", 1, True)
     assert reject.where == f"{shard(copy)}, byte {span.offset}"
-    assert episodes_of(found).keys() == {f"train-00000-{n:06d}" for n in range(THOUSAND) if n != 321}
+    assert episodes_of(found).keys() == {f"train-00000-{n:06d}" for n in range(EPISODES) if n != 121}
 
 
 @pytest.mark.parametrize("byte", [0, 5, 7, 9])
 def test_flipped_header_byte(copy: RLDS, byte: int) -> None:
-    span = scan(str(shard(copy))).spans[321]
+    span = scan(str(shard(copy))).spans[121]
     damage(shard(copy), span.offset + byte)
     tracemalloc.start()
     found = read(copy)
@@ -489,33 +489,33 @@ def test_flipped_header_byte(copy: RLDS, byte: int) -> None:
     tracemalloc.stop()
     (reject,) = [one for one in found if isinstance(one, Reject)]
     assert (reject.reason, reject.count, reject.where) == ("bad_length", 1, f"{shard(copy)}, byte {span.offset}")
-    assert episodes_of(found).keys() == {f"train-00000-{n:06d}" for n in range(THOUSAND) if n != 321}
+    assert episodes_of(found).keys() == {f"train-00000-{n:06d}" for n in range(EPISODES) if n != 121}
     assert peak < 64 << 20
 
 
 def test_records_lost_in_one_gap_are_counted_from_dataset_info(copy: RLDS) -> None:
     """Three headers in a row are gone: one gap in the file, three episodes short."""
     spans = scan(str(shard(copy))).spans
-    for span in spans[321:324]:
+    for span in spans[121:124]:
         damage(shard(copy), span.offset)
     found = read(copy)
     assert [(one.reason, one.count) for one in found if isinstance(one, Reject)] == [("bad_length", 1), ("bad_length", 2)]
-    assert len(episodes_of(found)) == 997
+    assert len(episodes_of(found)) == EPISODES - 3
 
 
 def test_damage_of_every_kind_at_once_adds_up(copy: RLDS) -> None:
     spans = scan(str(shard(copy))).spans
-    damage(shard(copy), spans[100].offset + HEADER + 3)
-    damage(shard(copy), spans[200].offset + 6)
-    damage(shard(copy), spans[201].offset + HEADER + 3)
-    damage(shard(copy), spans[999].offset)
+    damage(shard(copy), spans[30].offset + HEADER + 3)
+    damage(shard(copy), spans[60].offset + 6)
+    damage(shard(copy), spans[61].offset + HEADER + 3)
+    damage(shard(copy), spans[-1].offset)
     found = read(copy)
     lost = sum(one.count for one in found if isinstance(one, Reject))
-    assert (len(episodes_of(found)), lost) == (996, 4)
+    assert (len(episodes_of(found)), lost) == (EPISODES - 4, 4)
 
 
 def test_a_forged_length_beyond_the_file(copy: RLDS) -> None:
-    span = scan(str(shard(copy))).spans[321]
+    span = scan(str(shard(copy))).spans[121]
     length = struct.pack("<Q", 1 << 50)
     with shard(copy).open("r+b") as file:
         file.seek(span.offset)
@@ -527,12 +527,12 @@ def test_a_forged_length_beyond_the_file(copy: RLDS) -> None:
 def test_more_records_than_declared(copy: RLDS) -> None:
     with shard(copy).open("ab") as file:
         file.write(frame(encode_episode(LEAVES, episode(0, 1))))
-    with pytest.raises(DataError, match="expected 1000 records, found 1001"):
+    with pytest.raises(DataError, match="expected 200 records, found 201"):
         copy.units()
     damage(shard(copy), scan(str(shard(copy))).spans[5].offset)
     with shard(copy).open("ab") as file:
         file.write(frame(encode_episode(LEAVES, episode(0, 1))))
-    with pytest.raises(DataError, match="expected 1000 records, found 1001"):
+    with pytest.raises(DataError, match="expected 200 records, found 201"):
         read(copy)
 
 

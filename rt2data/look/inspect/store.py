@@ -20,7 +20,8 @@ from rt2data.look.inspect.examples import ActionValue, ChunkAction, Examples, Fi
 from rt2data.look.inspect.recognize import Inspected
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.order import I64
-from rt2data.prepare.store import Store, as_rows
+from rt2data.prepare.as_rows import as_rows
+from rt2data.prepare.store import Store
 from rt2data.read.action_space import ActionSpace, load_space
 from rt2data.records import Images, Kind, Rows
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rt2data.io.location import path_of
 from rt2data.look.overlaps.seen import Place, Seen, begins, joined, write_sorted
 from rt2data.order import I64, U64, mix64
-from rt2data.prepare.store import FILES_PARQUET, Store, stamps_table, vectors
+from rt2data.prepare.row_table import vectors
+from rt2data.prepare.store import FILES_PARQUET, Store, stamps_table
 
 COCO_NAME = re.compile(r"(?:^|[/\\])(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\.[A-Za-z]+$")
 """COCO_train2014_000000000139.jpg and 000000000139.jpg are the same image."""

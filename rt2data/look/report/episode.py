@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rt2data.look.inspect.mixture import InspectedMixture
 from rt2data.look.report.contact_sheet import Tile
 from rt2data.look.report.images import Shot, read_place, shoot
-from rt2data.prepare.store import Store, vectors
+from rt2data.prepare.row_table import vectors
+from rt2data.prepare.store import Store
 from rt2data.records import F32
 from rt2data.render.fields import ExampleRecord
 

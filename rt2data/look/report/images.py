@@ -87,8 +87,9 @@ def tint(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tint:
     """Of uint8[height, width, 3] in RGB; brightness by Rec. 601."""
     values = pixels.reshape(-1, 3).astype(np.float64)
     light = values @ (0.299, 0.587, 0.114)
-    vivid = values.max(axis=1) - values.min(axis=1) >= VIVID
-    cool = float((values[vivid, 2] > values[vivid, 0]).mean()) if vivid.any() else 0.0
+    r, g, b = pixels.reshape(-1, 3).T  # by channels: many times quicker than max() and min() of rows of three
+    vivid = np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b) >= VIVID
+    cool = float((b[vivid] > r[vivid]).mean()) if vivid.any() else 0.0
     red, green, blue = (float(mean) / 255 for mean in values.mean(axis=0))
     return Tint(float(light.mean()) / 255, float(light.std()) / 255, red, green, blue, float(vivid.mean()), cool)
 

@@ -15,7 +15,7 @@ from rt2data.look.stats.model import Episodes
 from rt2data.look.stats.motion import MotionSums, Steps, sum_motion
 from rt2data.look.stats.row_set import RowSet, space_from_json
 from rt2data.order import I64, U64, key64, mix64
-from rt2data.prepare.store import vectors
+from rt2data.prepare.row_table import vectors
 from rt2data.read.action_space import ActionSpace
 from rt2data.records import F32
 from rt2data.tally.counts import Counts, count, histogram, quantiles_of

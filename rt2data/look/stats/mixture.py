@@ -27,7 +27,8 @@ from rt2data.look.stats.row_set import RowSet, space_to_json
 from rt2data.order import BLOCK, I64, boundaries
 from rt2data.plan.layout import ShardLayout
 from rt2data.plan.model import SourcePlan
-from rt2data.prepare.store import ROWS, rows_file
+from rt2data.prepare.row_table import ROWS
+from rt2data.prepare.store import rows_file
 from rt2data.render.codecs.table import codec_from_json
 from rt2data.render.fields import ExampleRecord
 from rt2data.render.record import decode_record

@@ -28,7 +28,8 @@ from rt2data.look.stats.mixture import ReadOrder, read_examples
 from rt2data.look.stats.row_set import RowSet, codec_of
 from rt2data.order import U64
 from rt2data.plan.job import Job
-from rt2data.prepare.store import as_rows, vectors
+from rt2data.prepare.as_rows import as_rows
+from rt2data.prepare.row_table import vectors
 from rt2data.records import F32
 from rt2data.render.renderer import Renderer
 from rt2data.tally.counts import Counts, count

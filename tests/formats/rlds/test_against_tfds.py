@@ -21,16 +21,15 @@ from rt2data.render.tokenizer import load_tokenizer
 from rt2data.seal.episodes import RldsManifest
 from tests.formats.rlds.test_loaded import absolute_by_loop, bridge_by_loop
 from tests.formats.rlds.test_registration import GOOGLE, text_of
+from tests.packages import later
 
 pytestmark = pytest.mark.long
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-tf = pytest.importorskip("tensorflow")
-tfds = pytest.importorskip("tensorflow_datasets")
+tf, tfds = later("tensorflow"), later("tensorflow_datasets")
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 CAMERAS = ("image_0", "image_1", "image_2", "image_3")
-RAW = {"steps": {"observation": {camera: tfds.decode.SkipDecoding() for camera in CAMERAS}}}
 
 
 def write(recipe: Recipe, out: Path, **wishes: Any) -> RldsManifest:
@@ -53,7 +52,8 @@ robot:
 
 
 def episodes(builder: Any, split: str) -> list[list[dict[str, Any]]]:
-    found = builder.as_dataset(split=split, decoders=RAW)
+    raw = {"steps": {"observation": {camera: tfds.decode.SkipDecoding() for camera in CAMERAS}}}
+    found = builder.as_dataset(split=split, decoders=raw)
     return [list(tfds.as_numpy(episode["steps"])) for episode in found]
 
 

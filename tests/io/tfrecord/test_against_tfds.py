@@ -23,11 +23,12 @@ from rt2data.io.tfrecord.reading import read_gzipped, read_records
 from rt2data.read.rlds.source import RLDS
 from rt2data.records import Step
 from tests.laws import tries
+from tests.packages import later
 from tests.tfds_writing import write_dataset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-tf = pytest.importorskip("tensorflow")
-tfds = pytest.importorskip("tensorflow_datasets")
+tf, tfds = later("tensorflow"), later("tensorflow_datasets")
+pytestmark = pytest.mark.long
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from rt2data.io.stamps import Stamp
 from rt2data.order import WINDOW, key64
+from rt2data.prepare.row_table import ROWS
 from rt2data.prepare.statistics import summarize
-from rt2data.prepare.store import REJECTS, ROWS, STORE_VERSION, Lost, SplitInfo, Store, StoreInfo, rows_file, write_stamps
+from rt2data.prepare.store import REJECTS, STORE_VERSION, Lost, SplitInfo, Store, StoreInfo, rows_file, write_stamps
 
 
 def lay(
