@@ -14,17 +14,17 @@ from rt2data.cli.running import run
 from rt2data.io.installation import VERSION
 
 ENVIRONMENT = """\b
-Precedence: an option of the command line, then the recipe, then the environment, then the default.
+Precedence: command-line option, recipe, environment, default.
 
 \b
 Environment:
   RT2DATA_STORE      folder of prepared stores
-  XDG_CACHE_HOME     without RT2DATA_STORE stores are in rt2data/store below it; default ~/.cache
-  RT2DATA_...        any other can be used in a recipe's paths as ${RT2DATA_...}, and HOME as ${HOME}
+  XDG_CACHE_HOME     without RT2DATA_STORE, stores are in rt2data/store below it; default ~/.cache
+  RT2DATA_...        usable in a recipe's paths as ${RT2DATA_...}, like ${HOME}
   RT2DATA_DIRECT_IO  0 writes shards through the page cache
   TMPDIR             temporary files of stats and report
   COLUMNS, NO_COLOR  width of tables; no colors
-  PAGER              the pager of view on a terminal; its default is less
+  PAGER              pager of `rt2data view`; default less
 
 \b
 Exit codes: 0 done, 1 a bug or not enough memory, 2 wrong usage or recipe, 3 corrupt or unusable data, 4 too many rejects,
@@ -33,7 +33,7 @@ Exit codes: 0 done, 1 a bug or not enough memory, 2 wrong usage or recipe, 3 cor
 
 app = App(
     name="rt2data",
-    help="Build co-training mixtures for vision-language-action models: robot logs and web VQA in, exactly mixed shards out.",
+    help="Build co-training mixtures for vision-language-action models from robot logs and web corpora, with exact weights.",
     epilog=ENVIRONMENT,
     pretty_exceptions_enable=False,
 )
@@ -61,20 +61,18 @@ Pool = Annotated[PoolChoice, typer.Option(help="Worker processes or threads.")]
 AllowBad = Annotated[bool, typer.Option(help="Build even if more rows are faulty than max_bad allows.")]
 AllowLicense = Annotated[
     list[str] | None,
-    typer.Option(
-        "--allow-license", metavar="SPDX", help="Refuse sources of other licences, or of none that is given; can be repeated."
-    ),
+    typer.Option("--allow-license", metavar="SPDX", help="Refuse sources with any other license, or with none. Repeatable."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Same as --set seed=SEED.")]
 Runner = Annotated[
     str | None,
     typer.Option(
         metavar="RUNNER",
-        help="Run on dataflow, flink, spark, portable, or any runner that Beam knows; what is behind -- are Beam's options. "
+        help="Run on dataflow, flink, spark, portable, or any other Beam runner. Options after -- are passed to Beam. "
         "Default: local, on this machine, with --workers.",
     ),
 ]
-BeamOptions = Annotated[list[str] | None, typer.Option("--beam-option", hidden=True, help="The same as an option behind --.")]
+BeamOptions = Annotated[list[str] | None, typer.Option("--beam-option", hidden=True, help="The same as an option after --.")]
 
 
 def _asked(
@@ -102,7 +100,7 @@ def _pool_asked(workers: int | None, pool: PoolChoice) -> bool:
 @app.verb(epilog="Example: rt2data init path/to/log path/to/corpus -o mixture.yaml")
 def init(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Robot logs and corpora; or, where it ends in .yaml, the file to write.")
+        list[Path] | None, typer.Argument(help="Robot logs and corpora. A single path that ends in .yaml is the file to write.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where to write the recipe. Default: mixture.yaml."), WRITTEN
@@ -111,7 +109,7 @@ def init(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a recipe: of the data that is named, and plan it; else a commented one to start from."""
+    """Write a recipe for the given data and plan it, or write a commented template."""
     from rt2data.cli.init import init as write
     from rt2data.cli.init import init_from
 
@@ -131,11 +129,11 @@ def init(
 def init_space(
     path: Annotated[Path, typer.Argument(help="A robot log.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the action space."), WRITTEN] = Path("my_robot.toml"),
-    name: Annotated[str | None, typer.Option(help="Its name. Default: that of the file.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the action space. Default: the file name.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
-    """Write an action space, in TOML, for a robot log: its numbers by name, and what the data says of them."""
+    """Write an action space (TOML) for a robot log: its dimensions by name, with what the data shows about each."""
     from rt2data.cli.init import new_space
 
     new_space(path, out, name, force, json)
@@ -155,16 +153,16 @@ def plan(
     overrides: Overrides = None,
     seed: Seed = None,
     prepare: Annotated[
-        bool, typer.Option("--prepare", help="Prepare the sources that are not prepared yet, so that all figures are exact.")
+        bool, typer.Option("--prepare", help="First prepare sources that are not prepared yet, so that all figures are exact.")
     ] = False,
     canary: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="Build a part, such as 1% or 64MB, and predict the time of the whole."),
+        typer.Option(metavar="SHARE", help="Build a sample, such as 1% or 64MB, and predict the time of the full build."),
     ] = None,
     runner: Annotated[RunnerChoice, typer.Option(help="Where the build will run; dataflow adds its cost.")] = RunnerChoice.local,
     machine: Annotated[str, typer.Option(help="Dataflow machine type.")] = "n2-standard-4",
     region: Annotated[str, typer.Option(help="Dataflow region.")] = "us-central1",
-    prices: Annotated[Path | None, typer.Option(help="Your own table of prices, like schemas/prices/dataflow.toml.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price table of your own, like schemas/prices/dataflow.toml.")] = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
     allow_bad: AllowBad = False,
@@ -198,7 +196,7 @@ def build_mixture(
     seed: Seed = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
-    engine: Annotated[EngineChoice | None, typer.Option(help="Build on a Ray or Spark cluster. Default: here.")] = None,
+    engine: Annotated[EngineChoice | None, typer.Option(help="Build on a Ray or Spark cluster. Default: this machine.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a different complete mixture in the output folder.")] = False,
     restart: Annotated[
         bool, typer.Option(help="Discard an unfinished build; with --overwrite also rebuild a finished one.")
@@ -213,7 +211,7 @@ def build_mixture(
     """Build the mixture. Run the same command again to resume an interrupted build.
 
     On Dataflow: rt2data build-mixture -o gs://BUCKET/mixture --runner dataflow -- --project=PROJECT --region=REGION
-    --temp_location=gs://BUCKET/tmp --sdk_container_image=IMAGE. What is behind -- are options of Beam.
+    --temp_location=gs://BUCKET/tmp --sdk_container_image=IMAGE. Options after -- are passed to Beam.
     """
     from rt2data.cli.build import build_mixture as build
     from rt2data.cli.runners import elsewhere, require_alone
@@ -245,7 +243,7 @@ def write_rlds(
     tokens: Annotated[bool, typer.Option("--tokens", help="Add prompts, targets and token ids to each step.")] = False,
     cameras: Annotated[
         list[str] | None,
-        typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write; else those of `cameras`, or all."),
+        typer.Option("--camera", metavar="[FEATURE=]CAMERA", help="Cameras to write. Default: the source's `cameras`, or all."),
     ] = None,
     names: Annotated[list[str] | None, typer.Option("--name", metavar="SOURCE=DATASET", help="Name of a source's dataset.")] = None,
     dataset_version: Annotated[str, typer.Option(help="Version of the datasets.")] = "1.0.0",
@@ -290,7 +288,7 @@ def verify(
 @app.verb(epilog="Example: rt2data check path/to/log --action-space widowx_bridge")
 def check(
     path: Annotated[Path, typer.Argument(help="A raw robot log, or a recipe.")],
-    source: Annotated[str | None, typer.Option(help="Check this source of a recipe only. Default: all robot sources.")] = None,
+    source: Annotated[str | None, typer.Option(help="Check only this source of the recipe. Default: all robot sources.")] = None,
     action_space: Annotated[
         str | None, typer.Option(help="What the numbers mean. Default: the recipe's, or the one that fits the log.")
     ] = None,
@@ -308,16 +306,16 @@ def overlaps(
     recipe: RecipePath = Path("mixture.yaml"),
     near: Annotated[
         int | None,
-        typer.Option(metavar="BITS", help="Also find pictures that look alike: hashes differ in so many of 64 bits. Try 4."),
+        typer.Option(metavar="BITS", help="Also find near-duplicate images, whose hashes differ in at most BITS of 64. Try 4."),
     ] = None,
-    pixels: Annotated[bool, typer.Option("--pixels", help="Also find pictures of the same pixels in other bytes.")] = False,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Also find images with the same pixels but different bytes.")] = False,
     overrides: Overrides = None,
     workers: Workers = None,
     pool: Pool = PoolChoice.processes,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find pictures, COCO images and episodes that sources share. Exits with 3 if what is trained on is held out too."""
+    """Find images and episodes that several sources share. Exits with 3 if training data is also held out."""
     from rt2data.cli.overlaps import OverlapOptions
     from rt2data.cli.overlaps import overlaps as find
 
@@ -330,7 +328,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A source, a prepared store, a mixture or a recipe.")],
     png: Annotated[Path | None, typer.Option(help="Write a contact sheet to this file."), WRITTEN] = None,
     tiles: Annotated[int, typer.Option(min=1, max=400, help="Images on the contact sheet.")] = 12,
-    suggest: Annotated[bool, typer.Option(help="Print the part of a recipe that would read it.")] = False,
+    suggest: Annotated[bool, typer.Option(help="Print the recipe section that reads it.")] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -345,15 +343,15 @@ def view(
     path: Annotated[Path, typer.Argument(help="A mixture, a prepared store or a raw source.")],
     at: Annotated[int, typer.Option(min=0, help="The first example to show, counted from 0.")] = 0,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Print at most this many, without a pager.")] = None,
-    source: Annotated[str, typer.Option(help="Show examples of this source only.")] = "",
-    search: Annotated[str, typer.Option(help="Show examples with this text in prompt, target, answers or key.")] = "",
-    save: Annotated[Path | None, typer.Option(help="Write the images of what is printed into this folder."), WRITTEN] = None,
+    source: Annotated[str, typer.Option(help="Show only examples of this source.")] = "",
+    search: Annotated[str, typer.Option(help="Show only examples with this text in the prompt, target, answers or key.")] = "",
+    save: Annotated[Path | None, typer.Option(help="Write the images of the printed examples into this folder."), WRITTEN] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show them in a browser on this machine.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes a free one.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Let --save replace other files.")] = False,
     json: Json = False,
 ) -> None:
-    """Show examples: image, prompt, target, action, tokens. On a terminal in $PAGER."""
+    """Show examples: image, prompt, target, action, tokens. Uses $PAGER on a terminal."""
     from rt2data.cli.view import view as show
     from rt2data.look.view.select import Filter
 
@@ -383,9 +381,7 @@ StoreRecipe = Annotated[
 
 
 Split = Annotated[str | None, typer.Option(help="Use only this split. Default: all.")]
-TokenRecipe = Annotated[
-    Path | None, typer.Option(help="Recipe whose template, codec and tokenizer are used for the rows of a store.")
-]
+TokenRecipe = Annotated[Path | None, typer.Option(help="Recipe whose template, codec and tokenizer render the rows of a store.")]
 
 
 class ShapeChoice(StrEnum):
@@ -405,7 +401,7 @@ def stats(
     recipe: TokenRecipe = None,
     shape: Annotated[
         ShapeChoice | None,
-        typer.Option("--as", help="Print statistics in the format of this trainer; of split train unless --split is given."),
+        typer.Option("--as", help="Print statistics in the format of this trainer; for the train split unless --split is given."),
     ] = None,
     store: StoreRoot = None,
     workers: Workers = None,
@@ -413,7 +409,9 @@ def stats(
     runner: Runner = None,
     beam_options: BeamOptions = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="With --runner, the JSON file that its workers write, and see."), WRITTEN
+        Path | None,
+        typer.Option("--out", "-o", help="With --runner: the JSON file to write, where workers can reach it."),
+        WRITTEN,
     ] = None,
     force: Force = False,
     json: Json = False,
@@ -502,7 +500,7 @@ def store_keep_ranges(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Write which steps of each episode filters keep, as openpi's keep_ranges, with the names of episodes as keys."""
+    """Write which steps of each episode the filters keep, as openpi's keep_ranges, keyed by episode name."""
     from rt2data.cli.store import StoreRoot, keep_ranges
 
     keep_ranges(StoreRoot(store, recipe), name, out, force, json)

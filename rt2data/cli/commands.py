@@ -17,7 +17,7 @@ from rt2data.io.location import path_of, writable
 
 Function = Callable[..., Any]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results, warnings and failures.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print the traceback of a failure, and messages of libraries.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print tracebacks and the messages of libraries.")]
 SHARED = {"quiet": Quiet, "verbose": Verbose}
 
 
@@ -40,7 +40,7 @@ class Command(TyperCommand):
 
 
 class BeamCommand(Command):
-    """A command that runs on Beam where `--runner` says so: what is behind `--` is Beam's, and `--beam-option` collects it."""
+    """A command that runs on Beam where `--runner` says so: what follows `--` is Beam's, and `--beam-option` collects it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         at = args.index("--") if "--" in args else len(args)
@@ -48,7 +48,7 @@ class BeamCommand(Command):
         if any(each.split("=")[0] == "--runner" for each in ours):
             args = [*ours, *(f"--beam-option={each}" for each in beams)]
         elif any(each.startswith("--") for each in beams):
-            ctx.fail("What is behind -- goes to a runner of Beam: name it with --runner.")
+            ctx.fail("Options after -- are passed to a Beam runner: name one with --runner.")
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

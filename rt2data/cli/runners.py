@@ -32,7 +32,7 @@ def elsewhere(runner: str | None, options: Sequence[str], pool_asked: bool) -> l
     if pool_asked:
         raise UsageError("--workers and --pool are for this machine", f"--runner {runner}", "the runner has options like them")
     if any(each.split("=")[0] == "--runner" for each in options):
-        raise UsageError("the runner is named twice", f"--runner {runner}", "leave out the one behind --")
+        raise UsageError("the runner is named twice", f"--runner {runner}", "leave out the one after --")
     return [f"--runner={RUNNERS.get(runner.lower(), runner)}", *options]
 
 

@@ -49,7 +49,7 @@ def test_summaries_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
     for words, each in ALL.items():
         if len(words) == 1:
             assert summary(each.help) in said
-    assert "RT2DATA_STORE" in said and "XDG_CACHE_HOME" in said and "then the environment" in said
+    assert "RT2DATA_STORE" in said and "XDG_CACHE_HOME" in said and "recipe, environment, default" in said
 
 
 @pytest.mark.parametrize(

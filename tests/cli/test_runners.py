@@ -68,7 +68,7 @@ def test_what_contradicts_itself(place: Path, words: tuple[str, ...], said: str)
 
 
 def test_options_of_beam_need_a_runner(place: Path) -> None:
-    with pytest.raises(Exception, match="name it with --runner"):
+    with pytest.raises(Exception, match="name one with --runner"):
         rt2data("build-mixture", "--", "--region=r")
 
 
