@@ -279,6 +279,10 @@ def _hash(key: str | JsonFault) -> int:
     return xxhash.xxh3_64_intdigest(str(key).encode())
 
 
+EVERY_KEY = ("",)
+"""As `once`: no key may come twice."""
+
+
 def decoder_of(path: str, once: tuple[str, ...] = ()) -> Decode[dict[str, Any]]:
     """Decodes objects of a file, such as its lines. What is wrong with one is a JsonFault; `once`: keys it must not have twice."""
     decode = _Decoder(path, dict, once, strict=False)
@@ -293,7 +297,7 @@ class _Decoder(Generic[T]):
         self._path, self._strict = path, strict
         self._decode = msgspec.json.Decoder(element).decode
         fields = getattr(element, "__struct_fields__", ()) if names is None else names
-        self._names = [f'"{name}"'.encode() for name in fields]
+        self._names = [f'"{name}"'.encode() if name else b'"' for name in fields]
 
     def __call__(self, text: bytes, start: int) -> T | JsonFault:
         try:

@@ -9,11 +9,11 @@ from io import StringIO
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple, cast
 
-import msgspec
 import pyarrow as pa
 
 from rt2data.errors import DataError
 from rt2data.io import location
+from rt2data.io.json_stream import EVERY_KEY, Decode, JsonFault, decoder_of
 from rt2data.io.tables import parquet_file
 from rt2data.read.annotations.settings import version
 from rt2data.read.text import one_line
@@ -60,10 +60,15 @@ def _json_rows(path: str) -> Iterator[PlacedRow]:
 
 
 def _decoded(path: str, start: int, line: bytes) -> Record:
-    try:
-        return msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"), type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _damaged(path, start, str(error)) from None
+    found = _decoder(path)(line.removeprefix(b"\xef\xbb\xbf"), start)
+    if isinstance(found, JsonFault):
+        raise _damaged(path, start, found.detail or found.reason)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _decoder(path: str) -> Decode[Record]:
+    return decoder_of(path, EVERY_KEY)
 
 
 def _lines(path: str, file: BinaryIO) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ def steps(path: Path, text: str) -> EpisodeNotes:
 
 
 def test_a_row_nested_deeply_is_damage(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="recursion"):
+    with pytest.raises(DataError, match="nested too deeply"):
         steps(tmp_path / "a.jsonl", f'{{"episode": "a", "step": 1, "note": {"[" * 200_000}{"]" * 200_000}}}')
 
 

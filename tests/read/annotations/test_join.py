@@ -227,6 +227,7 @@ def test_chosen_columns_come_in_their_order(shared_data: Path, tmp_path: Path, k
         ("a.jsonl", b'{"episode": 1, "step": 1}\n{"episode":', "annotations cannot be read"),
         ("a.jsonl", b'{"episode": 1, "plan": "x"}\n', "has no number"),
         ("a.jsonl", b'{"step": 1}\n', "has no `episode`"),
+        ("a.jsonl", b'{"episode": 1, "step": 1, "plan": "x", "plan": "y"}\n', "the key 'plan' is given twice"),
         ("a.csv", b'episode,step,plan\n1,2,"open\n', "a quote is not closed"),
         ("a.csv", b"episode,step,plan\n1,2\n", "a row of 2 values"),
         ("a.csv", b"episode,episode\n1,2\n", "name each column once"),
