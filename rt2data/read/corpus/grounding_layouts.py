@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator, Field
+from typing import Any, Literal
 
 from rt2data.read.corpus.boxes import BoxStyle, PointStyle
 from rt2data.read.corpus.coco_boxes import COCO
 from rt2data.read.corpus.entities import ENTITIES
-from rt2data.read.corpus.vqa_layouts import Names, Row, column, fields_of, jpeg, named, value_at
+from rt2data.read.corpus.vqa_layouts import Column, Names, Row, column, fields_of, jpeg, named, value_at
 from rt2data.settings import Settings
 
 Ask = Literal["detect", "refer", "describe", "count", "caption"]
@@ -87,14 +85,6 @@ COLUMNS = tuple(dict.fromkeys(name for layout in LAYOUTS for name in (*layout.co
 def layout_of(row: Row) -> Layout | None:
     """The first layout whose columns a row has."""
     return next((layout for layout in LAYOUTS if layout.marks <= row.keys()), None)
-
-
-def _checked(text: str) -> str:
-    fields_of(text)
-    return text
-
-
-Column = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_checked)] | None
 
 
 class Columns(Settings):

@@ -21,6 +21,7 @@ from rt2data.read.corpus.source import Corpus
 from rt2data.read.corpus.vqa_layouts import (
     COLUMNS,
     GENERIC,
+    Column,
     Layout,
     Row,
     column,
@@ -51,14 +52,6 @@ def _explains(text: str) -> str:
     if sorted(fields_of(text)) != ["answer", "rationale"]:
         raise ValueError("must have the fields {answer} and {rationale}, once each, and no others")
     return text
-
-
-def _checked(text: str) -> str:
-    fields_of(text)
-    return text
-
-
-Column = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_checked)] | None
 
 
 class Columns(Settings):

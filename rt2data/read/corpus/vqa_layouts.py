@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from rt2data.read.corpus.draft import Picture, RowFault, pictures_of
 from rt2data.read.join.images import ImageKey
@@ -40,6 +42,15 @@ def fields_of(text: str) -> list[str]:
     if any(spec or conversion for _, name, spec, conversion in parsed if name is not None):
         raise ValueError("must have plain fields such as {question}, with neither `:` nor `!`")
     return [name for _, name, _, _ in parsed if name is not None]
+
+
+def _with_plain_fields(text: str) -> str:
+    fields_of(text)
+    return text
+
+
+Column = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_with_plain_fields)] | None
+"""A setting that names a column, or says how several make one."""
 
 
 def filled(template: str, said: Mapping[str, str]) -> str:
