@@ -1,4 +1,4 @@
-"""Arrows point down only: who may import whom, read from the imports themselves."""
+"""Which folder may import which, checked on the imports themselves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 from rt2data.read.source import SOURCES
 from tests.conftest import ROOT
 
-# From the ground up. A folder imports from its own floor and from those above it in this list, never from those below.
+# From the bottom up. A folder imports from its own layer and from those above it in this list, never from those below.
 LAYERS = {
-    "ground": {"errors", "order", "records"},
-    "matter": {"io", "tally"},
+    "base": {"errors", "order", "records"},
+    "I/O": {"io", "tally"},
     "settings": {"settings"},
     "images": {"images"},
     "read": {"read"},
@@ -33,7 +33,7 @@ LAYERS = {
     "engines": {"engines"},
     "whole": {"build", "demo", "look"},
     "run": {"beam", "forecast"},
-    "talk": {"__init__", "__main__", "cli", "pipelines"},
+    "CLI": {"__init__", "__main__", "cli", "pipelines"},
 }
 LOOSE = {"__init__", "__main__", "build", "errors", "order", "records", "settings"}
 """The only modules that lie in no folder."""
