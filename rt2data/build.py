@@ -1,4 +1,4 @@
-"""The whole program as plain Python: prepare, plan, write, seal, by any engine. Beam wires the same functions to the same bytes."""
+"""The whole program in plain Python: prepare, plan, write, seal, with any engine. Beam runs the same functions; same bytes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from rt2data.plan.episodes import RldsOptions
 
 WAIT_S = 1.0
-"""How often a build that waits for a store looks whether it is ready."""
+"""How often, in seconds, a build that waits for a store checks whether it is ready."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where an output is built: its name, and the staging folder next to it that takes this name when complete.
+    """Where an output is built: its path, and the staging folder next to it that is renamed to this path when complete.
 
-    `restart` discards an unfinished build, and builds a finished one of the same plan again.
+    `restart` discards an unfinished build, and rebuilds a finished one of the same plan.
     """
 
     out: Path
@@ -60,26 +60,26 @@ class Site:
     restart: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError where nothing can be written."""
+        """Raises UsageError if `out` is not a place that can be written."""
         location.writable(self.out)
 
     @property
     def remote(self) -> bool:
-        """Whether it is in an object store, where a build writes a generation of the output: see `io.generations`."""
+        """Whether `out` is in an object store, where a build writes a generation of the output: see `io.generations`."""
         return location.is_remote(self.out)
 
     @property
     def staging(self) -> Path:
-        """Where a local output grows."""
+        """Where a local output is written until it is complete."""
         return self.out.with_name(f".{self.out.name}.partial")
 
     def folder(self, fingerprint: str) -> Path:
-        """Where the output of a plan is written."""
+        """The folder that the output of a plan is written to."""
         return self.out / generation_name(fingerprint) if self.remote else self.staging
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the output while it is built. Raises UsageError, OutputError or LockedError before anything is read."""
+        """Lock the output while it is built. Raises UsageError, OutputError or LockedError before anything is read."""
         if self.remote:
             refuse_foreign_objects(self.out)
             with exclusively(self.out / LEASE, str(self.out)):
@@ -102,7 +102,7 @@ class Site:
 
     @contextmanager
     def _changes_named(self) -> Iterator[None]:
-        """Where an unfinished build's sources turn out to have changed, say which files; soon their old stamps are gone."""
+        """If the sources of an unfinished build have changed, name the files in the error; their old stamps are soon gone."""
         changed = _changed_files(_begun(self.staging))
         try:
             yield
@@ -113,18 +113,19 @@ class Site:
             raise
 
     def _tidy(self) -> None:
-        """Nothing half written stays, and no empty folder."""
+        """Remove temporary files, and the staging folder if it is empty."""
         with suppress(OSError):
             remove_temporaries(self.staging)
             if not any(location.children(self.staging)):
                 remove_empty_folder(self.staging)
 
     def finished(self, fingerprint: str, output: Output) -> bool:
-        """Whether the output of this plan is here already. Raises UsageError where another one is and may not be replaced."""
+        """Whether the output of this plan exists already. Raises UsageError if a different output is here and may not be
+        replaced."""
         here = current(self.out)
         if not is_complete(here):
             return False
-        with suppress(DataError):  # a damaged one is another output
+        with suppress(DataError):  # a damaged one counts as a different output
             if output.read(here).plan.fingerprint == fingerprint and not self.restart:
                 return True
         if not self.overwrite:
@@ -134,14 +135,14 @@ class Site:
         return False
 
     def brought_back(self, folder: Path, fingerprint: str, output: Output) -> bool:
-        """Whether a generation that was current before is so again. What of it cannot be gone on with is discarded."""
+        """Whether an earlier generation of the output could be made current again. What cannot be resumed is discarded."""
         if not self.remote:
             return False
         complete = is_complete(folder)
         if complete and not self.restart:
             with suppress(DataError):
                 if output.read(folder).plan.fingerprint == fingerprint:
-                    remove_job(folder)  # which stays where a build is killed between its manifest and this
+                    remove_job(folder)  # left behind if a build is killed between writing the manifest and this
                     self.publish(folder)
                     return True
         if complete or self.restart:
@@ -149,7 +150,7 @@ class Site:
         return False
 
     def publish(self, folder: Path) -> None:
-        """Let a finished folder be the output."""
+        """Make a finished folder the output."""
         if self.remote:
             publish_generation(self.out, folder.name)
         else:
@@ -157,7 +158,7 @@ class Site:
 
 
 def _begun(staging: Path) -> Job | RldsJob | None:
-    """The job of an unfinished build that can be gone on with: not one that was sealed, nor one that cannot be read."""
+    """The job of an unfinished build that can be resumed: None if it was sealed or cannot be read."""
     try:
         return read_job(staging)
     except (OSError, msgspec.MsgspecError):
@@ -165,7 +166,7 @@ def _begun(staging: Path) -> Job | RldsJob | None:
 
 
 def _changed_files(job: Job | RldsJob | None) -> list[str]:
-    """Files of a job's sources that changed since they were prepared, as far as that is still known."""
+    """Files of a job's sources that changed since they were prepared, as far as still known."""
     found: list[str] = []
     for folder in job.stores.values() if job else ():
         with suppress(DataError):
@@ -175,7 +176,7 @@ def _changed_files(job: Job | RldsJob | None) -> list[str]:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What there is to do for one source: nothing where its store is ready."""
+    """The work for one source: none if its store is ready."""
 
     name: str
     source: Source
@@ -194,7 +195,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Listing:
-    """What there is to do for the sources of a recipe: known here, or found out by whoever asks."""
+    """The work for the sources of a recipe: `known` already, or found on demand with `find`."""
 
     recipe: Recipe
     root: Path
@@ -202,19 +203,19 @@ class Listing:
 
     @property
     def names(self) -> list[str]:
-        """The sources that are needed."""
+        """Names of the sources needed."""
         return list(needed_sources(self.recipe))
 
     def compacts(self, *how: Compact) -> bool:
-        """Whether a source may be compacted in one of these ways."""
+        """Whether any source may be compacted in one of these ways."""
         if self.known is not None:
             return any(each.compact in how for each in self.known)
         return any(may_compact(self.recipe.compact, source) in how for source in needed_sources(self.recipe).values())
 
     def find(self, name: str) -> Preparation:
-        """What there is to do for a source. Nothing is held meanwhile: what two builds write at once is the same.
+        """The work for one source. Nothing is locked: two builds at once would write the same bytes.
 
-        Raises UsageError where the recipe names what is not there, DataError where the source cannot be read.
+        Raises UsageError if the recipe names something that does not exist, DataError if the source cannot be read.
         """
         load_tokenizer(self.recipe.tokenizer.kind, self.recipe.tokenizer.path)
         source = needed_sources(self.recipe)[name]
@@ -237,9 +238,9 @@ class Waiting:
 
 @contextmanager
 def preparations(recipe: Recipe, root: Path, on_wait: Callable[[Waiting], None] = lambda _: None) -> Iterator[list[Preparation]]:
-    """What there is to do for each needed source; the stores that are to be written are held meanwhile.
+    """The work for each needed source; stores that must be written are locked meanwhile.
 
-    What preparing does not need, but the plan will, is looked at here: nobody waits for hours to hear of it.
+    What only the plan needs is checked here too, so that mistakes show before hours of preparing.
     """
     load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     with ExitStack() as stack:
@@ -257,7 +258,7 @@ def preparations(recipe: Recipe, root: Path, on_wait: Callable[[Waiting], None] 
 
 
 def _hold(stack: ExitStack, folder: Path, units: Path, name: str, on_wait: Callable[[Waiting], None]) -> None:
-    """Hold a store that is to be written, and its units, or wait until another build, which holds them to its end, is ready."""
+    """Lock a store that must be written, and its units; or wait until the build that holds them has finished the store."""
     wait_s = 0.0
     while ready_store(folder) is None:
         try:
@@ -280,7 +281,7 @@ def prepare_plainly(todo: Preparation) -> Store:
 
 
 def prepare_by(engine: Engine, todo: Sequence[Preparation]) -> dict[str, Store]:
-    """Prepare the sources that are not ready, side by side; the stores of all, by name."""
+    """Prepare the sources that are not ready, side by side; return all stores by name."""
     fresh = [(p, staging_folder(p.folder)) for p in todo if not p.ready]
     units = _by_name(engine.map(prepare_unit, [order for p, _ in fresh for order in p.units]))
     merging = [order for p, staging in fresh for order in merge_orders(p.name, staging, units[p.name], p.compact)]
@@ -298,7 +299,7 @@ def prepare_by(engine: Engine, todo: Sequence[Preparation]) -> dict[str, Store]:
 
 
 def _by_name(summaries: Iterable[Any]) -> dict[str, list[Any]]:
-    """Summaries of work by the source they are of."""
+    """Summaries grouped by source."""
     found = defaultdict[str, list[Any]](list)
     for summary in summaries:
         found[summary.name].append(summary)
@@ -306,21 +307,21 @@ def _by_name(summaries: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 class Decided(NamedTuple):
-    """What is to be done: the job, about how many bytes it writes, and the work orders of all phases."""
+    """What will be done: the job, roughly how many bytes it writes, and the work orders of all phases."""
 
     job: Any
     bytes: int
-    orders: Callable[[Path], list[Any]]  # of the folder that is written
+    orders: Callable[[Path], list[Any]]  # takes the folder to write to
 
 
 @dataclass(frozen=True)
 class Output:
-    """A kind of output: how it is planned, written and sealed. All of it is picklable."""
+    """A kind of output: how to plan, write and seal it. All fields can be pickled."""
 
-    decide: Callable[[Recipe, Mapping[str, Store], bool], Decided]  # the last is allow_bad
-    phases: tuple[tuple[type, Callable[[Any], Any]], ...]  # orders and their work, each phase after the one before
-    seal: Callable[[Path, Any, Sequence[ShardInfo]], Any]  # of what the last phase gives
-    read: Callable[[Path], Any]  # the manifest, which has a plan
+    decide: Callable[[Recipe, Mapping[str, Store], bool], Decided]  # the last argument is allow_bad
+    phases: tuple[tuple[type, Callable[[Any], Any]], ...]  # order types and their work, in sequence
+    seal: Callable[[Path, Any, Sequence[ShardInfo]], Any]  # takes the results of the last phase
+    read: Callable[[Path], Any]  # reads the manifest, which has a plan
 
 
 def _decide_mixture(recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool) -> Decided:
@@ -347,7 +348,7 @@ MIXTURE = Output(_decide_mixture, ((ShardOrder, write_shard),), seal, read_manif
 
 
 def rlds_output(options: RldsOptions) -> Output:
-    """Each source as an RLDS dataset of whole episodes. What it needs is imported here: a mixture starts without it."""
+    """Each source as an RLDS dataset of whole episodes. Its imports are here, so that a mixture does not need them."""
     from rt2data.seal.episodes import read_rlds_manifest, seal_episodes
     from rt2data.write.episodes import RegroupOrder, regroup, write_episodes
 
@@ -356,11 +357,11 @@ def rlds_output(options: RldsOptions) -> Output:
 
 
 def nothing_new(site: Site, recipe: Recipe, allow_bad: bool = False, output: Output = MIXTURE) -> Any | None:
-    """The manifest of the output that is here, if all sources can be seen from here and give that very output; reads no data."""
+    """The manifest of the existing output, if the sources can be seen from here and would give that same output; reads no data."""
     root, here = location.absolute(recipe.store_folder), current(site.out)
     if site.restart or not is_complete(here):
         return None
-    with suppress(RtError, OSError):  # what cannot be seen from here, workers may see
+    with suppress(RtError, OSError):  # what cannot be seen from here may still be visible to workers
         manifest, stores = output.read(here), dict[str, Store]()
         for name, source in needed_sources(recipe).items():
             with location.one_look():
@@ -376,9 +377,9 @@ def nothing_new(site: Site, recipe: Recipe, allow_bad: bool = False, output: Out
 def begin_build(
     site: Site, recipe: Recipe, stores: Mapping[str, Store], allow_bad: bool = False, output: Output = MIXTURE
 ) -> tuple[Any, list[Any]]:
-    """Decide: the job and its work orders; no orders where this very output exists already.
+    """Plan: the job and its work orders; no orders if this output exists already.
 
-    Raises OutputError where the disk has too little space for what is still to be written.
+    Raises OutputError if the disk has too little space for what remains to be written.
     """
     job, size, orders = output.decide(recipe, stores, allow_bad)
     if site.finished(job.plan.fingerprint, output):
@@ -392,7 +393,7 @@ def begin_build(
 
 
 def finish(site: Site, folder: Path, job: Job | RldsJob, shards: Sequence[ShardInfo], output: Output = MIXTURE) -> None:
-    """Seal and publish, if the sources are still what was planned. Raises SourceChangedError."""
+    """Seal and publish, if the sources are still as planned. Raises SourceChangedError."""
     for name, digest in job.digests.items():
         store = Store(path_of(job.stores[name]))
         require_unchanged(name, store.changed_files())
@@ -404,7 +405,7 @@ def finish(site: Site, folder: Path, job: Job | RldsJob, shards: Sequence[ShardI
 
 
 def build_plainly(recipe: Recipe, site: Site, allow_bad: bool = False, output: Output = MIXTURE) -> Any:
-    """Build in this process, one work order after another; the manifest."""
+    """Build in this process, one work order after another; return the manifest."""
     return build_by(nullcontext(InTurn()), recipe, site, allow_bad=allow_bad, output=output)
 
 
@@ -417,9 +418,9 @@ def build_by(
     before: Callable[[list[Preparation]], None] = lambda _: None,
     output: Output = MIXTURE,
 ) -> Any:
-    """Build by an engine and give the manifest; `before` may refuse before anything is read. Errors keep their types.
+    """Build with an engine and return the manifest; `before` may refuse before anything is read. Errors keep their types.
 
-    The engine starts when output and stores are held, and ends before they are released: nothing is written afterwards.
+    The engine starts once output and stores are locked, and stops before they are released: nothing is written afterwards.
     """
     prepared = preparations(recipe, location.absolute(recipe.store_folder), on_result)
     with site.held(), prepared as todo:

@@ -1,4 +1,4 @@
-"""Expected failures: one line of what, where and what to do, and an exit code each."""
+"""Expected failures: each says in one line what happened, where and what to do, and has an exit code."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from os import PathLike
 
 
 def command(*words: str | PathLike[str]) -> str:
-    """A command line of rt2data, quoted for a shell."""
+    """An rt2data command line, quoted for a shell."""
     return shlex.join(["rt2data", *map(str, words)])
 
 
 class RtError(Exception):
     """An expected failure.
 
-    `what` happened, `where` (source, file, episode, step, byte) and what to `do` about it. It pickles completely, so it keeps its
-    type from a worker process to the command line.
+    It says `what` happened, `where` (source, file, episode, step, byte) and what to `do` about it. It can be pickled completely, so
+    it keeps its type from a worker process to the command line.
     """
 
     code = 1

@@ -1,9 +1,10 @@
 """Which example comes when: arithmetic only. The same numbers give the same order on every machine, for any number of workers.
 
 Three rules make a mixture exact at every scale:
-- `apportion` shares N examples out by largest remainder, so the counts add up to N;
+
+- `apportion` divides N examples by largest remainder, so the counts add up to N;
 - `running_quotas` keeps every source within one example of its share at every boundary (of shards, and of blocks inside a shard);
-  `SidedQuotas` computes the same for any boundary by itself, so that a plan of 400,000 shards is laid out where it is needed;
+  `SidedQuotas` computes the same for any boundary on its own, so that each shard of a plan of 400,000 is laid out independently;
 - `EpochOrder` reads a source in a new keyed order each epoch, without replacement.
 """
 
@@ -23,22 +24,22 @@ I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 
 BLOCK = 16
-"""Examples whose order is shuffled together: a perfectly periodic order starves loaders that stride examples by rank."""
+"""Examples shuffled together: a perfectly periodic order starves loaders that stride examples by rank."""
 WINDOW = 8192
-"""Rows that stay neighbours from epoch to epoch; equals the row groups of the prepared store, so that a shard reads few of them."""
+"""Rows that stay neighbours from epoch to epoch: one row group of the prepared store, so that a shard reads few of them."""
 MAX_EXAMPLES = 10**12
 """`multiply_divide` is exact up to 2**40."""
 GROUP = 256
-"""Boundaries computed together: the first by itself, each other one from the one before it."""
+"""Boundaries computed together: the first on its own, each later one from its predecessor."""
 _LOW = 20  # bits of the lower half of a count
 _NEVER = np.iinfo(np.int64).max
 
 Ends = Callable[[int, int], I64]
-"""Running totals at the boundaries start..stop-1, int64[stop - start]; boundary 0 is the start, where nothing is placed yet."""
+"""Running totals at the boundaries start..stop-1, int64[stop - start]; at boundary 0 nothing is placed yet."""
 
 
 def key64(*parts: str | int) -> int:
-    """A 64-bit key of a purpose, for `mix64` and `keyed_permutation`."""
+    """A 64-bit key derived from the parts, for `mix64` and `keyed_permutation`."""
     return xxhash.xxh3_64_intdigest("\x1f".join(map(str, parts)).encode())
 
 
@@ -51,12 +52,12 @@ def mix64(values: U64, key: int) -> U64:
 
 
 def keyed_permutation(n: int, key: int) -> I64:
-    """A permutation of 0..n-1 that depends on the key alone, int64[n]."""
+    """A permutation of 0..n-1 that depends only on the key, int64[n]."""
     return np.argsort(mix64(np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15), key), kind="stable")
 
 
 def apportion(total: int, weights: Sequence[Fraction]) -> list[int]:
-    """Share `total` out in proportion to the weights by largest remainder (Hamilton): exact, and off by less than one each."""
+    """Divide `total` in proportion to the weights by largest remainder (Hamilton): exact sum, each count off by less than one."""
     whole = sum(weights, Fraction(0))
     if whole <= 0:
         raise ValueError("weights must be positive in sum")
@@ -76,11 +77,11 @@ def multiply_divide(a: I64, b: I64 | int, by: I64 | int) -> tuple[I64, I64]:
 
 
 class _Shares(NamedTuple):
-    """Exact shares at some boundaries. A source is *open* where its share is not whole: its next example may be placed or wait."""
+    """Exact shares at some boundaries. A source is *open* if its share is not whole: its next example may be placed or wait."""
 
     floor: I64  # [boundaries, sources]
     ceiling: I64
-    due: I64  # the running total at which the next example must have been placed; _NEVER where the source is not open
+    due: I64  # the running total by which the next example must have been placed; _NEVER if the source is not open
 
 
 def _shares(counts: I64, ends: I64) -> _Shares:
@@ -98,10 +99,10 @@ def running_quotas(counts: Sequence[int], ends: I64, before: I64 | None = None) 
 
     `ends` are running totals, rising to sum(counts); `before`, int64[len(counts)], is what was placed at the boundary before the
     first. Every row adds up to its boundary, no column ever falls, and each entry is the floor or the ceiling of its exact share.
-    Which sources are rounded up is decided by earliest deadline first, which for unit jobs with release times and deadlines always
-    finds such a schedule (Tijdeman 1980, "The chairman assignment problem").
+    Earliest deadline first decides which sources are rounded up; for unit jobs with release times and deadlines it always finds
+    such a schedule (Tijdeman 1980, "The chairman assignment problem").
 
-    A row depends on the one before it only where an example was open at both: all other rows are computed at once.
+    A row depends on the previous one only if an example was open at both: all other rows are computed at once.
     """
     n = np.asarray(counts, dtype=np.int64)
     floor, ceiling, due = _shares(n, ends)
@@ -118,7 +119,7 @@ def running_quotas(counts: Sequence[int], ends: I64, before: I64 | None = None) 
 
 @dataclass(frozen=True)
 class _Quotas:
-    """`running_quotas` at boundaries that are too many to hold: any of them is computed without those before it."""
+    """`running_quotas` for more boundaries than fit in memory: each is computed without its predecessors."""
 
     counts: I64
     ends: Ends
@@ -131,10 +132,10 @@ class _Quotas:
     def _row(self, number: int) -> I64:
         """What earliest deadline first has placed at a boundary, from the shares alone.
 
-        The examples that still wait are those with the latest deadlines for which there was room: of the examples that were open at
-        an earlier boundary no more can still wait than waited then. (A set of examples can have been placed by then exactly if it
-        fits the places after their releases. Such sets are the independent sets of a matroid, of which earliest deadline first
-        finds the same basis as taking the examples one by one in the order of their deadlines.)
+        The examples that still wait are those with the latest deadlines that there was room for: of the examples open at an earlier
+        boundary, no more can wait now than waited then. (A set of examples can have been placed by then exactly if it fits the
+        places after their releases. Such sets are the independent sets of a matroid; earliest deadline first finds the same basis
+        as taking the examples one by one in order of deadline.)
         """
         _, ceiling, due = (each[0] for each in _shares(self.counts, self.ends(number, number + 1)))
         by_age, room = self._room(number, ceiling, due < _NEVER)
@@ -147,8 +148,9 @@ class _Quotas:
         return placed
 
     def _room(self, number: int, ceiling: I64, is_open: NDArray[np.bool_]) -> tuple[I64, I64]:
-        """The sources by how long the example that is open at a boundary has been so, longest first; and how many of the first 1,
-        2, ... of them can wait. Looks back as far as there is such an example: one boundary, where each source is in every shard.
+        """Sources sorted by how long their open example has been open, longest first; and how many of the first 1, 2, ... can wait.
+
+        Looks back as long as such an example exists: one boundary, if every source is in every shard.
         """
         age, room, stop, size = np.zeros_like(ceiling), np.full(len(ceiling) + 1, _NEVER), number + 1, 2
         while stop > 0:
@@ -166,7 +168,7 @@ class _Quotas:
 
 @dataclass(frozen=True)
 class EvenEnds:
-    """The ends of `parts` nearly equal parts of `total`, which is the end of all that come after."""
+    """The ends of `parts` nearly equal parts of `total`; later ends equal `total`."""
 
     total: int
     parts: int
@@ -178,7 +180,7 @@ class EvenEnds:
 
 @dataclass(frozen=True)
 class SteadyEnds:
-    """The ends of parts of `step` each; `total` is the end of the last and of all that come after."""
+    """The ends of parts of `step` each; the last and all later ends equal `total`."""
 
     total: int
     step: int
@@ -189,11 +191,11 @@ class SteadyEnds:
 
 @dataclass(frozen=True)
 class SidedQuotas:
-    """The quotas of the sides (robot, web), then of the sources inside each, at any of the boundaries that `ends` gives."""
+    """The quotas of the sides (robot, web), then of the sources inside each, at any boundary that `ends` gives."""
 
     sides: tuple[tuple[int, ...], ...]
     ends: Ends
-    _groups: dict[int, I64] = field(default_factory=dict, repr=False, compare=False)  # the last two
+    _groups: dict[int, I64] = field(default_factory=dict, repr=False, compare=False)  # the last two groups computed
 
     def at(self, number: int) -> I64:
         """How much of each source has been placed at a boundary, int64[sources]; nothing at boundary 0."""
@@ -201,7 +203,7 @@ class SidedQuotas:
         return placed
 
     def _group(self, number: int) -> I64:
-        """Where one boundary is asked for its neighbours are too. They follow from the group before, where that is known."""
+        """The quotas of a group of neighbouring boundaries, computed from the previous group if that is known."""
         found = self._groups.get(number)
         if found is None:
             start, stop, before = number * GROUP, (number + 1) * GROUP, self._groups.get(number - 1)
@@ -218,7 +220,7 @@ class SidedQuotas:
 
 
 def _inside(by_side: _Quotas, number: int, side: Sequence[int]) -> _Quotas:
-    """The quotas of the sources of a side."""
+    """The quotas of the sources on one side."""
     return _Quotas(np.array(side, np.int64), lambda start, stop: by_side.rows(start, stop)[:, number])
 
 
@@ -259,9 +261,9 @@ def _shuffle_in_blocks(total: int, key: int) -> I64:
 class EpochOrder:
     """The order in which one source's rows are drawn: draw k is row `perm_epoch(k // n)[k % n]`.
 
-    Rows are already in a keyed random order in the store. An epoch rotates them by a keyed offset, takes windows of 8192 rows in a
-    keyed order, and shuffles inside each window: a permutation of all rows, new each epoch, of which any part is computed by itself
-    and touches few row groups.
+    The store already holds rows in keyed random order. An epoch rotates them by a keyed offset, takes windows of 8192 rows in a
+    keyed order, and shuffles inside each window: a new permutation of all rows each epoch. Any part of it can be computed on its
+    own and touches few row groups.
     """
 
     rows: int
@@ -294,7 +296,7 @@ class EpochOrder:
 
 @lru_cache(maxsize=64)
 def _window_order(rows: int, key: int) -> tuple[I64, I64]:
-    """The windows of an epoch in order, and how many rows come before each: all have 8192 but the last by number."""
+    """The windows of an epoch in order, and how many rows come before each: all have 8192 rows except the last by number."""
     windows = keyed_permutation(-(-rows // WINDOW), key)
     sizes = np.minimum(WINDOW, rows - windows * WINDOW)
     return windows, np.cumsum(sizes) - sizes

@@ -1,4 +1,4 @@
-"""The records that flow from folder to folder: Step and Example in, Rows on, Reject and Warn aside. All are frozen."""
+"""The records passed between folders: Step and Example from readers, then Rows; Reject and Warn on the side. All are frozen."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 Kind = Literal["robot", "web"]
 Compact = Literal["auto", "never", "spill", "runner"]
-"""Whether a prepared store has its images in the order of its rows, and how they come there: see `prepare.compact`."""
+"""Whether the images of a prepared store are copied into row order, and how: see `prepare.compact`."""
 Role = Literal["system", "user", "assistant"]
 AnswerRule = Literal["majority", "sample", "all", "soft"]
-"""Which of the answers given to a question becomes the target: see `standardize.answers`."""
+"""Which of a question's answers becomes the target: see `standardize.answers`."""
 Agreement = Literal["case", "vqa"]
-"""Which answers count as the same."""
+"""Which answers count as equal."""
 F32 = NDArray[np.float32]
 
 
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class End(IntFlag):
-    """Marks of an episode, one bit each."""
+    """Marks found at the end of an episode, one bit each."""
 
     SUCCESS = 1  # the source marks it a success
     FAILURE = 2
@@ -50,29 +50,30 @@ NO_MARKS = End(0)
 
 
 Content = bytes | memoryview | NDArray[np.uint8]
-"""Of an image: encoded bytes, or pixels uint8[height, width, 1, 3 or 4] in RGB or RGBA."""
+"""Content of an image: encoded bytes, or pixels uint8[height, width, 1, 3 or 4] in RGB or RGBA."""
 
 
 class Deferred(ABC):
-    """The content of an image that is made when it is needed, as a video's frames are. Those of one camera of an episode are asked
-    for in the order of the steps, each once or never.
+    """Image content that is made on demand, such as a video frame.
+
+    The images of one camera of an episode are read in step order, each at most once.
     """
 
-    __slots__ = ()  # there is one for each step of an episode
+    __slots__ = ()  # one is created for each step of an episode
 
     @abstractmethod
     def read(self) -> Content:
-        """Make it. Raises ImageFault where it is damaged, OSError where it cannot be read."""
+        """Make the content. Raises ImageFault if it is damaged, OSError if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image of one camera, as the source holds it.
 
-    `data` is the encoded bytes (any bytes-like; it may be a view that dies with the record it came from) or, where the source has
-    no encoded bytes, pixels; or what makes them. `place` says where the encoded bytes are, if they are in a file as they are; then
-    nothing needs to be copied. `turn` says what nothing in the bytes does: by how many degrees, clockwise, it must be turned to be
-    upright.
+    `data` is the encoded bytes (any bytes-like object, possibly a view valid only as long as its record); pixels, if the source has
+    no encoded bytes; or a `Deferred` that makes either. `place` locates the encoded bytes if they lie unchanged in a file, so that
+    nothing is copied. `turn` is the clockwise rotation in degrees that makes the image upright, where the bytes themselves do not
+    say it.
     """
 
     camera: str
@@ -81,42 +82,42 @@ class Image:
     turn: Literal[0, 90, 180, 270] = 0
 
     def content(self) -> Content:
-        """Bytes or pixels. Raises what `Deferred.read` raises."""
+        """Bytes or pixels. Raises the same errors as `Deferred.read`."""
         return self.data.read() if isinstance(self.data, Deferred) else self.data
 
 
 class Turn(NamedTuple):
-    """One turn of a conversation. `<image>` in its text is the place of the next image of the example."""
+    """One turn of a conversation. `<image>` in the text marks where the example's next image goes."""
 
     role: Role
     text: str
-    loss: bool = True  # whether an assistant's words have a loss
+    loss: bool = True  # whether an assistant turn contributes to the loss
 
 
 Frame = Literal["upright", "stored"]
-"""What regions were measured in: the image as people see it, or its pixels as the file stores them. They differ only where EXIF
-says that the image is to be turned."""
+"""The frame that regions were measured in: the upright image, or its pixels as stored. They differ only for images with EXIF
+rotation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A box or a point of an image, in fractions of its width and height from the upper left corner.
+    """A box or a point in an image, in fractions of its width and height from the upper left corner.
 
-    `<region>` in a text is the place of the next region of the example.
+    `<region>` in a text marks where the example's next region goes.
     """
 
-    image: int  # position among the example's images
-    coords: tuple[float, ...]  # x0, y0, x1, y1 of a box, x, y of a point; each from 0 to 1
-    label: str = ""  # what is there; empty where the text around it says so
+    image: int  # index among the example's images
+    coords: tuple[float, ...]  # box: x0, y0, x1, y1; point: x, y; each from 0 to 1
+    label: str = ""  # what it shows; empty if the surrounding text says so
 
     @property
     def is_box(self) -> bool:
-        """A box has four numbers, a point two."""
+        """Whether this is a box (four numbers) and not a point (two)."""
         return len(self.coords) == 4
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One turn, as conversations are exchanged between tools."""
+    """One turn, in the format that tools exchange."""
 
     role: Role
     content: str
@@ -130,7 +131,8 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Slot(NamedTuple):
-    """A fixed place for one image of an example: a camera, and when, in control steps from the example's own (0, or below it)."""
+    """A fixed place for one image of an example: a camera, and an offset in control steps from the example's own step (0 or
+    negative)."""
 
     camera: str
     offset: int = 0
@@ -141,7 +143,7 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a robot episode: what was seen and the action taken after it."""
+    """One step of a robot episode: the observation and the action taken after it."""
 
     episode: str  # unique in the source; [A-Za-z0-9_-]
     step: int  # 0-based position in the episode
@@ -154,82 +156,82 @@ class Step:
     is_first: bool = False
     is_last: bool = False
     is_terminal: bool = False
-    success: bool | None = None  # whether the source marks the episode that ends here as a success; None where it says nothing
+    success: bool | None = None  # whether the source marks the episode ending here as a success; None if it does not say
     reward: float | None = None
     timestamp: float | None = None  # seconds
-    origin: str = ""  # where the episode comes from, in the log's own words; empty where it does not say
-    number: str = ""  # of the episode in its origin, where the log says so
-    notes: tuple[Note, ...] = ()  # from annotations beside the log, in their order
-    pool: tuple[str, ...] = ()  # instructions to choose from; empty where the log's own is the only one
+    origin: str = ""  # where the episode comes from, as written in the log; empty if not given
+    number: str = ""  # the episode's number within `origin`, if the log gives one
+    notes: tuple[Note, ...] = ()  # from annotations next to the log, in their order
+    pool: tuple[str, ...] = ()  # instructions to choose from; empty if there is only the log's own
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One web example: a question with every answer that was given, or a conversation; about no, one or several images.
+    """One web example: a question with all its answers, or a conversation; with any number of images.
 
-    With `turns` it is a conversation: `question` and `answers` stay empty, and its turns have one `<image>` for each image.
+    With `turns` it is a conversation: `question` and `answers` stay empty, and the turns have one `<image>` per image.
 
-    With `regions` its words have one `<region>` for each, in order; of several answers each has those that the question leaves.
-    Without, `<region>` is a word like any other.
+    With `regions` its texts have one `<region>` per region, in order; each of several answers has all those that the question does
+    not use. Without `regions`, `<region>` is ordinary text.
     """
 
     key: str  # unique in the source; [A-Za-z0-9_-]
-    group: str  # what must not be torn between splits: the image's id
+    group: str  # image id: examples of one group stay in one split
     split: str
     question: str = ""
     answers: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
     turns: tuple[Turn, ...] = ()
     regions: tuple[Region, ...] = ()
-    frame: Frame = "upright"  # of its regions
+    frame: Frame = "upright"  # of `regions`
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a Step and an Example become: text, an answer or an action, images. After this there is one kind of record."""
+    """What a Step or an Example becomes: text, an answer or an action, images. From here on there is only this kind of record."""
 
     key: str  # unique in the source; [A-Za-z0-9_-]
-    group: str  # episode or image id: what must not be torn between splits
+    group: str  # episode or image id: rows of one group stay in one split
     split: str
-    text: str  # instruction or question; of a conversation the first words of the user
+    text: str  # instruction or question; for a conversation, the user's first message
     images: tuple[Image, ...]
     step: int = -1
     steps: int = -1
     answers: tuple[str, ...] = ()
-    pick: int = -1  # which distinct answer this row stands for; -1 where the answer rule decides
-    turns: tuple[Turn, ...] = ()  # of a conversation
+    pick: int = -1  # index of the distinct answer this row stands for; -1 if the answer rule decides
+    turns: tuple[Turn, ...] = ()  # of a conversation; else empty
     action: F32 | None = None  # [D] in the action space's units and polarity
     state: F32 | None = None  # [S]
-    terminate: bool = False  # the task ends here, unless the marks of the episode speak against it
+    terminate: bool = False  # the task ends here, unless the episode's marks contradict it
     marks: End = NO_MARKS
     timestamp: float | None = None  # seconds
     regions: tuple[Region, ...] = ()
-    frame: Frame = "upright"  # of its regions
+    frame: Frame = "upright"  # of `regions`
     notes: tuple[Note, ...] = ()
     pool: tuple[str, ...] = ()  # instructions to choose from when the row is drawn
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Something dropped, with its reason.
+    """Something dropped, with the reason.
 
-    `fault` is True for what is wrong with the data (it counts against the recipe's `max_bad`), False for what the recipe asked to
-    drop. `count` is the number of steps or examples lost with it (1 where it is not known).
+    `fault` is True for bad data (counted against the recipe's `max_bad`), False for what the recipe asked to drop. `count` is the
+    number of steps or examples lost (1 if unknown).
     """
 
     reason: str  # a short snake_case word: bad_crc, corrupt_image, nan_action, blank_instruction, ...
-    where: str  # file, episode, step, byte: whatever finds it again
+    where: str  # file, episode, step, byte: enough to find it again
     detail: str = ""
     fault: bool = True
     count: int = 1
-    tasks: tuple[tuple[str, int], ...] = field(default=(), compare=False)  # lost steps of each instruction; not stored with it
+    tasks: tuple[tuple[str, int], ...] = field(default=(), compare=False)  # lost steps per instruction; not stored
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something worth counting that is not lost: how a row was joined, what an episode's end rests on.
+    """Something counted without loss: how a row was joined, what an episode's end is based on.
 
-    Counts of one name are added up over a source and stand in its store as `facts`; `source_notes` puts them into words.
+    Counts of the same name are summed over a source and stored as its `facts`; `source_notes` puts them into words.
     """
 
     name: str  # dotted: join.same_bytes, ends.success, ...
@@ -237,29 +239,29 @@ class Fact:
 
 
 SourceRecord = Step | Example | Fact | Reject
-"""What a source reads."""
+"""What a source yields when read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A work order to read: one raw file, a range of it, or several small ones. Small; the same for the same files.
+    """A read order: one raw file, a range of one, or several small files. It is small, and the same for the same files.
 
-    `start`, `stop` and `first` mean what the source wants them to mean (byte range and number of the first record for RLDS).
+    Each source defines the meaning of `start`, `stop` and `first` (for RLDS: a byte range and the number of the first record).
     """
 
-    index: int  # position among the source's units: 0, 1, 2, ...
+    index: int  # index among the source's units: 0, 1, 2, ...
     path: str
     split: str
     start: int = 0
     stop: int = 0
     first: int = 0
-    bytes: int = 0  # how much there is to read, for progress
-    shared: str = ""  # folder of what the source's units have in common; empty where none was written
-    parts: tuple[Unit, ...] = ()  # small files that are read together, in order: units of one part each
+    bytes: int = 0  # bytes to read, for progress
+    shared: str = ""  # folder shared by all units of the source; empty if none was written
+    parts: tuple[Unit, ...] = ()  # small files read together, in order, each as a unit without parts
 
     @property
     def each(self) -> tuple[Unit, ...]:
-        """Its parts, or itself where it has none."""
+        """The parts, or the unit itself if it has none."""
         return self.parts or (self,)
 
     @property
@@ -270,12 +272,12 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Where the images of n rows are, m in all: row i has those from `starts[i]` to `starts[i + 1]`."""
+    """Where the m images of n rows are: row i has images `starts[i]` to `starts[i + 1]`."""
 
     starts: NDArray[np.int64]  # n + 1
-    slot: NDArray[np.int32]  # m: the place of each in its row, rising
+    slot: NDArray[np.int32]  # m: index of each image within its row, rising
     camera: Sequence[str]  # m
-    file: NDArray[np.int32]  # m: number in the store's files
+    file: NDArray[np.int32]  # m: number of the file in the store's list
     offset: NDArray[np.int64]  # m
     length: NDArray[np.int32]  # m
     xxh3: NDArray[np.uint64]  # m: of the encoded bytes
@@ -288,24 +290,25 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """The actions of n robot rows, H to a row, the first its own."""
+    """The actions of n robot rows, H per row, starting with the row's own."""
 
-    actions: F32  # [n, H, D]; behind the last action of an episode that one is repeated
-    real: NDArray[np.int32]  # n: how many of the H are actions of the episode; the others are padding
-    ends: NDArray[np.int32]  # n: which of them ends the task, -1 where none does
+    actions: F32  # [n, H, D]; past the end of an episode, its last action repeated
+    real: NDArray[np.int32]  # n: how many of the H actions are real; the rest is padding
+    ends: NDArray[np.int32]  # n: index of the action that ends the task, -1 if none does
 
     @property
     def is_pad(self) -> NDArray[np.bool_]:
-        """bool[n, H]"""
+        """bool[n, H]: True for padding."""
         found: NDArray[np.bool_] = np.arange(self.actions.shape[1]) >= self.real[:, None]
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A batch of prepared rows of one source, as columns, in the order they are drawn. n rows.
+    """A batch of n prepared rows of one source, as columns, in draw order.
 
-    Robot rows have `text` = instruction and no answers; web rows have `text` = question and no action, or `turns`.
+    Robot rows: `text` is the instruction, no answers. Web rows: `text` is the question and there is no action, or they have
+    `turns`.
     """
 
     source: str
@@ -318,15 +321,15 @@ class Rows:
     images: Images
     text: Sequence[str]  # n
     answers: Sequence[Sequence[str]]  # n; empty for robot
-    picks: NDArray[np.int32]  # n: which distinct answer this row stands for; -1 where the answer rule decides
-    turns: Sequence[Sequence[Turn] | None]  # n; None but for conversations
+    picks: NDArray[np.int32]  # n: index of the distinct answer each row stands for; -1 if the answer rule decides
+    turns: Sequence[Sequence[Turn] | None]  # n; None unless a conversation
     chunks: Chunks | None
     state: F32 | None  # [n, S]
-    terminate: NDArray[np.bool_]  # n: the step that ends the task
-    epochs: NDArray[np.int64]  # n: how many times the source had been read through before this draw
-    regions: Sequence[Sequence[Region]] | None = None  # n; None where no row of the source has regions
-    notes: Sequence[Sequence[Note] | None] | None = None  # n; None where the source has no annotations
-    originals: Sequence[str | None] | None = None  # n: the log's own instruction where `text` is another; None without pools
+    terminate: NDArray[np.bool_]  # n: whether the step ends the task
+    epochs: NDArray[np.int64]  # n: how often the source had been read through before this draw
+    regions: Sequence[Sequence[Region]] | None = None  # n; None if no row of the source has regions
+    notes: Sequence[Sequence[Note] | None] | None = None  # n; None if the source has no annotations
+    originals: Sequence[str | None] | None = None  # n: the log's own instruction if `text` is a different one; None without pools
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -338,7 +341,7 @@ class Rows:
 
 
 class Span(NamedTuple):
-    """A part of an example's token ids."""
+    """A range of an example's token ids."""
 
     start: int
     stop: int
@@ -353,24 +356,23 @@ class Rendered:
     prompts: Sequence[str]  # all text before the last target
     targets: Sequence[str]  # the last target
     input_ids: Sequence[Sequence[int]]
-    spans: Sequence[Sequence[Span]]  # of each row's ids, in order, without gaps
-    messages: Sequence[Sequence[Message]]  # what was said, without the template's words; `<image>` where images are
-    bins: Sequence[Sequence[int]] | None = None  # n: the codec's integers, K to an action; None for web
-    weights: Sequence[float] | None = None  # n: of each row's loss, against others of its source; None: all 1
+    spans: Sequence[Sequence[Span]]  # over each row's ids, in order, without gaps
+    messages: Sequence[Sequence[Message]]  # the conversation without the template's words; `<image>` marks images
+    bins: Sequence[Sequence[int]] | None = None  # n: the codec's integers, K per action; None for web
+    weights: Sequence[float] | None = None  # n: loss weight of each row relative to others of its source; None: all 1
     info: dict[str, Any] = field(default_factory=dict)
 
 
 SOURCE = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
-"""Open X's own have up to 52 letters: nyu_franka_play_dataset_converted_externally_to_rlds."""
+"""Open X names have up to 52 letters: nyu_franka_play_dataset_converted_externally_to_rlds."""
 _IN_KEYS = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
 @lru_cache(maxsize=4096)
 def key_name(source: str) -> str:
-    """How a source's name begins the keys of its examples: 32 characters at most, none of them `-`, which ends it.
+    """The source's name as a key prefix: at most 32 characters, without `-`, which separates it from the rest.
 
-    So name, row, epoch and an ending fit the 100 bytes that tar has for a name. A name that is longer, or has a `-`, is cut and
-    identified by its hash.
+    So name, row, epoch and suffix fit into tar's 100-byte names. A longer name, or one with `-`, is cut and a hash appended.
     """
     if _IN_KEYS.fullmatch(source):
         return source
@@ -386,7 +388,7 @@ class Warn(msgspec.Struct, frozen=True):
 
     code: str  # snake_case, stable: dead_dimension, inverted_gripper, blank_text, black_camera, ...
     level: Level
-    source: str  # empty where it is about the whole
+    source: str  # empty if it concerns the whole mixture
     what: str  # one plain sentence
     do: str
 
@@ -397,6 +399,6 @@ class Warn(msgspec.Struct, frozen=True):
 
 
 def worst_first(found: Iterable[Warn]) -> tuple[Warn, ...]:
-    """Errors, then warnings, then notes, each in the order given; duplicates once."""
+    """Errors, then warnings, then notes, each in the given order, without duplicates."""
     once = {(warn.code, warn.source, warn.what): warn for warn in found}
     return tuple(sorted(once.values(), key=lambda warn: RANK[warn.level]))

@@ -1,4 +1,4 @@
-"""What settings are made of: the base of all that a recipe says, exact fractions, and paths."""
+"""The basis of settings: the base class of everything in a recipe, exact fractions, and paths."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _describe(schema: dict[str, Any], model: type[Settings]) -> None:
 
 
 class Settings(BaseModel):
-    """Base of everything a recipe can say: frozen, typed strictly, unknown keys refused.
+    """Base class of everything in a recipe: frozen, strictly typed, unknown keys refused.
 
     Fields that hold paths are `PathStr`, lists are `tuple[X, ...]`; a docstring under each field is its help in editors.
 
-    A worker process imports every class and validates nothing: validators are built when first used, docstrings read when wanted.
+    A worker process imports every class but validates nothing: validators are built at first use, docstrings read on demand.
     """
 
     model_config = ConfigDict(
@@ -55,12 +55,12 @@ class Settings(BaseModel):
         json_schema_extra=_describe,
     )
     later: ClassVar[frozenset[str]] = frozenset()
-    """Settings that older versions did not have: they are written only where they differ from their defaults, so that stores and
-    outputs, which hold settings, keep their bytes."""
+    """Settings added in later versions: written only if they differ from their defaults, so that existing stores and outputs keep
+    their bytes."""
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
-        """The docstring under each field that has one, those of its bases too."""
+        """The docstrings under fields, by field name, including those of base classes."""
         models = [each for each in reversed(cls.__mro__) if issubclass(each, Settings)]
         return {name: text for each in models for name, text in _docstrings(each).items() if name in cls.model_fields}
 
@@ -76,7 +76,7 @@ class Settings(BaseModel):
 
 @cache
 def _docstrings(model: type[Settings]) -> dict[str, str]:
-    """The docstrings under the fields of one class. None where its source is not known, as of a class that was made."""
+    """The docstrings under the fields of one class. Empty if its source is unknown, as for a generated class."""
     try:
         source = inspect.getsource(model)
     except (OSError, TypeError):
@@ -92,7 +92,7 @@ def _docstrings(model: type[Settings]) -> dict[str, str]:
 
 
 def frozen_lists(value: Any) -> Any:
-    """The same tree with tuples for lists, which is what strict, frozen settings hold."""
+    """The same tree with tuples in place of lists, as strict, frozen settings require."""
     if isinstance(value, dict):
         return {key: frozen_lists(each) for key, each in value.items()}
     return tuple(map(frozen_lists, value)) if isinstance(value, list) else value
@@ -104,14 +104,14 @@ _DECIMAL = r"((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)"
 _TEXT = rf"{_DECIMAL}\s*(/\s*[1-9][0-9]*|%)?"
 _SIGNED = rf"[+-]?{_DECIMAL}([eE][+-]?[0-9]{{1,3}})?"
 _NUMBER = re.compile(rf"(?P<number>{_SIGNED})\s*(/\s*(?P<over>[1-9][0-9]*)|(?P<percent>%))?")
-_TOO_LONG = 10**30  # keeps sums of many fractions short, and 1e300 from being a weight
+_TOO_LONG = 10**30  # keeps sums of many fractions short, and refuses weights like 1e300
 
 
 def parse_fraction(value: Any) -> Fraction:
     """`0.66`, `"2/3"`, `"50%"`, `1` -> Fraction, exactly as written.
 
-    A float stands for its decimal text, `str(value)`. Exponents are read in floats only and leading zeros never: what
-    could be taken for something else is refused. Raises ValueError for anything else, NaN and infinities included.
+    A float stands for its decimal text, `str(value)`. Exponents are read in floats only, leading zeros never: anything ambiguous is
+    refused. Raises ValueError for everything else, including NaN and infinities.
     """
     if isinstance(value, Fraction):
         return value
@@ -131,7 +131,7 @@ def short(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """What `_NUMBER` may look at; empty where the type, the size or an exponent in text rules a number out."""
+    """Text for `_NUMBER` to match; empty if the type, the size or an exponent in text rules out a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return ""
     if isinstance(value, float) and not math.isfinite(value):
@@ -183,7 +183,7 @@ _ALLOWED = re.compile(r"HOME|RT2DATA_[A-Z0-9_]+")
 
 
 def _resolve(text: str, info: ValidationInfo) -> str:
-    """Absolute path. Without a `folder` in the validation context (a recipe read back) the text is left as it is."""
+    """Absolute path. Without a `folder` in the validation context (a recipe read back) the text is unchanged."""
     if "\0" in text:
         raise ValueError("must not hold a NUL character")
     folder: Path | None = (info.context or {}).get("folder")
@@ -208,7 +208,7 @@ def _writable(text: str) -> str:
 
 
 def resolve_file(text: str, info: ValidationInfo) -> str:
-    """A bare name as it is, a path as `PathStr` has it. Raises ValueError."""
+    """A bare name unchanged; a path resolved like `PathStr`. Raises ValueError."""
     return _resolve(text, info) if "/" in text or text.endswith(".toml") else text
 
 
@@ -229,23 +229,23 @@ def _home() -> str:
 
 
 def home() -> str:
-    """$HOME; where that is empty or not set, the home of this process's user. Raises KeyError or OSError where there is none."""
+    """$HOME; if empty or not set, the home of this process's user. Raises KeyError or OSError if there is none."""
     return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
 
 
 PathStr = Annotated[str, Field(min_length=1), AfterValidator(_resolve)]
 """A file or folder: a path or a URI such as file:///data/logs; an absolute path once the recipe is read."""
 WrittenPathStr = Annotated[PathStr, AfterValidator(_writable)]
-"""The same where something is written."""
+"""The same for something that is written."""
 NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(resolve_file)]
 """A bare name of something we ship, left as it is, or the path of a .toml file."""
 
 
 def default_store_root() -> Path:
-    """Where prepared stores are unless a recipe says otherwise: $RT2DATA_STORE, else rt2data/store in the user's cache.
+    """Default folder of prepared stores: $RT2DATA_STORE, else rt2data/store in the user's cache.
 
-    The cache is $XDG_CACHE_HOME where that is an absolute path, as its specification asks, else ~/.cache. Raises UsageError where
-    nobody's home is known, and where $RT2DATA_STORE cannot be written.
+    The cache is $XDG_CACHE_HOME if that is an absolute path, as its specification requires, else ~/.cache. Raises UsageError if no
+    home is known, or if $RT2DATA_STORE cannot be written.
     """
     chosen, cache = os.environ.get("RT2DATA_STORE"), os.environ.get("XDG_CACHE_HOME", "")
     try:
