@@ -1,1 +1,1 @@
-"""Step four: what was asked and what the stores hold become exact draws."""
+"""Step four: the recipe and the contents of the stores become exact draws."""

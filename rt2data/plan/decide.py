@@ -1,4 +1,4 @@
-"""Step four: recipe and stores become a job: exact draws, codecs, shards. Pure."""
+"""Step four: recipe and stores become a job: exact draws, codecs, shards. No side effects."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ from rt2data.render.templates import find_template
 from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 
 SAMPLE = 64
-"""Rows of each source rendered to estimate how long a record is."""
+"""Rows of each source rendered to estimate the mean record size."""
 
 
 def decide(recipe: Recipe, stores: Mapping[str, Known], allow_bad: bool = False) -> Job:
     """Plan a mixture from what is known of its sources.
 
-    Raises UsageError, DataError or RejectLimitError where it cannot be built.
+    Raises UsageError, DataError or RejectLimitError if it cannot be built.
     """
     if not allow_bad:
         require_few_rejects(recipe, stores)
@@ -88,7 +88,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def _with_codec(drawn: SourcePlan, source: Source, store: Known, recipe: Recipe, tokenizer: Tokenizer) -> SourcePlan:
-    """The source with its codec, whose every action word has been checked against the tokenizer."""
+    """The source with its codec, after checking every action word against the tokenizer."""
     if not isinstance(source, RobotSource):
         return drawn
     codec = source_codec(source, store, recipe.codec, recipe.split)
@@ -98,9 +98,9 @@ def _with_codec(drawn: SourcePlan, source: Source, store: Known, recipe: Recipe,
 
 
 def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Codec:
-    """The codec of a robot source, its bounds resolved with the statistics that the source names.
+    """The codec of a robot source, with bounds from the statistics that the source names.
 
-    Raises DataError, naming the source, where they give no bounds; UsageError where they cannot be read.
+    Raises DataError, naming the source, if they give no bounds; UsageError if they cannot be read.
     """
     space = load_space(source.action_space).sized(store.info.action_dim)
     try:
@@ -110,7 +110,7 @@ def source_codec(source: RobotSource, store: Known, name: str, split: str) -> Co
 
 
 def bounding_statistics(source: RobotSource, store: Known, split: str) -> DimStats | None:
-    """Statistics of the actions that bound what is encoded. Raises UsageError where published ones cannot be read."""
+    """The action statistics that give a source's bounds. Raises UsageError if published ones cannot be read."""
     if source.statistics == "split":
         return store.action_stats(split)
     if source.statistics == "all":
@@ -162,7 +162,7 @@ def _draft(
 
 
 def _without_notes(template: str, needed: Mapping[str, Source]) -> Iterator[Warn]:
-    """A template that says something before actions, where a source has nothing to say."""
+    """Warns if the template puts notes before actions but a source has no annotations."""
     robots = [name for name, source in needed.items() if isinstance(source, RobotSource) and source.annotations is None]
     if find_template(template).thoughts and robots:
         what = f"template {template} says notes before actions, and there are none: examples have actions alone"
@@ -170,13 +170,13 @@ def _without_notes(template: str, needed: Mapping[str, Source]) -> Iterator[Warn
 
 
 def _more_fields(needed: Mapping[str, Source], regions: bool) -> tuple[str, ...]:
-    """The fields of examples that only some mixtures have, in the order of the record."""
+    """The optional fields of examples that this mixture has, in record order."""
     joined = {name for source in needed.values() if isinstance(source, RobotSource) for name in source.joined}
     return tuple(name for name, there in (("notes", NOTES in joined), ("original", POOL in joined), ("regions", regions)) if there)
 
 
 def _regions(convention: Convention, infos: Mapping[str, StoreInfo]) -> dict[str, Any]:
-    """How boxes and points are written; empty where there are none. Raises UsageError where the family has no boxes."""
+    """How boxes and points are written; empty if there are none. Raises UsageError if the model family cannot write boxes."""
     for name, info in infos.items():
         if info.facts.get(BOXES) and not convention.boxes:
             what = f"source {name} has {info.facts[BOXES]:,} boxes, {convention.name} has no way of writing one"
@@ -185,7 +185,7 @@ def _regions(convention: Convention, infos: Mapping[str, StoreInfo]) -> dict[str
 
 
 def _unknown_marks(convention: Convention, tokenizer: Tokenizer) -> Iterator[Warn]:
-    """Marks of a family that the tokenizer does not know."""
+    """Warns if the tokenizer does not know a family's special tokens."""
     marked = tokenizer.with_marks(convention.marks)
     for first in convention.marks[:1]:
         if (count := len(marked.encode_after(first, [first])[0])) > 1:
@@ -199,7 +199,7 @@ def _dropouts(needed: Mapping[str, Source]) -> dict[str, str]:
 
 
 def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: Tokenizer) -> Plan:
-    """The plan with sizes: records are measured on a sample, so the number of shards follows."""
+    """The plan with sizes: records of a sample are measured, which gives the number of shards."""
     measured, sizes = [], []
     form = make_format(draft.format)
     for source in draft.sources:
@@ -214,7 +214,7 @@ def _sized(draft: Plan, recipe: Recipe, stores: Mapping[str, Known], tokenizer: 
 
 
 def _cut(plan: Plan, sizes: Sequence[int], recipe: Recipe) -> Plan:
-    """The plan with its shards, of the whole or of each source by itself; `sizes` are bytes of each source."""
+    """The plan with its number of shards, overall or per source; `sizes` are the bytes of each source."""
     if not plan.materialize:
         return msgspec.structs.replace(plan, shards=shard_count(plan.num_examples, plan.bytes, recipe.shards.bytes))
     each = zip(plan.sources, sizes, strict=True)
@@ -223,7 +223,7 @@ def _cut(plan: Plan, sizes: Sequence[int], recipe: Recipe) -> Plan:
 
 
 def _image_sizes(source: SourcePlan) -> list[int]:
-    """The images of a mean example."""
+    """Sizes of the images in a mean example."""
     count = round(source.images)
     return [source.image_bytes // count] * count if count else []
 

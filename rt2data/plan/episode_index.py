@@ -1,10 +1,10 @@
-"""Where each row is written: a store holds rows in random order, an output of episodes holds them whole, their steps in order.
+"""Where each row is written: a store holds rows in random order, an output of episodes holds whole episodes, steps in order.
 
-An episode with steps missing in the middle is cut there, dropped or joined, as the source's `gaps` says: readers of episodes take
-two adjacent steps for consecutive in time.
+An episode with steps missing in the middle is cut there, dropped or joined, as the source's `gaps` says: readers of episodes assume
+that two adjacent steps are consecutive in time.
 
 Only small columns are read, one file of rows at a time. Episodes are ordered by a keyed hash of their names, as in TFDS, so that
-any part of the output is a fair sample; web rows are in such an order already.
+any part of the output is a fair sample; web rows are already in such an order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rt2data.prepare.store import Store
 from rt2data.read.source import RobotSource, Source
 
 STEP_BYTES = 160
-"""About what a step takes besides its images."""
+"""Approximate bytes of a step without its images."""
 
 ImageKind = tuple[str, str, int, int]
 """Camera, format, height, width."""
@@ -33,36 +33,36 @@ ImageKind = tuple[str, str, int, int]
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """Order and sizes of one split of n rows, in the order of the store."""
+    """Order and sizes of one split of n rows, in store order."""
 
-    places: I64  # n: the place of each row in the output; dropped rows come after all others
-    pieces: I64  # n: which piece of its episode each row is in, 0 where it is not cut
-    starts: I64  # one for each episode: the place of its first row
-    sizes: I64  # one for each episode: about how many bytes
-    kinds: Mapping[ImageKind, int]  # rows that have such an image, dropped ones too
-    rows: int  # that are written
+    places: I64  # n: output position of each row; dropped rows come last
+    pieces: I64  # n: which piece of its episode each row is in, 0 if not cut
+    starts: I64  # per episode: output position of its first row
+    sizes: I64  # per episode: approximate bytes
+    kinds: Mapping[ImageKind, int]  # number of rows with such an image, dropped ones included
+    rows: int  # number of rows written
     gapped: int = 0  # episodes with steps missing in the middle
 
     @property
     def kept(self) -> NDArray[np.bool_]:
-        """bool[n]: the rows that are written."""
+        """bool[n]: whether each row is written."""
         found: NDArray[np.bool_] = self.places < self.rows
         return found
 
     @property
     def dropped(self) -> int:
-        """Rows that are not written."""
+        """Number of rows not written."""
         return len(self.places) - self.rows
 
     @property
     def added(self) -> int:
-        """Episodes that begin after a gap."""
+        """Number of extra episodes that begin after a gap."""
         found = np.empty_like(self.pieces)
         found[self.places] = self.pieces
         return int((found[self.starts] > 0).sum())
 
     def shards(self, shard_bytes: int) -> tuple[ShardPlan, ...]:
-        """Runs of whole episodes of about so many bytes each."""
+        """Runs of whole episodes of about `shard_bytes` each."""
         if not len(self.starts):
             return ()
         total = int(self.sizes.sum())
@@ -77,7 +77,7 @@ class SplitIndex:
 
 @dataclass(frozen=True)
 class GapRule:
-    """What to do with episodes that have steps missing in the middle; pieces of fewer steps than `shortest` are dropped."""
+    """How to treat episodes with steps missing in the middle; pieces with fewer steps than `shortest` are dropped."""
 
     gaps: Literal["cut", "drop", "join"]
     shortest: int = 1
@@ -89,7 +89,7 @@ class GapRule:
 
 
 def index_split(store: Store, split: str, cameras: set[str], rule: GapRule) -> SplitIndex:
-    """Order of one split; `cameras` are those whose images are written."""
+    """Order of one split; only images of `cameras` are written."""
     groups, steps, sizes, kinds = [np.empty(0, np.uint64)], [], [], Counter[ImageKind]()
     for number in range(len(store.info.splits[split].files)):
         table = store.read(split, number, ["group", "step", "images"])
@@ -114,7 +114,7 @@ def _hashes(groups: pa.ChunkedArray) -> U64:
 
 
 def _images(table: pa.Table, cameras: set[str]) -> pa.Table:
-    """The images of these cameras, with the row of each."""
+    """The images of these cameras, with the row number of each."""
     images = table["images"].combine_chunks()
     fields = {name: images.flatten().field(name) for name in ("camera", "at", "format", "height", "width", "length")}
     found = pa.table({**fields, "row": pc.list_parent_indices(images).cast(pa.int64())})
@@ -128,7 +128,7 @@ def _kinds(images: pa.Table) -> Counter[ImageKind]:
 
 
 def order_episodes(group: U64, step: I64, size: I64, kinds: Mapping[ImageKind, int], rule: GapRule) -> SplitIndex:
-    """Order of n rows by hash of their episode, then by step; `size` are their bytes."""
+    """Order n rows by hash of their episode, then by step; `size` is the bytes of each."""
     order = np.lexsort((step, group))
     begins, jumps = _edges(group[order], step[order])
     episode = np.cumsum(begins) - 1
@@ -145,12 +145,12 @@ def order_episodes(group: U64, step: I64, size: I64, kinds: Mapping[ImageKind, i
 
 
 def _edges(group: U64, step: I64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """bool[n], bool[n]: rows in order that begin an episode, and rows inside one that do not follow the step before."""
+    """bool[n], bool[n]: rows (in order) that begin an episode, and rows inside one that do not follow the previous step."""
     begins = np.append(True, group[1:] != group[:-1])
     return begins, ~begins & (np.diff(step, prepend=step[:1]) != 1)
 
 
 def _fits(rule: GapRule, length: I64) -> NDArray[np.bool_]:
-    """Whether a piece of a gapped episode is written, by its length."""
+    """Whether a piece of an episode with gaps is written, by its length."""
     found: NDArray[np.bool_] = (length >= rule.shortest) & (rule.gaps == "cut") | (rule.gaps == "join")
     return found

@@ -1,4 +1,4 @@
-"""Step four for RLDS: plans a job from a recipe, its prepared stores and the options of write-rlds. Reads small columns only."""
+"""Step four for RLDS: a job from a recipe, its prepared stores and the options of write-rlds. Reads small columns only."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 
 @dataclass(frozen=True)
 class RldsOptions:
-    """Options of write-rlds besides the recipe."""
+    """Options of write-rlds apart from the recipe."""
 
     layout: str = "plain"  # name of the loader layout
     tokens: bool = False
     cameras: tuple[str, ...] = ()  # CAMERA or FEATURE=CAMERA
-    names: Mapping[str, str] = field(default_factory=dict)  # dataset of a source
+    names: Mapping[str, str] = field(default_factory=dict)  # dataset name by source
     version: str = "1.0.0"
 
 
@@ -55,7 +55,7 @@ Index = Mapping[str, Mapping[str, SplitIndex]]
 def decide_episodes(
     recipe: Recipe, stores: Mapping[str, Store], options: RldsOptions, allow_bad: bool = False
 ) -> tuple[RldsJob, Index]:
-    """The job, and the place of each row. Raises UsageError, DataError or RejectLimitError if it cannot be written."""
+    """The job, and the position of each row. Raises UsageError, DataError or RejectLimitError if it cannot be written."""
     if not allow_bad:
         require_few_rejects(recipe, stores)
     require_kept(recipe, stores)
@@ -89,7 +89,7 @@ def _named(recipe: Recipe, stores: Mapping[str, Store], options: RldsOptions) ->
 
 
 def _require_one_answer(recipe: Recipe) -> None:
-    """Raises UsageError for answers with weights, and for those that agree by more than case: episodes have no place for either."""
+    """Raises UsageError for weighted answers, or an `agreement` other than case: episodes cannot store either."""
     for name, source in needed_sources(recipe).items():
         if isinstance(source, WebSource) and (source.answers == "soft" or source.agreement != "case"):
             what = f"write-rlds writes no loss weights and no `agreement: {source.agreement}`"
@@ -130,7 +130,7 @@ class _Dataset:
             raise DataError(f"source {self.info.name} has no {'episode without a gap' if self.gapped else 'rows'}", do=do)
 
     def _find_images(self) -> None:
-        """Features of the cameras that every row has; and the cameras that only some have."""
+        """Find the features of cameras that every row has, and the cameras that only some rows have."""
         rows, self.images, self.partial = sum(len(index.places) for index in self.index.values()), list[ImageFeature](), list[str]()
         for feature, camera in self.features.items():
             kinds = [each for index in self.index.values() for each in index.kinds.items() if each[0][0] == camera]
@@ -142,7 +142,7 @@ class _Dataset:
             raise DataError(f"no camera of source {self.info.name} has an image in every row", ", ".join(self.partial))
 
     def plan(self, widest: int) -> DatasetPlan:
-        """The finished plan; web rows have actions of `widest` numbers."""
+        """The finished plan; actions of web rows have `widest` numbers."""
         return DatasetPlan(
             source=self.info.name,
             kind=self.info.kind,
@@ -203,14 +203,14 @@ class _Dataset:
 
 
 def _image_feature(feature: str, camera: str, kinds: Sequence[ImageKind]) -> ImageFeature:
-    """What all images of a camera have in common."""
+    """The format and size common to all images of a camera."""
     formats, sizes = {form for _, form, _, _ in kinds}, {(height, width) for _, _, height, width in kinds}
     height, width = next(iter(sizes)) if len(sizes) == 1 else (None, None)
     return ImageFeature(feature, camera, next(iter(formats)) if len(formats) == 1 else "", height, width)
 
 
 def space_of(source: Any, info: StoreInfo) -> ActionSpace | None:
-    """The action space of a robot source, with as many numbers as its actions have."""
+    """The action space of a robot source, with as many dimensions as its actions; None for web."""
     return load_space(source.action_space).sized(info.action_dim) if isinstance(source, RobotSource) else None
 
 

@@ -1,4 +1,4 @@
-"""What the filters of each source drop, and what is left of its tasks; a build stops where that cannot be what was meant."""
+"""What each source's filters drop, and what remains of its tasks; a build stops if that cannot be intended."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ from rt2data.standardize.filters import FOUND, KNOWN, MISSING, UNKNOWN
 from rt2data.standardize.reasons import STEP_FILTERS
 
 SHOWN = 10
-"""Tasks that a report names."""
+"""Number of tasks named in a report."""
 NAMED = 3
-"""Tasks that a message names."""
+"""Number of tasks named in a message."""
 
 
 class Dropped(msgspec.Struct, frozen=True):
     """What one filter dropped."""
 
     reason: str
-    steps: int | None  # None where they were not read
-    episodes: int  # that lost a step by it
+    steps: int | None  # None if they were not read
+    episodes: int  # episodes that lost a step to it
 
 
 class TaskLeft(msgspec.Struct, frozen=True):
-    """What filters of steps leave of one instruction."""
+    """What the step filters leave of one instruction."""
 
     task: str
-    steps: int  # that the other filters chose
+    steps: int  # chosen by the other filters
     kept: int
 
 
 class FilterReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the filters of one source drop: of all its splits, or `estimated` for the one that is drawn, scaled from a sample.
+    """What the filters of one source drop: over all splits; or, if `estimated`, for the split drawn, scaled up from a sample.
 
-    Tasks of a sample have the steps that it has.
+    Task counts of a sample are not scaled.
     """
 
     source: str
     estimated: bool
-    steps: int  # that were read, but for faults
+    steps: int  # read, without faulty ones
     kept: int
     dropped: tuple[Dropped, ...]
-    tasks: int  # of which at least one step was chosen
-    emptied: int  # of which no step is left
-    worst: tuple[TaskLeft, ...]  # those that lost most
+    tasks: int  # with at least one chosen step
+    emptied: int  # with no step left
+    worst: tuple[TaskLeft, ...]  # tasks that lost most
 
 
 def filter_reports(recipe: Recipe, known: Mapping[str, Known]) -> tuple[FilterReport, ...]:
-    """A report on each robot source with filters. Raises DataError where a store cannot be read."""
+    """A report on each robot source with filters. Raises DataError if a store cannot be read."""
     return tuple(_report(name, source, known[name]) for name, source in _filtered(recipe, known))
 
 
 def require_kept(recipe: Recipe, stores: Mapping[str, Known]) -> None:
-    """Raises DataError where the filters of a source drop what they should not.
+    """Raises DataError if the filters of a source drop what they should not.
 
-    As far as that is exactly known: of a sample only where nothing is left of it.
+    Only exact knowledge counts: a sample fails only if nothing of it is left.
     """
     for name, source in _filtered(recipe, stores):
         if stores[name].info.digest or not _kept(stores[name]):
@@ -73,7 +73,7 @@ def require_kept(recipe: Recipe, stores: Mapping[str, Known]) -> None:
 
 
 def filter_warnings(recipe: Recipe, known: Mapping[str, Known]) -> Iterator[Warn]:
-    """What a build would stop for, if all is as in the samples."""
+    """Why a build would stop, if all the data is like the samples."""
     for name, source in _filtered(recipe, known):
         if not known[name].info.digest:
             for found in _problems(name, source, known[name]):
@@ -113,14 +113,14 @@ def _kept(known: Known) -> int:
 
 
 def _chosen(found: Filtered) -> pa.Table:
-    """Tasks of which the filters that choose left anything: `task`, `kept`, and `steps` that were chosen."""
+    """Tasks with any step left by the choosing filters: `task`, `kept`, and `steps` chosen."""
     known = TASKS.empty_table() if found.tasks is None else found.tasks
     tasks = known.append_column("steps", pc.add(known["kept"], known["dropped"]))
     return tasks.filter(pc.greater(tasks["steps"], 0)).select(["task", "kept", "steps"])
 
 
 def _worst(chosen: pa.Table) -> Iterator[TaskLeft]:
-    """The tasks that lost most of their steps, by share, then by steps; none that lost nothing."""
+    """The tasks that lost the largest share of their steps, then by number of steps; tasks without losses are left out."""
     lost = chosen.filter(pc.less(chosen["kept"], chosen["steps"]))
     shares = pc.divide(pc.cast(lost["kept"], pa.float64()), lost["steps"])
     order = [("share", "ascending"), ("steps", "descending"), ("task", "ascending")]
@@ -139,7 +139,7 @@ def _problems(name: str, source: RobotSource, known: Known) -> Iterator[DataErro
 
 
 def _unmatched(name: str, source: RobotSource, known: Known) -> Iterator[DataError]:
-    """A list or a file of ranges that names no episode there is: the filter does nothing, or drops all."""
+    """A list or a range file that matches no episode: the filter does nothing, or drops everything."""
     facts, do = known.info.facts, "name episodes as the prepared store does, or by their origin"
     for setting in LISTS:
         if facts.get(f"{MISSING}.{setting}") and not facts.get(f"{FOUND}.{setting}"):
@@ -152,7 +152,7 @@ def _unmatched(name: str, source: RobotSource, known: Known) -> Iterator[DataErr
 
 
 def _too_much(name: str, source: RobotSource, known: Known, drops: Mapping[str, Drop]) -> Iterator[DataError]:
-    """More steps dropped than the recipe allows, of those that the other filters chose."""
+    """Step filters that drop more than the recipe allows, counted among the steps that the other filters chose."""
     lost = {word: round(drops[word].steps) for word in sorted(reason.word for reason in STEP_FILTERS) if word in drops}
     gone = sum(lost.values())
     if gone > source.max_dropped * (gone + _kept(known)):
@@ -166,7 +166,7 @@ def _too_much(name: str, source: RobotSource, known: Known, drops: Mapping[str, 
 
 
 def _emptied(name: str, source: RobotSource, found: Filtered) -> Iterator[DataError]:
-    """Tasks that lost every step."""
+    """Tasks that lost all their steps."""
     chosen = _chosen(found)
     empty = chosen.filter(pc.equal(chosen["kept"], 0)).sort_by([("steps", "descending"), ("task", "ascending")])
     if source.empty_tasks == "stop" and empty.num_rows:

@@ -23,7 +23,7 @@ from rt2data.render.tokenizer import Tokenizer, load_tokenizer
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="output", tag="mixture"):
-    """job.json: the plan and where its parts are."""
+    """job.json: the plan, and the paths of what it uses."""
 
     plan: Plan
     recipe: dict[str, Any]
@@ -32,7 +32,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag_field="output", tag="mi
 
     @property
     def digests(self) -> dict[str, str]:
-        """Digest of the rows of each source."""
+        """Digest of each source's rows."""
         return {s.name: s.digest for s in self.plan.sources}
 
     def renderer(self, source: SourcePlan) -> Renderer:
@@ -50,15 +50,15 @@ class RldsJob(msgspec.Struct, frozen=True, kw_only=True, tag_field="output", tag
     plan: RldsPlan
     recipe: dict[str, Any]
     stores: dict[str, str]
-    mixture: Job | None  # renders the tokens
+    mixture: Job | None  # to render the tokens
 
     @property
     def digests(self) -> dict[str, str]:
-        """Digest of the rows of each source."""
+        """Digest of each source's rows."""
         return {d.source: d.digest for d in self.plan.datasets}
 
 
-_decode_job = msgspec.json.Decoder(Job | RldsJob).decode  # made at import: two threads that make a type's first one crash
+_decode_job = msgspec.json.Decoder(Job | RldsJob).decode  # made at import: threads making a type's first decoder at once crash
 
 
 def make_labels(plan: Plan, source: SourcePlan) -> Labels:
@@ -77,7 +77,7 @@ def make_labels(plan: Plan, source: SourcePlan) -> Labels:
 
 
 def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Renderer:
-    """Template, tokenizer, codec and answer rule of one source, put together."""
+    """Assemble template, tokenizer, codec and answer rule of one source."""
     template = find_template(plan.template)
     codec = codec_from_json(source.codec) if source.codec else None
     regions = _regions(plan.regions) if plan.regions else None
@@ -111,7 +111,7 @@ def read_job(folder: Path) -> Job | RldsJob:
 def adopt(folder: Path, job: Job | RldsJob) -> None:
     """Make `folder` the staging folder of this job, or resume it if it already is.
 
-    Raises UsageError where an unfinished build of another recipe is there, SourceChangedError where only the sources differ.
+    Raises UsageError if it holds an unfinished build of another recipe, SourceChangedError if only the sources differ.
     """
     try:
         earlier = read_job(folder)

@@ -1,4 +1,4 @@
-"""Whether what a recipe joins to its robot logs fits them: how much matched, and the error where that is too little."""
+"""Whether annotations and instruction pools fit a robot log: how much matched, and an error if that is too little."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rt2data.read.annotations.settings import NOTES, Joined
 from rt2data.read.source import RobotSource
 
 WHAT = {NOTES: "annotations", "instructions": "a pool of instructions"}
-"""What steps have, by setting."""
+"""What matched steps have, by setting."""
 _COUNTED = {
     "episodes.ambiguous": "episodes are called as two annotated ones",
     "episodes.shared": "episodes are called as an earlier one",
@@ -25,12 +25,12 @@ _COUNTED = {
     "left.steps": "annotations are of steps that the log has not",
     LEFT: "annotated episodes are not in the log",
 }
-"""What else is counted, in words."""
+"""Other counts, in words."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """How well one setting fits."""
+    """How well one setting fits the log."""
 
     setting: str
     noted: int
@@ -39,12 +39,12 @@ class Match:
 
     @property
     def share(self) -> Fraction:
-        """Of all steps, those that have something."""
+        """The share of all steps that have a match."""
         return Fraction(self.noted, max(self.noted + self.bare, 1))
 
     @property
     def line(self) -> str:
-        """The rate, and what else was counted."""
+        """The match rate and the other counts, in words."""
         steps = f"{self.noted:,} of {self.noted + self.bare:,} steps ({percent(self.share)}) have {WHAT[self.setting]}"
         return "; ".join([steps, *(f"{count:,} {what}" for what, count in self._counted())])
 
@@ -54,25 +54,25 @@ class Match:
 
     @property
     def unlike(self) -> list[str]:
-        """Some episodes of the log that have nothing."""
+        """Some episodes of the log without a match."""
         begin = fact(self.setting, f"{UNLIKE}.")
         return [name.removeprefix(begin) for name in self.facts if name.startswith(begin)][:NAMED]
 
 
 def matches(source: RobotSource, info: StoreInfo) -> Iterator[Match]:
-    """How well each setting of a source fits it."""
+    """How well each joined setting of a source fits its log."""
     for setting in source.joined:
         noted, bare = (info.facts.get(fact(setting, what), 0) for what in (NOTED, BARE))
         yield Match(setting, noted, bare, info.facts)
 
 
 def percent(share: Fraction) -> str:
-    """99.95 % is not 100 %."""
+    """A rounded-down percentage: 99.95 % is not shown as 100 %."""
     return f"{int(share * 1000) / 10:g} %"
 
 
 def require_matched(recipe: Recipe, stores: Mapping[str, Known]) -> None:
-    """Raises DataError where less of a prepared source matched than its recipe asks for. An estimate is only told."""
+    """Raises DataError if less of a prepared source matched than its recipe requires. Estimates never raise."""
     for name, known in stores.items():
         source = recipe.sources[name]
         if isinstance(source, RobotSource) and known.info.digest:

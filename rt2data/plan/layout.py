@@ -1,8 +1,8 @@
-"""Which shards go where, and what to set where a layout would break limits of common homes and readers of data sets.
+"""Which shards go where, and which settings help if a layout would exceed limits of common dataset hubs and readers.
 
-All shards are in one folder, repeats and all; or, with `materialize: once`, each source by itself.
-`once` writes every row that is drawn at all a single time. How often it is to be read is the weight of its part: an exact share of
-all examples, as small whole numbers. So a source that is repeated twenty times takes no more space than one that is not.
+All shards are in one folder, with repeats; or, with `materialize: once`, each source has its own folder. `once` writes each drawn
+row a single time. How often to read it is the weight of its part: an exact share of all examples, as small whole numbers. So a
+source repeated twenty times takes no more space than one that is not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rt2data.records import Warn
 
 
 def part_weights(sources: Sequence[SourcePlan]) -> list[int]:
-    """The shares as whole numbers in the same proportions, as small as can be."""
+    """The shares as the smallest whole numbers in the same proportions."""
     shares = [Fraction(source.share) for source in sources]
     whole = lcm(*(share.denominator for share in shares))
     weights = [int(share * whole) for share in shares]
@@ -32,7 +32,7 @@ def part_weights(sources: Sequence[SourcePlan]) -> list[int]:
 
 
 def readable_weights(sources: Sequence[SourcePlan]) -> list[int]:
-    """The weights of the shares; of the draws where those have more bits than readers have, as where shares are of roots."""
+    """Weights from the shares; from the draws if those weights exceed the 63 bits of readers, as shares from roots may."""
     exact = part_weights(sources)
     if max(exact, default=0) < 1 << 63:
         return exact
@@ -41,7 +41,7 @@ def readable_weights(sources: Sequence[SourcePlan]) -> list[int]:
 
 
 def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[MixturePart, ...]:
-    """A part for each source, in their order. Raises UsageError where a source would have none of the examples."""
+    """A part for each source, in order. Raises UsageError if a source would have no examples."""
     for source in sources:
         if not source.draws:
             raise UsageError(f"source {source.name} would not be drawn at all", "size", "ask for more examples, or leave it out")
@@ -53,9 +53,9 @@ def make_parts(sources: Sequence[SourcePlan], shards: Sequence[int]) -> tuple[Mi
 
 @dataclass(frozen=True)
 class ShardLayout:
-    """`layout[k]`: the first draw of each source in shard k, int64[sources]; of one past the last shard, the draws of all.
+    """`layout[k]`: the first draw of each source in shard k, int64[sources]; one past the last shard: all draws.
 
-    Each is computed by itself; nothing is held that grows with the number of shards.
+    Each is computed on its own; no memory grows with the number of shards.
     """
 
     plan: Plan
@@ -64,7 +64,7 @@ class ShardLayout:
         return _before_shard(self.plan.parts, index) if self.plan.parts else self._quotas.at(index)
 
     def counts(self, index: int) -> I64:
-        """How many examples of each source are in a shard, int64[sources]."""
+        """How many examples of each source a shard has, int64[sources]."""
         return self[index + 1] - self[index]
 
     @cached_property
@@ -73,14 +73,14 @@ class ShardLayout:
 
 
 def _before_shard(parts: Sequence[MixturePart], index: int) -> I64:
-    """How much of each part comes before a shard, int64[parts]."""
+    """How many examples of each part come before a shard, int64[parts]."""
     shards = np.array([part.shards for part in parts], np.int64)
     before = np.clip(index - (np.cumsum(shards) - shards), 0, shards)
     return multiply_divide(before, np.array([part.examples for part in parts], np.int64), shards)[0]
 
 
 def shard_file(plan: Plan, form: Format, index: int, shards: int) -> str:
-    """Path of a shard of `shards`, from the output's folder."""
+    """Path of one of `shards` shards, relative to the output folder."""
     for part in plan.parts or ():
         if index < part.shards:
             return f"{part.source}/{form.shard_name(index, part.shards, plan.split)}"
@@ -93,7 +93,7 @@ MAX_SHARDS = 1_000_000
 
 
 def require_names(plan: Plan) -> Plan:
-    """The plan, if its shards have names. Raises UsageError where there are too many."""
+    """The plan, if its shards can be named. Raises UsageError if there are too many."""
     if plan.shards > MAX_SHARDS:
         fit = _bytes(-(-plan.bytes // MAX_SHARDS))
         raise UsageError(f"{plan.shards:,} shards, there can be {MAX_SHARDS:,}", "shards.bytes", f"set it to {fit} or more")
@@ -105,13 +105,13 @@ FILE_BYTES = 5_000_000_000
 ENERGON_SHARDS = 10_000
 SOME_READERS = 16
 BESIDE = 16
-"""Files beside the shards: manifest, cards, statistics."""
+"""Files next to the shards: manifest, cards, statistics."""
 
 
 def layout_warnings(form: str, shards: int, size: int) -> tuple[Warn, ...]:
-    """What of an output of `size` bytes in `shards` files is too much or too little for whom, and the shard size that mends it.
+    """Which limits an output of `size` bytes in `shards` files would exceed, and the shard size that fixes it.
 
-    Hubs of data sets take 10,000 files in a folder and files of 5 GB without special care; Energon wants fewer than 10,000 shards.
+    Dataset hubs take 10,000 files per folder and files of 5 GB without special care; Energon wants fewer than 10,000 shards.
     """
     found = [Warn(code, "warning", "", what, f"set shards.bytes to {fit}") for code, what, fit in _found(form, shards, size)]
     if form == "webdataset" and shards == 1:
@@ -134,5 +134,5 @@ def _found(form: str, shards: int, size: int) -> Iterator[tuple[str, str, str]]:
 
 
 def _bytes(count: int) -> str:
-    """A whole number of megabytes that is not smaller, with a margin: sizes are estimates."""
+    """Rounded up to whole megabytes, with a margin: sizes are estimates."""
     return f"{-(-count * 11 // 10_000_000)}MB"

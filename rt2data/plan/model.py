@@ -1,4 +1,4 @@
-"""A Plan: what will be written, as it is sealed in the manifest. Who writes a shard needs this, and nothing of the recipe."""
+"""A Plan: what will be written, as stored in the manifest. Writing a shard needs only this, not the recipe."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rt2data.render.reasoning import Dropout
 
 
 class MixturePart(msgspec.Struct, frozen=True, kw_only=True):
-    """One source in a folder of its own, which has its name."""
+    """One source in a folder named after it."""
 
     source: str
     examples: int  # written, each row once
     shards: int
-    weight: int  # against the other parts
+    weight: int  # relative to the other parts
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,19 +37,19 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     repeats_min: int
     repeats_max: int
     unseen: int
-    images: float  # mean in one example
-    image_bytes: int  # mean of all of one example
-    record_bytes: int  # mean, of a sample
+    images: float  # mean number per example
+    image_bytes: int  # mean of all images of one example
+    record_bytes: int  # mean over a sample
     action_space: str | None
     action_dim: int
     codec: dict[str, Any] | None
-    camera: str | None = None  # of the first image; None for web
-    cameras: tuple[str, ...] = ()  # all that the source has; none for web
-    slots: tuple[Slot, ...] = ()  # the places of an example's images; none for web
-    horizon: int = 1  # actions of a chunk
-    gaps: str = ""  # what a window does at a gap; empty without windows
+    camera: str | None = None  # camera of the first image; None for web
+    cameras: tuple[str, ...] = ()  # all cameras of the source; none for web
+    slots: tuple[Slot, ...] = ()  # places of an example's images; none for web
+    horizon: int = 1  # actions per chunk
+    gaps: str = ""  # how a window treats gaps; empty without windows
     loss_weight: str = "1"
-    agreement: Agreement | msgspec.UnsetType = msgspec.UNSET  # which answers count as the same; unset: `case`
+    agreement: Agreement | msgspec.UnsetType = msgspec.UNSET  # which answers count as equal; unset: `case`
     control_hz: float | None = None
     control_mode: str | None = None
     state_names: tuple[str, ...] | None = None
@@ -57,17 +57,17 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_actions(self) -> bool:
-        """Whether it is a robot's."""
+        """Whether it is a robot source."""
         return self.kind == "robot"
 
     @property
     def place(self) -> str:
-        """Its side, and the groups it is in, outermost first: `web.vqa`."""
+        """The side and the groups it is in, outermost first: `web.vqa`."""
         return ".".join((self.kind, *(self.path or ())))
 
     @property
     def camera_line(self) -> str:
-        """Which cameras of how many, and the others; empty where there is only one."""
+        """Which cameras are used, of how many, and which are dropped; empty if there is only one."""
         taken = list(dict.fromkeys(slot.camera for slot in self.slots)) or [self.camera or ""]
         dropped = ", ".join(name for name in self.cameras if name not in taken)
         if len(taken) == 1:
@@ -77,19 +77,19 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def window_line(self) -> str:
-        """The windows in time of an example; empty where it is of one step."""
+        """The time windows of an example, in words; empty if it has only one step."""
         back = [str(offset) for offset in dict.fromkeys(slot.offset for slot in self.slots) if offset]
         said = [f"chunks of {self.horizon} actions"] if self.horizon > 1 else []
         return ", ".join([*said, *([f"images of step {', '.join(back)} too"] if back else [])])
 
 
 class GroupPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How the share of a group is divided: all figures are sums of its sources. A side with rules of its own has an empty path."""
+    """How a group's share is divided; counts are sums over its sources. A side with its own rules is a group with an empty path."""
 
     kind: Kind
     path: tuple[str, ...]
-    weighting: str  # of its members, with its parameters
-    weights: str | None  # the published mixture that gives the weights of its members
+    weighting: str  # rule for its members, with parameters
+    weights: str | None  # published mixture that gives its members' weights
     weight: str
     share: str  # of all examples, exact
     rows: int
@@ -98,11 +98,11 @@ class GroupPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        """Where it is: the names of the groups, from the side on."""
+        """The names of the groups, starting with the side."""
         return ".".join((self.kind, *self.path))
 
     def holds(self, source: SourcePlan) -> bool:
-        """Whether a source is in it, or in a group in it."""
+        """Whether a source is in it, directly or in a nested group."""
         return source.kind == self.kind and (source.path or ())[: len(self.path)] == self.path
 
 
@@ -124,30 +124,30 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     shards: int
     bytes: int  # estimate
-    action_dim: int  # actions are padded to it
-    horizon: int = 1  # actions of a chunk, of the source that has most
-    images: int | None = None  # places for images in each example; None: every example has exactly one image
+    action_dim: int  # all actions are padded to this
+    horizon: int = 1  # actions per chunk: the largest of any source
+    images: int | None = None  # image places per example; None: every example has exactly one image
     sources: tuple[SourcePlan, ...]
-    answers: dict[str, str]  # answer rule of each web source
+    answers: dict[str, str]  # answer rule by web source
     warnings: tuple[Warn, ...]
-    materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: each draw is written, repeats and all
-    parts: tuple[MixturePart, ...] | msgspec.UnsetType = msgspec.UNSET  # with `once`
-    regions: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # how boxes and points are written; unset where there are none
-    groups: tuple[GroupPlan, ...] | msgspec.UnsetType = msgspec.UNSET  # each before those in it; unset: none
-    more: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # fields of examples that only some mixtures have; unset: none
-    reasoning_dropout: dict[str, str] | msgspec.UnsetType = msgspec.UNSET  # by source; unset: nothing is left out
+    materialize: Literal["once"] | msgspec.UnsetType = msgspec.UNSET  # unset: every draw is written, with repeats
+    parts: tuple[MixturePart, ...] | msgspec.UnsetType = msgspec.UNSET  # set with `once`
+    regions: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # how boxes and points are written; unset: there are none
+    groups: tuple[GroupPlan, ...] | msgspec.UnsetType = msgspec.UNSET  # each before its nested groups; unset: none
+    more: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # optional fields of these examples; unset: none
+    reasoning_dropout: dict[str, str] | msgspec.UnsetType = msgspec.UNSET  # by source; unset: no note is left out
 
     @property
     def sizes(self) -> Sizes:
-        """The sizes that all examples have."""
+        """Sizes common to all examples."""
         return Sizes(self.action_dim, self.horizon, self.images, self.more or ())
 
     def dropout(self, source: SourcePlan) -> Dropout:
-        """Which notes of a source are left out."""
+        """The rule that decides which notes of a source are left out."""
         return Dropout(Fraction((self.reasoning_dropout or {}).get(source.name, "0")), self.seed)
 
     def written(self, source: SourcePlan) -> int:
-        """How many examples of a source there are in the shards."""
+        """Number of examples of a source in the shards."""
         return min(source.draws, source.rows) if self.materialize else source.draws
 
     def sides(self) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Step four: recipe and prepared stores become a Plan: exact draws, epochs, shards. Pure; shown first, sealed in the manifest."""
+"""Step four: recipe and stores become a Plan: exact draws, epochs, shards. No side effects; shown first, stored in the manifest."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from rt2data.read.source import RobotSource, Source, WebSource
 from rt2data.records import Agreement, Level, Warn
 
 PLAN_VERSION = 3
-"""Raise when the same recipe and rows would give other bytes."""
+"""Increase this when the same recipe and rows would give different bytes."""
 WARN_EPOCHS = 4
 MANY_EPOCHS = 10
 
 
 def needed_sources(recipe: Recipe) -> dict[str, Source]:
-    """The sources that will be drawn, robot first, each side by name: a weight of 0, or a side or group of none, is not read."""
+    """The sources to be drawn, robot first, each side by name: sources, groups or sides with weight or share 0 are not read."""
     sides = [drawn(recipe.side(side)) for side in SIDES if side_share(recipe, side)]
     return {name: side[name] for side in sides for name in sorted(side)}
 
 
 def require_few_rejects(recipe: Recipe, stores: Mapping[str, Known]) -> None:
-    """Raises RejectLimitError where more of a source is faulty, or without words, than the recipe allows."""
+    """Raises RejectLimitError if more rows of a source are faulty, or without words, than the recipe allows."""
     _require_words(recipe, {name: store.info for name, store in stores.items()})
     for name, store in stores.items():
         bad, rows, reasons = _faulty(store.info, recipe.sources[name].whole_records)
@@ -49,7 +49,7 @@ def require_few_rejects(recipe: Recipe, stores: Mapping[str, Known]) -> None:
 
 
 def _faulty(info: StoreInfo, whole: Collection[str]) -> tuple[int, int, str]:
-    """Faulty rows, good rows, and the faults in words. A record that was lost `whole` counts as a mean episode."""
+    """Faulty rows, good rows, and the faults in words. A record lost as a `whole` counts as one mean episode."""
     rows, groups = (sum(getattr(split, each) for split in info.splits.values()) for each in ("rows", "groups"))
     length = max(1, round(rows / max(groups, 1)))
     faults = sorted((lost.reason, lost.count) for lost in info.rejects if lost.fault)
@@ -59,7 +59,7 @@ def _faulty(info: StoreInfo, whole: Collection[str]) -> tuple[int, int, str]:
 
 
 def _require_words(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
-    """Raises RejectLimitError where nearly all steps of a robot source were dropped because they have no words."""
+    """Raises RejectLimitError if too many steps of a robot source were dropped because they have no words."""
     for name, info in infos.items():
         limit = getattr(recipe.sources[name], "max_blank", 1)
         blank = sum(lost.count for lost in info.rejects if lost.reason == "blank_instruction" and not lost.fault)
@@ -75,13 +75,13 @@ def _require_words(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
 def draws(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, int]:
     """Exact number of draws of each source. `rows` holds the needed sources only.
 
-    Raises DataError where a side that is asked for has no rows.
+    Raises DataError if a side with a share has no rows.
     """
     return share_out(recipe, rows, mixture_shares(recipe, rows))
 
 
 def share_out(recipe: Recipe, rows: Mapping[str, int], found: Shares) -> dict[str, int]:
-    """The draws that these shares give."""
+    """The number of draws of each source for these shares."""
     shares = {name: each.share for name, each in found.sources.items()}
     total = _total(recipe, rows, shares)
     return dict(zip(shares, apportion(total, list(shares.values())), strict=True))
@@ -103,14 +103,14 @@ def _total(recipe: Recipe, rows: Mapping[str, int], shares: Mapping[str, Fractio
 
 
 def fingerprinted(plan: Plan) -> Plan:
-    """The plan with the hash of everything that decides the output's bytes."""
+    """The plan with a hash of everything that determines the output bytes."""
     bare = msgspec.structs.replace(plan, fingerprint="", warnings=())
     content = msgspec.json.encode(bare, order="deterministic")
     return msgspec.structs.replace(plan, fingerprint=xxhash.xxh3_128_hexdigest(content))
 
 
 def plan_source(found: SourceShare, info: StoreInfo, split: str, count: int) -> SourcePlan:
-    """The draws of one source, before codec and record sizes are known."""
+    """The draws of one source, before codec and record size are known."""
     source = found.source
     here = info.splits[split]
     least, rest = divmod(count, here.rows)
@@ -144,12 +144,12 @@ def plan_source(found: SourceShare, info: StoreInfo, split: str, count: int) -> 
 
 
 def agreement_of(source: Source) -> Agreement | msgspec.UnsetType:
-    """Which answers of a source count as the same; unset where older versions knew nothing else."""
+    """Which answers of a source count as equal; unset for `case`, the only rule of older versions."""
     return source.agreement if isinstance(source, WebSource) and source.agreement != "case" else msgspec.UNSET
 
 
 def _of_robot(source: Source, info: StoreInfo) -> dict[str, Any]:
-    """What only a source with actions has."""
+    """Fields that only robot sources have."""
     if not isinstance(source, RobotSource):
         return {}
     space = load_space(source.action_space)
@@ -164,7 +164,7 @@ def _of_robot(source: Source, info: StoreInfo) -> dict[str, Any]:
 
 
 def plan_groups(groups: Sequence[GroupShare], sources: Sequence[SourcePlan]) -> tuple[GroupPlan, ...] | msgspec.UnsetType:
-    """What the sources of each group are drawn together; unset where there are no groups."""
+    """The groups with their totals; unset if there are none."""
     bare = (
         GroupPlan(
             kind=group.side,
@@ -183,13 +183,13 @@ def plan_groups(groups: Sequence[GroupShare], sources: Sequence[SourcePlan]) -> 
 
 
 def group_sums(group: GroupPlan, sources: Sequence[SourcePlan]) -> dict[str, int]:
-    """The figures of a group that are sums of its sources."""
+    """The counts of a group: sums over its sources."""
     inside = [source for source in sources if group.holds(source)]
     return {name: sum(getattr(source, name) for source in inside) for name in ("rows", "draws", "unseen")}
 
 
 def image_places(infos: Sequence[tuple[StoreInfo, str]]) -> int | None:
-    """Places for images in each example of these stores' splits; None where every example has exactly one image."""
+    """Image places per example of these stores and splits; None if every example has exactly one image."""
     splits = [(info, info.splits[split]) for info, split in infos]
     if all(len(info.slots) <= 1 and split.fewest == split.most == 1 for info, split in splits):
         return None
@@ -197,7 +197,7 @@ def image_places(infos: Sequence[tuple[StoreInfo, str]]) -> int | None:
 
 
 def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ...]:
-    """What somebody should know before paying. Raises UsageError above the recipe's max_epochs."""
+    """What to know before starting a build. Raises UsageError if the recipe's max_epochs is exceeded."""
     found: list[Warn] = []
     for s in sources:
         _require_few_epochs(recipe, s)
@@ -206,7 +206,7 @@ def warnings_of(recipe: Recipe, sources: Sequence[SourcePlan]) -> tuple[Warn, ..
 
 
 def _require_few_epochs(recipe: Recipe, planned: SourcePlan) -> None:
-    """The source's own limit counts where it has one, else the recipe's."""
+    """Raises UsageError above the source's own limit if it has one, else the recipe's."""
     source = recipe.sources.get(planned.name)
     own = source.max_epochs if source else None
     limit = recipe.max_epochs if own is None else own
@@ -216,7 +216,7 @@ def _require_few_epochs(recipe: Recipe, planned: SourcePlan) -> None:
 
 
 def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:
-    """One word that ends the task in one source and continues it in another: no model can learn when to stop."""
+    """Warns if one word ends the task in one source and continues it in another: no model could learn when to stop."""
     ends = {s.name: s.codec["terminate"] for s in sources if s.codec and s.codec["terminate"]}
     low = [name for name, bins in ends.items() if bins["terminates"] < bins["continues"]]
     high = [name for name in ends if name not in low]  # in the plan's order: the manifest holds the message
@@ -226,7 +226,7 @@ def _opposite_terminates(sources: Sequence[SourcePlan]) -> Iterator[Warn]:
 
 
 def draw_warnings(name: str, epochs: float, unseen: int, rows: int) -> Iterator[Warn]:
-    """A source that comes too often, or rows that never come: the same of a plan and of a finished mixture."""
+    """Warns of a source repeated too often, or rows never drawn; the same for a plan and a finished mixture."""
     if epochs > WARN_EPOCHS:
         level: Level = "error" if epochs > MANY_EPOCHS else "warning"
         what = f"every row is repeated {epochs:.1f} times; models overfit beyond about {WARN_EPOCHS}"
@@ -236,20 +236,20 @@ def draw_warnings(name: str, epochs: float, unseen: int, rows: int) -> Iterator[
 
 
 def shard_count(total: int, bytes_total: int, shard_bytes: int) -> int:
-    """How many shards: about `shard_bytes` each, never more than there are examples."""
+    """Number of shards: about `shard_bytes` each, never more than there are examples."""
     return max(1, min(total, round(bytes_total / shard_bytes)))
 
 
 def empty_split(info: StoreInfo, split: str) -> bool:
-    """Whether a store has no rows of this split."""
+    """Whether a store has no rows in this split."""
     return split not in info.splits or not info.splits[split].rows
 
 
 def split_rows(stores: Mapping[str, Known], split: str) -> dict[str, int]:
-    """Rows of this split in each store."""
+    """Number of rows of this split in each store."""
     return {name: 0 if empty_split(s.info, split) else s.info.splits[split].rows for name, s in stores.items()}
 
 
 def new_plan(**values: Any) -> Plan:
-    """A plan of this version, fingerprinted."""
+    """A fingerprinted plan of the current version."""
     return fingerprinted(Plan(version=PLAN_VERSION, tool_version=VERSION, **values))

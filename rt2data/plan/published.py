@@ -1,4 +1,4 @@
-"""Statistics that others published, to bound actions by: as a checkpoint was trained on them, not as our rows have them."""
+"""Action statistics published by others, used as bounds: those a checkpoint was trained with, not those of our rows."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rt2data.prepare.statistics import VECTORS, DimStats
 
 _MOST = 64 << 20
 _NAMES = {"p01": "q01", "p99": "q99", "quantile_01": "q01", "quantile_99": "q99"}
-"""Names that Octo and others give to quantiles."""
+"""Names that Octo and others use for quantiles."""
 _ACTIONS = ("action", "actions")
 
 
 def published_statistics(where: str) -> DimStats:
-    """Statistics of the actions in a file of OpenVLA, Octo, openpi or LeRobot; of several datasets that of FILE#NAME.
+    """Action statistics from a file of OpenVLA, Octo, openpi or LeRobot; FILE#NAME picks one of several datasets.
 
-    A figure that the file lacks is filled in by what bounds nothing: mean and std by 0 and 1, quantiles by the ends or the ends by
-    quantiles. Raises UsageError where it is none, or has several datasets and none is named.
+    Missing figures are filled in with values that bound nothing: mean 0 and std 1; quantiles from min and max, or min and max from
+    quantiles. Raises UsageError if the file holds no statistics, or several datasets and none is named.
     """
     path, _, name = where.partition("#")
     found = _dataset(_read(path), name, path)
@@ -50,7 +50,7 @@ def _read(path: str) -> Mapping[str, Any]:
 
 
 def _dataset(found: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
-    """The entry of a dataset; the file itself where it is of one only."""
+    """The entry of a dataset; the whole file if it describes only one."""
     if any(key in found for key in _ACTIONS):
         return found
     entries = {key: each for key, each in found.items() if isinstance(each, Mapping) and any(part in each for part in _ACTIONS)}

@@ -1,7 +1,7 @@
-"""Weights become shares: of a side, of the groups in it, of the sources in those. Exact fractions that add up to 1.
+"""Weights become shares: of a side, of its groups, of their sources. Exact fractions that add up to 1.
 
-A power that is no fraction is rounded to `DIGITS` significant digits, in steps that every machine rounds alike: the exponent times
-the logarithm, and the exponential of that, each correctly rounded to `_GUARD` digits. Roots that are whole come out whole.
+A power that is not a fraction is rounded to `DIGITS` significant digits, in steps that all machines round alike: the exponent times
+the logarithm, and the exponential of that, each correctly rounded to `_GUARD` digits. Whole roots come out whole.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rt2data.read.source import Source
 from rt2data.records import Kind, Warn
 
 DIGITS = 18
-"""Significant digits of a rate with a temperature: 1e-17 of it is nothing, as no mixture has more than 1e12 examples."""
+"""Significant digits of a rate with a temperature: an error of 1e-17 is negligible, as no mixture exceeds 1e12 examples."""
 _GUARD = 60
 SIDES: tuple[Kind, ...] = ("robot", "web")
 
 
 @dataclass(frozen=True)
 class SourceShare:
-    """The share of a source in all examples."""
+    """A source's share of all examples."""
 
     name: str
     source: Source
@@ -37,7 +37,7 @@ class SourceShare:
 
 @dataclass(frozen=True)
 class GroupShare:
-    """The share of a group in all examples, and how it is divided. A side with rules of its own is a group too, of no name."""
+    """A group's share of all examples, and how it is divided. A side with its own rules is a group too, without a name."""
 
     side: Kind
     path: tuple[str, ...]
@@ -50,19 +50,19 @@ class GroupShare:
 
 @dataclass(frozen=True)
 class Shares:
-    """All of them: sources robot first and each side by name, groups before what is in them."""
+    """All shares: sources robot first and each side by name, groups before their contents."""
 
     sources: dict[str, SourceShare]
     groups: tuple[GroupShare, ...]
 
 
 def side_share(recipe: Recipe, side: Kind) -> Fraction:
-    """The share of a side in all examples."""
+    """A side's share of all examples."""
     return recipe.robot_frac if side == "robot" else 1 - recipe.robot_frac
 
 
 def drawn(side: Side) -> dict[str, Source]:
-    """The sources of a side, or of a group, that have a weight and are in groups that have one."""
+    """The sources of a side or a group with a nonzero weight, themselves and in all their groups."""
     found: dict[str, Source] = {}
     for name, member in side.sources.items():
         if member.weight:
@@ -71,9 +71,9 @@ def drawn(side: Side) -> dict[str, Source]:
 
 
 def mixture_shares(recipe: Recipe, rows: Mapping[str, int]) -> Shares:
-    """The shares of the sources that are drawn; `rows` holds those only.
+    """The shares of the sources that are drawn; `rows` holds only those.
 
-    Raises DataError where a side that is asked for has no rows, UsageError where a published mixture cannot be read.
+    Raises DataError if a side with a share has no rows, UsageError if a published mixture cannot be read.
     """
     found: list[SourceShare | GroupShare] = []
     for kind in SIDES:
@@ -98,7 +98,7 @@ def _require_rows(recipe: Recipe, side: Kind, share: Fraction, rows: Mapping[str
 
 @dataclass(frozen=True)
 class _Division:
-    """Dividing the share of one side."""
+    """Divides the share of one side."""
 
     recipe: Recipe
     kind: Kind
@@ -107,7 +107,7 @@ class _Division:
     def divide(
         self, group: Side, weight: Fraction, share: Fraction, path: tuple[str, ...], around: Preset | None
     ) -> Iterator[SourceShare | GroupShare]:
-        """The shares in a group that has `share`, whose own comes first; a side without rules of its own is no group."""
+        """The shares inside a group that has `share`, preceded by the group's own; a side without rules is not a group."""
         preset = load_preset(group.weights) if group.weights else None
         rule = rule_of(self.recipe, group, preset, around)
         weights = {name: _weight(name, member, preset) for name, member in group.sources.items() if self._rows(name, member)}
@@ -123,7 +123,7 @@ class _Division:
                 yield SourceShare(name, member, weights[name], part, path)
 
     def _rows(self, name: str, member: Source | Group) -> int:
-        """The rows of a source, or of all in a group; 0 where it is not drawn."""
+        """The rows of a source, or the sum over a group; 0 if it is not drawn."""
         if not member.weight:
             return 0
         return sum(self.rows.get(each, 0) for each in (drawn(member) if isinstance(member, Side) else (name,)))
@@ -136,7 +136,7 @@ def _weight(name: str, member: Source | Group, preset: Preset | None) -> Fractio
 
 
 def rule_of(recipe: Recipe, group: Side, preset: Preset | None, around: Preset | None) -> Rule:
-    """How a group divides its share: as it says itself, else as the mixture around it says, else as the recipe does."""
+    """How a group divides its share: by its own rule, else that of the mixture around it, else the recipe's."""
     if preset is not None:
         return preset
     if group.weighting is not None:
@@ -147,7 +147,7 @@ def rule_of(recipe: Recipe, group: Side, preset: Preset | None, around: Preset |
 
 
 def rate(rule: Rule, weight: Fraction, rows: int) -> Fraction:
-    """What a member counts beside others: the larger, the more often it is drawn."""
+    """A member's relative rate: the larger, the more often it is drawn."""
     if rule.weighting == "share":
         return weight
     size = weight * rows
@@ -171,7 +171,7 @@ def _decimal(context: Context, value: Fraction) -> Decimal:
 
 
 def lacking_notes(shares: Shares) -> Iterator[Warn]:
-    """The members of published mixtures that the recipe has not."""
+    """Notes the members of published mixtures that the recipe lacks."""
     for group in shares.groups:
         lacking = group.preset.lacking(group.members) if group.preset else []
         if group.preset and lacking:

@@ -1,7 +1,7 @@
-"""What a prepared source says of itself before it is mixed: how it was joined, read and changed. One function for each subject.
+"""Notes about a prepared source before it is mixed: how it was joined, read and changed. One function per subject.
 
 `plan`, `build-mixture`, `stats`, `report` and the card all show these; a new subject is one function and one line in `SUBJECTS`.
-What a kind of source counts is named in the `facts.py` of its folder, which imports none of what reads it.
+What a kind of source counts is named in the `facts.py` of its folder, which imports nothing of its reader.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from rt2data.standardize.filters import KNOWN, MISSING, UNKNOWN
 from rt2data.standardize.words import PLACEHOLDERS
 
 Note = tuple[str, Level, str, str]
-"""code, level, what, what to do."""
+"""Code, level, what, what to do."""
 NAMED = 8
-"""Dimensions and episodes that a note names."""
+"""How many dimensions or episodes a note names."""
 MATCHED = 0.95
-"""Where keep_ranges knows a smaller share of the episodes, its keys are doubtful."""
+"""If keep_ranges knows a smaller share of the episodes, its keys are doubtful."""
 
 
 def source_notes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Warn]:
@@ -46,7 +46,7 @@ def source_notes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterat
 
 
 def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Which of several cameras the mixture takes."""
+    """Which of several cameras the mixture uses."""
     if planned.camera_line:
         dropped = "dropped" in planned.camera_line
         yield (
@@ -62,7 +62,7 @@ def cameras(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
 
 
 def as_recorded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """What a log lacks or shifts by itself."""
+    """What the log lacks or shifts."""
     if absent := info.facts.get(ABSENT_CHUNKS):
         what = f"{absent:,} chunks of numbers are not in the zarr store: they stand for its fill value"
         yield "absent_chunks", "warning", what, "if they should be there, fetch the store again"
@@ -74,7 +74,7 @@ def as_recorded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterato
 
 
 def windows(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """What an example holds of other steps, and where that ends early."""
+    """What an example holds of other steps, and where windows end early."""
     if planned.window_line:
         yield "windows", "note", planned.window_line, ""
     rows, episodes = (sum(getattr(split, what) for split in info.splits.values()) for what in ("rows", "groups"))
@@ -88,7 +88,7 @@ def windows(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
 
 
 def regions(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Boxes and points, and what crops took of them."""
+    """Boxes and points, and how many boxes cropping cut."""
     if info.has_regions:
         counts = ((BOXES, "boxes"), (POINTS, "points"))
         yield "regions", "note", " and ".join(f"{info.facts[fact]:,} {what}" for fact, what in counts if info.facts.get(fact)), ""
@@ -97,13 +97,13 @@ def regions(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
 
 
 def boxes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Which boxes of a corpus were left out or made smaller."""
+    """Which boxes of a corpus were left out or cut."""
     if line := left_out_line(info.facts):
         yield "boxes", "note", line, "" if CUT_BOXES not in info.facts else "set a larger `max_regions` to have all"
 
 
 def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """By what questions, answers and images were put together, and what was read that is written another way."""
+    """How questions, answers and images were joined, and which values were read in another form."""
     line = join_line(info.facts)
     if line:
         about = "" if info.digest else "in a sample, "
@@ -119,7 +119,7 @@ def join(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
 
 
 def annotated(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """How many steps have what is joined to the log."""
+    """How many steps have annotations or pools joined to the log."""
     if not isinstance(source, RobotSource):
         return
     for found in matches(source, info):
@@ -138,7 +138,7 @@ def recordings(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator
 
 
 def held(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Dimensions that the codec writes as one value, whatever the robot did."""
+    """Dimensions that the codec always writes as one value."""
     dims = planned.codec["dims"] if planned.codec else []
     still = [f"{dim['name']} at {dim['lo']:g}" for dim in dims if dim["lo"] == dim["hi"]]
     if still:
@@ -148,7 +148,7 @@ def held(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]
 
 
 def ends(source: Source, info: StoreInfo, planned: SourcePlan | None = None) -> Iterator[Note]:
-    """What the terminate tokens rest on, and ends that were cut out of episodes."""
+    """What terminate tokens are based on, and ends that were cut off episodes."""
     if not isinstance(source, RobotSource):
         return
     facts, count = info.facts, sum(info.facts.get(fact_name(mark), 0) for mark in (End.TERMINAL, End.TRUNCATED))
@@ -179,7 +179,7 @@ def episodes(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[N
 
 
 def differences(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """What a LeRobot dataset says of itself that its files do not bear out."""
+    """Claims in a LeRobot dataset's metadata that its files contradict."""
     said = [f"{text} ({info.facts[FOUND + name]:,})" for name, text in WORDS.items() if info.facts.get(FOUND + name)]
     if said:
         yield (
@@ -191,7 +191,7 @@ def differences(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterato
 
 
 def words(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Placeholders for instructions, and steps without words."""
+    """Placeholder instructions, and steps without words."""
     found = {kind: info.facts.get(f"placeholder.{kind}", 0) for kind in PLACEHOLDERS}
     if any(found.values()):
         said = ", ".join(f"{count:,} like {PLACEHOLDERS[kind]}" for kind, count in found.items() if count)
@@ -205,7 +205,7 @@ def words(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note
 
 
 def answers(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Answers that are no targets, and soft weights of questions that were not put to ten people."""
+    """Answers that are not targets, and soft weights of questions with fewer than ten answers."""
     dropped = {reason: info.facts.get(f"{DROPPED_ANSWERS}{reason}", 0) for reason in NO_TARGETS}
     if any(dropped.values()):
         listed = ", ".join(f"{count:,} {NO_TARGETS[reason]}" for reason, count in dropped.items() if count)
@@ -216,7 +216,7 @@ def answers(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[No
 
 
 def filters(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Episodes that lists name and the source has not, and those that keep_ranges does not know."""
+    """Listed episodes that the source lacks, and episodes that keep_ranges does not know."""
     for setting in LISTS:
         count, begin = info.facts.get(f"{MISSING}.{setting}", 0), f"{MISSING}.{setting}."
         if count:
@@ -242,19 +242,19 @@ def conversions(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterato
 
 
 def reencoded(source: Source, info: StoreInfo, planned: SourcePlan) -> Iterator[Note]:
-    """Which images are not the source's own bytes."""
+    """Which images do not have the source's own bytes."""
     count = sum(info.conversions.values())
     if count:
         rules = ", ".join(
             f"{rule} {times:,}" for rule, times in sorted(info.conversions.items(), key=lambda rule: (-rule[1], rule[0]))
         )
-        of = "images are" if info.digest else "sampled images are"  # a quick scan's counts are those of its sample
+        of = "images are" if info.digest else "sampled images are"  # a quick scan counts only its sample
         what = f"{count:,} {of} re-encoded as JPEG, quality {source.images.quality}: {rules}"
         yield "reencoded_images", "note", what, "see `images` in the recipe: `quality`, `resize`, `png`"
 
 
 AGAINST = {End.FAILURE: "are marked as failures", End.UNREWARDED: "end without a reward", End.TRUNCATED: "are truncated"}
-"""Marks that speak against success, in words."""
+"""Marks that contradict success, in words."""
 CONVERTED = {
     WRAPPED: "angles of more than half a circle were wrapped",
     BETWEEN: "values of a gripper between open and closed became one of them",
@@ -262,9 +262,9 @@ CONVERTED = {
     CLIPPED: "values were clipped",
     ASSUMED_OPEN: "episodes have a gripper that never changes, taken to be open",
 }
-"""What conversions count, in words."""
+"""Counts of conversions, in words."""
 NO_TARGETS = {LONG: "too long", UNANSWERABLE: "that say the question cannot be answered"}
-"""Why answers are no targets, in words."""
+"""Why answers are not targets, in words."""
 SUBJECTS: tuple[Callable[[Source, StoreInfo, SourcePlan], Iterator[Note]], ...] = (
     cameras,
     as_recorded,

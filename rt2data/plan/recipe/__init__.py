@@ -1,4 +1,4 @@
-"""The recipe: what the user asks for. Parsed once, at the edge; all mistakes are reported at once, with their places."""
+"""The recipe: what the user asks for. Parsed once, at the start; all mistakes are reported together, with their positions."""
 
 from rt2data.plan.recipe.messages import Mistake, RecipeError
 from rt2data.plan.recipe.model import Recipe, canonical, from_canonical, recipe_model

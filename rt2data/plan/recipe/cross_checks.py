@@ -1,7 +1,7 @@
-"""Checks of settings against one another, and that the paths, splits, features and cameras exist, before anything is read.
+"""Checks of settings against one another, and that paths, splits, features and cameras exist, before anything is read.
 
-They work on the tree as written, not on the parsed recipe, so that these mistakes are reported together with all others.
-Invalid values are skipped here: the types report them.
+They work on the tree as written, not on the parsed recipe, so that these mistakes are reported together with all others. Invalid
+values are skipped here: the types report them.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ class Outline:
     """The settings that are checked against one another."""
 
     tree: dict[str, Any]
-    robot_frac: Fraction | None  # None where it is missing or wrong
-    members: dict[str, tuple[Written, ...]]  # by side: sources and groups; a side that is no mapping is absent
+    robot_frac: Fraction | None  # None if missing or invalid
+    members: dict[str, tuple[Written, ...]]  # by side: sources and groups; a side that is not a mapping is absent
 
     @property
     def shares(self) -> dict[str, Fraction]:
-        """Share of each side; empty where it is unknown."""
+        """Share of each side; empty if unknown."""
         return {} if self.robot_frac is None else {"robot": self.robot_frac, "web": 1 - self.robot_frac}
 
     @property
     def sources(self) -> dict[str, tuple[Written, ...]]:
-        """The sources of each side, in groups or not."""
+        """The sources of each side, including those in groups."""
         return {side: tuple(each for each in members if not each.is_group) for side, members in self.members.items()}
 
     @property
     def ruled(self) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-        """The sides and groups that can have rules of their own, by where they are."""
+        """The sides and groups that can have their own rules, with their paths."""
         yield from (((side,), self.tree[side]) for side in self.members if is_ruled(self.tree.get(side)))
         yield from ((each.path, each.settings) for members in self.members.values() for each in members if each.is_group)
 
 
 def needed(tree: dict[str, Any]) -> Iterator[tuple[str, Written]]:
-    """Side and source of those that will be read: with a weight, in groups with one, on a side with a share."""
+    """Side and source of everything that will be read: nonzero weight, in groups with nonzero weight, on a side with a share."""
     outline = _outline(tree)
     for side, sources in outline.sources.items():
         if outline.shares.get(side) != 0:
@@ -98,7 +98,7 @@ def _zero_sides(outline: Outline) -> Iterator[RecipeFinding]:
 
 
 def _groups(outline: Outline) -> Iterator[RecipeFinding]:
-    """A group that is to have a share must have somebody to give it to."""
+    """A group with a weight must have a source with a weight."""
     for members in outline.members.values():
         for group in (each for each in members if each.is_group and each.weight != 0):
             inside = [each for each in walk(group.settings, group.path) if not each.is_group]
@@ -117,7 +117,7 @@ def _weighting(outline: Outline) -> Iterator[RecipeFinding]:
 
 
 def _preset(path: KeyPath, written: dict[str, Any], folder: Path) -> Iterator[RecipeFinding]:
-    """A published mixture must be there, know every member by name, and have nothing said against it."""
+    """A published mixture must exist, know every member by name, and not be contradicted by other settings."""
     if not isinstance(written.get("weights"), str):
         return
     try:
@@ -146,7 +146,7 @@ def _preset_members(path: KeyPath, members: Any, preset: Preset) -> Iterator[Rec
 
 
 def _shared_names(outline: Outline) -> Iterator[RecipeFinding]:
-    """A name stands for one source, or one group, of the whole recipe."""
+    """A name stands for one source, or one group, in the whole recipe."""
     seen: dict[str, tuple[str, Written]] = {}
     for side, members in outline.members.items():
         for each in members:
@@ -172,7 +172,7 @@ def _alike_names(outline: Outline) -> Iterator[RecipeFinding]:
 
 
 def _folder_names(outline: Outline) -> Iterator[RecipeFinding]:
-    """With `once` the name of a source is the name of a folder in the output."""
+    """With `once` each source has a folder of its name in the output."""
     shards = outline.tree.get("shards")
     if not isinstance(shards, dict) or shards.get("materialize") != "once":
         return
@@ -216,7 +216,7 @@ def _number(value: Any) -> Fraction | None:
 
 
 def absences(tree: Any, folder: Path) -> Iterator[RecipeFinding]:
-    """Everything missing for the sources that will be read and the tokenizer. Paths are relative to `folder`."""
+    """Everything missing for the sources that will be read and for the tokenizer. Paths are relative to `folder`."""
     if not isinstance(tree, dict):
         return
     split = tree.get("split", "train")
@@ -256,7 +256,7 @@ def _finding(place: KeyPath, invalid: InvalidSetting, written: Any) -> RecipeFin
 
 
 def _written(settings: Any, setting: KeyPath) -> Any:
-    """The value of a setting in the recipe."""
+    """The value of a setting as written in the recipe."""
     for key in setting:
         try:
             settings = settings[key]
@@ -266,7 +266,7 @@ def _written(settings: Any, setting: KeyPath) -> Any:
 
 
 def _absent_split(source: Source, split: Any, place: KeyPath, said: bool) -> Iterator[RecipeFinding]:
-    """A source without rows of the split that is drawn from cannot be mixed."""
+    """A source without rows in the split that is drawn cannot be mixed."""
     names = source.split_names()
     if names and isinstance(split, str) and not any(source.may_feed(name, split) for name in names):
         message = f"source {place[-1]} has no split {split!r}: it has {', '.join(names)}"

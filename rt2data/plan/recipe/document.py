@@ -1,7 +1,7 @@
 """Strict YAML 1.2 with positions: a tree of plain values, and the line and column of each.
 
-Plain scalars on which YAML readers disagree (`no`, `012`, `1:30`, `0x10`) stay text, which the types then refuse. Duplicate keys,
-aliases, merge keys and tags are mistakes; so are more than 1 MB and more than 32 levels.
+Plain scalars that YAML readers interpret differently (`no`, `012`, `1:30`, `0x10`) stay text, which the types then refuse.
+Duplicate keys, aliases, merge keys and tags are mistakes; so are more than 1 MB and more than 32 levels.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Written(float):
 
 @dataclass
 class Document:
-    """A recipe as written. `value` holds dicts, tuples and scalars; `unread` are the paths whose value is invalid."""
+    """A recipe as written. `value` holds dicts, tuples and scalars; `unread` holds the paths of invalid values."""
 
     value: Any = None
     keys: dict[KeyPath, Spot] = field(default_factory=dict)
@@ -67,14 +67,14 @@ class Document:
     mistakes: list[Mistake] = field(default_factory=list)
 
     def spot(self, path: KeyPath, at_key: bool) -> Spot:
-        """Position of a path (of its key or its value); of its nearest parent where it is absent."""
+        """Position of a path (of its key or its value), or of its nearest parent if it is absent."""
         tables = (self.keys, self.values) if at_key else (self.values, self.keys)
         spots = (table.get(path[:end]) for end in range(len(path), -1, -1) for table in tables)
         return next(spot for spot in spots if spot)
 
 
 def parse(text: str, origin: str) -> Document:
-    """Parse YAML text. `origin` names it in mistakes. Raises RecipeError where it is not YAML."""
+    """Parse YAML text. `origin` names it in mistakes. Raises RecipeError if it is not YAML."""
     document = Document(values={(): Spot(origin, 1, 1)})
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise RecipeError([Mistake(Spot(origin), "", f"is larger than {MAX_BYTES:,} bytes")])
@@ -86,7 +86,7 @@ def parse(text: str, origin: str) -> Document:
     except ReaderError as error:
         spot = _spot_at(text, error.position, origin)
         raise RecipeError([Mistake(spot, "", f"has an invalid character: {chr(error.character)!r}")]) from None
-    except (YAMLError, ValueError, OverflowError) as error:  # escapes beyond Unicode, among others
+    except (YAMLError, ValueError, OverflowError) as error:  # for example escapes beyond Unicode
         raise RecipeError([Mistake(Spot(origin), "", f"is not valid YAML: {error}")]) from None
     return document
 
@@ -158,7 +158,7 @@ class _Builder:
         return found
 
     def _key(self, event: Event, path: KeyPath) -> str | None:
-        """The key, or None where it cannot be one."""
+        """The key, or None if it is not valid."""
         if not isinstance(event, ScalarEvent) or event.tag is not None:
             self.refuse(event, path, "keys must be plain words")
             self._scratch().node(event, path)
@@ -189,7 +189,7 @@ class _Builder:
 
 
 def _resolve(text: str) -> Any:
-    """A plain scalar: null, a boolean or a number where YAML 1.2 and JSON agree on it, else text."""
+    """A plain scalar: null, a boolean or a number if YAML 1.2 and JSON agree on it, else text."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):

@@ -1,7 +1,7 @@
-"""Groups of sources in a recipe as written: plain mappings, before any type has looked at them.
+"""Groups of sources in a recipe as written: plain mappings, before validation.
 
-A side, `robot` or `web`, is a mapping of named members, or has them under `sources` beside the rules of its own. A member is a
-source, which has a `kind`, or a group, which has `sources`.
+A side, `robot` or `web`, is a mapping of named members; or, if it has its own rules, it holds the members under `sources`. A member
+is either a source, which has a `kind`, or a group, which has `sources`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ RULES = ("weighting", "temperature", "maximum", "weights")
 
 @dataclass(frozen=True)
 class Written:
-    """A member of a side or of a group, as far as it could be read."""
+    """A member of a side or a group, as far as it could be read."""
 
     path: KeyPath
     name: str
     settings: Any
-    weight: Fraction | None  # None where it is wrong; 0 where that of a group around it is
+    weight: Fraction | None  # None if invalid; 0 if the weight of an enclosing group is 0
     around: tuple[str, ...]  # the groups it is in, outermost first
 
     @property
@@ -35,12 +35,12 @@ class Written:
 
 
 def is_group(value: Any) -> bool:
-    """Whether a member is a group and not a source."""
+    """Whether a member is a group rather than a source."""
     return isinstance(value, Mapping) and "sources" in value and "kind" not in value
 
 
 def is_ruled(side: Any) -> bool:
-    """Whether a side has its members under `sources`; a source of that name has a `kind`."""
+    """Whether a side has its members under `sources`; a source named `sources` has a `kind`."""
     if not isinstance(side, Mapping) or "sources" not in side:
         return False
     inside = side["sources"]
@@ -48,17 +48,17 @@ def is_ruled(side: Any) -> bool:
 
 
 def inner_path(side: Any, path: KeyPath) -> KeyPath:
-    """Where the members of a side, or of a group, are."""
+    """Path of the members of a side or a group."""
     return (*path, "sources") if is_ruled(side) else path
 
 
 def inner(side: Any) -> Any:
-    """The members of a side, or of a group, by name; whatever else stands there where it is no mapping."""
+    """The members of a side or a group by name; or whatever value stands there, if not a mapping."""
     return side["sources"] if is_ruled(side) else side
 
 
 def walk(side: Any, path: KeyPath, around: tuple[str, ...] = (), weight: Fraction | None = Fraction(1)) -> Iterator[Written]:
-    """Every member of a side or of a group, each group before its members."""
+    """Every member of a side or a group, each group before its members."""
     place, members = inner_path(side, path), inner(side)
     for name, settings in members.items() if isinstance(members, Mapping) else ():
         own = weight and _weight(settings)
@@ -69,7 +69,7 @@ def walk(side: Any, path: KeyPath, around: tuple[str, ...] = (), weight: Fractio
 
 
 def written_sources(side: Any) -> dict[str, Any]:
-    """The settings of every source of a side, in groups or not, by name."""
+    """The settings of every source of a side by name, including those in groups."""
     return {each.name: each.settings for each in walk(side, ()) if not each.is_group}
 
 

@@ -1,4 +1,4 @@
-"""Licences of the sources: SPDX expressions that mean something, and only those that a recipe allows.
+"""Licences of the sources: valid SPDX expressions, and only those that the recipe allows.
 
 Works on the tree as written, as `cross_checks` does.
 """
@@ -14,11 +14,11 @@ from rt2data.plan.recipe.groups import KeyPath, Written
 from rt2data.plan.recipe.messages import RecipeFinding
 
 OWN = "LicenseRef-"
-"""How SPDX begins the names of licences that are not on its list."""
+"""Prefix that SPDX gives to licences not on its list."""
 
 
 def licence_findings(tree: dict[str, Any], sources: Iterable[Written], drawn: Iterable[Written]) -> Iterator[RecipeFinding]:
-    """Expressions that cannot be read, and licences of the sources that are `drawn` that are not allowed."""
+    """Expressions that cannot be read, and licences of `drawn` sources that are not allowed."""
     given = {each.path: each.settings.get("license") for each in sources if isinstance(each.settings, dict)}
     faults = {path: found for path, licence in given.items() if isinstance(licence, str) and (found := fault(licence))}
     for path, (message, suggestion) in faults.items():
@@ -46,7 +46,7 @@ def _listed(allowed: Sequence[str]) -> str:
 
 
 def fault(expression: str) -> tuple[str, str] | None:
-    """What is wrong with an expression, and what may have been meant; None where nothing is."""
+    """What is wrong with an expression, and a suggestion; None if it is valid."""
     from license_expression import ExpressionError
 
     try:
@@ -60,7 +60,7 @@ def fault(expression: str) -> tuple[str, str] | None:
 
 
 def _fault_of_one(licence: str) -> tuple[str, str]:
-    """The same for one licence by itself; empty where nothing is wrong."""
+    """The same for a single licence; empty if nothing is wrong."""
     found = fault(licence)
     if found is None and len(list(_spdx().license_keys(_parsed(licence)))) > 1 and " WITH " not in _parsed(licence).render():
         return "names several licences: list each by itself", ""
@@ -68,7 +68,7 @@ def _fault_of_one(licence: str) -> tuple[str, str]:
 
 
 def permits(expression: str, allowed: Sequence[str]) -> bool:
-    """Whether an expression can be met with licences of these: any side of an OR, all of an AND. Case does not matter."""
+    """Whether the allowed licences satisfy an expression: any side of an OR, all of an AND. Case does not matter."""
     names = {_parsed(each).render() for each in allowed}
 
     def met(part: Any) -> bool:
@@ -92,7 +92,7 @@ def _parsed(expression: str) -> Any:
 
 @lru_cache(maxsize=1)
 def _spdx() -> Any:
-    """SPDX's list, which takes a moment to load: only where a recipe names a licence."""
+    """SPDX's list. It is slow to load, so only if a recipe names a licence."""
     from license_expression import get_spdx_licensing
 
     return get_spdx_licensing()

@@ -1,4 +1,4 @@
-"""Mistakes in a recipe with their places; validation errors of the types as plain messages, at the path the user wrote."""
+"""Mistakes in a recipe with their positions; validation errors as plain messages, at the path the user wrote."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KeyPath = tuple[str | int, ...]
 
 
 class Spot(NamedTuple):
-    """A position (from 1) in a recipe, or the command line option it was given by (line 0)."""
+    """A position (from 1) in a recipe, or the command line option that gave the value (line 0)."""
 
     origin: str
     line: int = 0
@@ -36,7 +36,7 @@ class Mistake:
     """One mistake. Prints as `mixture.yaml:12:3 robot.bridge.weigth: unknown key, did you mean 'weight'?`"""
 
     spot: Spot
-    path: str  # dotted; empty where there is none
+    path: str  # dotted; empty if there is none
     message: str
     suggestion: str = ""
 
@@ -57,7 +57,7 @@ class Mistake:
 class RecipeError(UsageError):
     """A recipe with mistakes: `mistakes` holds all of them, in file order.
 
-    Prints as one line: the mistake where there is one, else how many there are; `lines` is everything to show.
+    Prints as one line: the mistake if there is only one, else their number; `lines` is everything to show.
     """
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
@@ -68,7 +68,7 @@ class RecipeError(UsageError):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Everything to print: the one mistake, or the head line and every mistake."""
+        """All lines to print: the single mistake, or the headline and every mistake."""
         return (str(self), *map(str, self.mistakes)) if len(self.mistakes) > 1 else (str(self),)
 
 
@@ -103,9 +103,9 @@ _EXPECTED = {
     "string_too_long": "text of up to {max_length} characters",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
-"""Completes `must be ...` for the types of pydantic errors that our fields can have."""
+"""Completes `must be ...` for each pydantic error type that our fields can have."""
 MEMBERS, SIDE, SOURCE_MARK, GROUP = "<members>", "<side>", "<source>", "<group>"
-"""What pydantic calls the two ways to write a side, and the two kinds of its members, in the locations of errors."""
+"""Pydantic's labels, in error locations, for the two ways to write a side and the two kinds of members."""
 _NAME = "a letter, then up to 63 letters, digits, _ or -"
 
 
@@ -120,7 +120,7 @@ class RecipeFinding:
 
 
 def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator[RecipeFinding]:
-    """One finding per path: the errors of the members of a union are joined."""
+    """One finding per path: errors of union members are combined."""
     relevant = [error for error in errors if not (error["type"] == "too_short" and _explained_inside(error, errors))]
     located = [(*locate(model, _without_mark(error["loc"])), error) for error in relevant]
     paths = {path for path, _, _ in located}
@@ -131,7 +131,7 @@ def findings(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Iterator
 
 
 def locate(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[KeyPath, type[BaseModel] | None]:
-    """The path the user wrote (no names of union members in it), and the model its last key belongs to."""
+    """The path the user wrote, without names of union members, and the model that its last key belongs to."""
     here: list[Any] = [model]
     path: list[str | int] = []
     owner: type[BaseModel] | None = None
@@ -157,18 +157,18 @@ def locate(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[KeyPath, t
 
 
 def _explained_inside(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
-    """Whether a list counts as too short only because its items are wrong."""
+    """Whether a list counts as too short only because its items are invalid."""
     place = error["loc"]
     return any(other["loc"][: len(place)] == place != other["loc"] for other in errors)
 
 
 def _has_inside(paths: Collection[KeyPath], place: KeyPath) -> bool:
-    """Whether there is a path further inside: then the value fits another member of the union, but for what is wrong there."""
+    """Whether an error lies deeper inside: then the value fits another union member, apart from that error."""
     return any(len(path) > len(place) and path[: len(place)] == place for path in paths)
 
 
 def _without_mark(loc: Sequence[str | int]) -> Sequence[str | int]:
-    """pydantic marks the location of an invalid key of a mapping."""
+    """The location without the mark that pydantic adds to an invalid key of a mapping."""
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
 
 
@@ -239,19 +239,19 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _marked(annotation: Any, mark: str | int) -> bool:
-    """Whether this is what the mark stands for: a side and a group are models with `sources`, members by name are none."""
+    """Whether the mark stands for this type: a side and a group are models with `sources`; members by name are not a model."""
     holds = _is_model(annotation) and "sources" in annotation.model_fields
     return (mark == MEMBERS) != _is_model(annotation) and (mark in (SIDE, GROUP)) == holds
 
 
 def _tagged(annotation: Any, tag: str | int) -> bool:
-    """Whether this member of a union is the one whose `kind`, or `rule`, is `tag`."""
+    """Whether this union member is the one whose `kind` or `rule` is `tag`."""
     fields = [annotation.model_fields.get(name) for name in ("kind", "rule")] if _is_model(annotation) else []
     return any(field is not None and tag in get_args(field.annotation) for field in fields)
 
 
 def _labelled(annotation: Any, token: str | int) -> bool:
-    """Whether pydantic calls this member of a union so, such as `literal['all']` or `tuple[str, ...]`."""
+    """Whether pydantic labels this union member with the token, such as `literal['all']` or `tuple[str, ...]`."""
     name = "literal" if annotation is Literal else getattr(get_origin(annotation), "__name__", "")
     return bool(name) and str(token).startswith(f"{name}[")
 

@@ -1,4 +1,4 @@
-"""The types of a recipe, the model made from them and the table of sources, and the canonical form."""
+"""The types of a recipe, the model built from them and the table of sources, and the canonical form."""
 
 from __future__ import annotations
 
@@ -147,25 +147,25 @@ _by_name = BeforeValidator(named_tokenizer, json_schema_input_type=str | Tokeniz
 
 
 class Side(Settings):
-    """A side of the mixture with rules of its own: its sources, and groups of them, are under `sources`."""
+    """A side of the mixture with its own rules: its sources and groups are under `sources`."""
 
     weighting: Weighting | None = None
-    """How the weights of the members become shares; by default as the recipe's `weighting` says."""
+    """How the weights of the members become shares; by default the recipe's `weighting`."""
     temperature: Temperature | None = None
-    """With `weighting: temperature`: 1 leaves sizes as they are, 2 takes their square roots."""
+    """With `weighting: temperature`: 1 keeps sizes, 2 takes their square roots."""
     maximum: Maximum | None = None
-    """With `weighting: temperature`: the most that rows x weight counts, before the power is taken."""
+    """With `weighting: temperature`: upper limit of rows x weight, applied before the power."""
     weights: NameOrPath | None = None
-    """A published mixture that gives the weights by name: one of schemas/mixtures, or the path of a .toml of your own."""
+    """A published mixture that gives the weights by name: one of schemas/mixtures, or the path of your own .toml."""
     sources: dict[SourceName, Any]
     """The members by name: sources, or groups of them."""
 
 
 class Group(Side):
-    """Sources, or groups of them, that divide what the group is given."""
+    """Sources, or groups of them, that divide the group's share."""
 
     weight: Weight = Field(default=1, validate_default=True)
-    """Its share among the members beside it, as their `weighting` reads it: its rows are those of its members. 0 leaves it out."""
+    """Its weight among its siblings, as their `weighting` reads it; its rows are the sum of its members' rows. 0 leaves it out."""
     sources: dict[SourceName, Any]
     """The members by name: sources, or groups of them."""
 
@@ -181,25 +181,24 @@ class Recipe(Settings):
     size: Size = Size()
     """How many examples to draw."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Decides all order; the same seed gives the same bytes."""
+    """Determines all order; the same seed gives the same bytes."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
     """Split of the sources whose rows are drawn."""
     weighting: Weighting = "rows"
     """`rows`: a weight multiplies the number of rows, as in the Open X mixtures; `share`: a weight is a share of its side, or of
     its group; `temperature`: min(rows x weight, `maximum`) to the power of 1/`temperature`, as in seqio."""
     temperature: Temperature | None = None
-    """With `weighting: temperature`: 1 leaves sizes as they are, 2 takes their square roots."""
+    """With `weighting: temperature`: 1 keeps sizes, 2 takes their square roots."""
     maximum: Maximum | None = None
-    """With `weighting: temperature`: the most that rows x weight counts, before the power is taken."""
+    """With `weighting: temperature`: upper limit of rows x weight, applied before the power."""
     tokenizer: Annotated[TokenizerFile, _by_name] = TokenizerFile(kind="byte")
     """`byte`, or the path of a tokenizer.json or .model."""
     template: TemplateName = "rt2"
-    """Template that makes prompts of instructions and questions."""
+    """Template that turns instructions and questions into prompts."""
     codec: CodecName = "rt2"
-    """Codec that makes text of actions. `rt1` encodes as `rt2` does and decodes to the left edge of a bin, as RT-1 does."""
+    """Codec that turns actions into text. `rt1` encodes as `rt2` does and decodes to the left edge of a bin, as RT-1 does."""
     regions: RegionSetting = RegionText()
-    """How boxes and points are written, by the family of models that is to read them: `plain`, `qwen2`, `qwen2.5`, `qwen3`,
-    `paligemma` or `molmo`."""
+    """How boxes and points are written, by target model family: `plain`, `qwen2`, `qwen2.5`, `qwen3`, `paligemma` or `molmo`."""
     action_words: WordRule = "text"
     """Round trip that action words must survive: `text` to ids and back, or `ids` only, for trainers that read input_ids."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -209,28 +208,28 @@ class Recipe(Settings):
     store: WrittenPathStr | None = None
     """Folder of prepared stores; by default $RT2DATA_STORE, or rt2data/store in the user's cache."""
     compact: Compact = "auto"
-    """Whether prepared stores get a copy of the images in the order of the rows, which shards read in long runs: `auto` where a
-    source has more than 2e7 images in an object store; `never`; `spill`, by way of the store's folder, on any runner; `runner`,
-    through the shuffle of a Beam runner elsewhere. The mixture has the same bytes."""
+    """Whether prepared stores get a copy of the images in row order, which shards read in long runs: `auto` if a source has more
+    than 2e7 images in an object store; `never`; `spill`, through the store's folder, on any runner; `runner`, through the shuffle
+    of a Beam runner elsewhere. The mixture has the same bytes."""
     max_bad: Share = Field(default="2%", validate_default=True)
-    """Faulty rows allowed, as a fraction of the rows of a source."""
+    """Allowed fraction of faulty rows per source."""
     max_epochs: Positive | None = None
-    """Fail if a source that has no `max_epochs` of its own would be repeated more often than this."""
+    """Fail if a source without its own `max_epochs` would be repeated more often than this."""
     allow_licenses: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
-    """SPDX licences that sources may have: others, and sources without `license`, are refused. None: any."""
+    """Allowed SPDX licences of sources: others, and sources without `license`, are refused. Empty: any."""
     robot: dict[SourceName, RobotSource | Group] | Side = Field(default_factory=dict)
-    """Robot logs by name, or groups of them; with `sources`, a side with rules of its own."""
+    """Robot logs, or groups of them, by name; with `sources`, a side with its own rules."""
     web: dict[SourceName, WebSource | Group] | Side = Field(default_factory=dict)
-    """Corpora of images with questions, by name, or groups of them; with `sources`, a side with rules of its own."""
+    """Corpora of images with questions, or groups of them, by name; with `sources`, a side with its own rules."""
 
     def side(self, kind: Kind) -> Side:
-        """A side, however it is written."""
+        """A side, in whichever form it is written."""
         written = self.robot if kind == "robot" else self.web
         return written if isinstance(written, Side) else Side.model_construct(sources=written)
 
     @property
     def sources(self) -> dict[str, Source]:
-        """All sources by name, in groups or not, robot first."""
+        """All sources by name, including those in groups, robot first."""
         return {**_sources(self.side("robot")), **_sources(self.side("web"))}
 
     @property
@@ -246,13 +245,14 @@ _BOTH: tuple[Kind, ...] = ("robot", "web")
 
 
 def recipe_model(tree: Any = None) -> type[Recipe]:
-    """The Recipe whose `robot` and `web` know every source of the table; for a `tree` those that it has, which takes less time."""
+    """The Recipe class whose `robot` and `web` accept every source of the table; or only those in `tree`, which is faster to
+    build."""
     kinds = _kinds(tree)
     return _recipe_model(tuple((kind, place) for kind, place in SOURCES.items() if kind in kinds), tuple(SOURCES))
 
 
 def _kinds(tree: Any) -> Collection[str]:
-    """The kinds of source in a recipe as written; all there are where one of them does not belong where it stands."""
+    """The kinds of source in a recipe as written; all known kinds if one is unknown or on the wrong side."""
     if not isinstance(tree, dict):
         return SOURCES
     found: set[str] = set()
@@ -269,13 +269,13 @@ def _kinds(tree: Any) -> Collection[str]:
 def _recipe_model(table: tuple[tuple[str, str], ...], known: tuple[str, ...]) -> type[Recipe]:
     classes = [source_class(kind) for kind, _ in table]
     for cls in classes:
-        cls.model_rebuild()  # first, for it becomes a part of the recipe's, and is needed by itself too
+        cls.model_rebuild()  # first, as it becomes part of the recipe's schema and is also used on its own
     sides: dict[str, Any] = {side: _side(side, tuple(cls for cls in classes if cls.role == side)) for side in _BOTH}
     return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, __module__=__name__, **sides)
 
 
 def _side(side: Kind, classes: tuple[type[Source], ...]) -> tuple[Any, Any]:
-    """The members of a side by name, or the side with its rules."""
+    """The members of a side by name, or the side with its own rules."""
     group: Any = _group_model(side, classes)
     members: Any = group.model_fields["sources"].annotation
     name = f"{side.title()}Side"
@@ -304,7 +304,7 @@ def _is_ruled(side: Any) -> bool:
 
 
 def _misplaced_rules(side: Any) -> Any:
-    """A rule among the names of a side: it has none until its members are under `sources`."""
+    """Refuses a rule written among the names of a side: rules need the members under `sources`."""
     rules = [key for key in RULES if key in side and not isinstance(side[key], dict)] if isinstance(side, dict) else []
     if rules and not is_ruled(side):
         raise ValueError(f"has {rules[0]} among its sources: put the sources under `sources`, beside it")
@@ -312,7 +312,7 @@ def _misplaced_rules(side: Any) -> Any:
 
 
 def _any_source(side: Kind, classes: tuple[type[Source], ...]) -> Any:
-    """One of the side's sources, chosen by `kind`."""
+    """Any source of the side, chosen by `kind`."""
     if not classes:
         return Never
     require_kind = BeforeValidator(functools.partial(_require_kind, side))
@@ -321,7 +321,7 @@ def _any_source(side: Kind, classes: tuple[type[Source], ...]) -> Any:
 
 
 def _require_kind(side: Kind, value: Any) -> Any:
-    """A source without a known `kind` cannot be validated further: report that alone."""
+    """A source without a known `kind` cannot be validated further: report only that."""
     if not isinstance(value, dict):
         return value
     kind = value.get("kind")
@@ -348,7 +348,7 @@ def _unlimited(member: Any) -> Any:
 
 
 def _sources(side: Side) -> dict[str, Source]:
-    """The sources of a side or a group by name, those of groups where the group is."""
+    """The sources of a side or a group by name; a group's sources come at its position."""
     found: dict[str, Source] = {}
     for name, member in side.sources.items():
         found |= _sources(member) if isinstance(member, Side) else {name: member}
@@ -356,12 +356,12 @@ def _sources(side: Side) -> dict[str, Source]:
 
 
 def canonical(recipe: Recipe) -> bytes:
-    """The recipe as JSON, the same bytes however it was written: keys sorted, defaults filled in, fractions as text."""
+    """The recipe as JSON, always the same bytes: keys sorted, defaults filled in, fractions as text."""
     values = recipe.model_dump(mode="json")
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def from_canonical(data: bytes) -> Recipe:
-    """The recipe `canonical` wrote down: an equal one."""
+    """The recipe that `canonical` wrote."""
     tree = frozen_lists(json.loads(data))
     return recipe_model(tree).model_validate(tree, context={"read_back": True})

@@ -1,4 +1,4 @@
-"""Published mixtures as data: the weights of members by name. One TOML file each in schemas/mixtures, or one of yours."""
+"""Published mixtures as data: members' weights by name. Each is a TOML file in schemas/mixtures, or one of your own."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class Rule(Settings):
-    """How the weights of members become their shares."""
+    """How the weights of members become shares."""
 
     weighting: Weighting = "rows"
     """`rows`: a weight multiplies the number of rows; `share`: a weight is a share; `temperature`: min(rows x weight, `maximum`)
     to the power of 1/`temperature`."""
     temperature: Temperature | None = None
-    """1 leaves sizes as they are, 2 takes their square roots; the larger it is, the more equal the shares."""
+    """1 keeps sizes, 2 takes their square roots; the larger it is, the more equal the shares."""
     maximum: Maximum | None = None
-    """The most that rows x weight counts, before the power is taken."""
+    """Upper limit of rows x weight, applied before the power."""
 
     @model_validator(mode="after")
     def _complete(self) -> Rule:
@@ -55,7 +55,7 @@ class Rule(Settings):
 
 
 def rule_mistakes(weighting: object, temperature: bool, maximum: bool) -> Iterator[tuple[str, str]]:
-    """Setting and message of what does not fit a `weighting`, by whether the others are given."""
+    """Setting and message for whatever does not fit a `weighting`; the flags say whether the others are given."""
     if weighting == "temperature" and not temperature:
         yield "weighting", "temperature needs a `temperature`: 1 leaves sizes as they are, 2 takes their square roots"
     if weighting != "temperature":
@@ -67,11 +67,11 @@ class Member(Settings):
     """One member of a mixture."""
 
     name: Name
-    """Its name; letters' case and the difference between - and _ do not matter."""
+    """Its name; case and the difference between - and _ do not matter."""
     weight: Positive
     """Its weight, as the mixture's `weighting` reads it."""
     aliases: tuple[Name, ...] = ()
-    """Other names that it goes by."""
+    """Its other names."""
 
 
 class Preset(Rule):
@@ -84,9 +84,9 @@ class Preset(Rule):
     source: Words
     """Where the numbers come from."""
     notes: tuple[Words, ...] = ()
-    """What people should know of it."""
+    """What users should know about it."""
     inside: Rule | None = None
-    """The rule of groups that are members of it and have none of their own."""
+    """The rule of member groups that have none of their own."""
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
     """What it mixes."""
 
@@ -105,11 +105,11 @@ class Preset(Rule):
         return {plain(name): member for member in self.members for name in (member.name, *member.aliases)}
 
     def find(self, name: str) -> Member | None:
-        """The member of this name, or alias."""
+        """The member with this name or alias."""
         return self._known.get(plain(name))
 
     def near(self, name: str) -> str:
-        """The member with the name most like this one; empty where none is."""
+        """The member with the most similar name; empty if none is similar."""
         return closest(name, [name for member in self.members for name in (member.name, *member.aliases)])
 
     def lacking(self, names: Iterable[str]) -> list[str]:
@@ -119,12 +119,12 @@ class Preset(Rule):
 
 
 def plain(name: str) -> str:
-    """A name as it is compared: lower case, _ for -."""
+    """A name normalized for comparison: lower case, _ for -."""
     return name.lower().replace("-", "_")
 
 
 def load_preset(name_or_path: str) -> Preset:
-    """A mixture by its name, or in a .toml file of yours. Raises UsageError naming the file, and every mistake in it."""
+    """A mixture by name, or from your own .toml file. Raises UsageError naming the file and every mistake in it."""
     if name_or_path.endswith(".toml"):
         return _read(location.path_of(name_or_path))
     found = next((each for each in shipped_presets() if plain(each.name) == plain(name_or_path)), None)

@@ -1,4 +1,4 @@
-"""Reading a recipe: YAML, overrides of the command line, types, then cross-checks. All mistakes are reported at once."""
+"""Reading a recipe: YAML, command line overrides, types, then cross-checks. All mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _REPLACES: dict[KeyPath, tuple[str, ...]] = {
     ("size", "epochs"): ("num_examples",),
     ("size", "of"): ("num_examples",),
 }
-"""Settings that exclude one another: setting one removes the others."""
+"""Mutually exclusive settings: setting one removes the others."""
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = (), robot_frac: str | None = None, check: bool = False) -> Recipe:
-    """The recipe of a YAML file, changed by `overrides` (each `a.b=value`, the value in YAML) and by `robot_frac`.
+    """The recipe in a YAML file, changed by `overrides` (each `a.b=value`, the value in YAML) and by `robot_frac`.
 
-    Relative paths are relative to the file, in overrides too. The last override of a key wins. With `check` the files, splits and
-    features that it names must exist. Raises UsageError where there is no such file, and RecipeError with every mistake, its line
-    and its column.
+    Relative paths, also in overrides, are relative to the file. The last override of a key wins. With `check` the files, splits and
+    features that it names must exist. Raises UsageError if there is no such file, and RecipeError with every mistake, its line and
+    its column.
     """
     path = location.path_of(path)
     with location.one_look():
@@ -58,7 +58,7 @@ def parse_recipe(
     if recipe is None or mistakes:
         raise RecipeError(_limited(mistakes))
     if recipe.store is None:
-        default_store_root()  # $RT2DATA_STORE is checked now, not when something is written
+        default_store_root()  # checks $RT2DATA_STORE now, not at the first write
     return recipe
 
 
@@ -76,7 +76,7 @@ def _validated(tree: Any, folder: Path) -> tuple[Recipe | None, list[RecipeFindi
 
 
 def _placed(document: Document, found: Iterable[RecipeFinding]) -> Iterable[Mistake]:
-    """Findings at their lines; none for a value that could not be read from the YAML."""
+    """Findings with their lines; none for a value that could not be read from the YAML."""
     for each in found:
         if not any(each.path[: len(path)] == path for path in document.unread):
             yield Mistake(document.spot(each.path, each.at_key), dotted(each.path), each.message, each.suggestion)
@@ -108,7 +108,7 @@ def _text(path: Path) -> str:
 
 
 def override(document: Document, text: str) -> None:
-    """Apply one `a.b=value`. What is wrong with it becomes a mistake at `--set a.b=value`."""
+    """Apply one `a.b=value`. Anything wrong with it becomes a mistake at `--set a.b=value`."""
     spot = Spot(f"--set {text}")
     found = _OVERRIDE.fullmatch(text)
     if found is None:
@@ -126,7 +126,7 @@ def override(document: Document, text: str) -> None:
 
 
 def _refuse_unknown_sources(document: Document, written: Any) -> None:
-    """An override of a source that neither the file nor another override defines has a typo in its name."""
+    """An override of a source that is defined neither in the file nor by another override has a typo in its name."""
     for side in ("robot", "web"):
         names = {each.name: each for each in walk(_at(written, (side,)), (side,))}
         for each in walk(_at(document.value, (side,)), (side,)) if names else ():
@@ -141,7 +141,7 @@ def _refuse_unknown_sources(document: Document, written: Any) -> None:
 
 
 def put(document: Document, path: KeyPath, value: Any, spot: Spot) -> None:
-    """Set a value, placed where it was given. Absent parents are created."""
+    """Set a value and record where it was given. Missing parents are created."""
     parents = [path[:end] for end in range(len(path))]
     for parent in parents:
         there = _at(document.value, parent)
