@@ -1,4 +1,4 @@
-"""Rows of a store as the renderer takes them."""
+"""Rows of a store in the form that the renderer takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt2data.records import Chunks, Images, Kind, Note, Region, Rows, Slot, Turn
 
 
 class Shape(Protocol):
-    """What is known of all rows of a source."""
+    """What all rows of a source have in common."""
 
     @property
     def name(self) -> str: ...
@@ -36,7 +36,7 @@ class Shape(Protocol):
 
 
 def as_rows(table: pa.Table, info: Shape, epochs: I64, horizon: int = 1) -> Rows:
-    """A table of rows as the renderer takes it, with chunks of `horizon` actions, which its rows must hold."""
+    """Convert a table of rows for the renderer, with chunks of `horizon` actions, which the rows must hold."""
     own: list[str] = table["text"].to_pylist()
     text = _chosen_texts(table, own, epochs)
     return Rows(
@@ -63,7 +63,7 @@ def as_rows(table: pa.Table, info: Shape, epochs: I64, horizon: int = 1) -> Rows
 
 
 def _chosen_texts(table: pa.Table, own: list[str], epochs: I64) -> list[str]:
-    """The instruction of each row: its own, or one of its pool."""
+    """The instruction of each row: its own, or one from its pool."""
     if "pool" not in table.column_names:
         return own
     columns = (table[name].to_pylist() for name in ("group", "pool", "pool_at", "pool_of"))
@@ -74,9 +74,9 @@ def _chosen_texts(table: pa.Table, own: list[str], epochs: I64) -> list[str]:
 
 
 def balanced(group: str, number: int, size: int) -> int:
-    """Which of `size` things the turn `number` of a group takes: each once in a block of `size` turns, in a new order each time.
+    """Which of `size` things a group takes on turn `number`: each once in a block of `size` turns, in a new order per block.
 
-    The turns of an episode's epochs follow each other, so after any whole epochs all were taken equally often, to within one.
+    The turns of successive epochs follow on, so after any whole epochs all were taken equally often, to within one.
     """
     block, at = divmod(number, size)
     return int(_order_of(size, key64("instruction", group, block))[at])
@@ -88,7 +88,7 @@ def _order_of(size: int, key: int) -> I64:
 
 
 def _notes(column: pa.ChunkedArray) -> Sequence[Sequence[Note] | None]:
-    """The notes of each row that has some."""
+    """The notes of each row; None for a row without any."""
     return [None if notes is None else tuple(Note(**note) for note in notes) for notes in column.to_pylist()]
 
 
@@ -102,7 +102,7 @@ def _region(image: int, x0: float, y0: float, x1: float, y1: float, label: str) 
 
 
 def _turns(column: pa.ChunkedArray) -> Sequence[Sequence[Turn] | None]:
-    """The turns of each conversation."""
+    """The turns of each conversation; None for other rows."""
     if column.null_count == len(column):
         return (None,) * len(column)
     return [None if turns is None else tuple(Turn(**turn) for turn in turns) for turns in column.to_pylist()]
@@ -123,7 +123,7 @@ def _chunks(table: pa.Table, dim: int, horizon: int) -> Chunks | None:
 
 
 def images(table: pa.Table, slots: Sequence[Slot]) -> Images:
-    """The images of each row that a mixture takes. Where a source has several `slots`, each image has the number of its own."""
+    """The images of each row that a mixture uses. If a source has several `slots`, each image has the number of its slot."""
     column = table["images"].combine_chunks()
     values, chosen = column.flatten(), pc.struct_field(column.flatten(), "chosen").to_numpy(zero_copy_only=False)
     ends = np.concatenate([[0], np.cumsum(chosen)])
@@ -145,7 +145,7 @@ def images(table: pa.Table, slots: Sequence[Slot]) -> Images:
 
 
 def _sizes(images: pa.StructArray) -> NDArray[np.int32]:
-    """[m, 2]: width and height."""
+    """[m, 2]: width and height in pixels."""
     return np.stack([pc.struct_field(images, name).to_numpy() for name in ("width", "height")], axis=1)
 
 
@@ -156,7 +156,7 @@ def _counted(starts: I64) -> NDArray[np.int32]:
 
 
 def _slot_numbers(cameras: pa.Array, at: pa.Array, slots: Sequence[Slot]) -> NDArray[np.int32]:
-    """The number of each image's slot."""
+    """The slot number of each image."""
     names = list(dict.fromkeys(slot.camera for slot in slots))
     offsets = list(dict.fromkeys(slot.offset for slot in slots))
     camera = pc.index_in(cameras, pa.array(names)).to_numpy()

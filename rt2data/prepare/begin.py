@@ -1,4 +1,4 @@
-"""Step three, before anything is read: where the store of a source is, whether it is ready, and the work orders of its units."""
+"""Step three, before anything is read: where a source's store is, whether it is ready, and the work orders of its units."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from rt2data.read.source import Source
 from rt2data.records import Compact, Unit
 
 COMPACTED = "-compact"
-"""Ends the name of the folder of a store that the recipe wants compacted."""
+"""Suffix of the folder of a store that the recipe wants compacted."""
 SHARED = "shared"
-"""Folder of what the units of a source have in common, in its staging folder."""
+"""Folder, inside the staging folder, of what all units of a source share."""
 
 
 def store_folder(root: Path, name: str, source: Source, compact: Compact = "auto") -> Path:
-    """The folder of a source's store: its name and a fingerprint of its settings and of the names and sizes of its files.
+    """The folder of a source's store: its name and a fingerprint of its settings and of the paths and sizes of its files.
 
-    A complete store is taken if it has longer chunks too, one whose images are compacted before others; only such a one where the
-    recipe says how to compact, which then has a folder of its own.
+    A complete store with longer chunks is used too, preferably one with compacted images. If the recipe says how to compact, only a
+    compacted store is used; it has its own folder.
     """
     listing = [(stamp.path, stamp.size) for stamp in _stamps_of(name, source)]
     content = msgspec.json.encode([*settings_of(source), listing], order="deterministic")
-    if name != name.lower():  # no other source's folder on a disk that does not tell `A` from `a`
+    if name != name.lower():  # must not collide with another source's folder where `A` and `a` are the same name
         content += name.encode()
     base, horizon = f"{name}-{xxhash.xxh3_64_hexdigest(content)}", getattr(source, "horizon", 1)
     required = compact in ("spill", "runner")
@@ -57,7 +57,7 @@ def _with_horizon(base: str, horizon: int) -> str:
 
 
 def _longer(root: Path, base: str, horizon: int, compacted: bool) -> Path | None:
-    """A complete store of the same source whose chunks are long enough: a compacted one, then the shortest of them."""
+    """A complete store of the same source with long enough chunks: a compacted one first, then the shortest chunks."""
     found = []
     for name in _names(root, base):
         marked = re.fullmatch(rf"(?:-h([1-9][0-9]*))?(?:{COMPACTED})?", name.removeprefix(base))
@@ -68,7 +68,7 @@ def _longer(root: Path, base: str, horizon: int, compacted: bool) -> Path | None
 
 
 def _names(root: Path, start: str) -> list[str]:
-    """The names in a folder that start so; none where it cannot be listed."""
+    """The names in a folder with this prefix; none if the folder cannot be listed."""
     try:
         return [entry.name for entry in location.children(root) if entry.name.startswith(start)]
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -76,7 +76,7 @@ def _names(root: Path, start: str) -> list[str]:
 
 
 def ready_store(folder: Path) -> Store | None:
-    """The complete store in this folder, unless there is none or its source has changed."""
+    """The complete store in this folder; None if there is none or its source has changed."""
     store = Store(folder)
     try:
         _ = store.info
@@ -86,17 +86,17 @@ def ready_store(folder: Path) -> Store | None:
 
 
 def staging_folder(folder: Path) -> Path:
-    """Where a store grows until it is complete; in an object store in its own place, where source.json comes last."""
+    """Where a store is written until complete; in an object store that is its final place, where source.json comes last."""
     if location.is_remote(folder):
         return folder
     return folder.with_name(f".{folder.name}.partial")
 
 
 def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None = None) -> list[UnitOrder]:
-    """Lay out the staging folder and the work orders: of all units, or of these, numbered from 0 on.
+    """Create the staging folder and the work orders: for all units, or for those given, numbered from 0.
 
-    What an interrupted run did on the same files is kept, and what is known of the source's units. Raises UsageError or DataError
-    where the source cannot be read.
+    Finished work of an interrupted run on the same files is kept, and so are known units of the source. Raises UsageError or
+    DataError if the source cannot be read.
     """
     staging, home = staging_folder(folder), units_folder(folder.parent, name, source)
     with location.one_look():
@@ -121,13 +121,13 @@ def begin(name: str, source: Source, folder: Path, units: Sequence[Unit] | None 
 
 
 def require_something(name: str, parts: Sequence[object]) -> None:
-    """Raises DataError where a source has nothing to read."""
+    """Raises DataError if a source has nothing to read."""
     if not parts:
         raise DataError(f"source {name} has nothing to read", do="look at its path")
 
 
 def _stamps_of(name: str, source: Source) -> list[Stamp]:
-    """Stamps of a source's files, under the paths it gives. Raises SourceChangedError where one goes away meanwhile."""
+    """Stamps of a source's files, with the paths it gives. Raises SourceChangedError if one disappears meanwhile."""
     try:
         return stamps_of(source.depends_on())
     except FileNotFoundError as error:
@@ -135,7 +135,7 @@ def _stamps_of(name: str, source: Source) -> list[Stamp]:
 
 
 def _same_files(staging: Path, stamps: list[Stamp]) -> bool:
-    """Whether the staging folder was started on the same files and units; what units made may have its stamp already."""
+    """Whether the staging folder was started with the same files and units; files made by units may have stamps already."""
     try:
         known = read_stamps(staging / FILES_PARQUET)[: len(stamps)]
     except DataError:

@@ -1,8 +1,8 @@
-"""The images of a compacted store: where each lies, and how they are copied there.
+"""The images of a compacted store: their layout in blobs, and how they are copied there.
 
-A row group has one blob. It holds the images that a mixture takes from its rows, in the order of the rows; an image that several of
-them use, such as that of several questions or a frame of a history, is there once. All of it follows from the rows and from where
-their images are now, so that any way of moving the bytes gives the same blobs.
+Each row group has one blob. It holds the images that a mixture uses from its rows, in row order; an image used by several rows,
+such as one with several questions or a frame of a history, is stored once. The layout follows from the rows and the images' present
+places alone, so any way of moving the bytes gives the same blobs.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from rt2data.prepare.row_table import ROWS
 from rt2data.prepare.store import read_columns, read_stamps, read_whole, rows_file, write_rows, write_stamps
 
 CHUNK, FAR_CHUNK = 32 << 20, 256 << 20
-"""Bytes of images that are announced together: on a disk, in an object store."""
+"""Bytes of images announced for reading at once: on a disk, in an object store."""
 
 
 class RowsPlace(NamedTuple):
-    """A file of rows, and the numbers that its blobs get in files.parquet: first, first + 1, ... one for each row group."""
+    """A file of rows, and the numbers of its blobs in files.parquet: first, first + 1, ... one per row group."""
 
     split: str
     number: int
@@ -47,33 +47,35 @@ def blob_file(folder: Path, rows: RowsPlace, group: int) -> Path:
 
 
 class Copies(NamedTuple):
-    """Images to be copied, n of them, by (file, offset): where each is, and where it goes. One that goes to several places is there
-    as often, in a row."""
+    """n images to copy, sorted by (file, offset): source and destination of each.
+
+    An image with several destinations has several consecutive entries.
+    """
 
     file: NDArray[np.int32]
     offset: I64
     length: NDArray[np.int32]
     xxh3: U64
     key: pa.Array  # of a row that uses it
-    into: I64  # number of the blob
+    into: I64  # number of the destination blob
     at: I64  # first byte in the blob
 
     def take(self, places: I64) -> Copies:
-        """Those at these places."""
+        """The entries at these indices."""
         arrays: list[Any] = [each.take(pa.array(places)) if isinstance(each, pa.Array) else each[places] for each in self]
         return Copies(*arrays)
 
     def sorted(self) -> Copies:
-        """The same by (file, offset)."""
+        """The same, sorted by (file, offset)."""
         return self.take(np.lexsort((self.offset, self.file)))
 
     def first_uses(self) -> NDArray[np.bool_]:
-        """Whether each is not the same image as the one before it. They are sorted."""
+        """Whether each entry differs from its predecessor, in a sorted list."""
         return np.concatenate([[True], (np.diff(self.file) != 0) | (np.diff(self.offset) != 0)])[: len(self.file)]
 
 
 def joined(parts: Sequence[Copies]) -> Copies:
-    """All of them, sorted."""
+    """All parts together, sorted."""
     columns = list(zip(*parts, strict=True))
     key = pa.concat_arrays([pa.array([], pa.string()), *columns[4]]) if parts else pa.array([], pa.string())
     arrays = [key if at == 4 else np.concatenate(column) for at, column in enumerate(columns)]
@@ -91,15 +93,15 @@ class BlobsSummary(msgspec.Struct, frozen=True):
 class Layout(NamedTuple):
     """The blobs of one file of rows."""
 
-    copies: Copies  # `into` counts its row groups from 0
+    copies: Copies  # with `into` counting the file's row groups from 0
     sizes: list[int]  # bytes of each blob
-    chosen: NDArray[np.bool_]  # of all images of the rows: whether a mixture takes it
-    into: I64  # of those that are chosen: blob and place
+    chosen: NDArray[np.bool_]  # for all images of the rows: whether a mixture uses it
+    into: I64  # for the chosen ones: blob and offset
     at: I64
 
 
 def lay_out(table: pa.Table) -> Layout:
-    """Where the images of a file of rows, of which `table` has key and images, lie in its blobs."""
+    """The blob layout of a file of rows; `table` has its key and images."""
     column = table["images"].combine_chunks()
     flat = column.flatten()
     chosen = pc.struct_field(flat, "chosen").to_numpy(zero_copy_only=False)
@@ -119,13 +121,13 @@ def lay_out(table: pa.Table) -> Layout:
 
 
 def _begins(*columns: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Whether each of some sorted entries differs from the one before it."""
+    """Whether each of some sorted entries differs from its predecessor."""
     differs = [np.diff(column.astype(np.int64)) != 0 for column in columns]
     return np.concatenate([[True], np.logical_or.reduce(differs)])[: len(columns[0])]
 
 
 def _one_after_another(first: I64, group: I64, length: I64, groups: int) -> tuple[I64, list[int]]:
-    """The place of each image in the blob of its group, in the order of first use; and the sizes of the blobs."""
+    """The offset of each image in its group's blob, in order of first use; and the sizes of the blobs."""
     by_use = np.argsort(first)
     ends = np.cumsum(length[by_use])
     sizes = np.bincount(group, length, groups).astype(np.int64)
@@ -136,12 +138,12 @@ def _one_after_another(first: I64, group: I64, length: I64, groups: int) -> tupl
 
 
 def read_places(folder: Path, rows: RowsPlace) -> pa.Table:
-    """Of a file of rows what a layout needs."""
+    """The columns of a file of rows that a layout needs."""
     return read_columns(rows_file(folder, rows.split, rows.number), ["key", "images"])
 
 
 def is_compacted(table: pa.Table, rows: RowsPlace) -> bool:
-    """Whether the images that a mixture takes are in the blobs already: another try has rewritten this file of rows."""
+    """Whether the images a mixture uses are already in the blobs: an earlier attempt has rewritten this file of rows."""
     flat = table["images"].combine_chunks().flatten()
     return bool(
         pc.any(pc.and_(pc.struct_field(flat, "chosen"), pc.greater_equal(pc.struct_field(flat, "file"), rows.first))).as_py()
@@ -149,7 +151,7 @@ def is_compacted(table: pa.Table, rows: RowsPlace) -> bool:
 
 
 def rewrite_rows(folder: Path, rows: RowsPlace) -> None:
-    """Let a file of rows point at its blobs. Idempotent. Raises OutputError."""
+    """Make a file of rows point to its blobs. Idempotent. Raises OutputError."""
     path = rows_file(folder, rows.split, rows.number)
     table = read_whole(path)
     if not is_compacted(table, rows):
@@ -158,7 +160,7 @@ def rewrite_rows(folder: Path, rows: RowsPlace) -> None:
 
 
 def _moved(table: pa.Table, first: int) -> pa.Array:
-    """The images of a table, those that a mixture takes in the blobs."""
+    """The images of a table, with those that a mixture uses moved to the blobs."""
     column, layout = table["images"].combine_chunks(), lay_out(table)
     flat = column.flatten()
     fields = {name: flat.field(at) for at, name in enumerate(field.name for field in flat.type)}
@@ -172,9 +174,9 @@ def _moved(table: pa.Table, first: int) -> pa.Array:
 
 
 def each_image(files: OpenFiles, copies: Copies) -> Iterator[tuple[int, memoryview]]:
-    """The number of each copy and the image's bytes, which hold until the next. Every image is read once, in order, and checked.
+    """The number of each copy and the image's bytes, valid until the next. Every image is read once, in order, and checked.
 
-    Raises SourceChangedError naming the file where it is not what was prepared, DataError where it cannot be read.
+    Raises SourceChangedError naming the file if it is not as prepared, DataError if it cannot be read.
     """
     room = memoryview(bytearray(int(copies.length.max(initial=0))))
     ends = np.cumsum(np.where(copies.first_uses(), copies.length, 0), dtype=np.int64)
@@ -201,7 +203,7 @@ Put = Callable[[int, int, memoryview | bytes], None]
 
 @contextmanager
 def open_blobs(names: Mapping[int, Path]) -> Iterator[Put]:
-    """Blobs to write, by their numbers, each whole or not at all. Their images come in any order. Raises OutputError."""
+    """Blobs to write, by number, each published whole or not at all. Images may come in any order. Raises OutputError."""
     with ExitStack() as stack:
         files = {number: stack.enter_context(location.whole_file(name)) for number, name in names.items()}
 
@@ -212,12 +214,12 @@ def open_blobs(names: Mapping[int, Path]) -> Iterator[Put]:
 
 
 def write_at(file: FileIO, at: int, content: memoryview | bytes) -> None:
-    """Write all of it from a byte on, which may be beyond the end. Raises OutputError."""
+    """Write all of `content` at an offset, which may be beyond the end. Raises OutputError."""
     file.seek(at)
     write_all(file, content)
 
 
-# The store is sealed
+# Sealing the store
 
 
 def is_blob(stamp: Stamp, folder: Path) -> bool:
@@ -243,7 +245,7 @@ def _of(stamp: Stamp) -> tuple[int, str]:
 
 
 def remove_spills(staging: Path, done: Sequence[BlobsSummary]) -> None:
-    """What only compaction needs, and blobs of an attempt that was given up."""
+    """Remove what only compaction needs, and blobs of an abandoned attempt."""
     kept = {name for each in done for _, name, _ in each.blobs}
     for entry in list(location.children(staging)):
         if entry.name.startswith("spills-"):

@@ -1,4 +1,4 @@
-"""The folder of prepared stores: what is on it, what of that is of use no more, and taking it away."""
+"""The folder of prepared stores: what it holds, what of that is no longer of use, and how to remove it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _DAY = 86_400.0
 class CatalogEntry:
     """One store of the catalog.
 
-    A `stale` one has a source that changed or is gone, a `damaged` one cannot be read or is of another version: no build will use
-    them again. A `partial` one grows, or was left by a build that was stopped: the next build of the same source resumes it.
-    `unused` are units that no store has. The bytes of a store are its own, and those of the units that no other store has.
+    `stale`: its source has changed or is gone; `damaged`: it cannot be read or has another version; no build will use these again.
+    `partial`: it is being written, or was left by a stopped build; the next build of the same source resumes it. `unused`: units
+    that no store uses. The bytes of a store include those of units that no other store uses.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class CatalogEntry:
     kind: str = ""
     source: str = ""
     splits: dict[str, int] | None = None  # rows
-    why: str = ""  # it is stale or damaged
+    why: str = ""  # the reason it is stale or damaged
 
     @property
     def root(self) -> Path:
@@ -60,13 +60,13 @@ class CatalogEntry:
         return sum((self.splits or {}).values())
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain JSON values."""
+        """All fields as plain JSON values."""
         fields = {name: getattr(self, name) for name in ("name", "state", "kind", "source", "rows", "bytes", "why")}
         return fields | {"path": str(self.path), "splits": self.splits or {}, "age_days": round(self.age_days, 2)}
 
 
 def kept_stores(root: Path) -> list[CatalogEntry]:
-    """All stores in a folder, by name; none where there is no such folder. Whatever is no store of ours is not looked at."""
+    """All stores in a folder, by name; none if the folder does not exist. Anything that is not a store is ignored."""
     found = [_look(path, match) for path, match in _folders(root)]
     files, units = unit_files(root), {store.path: units_of(store.path) for store in found}
     owners = Counter(chain.from_iterable(units.values()))
@@ -77,7 +77,7 @@ def kept_stores(root: Path) -> list[CatalogEntry]:
 
 
 def _unused(root: Path, files: Files) -> list[CatalogEntry]:
-    """An entry for each folder of units that no store has."""
+    """An entry for each folder of units that no store uses."""
     folders = sorted({unit.partition("/")[0] for unit in files})
     return [
         CatalogEntry(root / UNITS / folder, folder.rpartition("-")[0], "unused", total(files, mine), _age(root / UNITS / folder))
@@ -101,7 +101,7 @@ def _folders(root: Path) -> list[tuple[Path, re.Match[str]]]:
 def _look(path: Path, match: re.Match[str]) -> CatalogEntry:
     size, changed = bytes_and_time(path)
     age = max(time.time() - changed, 0.0) / _DAY
-    if match["partial"] or (location.is_remote(path) and not location.is_file(path / "source.json")):  # there it grows in place
+    if match["partial"] or (location.is_remote(path) and not location.is_file(path / "source.json")):  # there: no staging folder
         return CatalogEntry(path, match["name"], "partial", size, age)
     try:
         store = Store(path)
@@ -123,7 +123,7 @@ def _why_stale(store: Store) -> str:
 def select(
     kept: Collection[CatalogEntry], names: Collection[str] = (), older_days: float | None = None, everything: bool = False
 ) -> list[CatalogEntry]:
-    """What to take away: those named; or all; or what is of no use, and with `older_days` what was not written to for so long.
+    """What to remove: those named; or everything; or the useless ones, plus any not written to for `older_days`.
 
     Raises UsageError for a name that no store has.
     """
@@ -141,17 +141,17 @@ def _named(kept: CatalogEntry, name: str) -> bool:
 
 
 def remove(kept: CatalogEntry) -> None:
-    """Take one store away. Raises LockedError where a build is preparing it, OutputError where it cannot be removed."""
+    """Remove one store. Raises LockedError if a build is preparing it, OutputError if it cannot be removed."""
     if kept.state == "unused":
-        return  # goes when the stores have gone
+        return  # removed after the stores
     own = kept.path.name.removeprefix(".").removesuffix(".partial")
     with exclusively(kept.path.with_name(f".{own}.lock"), f"the store of {kept.name}"), output_errors(kept.path):
-        location.delete(kept.path / "source.json")  # from here on it is no complete store
+        location.delete(kept.path / "source.json")  # from here on it is not a complete store
         remove_folder(kept.path)
 
 
 def remove_all(kept: Collection[CatalogEntry]) -> tuple[list[CatalogEntry], list[CatalogEntry]]:
-    """Take stores away; those removed, and those that a build is preparing right now."""
+    """Remove stores; return those removed, and those that a build is preparing right now."""
     gone, busy = [], []
     for store in kept:
         try:
@@ -165,15 +165,15 @@ def remove_all(kept: Collection[CatalogEntry]) -> tuple[list[CatalogEntry], list
 
 
 def is_store(name: str) -> bool:
-    """Whether this is the path of a store, and not a name."""
+    """Whether this is the path of a store rather than a name."""
     return location.is_file(path_of(name) / "rejects.parquet")
 
 
 def find_store(root: Path, name: str) -> Path:
-    """The complete store of that name or path. Raises UsageError where there is none, or more than one."""
+    """The complete store with that name or path. Raises UsageError if there is none, or more than one."""
     given = path_of(name)
     if is_store(str(given)):
-        _ = Store(given).info  # else figures of an unfinished store would pass for all of it
+        _ = Store(given).info  # raises if unfinished, as figures of part of a store would mislead
         return given
     found = [kept for kept in kept_stores(root) if _named(kept, name) and kept.state in ("complete", "stale")]
     current = [kept for kept in found if kept.state == "complete"] or found
@@ -186,7 +186,7 @@ def find_store(root: Path, name: str) -> Path:
 
 
 def read_rejects(store: Path) -> list[dict[str, Any]]:
-    """What was dropped from a source: reason, where, detail, fault, count. Raises DataError where that cannot be read."""
+    """What was dropped from a source: reason, where, detail, fault, count. Raises DataError if that cannot be read."""
     try:
         rows: list[dict[str, Any]] = read_parquet(store / "rejects.parquet", schema=REJECTS).to_pylist()
     except (OSError, pa.ArrowException) as error:

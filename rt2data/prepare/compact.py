@@ -1,12 +1,12 @@
-"""Compaction: the images that a mixture takes, rewritten once in the order of the store's rows, so that a shard reads long runs.
+"""Compaction: the images a mixture uses, rewritten once in row order, so that a shard reads long runs.
 
-Work goes through the store's own folder, on any runner (`spill`), in three steps that each read what the step before wrote:
+With `spill`, images go through the store's own folder, on any runner, in three steps that each read the output of the previous one:
 
-    files of rows -> places: which image of which range of the sources goes to which group of files of rows
-    a range of the sources, read once in order -> a spill: its images by group, with where each group begins
-    a group of files of rows <- its part of every spill: the blobs, and the rows rewritten
+  files of rows -> places: which image of which range of the sources goes to which group of files of rows
+  a range of the sources, read once in order -> a spill: its images by group, with where each group begins
+  a group of files of rows <- its part of every spill: the blobs, and the rows rewritten
 
-On Beam the images can go through the runner's shuffle instead (`runner`, see `beam.shuffle`). The blobs are the same bytes.
+On Beam the images can go through the runner's shuffle instead (`runner`, see `beam.shuffle`). The blobs have the same bytes.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ from rt2data.read.source import Source
 from rt2data.records import Compact
 
 AUTO_IMAGES = 20_000_000
-"""From so many images on, read from an object store, `auto` compacts: a new bucket serves 5,000 reads a second."""
+"""`auto` compacts sources in an object store with more images than this: a new bucket serves 5,000 reads a second."""
 
 LEAST, MOST = 1 << 30, 16 << 30
-"""Bytes of a spill, and of the images of a group of files of rows. A worker holds as much on its disk, not in memory."""
+"""Limits on bytes per spill, and on image bytes per group of files of rows. A worker holds that much on disk, not in memory."""
 PIECE = 4 << 20
-"""Bytes that a group takes from a spill, on average, where that is possible, so that requests grow with the images."""
+"""Mean bytes that a group takes from a spill, where possible, so that request sizes grow with the data."""
 FILES_OF_ROWS = 32
-"""Of a group, at most: each has four blobs that are open at once."""
+"""At most this many files of rows per group: each has four blobs, all open at once."""
 IMAGES = 2_000_000
-"""Whose places are in one file."""
+"""Images per file of places."""
 VERSION = 1
 PLACES = pa.schema(
     [
@@ -82,18 +82,18 @@ PLACES = pa.schema(
 
 
 def may_compact(how: Compact, source: Source) -> Compact:
-    """What a recipe says of a source: `never` where `auto` does not compact it, however many images it has."""
+    """How a source may be compacted: `never` if `auto` would not compact it, however many images it has."""
     return "never" if how == "auto" and not reads_objects(source) else how
 
 
 def reads_objects(source: Source) -> bool:
-    """Whether a source has a path in an object store."""
+    """Whether any path of the source is in an object store."""
     said = source.model_dump_json()
     return any(f'"{scheme}://' in said for scheme in OBJECT_STORES)
 
 
 def decide(how: Compact, is_remote: bool, images: int) -> Literal["never", "spill", "runner"]:
-    """What is done with a source of so many images."""
+    """How a source with this many images is compacted."""
     if how == "auto":
         return "spill" if is_remote and images > AUTO_IMAGES else "never"
     return how
@@ -105,16 +105,16 @@ class Task:
 
     name: str
     folder: str  # staging folder of the store
-    work: str  # folder of what is there only meanwhile
-    step: int  # bytes of a range of the sources
+    work: str  # folder of temporary files
+    step: int  # bytes per range of the sources
     ranges: int
     groups: int
-    places: int  # files of places
+    places: int  # number of files of places
 
 
 @dataclass(frozen=True, slots=True)
 class PlacesOrder:
-    """Work order: write where the images are that some groups of files of rows need."""
+    """Work order: write where the images needed by some groups of files of rows are."""
 
     task: Task
     number: int
@@ -128,7 +128,7 @@ class PlacesOrder:
 
 @dataclass(frozen=True, slots=True)
 class SpillOrder:
-    """Work order: write the images of one range of the sources by group."""
+    """Work order: write the images of one range of the sources, sorted by group."""
 
     task: Task
     number: int
@@ -154,13 +154,13 @@ class BlobsOrder:
 Order = PlacesOrder | SpillOrder | BlobsOrder
 
 
-_decode_summary = msgspec.json.Decoder(BlobsSummary).decode  # made at import: two threads that make a type's first one crash
+_decode_summary = msgspec.json.Decoder(BlobsSummary).decode  # made at import: threads making a type's first decoder at once crash
 
 
 def compact_orders(name: str, folder: Path, rows: Sequence[RowsSummary]) -> list[Order]:
-    """The work orders that compact a store whose rows are gathered, kind after kind.
+    """The work orders that compact a store whose rows are gathered, by kind.
 
-    Raises OutputError where the disk is too small.
+    Raises OutputError if the disk is too small.
     """
     files = _readable_stamps(folder)
     total = sum(each.image_bytes for each in rows)
@@ -181,7 +181,7 @@ def compact_orders(name: str, folder: Path, rows: Sequence[RowsSummary]) -> list
 
 
 def _readable_stamps(folder: Path) -> list[Stamp]:
-    """The files that hold the images now. Those that units made have no stamp before the store is sealed."""
+    """The files that hold the images now. Files made by units have no stamp until the store is sealed."""
     stamps = read_stamps(folder / "files.parquet")
     blobs = [at for at, stamp in enumerate(stamps) if not stamp.version]
     for at, stat in zip(blobs, location.stats([stamps[at].path for at in blobs]), strict=True):
@@ -190,7 +190,7 @@ def _readable_stamps(folder: Path) -> list[Stamp]:
 
 
 def _groups(rows: Sequence[RowsSummary], first: int, most: int) -> Iterator[tuple[RowsPlace, ...]]:
-    """Neighbouring files of rows of together at most so many bytes of images, or a single one."""
+    """Neighbouring files of rows with at most `most` bytes of images in total, or a single larger one."""
     group, taken = list[RowsPlace](), 0
     for each in rows:
         if group and (taken + each.image_bytes > most or len(group) == FILES_OF_ROWS):
@@ -203,7 +203,7 @@ def _groups(rows: Sequence[RowsSummary], first: int, most: int) -> Iterator[tupl
 
 
 def _shared_places(rows: Sequence[RowsSummary], groups: Sequence[Sequence[RowsPlace]]) -> Iterator[tuple[int, int]]:
-    """The first and the last but one group of each file of places."""
+    """The first group of each file of places, and the end of its range."""
     images = {(each.split, each.number): sum(each.formats.values()) for each in rows}
     start, taken = 0, 0
     for at, group in enumerate(groups):
@@ -220,7 +220,7 @@ def _shared_places(rows: Sequence[RowsSummary], groups: Sequence[Sequence[RowsPl
 
 
 def write_places(order: PlacesOrder) -> None:
-    """Write a file of places, one record batch for each range of the sources. Idempotent. Raises OutputError."""
+    """Write a file of places, with one record batch for each range of the sources. Idempotent. Raises OutputError."""
     task, path = order.task, _places_file(order.task, order.number)
     if location.is_file(path):
         return
@@ -244,7 +244,7 @@ def _places_file(task: Task, number: int) -> Path:
 
 
 def _range_numbers(task: Task, file: NDArray[np.int32], offset: I64) -> I64:
-    """The range of the sources in which an image begins: all files one after another are cut into equal parts."""
+    """The range of the sources in which each image begins: the files, laid end to end, are cut into equal ranges."""
     sizes = _files(task.work)["size"].to_numpy()
     found: I64 = ((np.cumsum(sizes) - sizes)[file] + offset) // task.step
     return found
@@ -252,7 +252,7 @@ def _range_numbers(task: Task, file: NDArray[np.int32], offset: I64) -> I64:
 
 @lru_cache(maxsize=2)
 def _files(work: str) -> pa.Table:
-    """The files that hold the images, as columns: there may be millions. The folder's name stands for what is in it."""
+    """The files that hold the images, as columns: there may be millions. Cached by folder name."""
     return read_parquet(path_of(work) / "files.parquet", schema=FILES)
 
 
@@ -269,9 +269,9 @@ def _write_batches(path: Path, table: pa.Table, numbers: I64, batches: int) -> N
 
 
 def write_spill(order: SpillOrder) -> None:
-    """Write one spill: where the part of each group begins, and where the last ends, int64[groups + 1]; then the images.
+    """Write one spill: the offset of each group's part and the end of the last, int64[groups + 1]; then the images.
 
-    Idempotent. Raises SourceChangedError naming a file that changed, DataError where one cannot be read, OutputError.
+    Idempotent. Raises SourceChangedError naming a file that changed, DataError if one cannot be read, OutputError.
     """
     path = _spill_file(order.task, order.number)
     if location.is_file(path):
@@ -289,8 +289,9 @@ def _spill_file(task: Task, number: int) -> Path:
 
 
 def range_images(order: SpillOrder) -> tuple[OpenFiles, NDArray[np.int32], Copies]:
-    """The files that hold the images of one range of the sources, opened, and their numbers among all; the images, `into` the
-    number of the group.
+    """Files (opened) with the images of one range of the sources, the files' numbers, and the images.
+
+    `into` of an image is its group number.
     """
     task = order.task
     table = pa.concat_tables([_batch(_places_file(task, number), order.number) for number in range(task.places)]).combine_chunks()
@@ -308,7 +309,7 @@ def _batch(path: Path, number: int) -> pa.Table:
 
 
 def _by_group(copies: Copies, groups: int) -> tuple[I64, Copies]:
-    """Where the part of each group begins in a spill; and the copies with their places: a part is in the order of the source."""
+    """The offset of each group's part in a spill; and the copies with their offsets: each part is in source order."""
     lengths = copies.length.astype(np.int64)
     sizes = np.bincount(copies.into, lengths, groups).astype(np.int64)
     starts = 8 * (groups + 1) + np.concatenate([[0], np.cumsum(sizes)])
@@ -322,9 +323,9 @@ def _by_group(copies: Copies, groups: int) -> tuple[I64, Copies]:
 
 
 def write_blobs(order: BlobsOrder) -> BlobsSummary:
-    """Write the blobs of a group from its part of every spill, then let its rows point at them. Idempotent.
+    """Write the blobs of a group from its part of every spill, then make its rows point to them. Idempotent.
 
-    Raises SourceChangedError where a spill changed, OutputError.
+    Raises SourceChangedError if a spill changed, OutputError.
     """
     if not is_finished(order):
         layouts = group_layouts(order)
@@ -337,7 +338,7 @@ def write_blobs(order: BlobsOrder) -> BlobsSummary:
 
 
 def is_finished(order: BlobsOrder) -> bool:
-    """Whether the blobs of a group are written, by an earlier try."""
+    """Whether an earlier attempt has written the blobs of a group."""
     return location.is_file(_done_file(order))
 
 
@@ -346,7 +347,7 @@ def _done_file(order: BlobsOrder) -> Path:
 
 
 def group_layouts(order: BlobsOrder) -> list[Layout]:
-    """The layout of each file of rows of a group. Raises InternalError where its rows are rewritten, but its blobs not finished."""
+    """The layout of each file of rows of a group. Raises InternalError if its rows are rewritten but its blobs are not finished."""
     folder, found = path_of(order.task.folder), []
     for place in order.rows:
         table = read_places(folder, place)
@@ -357,13 +358,13 @@ def group_layouts(order: BlobsOrder) -> list[Layout]:
 
 
 def blob_copies(order: BlobsOrder, layouts: Sequence[Layout]) -> Copies:
-    """All images of a group and where they go, `into` by the blob's number in files.parquet."""
+    """All images of a group with their destinations; `into` is the blob's number in files.parquet."""
     parts = zip(order.rows, layouts, strict=True)
     return joined([layout.copies._replace(into=layout.copies.into + place.first) for place, layout in parts])
 
 
 def blob_names(order: BlobsOrder, layouts: Sequence[Layout]) -> dict[int, Path]:
-    """The blobs of a group that hold anything, by number."""
+    """The non-empty blobs of a group, by number."""
     folder = path_of(order.task.folder)
     return {
         place.first + group: blob_file(folder, place, group)
@@ -374,7 +375,7 @@ def blob_names(order: BlobsOrder, layouts: Sequence[Layout]) -> dict[int, Path]:
 
 
 def _in_spills(order: BlobsOrder, copies: Copies) -> tuple[OpenFiles, Copies]:
-    """The same copies, to be read from the spills; both are in the order of the sources, so a part is read from end to end."""
+    """The same copies, read from the spills; both are in source order, so each part is read from end to end."""
     task, new = order.task, copies.first_uses()
     spill = _range_numbers(task, copies.file, copies.offset)
     needed = np.unique(spill)
@@ -391,7 +392,7 @@ def _in_spills(order: BlobsOrder, copies: Copies) -> tuple[OpenFiles, Copies]:
 
 
 def finish_blobs(order: BlobsOrder, layouts: Sequence[Layout]) -> None:
-    """Say that the blobs of a group are written: from now on its rows may be rewritten."""
+    """Record that the blobs of a group are written: from now on its rows may be rewritten."""
     names, sizes = blob_names(order, layouts), [size for layout in layouts for size in layout.sizes]
     numbers = [place.first + group for place, layout in zip(order.rows, layouts, strict=True) for group in range(len(layout.sizes))]
     blobs = [(number, names[number].name if size else "", size) for number, size in zip(numbers, sizes, strict=True)]
@@ -410,11 +411,11 @@ SPILL: tuple[tuple[type, Callable[..., Any]], ...] = (
     (SpillOrder, write_spill),
     (BlobsOrder, write_blobs),
 )
-"""The kinds of orders and their work, each step after the one before it; the last gives the blobs."""
+"""The kinds of orders with their work, one step after another; the last step returns the blobs."""
 
 
 def wanted_orders(how: Compact, name: str, source: Source, folder: Path, rows: Sequence[RowsSummary]) -> list[Order]:
-    """The orders that compact a store, if it is to be compacted; none where not."""
+    """The orders that compact a store; none if it is not to be compacted."""
     images = sum(sum(each.formats.values()) for each in rows)
     if decide(how, reads_objects(source), images) == "never":
         return []

@@ -1,4 +1,4 @@
-"""What the filters of a source dropped, by reason and by task: a file of each unit for its tasks, and one of a store for all."""
+"""What a source's filters dropped, by reason and by task: each unit writes a file of its tasks, the store one for all."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from rt2data.standardize.reasons import BLANK, STEP_FILTERS
 
 TASKS_PARQUET = "tasks.parquet"
 LOST_BY_TASK = pa.schema([("reason", pa.string()), ("task", pa.string()), ("steps", pa.int64())])
-"""Of a unit: steps that filters dropped."""
+"""Per unit: steps that filters dropped."""
 TASKS = pa.schema([("task", pa.string()), ("kept", pa.int64()), ("dropped", pa.int64()), ("left_out", pa.int64())])
-"""Of a store: for each instruction the steps that are kept, those that filters of steps dropped, and those that others left out."""
+"""Per store: steps of each instruction that were kept, dropped by step filters, or left out by other filters."""
 _EPISODE = r"(?:^|\W)episode (?P<episode>[A-Za-z0-9_-]+)"
 
 
 class Drop(NamedTuple):
-    """What one filter dropped; of a sample, scaled to the whole."""
+    """What one filter dropped; for a sample, scaled up to the whole."""
 
     steps: float
-    episodes: float  # that lost a step by it
+    episodes: float  # episodes that lost a step to it
 
 
 class Filtered(NamedTuple):
-    """What the filters of a source dropped."""
+    """What a source's filters dropped."""
 
     drops: Mapping[str, Drop]  # by reason
-    tasks: pa.Table | None  # of `TASKS`; None where the store is of a version that did not count them
+    tasks: pa.Table | None  # as in `TASKS`; None if the store's version did not count them
 
 
 def is_filtered(source: Source) -> bool:
@@ -41,7 +41,7 @@ def is_filtered(source: Source) -> bool:
 
 
 def lost_by_task(rejects: Iterable[Reject]) -> pa.Table:
-    """A table of `LOST_BY_TASK` from what a unit dropped. A step without words is of no task."""
+    """A table as in `LOST_BY_TASK` from what a unit dropped. A step without words has no task."""
     counts = Counter[tuple[str, str]]()
     for reject in rejects:
         if not reject.fault and reject.reason != BLANK.word:
@@ -51,7 +51,7 @@ def lost_by_task(rejects: Iterable[Reject]) -> pa.Table:
 
 
 def tasks_table(kept: Iterable[pa.ChunkedArray], lost: Iterable[pa.Table]) -> pa.Table:
-    """A table of `TASKS`, by task, from the instructions of all rows and what units lost."""
+    """A table as in `TASKS`, sorted by task, from the instructions of all rows and the units' losses."""
     gone = pa.concat_tables([LOST_BY_TASK.empty_table(), *lost])
     of_steps = pc.is_in(gone["reason"], pa.array([reason.word for reason in STEP_FILTERS]))
     steps = {"dropped": gone.filter(of_steps), "left_out": gone.filter(pc.invert(of_steps))}
@@ -70,7 +70,7 @@ def _counted(texts: pa.ChunkedArray) -> pa.Table:
 
 
 def drops(rejects: pa.Table, scale: float = 1.0) -> dict[str, Drop]:
-    """What filters dropped, by reason, from a table of rejects, of which each counts `scale` times."""
+    """What filters dropped, by reason, from a table of rejects; each counts `scale` times."""
     asked = rejects.filter(pc.invert(rejects["fault"]))
     names = pc.struct_field(pc.extract_regex(asked["where"], _EPISODE), "episode")
     named = pa.table({"reason": asked["reason"], "count": asked["count"], "episode": names})

@@ -1,4 +1,4 @@
-"""Step three, continued: the rows of all units, gathered in keyed order."""
+"""Step three, continued: gather the rows of all units in keyed order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORDER = ROWS.get_field_index("order")
 
 @dataclass(frozen=True, slots=True)
 class GatherOrder:
-    """Work order: write one file of rows: those of a split whose hash is in [low, high)."""
+    """Work order: write one file of rows: the rows of a split whose hash is in [low, high)."""
 
     name: str
     folder: str
@@ -40,10 +40,10 @@ class GatherOrder:
     number: int
     low: int
     high: int
-    parts: Sequence[int]  # units, or runs of them
-    batch: int | None = None  # of a run; None where the rows are taken from the units' fragments
-    against: End = NO_MARKS  # the marks that speak against success, as all units together show
-    base: str = ""  # the store that this one grows from, where the rows are only those that it has not
+    parts: Sequence[int]  # numbers of units, or of runs of units
+    batch: int | None = None  # number within a run; None if rows are taken from the units' fragments
+    against: End = NO_MARKS  # marks that contradict success, determined over all units
+    base: str = ""  # the store that this one extends, if only new rows are written
 
     @property
     def label(self) -> str:
@@ -58,16 +58,16 @@ class RowsSummary(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     rows: int
     image_bytes: int
-    fewest: int  # images that a mixture takes, in one row
+    fewest: int  # images used by a mixture, in one row
     most: int
     text_bytes: int
     formats: dict[str, int]
     digest: str
-    base: str = ""  # the store that this one grows from
+    base: str = ""  # the store that this one extends
 
 
 def merge_orders(name: str, folder: Path, units: Sequence[UnitSummary], compact: Compact = "never") -> list[RunOrder]:
-    """One work order for each run; none where there is little to merge, or the store grows from the one before."""
+    """One work order per run; none if there is little to merge, or the store extends an earlier one."""
     if not are_merged(len(units)) or growth(name, folder, units, compact):
         return []
     return run_orders(name, folder, units, parts_of(units))
@@ -76,9 +76,9 @@ def merge_orders(name: str, folder: Path, units: Sequence[UnitSummary], compact:
 def gather_orders(
     name: str, folder: Path, units: Sequence[UnitSummary], runs: Sequence[RunSummary] = (), compact: Compact = "never"
 ) -> list[GatherOrder]:
-    """One work order for each file of rows: equal ranges of the hash, as many as the rows need; or those with new rows.
+    """One work order per file of rows: equal hash ranges, as many as the rows need; or files of new rows only.
 
-    Raises DataError where the recipe asks for successes and the source marks none.
+    Raises DataError if the recipe asks for successes and the source marks none.
     """
     against = marks_against(name, added(unit.facts for unit in units))
     if grows := growth(name, folder, units, compact):
@@ -93,7 +93,7 @@ def gather_orders(
 
 
 def _orders_to_grow(name: str, folder: Path, grows: Growth, against: End) -> list[GatherOrder]:
-    """One work order for each split: the file of its new rows; there may be none."""
+    """One work order per split with new rows; the file may be empty."""
     base, (parts, low, high) = Store(grows.base), (grows.new, 0, 2**64) if grows.new else ((0,), 1, 1)
     return [
         GatherOrder(name, str(folder), split, base.places(split).files, low, high, parts, None, against, str(base.path))
@@ -102,12 +102,12 @@ def _orders_to_grow(name: str, folder: Path, grows: Growth, against: End) -> lis
 
 
 def parts_of(units: Iterable[UnitSummary]) -> Files:
-    """How many files of rows each split has where all its rows are gathered."""
+    """How many files of rows each split has when all its rows are gathered."""
     return rows_files(added(unit.rows for unit in units))
 
 
 def gather_rows(order: GatherOrder) -> RowsSummary:
-    """Write one file of rows in keyed order. Raises DataError where two rows have one key."""
+    """Write one file of rows in keyed order. Raises DataError if two rows have the same key."""
     folder = path_of(order.folder)
     table = judge_ends(staged_files(folder).numbered(concat_rows(_slices(order)), order.base), order.against)
     table = table.sort_by([("order", "ascending"), ("key", "ascending")])
@@ -131,7 +131,7 @@ def gather_rows(order: GatherOrder) -> RowsSummary:
 
 
 def _slices(order: GatherOrder) -> Iterator[pa.Table]:
-    """What each run, or else each unit, has for one file of rows."""
+    """The rows that each run, or else each unit, has for one file of rows."""
     folder = path_of(order.folder)
     for part in order.parts:
         if order.batch is None:
@@ -141,7 +141,7 @@ def _slices(order: GatherOrder) -> Iterator[pa.Table]:
 
 
 def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
-    """Only row groups that can hold some of it are read: a fragment is in keyed order."""
+    """Rows of a fragment; reads only row groups that can hold some of them, as a fragment is in keyed order."""
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
     with readable(path), parquet_file(path, page_checksum_verification=True) as file:
@@ -149,12 +149,12 @@ def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
 
 
 def _row_groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
-    """Row groups whose range of hashes meets that of the order."""
+    """Row groups whose hash range overlaps that of the order."""
     ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
     return [
         i
         for i, found in enumerate(ranges)
-        if found is None or not found.has_min_max or (found.min < order.high and found.max >= order.low)  # an empty one has none
+        if found is None or not found.has_min_max or (found.min < order.high and found.max >= order.low)  # if empty, no statistics
     ]
 
 

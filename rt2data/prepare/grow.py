@@ -1,7 +1,7 @@
-"""A store that grows from the one before it: its files of rows are taken as they are, and the new rows are one file more.
+"""A store that extends the previous one: it takes over the files of rows unchanged and adds one file of new rows.
 
-To write all rows again for each new episode would cost the whole store each time. When the rows that were added this way are many,
-or their files, the next store is gathered from nothing, and so are all that do not hold what the one before held.
+Rewriting all rows for every new episode would cost the whole store each time. If too many rows or files were added this way, the
+next store is gathered from scratch; so is one that no longer holds everything the previous one held.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from rt2data.records import Compact, End
 from rt2data.tally.counts import count_distinct
 
 LAST = "last-store.txt"
-"""In the folder of a source's units: the name of the store that was gathered from them last."""
+"""File in the folder of a source's units that names the last store gathered from them."""
 MOST_FILES = 8
-"""Added files of a split; each is one more place to look for a row."""
+"""Most added files per split; each is one more place to look for a row."""
 SHARE = 8
-"""Added rows are at most one in so many."""
+"""Added rows are at most one in `SHARE`."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How a store grows."""
+    """How a store extends another."""
 
-    base: Path  # the store it grows from
-    new: tuple[int, ...]  # the units that one has not
-    splits: tuple[str, ...]  # those that get a file of new rows: at least one
+    base: Path  # the store that is extended
+    new: tuple[int, ...]  # the units that `base` lacks
+    splits: tuple[str, ...]  # splits that get a file of new rows: at least one
 
 
 def note_store(files: StagedFiles, store: Path) -> None:
-    """Write down that a store was gathered from these units, for the next one. Raises OutputError."""
+    """Record, for the next store, that this one was gathered from these units. Raises OutputError."""
     location.write_whole(files.home / LAST, store.name.encode())
 
 
 def growth(name: str, folder: Path, units: Sequence[UnitSummary], compact: Compact) -> Growth | None:
-    """How the store that is staged in `folder` grows from the one before it; None where it is gathered from nothing."""
+    """How the store staged in `folder` extends the previous one; None if it must be gathered from scratch."""
     files = staged_files(folder)
     base = _last(files, folder.parent)
     if base is None or compact not in ("auto", "never"):
@@ -83,12 +83,12 @@ def _judged(name: str, units: Sequence[UnitSummary]) -> End:
 
 
 def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Counts by name, added up; in the order of their names."""
+    """Counts summed by name, sorted by name."""
     return dict(sorted(sum(map(Counter, counts), Counter[str]()).items()))
 
 
 def _fits(base: Store, split: str, new: int) -> bool:
-    """Whether so many rows may be added to a split: of a small one all rows are quickly written again."""
+    """Whether `new` rows may be added to a split: rewriting a small split is cheap."""
     if split not in base.info.splits:
         return False
     places = base.places(split)
@@ -96,7 +96,7 @@ def _fits(base: Store, split: str, new: int) -> bool:
 
 
 def _same_columns(base: Store, files: StagedFiles, new: Sequence[UnitSummary]) -> bool:
-    """Whether the new rows have the columns of the others: some are there only where something needs them."""
+    """Whether the new rows have the same columns as the others: some columns exist only when needed."""
     paths = [rows_file(base.path, split, 0) for split in base.info.splits]
     return len({_columns(path) for path in (*paths, *(files.fragment(unit.unit) for unit in new))}) <= 1
 
@@ -108,23 +108,23 @@ def _columns(path: Path) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Grown:
-    """A staged store whose rows are those of the store before it, and those of one more file."""
+    """A staged store with the rows of the previous store and one more file."""
 
     name: str
     folder: Path
     base: Store
 
     def take_rows(self, new: Mapping[str, SplitInfo], parts: Files) -> tuple[str, dict[str, SplitInfo]]:
-        """Bring the base's files of rows here, and say where the rows are. Idempotent.
+        """Bring the base's files of rows here, and record where all rows are. Idempotent.
 
-        `new` is what the new files hold, `parts` how many parts a store that is gathered from nothing has of each split.
-        Gives the digest of all rows, and what each split holds. Raises DataError, OutputError.
+        `new` describes the new files; `parts` is the number of parts per split of a store gathered from scratch. Returns the digest
+        of all rows, and what each split holds. Raises DataError, OutputError.
         """
         store, splits, digests = Store(self.folder), dict[str, SplitInfo](), list[tuple[str, str]]()
         for split, before in self.base.info.splits.items():
             for number in range(self.base.places(split).files):
                 path = rows_file(self.base.path, split, number)
-                with readable(path):  # somebody may have pruned it meanwhile
+                with readable(path):  # the base may have been pruned meanwhile
                     location.duplicate(path, str(rows_file(self.folder, split, number)))
             places = self._places(split) if split in new else self.base.places(split)
             if places.added:
@@ -139,7 +139,7 @@ class Grown:
         return whole_digest(digests), splits
 
     def _places(self, split: str) -> RowPlaces:
-        """Where all rows of a split are. Raises DataError where two have one key."""
+        """Where all rows of a split are. Raises DataError if two have the same key."""
         before = self.base.places(split)
         new = read_columns(rows_file(self.folder, split, before.files), ["order", "key"])
         ranks, ends = _ranks(self.base, split, new["order"].to_numpy())
@@ -148,14 +148,14 @@ class Grown:
         return merged(before, ranks)
 
     def _lower_keys(self, split: str, first: int, stop: int, key: str) -> int:
-        """How many rows of the base have lower keys, of those that have the hash of a new row."""
+        """Of the base's rows first..stop-1, which share a new row's hash, how many have lower keys."""
         keys = self.base.read_numbers(split, first, stop, ["key"])["key"].to_pylist()
         if key in keys:
             raise DataError(f"two rows of source {self.name} have one key", f"key {key}, split {split}", "remove one of them")
         return sum(other < key for other in keys)
 
     def _parts(self, split: str, places: RowPlaces, count: int) -> tuple[int, ...]:
-        """How many rows each part of the order has: equal ranges of the hash."""
+        """How many rows each part has: parts are equal hash ranges."""
         edges = np.array(hash_edges(count)[1:-1], np.uint64)
         before, _ = _ranks(self.base, split, edges)
         if places.files > self.base.places(split).files:
@@ -165,7 +165,7 @@ class Grown:
 
 
 def _ranks(store: Store, split: str, hashes: U64) -> tuple[I64, I64]:
-    """How many rows of a store have lower hashes than each of these, which ascend; and how many have none that is higher."""
+    """For each of the ascending hashes: how many rows of a store have lower hashes, and how many have lower or equal ones."""
     lower, first, done = np.full(len(hashes), store.info.splits[split].rows, np.int64), 0, 0
     ends = lower.copy()
     for column in store.parts(split, "order"):
@@ -178,17 +178,17 @@ def _ranks(store: Store, split: str, hashes: U64) -> tuple[I64, I64]:
 
 
 def rows_digest(rows: pa.Table) -> str:
-    """The digest of one part of the order."""
+    """The digest of one part of a split."""
     return xxhash.xxh3_128_hexdigest(rows["digest"].to_numpy().tobytes())
 
 
 def whole_digest(parts: Iterable[tuple[str, str]]) -> str:
-    """The digest of a store, by those of the parts of its splits."""
+    """The digest of a store, from those of the parts of its splits."""
     return xxhash.xxh3_128_hexdigest("".join(map("".join, parts)).encode())
 
 
 def group_hashes(rows: pa.Table) -> U64:
-    """Hashes of the different groups of some rows."""
+    """Hashes of the distinct groups of some rows."""
     return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in pc.unique(rows["group"]).to_pylist()], np.uint64)
 
 
@@ -198,7 +198,7 @@ def _each_part(store: Store, split: str, files: tuple[int, ...], names: Sequence
 
 
 def _together(before: SplitInfo, new: SplitInfo) -> SplitInfo:
-    """The images and texts of both."""
+    """Totals of both."""
     return replace(
         before,
         image_bytes=before.image_bytes + new.image_bytes,

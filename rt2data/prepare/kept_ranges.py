@@ -1,4 +1,4 @@
-"""Which steps of each episode a prepared store has, as openpi's keep_ranges: {"EPISODE": [[start, stop], ...]}."""
+"""Which steps of each episode a prepared store holds, in openpi's keep_ranges form: {"EPISODE": [[start, stop], ...]}."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rt2data.prepare.store import Store
 
 
 def kept_ranges(store: Store) -> dict[str, list[tuple[int, int]]]:
-    """The kept steps of each episode of a robot's store, as ranges [start, stop) in order; episodes by name.
+    """The kept steps of each episode of a robot store, as ordered ranges [start, stop); sorted by episode name.
 
-    An episode of which nothing is kept is not there. Raises DataError where the store cannot be read.
+    An episode without kept steps is absent. Raises DataError if the store cannot be read.
     """
     splits = store.info.splits
     groups = pa.chunked_array([chunk for split in splits for chunk in store.column(split, "group").chunks], pa.string())

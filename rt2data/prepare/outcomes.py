@@ -1,4 +1,4 @@
-"""Which episodes of a source succeeded. Decided when the facts of all units are known, so that no unit needs another."""
+"""Which episodes of a source succeeded. Decided once the facts of all units are known, so that no unit needs another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rt2data.standardize.end_marks import REQUIRED, refuted, succeeded, tells_su
 
 
 def marks_against(name: str, facts: Mapping[str, int]) -> End:
-    """The marks that rule out success in a source, by the facts of all its units.
+    """The marks that rule out success in a source, from the facts of all its units.
 
     Raises DataError if the recipe asks for successes and the source marks none.
     """
@@ -31,7 +31,7 @@ def marks_against(name: str, facts: Mapping[str, int]) -> End:
 
 
 def judge_ends(table: pa.Table, against: End) -> pa.Table:
-    """Rows with their ends decided: failed episodes have no terminate token, and are dropped if the recipe wants successes."""
+    """Rows with their ends decided: failed episodes get no terminate token, and are dropped if the recipe wants only successes."""
     marks = table["marks"].to_numpy()
     kept = wanted(marks, against)
     if not kept.all():

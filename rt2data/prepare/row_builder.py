@@ -1,4 +1,4 @@
-"""Rows of a source while they are made: words, actions, windows, and images that are pointed at or made."""
+"""Building the rows of a source: words, actions, windows, and images (pointed to, or converted)."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from rt2data.standardize.end_marks import DROPPED
 from rt2data.standardize.windows import Runs, action_chunks, history
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,48}")
-"""With the source's name (`names.key_name`), the epoch and an ending it fits the 100 bytes that tar has for a name."""
+"""So source name (`records.key_name`), key, epoch and suffix fit into tar's 100-byte names."""
 SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 ABSENT, CUT = "images.absent.", "windows.cut_at_gaps"
-"""Facts: rows that lack a camera of the recipe, by its name; rows whose chunk or history ends at a gap."""
+"""Facts: rows without a camera of the recipe, by camera name; rows whose chunk or history ends at a gap."""
 
 
 REGIONS_CLIPPED = "regions.clipped"
-"""Fact: boxes of which a part is outside of the image as it is made ready."""
+"""Fact: boxes partly outside the converted image."""
 
 
 class Made(NamedTuple):
-    """The images of a row that a mixture takes, as the row has them, and what their sources are like."""
+    """The images of a row that a mixture uses, as row entries, with the headers of the original images."""
 
     images: tuple[Image, ...]
     entries: list[ImageEntry]
@@ -53,7 +53,7 @@ class Made(NamedTuple):
 
 @dataclass
 class Kept:
-    """A row that is kept, with its images: those a mixture takes by camera, and the others."""
+    """A kept row with its images: those a mixture uses, by camera, and the others."""
 
     row: Row
     taken: list[ImageEntry]
@@ -62,12 +62,12 @@ class Kept:
 
 @dataclass
 class RowBuilder:
-    """The rows of one unit while they are made, as columns."""
+    """The rows of one unit under construction, as columns."""
 
     name: str  # of the source
     source: Source
     blob_name: str
-    blob: FileIO | None  # where images go that have to be made
+    blob: FileIO | None  # file for images that must be converted
     columns: dict[str, list[Any]] = field(init=False)
     rejects: list[Reject] = field(default_factory=list)
     conversions: Counter[str] = field(default_factory=Counter)
@@ -76,9 +76,9 @@ class RowBuilder:
     files_used: set[str] = field(default_factory=set)  # absolute paths
     blob_bytes: int = 0
     blob_digest: xxhash.xxh3_128 = field(default_factory=xxhash.xxh3_128)
-    ids: dict[str, int] = field(default_factory=dict)  # of files, by path as the source says it
-    last: Made | None = None  # questions about one image follow each other
-    episode: list[Kept] = field(default_factory=list)  # whose windows are still open
+    ids: dict[str, int] = field(default_factory=dict)  # file ids, by path as the source gives it
+    last: Made | None = None  # reused, as questions about one image are consecutive
+    episode: list[Kept] = field(default_factory=list)  # rows whose windows are still open
 
     def __post_init__(self) -> None:
         more = _joined_columns(self.source) if isinstance(self.source, RobotSource) else ("regions",)
@@ -86,11 +86,11 @@ class RowBuilder:
 
     @property
     def made_columns(self) -> dict[str, list[Any]]:
-        """The columns of a store: that of regions only where there are any."""
+        """The columns of the store; regions only if there are any."""
         return {name: values for name, values in self.columns.items() if name != "regions" or any(values)}
 
     def take(self, records: Iterable[SourceRecord]) -> None:
-        """Make the rows of some records; their last episode is taken to be whole."""
+        """Build the rows of some records; the last episode is taken to be complete."""
         source, decode = self.source, _decodes(self.source)
         for found in standardize(source, records):
             if isinstance(found, Reject):
@@ -106,7 +106,7 @@ class RowBuilder:
             self._number_rows()
 
     def _number_rows(self) -> None:
-        """The place of each new row among those of its episode and pool, and how many there are."""
+        """Number each new row among those with the same episode and pool, and store how many there are."""
         at, count = self.columns["pool_at"], self.columns["pool_of"]
         choices = self.columns["pool"][len(at) :]
         seen: Counter[tuple[str, ...] | None] = Counter()
@@ -135,7 +135,7 @@ class RowBuilder:
         self.episode.append(Kept(row, taken, others))
 
     def _regions(self, row: Row, rule: ImageRule) -> tuple[Region, ...] | None:
-        """The regions of a row in its images as made; None, and a reject, where one is outside."""
+        """A row's regions in its converted images; None, with a reject, if one lies outside."""
         assert self.last is not None
         found = list[Region]()
         for region in row.regions:
@@ -154,7 +154,7 @@ class RowBuilder:
 
     @cached_property
     def windowed(self) -> RobotSource | None:
-        """The source, if its rows hold something of other steps: they are then written episode by episode."""
+        """The source, if its rows include data of other steps: rows are then written episode by episode."""
         source = self.source
         return source if isinstance(source, RobotSource) and source.windowed else None
 
@@ -181,7 +181,7 @@ class RowBuilder:
     def _write(
         self, row: Row, entries: list[ImageEntry], chunk: Any = None, real: int | None = None, ends: int | None = None
     ) -> None:
-        """One row to the columns, in the order of `store.ROWS`."""
+        """Append one row to the columns, in the order of `store.ROWS`."""
         groups = self.columns["group"]
         if "pool" in self.columns and groups and groups[-1] != row.group:
             self._number_rows()
@@ -217,7 +217,7 @@ class RowBuilder:
             self.columns["regions"].append([region_columns(region) for region in row.regions] or None)
 
     def _images(self, row: Row, rule: ImageRule, decode: bool) -> tuple[list[ImageEntry], list[ImageEntry]]:
-        """The images that a mixture takes, made ready; then the others, where they are encoded in a file. Raises ImageFault."""
+        """The images a mixture uses, converted as needed; then the others, if they are encoded in a file. Raises ImageFault."""
         chosen, others = choose_images(row, self.source)
         if isinstance(self.source, RobotSource) and self.source.named_cameras:
             self._count_absent(self.source, chosen)
@@ -228,7 +228,7 @@ class RowBuilder:
         return self.last.entries, pointed
 
     def _count_absent(self, source: RobotSource, chosen: Sequence[Image]) -> None:
-        """A camera that the recipe names and a row lacks. With `all`, `gather` knows which there are."""
+        """Count the cameras that the recipe names but the row lacks. With `all`, `gather` knows which exist."""
         there = {image.camera for image in chosen}
         for name in wanted_cameras(source, ()):
             self.facts[f"{ABSENT}{name}"] += name not in there
@@ -243,7 +243,7 @@ class RowBuilder:
         return self._entry(image, content, only_point(content, decode), chosen=False)
 
     def _entry(self, image: Image, given: Content, ready: Ready, chosen: bool) -> ImageEntry:
-        """One image as a row has it; one that had to be made goes to the blob."""
+        """The row entry of one image; if it had to be converted, it is appended to the blob."""
         self.cameras.add(image.camera)
         if ready.conversion:
             self.conversions[ready.conversion] += 1
@@ -261,7 +261,7 @@ class RowBuilder:
         return file_id(self.blob_name)
 
     def _file(self, path: str) -> int:
-        """Id of a source file, by its path as the source says it."""
+        """Id of a source file, by its path as the source gives it."""
         if path not in self.ids:
             whole = str(location.absolute(path))
             self.files_used.add(whole)
@@ -281,28 +281,28 @@ class RowBuilder:
         return count_lost(self.rejects)
 
     def found_facts(self) -> dict[str, int]:
-        """What was counted, by name; nothing that was looked for and never found."""
+        """What was counted, by name, without zeros."""
         return {name: count for name, count in sorted(self.facts.items()) if count}
 
     def dims(self, column: str) -> tuple[int, ...]:
-        """Every number of dimensions that a column of vectors has."""
+        """All distinct lengths of the vectors in a column."""
         return tuple(sorted({0 if value is None else len(value) for value in self.columns[column]}))
 
 
 def _joined_columns(source: RobotSource) -> list[str]:
-    """The columns that hold what is joined to a source."""
+    """The columns for what is joined to a source."""
     columns = {NOTES: ("notes",), POOL: ("pool", "pool_at", "pool_of")}
     return [name for setting, names in columns.items() if setting in source.joined for name in names]
 
 
 def _decodes(source: Source) -> bool:
-    """Web images come from anywhere: they are decoded once, unless the recipe says otherwise."""
+    """Whether images are decoded as a check: by default web images are, as they come from anywhere."""
     check = source.images.check
     return check == "decode" or (check == "auto" and not source.has_actions)
 
 
 def choose_images(row: Row, source: Source) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
-    """The images of a row that a mixture takes, in order, and the others. Raises ImageFault where a robot row has none of them."""
+    """The images of a row that a mixture uses, in order, and the others. Raises ImageFault if a robot row has none of them."""
     if not isinstance(source, RobotSource):
         return row.images, ()
     if len(row.images) == 1 and source.camera is None and source.named_cameras is None:
@@ -320,7 +320,7 @@ def choose_images(row: Row, source: Source) -> tuple[tuple[Image, ...], tuple[Im
 
 
 def wanted_cameras(source: RobotSource, cameras: Sequence[str]) -> tuple[str, ...]:
-    """The cameras of a mixture, of those there are, which are sorted: as the recipe names them, else the first."""
+    """The cameras a mixture uses, of those in the sorted `cameras`: as the recipe names them, else the first."""
     if source.named_cameras == "all":
         return tuple(cameras)
     if source.named_cameras is not None:
@@ -338,14 +338,14 @@ def _image_place(row: Row) -> str:
 
 
 def _actions(rows: Sequence[Row]) -> F32:
-    """f32[n, D]; episodes of different sizes were refused before."""
+    """f32[n, D]; episodes with different sizes were refused earlier."""
     return np.stack([np.empty(0, np.float32) if row.action is None else row.action for row in rows])
 
 
 def _digest(row: Row, entries: Sequence[ImageEntry]) -> int:
-    """Hash of what a mixture takes from a row by itself, and of nothing that depends on where the source is.
+    """Hash of everything a mixture takes from the row itself, independent of where the source is.
 
-    `gather` adds `terminate`. A chunk is not in it: it follows from the rows of its episode.
+    `gather` adds `terminate`. The chunk is not included: it follows from the rows of its episode.
     """
     taken = [
         row.key,
@@ -363,5 +363,5 @@ def _digest(row: Row, entries: Sequence[ImageEntry]) -> int:
         [(entry.camera, entry.at, entry.format, entry.xxh3) for entry in entries if entry.chosen],
     ]
     regions = [(region.image, region.coords, region.label) for region in row.regions]
-    taken += [each for each in (row.notes, row.pool, regions) if each]  # lists of objects, texts and lists: never the same bytes
+    taken += [each for each in (row.notes, row.pool, regions) if each]  # lists of objects, texts, lists: never encoded alike
     return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode(taken))

@@ -1,7 +1,7 @@
-"""Where the rows of a split are: in files that each hold a part of the keyed order, and in files that were added later.
+"""Where the rows of a split are: in files that each hold a part of the keyed order, and in files added later.
 
-A store that grew takes the files of the store before it as they are, and adds one with the new rows, which come anywhere in the
-order. `added-<split>.parquet` says where: the number of each added row among all, and its place.
+A store that grew takes over the previous store's files unchanged and adds one with the new rows, which fall anywhere in the order.
+`added-<split>.parquet` gives the row number and the place of each added row.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _OWN = b"own"
 
 @dataclass(frozen=True)
 class RowPlaces:
-    """Rows are numbered in keyed order, those of all files together."""
+    """Rows are numbered in keyed order, over all files."""
 
     own: tuple[int, ...]  # rows of each file that holds a part of the order
-    added: tuple[int, ...]  # rows of each file that was added later; they are numbered after the others
-    number: I64  # of each added row, ascending
-    file: NDArray[np.int32]  # of each added row
-    at: NDArray[np.int32]  # its place in that file
+    added: tuple[int, ...]  # rows of each file added later; these files are numbered after the others
+    number: I64  # row number of each added row, ascending
+    file: NDArray[np.int32]  # file of each added row
+    at: NDArray[np.int32]  # its index in that file
 
     @staticmethod
     def of_order(own: tuple[int, ...]) -> RowPlaces:
-        """Of a split that has not grown, by the rows of its files."""
+        """Places in a split that has not grown, from the rows of its files."""
         none = np.empty(0, np.int32)
         return RowPlaces(own, (), np.empty(0, np.int64), none, none)
 
@@ -47,16 +47,16 @@ class RowPlaces:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         return sum(self.own) + len(self.number)
 
     @property
     def files(self) -> int:
-        """How many files hold them."""
+        """Number of files."""
         return len(self.own) + len(self.added)
 
     def find(self, numbers: I64) -> tuple[I64, I64]:
-        """The file of each row, and its place in there."""
+        """The file of each row, and its index in that file."""
         before = np.searchsorted(self.number, numbers)
         inside = numbers - before
         file = np.searchsorted(self._starts[1:], inside, side="right")
@@ -69,7 +69,7 @@ class RowPlaces:
 
 
 def added_file(folder: Path, split: str) -> Path:
-    """The file that says which rows of a split were added."""
+    """The file that lists the added rows of a split."""
     return folder / f"added-{split}.parquet"
 
 
@@ -82,14 +82,14 @@ def write_places(path: Path, places: RowPlaces) -> None:
 
 
 def read_places(path: Path) -> RowPlaces:
-    """Raises OSError, or an error of Arrow's, where it cannot be read."""
+    """Raises OSError, or an Arrow error, if it cannot be read."""
     table = read_parquet(path, page_checksum_verification=True)
     own, added = json.loads(table.schema.metadata[_OWN])
     return RowPlaces(tuple(own), tuple(added), *(table[name].to_numpy() for name in ADDED.names))
 
 
 def merged(before: RowPlaces, ranks: I64) -> RowPlaces:
-    """Places with one more file, whose rows are in order; `ranks` says how many rows there were before each."""
+    """Places with one more file of sorted rows; `ranks` is the number of earlier rows before each."""
     numbers = np.concatenate([before.number + np.searchsorted(ranks, before.number, side="right"), ranks + np.arange(len(ranks))])
     file = np.concatenate([before.file, np.full(len(ranks), before.files, np.int32)])
     at = np.concatenate([before.at, np.arange(len(ranks), dtype=np.int32)])
@@ -98,5 +98,5 @@ def merged(before: RowPlaces, ranks: I64) -> RowPlaces:
 
 
 def by_file(file: I64) -> Sequence[tuple[int, I64]]:
-    """Each file that holds some of these rows, and which of them."""
+    """Each file that holds some of these rows, and the indices of those rows."""
     return [(int(number), np.flatnonzero(file == number)) for number in np.unique(file)]

@@ -1,7 +1,7 @@
 """Step three, between units and files of rows: the rows of many units in one file, cut where the files of rows are cut.
 
-To take each file of rows from each unit's fragment costs units x files. Where that is many, the rows of neighbouring units are
-brought together first: a run has one record batch for each file of rows, so a file of rows takes one batch from each run, and each
+Taking each file of rows from each unit's fragment costs units x files reads. With many units, the rows of neighbouring units are
+merged into runs first: a run has one record batch per file of rows, so a file of rows takes one batch from each run, and each
 fragment is read once.
 """
 
@@ -28,17 +28,17 @@ from rt2data.prepare.unit import UnitSummary
 
 ROWS_PER_FILE = 4 * WINDOW
 RUN_ROWS = 2 * ROWS_PER_FILE
-"""Rows of a run, unless its first unit has more: about twice what a file of rows needs in memory."""
+"""Rows per run, unless its first unit has more: about twice the memory of a file of rows."""
 DIRECT = 64
-"""Up to so many units, the files of rows are taken from the units' fragments."""
+"""Up to this many units, files of rows are built straight from the units' fragments."""
 
 Files = dict[str, int]
-"""How many files of rows each split has."""
+"""Number of files of rows of each split."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """Work order: bring the rows of the units first..stop-1 together."""
+    """Work order: merge the rows of the units first..stop-1."""
 
     name: str
     folder: str
@@ -46,7 +46,7 @@ class RunOrder:
     first: int
     stop: int
     rows: int
-    files: tuple[tuple[str, int], ...]  # of each split
+    files: tuple[tuple[str, int], ...]  # number of files of rows, by split
 
     @property
     def label(self) -> str:
@@ -54,7 +54,7 @@ class RunOrder:
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """A run that is written."""
+    """A finished run."""
 
     name: str
     number: int
@@ -62,22 +62,22 @@ class RunSummary(msgspec.Struct, frozen=True):
 
 
 def are_merged(units: int) -> bool:
-    """Whether the rows of so many units are brought together in runs."""
+    """Whether the rows of this many units are merged into runs."""
     return units > DIRECT
 
 
 def rows_files(rows: Mapping[str, int]) -> Files:
-    """How many files of rows each split has, by its number of rows; in the order of their names."""
+    """Number of files of rows of each split, from its number of rows; sorted by split name."""
     return {split: -(-count // ROWS_PER_FILE) for split, count in sorted(rows.items())}
 
 
 def hash_edges(files: int) -> list[int]:
-    """Where the hashes of each file of rows begin, and where the last end: equal ranges of all 2**64."""
+    """First hash of each file of rows, and the end of the last: equal ranges of all 2**64."""
     return [i * 2**64 // files for i in range(files + 1)]
 
 
 def run_orders(name: str, folder: Path, units: Sequence[UnitSummary], files: Files) -> list[RunOrder]:
-    """Neighbouring units of together at most `RUN_ROWS` rows each; none where the units are few."""
+    """Groups of neighbouring units with at most `RUN_ROWS` rows each; none if the units are few."""
     if not are_merged(len(units)):
         return []
     rows = [sum(unit.rows.values()) for unit in sorted(units, key=lambda unit: unit.unit)]
@@ -87,7 +87,7 @@ def run_orders(name: str, folder: Path, units: Sequence[UnitSummary], files: Fil
 
 
 def _starts(rows: Sequence[int]) -> list[int]:
-    """The first unit of each run, by the rows of the units."""
+    """The first unit of each run, from the number of rows per unit."""
     starts, taken = [0], 0
     for unit, count in enumerate(rows):
         if taken and taken + count > RUN_ROWS:
@@ -109,7 +109,7 @@ def write_run(order: RunOrder) -> RunSummary:
 
 
 def run_name(number: int) -> str:
-    """The file of a run."""
+    """File name of a run."""
     return f"run-{number:05d}.arrow"
 
 
@@ -124,13 +124,13 @@ def _write_batches(path: Path, table: pa.Table, order: RunOrder) -> None:
 
 
 def _parted(hashes: U64, places: I64, files: int) -> list[I64]:
-    """These places in the order of their hashes, parted at the edges of the files."""
+    """These row indices sorted by hash and split at the edges of the files."""
     ordered = places[np.argsort(hashes[places], kind="stable")]
     edges = np.array(hash_edges(files)[1:-1], np.uint64)
     return np.split(ordered, np.searchsorted(hashes[ordered], edges))
 
 
 def read_run(path: Path, batch: int) -> pa.Table:
-    """The rows that a run has for one file of rows, whose number counts on over all splits."""
+    """The rows that a run has for one file of rows; batches are numbered across all splits."""
     with arrow_file(path) as file:
         return pa.Table.from_batches([file.get_batch(batch)])

@@ -1,4 +1,4 @@
-"""Step three, its end: a store sealed. What it holds is added up, and source.json, written last, says that it is complete."""
+"""Step three, the end: a store is sealed. Its contents are summed up, and source.json, written last, marks it complete."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def seal_store(
     rows: list[RowsSummary],
     blobs: Sequence[BlobsSummary] = (),
 ) -> StoreInfo:
-    """Add the summaries up, write statistics and rejects, give the store its name; source.json is written last.
+    """Sum up the summaries, write statistics and rejects, and publish the store; source.json is written last.
 
-    `blobs` are those of all rows where their images are compacted.
+    `blobs` cover all rows if the images are compacted.
 
-    Raises SourceChangedError where a file of the source is no longer as it was when preparing began.
+    Raises SourceChangedError if a file of the source has changed since preparing began.
     """
     staging = staging_folder(folder)
     base = _base(rows)
@@ -95,24 +95,24 @@ def seal_store(
 
 
 def _publish(staging: Path, folder: Path) -> None:
-    """Give a complete store its name."""
+    """Move a complete store to its final folder."""
     sync(staging)
     with output_errors(folder):
-        location.delete(folder / "source.json")  # a store that is half removed is none
+        location.delete(folder / "source.json")  # a half-removed store must not look complete
         discard_folder(folder)
         rename(staging, folder)
     sync(folder.parent)
 
 
 def _failed(source: Source, files: StagedFiles, units: list[UnitSummary]) -> list[Reject]:
-    """The episodes that gathering dropped because the recipe wants successes only."""
+    """The episodes that gathering dropped because the recipe wants only successes."""
     if not isinstance(source, RobotSource) or not source.filters.success:
         return []
     return failed_episodes((files.fragment(unit.unit) for unit in units), refuted(added(unit.facts for unit in units)))
 
 
 def _write_rejects(path: Path, files: StagedFiles, units: list[UnitSummary], failed: Sequence[Reject]) -> None:
-    """What was dropped in all units, one after another, then the episodes that gathering dropped."""
+    """Rejects of all units, one after another, then the episodes that gathering dropped."""
     with pq.ParquetWriter(path, REJECTS) as file:
         for unit in units:
             if unit.rejects:
@@ -122,7 +122,7 @@ def _write_rejects(path: Path, files: StagedFiles, units: list[UnitSummary], fai
 
 
 def _write_tasks(path: Path, files: StagedFiles, store: Store, info: StoreInfo) -> None:
-    """What is left of each task, from all rows and what units lost."""
+    """What remains of each task, from all rows and the units' losses."""
     store.__dict__["info"] = info
     kept = (texts for split in info.splits for texts in store.parts(split, "text"))
     lost = (read_whole(path) for path in map(files.lost, range(len(files.units))))
@@ -130,12 +130,12 @@ def _write_tasks(path: Path, files: StagedFiles, store: Store, info: StoreInfo) 
 
 
 def _remove_parts(staging: Path, units: list[UnitSummary]) -> None:
-    """What only gathering needs. What units made is kept for the next store."""
+    """Remove what only gathering needs. The units' files are kept for the next store."""
     for run in range(len(run_orders("", staging, units, parts_of(units)))):
         location.delete(staging / run_name(run))
     discard_folder(staging / SHARED)
     location.delete(staging / STAGED)
-    remove_temporaries(staging)  # of workers that were killed
+    remove_temporaries(staging)  # of killed workers
 
 
 def _info(
@@ -162,20 +162,20 @@ def _info(
 
 
 def mixture_camera(source: Source, cameras: Sequence[str]) -> str:
-    """The camera of a mixture's first image: the recipe's, else the first of `cameras`, which are sorted."""
+    """The camera of a mixture's first image: the recipe's, else the first of the sorted `cameras`."""
     wanted = wanted_cameras(source, cameras) if isinstance(source, RobotSource) else ()
     return next(iter(wanted or cameras), "")
 
 
 def image_slots(source: Source, cameras: Sequence[str]) -> tuple[Slot, ...]:
-    """The places of an example's images: its cameras, then the same further and further back in time. None of a web source."""
+    """The places of an example's images: its cameras, then the same cameras further back in time. None for a web source."""
     if not isinstance(source, RobotSource):
         return ()
     return tuple(Slot(camera, offset) for offset in source.offsets for camera in wanted_cameras(source, cameras))
 
 
 def identity(name: str, source: Source) -> dict[str, Any]:
-    """What a store says of its source before anything is read."""
+    """What a store records about its source before anything is read."""
     return {
         "version": STORE_VERSION,
         "tool_version": VERSION,
@@ -187,7 +187,7 @@ def identity(name: str, source: Source) -> dict[str, Any]:
 
 
 def one_dim(name: str, what: str, dims: list[int]) -> int:
-    """The number of dimensions that all have, 0 where there are none. Raises DataError where they differ."""
+    """The number of dimensions common to all, 0 if there are none. Raises DataError if they differ."""
     if len(set(dims)) > 1:
         raise DataError(
             f"source {name} has {what}s of different lengths", ", ".join(map(str, sorted(set(dims)))), "split the source"
@@ -207,12 +207,12 @@ def _contents(name: str, staging: Path, units: list[UnitSummary], rows: Sequence
 
 
 def _base(rows: Sequence[RowsSummary]) -> Path | None:
-    """The store that this one grows from."""
+    """The store that this one extends."""
     return next((path_of(each.base) for each in rows if each.base), None)
 
 
 def _held(files: Sequence[RowsSummary]) -> SplitInfo:
-    """What files of rows of one split hold, but for the number of groups."""
+    """Totals of the files of rows of one split, without the number of groups."""
     return SplitInfo(
         rows=sum(f.rows for f in files),
         groups=0,
@@ -226,14 +226,14 @@ def _held(files: Sequence[RowsSummary]) -> SplitInfo:
 
 
 def _groups_of(staging: Path, split: str, held: SplitInfo) -> int:
-    """How many groups the files of rows of one split hold."""
+    """The number of groups in the files of rows of one split."""
     files = (rows_file(staging, split, number) for number in range(len(held.files)))
     hashes = (group_hashes(read_columns(path, ["group"])) for path in files)
     return count_distinct(hashes, held.rows, None if location.is_remote(staging) else staging)
 
 
 def _facts(source: Source, staging: Path, units: Sequence[UnitSummary]) -> dict[str, int]:
-    """What all units counted."""
+    """The counts of all units."""
     found = added(unit.facts for unit in units)
     if not isinstance(source, RobotSource):
         return found
@@ -252,9 +252,9 @@ def _lost(units: list[UnitSummary], failed: tuple[Lost, ...]) -> tuple[Lost, ...
 
 
 def _final_stamps(name: str, source: Source, folder: Path, units: list[UnitSummary], files: StagedFiles) -> list[Stamp]:
-    """The files in the order in which they were staged. Blobs that were needed have real stamps now that they are written.
+    """The files in the order in which they were staged. Image files of units, now written, get their real stamps.
 
-    The source's must still hold, and be all there are. Raises SourceChangedError.
+    The source's files must be unchanged and complete. Raises SourceChangedError.
     """
     stamps = [stamp for stamp in files.all() if not is_blob(stamp, folder)]
     sources = stamps[: len(stamps) - len(units)]

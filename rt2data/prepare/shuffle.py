@@ -1,6 +1,6 @@
-"""Compaction through the shuffle of a runner: images go from the ranges of the sources to the blobs as elements.
+"""Compaction through a runner's shuffle: images travel from ranges of the sources to the blobs as elements.
 
-For runners whose shuffle is a service, such as Dataflow's. On others, and in memory, `spill` does the same by way of files.
+For runners whose shuffle is a service, such as Dataflow's. On others, and in memory, `spill` does the same through files.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from rt2data.prepare.compact import (
 )
 
 Group = tuple[str, int]
-"""Name of a source, number of a group of its files of rows."""
+"""Name of the source, number of a group of its files of rows."""
 Placed = tuple[int, int, bytes]
-"""Number of a file, first byte and content of an image."""
+"""File number, offset and content of an image."""
 
 
 def group_of(order: BlobsOrder) -> Group:
@@ -34,9 +34,9 @@ def group_of(order: BlobsOrder) -> Group:
 
 
 def read_images(order: SpillOrder, _places: object = None) -> Iterator[tuple[Group, Placed]]:
-    """The images of a range of the sources, each for the groups that need it, once all places are written.
+    """The images of a range of the sources, one for each group that needs it; runs once all places are written.
 
-    Raises what `write_spill` raises.
+    Raises the same errors as `write_spill`.
     """
     files, numbers, copies = range_images(order)
     for at, content in each_image(files, copies):
@@ -44,12 +44,12 @@ def read_images(order: SpillOrder, _places: object = None) -> Iterator[tuple[Gro
 
 
 def write_groups(named: tuple[Group, Iterable[Placed | None]], orders: Mapping[Group, BlobsOrder]) -> list[BlobsSummary]:
-    """The blobs of the group that the shuffle brought together. Raises what `write_group` raises."""
+    """The blobs of a group collected by the shuffle. Raises the same errors as `write_group`."""
     return [write_group(orders[named[0]], named[1])]
 
 
 def write_group(order: BlobsOrder, images: Iterable[Placed | None]) -> BlobsSummary:
-    """The blobs of a group from its images, which come in any order. Raises InternalError where one is missing, OutputError."""
+    """Write the blobs of a group from its images, in any order. Raises InternalError if one is missing, OutputError."""
     if not is_finished(order):
         layouts = group_layouts(order)
         copies = blob_copies(order, layouts)

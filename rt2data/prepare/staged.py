@@ -1,6 +1,6 @@
-"""files.parquet while a store grows: the files of its source, then those of its units' images, which have no version yet.
+"""files.parquet while a store is being built: the files of its source, then the units' image files, without a version so far.
 
-Rows of a unit name a file by a hash of its path, because the unit serves stores with other files too; rows of a store by a number.
+A unit's rows name a file by a hash of its path, because units serve stores with different files; a store's rows use a number.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from rt2data.prepare.store import FILES_PARQUET, stamps_table
 from rt2data.prepare.units import fragment_name, lost_name, rejects_name
 
 STAGED = "staged.parquet"
-"""What files.parquet was before the store got its own order of files."""
+"""Copy of files.parquet from before the store's own file order."""
 _AT, _IMAGES = IMAGE.get_field_index("file"), ROWS.get_field_index("images")
 
 
 def file_id(path: str) -> int:
-    """What rows of units call a file, by its absolute path; a unit's images by their file's name alone."""
+    """How unit rows identify a file: hash of its absolute path; for a unit's own images, of the file name alone."""
     return xxhash.xxh3_64_intdigest(path.encode())
 
 
 @dataclass(frozen=True)
 class StagedFiles:
-    """The files of a store that grows in `folder`."""
+    """The files of a store that is being built in `folder`."""
 
     folder: str
     paths: pa.Array
@@ -45,7 +45,7 @@ class StagedFiles:
 
     @cached_property
     def sources(self) -> int:
-        """How many files are the source's own; they come first."""
+        """How many files belong to the source; they come first."""
         return int(pc.sum(pc.not_equal(self.versions, "")).as_py() or 0)
 
     @property
@@ -55,11 +55,11 @@ class StagedFiles:
 
     @cached_property
     def units(self) -> list[Path]:
-        """The files of the units' images, in the order of the units."""
+        """The units' image files, in unit order."""
         return [path_of(path) for path in self.paths[self.sources :].to_pylist()]
 
     def blob(self, unit: int) -> Path:
-        """The file of the images that a unit had to make."""
+        """The file of the images that a unit had to convert."""
         return self.units[unit]
 
     def fragment(self, unit: int) -> Path:
@@ -67,11 +67,11 @@ class StagedFiles:
         return self._beside(unit, fragment_name(self._name(unit)))
 
     def rejects(self, unit: int) -> Path:
-        """The file of what a unit dropped."""
+        """The file of a unit's rejects."""
         return self._beside(unit, rejects_name(self._name(unit)))
 
     def lost(self, unit: int) -> Path:
-        """The file of what the filters of a unit dropped, by task."""
+        """The file of what the filters dropped in a unit, by task."""
         return self._beside(unit, lost_name(self._name(unit)))
 
     def _beside(self, unit: int, name: str) -> Path:
@@ -82,7 +82,7 @@ class StagedFiles:
 
     @cached_property
     def _sorted_ids(self) -> tuple[U64, I64]:
-        """Ids of all files in their order, and the number of each."""
+        """Ids of all files, sorted, and the number of each file."""
         own, blobs = self.paths[: self.sources].to_pylist(), (path.name for path in self.units)
         ids = np.fromiter(map(file_id, [*own, *blobs]), np.uint64, len(self.paths))
         order = np.argsort(ids, kind="stable")
@@ -91,13 +91,13 @@ class StagedFiles:
         return ids[order], order
 
     def numbers(self, ids: U64) -> I64:
-        """The numbers of files; -1 for one that is not there."""
+        """File numbers of these ids; -1 for an unknown file."""
         known, order = self._sorted_ids
         place = np.searchsorted(known, ids).clip(max=len(known) - 1)
         return np.where(known[place] == ids, order[place], -1)
 
     def places_after(self, base: Path) -> I64:
-        """The number of each file in a store that grows from `base`, whose files keep theirs. Raises DataError."""
+        """The number of each file in a store that extends `base`, whose files keep their numbers. Raises DataError."""
         before = stamps_table(base / FILES_PARQUET)["path"]
         known = pc.index_in(self.paths, before.combine_chunks())
         new = pc.is_null(known).to_numpy(zero_copy_only=False)
@@ -105,11 +105,11 @@ class StagedFiles:
         return found
 
     def ordered(self, stamps: Sequence[Stamp], base: Path) -> list[Stamp]:
-        """The stamps of all files in the order of their numbers in a store that grows from `base`."""
+        """The stamps of all files in number order, for a store that extends `base`."""
         return [stamps[place] for place in np.argsort(self.places_after(base)).tolist()]
 
     def numbered(self, rows: pa.Table, base: str = "") -> pa.Table:
-        """Rows of units as a store has them: its images' files have their numbers, in a store that grows those it gives them."""
+        """Rows of units in store form: image files by number; with `base`, the numbers of a store that extends it."""
         images = rows["images"].combine_chunks()
         fields = images.values.flatten()
         numbers = self.numbers(fields[_AT].to_numpy())
@@ -122,29 +122,29 @@ class StagedFiles:
         return rows.set_column(_IMAGES, field, pa.ListArray.from_arrays(images.offsets, values, field.type))
 
     def stamps(self, paths: Sequence[str]) -> list[Stamp | None]:
-        """Of some files, by absolute paths; None for one that was not listed when preparing began."""
+        """The stamps of some files, by absolute path; None for one that was not listed when preparing began."""
         numbers = self.numbers(np.fromiter(map(file_id, paths), np.uint64, len(paths))).tolist()
         columns = (self.paths, self.sizes, self.versions)
         return [Stamp(*(column[i].as_py() for column in columns)) if i >= 0 else None for i in numbers]
 
     def all(self) -> list[Stamp]:
-        """Of all files, in order."""
+        """The stamps of all files, in order."""
         columns = (column.to_pylist() for column in (self.paths, self.sizes, self.versions))
         return [Stamp(*each) for each in zip(*columns, strict=True)]
 
     def require_unchanged(self, name: str) -> None:
-        """Raises SourceChangedError naming the files of the source that changed."""
+        """Raises SourceChangedError naming the source files that changed."""
         require_unchanged(name, changed(self.all()[: self.sources]))
 
 
 def staged_files(folder: Path, name: str = FILES_PARQUET) -> StagedFiles:
-    """The files of a store that is staged, read once as long as they stay the same. Raises DataError, FileNotFoundError."""
+    """The files of a staged store, cached while they stay the same. Raises DataError, FileNotFoundError."""
     return _read(str(folder), name, location.stat(folder / name).version)
 
 
 def listed_files(folder: Path) -> StagedFiles:
-    """The same, kept in another file first, where files.parquet is about to get another order. Raises OutputError too."""
-    if not location.is_file(folder / STAGED):  # a first try of the same work may have kept them
+    """The same from a copy, made first, as files.parquet is about to be reordered. Raises OutputError too."""
+    if not location.is_file(folder / STAGED):  # an earlier attempt may have made the copy
         location.duplicate(folder / FILES_PARQUET, str(folder / STAGED))
     return staged_files(folder, STAGED)
 

@@ -1,4 +1,4 @@
-"""Per-dimension statistics of actions and states: `DimStats`, made from the column sums in `tally` and kept in `stats.json`."""
+"""Per-dimension statistics of actions and states: `DimStats`, computed from column sums in `tally`, stored in `stats.json`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rt2data.tally.columns import Column, read_columns
 
 Vector = tuple[float, ...]
 FEW = 8
-"""Up to this many distinct values the minimum and maximum of a dimension are sound bounds: flags, pulses, relative grippers."""
+"""With at most this many distinct values, a dimension's min and max are sound bounds: flags, pulses, relative grippers."""
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
-"""The quantiles a prepared store keeps, rising."""
+"""The quantiles a prepared store keeps, ascending."""
 VECTORS = ("mean", "std", "min", "max", "q01", "q99")
 OPTIONAL = ("q10", "q50", "q90")
 
@@ -34,25 +34,25 @@ class DimStats:
     q01: Vector
     q99: Vector
     rare: tuple[Vector, ...] = ()
-    """For each dimension that moves although q01 equals q99: its distinct values, rising, if at most FEW; for others none.
-    Empty if there is no such dimension."""
-    q10: Vector = ()  # empty where not known, as the two below
+    """For each dimension that varies although q01 equals q99: its distinct values, ascending, if at most FEW; else empty. Empty if
+    there is no such dimension."""
+    q10: Vector = ()  # this and the next two are empty if unknown
     q50: Vector = ()
     q90: Vector = ()
 
     @property
     def size(self) -> int:
-        """D."""
+        """D, the number of dimensions."""
         return len(self.mean)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back equal."""
+        """Plain JSON values; `from_json` reads them back unchanged."""
         found = {name: list(getattr(self, name)) for name in (*VECTORS, *OPTIONAL)}
         rare = [list(values) for values in self.rare]
         return {"count": self.count} | {name: values for name, values in found.items() if values} | ({"rare": rare} if rare else {})
 
     def few_valued(self, i: int) -> bool:
-        """Whether dimension i, whose quantiles coincide, has few values that 256 bins between its ends keep apart."""
+        """Whether dimension i, whose quantiles coincide, has few values that 256 bins between its min and max can distinguish."""
         values = self.rare[i] if self.rare else ()
         return len(values) > 1 and min(np.diff(values)) * MAX_LEVELS >= values[-1] - values[0]
 
@@ -68,17 +68,17 @@ class DimStats:
 
 
 def summarize(rows: F32) -> DimStats:
-    """Statistics of the rows of f32[N, D] in memory; raises as `summarize_parts` does."""
+    """Statistics of f32[N, D] in memory; raises the same errors as `summarize_parts`."""
     if rows.ndim != 2:
         raise ValueError(f"rows of numbers have shape [N, D], not {rows.shape}")
     return summarize_parts(lambda: [rows])
 
 
 def summarize_parts(parts: Callable[[], Iterable[F32]]) -> DimStats:
-    """Statistics of all rows of the parts, f32[N, D] each, in memory bounded by one part.
+    """Statistics of all rows of the parts, f32[N, D] each; memory is bounded by one part.
 
-    `parts` is called twice and gives the same each time. Minimum, maximum and quantiles are exact (np.quantile, linear); mean and
-    std are added in the order of the parts. Raises DataError for no rows, ValueError for NaN or Inf.
+    `parts` is called twice and must give the same each time. Minimum, maximum and quantiles are exact (np.quantile, linear); mean
+    and std are summed in the order of the parts. Raises DataError for no rows, ValueError for NaN or Inf.
     """
     columns = read_columns(parts, tuple(QUANTILES.values()), FEW)
     if not columns:
@@ -90,14 +90,14 @@ def summarize_parts(parts: Callable[[], Iterable[F32]]) -> DimStats:
 
 
 def stats_of(columns: Sequence[Column], quantiles: Iterable[str], rare: tuple[Vector, ...] = ()) -> DimStats:
-    """All dimensions together; `quantiles` names those that the columns hold, in order."""
+    """All dimensions combined; `quantiles` names those that the columns hold, in order."""
     vectors = {name: tuple(getattr(column, name) for column in columns) for name in ("mean", "std", "min", "max")}
     vectors |= {name: tuple(column.quantiles[at] for column in columns) for at, name in enumerate(quantiles)}
     return DimStats(count=columns[0].count, **vectors, rare=rare)
 
 
 def _few_values(column: Column) -> Vector:
-    """`DimStats.rare` of one dimension."""
+    """The `DimStats.rare` entry of one dimension."""
     still = column.min != column.max and too_narrow(column.quantiles[0], column.quantiles[-1])
     return column.values if still and len(column.values) <= FEW else ()
 

@@ -1,4 +1,4 @@
-"""The prepared store of one source: small rows in keyed random order, pointing at image bytes where they already are."""
+"""The prepared store of one source: small rows in keyed random order that point to image bytes where they already are."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rt2data.read.text import one_line
 from rt2data.records import Kind, Reject, Rows, Slot
 
 STORE_VERSION = 5
-"""Raise when the rows change their meaning or order: older stores are then prepared again."""
+"""Increase this when rows change in meaning or order: older stores are then prepared again."""
 
 
 FILES_PARQUET = "files.parquet"
@@ -52,22 +52,22 @@ class SplitInfo(msgspec.Struct, frozen=True):
     """What one split of a prepared source holds."""
 
     rows: int
-    groups: int  # episodes or images
-    image_bytes: int  # of all images that a mixture takes
+    groups: int  # number of episodes or images
+    image_bytes: int  # of all images that a mixture uses
     text_bytes: int
-    files: tuple[int, ...]  # rows in each part of the order, which is a file of rows unless the split has grown
-    formats: dict[str, int]  # images that a mixture takes, by format
-    fewest: int = 1  # images that a mixture takes, in one row
+    files: tuple[int, ...]  # rows in each part of the order; a part is a file of rows, unless the split has grown
+    formats: dict[str, int]  # images that a mixture uses, by format
+    fewest: int = 1  # images that a mixture uses, in one row
     most: int = 1
 
     @property
     def images(self) -> int:
-        """Images that a mixture takes, all rows."""
+        """Number of images that a mixture uses, over all rows."""
         return sum(self.formats.values())
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """source.json: provenance and counts; written last, so its presence means the store is complete."""
+    """source.json: provenance and counts; written last, so its presence means that the store is complete."""
 
     version: int
     tool_version: str
@@ -75,7 +75,7 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     source: str  # kind of raw format
     settings: dict[str, Any]
-    digest: str  # of all rows in order: the same content gives the same digest in any place
+    digest: str  # of all rows in order: the same content gives the same digest anywhere
     camera: str
     cameras: tuple[str, ...]
     action_dim: int
@@ -84,29 +84,29 @@ class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     rejects: tuple[Lost, ...]
     conversions: dict[str, int]  # images that had to be converted, by rule
     bytes_read: int
-    facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
-    slots: tuple[Slot, ...] = ()  # of a robot source: the places of its examples' images
-    horizon: int = 1  # actions in a row's chunk
-    compacted: bool = False  # its images are in blobs of its own, in the order of the rows
-    grown: tuple[str, ...] = ()  # splits of which some rows were added later: see `row_places`
+    facts: dict[str, int] = msgspec.field(default_factory=dict)  # counts from reading and standardizing, by name
+    slots: tuple[Slot, ...] = ()  # of a robot source: places of an example's images
+    horizon: int = 1  # actions per chunk
+    compacted: bool = False  # images are in the store's own blobs, in row order
+    grown: tuple[str, ...] = ()  # splits with rows added later: see `row_places`
 
     @property
     def has_actions(self) -> bool:
-        """Whether it is a robot's."""
+        """Whether it is a robot source."""
         return self.kind == "robot"
 
     @property
     def has_regions(self) -> bool:
-        """Whether any of its rows has boxes or points."""
+        """Whether any row has boxes or points."""
         return bool(self.facts.get(BOXES) or self.facts.get(POINTS))
 
 
-_decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: two threads that make a type's first one crash
+_decode_info = msgspec.json.Decoder(StoreInfo).decode  # made at import: threads making a type's first decoder at once crash
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Raises DataError where a part of a store is damaged, or was removed meanwhile."""
+    """Raises DataError if a part of a store is damaged, or was removed meanwhile."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -115,18 +115,18 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def write_stamps(path: Path, stamps: Sequence[Stamp]) -> None:
-    """files.parquet: the files that hold the images, in the order in which rows number them."""
+    """Write files.parquet: the files that hold the images; rows refer to them by index."""
     columns = {name: [getattr(s, name) for s in stamps] for name in FILES.names}
     pq.write_table(pa.table(columns, schema=FILES), path, write_page_checksum=True)
 
 
 def read_stamps(path: Path) -> list[Stamp]:
-    """The stamps of files.parquet, in order. Raises DataError where it cannot be read."""
+    """The stamps in files.parquet, in order. Raises DataError if it cannot be read."""
     return [Stamp(**row) for row in stamps_table(path).to_pylist()]
 
 
 def stamps_table(path: Path) -> pa.Table:
-    """The same as a table."""
+    """files.parquet as a table. Raises DataError."""
     with readable(path):
         return read_parquet(path, schema=FILES, page_checksum_verification=True)
 
@@ -137,29 +137,29 @@ def rows_file(folder: Path, split: str, number: int) -> Path:
 
 
 def write_rows(path: Path, table: pa.Table) -> None:
-    """Write a file of rows, which are in keyed order."""
+    """Write a file of rows that are in keyed order."""
     pq.write_table(table, path, row_group_size=WINDOW, compression="zstd", write_statistics=False, write_page_checksum=True)
 
 
 class Known(Protocol):
-    """What a plan needs to know of a source: a prepared store knows it exactly, an estimate about."""
+    """What a plan needs to know about a source: exact from a prepared store, approximate from an estimate."""
 
     @property
     def path(self) -> Path:
-        """Its folder, which may not be there yet."""
+        """The store's folder, which may not exist yet."""
 
     @property
     def info(self) -> StoreInfo:
         """Counts and provenance."""
 
     def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
-        """The rows of these numbers, as the renderer takes them, with chunks of so many actions."""
+        """The rows with these numbers, for the renderer, with chunks of `horizon` actions."""
 
     def action_stats(self, split: str) -> DimStats | None:
-        """Statistics of the actions of a split; None where there are no actions."""
+        """Action statistics of a split; None if there are no actions."""
 
     def all_action_stats(self) -> DimStats | None:
-        """The same of all splits together."""
+        """Action statistics of all splits together."""
 
     def filtered(self) -> Filtered:
         """What filters dropped, by reason and by task."""
@@ -170,13 +170,13 @@ class Store:
     """A complete prepared store, for reading."""
 
     path: Path
-    cached_groups: int = 4  # a shard reads a window of as many rows, which touches two or three
+    cached_groups: int = 4  # a shard reads a window of this many rows, which spans two or three row groups
     _groups: OrderedDict[tuple[str, int, int], pa.Table] = field(default_factory=OrderedDict)
     _places: dict[str, RowPlaces] = field(default_factory=dict)
 
     @cached_property
     def info(self) -> StoreInfo:
-        """Raises UsageError where there is no complete store of this version."""
+        """Raises UsageError if there is no complete store of this version."""
         try:
             found = _decode_info(location.read_bytes(self.path / "source.json"))
         except (FileNotFoundError, msgspec.MsgspecError) as error:
@@ -190,11 +190,11 @@ class Store:
         return read_stamps(self.path / FILES_PARQUET)
 
     def changed_files(self) -> list[str]:
-        """Files of the source that are no longer as they were when it was prepared."""
+        """Source files that have changed since the store was prepared."""
         return changed(self.stamps)
 
     def take(self, split: str, rows: I64) -> pa.Table:
-        """The rows of these numbers, in this order, but for what only gathering needs. Reads only their row groups."""
+        """The rows with these numbers, in this order, without columns only for gathering. Reads only their row groups."""
         file, inside = self.places(split).find(rows)
         group = inside // WINDOW
         parts, places = [], []
@@ -206,16 +206,16 @@ class Store:
         return pa.concat_tables(parts).take(pa.array(back)).combine_chunks()
 
     def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
-        """The rows of these numbers, as the renderer takes them, with chunks of so many actions."""
+        """The rows with these numbers, for the renderer, with chunks of `horizon` actions."""
         return as_rows(self.take(split, numbers), self.info, epochs, horizon)
 
     def action_stats(self, split: str) -> DimStats | None:
-        """Statistics of the actions of a split; None where there are no actions."""
+        """Action statistics of a split; None if there are no actions."""
         found = msgspec.json.decode(location.read_bytes(self.path / "stats.json"))[split]["action"]
         return None if found is None else DimStats.from_json(found)
 
     def all_action_stats(self) -> DimStats | None:
-        """Statistics of the actions of all splits together. Reads the actions of all rows, unless there is one split."""
+        """Action statistics of all splits together. Reads the actions of all rows, unless there is one split."""
         splits, dim = sorted(self.info.splits), self.info.action_dim
         if len(splits) == 1 or not dim:
             return self.action_stats(splits[0])
@@ -227,7 +227,7 @@ class Store:
         return summarize_parts(parts)
 
     def filtered(self) -> Filtered:
-        """What filters dropped, by reason and by task. Raises DataError where that cannot be read."""
+        """What filters dropped, by reason and by task. Raises DataError if that cannot be read."""
         with readable(self.path):
             rejects = read_parquet(self.path / "rejects.parquet", schema=REJECTS)
             counted = location.is_file(self.path / TASKS_PARQUET)
@@ -235,7 +235,7 @@ class Store:
         return Filtered(drops(rejects), tasks)
 
     def chunk_stats(self, split: str, horizon: int) -> DimStats:
-        """Statistics of all actions of all chunks of a split, padding included: what a trainer sees that masks none of it."""
+        """Statistics of all actions in all chunks of a split, padding included: what a trainer sees that masks nothing."""
         dim = self.info.action_dim
 
         def parts() -> Iterator[NDArray[np.float32]]:
@@ -247,7 +247,7 @@ class Store:
         return summarize_parts(parts)
 
     def _group(self, split: str, number: int, chunk: int) -> pa.Table:
-        """A row group, from the few kept last."""
+        """A row group, from a small cache."""
         place = (split, number, chunk)
         if place not in self._groups:
             path = rows_file(self.path, split, number)
@@ -268,15 +268,15 @@ class Store:
         return self._places[split]
 
     def hold_places(self, split: str, places: RowPlaces) -> None:
-        """Take these for where the rows of a split are, before the store says so itself."""
+        """Set where the rows of a split are, before the store itself records it."""
         self._places[split] = places
 
     def row_files(self, split: str) -> list[Path]:
-        """The files of rows of a split, in no order if it has grown."""
+        """The files of rows of a split; not in keyed order if it has grown."""
         return [rows_file(self.path, split, number) for number in range(self.places(split).files)]
 
     def read(self, split: str, part: int, names: Sequence[str]) -> pa.Table:
-        """Some columns of one part of a split, which are `info.splits[split].files`, in keyed order. Raises DataError."""
+        """Some columns of one part of a split (see `info.splits[split].files`), in keyed order. Raises DataError."""
         if split not in self.info.grown:
             return read_columns(rows_file(self.path, split, part), names)
         files = self.info.splits[split].files
@@ -304,14 +304,14 @@ class Store:
 
 
 def read_columns(path: Path, names: Sequence[str] | None) -> pa.Table:
-    """Some columns of a file of rows, in the order of the file. Raises DataError where it cannot be read."""
+    """Some columns of a file of rows, in file order. Raises DataError if it cannot be read."""
     with readable(path):
         columns = None if names is None else list(names)
         return read_parquet(path, columns=columns, use_threads=False, page_checksum_verification=True)
 
 
 def read_some(path: Path, rows: I64, names: Sequence[str]) -> pa.Table:
-    """Some columns of some rows of a file, which ascend. Reads only their row groups. Raises DataError."""
+    """Some columns of some rows, given in ascending order. Reads only their row groups. Raises DataError."""
     first = int(rows[0]) // WINDOW if len(rows) else 0
     last = int(rows[-1]) // WINDOW if len(rows) else -1
     with readable(path), parquet_file(path, page_checksum_verification=True) as file:
@@ -320,7 +320,7 @@ def read_some(path: Path, rows: I64, names: Sequence[str]) -> pa.Table:
 
 
 def read_whole(path: Path) -> pa.Table:
-    """All columns."""
+    """All columns of a file of rows."""
     return read_columns(path, None)
 
 
@@ -333,6 +333,6 @@ def count_lost(rejects: Iterable[Reject]) -> tuple[Lost, ...]:
 
 
 def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
-    """Rejects as rows."""
+    """Rejects as a table."""
     rows = [{name: getattr(reject, name) for name in REJECTS.names} for reject in rejects]
     return pa.Table.from_pylist(rows, schema=REJECTS)

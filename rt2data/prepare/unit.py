@@ -1,8 +1,8 @@
-"""Step three: a unit of a source becomes rows of its prepared store. `prepare_unit` is a work order, any runner calls it.
+"""Step three: a unit of a source becomes rows of its prepared store. `prepare_unit` is a work order that any runner can call.
 
-Rows go through files, not through the runner: a unit writes its rows sorted by their keyed hash, and `gather` then takes one range
-of hashes from all units for each file of rows. So memory is bounded by one unit or one file of rows, and a unit that is done is not
-done again: not by a run that resumes, nor when the source has grown.
+Rows go through files, not through the runner: a unit writes its rows sorted by keyed hash; for each file of rows, `gather` then
+takes one hash range from all units. So memory is bounded by one unit or one file of rows, and a finished unit is never redone,
+whether a run resumes or the source has grown.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class UnitOrder:
     name: str
     source: Source
     unit: Unit
-    folder: str  # of the store that grows
-    units: str = ""  # the folder for what units make
+    folder: str  # of the store being built
+    units: str = ""  # folder for the units' files
     known_as: str = ""  # the unit's name there
 
     @property
@@ -50,25 +50,25 @@ class UnitOrder:
 
 
 class UnitSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What one unit gave; its file says that the unit is done."""
+    """The result of one unit; its file marks the unit as done."""
 
     name: str
     unit: int
     rows: dict[str, int]  # by split
     rejects: tuple[Lost, ...]
     conversions: dict[str, int]
-    action_dims: tuple[int, ...]  # every number of dimensions seen
+    action_dims: tuple[int, ...]  # all distinct vector lengths seen
     state_dims: tuple[int, ...]
     cameras: tuple[str, ...]
     bytes_read: int
     blob_bytes: int
     blob_version: str = ""  # see `Stat`
-    blob_hash: str = ""  # xxh3-128, looked at where the version is another
-    facts: dict[str, int] = msgspec.field(default_factory=dict)  # what reading and standardizing counted, by name
-    fresh: bool = True  # False where an earlier run had done it
+    blob_hash: str = ""  # xxh3-128, checked if the version differs
+    facts: dict[str, int] = msgspec.field(default_factory=dict)  # counts from reading and standardizing, by name
+    fresh: bool = True  # False if an earlier run did it
 
 
-_decode_summary = msgspec.json.Decoder(UnitSummary).decode  # made at import: two threads that make a type's first one crash
+_decode_summary = msgspec.json.Decoder(UnitSummary).decode  # made at import: threads making a type's first decoder at once crash
 
 
 def prepare_unit(order: UnitOrder) -> UnitSummary:
@@ -92,7 +92,7 @@ def prepare_unit(order: UnitOrder) -> UnitSummary:
 
 
 def _known(order: UnitOrder) -> UnitSummary | None:
-    """What the unit gave where it is done, and all its files are there."""
+    """The unit's earlier result, if it is done and all its files are present."""
     home, unit = path_of(order.units), order.known_as
     try:
         found = _decode_summary(location.read_bytes(home / summary_name(unit)))
@@ -106,21 +106,21 @@ def _known(order: UnitOrder) -> UnitSummary | None:
 
 
 def _blob_now(blob: Path, rows: UnitRows) -> dict[str, str]:
-    """How the file of a unit's images is known again."""
+    """Version and hash by which a unit's image file is recognized."""
     if not rows.blob_bytes:
         return {}
     return {"blob_version": location.stat(blob).version, "blob_hash": rows.blob_digest.hexdigest()}
 
 
 def is_sound(blob: Stamp, unit: UnitSummary) -> bool:
-    """Whether the images that a unit made are still what they were. They are read only where the file has another version."""
+    """Whether a unit's image file is unchanged. It is read only if its version differs."""
     if not unit.blob_hash or (blob.size, blob.version) == (unit.blob_bytes, unit.blob_version):
         return True
     return xxhash.xxh3_128_hexdigest(location.mapped(blob.path)) == unit.blob_hash
 
 
 def _build_unchanged(order: UnitOrder, rows: UnitRows, files: StagedFiles) -> None:
-    """Build the rows of files that do not change meanwhile: what comes of a change is not the file's own fault."""
+    """Build the rows and check that the files stay unchanged: errors caused by a change are reported as such."""
     try:
         rows.take(order.source.annotated(order.source.read(order.unit), order.unit.shared))
     except RtError:
@@ -133,12 +133,12 @@ def _build_unchanged(order: UnitOrder, rows: UnitRows, files: StagedFiles) -> No
 
 
 def unreadable(name: str, path: str, error: OSError) -> DataError:
-    """The error of a source that the system does not let us read."""
+    """The error for a source that the system cannot read."""
     return DataError(f"source {name} cannot be read: {error.strerror}", str(error.filename or path), "check the disk")
 
 
 def _require_unit_unchanged(order: UnitOrder, files: StagedFiles, rows: UnitRows) -> None:
-    """A file that changed while it was read is not to be trusted."""
+    """Raises SourceChangedError: a file that changed while being read cannot be trusted."""
     images = sorted(rows.files_used)
     stamps = files.stamps(images)
     for path in (path for path, stamp in zip(images, stamps, strict=True) if stamp is None):

@@ -1,4 +1,4 @@
-"""The files of units: which stores have them, and taking away those that none has any more."""
+"""The files of units: which stores use them, and removal of those that no store uses."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class UnitFile(NamedTuple):
 
 
 Files = Mapping[str, list[UnitFile]]
-"""The files of each unit: FOLDER/UNIT."""
+"""The files of each unit, by FOLDER/UNIT."""
 
 
 def unit_files(root: Path) -> Files:
-    """Of all units beside the stores in a folder."""
+    """The files of all units next to the stores in a folder."""
     found = defaultdict[str, list[UnitFile]](list)
     if location.is_folder(root / UNITS):
         for path, stat in location.files_below(root / UNITS):
@@ -39,7 +39,7 @@ def unit_files(root: Path) -> Files:
 
 
 def units_of(store: Path) -> set[str]:
-    """The units of a store, or of one that grows; none where that cannot be read."""
+    """The units of a store, finished or not; none if its files cannot be read."""
     try:
         return {unit for stamp in read_stamps(store / FILES_PARQUET) if (unit := unit_of(stamp.path))}
     except DataError:
@@ -47,12 +47,12 @@ def units_of(store: Path) -> set[str]:
 
 
 def total(files: Files, units: Iterable[str]) -> int:
-    """Bytes of some units."""
+    """Total bytes of some units."""
     return sum(file.bytes for unit in units for file in files.get(unit, ()))
 
 
 def remove_unused(root: Path, stores: Callable[[], Iterable[Path]]) -> None:
-    """Remove the units that none of the stores has, but for those of a source that is being prepared. Raises OutputError."""
+    """Remove units that no store uses, except those of a source being prepared. Raises OutputError."""
     for folder in sorted({unit.partition("/")[0] for unit in unit_files(root)}):
         with suppress(LockedError), exclusively(units_lock(root / UNITS / folder), f"the units of {folder}"):
             _sweep(root, folder, set[str]().union(*map(units_of, stores())))

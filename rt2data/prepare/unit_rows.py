@@ -1,4 +1,4 @@
-"""The rows of a unit while they are made: finished ones wait as Arrow arrays, in a tenth of the memory of Python objects."""
+"""The rows of a unit under construction: finished ones are kept as Arrow arrays, in a tenth of the memory of Python objects."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rt2data.prepare.row_builder import RowBuilder
 from rt2data.prepare.row_table import KEYED, UNIT_ROWS, arrays_of, row_schema
 
 AT_ONCE = 2048
-"""Rows that are held as Python objects, about 4 kB each."""
+"""Rows held as Python objects, about 4 kB each."""
 GROUP = 1024
-"""Rows to a row group of a fragment."""
+"""Rows per row group of a fragment."""
 
 
 @dataclass
 class UnitRows(RowBuilder):
-    """Rows that are laid down at the end, in keyed order."""
+    """Rows that are written at the end, in keyed order."""
 
     splits: Counter[str] = field(default_factory=Counter)
     _arrays: dict[str, list[pa.Array]] = field(init=False)
@@ -33,11 +33,11 @@ class UnitRows(RowBuilder):
         self._arrays = {name: [] for name in self.columns}
 
     def dims(self, column: str) -> tuple[int, ...]:
-        """Every number of dimensions that a column of vectors has."""
+        """All distinct lengths of the vectors in a column."""
         return tuple(sorted(self._dims[column].union(super().dims(column))))
 
     def write_fragment(self, path: Path) -> None:
-        """All rows, in keyed order, to a file. None is left here."""
+        """Write all rows, in keyed order, to a file, and release them."""
         rows = self._table()
         order = pc.sort_indices(rows, sort_keys=KEYED)
         with pq.ParquetWriter(
@@ -48,7 +48,7 @@ class UnitRows(RowBuilder):
 
     def _write(self, *given: Any) -> None:
         super()._write(*given)
-        if "pool" not in self.columns:  # which needs all rows of an episode
+        if "pool" not in self.columns:  # `pool` needs all rows of an episode
             self._lay_by_if_many()
 
     def _number_rows(self) -> None:
@@ -60,7 +60,7 @@ class UnitRows(RowBuilder):
             self._lay_by()
 
     def _lay_by(self) -> None:
-        """Make arrays of the rows in hand."""
+        """Convert pending rows to arrays."""
         self.splits.update(self.columns["split"])
         for name, seen in self._dims.items():
             seen.update(super().dims(name))
@@ -69,7 +69,7 @@ class UnitRows(RowBuilder):
             self.columns[name].clear()
 
     def _table(self) -> pa.Table:
-        """All rows, column by column: so that no more than one is in memory twice."""
+        """All rows, column by column, so that only one column at a time is in memory twice."""
         self._lay_by()
         if not any(len(values) > values.null_count for values in self._arrays.get("regions", ())):
             self._arrays.pop("regions", None)
@@ -78,5 +78,5 @@ class UnitRows(RowBuilder):
 
 
 def _joined(parts: list[pa.Array]) -> pa.Array:
-    """Of dictionaries one is made, in the order of first use."""
+    """One array; dictionaries are unified in order of first use."""
     return pa.chunked_array(parts).unify_dictionaries().combine_chunks()

@@ -1,8 +1,8 @@
-"""Units by content: a unit is named by what it is read from, and what was read once is not read again.
+"""Units by content: a unit's name is derived from what it reads, and nothing is read twice.
 
-The units of a source are in ROOT/units/NAME-FINGERPRINT, for all stores of these settings. When the source has grown, what is new
-makes units of its own, and a new store is gathered from old units and new ones. `known.parquet` says what the units of the last
-store are read from.
+The units of a source are in ROOT/units/NAME-FINGERPRINT, for all stores with the same settings. When the source has grown, the new
+data forms new units, and a new store is gathered from old and new units. `known.parquet` says what the units of the last store were
+read from.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from rt2data.read.source import Growing, RobotSource, Source
 from rt2data.records import Unit
 
 UNITS = "units"
-"""Folder of all units, beside the stores."""
+"""Folder of all units, next to the stores."""
 KNOWN = "known.parquet"
 _OF_UNIT = re.compile(r"(?:blobs|fragment|lost|rejects|unit)-([0-9a-f]{32})\.(?:bin|parquet|json)")
 _PART = ("path", "split", "start", "stop", "first", "bytes")
 _KNOWN = pa.schema(
     [("unit", pa.int64()), ("name", pa.string()), *((field, pa.string() if field in _PART[:2] else pa.int64()) for field in _PART)]
 )
-"""Parts of units: the number of the unit, the part's name, and what a source needs to read it."""
+"""Parts of units: number of the unit, name of the part, and what a source needs to read it."""
 
 
 def settings_of(source: Source) -> list[Any]:
-    """All that decides what is read from a source, but for its files: plain JSON values."""
+    """Everything except files that determines what is read from a source: plain JSON values."""
     space = SPACE.dump_python(load_space(source.action_space), mode="json") if isinstance(source, RobotSource) else None
     return [STORE_VERSION, source.prepare_settings(), space]
 
@@ -53,50 +53,50 @@ def units_folder(root: Path, name: str, source: Source) -> Path:
 
 
 def blob_name(unit: str) -> str:
-    """The file of the images that a unit had to make."""
+    """The file of the images that a unit had to convert."""
     return f"blobs-{unit}.bin"
 
 
 def is_blob(path: str) -> bool:
-    """Whether this is the file of a unit's images, and not of a source."""
+    """Whether this is a unit's image file rather than a source file."""
     return Path(path).parent.parent.name == UNITS and Path(path).name.startswith("blobs-")
 
 
 def unit_of(path: str) -> str:
-    """The unit that a file belongs to: the name of its folder, and its own; "" where it is of none."""
+    """The unit that a file belongs to, as FOLDER/UNIT; "" if none."""
     folder, found = Path(path).parent, _OF_UNIT.fullmatch(Path(path).name)
     return f"{folder.name}/{found[1]}" if found and folder.parent.name == UNITS else ""
 
 
 def fragment_name(unit: str) -> str:
-    """The file of a unit's rows, by their hashes. The files of their images have a `file_id` instead of a number."""
+    """The file of a unit's rows, sorted by hash. Image files have a `file_id` instead of a number."""
     return f"fragment-{unit}.parquet"
 
 
 def rejects_name(unit: str) -> str:
-    """The file of what was dropped."""
+    """The file of a unit's rejects."""
     return f"rejects-{unit}.parquet"
 
 
 def lost_name(unit: str) -> str:
-    """The file of what filters dropped, by task; of a source with filters."""
+    """The file of what filters dropped, by task; only for sources with filters."""
     return f"lost-{unit}.parquet"
 
 
 def summary_name(unit: str) -> str:
-    """The file that says that a unit is done; written last."""
+    """The file that marks a unit as done; written last."""
     return f"unit-{unit}.json"
 
 
 class NamedUnit(NamedTuple):
-    """A unit, or a part of one, and its name, which follows from what it is read from."""
+    """A unit, or a part of one, with its name, derived from what it reads."""
 
     name: str
     unit: Unit
 
 
 def name_units(source: Source, stamps: Sequence[Stamp], folder: Path) -> list[NamedUnit]:
-    """All units of a source whose files have these stamps. Those known in `folder` stay as they are; the rest makes new ones."""
+    """All units of a source whose files have these stamps. Units known in `folder` are kept; the rest forms new ones."""
     if not isinstance(source, Growing):
         return name_alike(source.units(), stamps)
     files, known = {stamp.path: stamp for stamp in stamps}, _read_known(folder)
@@ -121,7 +121,7 @@ def name_alike(units: Sequence[Unit], stamps: Sequence[Stamp]) -> list[NamedUnit
 
 
 def _unchanged(source: Growing, known: Iterable[NamedUnit], files: Mapping[str, Stamp]) -> dict[str, list[Unit]]:
-    """The parts of each file that is still what it was when its parts were known."""
+    """The known parts of each file that has not changed since."""
     there = [part for part in known if part.unit.path in files]
     found = defaultdict[str, list[Unit]](list)
     for part, now in zip(there, _named(source, [part.unit for part in there], files), strict=True):
@@ -139,7 +139,7 @@ def _named(source: Growing, parts: Sequence[Unit], files: Mapping[str, Stamp]) -
 
 
 def _place(part: Unit) -> tuple[str, str, int, int, int]:
-    """Of a unit of several parts, that of the first."""
+    """Identity of a unit: for several parts, that of the first."""
     first = part.each[0]
     return (first.split, first.path, first.start, first.stop, first.first)
 
@@ -153,7 +153,7 @@ def _hash(content: Any) -> str:
 
 
 def write_known(folder: Path, source: Source, stamps: Sequence[Stamp], units: Sequence[NamedUnit]) -> None:
-    """Write what the units of a store are read from, for the next one."""
+    """Record, for the next store, what the units of this one were read from."""
     if not isinstance(source, Growing):
         return
     numbers = [each.unit.index for each in units for _ in each.unit.each]
@@ -164,7 +164,7 @@ def write_known(folder: Path, source: Source, stamps: Sequence[Stamp], units: Se
 
 
 def _read_known(folder: Path) -> list[list[NamedUnit]]:
-    """The parts of each known unit; none where nothing is known, or what is written there cannot be read."""
+    """The parts of each known unit; none if there is no record or it cannot be read."""
     try:
         with readable(folder / KNOWN):
             rows = read_parquet(folder / KNOWN, schema=_KNOWN, page_checksum_verification=True).to_pylist()
