@@ -1,6 +1,6 @@
 """Steps five and six for RLDS: rows regrouped by episode, then one shard of whole episodes, with images copied by range.
 
-Each file of rows is sorted once by the place of its rows in the output; a shard then reads one run of each.
+Each file of rows is sorted once by output position; a shard then reads one run of rows from each file.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ COLUMNS = ["key", "group", "step", "steps", "timestamp", "text", "answers", "pic
 COLUMNS += ["action", "state", "terminate", "images"]
 """The columns that an episode needs."""
 BATCH = 2048
-"""Rows rendered together, and then to the end of an episode."""
+"""Rows rendered together, extended to the end of an episode."""
 
 # Regroup
 
 
 @dataclass(frozen=True)
 class RegroupOrder:
-    """Work order: sort one file of rows by place. `places` and `pieces` int64[rows of the file]."""
+    """Work order: sort one file of rows by output position. `places` and `pieces` are int64[rows of the file]."""
 
     folder: str
     store: str
@@ -60,12 +60,12 @@ class RegroupOrder:
 
 
 def regrouped_file(folder: Path, source: str, split: str, number: int) -> Path:
-    """Where a regrouped file of rows is while the output is written."""
-    return folder / f"rows-{source}.{split}.{number:05d}.arrow"  # no source has a dot in its name
+    """Where a regrouped file of rows is kept while the output is written."""
+    return folder / f"rows-{source}.{split}.{number:05d}.arrow"  # source names have no dots
 
 
 def regroup(order: RegroupOrder) -> None:
-    """Write one file of rows by place, uncompressed, so that a run of it is read without the rest. Idempotent."""
+    """Write one file of rows by output position, uncompressed, so that a run can be read without the rest. Idempotent."""
     target = regrouped_file(path_of(order.folder), order.source, order.split, order.number)
     if location.is_file(target):
         return
@@ -81,7 +81,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def regroup_orders(folder: Path, store: Store, split: str, index: SplitIndex) -> Iterator[RegroupOrder]:
-    """A work order for each file of rows of a split; none for web rows, which are written in the order of the store."""
+    """A work order for each file of rows of a split; none for web rows, which are written in store order."""
     if store.info.has_actions:
         cuts = np.cumsum(store.info.splits[split].files)[:-1]
         parts = zip(np.split(index.places, cuts), np.split(index.pieces, cuts), strict=True)
@@ -90,11 +90,11 @@ def regroup_orders(folder: Path, store: Store, split: str, index: SplitIndex) ->
 
 
 def _run(path: Path, first: int, stop: int) -> pa.Table:
-    """The rows of a regrouped file with places first..stop-1."""
+    """The rows of a regrouped file with positions first..stop-1."""
     with arrow_file(path, mapped=True) as file:
         table = file.read_all()
         start, end = np.searchsorted(table["place"].to_numpy(), [first, stop])
-        return table.take(pa.array(np.arange(start, end)))  # of its own memory: the file is closed
+        return table.take(pa.array(np.arange(start, end)))  # a copy, as the file is closed
 
 
 # Write
@@ -107,21 +107,21 @@ def write_episodes(order: ShardOrder) -> ShardInfo:
 
 @PerThread
 def open_writing(folder: str, fingerprint: str, _stores: str) -> EpisodeShards:
-    """The job of a staging folder, opened once in each worker."""
+    """The job of a staging folder, opened once per worker."""
     job = read_job(path_of(folder))
     assert isinstance(job, RldsJob) and job.plan.fingerprint == fingerprint
     return EpisodeShards(path_of(folder), job)
 
 
 class EpisodeShards:
-    """A job, opened: its shards are whole episodes of one split of one source."""
+    """An open job: its shards are whole episodes of one split of one source."""
 
     def __init__(self, folder: Path, job: RldsJob) -> None:
         self._places = job.plan.places
         self._writers = {dataset.source: DatasetWriter(folder, job, dataset) for dataset in job.plan.datasets}
 
     def shard_name(self, index: int) -> str:
-        """Path of a shard, from the output's folder."""
+        """Path of a shard, relative to the output folder."""
         return self._places[index].path
 
     def write(self, file: FileIO, index: int) -> WrittenShard:
@@ -153,7 +153,7 @@ class DatasetWriter:
         return mixture.renderer(next(s for s in mixture.plan.sources if s.name == self.plan.source)) if mixture else None
 
     def fill(self, out: ChunkWriter, place: ShardSpec) -> SideTotals:
-        """Write the episodes of a shard; what was written, steps as examples."""
+        """Write the episodes of a shard; return the totals, with steps as examples."""
         total, episodes = SideTotals(), 0
         for table in self._robot(place) if self.plan.has_actions else self._web(place):
             batch, edges = self._batch(table)
@@ -166,7 +166,7 @@ class DatasetWriter:
         return total
 
     def _robot(self, place: ShardSpec) -> Iterator[pa.Table]:
-        """Rows of a shard, some whole episodes at a time. Raises InternalError where one is missing."""
+        """Rows of a shard, several whole episodes at a time. Raises InternalError if one is missing."""
         first, stop = place.shard.first, place.shard.first + place.shard.rows
         count, (source, split) = len(self.store.info.splits[place.split.name].files), (self.plan.source, place.split.name)
         runs = (_run(regrouped_file(self.folder, source, split, number), first, stop) for number in range(count))
@@ -186,7 +186,7 @@ class DatasetWriter:
             yield self.store.take(place.split.name, np.arange(first, min(first + BATCH, stop)))
 
     def _batch(self, table: pa.Table) -> tuple[EpisodeBatch, list[int]]:
-        """Rows as columns, rendered; and where episodes begin, with the end."""
+        """Rows as columns, rendered; and where episodes begin, followed by the end."""
         rows = as_rows(table, self.store.info, np.zeros(table.num_rows, np.int64))
         robot = rows.chunks is not None
         batch = EpisodeBatch(
@@ -214,7 +214,7 @@ class DatasetWriter:
         return SideTotals(stop - start, sum(lengths) - loss, loss, image_bytes, max(lengths))
 
     def _copy(self, record: Record, batch: EpisodeBatch, start: int, stop: int) -> int:
-        """Read the images into their places; how many bytes."""
+        """Read the images into their places; return the number of bytes."""
         for key, each in batch.images.items():
             here = slice(start, stop)
             where = zip(each.file[here].tolist(), each.offset[here].tolist(), each.xxh3[here].tolist(), strict=True)
@@ -224,13 +224,13 @@ class DatasetWriter:
 
 
 def _in_order(batch: EpisodeBatch, edges: list[int]) -> JoinedPlaces:
-    """Where the images of a batch are, in the order in which `_copy` reads them: one camera of an episode after another."""
+    """Where the images of a batch are, in the order `_copy` reads them: per episode, one camera after another."""
     parts = [(each, slice(*edge)) for edge in pairwise(edges) for each in batch.images.values()]
     return joined_places([JoinedPlaces(each.file[here], each.offset[here], each.length[here]) for each, here in parts])
 
 
 def _edges(table: pa.Table) -> list[int]:
-    """Where episodes, or their pieces, begin in a table of whole ones, and its end."""
+    """Where episodes, or their pieces, begin in a table of whole ones, followed by the end."""
     groups = table["group"].combine_chunks().dictionary_encode().indices.to_numpy()
     changes = (np.diff(groups, prepend=-1) != 0) | (np.diff(table["piece"].to_numpy(), prepend=-1) != 0)
     return [*np.flatnonzero(changes).tolist(), len(groups)]

@@ -1,4 +1,4 @@
-"""Steps five and six: one shard of the mixture. A plain function of (job, shard number); any shard is computed by itself.
+"""Steps five and six: one shard of the mixture. A plain function of (job, shard number); each shard is computed on its own.
 
 Rows are drawn and rendered a few thousand at a time; images are copied by range from where they are, never decoded.
 """
@@ -39,12 +39,12 @@ from rt2data.render.renderer import Renderer
 BATCH = 2048
 """Examples drawn, rendered and written together."""
 SPAN = 320 << 20
-"""Bytes of images that are fetched together from an object store: the more of a window, the longer the runs."""
+"""Bytes of images fetched together from an object store: the more of a window at once, the longer the runs."""
 EXTENSIONS = {"jpeg": "jpg", "png": "png"}
 
 
 def note_name(index: int) -> str:
-    """File name of a shard's notes, which are there only while the output is built."""
+    """File name of a shard's notes, which exist only while the output is built."""
     return f"note-{index:06d}"
 
 
@@ -55,7 +55,7 @@ class ShardOrder:
     folder: str
     fingerprint: str  # of the plan
     index: int
-    stores: str = ""  # what the stores were like: a worker that outlives a build opens others anew
+    stores: str = ""  # digest of the stores' versions: makes a worker that outlives a build reopen them
 
     @property
     def label(self) -> str:
@@ -70,7 +70,7 @@ def shard_orders(folder: Path, job: Job | RldsJob) -> list[ShardOrder]:
 
 
 class SideTotals(msgspec.Struct, frozen=True):
-    """What one source gave to a shard or to the whole."""
+    """What one source contributed to a shard or to the whole."""
 
     examples: int = 0
     prompt_tokens: int = 0
@@ -89,7 +89,7 @@ class SideTotals(msgspec.Struct, frozen=True):
 
 
 class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What one shard holds; its file in the staging folder says that the shard is done."""
+    """What one shard holds; its file in the staging folder marks the shard as done."""
 
     name: str
     index: int
@@ -98,21 +98,21 @@ class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
     xxh3_128: str
     sha256: str
     sources: dict[str, SideTotals]
-    fresh: bool = True  # False where an earlier run had written it
+    fresh: bool = True  # False if an earlier run wrote it
 
 
-_decode_info = msgspec.json.Decoder(ShardInfo).decode  # made at import: two threads that make a type's first one crash
+_decode_info = msgspec.json.Decoder(ShardInfo).decode  # made at import: threads making a type's first decoder at once crash
 
 
 def shard_sources(layout: ShardLayout, index: int) -> NDArray[np.int32]:
-    """The source of each example of a shard, as a number in `plan.sources`."""
+    """The source of each example of a shard, as an index into `plan.sources`."""
     counts, plan = layout.counts(index).tolist(), layout.plan
     robots = sum(s.has_actions for s in plan.sources)
     return interleave([counts[:robots], counts[robots:]], key64("interleave", plan.seed, index))
 
 
 class WrittenShard(NamedTuple):
-    """What writing a shard gives: its file's hashes, what each source gave, what its writer noted."""
+    """The result of writing a shard: its file's hashes, totals per source, notes of its writer."""
 
     digest: Digest
     totals: dict[str, SideTotals]
@@ -120,7 +120,7 @@ class WrittenShard(NamedTuple):
 
 
 class ShardFiller(Protocol):
-    """A job, opened: the names of its shards and how they are written."""
+    """An open job: names its shards and writes them."""
 
     def shard_name(self, index: int) -> str: ...
 
@@ -156,7 +156,7 @@ def write_order(order: ShardOrder, shards: ShardFiller) -> ShardInfo:
 
 @PerThread
 def open_mixing(folder: str, fingerprint: str, _stores: str) -> Mixing:
-    """The job of a build folder, opened once in each worker."""
+    """The job of a build folder, opened once per worker."""
     job = read_job(path_of(folder))
     assert isinstance(job, Job) and job.plan.fingerprint == fingerprint
     return Mixing(job)
@@ -164,7 +164,7 @@ def open_mixing(folder: str, fingerprint: str, _stores: str) -> Mixing:
 
 @dataclass
 class Mixing:
-    """A job, opened: plan, stores, renderers."""
+    """An open job: plan, stores, renderers."""
 
     job: Job
 
@@ -173,7 +173,7 @@ class Mixing:
         return make_format(self.job.plan.format)
 
     def shard_name(self, index: int) -> str:
-        """Path of a shard, from the output's folder."""
+        """Path of a shard, relative to the output folder."""
         return shard_file(self.job.plan, self.format, index, self.job.plan.shards)
 
     @cached_property
@@ -191,7 +191,7 @@ class Mixing:
         return WrittenShard(writer.close(), totals, writer.notes())
 
     def fill(self, writer: ShardWriter, index: int) -> dict[str, SideTotals]:
-        """Write all examples of a shard in order; what each source gave."""
+        """Write all examples of a shard in order; return totals per source."""
         sources = shard_sources(self.layout, index)
         at = self.layout[index].copy()
         totals = {s.name: SideTotals() for s in self.job.plan.sources}
@@ -204,7 +204,7 @@ class Mixing:
         return {name: total for name, total in totals.items() if total.examples}
 
     def _batches(self, sources: NDArray[np.int32], at: I64) -> Iterator[DrawnBatch]:
-        """The examples of a shard, some at a time; `at` int64[sources] is where the draws of each source begin."""
+        """The examples of a shard in batches; `at` int64[sources] is where the draws of each source begin."""
         for start in range(0, len(sources), BATCH):
             batch = sources[start : start + BATCH]
             counts = np.bincount(batch, minlength=len(at))
@@ -215,7 +215,7 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Some draws of one source. They are rendered when they are written: their images may be under way by then."""
+    """Some draws of one source. They are rendered only when written: their images may be in transit by then."""
 
     source: SourcePlan
     rows: Rows
@@ -228,7 +228,7 @@ class Drawn:
         return self.drawer.renderer.render(self.rows)
 
     def records(self) -> Iterator[ExampleRecord]:
-        """What is written of each beside its images."""
+        """What is written of each draw besides its images."""
         return make_records(Batch(self.rows, self.rendered, self.keys, self.drawer.labels))
 
     def totals(self) -> SideTotals:
@@ -284,13 +284,13 @@ class DrawnBatch(NamedTuple):
 
     @property
     def fetched(self) -> int:
-        """Bytes of its images that come from an object store."""
+        """Bytes of images to fetch from an object store."""
         parts = (part for part in self.drawn if part and part.drawer.files.is_far)
         return sum(int(part.rows.images.length.sum(dtype=np.int64)) for part in parts)
 
 
 def _spans(batches: Iterable[DrawnBatch]) -> Iterator[list[DrawnBatch]]:
-    """Batches whose images are announced together: each by itself, but where they are fetched, up to `SPAN` bytes."""
+    """Batches whose images are announced together: up to `SPAN` bytes if fetched from an object store, else one at a time."""
     span, size = list[DrawnBatch](), 0
     for batch in batches:
         if span and size + batch.fetched > SPAN:
@@ -312,14 +312,14 @@ def _announce(span: Sequence[DrawnBatch]) -> None:
 
 
 def _write_batch(writer: ShardWriter, batch: DrawnBatch) -> None:
-    """Place a batch in its order: each source's draws one after another."""
+    """Write a batch in mixture order, taking each source's draws in turn."""
     steps = [_write_each(part, writer) if part else iter(()) for part in batch.drawn]
     for number in batch.sources.tolist():
         next(steps[number])
 
 
 def _write_each(part: Drawn, writer: ShardWriter) -> Iterator[None]:
-    """The draws of one source, written one at a time as they are asked for. Lists are quicker to walk than arrays."""
+    """Write the draws of one source, one per iteration. Lists are faster to iterate than arrays."""
     images, read_into = part.rows.images, part.drawer.files.read_into
     extensions = [EXTENSIONS[kind] for kind in images.format]
     sizes = list(zip(images.slot.tolist(), extensions, images.length.tolist(), strict=True))
@@ -333,7 +333,7 @@ def _write_each(part: Drawn, writer: ShardWriter) -> Iterator[None]:
 
 
 def add_totals(shards: Sequence[ShardInfo]) -> dict[str, SideTotals]:
-    """Sums over shards, by source."""
+    """Totals by source, summed over shards."""
     found: dict[str, SideTotals] = {}
     for shard in shards:
         for name, part in shard.sources.items():
