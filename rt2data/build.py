@@ -120,8 +120,7 @@ class Site:
                 remove_empty_folder(self.staging)
 
     def finished(self, fingerprint: str, output: Output) -> bool:
-        """Whether the output of this plan exists already. Raises UsageError if a different output is here and may not be
-        replaced."""
+        """Whether this plan's output exists already. Raises UsageError if a different one is here and may not be replaced."""
         here = current(self.out)
         if not is_complete(here):
             return False

@@ -245,8 +245,7 @@ _BOTH: tuple[Kind, ...] = ("robot", "web")
 
 
 def recipe_model(tree: Any = None) -> type[Recipe]:
-    """The Recipe class whose `robot` and `web` accept every source of the table; or only those in `tree`, which is faster to
-    build."""
+    """The Recipe class that accepts every source of the table; for a `tree`, only those in it, which is faster to build."""
     kinds = _kinds(tree)
     return _recipe_model(tuple((kind, place) for kind, place in SOURCES.items() if kind in kinds), tuple(SOURCES))
 
