@@ -1,1 +1,1 @@
-"""Step seven: the manifest and the files beside the shards."""
+"""Step seven: the manifest and the files next to the shards."""

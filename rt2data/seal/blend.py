@@ -1,6 +1,6 @@
-"""What an output of `materialize: once` holds beside its parts: their weights, and how a reader mixes them.
+"""Extra files of a `materialize: once` output: the weights of its parts, and how a reader mixes them.
 
-All follows from the plan, so that it can be checked against it.
+Everything follows from the plan, so that it can be checked against it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ WEIGHTS = "weights.json"
 
 
 class Alone(NamedTuple):
-    """A part of an output, as if it were one by itself."""
+    """A part of an output, described as an output of its own."""
 
     folder: str
-    first: int  # number of its first shard in the whole
+    first: int  # number of its first shard in the whole output
     dataset: Dataset
 
 
 def alone(manifest: Manifest) -> Iterator[Alone]:
-    """Every part; none where all shards are of one mixture."""
+    """Every part; none if all shards belong to one mixture."""
     plan, first = manifest.plan, 0
     for part, source in zip(plan.parts or (), plan.sources, strict=False):
         written = manifest.shards[first : first + part.shards]
@@ -39,14 +39,14 @@ def alone(manifest: Manifest) -> Iterator[Alone]:
 
 
 def how_to_read(form: Format, out: Path, manifest: Manifest) -> Reading:
-    """In Python: the shards, or the parts by their weights."""
+    """How to read the output in Python: the shards, or the parts by weight."""
     if manifest.plan.parts and isinstance(form, BlendFormat):
         return form.blend(_blended(out, manifest), manifest.plan.num_examples)
     return form.reading(out, manifest.dataset)
 
 
 def once_files(form: Format, manifest: Manifest) -> dict[str, bytes]:
-    """Content by name; empty where all shards are of one mixture."""
+    """File content by name; empty if all shards belong to one mixture."""
     if manifest.plan.parts and isinstance(form, BlendFormat):
         return {WEIGHTS: weights_json(manifest.plan)} | form.blend_files(_blended(Path(), manifest))
     return {}
@@ -58,7 +58,7 @@ def _blended(out: Path, manifest: Manifest) -> list[Blended]:
 
 
 def weights_json(plan: Plan) -> bytes:
-    """weights.json: how often each part is to be read, as fractions of all examples and as epochs of its rows, both exact."""
+    """weights.json: how often to read each part, as a fraction of all examples and as epochs of its rows, both exact."""
     sources: dict[str, Any] = {}
     for part, source in zip(plan.parts or (), plan.sources, strict=True):
         counts = {"draws": source.draws, "examples": part.examples, "rows": source.rows}

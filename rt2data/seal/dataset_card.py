@@ -1,6 +1,6 @@
-"""What an output says of itself to people and to catalogues: README.md, croissant.json, statistics in other trainers' shapes.
+"""An output's descriptions for people and catalogues: README.md, croissant.json, statistics in other trainers' formats.
 
-All follows from the manifest. README.md is its owner's to edit; the rest is listed in the manifest with its hashes.
+Everything follows from the manifest. The owner may edit README.md; the other files are listed in the manifest with their hashes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TAGS = ("robotics", "vla", "vision-language-action", "co-training", "rt2data")
 
 
 def write_cards(beside: Sidecars, manifest: Manifest, form: Format) -> None:
-    """All of it. Raises OutputError."""
+    """Write all of them. Raises OutputError."""
     beside.write_editable(CARD, card(manifest, form).encode())
     beside.write(CROISSANT, _json(croissant(manifest, form)))
     for name, content in sorted(statistics_files(manifest.plan, manifest.statistics).items()):
@@ -42,7 +42,7 @@ def _json(value: Any) -> bytes:
 
 
 def card(manifest: Manifest, form: Format) -> str:
-    """README.md: front matter as Hugging Face reads it, then what is here, how to read it and what was changed."""
+    """README.md: front matter for Hugging Face, then what is here, how to read it and what was changed."""
     reading = how_to_read(form, Path(), manifest)
     parts = (
         "\n".join(_front_matter(manifest, form)),
@@ -91,7 +91,7 @@ def title(manifest: Manifest) -> str:
 
 
 def licences(manifest: Manifest) -> dict[str, str]:
-    """SPDX expressions by source, where the recipe gives them."""
+    """SPDX expressions by source, for sources that have one in the recipe."""
     sides = (written_sources(manifest.recipe.get(side) or {}) for side in ("robot", "web"))
     asked = {name: source.get("license") for side in sides for name, source in side.items()}
     return {source.name: asked[source.name] for source in manifest.plan.sources if asked.get(source.name)}
@@ -118,16 +118,16 @@ def _front_matter(manifest: Manifest, form: Format) -> Iterator[str]:
 
 
 def config_name(manifest: Manifest) -> str:
-    """Name of the one configuration for Hugging Face's datasets.
+    """Name of the only configuration for Hugging Face's datasets.
 
-    Its cache goes by the folder's name and this card and not by the files: the fingerprint keeps a mixture that was built again,
-    or another folder of the same name, from being taken for what was read before (huggingface/datasets#2956, #6465).
+    Its cache is keyed by the folder name and this card, not by the files: the fingerprint prevents a rebuilt mixture, or another
+    folder with the same name, from being mistaken for data read earlier (huggingface/datasets#2956, #6465).
     """
     return f"mixture-{manifest.plan.fingerprint[:12]}"
 
 
 def _features(sizes: Sizes) -> Iterator[str]:
-    """Hugging Face's datasets would guess them from the first five examples, where images, actions or answers may be missing."""
+    """Hugging Face's datasets would infer them from the first five examples, where images, actions or answers may be missing."""
     yield "  features:"
     for slot in range(1 if sizes.images is None else sizes.images):
         for extension in ("jpg", "png"):
@@ -180,7 +180,7 @@ def _changes(manifest: Manifest) -> Iterator[str]:
 
 
 def croissant(manifest: Manifest, form: Format) -> dict[str, Any]:
-    """Croissant 1.0 metadata: the shards as one set of files, and their columns where a file has columns."""
+    """Croissant 1.0 metadata: the shards as one file set, and their columns if the files have columns."""
     found: dict[str, Any] = {"@context": _CONTEXT, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0"}
     found |= {"name": "mixture", "description": title(manifest), "version": "1.0.0"}
     if given := licences(manifest):
@@ -195,7 +195,7 @@ def croissant(manifest: Manifest, form: Format) -> dict[str, Any]:
 
 
 def _file_sets(manifest: Manifest) -> dict[str, str]:
-    """Patterns by name: all shards, or those of each part."""
+    """File patterns by name: all shards, or those of each part."""
     parts = {f"{each.folder}-shards": f"{each.folder}/{shard_glob(each.dataset)}" for each in alone(manifest)}
     return parts or {"shards": shard_glob(manifest.dataset)}
 
@@ -204,7 +204,7 @@ PARQUET, TAR = "application/vnd.apache.parquet", "application/x-tar"
 
 
 def shard_glob(dataset: Dataset) -> str:
-    """A pattern of all shards, and of nothing else."""
+    """A pattern that matches all shards and nothing else."""
     names = [dataset.shards[0].name, dataset.shards[-1].name]
     if names[0] == names[1]:
         return names[0]
@@ -213,7 +213,7 @@ def shard_glob(dataset: Dataset) -> str:
 
 
 def _common(one: str, other: str) -> str:
-    """What both begin with."""
+    """The common prefix."""
     return "".join(here for here, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
@@ -276,4 +276,4 @@ _CONTEXT = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-"""The terms of Croissant 1.0, as its specification lists them."""
+"""The terms of Croissant 1.0, as listed in its specification."""

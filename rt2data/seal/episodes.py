@@ -41,7 +41,7 @@ class EpisodeShard(msgspec.Struct, frozen=True, kw_only=True):
 
     dataset: str
     split: str
-    index: int  # in the split
+    index: int  # within the split
     name: str
     episodes: int
     steps: int
@@ -53,7 +53,7 @@ class EpisodeShard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RldsManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """manifest.json of datasets of episodes."""
+    """manifest.json of an output of episode datasets."""
 
     version: int
     kind: Literal["rlds"]
@@ -70,7 +70,7 @@ class RldsManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_rlds_manifest(out: Path) -> RldsManifest:
-    """The manifest of a complete output. Raises DataError where there is none, or where it is damaged or of another kind."""
+    """The manifest of a complete output. Raises DataError if it is missing, damaged or of another kind."""
     path = out / "manifest.json"
     try:
         return msgspec.json.decode(location.read_bytes(path), type=RldsManifest)
@@ -126,7 +126,7 @@ def _shard(place: ShardSpec, info: ShardInfo) -> EpisodeShard:
 def _side_files(
     folder: Path, plan: RldsPlan, recipe: Recipe, stores: dict[str, Store], shards: Sequence[EpisodeShard]
 ) -> dict[str, str]:
-    """Write the metadata files next to the shards; returns the hash of each."""
+    """Write the metadata files next to the shards; return the hash of each."""
     beside = Sidecars(folder)
     for dataset in plan.datasets:
         with beside.within(dataset.folder, 0) as inner:
@@ -142,7 +142,7 @@ def _side_files(
 
 
 def _info(dataset: DatasetPlan, shards: Sequence[EpisodeShard]) -> dict[str, Any]:
-    """dataset_info.json, as TFDS reads it."""
+    """dataset_info.json in the form that TFDS reads."""
     about = [f"Source {dataset.source}, written by rt2data {VERSION}.", *dataset.changes, *dataset.warnings]
     own = [shard for shard in shards if shard.dataset == dataset.dataset]
     splits = {split.name: [Shard(s.name, s.episodes, s.bytes) for s in own if s.split == split.name] for split in dataset.splits}
@@ -150,8 +150,10 @@ def _info(dataset: DatasetPlan, shards: Sequence[EpisodeShard]) -> dict[str, Any
 
 
 def loaded_statistics(dataset: DatasetPlan, recipe: Recipe, store: Store) -> dict[str, Any] | None:
-    """dataset_statistics.json as OpenVLA reads it, of the recipe's split (or the first): of what its loader makes of what was
-    written. None where the loader cannot read it, or leaves nothing of it."""
+    """dataset_statistics.json for OpenVLA, of the recipe's split (or the first), as its loader transforms the data.
+
+    None if the loader cannot read the dataset, or keeps no step of it.
+    """
     source = recipe.sources[dataset.source]
     space = space_of(source, store.info)
     if space is None:
@@ -167,7 +169,7 @@ def loaded_statistics(dataset: DatasetPlan, recipe: Recipe, store: Store) -> dic
 
 
 def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> tuple[F32, F32 | None, I64]:
-    """Actions and states of a split as they were written, f32[n, D] and f32[n, S], and the first row of each episode."""
+    """Actions and states of a split as written, f32[n, D] and f32[n, S], and the first row of each episode."""
     index = index_split(store, split, set(), rule)
     order = np.argsort(index.places)[: index.rows]
     action = vectors(store.column(split, "action"), store.info.action_dim)
@@ -179,6 +181,6 @@ def _written(dataset: DatasetPlan, store: Store, split: str, rule: GapRule) -> t
 
 
 def registration_of(plan: RldsPlan, recipe: Recipe, stores: dict[str, Store]) -> str | None:
-    """The Python that makes the plain robot datasets known to OpenVLA and Octo; None where there are none."""
+    """Python code that registers the plain robot datasets with OpenVLA and Octo; None if there are none."""
     spaces = {d.source: space_of(recipe.sources[d.source], stores[d.source].info) for d in plan.datasets}
     return registration(plan.datasets, {name: space for name, space in spaces.items() if space is not None})

@@ -1,4 +1,4 @@
-"""Step seven: the manifest, written last: its presence means complete. It says what was asked, decided and written."""
+"""Step seven: the manifest, written last, so its presence means complete. It records what was asked, planned and written."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     tool_version: str
     examples: int
     bytes: int
-    robot_frac: float  # realized share of examples; where each row is written once, as the weights make it
-    token_frac: float  # robot share of all tokens, likewise
+    robot_frac: float  # realized share of examples; if each row is written once, weighted by how often it is read
+    token_frac: float  # robot share of all tokens, weighted likewise
     loss_token_frac: float  # robot share of the loss tokens
     totals: dict[str, SideTotals]
     epochs: dict[str, float]
-    statistics: dict[str, Any]  # per robot source: action and state, per dimension
+    statistics: dict[str, Any]  # by robot source: action and state, per dimension
     rejects: dict[str, tuple[Lost, ...]]
-    conversions: dict[str, dict[str, int]]  # images that were not copied byte for byte
+    conversions: dict[str, dict[str, int]]  # images not copied byte for byte
     plan: Plan
     recipe: dict[str, Any]
     shards: tuple[ShardInfo, ...]
-    files: dict[str, SideFile] = {}  # files beside the shards
+    files: dict[str, SideFile] = {}  # files next to the shards
 
     @property
     def dataset(self) -> Dataset:
-        """What a format's readers need of it."""
+        """What the readers of a format need to know."""
         names = tuple(source.name for source in self.plan.sources)
         shards = tuple(ShardEntry(s.name, s.index, s.examples, s.bytes, s.xxh3_128) for s in self.shards)
         return Dataset(self.plan.split, self.plan.fingerprint, self.plan.sizes, names, shards)
 
 
 def read_manifest(out: Path) -> Manifest:
-    """The manifest of a complete output. Raises DataError where there is none, or where it is damaged."""
+    """The manifest of a complete output. Raises DataError if it is missing or damaged, UsageError if `write-rlds` wrote it."""
     path = out / "manifest.json"
     try:
         return msgspec.json.decode(location.read_bytes(path), type=Manifest)
@@ -63,7 +63,7 @@ def read_manifest(out: Path) -> Manifest:
 
 
 def _is_of_episodes(path: Path) -> bool:
-    """Whether a manifest is that of `write-rlds`."""
+    """Whether a manifest was written by `write-rlds`."""
     with suppress(msgspec.MsgspecError):
         return msgspec.json.decode(location.read_bytes(path), type=dict).get("kind") == "rlds"
     return False

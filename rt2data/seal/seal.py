@@ -1,4 +1,4 @@
-"""Step seven: shard infos and statistics are added up, files beside the shards are written, the manifest comes last."""
+"""Step seven: sum up shards and statistics, write the files next to the shards, then the manifest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rt2data.write.shard import ShardInfo, SideTotals, add_totals, note_name
 
 
 def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
-    """Shard infos and statistics added up. `shards` may come in any order."""
+    """The manifest, from shard infos and statistics. `shards` may come in any order."""
     ordered = tuple(msgspec.structs.replace(s, fresh=True) for s in sorted(shards, key=lambda s: s.index))
     totals = add_totals(ordered)
     stores = {name: Store(path_of(path)) for name, path in job.stores.items()}
@@ -51,7 +51,7 @@ def make_manifest(job: Job, shards: Sequence[ShardInfo]) -> Manifest:
 
 
 def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float, float, float]:
-    """Robot share of examples, of tokens and of loss tokens; an example that is written once counts as often as it is read."""
+    """Robot share of examples, tokens and loss tokens; an example written once counts as often as it is read."""
     sums = {kind: [Fraction(0)] * 3 for kind in ("robot", "web")}
     for source in plan.sources:
         total = totals.get(source.name, SideTotals())
@@ -65,20 +65,20 @@ def robot_fractions(plan: Plan, totals: Mapping[str, SideTotals]) -> tuple[float
 
 
 def _statistics(store: Store, split: str, source: SourcePlan) -> dict[str, Any]:
-    """Of actions and states, and of whole chunks where there are any."""
+    """Statistics of actions and states, and of whole chunks if there are any."""
     found: dict[str, Any] = msgspec.json.decode(location.read_bytes(store.path / "stats.json"))[split]
     return found | ({"chunk": store.chunk_stats(split, source.horizon).to_json()} if source.horizon > 1 else {})
 
 
 def seal(folder: Path, job: Job, shards: Sequence[ShardInfo]) -> Manifest:
-    """Write statistics and manifest into the staging folder and remove what was only needed while building."""
+    """Write statistics and manifest into the staging folder, and remove what only the build needed."""
     manifest = _with_sidecars(folder, make_manifest(job, shards))
     close_folder(folder, manifest, shards)
     return manifest
 
 
 def close_folder(folder: Path, manifest: Any, shards: Sequence[ShardInfo]) -> None:
-    """Remove what was only needed while building, and write the manifest last."""
+    """Remove what only the build needed, and write the manifest last."""
     for shard in shards:
         location.delete(folder / f"info-{shard.index:06d}.json")
         location.delete(folder / note_name(shard.index))
@@ -87,12 +87,12 @@ def close_folder(folder: Path, manifest: Any, shards: Sequence[ShardInfo]) -> No
 
 
 def remove_job(folder: Path) -> None:
-    """Last of all, for an unfinished build without it cannot be gone on with."""
+    """Remove the job, last of all: without it an unfinished build cannot be resumed."""
     location.delete(folder / "job.json")
 
 
 def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
-    """Write what the format's readers need beside the shards, and the cards; the manifest that lists it all."""
+    """Write the sidecars that the format's readers need, and the cards; return the manifest that lists them all."""
     beside = Sidecars(folder)
     form = make_format(manifest.plan.format)
     beside.write("dataset_statistics.json", pretty(dataset_statistics(manifest.plan, manifest.statistics)))
@@ -109,11 +109,11 @@ def _with_sidecars(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def checksums(shards: Mapping[str, str], files: Mapping[str, SideFile]) -> bytes:
-    """What `sha256sum --check` reads: every file but the manifest, which comes last, and the card, which its owner may edit."""
+    """Input for `sha256sum --check`: every file except the manifest, which comes last, and the card, which the owner may edit."""
     found = {**shards, **{name: file.sha256 for name, file in files.items()}}
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())).encode()
 
 
 def pretty(value: Any) -> bytes:
-    """JSON with one value a line."""
+    """JSON with one value per line."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

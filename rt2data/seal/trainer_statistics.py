@@ -1,6 +1,6 @@
-"""Statistics as each trainer reads them, from the per-dimension statistics of one source.
+"""Statistics in each trainer's format, from the per-dimension statistics of one source.
 
-The numbers are of the emitted rows, in the action space's units: not normalized, not turned into deltas. Field names are those of
+The numbers describe the emitted rows, in the action space's units: not normalized, not turned into deltas. Field names are those of
 OpenVLA `prismatic/vla/datasets/rlds/utils/data_utils.py`, Octo `octo/data/utils/data_utils.py`, openpi `shared/normalize.py` and
 LeRobot `datasets/compute_stats.py`.
 """
@@ -20,15 +20,15 @@ Bounds = tuple[Sequence[float], Sequence[float]]
 
 @dataclass(frozen=True)
 class SourceStatistics:
-    """What a trainer's file is made from, for one robot source."""
+    """The input of a trainer's file, for one robot source."""
 
     name: str
     action: DimStats  # D dimensions
     state: DimStats | None
     episodes: int
-    mask: Sequence[bool]  # bool[D]: the dimensions OpenVLA scales back from [-1, 1]
-    bounds: Bounds | None = None  # (lo, hi) of the codec, float[D] each: replace the quantiles of the masked dimensions
-    chunk: DimStats | None = None  # of all actions of chunks, padding included; D dimensions
+    mask: Sequence[bool]  # bool[D]: the dimensions that OpenVLA scales back from [-1, 1]
+    bounds: Bounds | None = None  # (lo, hi) of the codec, float[D] each: replace the quantiles of masked dimensions
+    chunk: DimStats | None = None  # of all actions in chunks, padding included; D dimensions
 
     def __post_init__(self) -> None:
         if len(self.mask) != self.action.size:
@@ -38,7 +38,7 @@ class SourceStatistics:
 def openvla(source: SourceStatistics) -> dict[str, Any]:
     """One entry of dataset_statistics.json, as `predict_action(unnorm_key=name)` reads it.
 
-    With the codec's bounds for q01 and q99, what was encoded decodes to the same. Without a state, proprio is zeros, as OpenVLA
+    With the codec's bounds as q01 and q99, encoded actions decode to the same values. Without a state, proprio is zeros, as OpenVLA
     writes it.
     """
     fields = {name: name for name in ("mean", "std", "max", "min", "q01", "q99")}
@@ -55,7 +55,7 @@ def openvla(source: SourceStatistics) -> dict[str, Any]:
 
 
 def octo(source: SourceStatistics) -> dict[str, Any]:
-    """One entry of Octo's dataset_statistics: quantiles are called p01 and p99, every dimension is normalized."""
+    """One entry of Octo's dataset_statistics: quantiles are named p01 and p99, every dimension is normalized."""
     fields = {"mean": "mean", "std": "std", "max": "max", "min": "min", "p01": "q01", "p99": "q99"}
     found: dict[str, Any] = {"action": _fields(source.action, fields) | {"mask": [True] * source.action.size}}
     found |= {"proprio": _fields(source.state, fields)} if source.state else {}
@@ -74,7 +74,7 @@ OPENPI_CHUNKS = "Statistics of all actions of the chunks, those that pad the end
 
 
 def openpi(source: SourceStatistics) -> dict[str, Any]:
-    """A norm_stats.json; `about`, which openpi ignores, says what the numbers fit."""
+    """A norm_stats.json; `about`, which openpi ignores, says when the numbers apply."""
     fields = {name: name for name in ("mean", "std", "q01", "q99")}
     parts = {"actions": source.chunk or source.action} | ({"state": source.state} if source.state else {})
     return {
@@ -84,14 +84,14 @@ def openpi(source: SourceStatistics) -> dict[str, Any]:
 
 
 def lerobot(source: SourceStatistics) -> dict[str, Any]:
-    """Actions and state of a meta/stats.json (v3.0)."""
+    """Actions and state for a meta/stats.json (v3.0)."""
     fields = {name: name for name in ("min", "max", "mean", "std", "q01", "q10", "q50", "q90", "q99")}
     parts = {"action": source.action} | ({"observation.state": source.state} if source.state else {})
     return {name: _fields(part, fields) | {"count": [part.count]} for name, part in parts.items()}
 
 
 def _fields(stats: DimStats, fields: Mapping[str, str]) -> dict[str, list[float]]:
-    """The trainer's name of each field -> its values; fields that are not known are omitted."""
+    """Values by the trainer's field names; unknown fields are omitted."""
     return {name: list(values) for name, own in fields.items() if (values := getattr(stats, own))}
 
 
@@ -102,11 +102,11 @@ TRAINERS: dict[str, Callable[[SourceStatistics], dict[str, Any]]] = {
     "lerobot": lerobot,
 }
 BY_NAME = ("openvla", "octo")
-"""Trainers whose file holds several sources, by name. The others' files are of one source."""
+"""Trainers whose file holds several sources, by name. Others have one file per source."""
 
 
 def sources_of(plan: Plan, statistics: Mapping[str, Any]) -> list[SourceStatistics]:
-    """The robot sources of a mixture; `statistics` are its manifest's. Bounds and mask are those of the codec."""
+    """The robot sources of a mixture, with `statistics` from its manifest. Bounds and mask are the codec's."""
     found = []
     for source in plan.sources:
         if source.codec is not None:
@@ -119,7 +119,7 @@ def sources_of(plan: Plan, statistics: Mapping[str, Any]) -> list[SourceStatisti
 
 
 def dataset_statistics(plan: Plan, statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """A mixture's dataset_statistics.json, as OpenVLA reads it: what undoes the normalization, by source."""
+    """A mixture's dataset_statistics.json for OpenVLA: by source, what undoes the normalization."""
     return {source.name: openvla(source) for source in sources_of(plan, statistics)}
 
 
