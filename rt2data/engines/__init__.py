@@ -1,1 +1,1 @@
-"""Who carries out the work orders of a build: this process, Ray or Spark."""
+"""Engines that carry out the work orders of a build: this process, Ray or Spark."""

@@ -1,4 +1,4 @@
-"""An engine: what carries out work orders. All give the same bytes: an order says all there is to do, and is idempotent."""
+"""An engine carries out work orders. All engines give the same bytes: an order is self-contained and idempotent."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, Protocol
 
 Work = Callable[[Any], Any]
 Listener = Callable[[Any], None]
-"""Hears of progress: what there is to do, each result, the plan, and events such as `Stopping`."""
+"""Receives progress: the work to do, each result, the plan, and events such as `Stopping`."""
 
 GRACE_S = 5.0
-"""How long work that is under way may take when a build is interrupted."""
+"""Seconds that running work may take when a build is interrupted."""
 
 
 class Engine(Protocol):
-    """Carries out work orders, wherever it likes."""
+    """Carries out work orders, wherever it chooses."""
 
     def map(self, work: Work, orders: Sequence[Any]) -> Iterator[Any]:
-        """The results, in any order, each as soon as it is there. What `work` raises is raised here as it was raised."""
+        """The results, in any order, each as soon as it is available. What `work` raises is raised here unchanged."""
 
 
 class InTurn:
     """The engine of one process: one order after another."""
 
     def map(self, work: Work, orders: Sequence[Any]) -> Iterator[Any]:
-        """The results, in the order of the orders."""
+        """The results, in the order of `orders`."""
         return map(work, orders)
 
 
@@ -46,19 +46,19 @@ class Reporting:
 
 @dataclass(frozen=True)
 class Stopping:
-    """A progress event: the run is interrupted, and orders under way have so many seconds."""
+    """A progress event: the run is interrupted, and running orders have `grace_s` seconds left."""
 
     grace_s: float
 
 
 @contextmanager
 def stopping_reported(on_result: Listener) -> Iterator[None]:
-    """Report an interrupt, which is no failure, before the engine is ended."""
+    """Report an interrupt, which is not a failure, before the engine is stopped."""
     try:
         yield
     except Exception:
         raise
     except BaseException:
-        with suppress(OSError):  # nobody may be listening any more
+        with suppress(OSError):  # the receiver of the report may be gone
             on_result(Stopping(GRACE_S))
         raise

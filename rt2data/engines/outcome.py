@@ -1,4 +1,4 @@
-"""What becomes of an order on another machine. A failure travels as a value: engines wrap what is raised, each in its own way."""
+"""The outcome of an order on another machine. A failure is returned as a value, as each engine wraps exceptions in its own way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Failure:
 
 
 def attempt(work: Callable[[Any], Any], order: Any) -> Any:
-    """What a worker calls: the result, or the failure."""
+    """Called by a worker: returns the result, or the failure."""
     collect_seldom()
     try:
         return work(order)
@@ -27,24 +27,24 @@ def attempt(work: Callable[[Any], Any], order: Any) -> Any:
 
 
 def settled(outcome: Any) -> Any:
-    """The result. Raises the failure as it was raised."""
+    """The result. Raises the original failure."""
     if isinstance(outcome, Failure):
         raise outcome.error
     return outcome
 
 
 def collect_seldom() -> None:
-    """Records and modules are many objects that stay: looking for cycles among them takes a tenth of the time."""
+    """Collect garbage seldom: records and modules are many long-lived objects, and scanning them takes a tenth of the time."""
     gc.set_threshold(100_000)
 
 
 def portable(error: BaseException) -> BaseException:
-    """The error itself where it can travel between processes, else a plain one with its text and trace."""
+    """The error itself if it can be sent between processes, else an InternalError with its text and trace."""
     import pickle
     import traceback
 
     try:
-        pickle.loads(pickle.dumps(error))  # our own bytes, made on this line
+        pickle.loads(pickle.dumps(error))  # bytes of our own, made on this line
     except Exception:
         return InternalError(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))[-2000:])
     error.add_note("".join(traceback.format_exception(error)))

@@ -1,6 +1,6 @@
 """Work orders as Ray tasks.
 
-Ray gives an order to another worker when its worker or machine is lost, three times by default.
+Ray passes an order to another worker when a worker or machine is lost, three times by default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rt2data.errors import InternalError, UsageError
 ray: Any = import_module("ray")
 
 AT_ONCE = 1000
-"""Orders handed to Ray before one of them is done: enough to keep a cluster busy, few enough for the memory of its head."""
+"""Unfinished orders submitted to Ray at once: enough to keep a cluster busy, few enough for its head node's memory."""
 
 
 class _Task(NamedTuple):
@@ -37,7 +37,7 @@ class Ray:
         self._under_way: dict[Future[Any], _Task] = {}
 
     def map(self, work: Work, orders: Sequence[Any]) -> Iterator[Any]:
-        """The results as they come. Raises InternalError for an order that Ray gives up."""
+        """The results as they arrive. Raises InternalError for an order that Ray gives up on."""
         left, done = iter(orders), SimpleQueue[Future[Any]]()
         while True:
             for order in islice(left, AT_ONCE - len(self._under_way)):
@@ -54,7 +54,7 @@ class Ray:
         return future
 
     def cancel(self) -> None:
-        """End what is under way: it is interrupted, and what does not heed that in time loses its worker."""
+        """Stop running tasks: each is interrupted, and if it does not stop in time its worker is killed."""
         for task in self._under_way.values():
             ray.cancel(task.reference)
         for future in wait(self._under_way, GRACE_S).not_done:
@@ -70,9 +70,9 @@ def _result(future: Future[Any], label: str) -> Any:
 
 @contextmanager
 def at_work() -> Iterator[Ray]:
-    """Ray, on the cluster that this process is connected to, else on that of RAY_ADDRESS or the one that runs on this machine.
+    """Ray, on the cluster this process is connected to; else the one of RAY_ADDRESS, or the one running on this machine.
 
-    Where there is none, one is started here that ends with the build. Raises UsageError where none answers.
+    If there is none, one is started here and stops with the build. Raises UsageError if none answers.
     """
     connected = ray.is_initialized()
     if not connected:
@@ -87,7 +87,7 @@ def at_work() -> Iterator[Ray]:
 
 
 def _connect() -> None:
-    """Quietly: what workers print would stand between the lines of progress."""
+    """Connect quietly: output of workers would mix with the progress lines."""
     try:
         ray.init(logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -1,7 +1,7 @@
 """Work orders as Spark tasks: each phase is one job, each order one partition.
 
-Results come through an accumulator as the tasks end, while a job's own result comes at its end. Spark adds what a task of an action
-gave exactly once, however often it is tried.
+Results arrive through an accumulator as tasks end; a job's own result would arrive only at its end. Spark adds a task's value
+exactly once in an action, however often it retries the task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rt2data.errors import InternalError, UsageError
 pyspark: Any = import_module("pyspark")
 
 LOCAL = "local[*, 4]"
-"""All cores of this machine. An order is tried four times, as on a cluster: by default Spark tries once here."""
+"""All cores of this machine. An order is tried four times, as on a cluster: locally Spark's default is once."""
 POLL_S = 0.1
 
 
@@ -38,13 +38,13 @@ class _Appended(pyspark.AccumulatorParam):  # type: ignore[misc]
 
 
 class Spark:
-    """Jobs of a Spark context. They run in a thread: an interrupt comes to the caller, never into the midst of a call to Spark."""
+    """Jobs of a Spark context. They run in a thread, so that an interrupt reaches the caller and not a call into Spark."""
 
     def __init__(self, context: Any, thread: ThreadPoolExecutor) -> None:
         self.context, self._thread, self._tag = context, thread, f"rt2data-{uuid4().hex}"
 
     def map(self, work: Work, orders: Sequence[Any]) -> Iterator[Any]:
-        """The results as they come. Raises InternalError for an order that Spark gives up."""
+        """The results as they arrive. Raises InternalError for an order that Spark gives up on."""
         if not orders:
             return
         arrived, given = self.context.accumulator([], _Appended()), 0
@@ -62,7 +62,7 @@ class Spark:
         self.context.parallelize(orders, len(orders)).foreach(lambda order: arrived.add([attempt(work, order)]))
 
     def cancel(self) -> None:
-        """End what is under way."""
+        """Stop running jobs."""
         self.context.cancelJobsWithTag(self._tag)
 
 
@@ -74,13 +74,13 @@ def _require_success(job: Future[None]) -> None:
 
 
 def _said(error: Exception) -> str:
-    """The first line: the rest is a trace."""
+    """The first line, without the trace."""
     return str(getattr(error, "java_exception", None) or error).strip().partition("\n")[0]
 
 
 @contextmanager
 def at_work(context: Any = None) -> Iterator[Spark]:
-    """Spark, by this context; else by one that Spark's own configuration describes, which ends with the build."""
+    """Spark with this context; else with a context from Spark's own configuration, which stops with the build."""
     found = context or _started()
     with ThreadPoolExecutor(1) as thread:
         engine = Spark(found, thread)
@@ -93,7 +93,7 @@ def at_work(context: Any = None) -> Iterator[Spark]:
 
 
 def _started() -> Any:
-    """A context of the master that spark-defaults.conf or MASTER names, else of this machine. Raises UsageError."""
+    """A context with the master from spark-defaults.conf or MASTER, else on this machine. Raises UsageError."""
     os.environ.setdefault("MASTER", LOCAL)
     settings = pyspark.SparkConf().setAppName("rt2data").set("spark.ui.showConsoleProgress", "false")
     try:
@@ -102,5 +102,5 @@ def _started() -> Any:
         advice = "it needs Java 17 or newer (JAVA_HOME); its master is that of spark-defaults.conf or MASTER"
         raise UsageError(f"Spark cannot be started: {_said(error)}", "--engine spark", advice) from error
     if context.master.startswith("local") and "PYSPARK_PYTHON" not in os.environ:
-        context.pythonExec = sys.executable  # else the first python3 on PATH, which may lack rt2data
+        context.pythonExec = sys.executable  # by default the first python3 on PATH, which may lack rt2data
     return context

@@ -1,4 +1,4 @@
-"""The engines of `--engine`, imported when they are asked for."""
+"""The engines of `--engine`, imported on demand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EngineKind = Literal["ray", "spark"]
 
 
 def start(kind: EngineKind) -> AbstractContextManager[Engine]:
-    """The engine, at work once the context is entered. Raises UsageError where its package is missing, or no cluster answers."""
+    """The engine, started when the context is entered. Raises UsageError if its package is missing, or no cluster answers."""
     try:
         with signals_kept():
             module = import_module(f"rt2data.engines.{kind}")
@@ -27,7 +27,7 @@ def start(kind: EngineKind) -> AbstractContextManager[Engine]:
 
 @contextmanager
 def _entered(starting: AbstractContextManager[Engine]) -> Iterator[Engine]:
-    """At work for the command: its signals stay its own, and so does stdout, where Ray would tell of lost workers."""
+    """Start it for the command, which keeps its own signals and stdout; Ray would report lost workers on stdout."""
     with ExitStack() as stack, redirect_stdout(sys.stderr):
         with signals_kept():
             engine = stack.enter_context(starting)
@@ -36,7 +36,7 @@ def _entered(starting: AbstractContextManager[Engine]) -> Iterator[Engine]:
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself when it starts, and Spark SIGINT: both are the command's."""
+    """Restore the command's signal handlers: Ray takes over SIGTERM when it starts, Spark SIGINT."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
