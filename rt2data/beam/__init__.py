@@ -1,1 +1,1 @@
-"""The only folder that imports Apache Beam: it wires and counts."""
+"""The only folder that imports Apache Beam: it builds the graph and counts."""

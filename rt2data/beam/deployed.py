@@ -1,6 +1,6 @@
-"""What the mains of deployed pipelines have in common: their options, in one table each, and failures as one line and an exit code.
+"""What the mains of deployed pipelines share: a table of options for each, and failures as one line and an exit code.
 
-The parsers, the options that Beam knows (`pipeline_options`) and the metadata of the Flex templates follow from the tables.
+The parsers, the options known to Beam (`pipeline_options`) and the metadata of the Flex templates are derived from the tables.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from rt2data.io.words import closest
 Kind = Literal["text", "path", "output", "flag", "settings"]
 
 PLACE = r"^([a-z][a-z0-9+.-]*://|/).+$"
-"""A URI or an absolute path: the machine that launches a template has no folder of its user's."""
+"""A URI or an absolute path: the machine that launches a template does not have the user's folders."""
 TRUTH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a pipeline, and a parameter of its template. A name has underscores, as Beam's have; hyphens are taken too."""
+    """An option of a pipeline, and a parameter of its template. Names have underscores, as Beam's do; hyphens are accepted too."""
 
     name: str
     label: str
@@ -35,29 +35,29 @@ class Option:
     kind: Kind = "text"
     default: str | None = None
     otherwise: str = ""  # the default, in words
-    needed: bool = False  # by a template; a command line has the default
-    pattern: str = ""  # what a value must match as a whole
+    needed: bool = False  # required by a template; a command line uses the default
+    pattern: str = ""  # what the whole value must match
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """How it is written: with hyphens first, as the command has it."""
+        """How it can be written: first with hyphens, as in the command."""
         return tuple(dict.fromkeys((f"--{self.name.replace('_', '-')}", f"--{self.name}")))
 
     @property
     def whole_help(self) -> str:
-        """What it means, and what counts where it is not given."""
+        """Its meaning, and its default."""
         return f"{self.help} Default: {self.otherwise}." if self.otherwise else self.help
 
     @property
     def regexes(self) -> list[str]:
-        """What the value of a template's parameter must match."""
+        """What the value of a template parameter must match."""
         pattern = {"path": PLACE, "output": PLACE, "flag": "^(true|false)$"}.get(self.kind, self.pattern)
         return [pattern] if pattern else []
 
     def add_to(self, parser: argparse.ArgumentParser, plain: bool = False) -> None:
         """Add it to a parser; `plain` values stay text, which every runner can pass on."""
         how: dict[str, Any] = {"help": self.whole_help.replace("%", "%%"), "dest": self.name, "default": self.default}
-        if self.kind == "flag":  # a template gives `--overwrite=true`
+        if self.kind == "flag":  # so that a template can pass `--overwrite=true`
             how |= {"nargs": "?", "const": True, "default": False, "type": _truth, "metavar": "true|false"}
         elif self.kind == "settings":
             how |= {"action": "extend", "type": str.splitlines, "default": [], "metavar": "KEY=VALUE"}
@@ -67,7 +67,7 @@ class Option:
         parser.add_argument(*self.flags, **how)
 
     def parameter(self) -> dict[str, Any]:
-        """Its part of a template's metadata: ParameterMetadata of the Dataflow API."""
+        """Its entry in a template's metadata: ParameterMetadata of the Dataflow API."""
         text = self.help if self.needed else self.whole_help
         found = {"name": self.name, "label": self.label, "helpText": text, "isOptional": not self.needed}
         return found | ({"regexes": self.regexes} if self.regexes else {})
@@ -75,7 +75,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline that is deployed: the stem of its main, and its options."""
+    """A deployed pipeline: the file name of its main, without suffix, and its options."""
 
     name: str
     label: str
@@ -83,12 +83,12 @@ class Pipeline:
     options: tuple[Option, ...]
 
     def metadata(self) -> dict[str, Any]:
-        """What a Flex template says of itself: TemplateMetadata of the Dataflow API."""
+        """Metadata of its Flex template: TemplateMetadata of the Dataflow API."""
         parameters = [option.parameter() for option in self.options]
         return {"name": self.label, "description": self.summary, "streaming": False, "parameters": parameters}
 
     def parser(self, description: str | None) -> argparse.ArgumentParser:
-        """A parser that shows the description as it is written and takes no abbreviations: those may be Beam's own options."""
+        """A parser that shows the description unformatted and takes no abbreviations: those may be options of Beam."""
         raw = argparse.RawDescriptionHelpFormatter
         parser = argparse.ArgumentParser(description=description, formatter_class=raw, allow_abbrev=False)
         for option in self.options:
@@ -96,14 +96,14 @@ class Pipeline:
         return parser
 
     def parse(self, arguments: Sequence[str], description: str | None) -> tuple[argparse.Namespace, list[str]]:
-        """Our own options, and the rest, which are Beam's.
+        """Our own options, and the remaining arguments, which are Beam's.
 
-        Beam passes over options that it does not know: a slip in one of ours would do something else than was asked for.
+        Beam ignores options that it does not know, so a misspelled option of ours is refused here.
         """
         parser = self.parser(description)
         try:
             ours, beams = parser.parse_known_args(arguments)
-        except UsageError as error:  # a URI that cannot be opened
+        except UsageError as error:  # for example a URI that cannot be opened
             parser.error(str(error))
         known = [flag for option in self.options for flag in option.flags]
         for name in (each.split("=")[0] for each in beams if each.startswith("--")):
@@ -180,7 +180,7 @@ PIPELINES = (MIXTURE, STATS)
 
 @contextmanager
 def failures_told(file: Path | None) -> Iterator[None]:
-    """Also write a failure of this process to a file, if one is wanted: whoever launched a template sees nothing else of it."""
+    """Also write a failure of this process to a file, if one is given: the launcher of a template sees nothing else."""
     if file:
         forget(file)
     try:
@@ -192,7 +192,7 @@ def failures_told(file: Path | None) -> Iterator[None]:
 
 
 def main(name: str, run: Callable[[Sequence[str]], None]) -> None:
-    """Run with the command line's arguments; leaves with the exit code of what fails."""
+    """Run with the command line arguments; exit with the code of any failure."""
     try:
         run(sys.argv[1:])
     except RtError as error:

@@ -1,6 +1,6 @@
-"""A failure on a worker elsewhere, told in a file: a runner brings only text to the launcher, which owes an exit code.
+"""Failures on remote workers, reported through a file: a runner returns only text to the launcher, which needs an exit code.
 
-The file's name has the run's in it: a failure of an earlier run is never taken for one of this.
+The file name contains the run's name, so a failure of an earlier run is never mistaken for one of this run.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from rt2data.io import location
 from rt2data.io.location.paths import is_bucket
 
 FINAL = (UsageError, DataError, RejectLimitError, LockedError, SourceChangedError)
-"""The same at every attempt. What cannot be written now, or on this worker, may be written by the next attempt."""
+"""Failures that every attempt repeats. Output that cannot be written now, or by this worker, may succeed on the next attempt."""
 _KINDS = {kind.code: kind for kind in (*FINAL, OutputError, InternalError)}
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What the file says: the words of a failure with --json."""
+    """Content of the file: the fields of a failure with --json."""
 
     error: str
     code: int
@@ -39,7 +39,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def failure_file(beside: Path, run: str) -> Path:
-    """Where the workers of a run tell of a failure: beside its output. Beside a bucket, which may be a store, nothing can be."""
+    """Where a run's workers report a failure: next to its output; for a bucket, which has no place next to it, inside."""
     if is_bucket(beside):
         return beside / f".failure-{run}.json"
     return beside.with_name(f".{beside.name}.failure-{run}.json")
@@ -51,10 +51,10 @@ def is_final(error: BaseException | None) -> bool:
 
 
 def tell(file: str | Path, error: BaseException) -> None:
-    """Write a failure, unless one that counts as much is there. An error that is none of ours, a bug, stays with the runner."""
+    """Write a failure, unless one of equal weight is there. An error that is not ours, a bug, is left to the runner."""
     if not isinstance(error, RtError):
         return
-    with suppress(OSError, RtError):  # where the launcher's files cannot be reached, it has the runner's text
+    with suppress(OSError, RtError):  # if the file cannot be reached, the launcher has the runner's text
         known = told(file)
         if known is None or (is_final(error) and not is_final(known)):
             what = "; ".join(getattr(error, "lines", (error.what,)))  # all mistakes of a recipe
@@ -63,7 +63,7 @@ def tell(file: str | Path, error: BaseException) -> None:
 
 
 def told(file: str | Path) -> RtError | None:
-    """The failure that was told, as it was raised, if there is any."""
+    """The reported failure as an exception, or None."""
     with suppress(OSError, RtError, msgspec.MsgspecError):
         found = msgspec.json.decode(location.read_bytes(file), type=Failure)
         return _KINDS.get(found.code, InternalError)(found.what, found.where, found.do)
@@ -71,6 +71,6 @@ def told(file: str | Path) -> RtError | None:
 
 
 def forget(file: str | Path) -> None:
-    """Remove the file, if it is there and can be removed."""
+    """Remove the file, if it exists and can be removed."""
     with suppress(OSError, RtError):
         location.delete(file)

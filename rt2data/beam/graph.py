@@ -39,12 +39,12 @@ from rt2data.prepare.unit import UnitOrder, UnitSummary, prepare_unit
 from rt2data.write.shard import ShardInfo
 
 MIN_RAM = "6GB"
-"""Of a worker that writes shards or merges rows: up to 0.7 GB for each of four orders at once, and what Beam and the system take.
-Runners that choose machines by hints obey it, such as Dataflow Prime; others pass over it."""
+"""Memory of a worker that writes shards or merges rows: up to 0.7 GB for each of four concurrent orders, plus Beam and the system.
+Runners that choose machines by hints use it, such as Dataflow Prime; others ignore it."""
 
 
 class CarryOut(beam.DoFn):  # type: ignore[misc]
-    """Hand work orders to the machine's pool; results come in the order of the orders."""
+    """Submit work orders to the machine's pool; results come in the order of the orders."""
 
     def __init__(self, work: Work, run: RunId | None) -> None:
         self.work, self.run = work, run
@@ -54,7 +54,7 @@ class CarryOut(beam.DoFn):  # type: ignore[misc]
         self.found: LocalRun = find_run(self.run)
 
     def process(self, order: Any, before: Any = None) -> Iterator[Any]:
-        """`before` is what the phase before gave, which is waited for."""
+        """`before` is the output of the previous phase, so that Beam waits for it."""
         self.waiting.append(self.found.submit(self.work, order))
         if len(self.waiting) > self.found.at_once:
             yield _counted(self.waiting.popleft().result())
@@ -66,7 +66,7 @@ class CarryOut(beam.DoFn):  # type: ignore[misc]
 
 
 def _counted(result: Any) -> Any:
-    """The result, after the runner's counters have taken its figures: people watch a job by them."""
+    """The result, after adding its figures to the runner's counters, by which users watch a job."""
     for name, count in (_figures(result) | traffic.taken()).items():
         Metrics.counter("rt2data", name).inc(count)
     return result
@@ -83,7 +83,7 @@ def _figures(result: Any) -> dict[str, int]:
 
 
 class Here(beam.DoFn):  # type: ignore[misc]
-    """Call a small function where the graph runs; its failure keeps its type."""
+    """Call a small function where the graph runs; a failure keeps its type."""
 
     def __init__(self, function: Any, run: RunId | None) -> None:
         self.function, self.run = function, run
@@ -101,13 +101,13 @@ class Here(beam.DoFn):  # type: ignore[misc]
 
 @dataclass
 class PrepareSources(beam.PTransform):  # type: ignore[misc]
-    """Name and folder of each source's store, when it is ready. `listing` says what there is to do, or which worker finds out."""
+    """Name and folder of each source's store, once ready. `listing` holds the work, or lets a worker find it."""
 
     listing: Listing
     run: RunId | None = None
 
     def expand(self, start: Any) -> Any:
-        """List -> units -> rows -> stores; nothing of it where every store is known to be ready."""
+        """List -> units -> rows -> stores; nothing if every store is known to be ready."""
         known = self.listing.known
         if known is not None and all(p.ready for p in known):
             return start | "ReadyStores" >> beam.Create([_store_of(p) for p in known])
@@ -162,7 +162,7 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
         )
 
     def _compact(self, rows: Any, by_name: Any) -> Any:
-        """Files of rows -> blobs of their images, by name; none where a store is not to be compacted."""
+        """Files of rows -> blobs of their images, by name; none if a store is not to be compacted."""
         orders = (
             rows
             | "RowsToCompact" >> beam.GroupByKey()
@@ -178,14 +178,14 @@ class PrepareSources(beam.PTransform):  # type: ignore[misc]
         return found | "BlobsByName" >> beam.Map(_named)
 
     def _spread(self, orders: Any, work: Work, *before: Any) -> Any:
-        """Carry orders out, spread over all workers."""
+        """Carry out orders, spread over all workers."""
         name = work.__name__.title().replace("_", "")
         return orders | f"{name}Spread" >> beam.Reshuffle() | name >> _heavy(CarryOut(work, self.run), *before)
 
     def _shuffle(self, spills: Any, blobs: Any, places: Any) -> Any:
         """Images -> blobs, through the runner's shuffle."""
         images = spills | "SpreadRanges" >> beam.Reshuffle() | "ReadImages" >> beam.ParDo(Here(read_images, self.run), places)
-        groups = blobs | "Groups" >> beam.Map(_empty_group)  # which may need no image
+        groups = blobs | "Groups" >> beam.Map(_empty_group)  # a group may need no images
         orders = beam.pvalue.AsDict(blobs | "BlobsOrders" >> beam.Map(_by_group))
         return (
             (images, groups)
@@ -216,7 +216,7 @@ def _heavy(work: CarryOut, *before: Any) -> Any:
 
 
 def _small(todo: Preparation) -> tuple[str, Preparation]:
-    """By name, without its work orders: they flow through the graph by themselves."""
+    """By name, without its work orders, which flow through the graph separately."""
     return todo.name, replace(todo, units=())
 
 
@@ -263,7 +263,7 @@ def _seal_store(named: tuple[str, dict[str, Iterable[Any]]], todo: dict[str, Pre
 
 @dataclass
 class Build(beam.PTransform):  # type: ignore[misc]
-    """From the ready stores to the sealed manifest's path."""
+    """From the ready stores to the path of the sealed output."""
 
     site: Site
     recipe: Recipe
@@ -272,7 +272,7 @@ class Build(beam.PTransform):  # type: ignore[misc]
     output: Output = MIXTURE
 
     def expand(self, stores: Any) -> Any:
-        """Plan once all stores are ready, carry out the phases one after another, seal once all shards are written."""
+        """Plan once all stores are ready, carry out the phases in sequence, seal once all shards are written."""
         start = stores.pipeline | "Start" >> beam.Create([None])
         plan = _Plan(self.site, self.recipe, self.allow_bad, self.run, self.output)
         orders = start | "Plan" >> beam.ParDo(Here(plan, self.run), beam.pvalue.AsList(stores))
@@ -281,7 +281,7 @@ class Build(beam.PTransform):  # type: ignore[misc]
             name = work.__name__.title().replace("_", "")
             spread = orders | f"{name}Orders" >> beam.Filter(_is, kind) | f"{name}Spread" >> beam.Reshuffle()
             before = [beam.pvalue.AsList(spread | name >> _heavy(CarryOut(work, self.run), *before))]
-        folder = orders | "Folders" >> beam.Map(_folder) | "Folder" >> beam.Distinct()  # none where there is nothing to do
+        folder = orders | "Folders" >> beam.Map(_folder) | "Folder" >> beam.Distinct()  # none if there is nothing to do
         seal = _Seal(self.site, self.output, self.run)
         return folder | "Seal" >> beam.ParDo(Here(seal, self.run), *before).with_output_types(str)
 
@@ -306,7 +306,7 @@ class _Plan:
         stores = {name: Store(path_of(folder)) for name, folder in sorted(ready)}
         assert set(stores) == set(needed_sources(self.recipe))
         run = find_run(self.run)
-        make_folder(self.site.staging)  # the launcher of a template is gone, and took its empty folder along
+        make_folder(self.site.staging)  # a template's launcher is gone and has removed its empty folder
         orders = run.decided or run.decide(lambda: begin_build(self.site, self.recipe, stores, self.allow_bad, self.output))
         if not orders:
             run.end()

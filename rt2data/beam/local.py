@@ -1,7 +1,7 @@
-"""What a graph needs of the machine it runs on when it runs here: the pool, the progress, and the first failure as it was raised.
+"""What a graph needs when it runs on this machine: the pool, the progress, and the first failure as an exception.
 
 Beam pickles its DoFns even in memory, so they find these by the run's name. On a distributed runner nothing is found: the DoFn does
-the work itself, and tells of a failure in a file.
+the work itself, and reports a failure through a file.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from rt2data.io.lease import Claim, release, renew_for_job
 _RUNS: dict[str, LocalRun] = {}
 
 LOOK_S = 10.0
-"""How often a worker elsewhere looks whether the run has failed: a request for each of many short orders would be too many."""
+"""Seconds between a remote worker's checks for failure of the run: one request per short order would be too many."""
 
 
 class RunId(NamedTuple):
-    """What travels with a graph, for its DoFns to find the run by."""
+    """What travels with a graph, so that its DoFns can find the run."""
 
     name: str
-    failures: str = ""  # file in which workers elsewhere tell of a failure
-    claims: tuple[Claim, ...] = ()  # leases that workers elsewhere renew, and release at the end
+    failures: str = ""  # file in which remote workers report a failure
+    claims: tuple[Claim, ...] = ()  # leases that remote workers renew, and release at the end
 
 
 @dataclass
@@ -40,16 +40,16 @@ class LocalRun:
     """One run of a graph in this process."""
 
     at_once: ClassVar[int] = 64
-    """Work orders handed to the pool before the first result is waited for."""
+    """Work orders submitted to the pool before waiting for the first result."""
 
     pool: Pool
     on_result: Callable[[Any], None]
     name: str = field(default_factory=lambda: uuid4().hex)
     failures: str = ""
     claims: tuple[Claim, ...] = ()
-    on_stop: Callable[[], None] = lambda: None  # an interrupt: end what runs elsewhere
+    on_stop: Callable[[], None] = lambda: None  # called on an interrupt: stops remote work
     failure: BaseException | None = None
-    decided: list[Any] | None = None  # work orders of the plan, once it is made
+    decided: list[Any] | None = None  # work orders of the plan, once decided
     _ahead: dict[tuple[Work, str], Future[Any]] = field(default_factory=dict)
     _graph: Thread | None = None
 
@@ -58,16 +58,16 @@ class LocalRun:
         return RunId(self.name, self.failures, self.claims)
 
     def submit(self, work: Work, order: Any) -> Future[Any]:
-        """Hand an order to the pool, unless it was handed over ahead; its result is reported as progress."""
+        """Submit an order to the pool, unless it was submitted ahead; its result is reported as progress."""
         early = self._ahead.pop((work, order.label), None)
         return early or self._submit(work, order)
 
     def ahead(self, work: Work, orders: Iterable[Any]) -> None:
-        """Give the pool a head start: it works on these orders while Beam is still being imported, which takes seconds."""
+        """Give the pool a head start on these orders while Beam is still being imported, which takes seconds."""
         self._ahead |= {(work, order.label): self._submit(work, order) for order in orders}
 
     def decide(self, plan: Callable[[], tuple[Any, list[Any]]]) -> list[Any]:
-        """Make the plan and report it as progress; none where there is nothing to do."""
+        """Make the plan and report it as progress; no orders if there is nothing to do."""
         job, self.decided = plan()
         if self.decided:
             self.on_result(job.plan)
@@ -88,9 +88,9 @@ class LocalRun:
             self.fail(error)
 
     def carry_out(self, graph: Callable[[], Any]) -> None:
-        """Run a graph in a thread of its own: an interrupt comes to the caller, never into the midst of Beam, which would wrap it.
+        """Run a graph in its own thread: an interrupt reaches the caller and not the inside of Beam, which would wrap it.
 
-        Raises the first failure as it was raised, here or on a worker elsewhere.
+        Raises the first failure unchanged, whether it occurred here or on a remote worker.
         """
         done: Future[Any] = Future()
         self._graph = Thread(target=settle, args=(done, graph), daemon=True)
@@ -101,14 +101,14 @@ class LocalRun:
             raise (self.failure or self._told(error) or error) from None
 
     def _told(self, error: Exception) -> Exception | None:
-        """What a worker told, if it is why the run failed: a failure that is not final may have been overcome."""
+        """The failure a worker reported, if it made the run fail: one that is not final may have been overcome."""
         found = told(self.failures) if self.failures else None
         return found if found and (is_final(found) or found.what in str(error)) else None
 
     def stop(self, grace_s: float) -> None:
-        """End the pool's work, and the graph with it: nothing is written afterwards."""
+        """Stop the pool's work and the graph: nothing is written afterwards."""
         if grace_s:
-            with suppress(OSError):  # nobody may be listening any more
+            with suppress(OSError):  # the receiver may be gone
                 self.on_result(Stopping(grace_s))
         self.pool.close(grace_s)
         if grace_s:
@@ -121,15 +121,15 @@ class LocalRun:
         self.failure = self.failure or error
 
     def look(self) -> None:
-        """Raises what the run failed with on another worker."""
+        """Raises the failure of the run on another worker, if any."""
 
     def end(self) -> None:
-        """All is done."""
+        """Called when everything is done."""
 
 
 @dataclass
 class FarRun(LocalRun):
-    """A run whose launcher is another process: work is done at once, where it stands, and failures are told in a file."""
+    """A run whose launcher is another process: work is done immediately, in place, and failures are reported through a file."""
 
     at_once: ClassVar[int] = 0
     _looked: float = float("-inf")
@@ -142,9 +142,9 @@ class FarRun(LocalRun):
         tell(self.failures, error)
 
     def look(self) -> None:
-        """Runners retry what failed, and go on elsewhere: neither can save a run with a final failure, so both end here.
+        """End this worker's part if the run has a final failure, as runners would retry and continue elsewhere in vain.
 
-        Its leases are renewed, for its launcher may be gone. Raises LockedError where another build has taken one.
+        Also renews the run's leases, as the launcher may be gone. Raises LockedError if another build has taken one.
         """
         self._renew()
         if time.monotonic() - self._looked < LOOK_S:
@@ -169,7 +169,7 @@ class FarRun(LocalRun):
 
 @contextmanager
 def local_run(pool: Pool, on_result: Callable[[Any], None]) -> Iterator[LocalRun]:
-    """Make a pool known to the graph's DoFns while it runs. A failure ends the pool at once, an interrupt after a little grace."""
+    """Let the DoFns of a graph find a pool while it runs. A failure stops the pool at once, an interrupt after a grace period."""
     run = LocalRun(pool, on_result)
     _RUNS[run.name] = run
     try:
@@ -182,6 +182,6 @@ def local_run(pool: Pool, on_result: Callable[[Any], None]) -> Iterator[LocalRun
 
 
 def find_run(sought: RunId | None) -> LocalRun:
-    """The run of this name, or one that does the work where it stands."""
+    """The run with this name, or one that does the work in place."""
     name, failures, claims = sought or RunId("")
     return _RUNS.get(name) or FarRun(Inline(), lambda _: None, name, failures, claims)

@@ -1,4 +1,4 @@
-"""Our options as Beam knows them, what Dataflow is told where the user says nothing, and Beam's complaints as our errors.
+"""Our options as Beam options, Dataflow's defaults where the user sets nothing, and Beam's complaints as our errors.
 
 This imports Beam: import it late.
 """
@@ -30,11 +30,11 @@ from rt2data.errors import UsageError
 from rt2data.io.words import closest
 
 MACHINE = "n2-standard-4"
-"""What `rt2data plan --runner dataflow` reckons with. Dataflow's own default has one core and 3.75 GB."""
+"""The machine that `rt2data plan --runner dataflow` assumes. Dataflow's own default has one core and 3.75 GB."""
 
 
 class MixtureOptions(PipelineOptions):  # type: ignore[misc]
-    """Options of `build_mixture`, in Beam's --help and among the options that a job shows."""
+    """Options of `build_mixture`, for Beam's --help and the options that a job displays."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ class MixtureOptions(PipelineOptions):  # type: ignore[misc]
 
 
 class StatsOptions(PipelineOptions):  # type: ignore[misc]
-    """Options of `mixture_stats`, in the same way."""
+    """Options of `mixture_stats`, likewise."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
@@ -50,16 +50,16 @@ class StatsOptions(PipelineOptions):  # type: ignore[misc]
 
 
 def _add(pipeline: Pipeline, parser: argparse.ArgumentParser) -> None:
-    """Beam puts the options of all pipelines into one parser: the first of a name is enough."""
+    """Add options, skipping duplicates: Beam puts the options of all pipelines into one parser."""
     for option in pipeline.options:
         with suppress(argparse.ArgumentError):
             option.add_to(parser, plain=True)
 
 
 def new_pipeline(arguments: Sequence[str], out: Path, fingerprint: str) -> Any:
-    """A pipeline for the runner that the options name: without one, Beam's in-memory runner, here.
+    """A pipeline for the runner named in the options; by default Beam's in-memory runner, on this machine.
 
-    `out` is what it makes, `fingerprint` what it is made from. Raises UsageError for wrong options and where packages are missing.
+    `out` is the output, `fingerprint` identifies the input. Raises UsageError for wrong options and missing packages.
     """
     _refuse_wrong(arguments)
     options = PipelineOptions(list(arguments))
@@ -74,12 +74,12 @@ def new_pipeline(arguments: Sequence[str], out: Path, fingerprint: str) -> Any:
 
 
 def only_staged(options: Any) -> bool:
-    """Whether the runner is told to run nothing now: a template is written, or nothing at all."""
+    """Whether the runner is told to run nothing now: only to write a template, or a dry run."""
     return bool(options.view_as(GoogleCloudOptions).template_location or options.view_as(TestOptions).dry_run)
 
 
 def page_of(result: Any, options: Any) -> str:
-    """The page on which people watch a job; empty where the runner has none."""
+    """The web page that shows a job; empty if the runner has none."""
     if not getattr(result, "has_job", False):
         return ""
     cloud = options.view_as(GoogleCloudOptions)
@@ -91,16 +91,16 @@ def _is_dataflow(runner: str | None) -> bool:
 
 
 class _Parser(_BeamArgumentParser):  # type: ignore[misc]
-    """Beam's parser, whose errors are ours."""
+    """Beam's parser, with errors as UsageError."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"Beam's options: {message}", do="--help after -- lists them")
 
 
 def _refuse_wrong(arguments: Sequence[str]) -> None:
-    """Raises UsageError for options that Beam refuses, and for slips, which it would pass over.
+    """Raises UsageError for options that Beam refuses, and for misspelled ones, which it would ignore.
 
-    Options of which no known one is like stay: job servers of Flink and Spark have options of their own.
+    Options unlike any known one are kept: job servers of Flink and Spark have options of their own.
     """
     parser = _Parser(allow_abbrev=False)
     for kind in {str(each): each for each in PipelineOptions.__subclasses__()}.values():
@@ -112,7 +112,7 @@ def _refuse_wrong(arguments: Sequence[str]) -> None:
 
 
 def _require_packages() -> None:
-    """Raises UsageError where Beam's extra for Google Cloud is not installed."""
+    """Raises UsageError if Beam's extra for Google Cloud is not installed."""
     try:
         import apache_beam.io.gcp.gcsio
         import apache_beam.runners.dataflow.internal.apiclient  # noqa: F401
@@ -123,24 +123,24 @@ def _require_packages() -> None:
 
 
 def _set_defaults(options: Any, out: Path, fingerprint: str) -> None:
-    """What Dataflow is told where the user says nothing."""
+    """Set Dataflow's options where the user sets nothing."""
     cloud, workers, debug = (options.view_as(kind) for kind in (GoogleCloudOptions, WorkerOptions, DebugOptions))
     workers.machine_type = workers.machine_type or MACHINE
-    # One order a core: orders are bound by the processor, and each holds up to 0.3 GB. More threads would only hold more.
+    # One order per core: orders are CPU-bound, and each holds up to 0.3 GB. More threads would only hold more.
     debug.number_of_worker_harness_threads = debug.number_of_worker_harness_threads or _cores(workers.machine_type)
-    # Dataflow refuses a second job of a name while the first is active: one job for one output, though its launcher is gone.
+    # Dataflow refuses a second job with an active job's name: one job per output, even if its launcher is gone.
     cloud.job_name = cloud.job_name or job_name(out)
-    # Costs and logs are found by what was built. A label that the user gives comes last, and counts.
+    # Costs and logs can be found by what was built. A user's label comes last and takes precedence.
     cloud.labels = [f"rt2data-recipe={fingerprint[:32]}", *(cloud.labels or ())]
 
 
 def _cores(machine: str) -> int | None:
-    """vCPUs of a Compute Engine machine, by its name: n2-standard-4, n2-custom-8-16384. Of e2-medium and the like: unknown."""
+    """vCPUs of a Compute Engine machine, from its name: n2-standard-4, n2-custom-8-16384. Unknown for e2-medium and the like."""
     found = re.search(r"(?:^|-)custom-(\d+)-|-(\d+)(?:-lssd)?$", machine)
     return int(found[1] or found[2]) if found else None
 
 
 def job_name(out: Path) -> str:
-    """A job's name, the same for the same output: letters, digits and hyphens."""
+    """A job name that is the same for the same output: letters, digits and hyphens."""
     plain = re.sub(r"[^a-z0-9]+", "-", out.name.lower()).strip("-")[:32].strip("-")
     return "-".join(filter(None, ("rt2data", plain, xxhash.xxh3_64_hexdigest(str(out).encode())[:8])))

@@ -1,7 +1,7 @@
-"""Who carries out work orders on one machine: processes that never import Beam, threads, or the caller itself.
+"""Pools that carry out work orders on one machine: processes that never import Beam, threads, or the caller itself.
 
-A worker that is killed gets its order back once, then the order is reported by name. Workers die with their parent: each waits on a
-pipe only the parent holds.
+If a worker is killed, its order is tried once more, then reported by name. Workers die with their parent: each waits on a pipe that
+only the parent holds.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Work = Callable[[Any], Any]
 PoolKind = Literal["processes", "threads"]
 ATTEMPTS = 2
 LONGEST_S = 60.0
-"""How long threads may take to end after a failure."""
+"""Seconds that threads may take to end after a failure."""
 PRELOAD = ["rt2data.beam.work"]
 
 
 class Pool(Protocol):
-    """Takes work orders, gives futures. `close` ends it: `grace_s` for orders under way, none for those still waiting."""
+    """Takes work orders, returns futures. `close` stops it: running orders get `grace_s` seconds, waiting ones none."""
 
     def submit(self, work: Work, order: Any) -> Future[Any]: ...
 
@@ -45,20 +45,20 @@ class Pool(Protocol):
 
 
 def make_pool(kind: PoolKind, workers: int) -> Pool:
-    """A pool of this kind; with no workers the caller does the work itself."""
+    """A pool of this kind; with 0 workers the caller does the work itself."""
     if workers == 0:
         return Inline()
     return Processes(workers) if kind == "processes" else Threads(workers)
 
 
 def workers_wanted(asked: int | None) -> int:
-    """One for each core, unless something else is asked for."""
+    """One worker per core, unless another number is given."""
     return os.cpu_count() or 1 if asked is None else asked
 
 
 @contextmanager
 def pool_at_work(kind: PoolKind, workers: int | None) -> Iterator[Pool]:
-    """A pool, ended at the end."""
+    """A pool, closed at the end."""
     pool = make_pool(kind, workers_wanted(workers))
     try:
         yield pool
@@ -67,7 +67,7 @@ def pool_at_work(kind: PoolKind, workers: int | None) -> Iterator[Pool]:
 
 
 class Inline:
-    """No pool: the caller does the work. What distributed runners use."""
+    """No pool: the caller does the work. Used on distributed runners."""
 
     def __init__(self) -> None:
         collect_seldom()
@@ -83,12 +83,12 @@ class Inline:
         return future
 
     def close(self, grace_s: float = 0) -> None:
-        """Begin nothing more."""
+        """Start nothing more."""
         self._closing = True
 
 
 def settle(future: Future[Any], call: Callable[[], Any]) -> None:
-    """Make a call; the future has its result, or its failure."""
+    """Call a function; put its result or failure into the future."""
     try:
         future.set_result(call())
     except Exception as error:
@@ -106,7 +106,7 @@ class _Task:
 
 
 class Threads:
-    """Threads of this process: the work is copying and hashing, which let other threads run."""
+    """Threads of this process: the work is copying and hashing, during which other threads can run."""
 
     def __init__(self, workers: int) -> None:
         collect_seldom()
@@ -130,7 +130,7 @@ class Threads:
                 settle(task.future, task)
 
     def close(self, grace_s: float = 0) -> None:
-        """Let what is under way finish: a thread cannot be ended."""
+        """Wait for running orders: a thread cannot be killed."""
         self._closing.set()
         for _ in self._threads:
             self._tasks.put(None)
@@ -138,14 +138,14 @@ class Threads:
 
 
 def _join(threads: Iterable[Thread], limit_s: float) -> None:
-    """Wait for threads, for so long at most."""
+    """Wait for threads, at most `limit_s` seconds in all."""
     until = time.monotonic() + limit_s
     for thread in threads:
         thread.join(max(until - time.monotonic(), 0))
 
 
 class Processes:
-    """Worker processes, each with one order at a time, so that a death is blamed on the right order."""
+    """Worker processes, each with one order at a time, so that a death is attributed to the right order."""
 
     def __init__(self, workers: int) -> None:
         _shorten_temporary_folder()
@@ -161,7 +161,7 @@ class Processes:
         return future
 
     def close(self, grace_s: float = 0) -> None:
-        """End the workers: those at work have `grace_s` seconds to finish."""
+        """Stop the workers: busy ones have `grace_s` seconds to finish."""
         for seat in self._seats:
             seat.closing.set()
         for _ in self._seats:
@@ -172,11 +172,11 @@ class Processes:
 
 
 def _shorten_temporary_folder() -> None:
-    """The fork server listens on a socket whose path has 107 bytes at most; a deep $TMPDIR leaves too few for it."""
+    """The fork server's socket path may have at most 107 bytes; a deep $TMPDIR leaves too few."""
     before = tempfile.gettempdir()
     if len(os.fsencode(before)) > 60 and location.is_folder("/tmp"):
         tempfile.tempdir = "/tmp"
-        multiprocessing.util.get_temp_dir()  # which is remembered
+        multiprocessing.util.get_temp_dir()  # cached from now on
         tempfile.tempdir = before
 
 
@@ -195,9 +195,9 @@ class _Seat:
         self.thread.start()
 
     def _feed(self) -> None:
-        resource_tracker.ensure_running()  # which would unblock it again
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # for all that start here: Ctrl-C is the parent's business
-        with suppress(EOFError, OSError, RuntimeError):  # it is tried again, and reported, with the first order
+        resource_tracker.ensure_running()  # later it would unblock the signal again
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited by processes started here: the parent handles Ctrl-C
+        with suppress(EOFError, OSError, RuntimeError):  # retried, and reported, with the first order
             self._hire()
         while (task := self.tasks.get()) is not None:
             if self.closing.is_set():
@@ -216,7 +216,7 @@ class _Seat:
                 if self.closing.is_set():
                     break
                 continue
-            except Exception as error:  # an order that cannot travel, a main module that may not start workers
+            except Exception as error:  # for example an order that cannot be pickled, a main module that may not start workers
                 task.future.set_exception(error)
                 return
             task.future.set_result(value) if ok else task.future.set_exception(value)
@@ -248,13 +248,13 @@ class _Seat:
             worker[1].close()
 
     def end(self) -> None:
-        """Kill the worker, at work or not."""
+        """Kill the worker, busy or not."""
         with suppress(OSError, ValueError):
             self._dismiss()
 
 
 def _lost(order: Any, error: Exception) -> InternalError:
-    """The error of an order that no worker could carry out."""
+    """The error for an order that no worker could carry out."""
     label = getattr(order, "label", repr(order))
     if isinstance(error, EOFError | ConnectionError):
         return InternalError(
@@ -264,7 +264,7 @@ def _lost(order: Any, error: Exception) -> InternalError:
 
 
 def serve(connection: Connection) -> None:
-    """A worker's life: take an order, carry it out, answer; end when the parent is gone. Ctrl-C is the parent's business."""
+    """A worker's loop: take an order, carry it out, answer; end with the parent. The parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_die_with_parent, daemon=True).start()
@@ -280,18 +280,19 @@ def serve(connection: Connection) -> None:
 
 
 class _NoPandas(MetaPathFinder):
-    """Finds no pandas, as where it is not installed. pyarrow imports it to see whether values are of its types, and ours never are:
-    that takes each worker 0.3 s.
+    """Hides pandas, as if not installed. pyarrow imports it to recognize values of pandas types, of which we have none.
+
+    The import would take 0.3 s per worker.
     """
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raises ModuleNotFoundError for pandas; None for all else, which others find."""
+        """Raises ModuleNotFoundError for pandas; None for everything else, which other finders handle."""
         if name == "pandas":
             raise ModuleNotFoundError("not imported by workers", name=name)
 
 
 def _die_with_parent() -> None:
-    """An order may take minutes: do not outlive the parent by finishing it."""
+    """Exit with the parent: an order may take minutes, and finishing it would outlive the parent."""
     from multiprocessing import parent_process
 
     parent = parent_process()

@@ -1,6 +1,6 @@
 """Run the graph: here with a pool of workers, or wherever Beam's own options say.
 
-Beam is imported late: its import takes seconds, in which the pool is already at work.
+Beam is imported late: its import takes seconds, during which the pool is already working.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Listener = Callable[[Any], None]
 
 
 def _deaf(result: Any) -> None:
-    """Ignores the results."""
+    """Ignores results."""
 
 
 def build_locally(
@@ -43,7 +43,7 @@ def build_locally(
     before: Callable[[list[Preparation]], None] = _deaf,
     output: Output = MIXTURE,
 ) -> Any:
-    """Build on this machine and give the manifest; `before` may refuse before anything is read. Errors keep their types."""
+    """Build on this machine and return the manifest; `before` may refuse before anything is read. Errors keep their types."""
     prepared = preparations(recipe, location.absolute(recipe.store_folder), on_result)
     with site.held(), prepared as todo, local_run(pool, on_result) as run:
         before(todo)
@@ -54,7 +54,7 @@ def build_locally(
 def build_of(
     run: LocalRun, recipe: Recipe, site: Site, todo: list[Preparation], allow_bad: bool = False, output: Output = MIXTURE
 ) -> None:
-    """Build from these preparations, which the caller holds as it holds the site."""
+    """Build from these preparations; the caller holds their locks and the site's."""
     _head_start(run, todo)
     if all(p.ready for p in todo):
         stores = {p.name: p.store for p in todo}
@@ -68,20 +68,20 @@ def build_of(
 
 
 def plan_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf, allow_bad: bool = False) -> Job:
-    """Prepare what is not prepared yet and decide; write nothing else."""
+    """Prepare what is not ready yet and plan; write nothing else."""
     with _prepared(recipe, pool, on_result) as stores:
         return decide(recipe, stores, allow_bad)
 
 
 def prepare_locally(recipe: Recipe, pool: Pool, on_result: Listener = _deaf) -> dict[str, Store]:
-    """Prepare what is not prepared yet; the stores of all sources that are needed, by name."""
+    """Prepare what is not ready yet; return the stores of all needed sources by name."""
     with _prepared(recipe, pool, on_result) as stores:
         return stores
 
 
 @contextmanager
 def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[str, Store]]:
-    """The stores, ready; those that were written just now are held meanwhile."""
+    """The stores, ready; those just written are locked meanwhile."""
     with preparations(recipe, location.absolute(recipe.store_folder), on_result) as todo, local_run(pool, on_result) as run:
         _head_start(run, todo)
         if not all(p.ready for p in todo):
@@ -93,7 +93,7 @@ def _prepared(recipe: Recipe, pool: Pool, on_result: Listener) -> Iterator[dict[
 
 
 def import_beam() -> None:
-    """What a run imports late, to measure how long that takes."""
+    """Import what a run imports late, to measure how long that takes."""
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: F401
 
     import rt2data.beam.graph  # noqa: F401
@@ -105,7 +105,7 @@ def _head_start(run: LocalRun, todo: list[Preparation]) -> None:
 
 
 def _run_here(run: LocalRun, wire: Callable[[Any], Any]) -> None:
-    """Run a graph in Beam's in-memory runner, named: the default one first tries to download a program."""
+    """Run a graph in Beam's in-memory runner, named explicitly: the default runner first tries to download a program."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -116,10 +116,10 @@ def _run_here(run: LocalRun, wire: Callable[[Any], Any]) -> None:
 
 
 class Watch(NamedTuple):
-    """How the launcher follows a run elsewhere."""
+    """How the launcher follows a remote run."""
 
-    failure_file: Path | None = None  # kept at the end; None: one beside the output, which is not
-    on_submit: Listener = _deaf  # told the page that shows the job; empty where the runner has none
+    failure_file: Path | None = None  # kept at the end; None: a file next to the output, removed at the end
+    on_submit: Listener = _deaf  # receives the URL of the job's page; empty if the runner has none
 
 
 def build_anywhere(
@@ -130,10 +130,10 @@ def build_anywhere(
     output: Output = MIXTURE,
     watch: Watch | None = None,
 ) -> Any:
-    """Build with the runner that Beam's own options name, and wait for it; by default in memory, here.
+    """Build with the runner named in Beam's own options, and wait for it; by default in memory, here.
 
-    Gives the manifest; None where the options only stage the job. Errors keep their types, as in `build_locally`. Workers list the
-    sources, which need not be seen from here; where they are, and give the output that is there, no job is submitted.
+    Returns the manifest; None if the options only stage the job. Errors keep their types, as in `build_locally`. Workers list the
+    sources, which need not be visible from here; if they are, and the existing output is up to date, no job is submitted.
     """
     from rt2data.beam.graph import wire
     from rt2data.beam.pipeline_options import new_pipeline, only_staged
@@ -149,7 +149,7 @@ def build_anywhere(
 
 
 def prepare_anywhere(recipe: Recipe, arguments: Sequence[str], watch: Watch) -> dict[str, Store]:
-    """Prepare what is not prepared yet with the runner that Beam's own options name; the stores of all sources needed, by name."""
+    """Prepare what is not ready yet with the runner of Beam's own options; return the stores of all needed sources by name."""
     from rt2data.beam.graph import PrepareSources
     from rt2data.beam.pipeline_options import new_pipeline, only_staged
 
@@ -164,14 +164,14 @@ def prepare_anywhere(recipe: Recipe, arguments: Sequence[str], watch: Watch) -> 
 
 
 def fingerprint_of(recipe: Recipe) -> str:
-    """Equal for recipes that ask for the same."""
+    """Equal for equivalent recipes."""
     return xxhash.xxh3_128_hexdigest(canonical(recipe))
 
 
 def run_anywhere(pipeline: Any, out: Path, wire: Callable[..., Any], watch: Watch) -> bool:
-    """Run a graph, which `wire` puts into the pipeline, and wait for it. False where its runner was only to stage it.
+    """Run a graph, which `wire` adds to the pipeline, and wait for it. False if the runner only staged it.
 
-    `wire` is given `run`, what its DoFns find this run by, so that what fails is raised as it was raised. An interrupt cancels it.
+    `wire` gets `run`, by which its DoFns find this run, so that failures are raised unchanged. An interrupt cancels the job.
     """
     from rt2data.beam.pipeline_options import only_staged, page_of
 
@@ -187,7 +187,7 @@ def run_anywhere(pipeline: Any, out: Path, wire: Callable[..., Any], watch: Watc
         try:
             run.carry_out(graph)
         except Exception as error:
-            if type(error).__name__ == "DataflowJobAlreadyExistsError":  # of a module that not every installation has
+            if type(error).__name__ == "DataflowJobAlreadyExistsError":  # its module is not always installed
                 raise LockedError(str(error), str(out), "wait for that job, or cancel it") from None
             raise
     return not only_staged(pipeline.options)
@@ -195,7 +195,7 @@ def run_anywhere(pipeline: Any, out: Path, wire: Callable[..., Any], watch: Watc
 
 @contextmanager
 def _failures(wanted: Path | None, out: Path, run: str) -> Iterator[str]:
-    """The file in which workers tell of a failure; an old one is removed, and a new one too unless it is wanted."""
+    """The file in which workers report a failure; an old one is removed, and a new one too unless it is wanted."""
     file = wanted or failure_file(out, run)
     forget(file)
     try:
@@ -206,5 +206,5 @@ def _failures(wanted: Path | None, out: Path, run: str) -> Iterator[str]:
 
 
 def _cancel(result: Any) -> None:
-    with suppress(Exception):  # it may be over already, and not every runner can
+    with suppress(Exception):  # it may be over already, and not every runner supports this
         result.cancel()

@@ -1,8 +1,8 @@
 """Statistics as a Beam graph: the work orders and sums of `rt2data.look.stats.run` in the same order, so the same numbers.
 
-read shards (of a mixture) -> sum rows and episodes -> second pass -> stats.json
+    read shards (of a mixture) -> sum rows and episodes -> second pass -> stats.json
 
-Beam is imported late, so that usage errors come at once.
+Beam is imported late, so that usage errors are reported at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ READ, SUM, SECOND = 0, 1, 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """A work order, or its result, and its position: results come back in any order."""
+    """A work order, or its result, with its position: results return in any order."""
 
     stage: int
     number: int
@@ -45,7 +45,7 @@ class Placed:
 
 
 def carry_placed(placed: Placed) -> Placed:
-    """Carry out the order; the result takes its position."""
+    """Carry out the order; the result keeps its position."""
     return Placed(placed.stage, placed.number, carry_out(placed.what))
 
 
@@ -59,7 +59,7 @@ def _in_order(done: Sequence[Placed], stage: int) -> list[Sum]:
 
 @dataclass(frozen=True)
 class _Orders:
-    """The work orders of a stage, once all of the stage before are done."""
+    """The work orders of a stage, once the previous stage is done."""
 
     subject: Subject
     stage: int
@@ -73,7 +73,7 @@ class _Orders:
 
 @dataclass(frozen=True)
 class _Conclude:
-    """Everything added up and written, all or nothing; the rows of a mixture are no longer needed."""
+    """Combine and write everything, all or nothing; the rows of a mixture are no longer needed."""
 
     subject: Subject
     out: str
@@ -88,7 +88,7 @@ class _Conclude:
 
 
 def wire_stats(pipeline: Any, subject: Subject, out: Path, scratch: Path, run: RunId | None = None) -> Any:
-    """Add the whole graph to a pipeline. `scratch` is for the rows of a mixture: every worker sees it."""
+    """Add the whole graph to a pipeline. `scratch` is for the rows of a mixture: every worker must see it."""
     import apache_beam as beam
 
     from rt2data.beam.graph import CarryOut, Here
@@ -114,7 +114,7 @@ MARK = b'"tool_version"'
 def stats_anywhere(
     question: Question, out: Path, arguments: Sequence[str], force: bool = False, watch: Watch | None = None
 ) -> Stats | None:
-    """Take statistics with the runner that Beam's options name, and wait for it; None where they only stage the job.
+    """Take statistics with the runner of Beam's options, and wait for it; None if the options only stage the job.
 
     Failures keep their types. Earlier statistics at `out` are replaced, any other file only with `force`. Meanwhile the rows of a
     mixture are in a folder next to the output.
@@ -130,6 +130,6 @@ def stats_anywhere(
         pipeline = new_pipeline(arguments, out, xxhash.xxh3_128_hexdigest(repr(question).encode()))
         done = run_anywhere(pipeline, out, lambda run: wire_stats(pipeline, subject, out, scratch, run), watch)
     finally:
-        if done:  # else the job that is only staged will need it, and removes it
+        if done:  # a job that is only staged will need it, and removes it
             discard_folder(scratch)
     return msgspec.json.decode(read_bytes(out), type=Stats) if done else None

@@ -1,9 +1,9 @@
-"""What worker processes carry out: imported once by their fork server, so that a worker starts in milliseconds."""
+"""The work of worker processes: imported once by their fork server, so that a worker starts in milliseconds."""
 
 # ruff: noqa: E402
 from rt2data.engines.outcome import collect_seldom
 
-collect_seldom()  # while the rest is imported too
+collect_seldom()  # during the following imports too
 
 from rt2data.prepare.compact import write_blobs, write_places, write_spill
 from rt2data.prepare.gather import gather_rows
