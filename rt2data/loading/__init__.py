@@ -34,32 +34,31 @@ def load(
     start: int = 0,
     state: dict[str, Any] | None = None,
 ) -> Mixture:
-    """Open a finished mixture for rank `rank` of `world`: an iterable of dictionaries, one for each example.
+    """Open a finished mixture for rank `rank` of `world`: an iterable of dictionaries, one per example.
 
-    Each holds the fields of the record (`columns`; numeric lists as numpy arrays, None where the record has null) and its image as
-    `image` by `decode` and `resize` (see `ExampleView`; one number is a square). One iteration is a pass of `epochs` epochs; None
-    never ends.
+    Each holds the fields of the record (`columns`; numeric lists as numpy arrays, None for null) and its image as `image`, prepared
+    by `decode` and `resize` (see `ExampleView`; one number means a square). One iteration is a pass of `epochs` epochs; None never
+    ends.
 
-    Where examples have places for several images, `images` uint8[N, height, width, 3] has one for each place (or for each of
-    `slots`, counted from 0, in that order), and `image_mask` bool[N] is False for empty places, which are zeros. `image_names` and
-    `image_offsets` have N entries too. Images of different sizes need `resize`. `slots` gives a mixture with one image in each
-    example the same form.
+    If examples have places for several images, `images` uint8[N, height, width, 3] has one for each place (or for each of `slots`,
+    counted from 0, in that order), and `image_mask` bool[N] is False for empty places, which are zeros. `image_names` and
+    `image_offsets` have N entries too. Images of different sizes need `resize`. `slots` gives a mixture with one image per example
+    the same form.
 
     No example comes twice in an epoch over all ranks, and all come except the `remainder`: fewer than `world` examples at its end
     that ranks cannot share evenly. "drop" drops them, so all ranks get equally many; "keep" gives them to some ranks, which then
     have one more: every example exactly once; "pad" repeats some to make the ranks even. Shards hold examples in mixed random
-    order, which is read without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`: a
-    single shard has one order in all epochs. Ranks get stretches of whole blocks of 16 examples, the unit in which a build is
-    exact.
+    order, read without a shuffle buffer; with `shuffle` each epoch takes the shards in a new order keyed by `seed`, so a single
+    shard has the same order in all epochs. Ranks get stretches of whole blocks of 16 examples, the unit in which a build is exact.
 
-    Where each row is written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and
+    If each row is written once (`materialize: once`), an epoch is the draws of the plan, mixed here by the same arithmetic and just
     as exactly; each source is read through as often as its share needs, and a record's `epoch` is always 0.
 
-    `start` skips that many examples, counted over all ranks; `state` resumes where a `state_dict` was taken, by any number of
+    `start` skips that many examples, counted over all ranks; `state` resumes where a `state_dict` was taken, with any number of
     ranks.
 
-    Raises DataError where the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for
-    arguments that make no sense and for a URI that cannot be opened, such as hdfs://.
+    Raises DataError if the output is incomplete or damaged or a shard is missing or has the wrong size, UsageError for invalid
+    arguments and for a URI that cannot be opened, such as hdfs://.
     """
     folder = current(path_of(path))
     contents = read_contents(folder)
@@ -87,7 +86,7 @@ def _require_arguments(epochs: int | None, start: int, remainder: str) -> None:
 
 
 def _slots(plan: PlanFacts, slots: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Places to show: all by default; None where every example has exactly one image. Raises UsageError for others."""
+    """Places to show: all by default; None if every example has exactly one image. Raises UsageError for invalid ones."""
     if slots is None:
         return None if plan.images is None else tuple(range(plan.images))
     found = tuple(slots)

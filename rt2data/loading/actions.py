@@ -1,4 +1,4 @@
-"""Actions decoded to numbers: what a mixture or a model wrote, by the codec in the mixture's manifest."""
+"""Actions decoded to numbers, from a mixture or a model's output, with the codec in the mixture's manifest."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _MISSING = object()
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Decoded actions of one source: of N records A actions in all, one of each record where the horizon is 1."""
+    """Decoded actions of one source: A actions in all from N records, one per record if the horizon is 1."""
 
     actions: NDArray[np.float64]
-    """float64[A, D], in the units of the action space; those of one record after those of the one before."""
+    """float64[A, D], in the units of the action space, record after record."""
     terminate: NDArray[np.bool_]
-    """bool[A]: whether the action ends the task. Always False where the codec has no terminate token."""
+    """bool[A]: whether the action ends the task. Always False if the codec has no terminate token."""
     names: tuple[str, ...]
-    """D names of the dimensions."""
+    """Names of the D dimensions."""
     lengths: tuple[int, ...]
-    """N: how many actions each record has."""
+    """N: the number of actions of each record."""
 
     @property
     def chunks(self) -> list[NDArray[np.float64]]:
-        """The actions of each record, N times float64[h, D]."""
+        """The actions of each record: N arrays float64[h, D]."""
         edges = np.cumsum([0, *self.lengths]).tolist()
         return [self.actions[start:stop] for start, stop in pairwise(edges)]
 
@@ -57,14 +57,13 @@ def decode(
 ) -> Decoded:
     """Decode one action, one chunk of actions, or many of them with the codec that the mixture at `path` was built with.
 
-    `record` is one of: a record (a mapping with `action_bins` or `target`, as readers give it, or an ExampleRecord); a target, as
-    the mixture or a model writes it (`"1 127 140 119 128 131 127 255"`); the bins int[K] of one action or chunk; or a list of any
-    of these, or bins int[N, K]. With `ids`, whole numbers are token ids as a model generates them, an end token among them or not;
-    they need the tokenizer of the recipe. The codec is that of `source`, else of the record's source, else of the only robot
-    source.
+    `record` is one of: a record (a mapping with `action_bins` or `target`, as readers give it, or an ExampleRecord); a target as
+    written by the mixture or a model (`"1 127 140 119 128 131 127 255"`); the bins int[K] of one action or chunk; or a list of any
+    of these, or bins int[N, K]. With `ids`, whole numbers are token ids as a model generates them, with or without an end token;
+    they need the recipe's tokenizer. The codec is that of `source`, else of the record's source, else of the only robot source.
 
-    Raises UsageError where the source is not known or has no actions, DataError for what is no action, for more actions than the
-    source's horizon, or a damaged manifest.
+    Raises UsageError if the source is unknown or has no actions, DataError for anything that is not an action, for more actions
+    than the source's horizon, or for a damaged manifest.
     """
     found = _manifest(current(location.path_of(path)))
     many = _as_list(record)
@@ -99,7 +98,7 @@ class _ManifestPlan(msgspec.Struct, frozen=True):
 
 
 class _Manifest(msgspec.Struct, frozen=True):
-    """What decoding needs of manifest.json, of any format."""
+    """The parts of manifest.json, in any format, that decoding needs."""
 
     plan: _ManifestPlan
     recipe: dict[str, Any] = {}
@@ -110,7 +109,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 def _manifest(folder: Path) -> _Manifest:
-    """Read once, and again only when it changed: an evaluation decodes at every step."""
+    """Read once, and again only if it changed: an evaluation decodes at every step."""
     path = folder / "manifest.json"
     try:
         return _read(path, Stamp.of(str(path)))
@@ -141,14 +140,14 @@ def _as_list(record: Any) -> list[Any]:
 
 
 def _field(record: Any, name: str) -> Any:
-    """A field of a record; `_MISSING` for what is not a record, or has no such field."""
+    """A field of a record; `_MISSING` if it is not a record or lacks the field."""
     if isinstance(record, Mapping):
         return record.get(name, _MISSING)
     return getattr(record, name, _MISSING) if isinstance(record, ExampleRecord) else _MISSING
 
 
 def _source(found: _Manifest, records: Sequence[Any], asked: str | None) -> _Source:
-    """The one source whose codec decodes. Raises UsageError."""
+    """The source whose codec decodes. Raises UsageError if there is not exactly one."""
     robots = found.robots
     if not robots:
         raise UsageError("this mixture has no robot source: there are no actions to decode")
@@ -188,7 +187,7 @@ def _whole_numbers(content: Any) -> list[int]:
 
 
 def _parsed(target: str | list[int], codec: Codec, found: _Manifest) -> list[int]:
-    """The bins of actions as text or token ids."""
+    """The bins of actions given as text or token ids."""
     tokenizer, template = _tokenizer(codec, found, target), find_template(found.plan.template)
     if not isinstance(target, str):
         target = [each for each in target if each != tokenizer.eos_id]
@@ -203,13 +202,13 @@ def _parsed(target: str | list[int], codec: Codec, found: _Manifest) -> list[int
 
 
 def _last_words(ids: list[int], tokenizer: Tokenizer) -> list[int]:
-    """The action words that ids end with, behind what is said before them."""
+    """The action words that ids end with, without what is said before them."""
     first = next((at for at in range(len(ids), 0, -1) if ids[at - 1] < tokenizer.vocab_size - BINS), 0)
     return ids[first:]
 
 
 def _tokenizer(codec: Codec, found: _Manifest, target: str | list[int]) -> Tokenizer:
-    """The tokenizer that the recipe names; text of digits needs none of a vocabulary's."""
+    """The tokenizer that the recipe names; text of digits needs no vocabulary."""
     if codec.token_map == "digits" and isinstance(target, str):
         return load_tokenizer("byte", None)
     return load_tokenizer(found.plan.tokenizer["kind"], (found.recipe.get("tokenizer") or {}).get("path"))

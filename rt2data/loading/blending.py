@@ -1,7 +1,7 @@
 """The order of a mixture whose rows are written once: the reader does the arithmetic that orders a build with repeats.
 
 An epoch has as many draws as the plan. Robot and web, and each source inside its side, are exact in every aligned block of 16. Each
-source is read shard after shard and then from its start again; the next epoch continues where the last one stopped in each.
+source is read shard after shard, then again from its start; in every source, the next epoch continues where the last one stopped.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ STRETCH = BLOCK << 12
 
 @dataclass(frozen=True, eq=False)
 class Blend(SampleLayout):
-    """`sizes` are of the shards of one source after another; `shuffle` gives those of each a new order in each round."""
+    """`sizes` are shard sizes, source after source; `shuffle` reorders each source's shards in each round."""
 
     sides: tuple[tuple[int, ...], ...] = ()  # draws of robot and of web sources
-    shards: tuple[int, ...] = ()  # of each source
+    shards: tuple[int, ...] = ()  # number of shards of each source
 
     @cached_property
     def total(self) -> int:
@@ -35,7 +35,7 @@ class Blend(SampleLayout):
         return sum(map(sum, self.sides))
 
     def locate(self, epoch: int, positions: I64) -> tuple[I64, I64]:
-        """Shard and place in the shard of positions int64[n] of an epoch, two int64[n]."""
+        """Shard, and index in the shard, of positions int64[n] of an epoch: two int64[n]."""
         found = np.empty((2, len(positions)), np.int64)
         stretches = positions // STRETCH
         for stretch in np.unique(stretches).tolist():
@@ -46,7 +46,7 @@ class Blend(SampleLayout):
         return found[0], found[1]
 
     def _draws(self, source: NDArray[np.int32], draw: I64) -> I64:
-        """The places of draws of sources, int64[2, n]."""
+        """Shard, and index in the shard, of draws of sources: int64[2, n]."""
         found = np.empty((2, len(draw)), np.int64)
         for number in np.unique(source).tolist():
             here = np.flatnonzero(source == number)
@@ -71,15 +71,15 @@ class Blend(SampleLayout):
         return SidedQuotas(self.sides, SteadyEnds(self.total, STRETCH))
 
     def _places(self, number: int, turn: int, place: I64) -> I64:
-        """Shard and place in it of a source's examples in the `turn`-th round through it."""
+        """Shard, and index in the shard, of a source's examples in round number `turn`."""
         order, starts = _turn(self, number, turn)
         part = np.searchsorted(starts, place, side="right") - 1
         return np.stack([sum(self.shards[:number]) + order[part], place - starts[part]])
 
 
 class _Drawn(NamedTuple):
-    source: NDArray[np.int32]  # of each draw of a stretch
-    draw: I64  # how often its source had been drawn before
+    source: NDArray[np.int32]  # of each draw in a stretch
+    draw: I64  # how often its source was drawn before
 
 
 @lru_cache(maxsize=8)
@@ -98,7 +98,7 @@ def _stretch(blend: Blend, epoch: int, stretch: int) -> _Drawn:
 
 @lru_cache(maxsize=256)
 def _turn(blend: Blend, number: int, turn: int) -> tuple[I64, I64]:
-    """Order of a source's shards, and where each starts in it. Two int64[shards]."""
+    """Order of a source's shards, and where each starts in this order: two int64[shards]."""
     own = blend._own(number)
     key = key64("reading", blend.seed, number, turn)
     order = keyed_permutation(len(own), key) if blend.shuffle else np.arange(len(own), dtype=np.int64)
@@ -108,7 +108,7 @@ def _turn(blend: Blend, number: int, turn: int) -> tuple[I64, I64]:
 def make_layout(
     sizes: Sequence[int], sides: Sequence[Sequence[int]], shards: Sequence[int], seed: int, shuffle: bool
 ) -> SampleLayout:
-    """How an epoch is read. `shards` counts those of each source, where each has its own; empty where they are mixed."""
+    """The reading order of an epoch. `shards` has the number of shards of each source; empty if all shards are mixed."""
     if not shards:
         return SampleLayout(tuple(sizes), seed, shuffle)
     return Blend(tuple(sizes), seed, shuffle, tuple(map(tuple, sides)), tuple(shards))

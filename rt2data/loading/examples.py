@@ -1,4 +1,4 @@
-"""Stored examples as dictionaries, and dictionaries as batches. Columns, dtypes and fill values follow from the table of fields."""
+"""Stored examples as dictionaries, and dictionaries as batches. Columns, dtypes and fill values follow from the field table."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ Decode = Literal["rgb", "jpeg"]
 IMAGE, IMAGES = "image", "images"
 TOKENS = ("input_ids", "loss_mask")
 PLACES: Mapping[str, Any] = {"image_names": "", "image_offsets": 0, "image_mask": False}
-"""Columns with a value for each place of an image, and the value of a place that the example does not have."""
+"""Columns with one value per image place, and the value for an empty place."""
 MASKS: Mapping[str, str] = {"input_ids": "attention_mask", "state": "state_mask"}
-"""What batches add: where a row has values of its own."""
+"""Masks added to batches: where a row has values of its own."""
 _VERIFY = "verify the mixture: it names every fault"
 
 
 def _dtype(field: Field) -> np.dtype[Any]:
-    """Bytes are masks of 0 and 1."""
+    """The column's dtype; bytes are masks of 0 and 1."""
     return np.dtype(np.bool_ if field.type == "uint8" else field.type)
 
 
 COLUMNS = tuple(field.name for field in FIELDS)
 ALL_COLUMNS = tuple(field.name for field in (*FIELDS, *MORE_FIELDS))
 ARRAYS = {field.name: _dtype(field) for field in FIELDS if field.shape != "one" and not field.parts and field.type != "string"}
-"""Columns that are arrays in an example, or None where the record has null; all others are plain values."""
+"""Columns that are arrays in an example, or None for null; all others are plain values."""
 _NUMBERS = [field for field in FIELDS if field.shape == "one" and field.type in ("bool", "float32", "float64")]
 BATCHED = ARRAYS | {field.name: _dtype(field) for field in _NUMBERS}
-"""Columns that are arrays in a batch, where the mixture has one shape for all rows."""
+"""Columns that are arrays in a batch, if the mixture has one shape for all rows."""
 FILLS = {field.name: field.fill or 0 for field in FIELDS}
-"""Values of null and padding in a batch."""
+"""Values for null and padding in a batch."""
 
 
 @dataclass(frozen=True)
 class ExampleView:
     """What an example contains.
 
-    `decode`: `rgb` gives pixels uint8[height, width, 3]; `jpeg` gives the encoded bytes as stored (PNG where the build kept PNG);
-    None gives no images and does not read them. `resize` (height, width) crops the largest centered part of that aspect ratio and
+    `decode`: `rgb` gives pixels uint8[height, width, 3]; `jpeg` gives the encoded bytes as stored (PNG if the build kept PNG); None
+    gives no images and does not read them. `resize` (height, width) crops the largest centered part with that aspect ratio and
     scales it with Pillow's bilinear filter, widened for minification. For smaller sizes libjpeg first scales to the next eighth
     that is large enough: fast, but not the same pixels as a full decode. `columns` are fields of the record.
 
-    With `slots`, places of images from 0, an example has `images` in these places and `image_mask`, bool[N]. Without, it has its
-    one image as `image`.
+    With `slots`, numbers of image places from 0, an example has `images` in these places and `image_mask`, bool[N]. Without, it has
+    its one image as `image`.
     """
 
     decode: Decode | None = "rgb"
@@ -76,8 +76,10 @@ class ExampleView:
             raise UsageError(f"resize={self.resize} with decode={self.decode!r}", do='give (height, width) and decode="rgb"')
 
     def example(self, member: Member, where: str) -> Example:
-        """The dictionary. Raises DataError, naming `where` and the key, for a damaged record or image, UsageError where images of
-        one example differ in size and there is no `resize`.
+        """The dictionary of an example.
+
+        Raises DataError, naming `where` and the key, for a damaged record or image, UsageError if images of one example differ in
+        size and there is no `resize`.
         """
         place = f"{where} example {member.key}"
         found = self._columns(member.record, place)
@@ -144,7 +146,7 @@ def _chosen(values: Sequence[Any], slots: Sequence[int], fill: Any) -> list[Any]
 
 
 def common_size(sizes: Iterable[tuple[int, ...]], where: str = "") -> tuple[int, int]:
-    """Height and width of images; (0, 0) where there are none. Raises UsageError where they differ."""
+    """Height and width of images; (0, 0) if there are none. Raises UsageError if they differ."""
     found = sorted(set(sizes))
     if len(found) > 1:
         seen = " and ".join(f"{height} x {width}" for height, width in found[:2])
@@ -184,16 +186,18 @@ def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 @dataclass(frozen=True)
 class Collate:
-    """Examples to a batch. B is its size, N the places of images, H the horizon, D the dimensions of actions in the mixture.
+    """Turns examples into a batch.
+
+    B is the batch size, N the number of image places, H the horizon, D the action dimensions of the mixture.
 
     - `input_ids` int32[B, T], padded with `pad_id`; `attention_mask` and `loss_mask` bool[B, T], False there. T is the length of
-      the longest row, or `length` where it is given (JAX compiles once for fixed shapes).
+      the longest row, or `length` if given (JAX compiles once for fixed shapes).
     - `actions` f32[B, H, D], `action_is_pad` bool[B, H], `action` f32[B, D], `action_mask` bool[B, D], `action_bins` int32[B, K],
       `terminate` bool[B], `state` f32[B, S] with `state_mask` bool[B, S]. A row without them (all web rows) or with fewer has 0
       and False there, and True in `action_is_pad`. K and S are the largest of the mixture.
-    - `loss_weight` f32[B], `timestamp` f64[B], -1 where there is none.
+    - `loss_weight` f32[B]; `timestamp` f64[B], -1 if there is none.
     - `images` uint8[B, N, height, width, 3] with `image_mask` bool[B, N], zeros where it is False; without slots `image`
-      uint8[B, height, width, 3] where all have one size, else a list.
+      uint8[B, height, width, 3] if all have one size, else a list.
     - all other columns as lists.
     """
 
@@ -202,7 +206,7 @@ class Collate:
     length: int | None = None
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
-        """A batch of at least one example. Raises UsageError where a row is longer than `length`, or images differ in size."""
+        """A batch of at least one example. Raises UsageError if a row is longer than `length`, or images differ in size."""
         batch: Batch = {name: self._column(name, [example[name] for example in examples]) for name in examples[0]}
         for name, mask in MASKS.items():
             if name in batch:
@@ -230,7 +234,7 @@ class Collate:
 
 
 def padded_rows(rows: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any], fill: float = 0) -> NDArray[Any]:
-    """Rows that are smaller than `shape`, or None, as one array [rows, *shape]."""
+    """Rows that are smaller than `shape`, or None, padded into one array [rows, *shape]."""
     if not shape:
         return np.array([fill if row is None else row for row in rows], dtype)
     found = np.full((len(rows), *shape), fill, dtype)

@@ -1,4 +1,4 @@
-"""A finished mixture, opened for one rank of a training: iterate it, and save and restore its position at any example."""
+"""A finished mixture, opened for one training rank: iterate it, and save and restore its position at any example."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from rt2data.order import BLOCK
 
 @dataclass
 class Mixture:
-    """An iterable of examples. Iterating continues from the current position to the end of the pass; the next iteration reads the
-    next pass.
+    """An iterable of examples. Iterating continues from the current position to the end of the pass; iterate again for the next.
 
     A Mixture has one cursor: two iterations at the same time move the same cursor.
     """
@@ -31,7 +30,7 @@ class Mixture:
     cursor: Cursor = field(default_factory=Cursor)
 
     def __len__(self) -> int:
-        """Examples of this rank in a whole pass. Raises TypeError for a pass without end."""
+        """Examples of this rank in a whole pass. Raises TypeError for an endless pass."""
         if self.share.epochs is None:
             raise TypeError("a pass over endless epochs has no length")
         return self.share.epochs * self.share.deal(Cut()).length(self.share.rank)
@@ -43,12 +42,12 @@ class Mixture:
 
     @property
     def consumed(self) -> int:
-        """Examples that all ranks together have read, over all epochs, when each has read as many as this one."""
+        """Examples that all ranks together have read, over all epochs, once each has read as many as this one."""
         return self.share.consumed(self.cursor)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shape in one row of a batch, for each column whose shape is the same in the whole mixture."""
+        """The shape per row of a batch, for each column with the same shape in the whole mixture."""
         places = 1 if self.view.slots is None else len(self.view.slots)
         return {**self.contents.shapes, **dict.fromkeys(PLACES, (places,))}
 
@@ -63,10 +62,10 @@ class Mixture:
             self.cursor, ended = ahead.cursor, ahead.ended
 
     def batches(self, size: int, *, drop_last: bool = False, length: int | None = None) -> Iterator[Batch]:
-        """Batches of `size` examples to the end of the pass (the last may be smaller), as `Collate` makes them.
+        """Batches of `size` examples to the end of the pass (the last may be smaller), as made by `Collate`.
 
-        A batch may span two epochs of a pass. `drop_last` drops a last batch that is not full; `length` sets the width of
-        `input_ids`, such as `contents.longest` for fixed shapes.
+        A batch may span two epochs of a pass. `drop_last` drops an incomplete last batch; `length` sets the width of `input_ids`,
+        such as `contents.longest` for fixed shapes.
         """
         collate, ended = self.collate(length), False
         while not ended:
@@ -77,11 +76,11 @@ class Mixture:
                 yield collate(list(self.read(ahead)))
 
     def collate(self, length: int | None = None) -> Collate:
-        """How examples of this mixture become batches."""
+        """The function that turns examples of this mixture into batches."""
         return Collate(self.contents.pad_id, self.shapes, length)
 
     def read(self, taken: Taken) -> Iterator[Example]:
-        """Those examples. The cursor does not move."""
+        """The examples of `taken`. The cursor does not move."""
         for run in self.share.runs(taken):
             where = str(self.shards.path(run.shard))
             for member in self.shards.read(run, self.view.decode is not None):
@@ -92,26 +91,26 @@ class Mixture:
         self.cursor = Cursor(Cut(epoch))
 
     def state_dict(self) -> dict[str, Any]:
-        """The position of all ranks when each has read as many examples as this one: plain JSON values.
+        """The position of all ranks once each has read as many examples as this one: plain JSON values.
 
-        The same on every rank, so one copy is enough. It fits any number of ranks and workers.
+        It is the same on every rank, so one copy is enough. It can be loaded with any number of ranks and workers.
         """
         return State.of(self.contents, self.share, self.cursor).to_json()
 
     def state_at(self, taken: int) -> dict[str, Any]:
-        """The state when this rank has read `taken` more examples, for trainers that count what was read ahead of them."""
+        """The state when this rank has read `taken` more examples, for trainers that count what was prefetched."""
         return replace(self, cursor=self.share.take(self.cursor, taken).cursor).state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume where a `state_dict` was taken. With another number of ranks the rest of its epoch is dealt to them again.
+        """Resume where a `state_dict` was taken. With another number of ranks, the rest of the epoch is dealt to them again.
 
-        Raises UsageError where it is of another mixture, seed or order, DataError where it is damaged.
+        Raises UsageError if it belongs to another mixture, seed or order, DataError if it is damaged.
         """
         self.cursor = as_cursor(read_state(state), self.contents, self.share)
 
 
 def require_rank(rank: int, world: int, examples: int) -> None:
-    """Raises UsageError where there is no such rank, or there are more ranks than examples."""
+    """Raises UsageError if the rank does not exist, or there are more ranks than examples."""
     if not 0 <= rank < world:
         raise UsageError(f"rank {rank} of world {world}", do="ranks are 0 to world - 1")
     if world > examples:
@@ -126,9 +125,9 @@ MAX_PENDING = 1 << 20
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A position in a mixture as JSON values, checked when it is loaded: it may come from anywhere.
+    """A position in a mixture as JSON values, checked when loaded: it may come from anywhere.
 
-    The ranks, `world` of them, have each taken `taken` examples since a cut; `examples` counts all that were read before.
+    Each of the `world` ranks has taken `taken` examples since a cut; `examples` counts everything read before.
     """
 
     version: int
@@ -178,7 +177,7 @@ def read_state(found: Any) -> State:
 
 
 def as_cursor(state: State, contents: Contents, share: RankShare) -> Cursor:
-    """Where a rank of `share` resumes. Raises UsageError where the state is of another order, DataError where it is damaged."""
+    """Where a rank of `share` resumes. Raises UsageError if the state belongs to another order, DataError if it is damaged."""
     asked = (contents.plan.fingerprint, share.layout.seed, share.layout.shuffle)
     if (state.mixture, state.seed, state.shuffle) != asked:
         raise UsageError(
@@ -194,7 +193,7 @@ def as_cursor(state: State, contents: Contents, share: RankShare) -> Cursor:
 
 
 def _normal(cursor: Cursor, share: RankShare) -> Cursor:
-    """A rank that has taken all of its share of an epoch is at the start of the next."""
+    """The cursor, moved to the next epoch if the rank has taken all of its share."""
     return cursor if cursor.taken < share.deal(cursor.cut).length(share.rank) else Cursor(Cut(cursor.cut.epoch + 1))
 
 

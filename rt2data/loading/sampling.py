@@ -1,13 +1,13 @@
-"""The order of examples and the share of each rank and worker: arithmetic on integers, no file is read.
+"""The order of examples and the share of each rank and worker: integer arithmetic only, no file is read.
 
 An epoch is a sequence of *positions*: the shards one after another, in a keyed order that is new each epoch. Builds are exact in
-every aligned block of 16 examples and, to one example, in any stretch of such blocks. So the sequence has the whole blocks of all
-shards first and their short last blocks at its end, and is dealt in stretches of four blocks. In each *round* every rank gets one
-stretch, rotated by a keyed number in each round: if ranks took every n-th stretch, and stretches alternated between, say, 33 and 34
+every aligned block of 16 examples and, to within one example, in any stretch of such blocks. So the sequence has the whole blocks
+of all shards first, then their short last blocks, and is dealt in stretches of four blocks. In each *round* every rank gets one
+stretch, rotated by a keyed number per round: if ranks took every n-th stretch, and stretches alternated between, say, 33 and 34
 robot examples, ranks would read different mixtures. The rest, less than a full round, is divided evenly.
 
-So after t examples on every rank the rest of the epoch follows from t alone (`Deal.after`), and can be dealt to any other number of
-ranks.
+So once every rank has read t examples, the rest of the epoch follows from t alone (`Deal.after`), and can be dealt to any other
+number of ranks.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import numpy as np
 from rt2data.order import BLOCK, I64, key64, keyed_permutation, mix64
 
 STRETCH = 4 * BLOCK
-"""Consecutive examples that go to one rank: a multiple of the builder's blocks, long enough to keep each rank's mixture even."""
+"""Consecutive examples for one rank: a multiple of the builder's blocks, long enough to keep each rank's mixture even."""
 Remainder = Literal["drop", "pad", "keep"]
 Span = tuple[int, int]
 """Positions start..stop-1."""
 
 
 class Run(NamedTuple):
-    """Examples start..stop-1 of one shard, which are read at once."""
+    """Examples start..stop-1 of one shard, read at once."""
 
     shard: int
     start: int
@@ -40,7 +40,7 @@ class Run(NamedTuple):
 class SampleLayout:
     """How many examples each shard has, and the order in which an epoch reads the shards.
 
-    Layouts are the same only if they are one object: to hash 100,000 sizes takes longer than to read the examples asked for.
+    Layouts are compared by identity: hashing 100,000 sizes would take longer than reading the requested examples.
     """
 
     sizes: tuple[int, ...]
@@ -53,7 +53,7 @@ class SampleLayout:
         return sum(self.sizes)
 
     def runs(self, epoch: int, positions: I64) -> Iterator[Run]:
-        """The places of positions int64[n] of an epoch; consecutive ones in a shard make one run."""
+        """Where positions int64[n] of an epoch are; consecutive ones in a shard make one run."""
         shards, places = self.locate(epoch, positions)
         breaks = np.flatnonzero((np.diff(shards) != 0) | (np.diff(places) != 1)) + 1
         for part in np.split(np.arange(len(positions)), breaks):
@@ -61,7 +61,7 @@ class SampleLayout:
                 yield Run(int(shards[part[0]]), int(places[part[0]]), int(places[part[-1]]) + 1)
 
     def locate(self, epoch: int, positions: I64) -> tuple[I64, I64]:
-        """Shard and place in the shard of positions int64[n] of an epoch, two int64[n]."""
+        """Shard, and index in the shard, of positions int64[n] of an epoch: two int64[n]."""
         order, starts, firsts = _epoch_parts(self, epoch)
         part = np.searchsorted(starts, positions, side="right") - 1
         return order[part], firsts[part] + positions - starts[part]
@@ -69,7 +69,7 @@ class SampleLayout:
 
 @lru_cache(maxsize=4)
 def _epoch_parts(layout: SampleLayout, epoch: int) -> tuple[I64, I64, I64]:
-    """The parts of an epoch, in order: shard, first position, first place in the shard. Three int64[2 * shards]."""
+    """The parts of an epoch, in order: shard, first position, first index in the shard. Three int64[2 * shards]."""
     count = len(layout.sizes)
     order = keyed_permutation(count, key64("reading", layout.seed, epoch)) if layout.shuffle else np.arange(count, dtype=np.int64)
     sizes = np.asarray(layout.sizes, np.int64)[order]
@@ -80,7 +80,7 @@ def _epoch_parts(layout: SampleLayout, epoch: int) -> tuple[I64, I64, I64]:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The rest of an epoch: everything from `position` (a multiple of 16, or the end) on, then the `pending` spans before it."""
+    """The rest of an epoch: everything from `position` (a multiple of 16, or the end) on, then the earlier `pending` spans."""
 
     epoch: int = 0
     position: int = 0
@@ -88,7 +88,7 @@ class Cut:
 
 
 def cut_at(examples: int, total: int) -> Cut:
-    """The rest when the first `examples` of all epochs have been read; an epoch has `total`."""
+    """The rest after the first `examples`, counted over all epochs, have been read; an epoch has `total`."""
     epoch, start = divmod(examples, total)
     aligned = min(-(-start // BLOCK) * BLOCK, total)
     return Cut(epoch, aligned, _joined([(start, aligned)]))
@@ -98,7 +98,7 @@ def cut_at(examples: int, total: int) -> Cut:
 class Deal:
     """The rest of an epoch, dealt to `world` ranks.
 
-    `remainder` is the rule for the examples that do not divide evenly, fewer than `world`: `drop` drops them, `pad` repeats as many
+    `remainder` is the rule for the fewer than `world` examples that do not divide evenly: `drop` drops them, `pad` repeats as many
     as are missing, both so that every rank gets equally many; `keep` gives some ranks one more.
     """
 
@@ -118,7 +118,7 @@ class Deal:
         return self.examples // (STRETCH * self.world)
 
     def length(self, rank: int) -> int:
-        """Examples that one rank gets."""
+        """Number of examples for one rank."""
         start, stop = self._rest(rank)
         return self._rounds * STRETCH + stop - start
 
@@ -132,7 +132,7 @@ class Deal:
         return self._position(sequence % max(self.examples, 1))
 
     def after(self, taken: int) -> Cut:
-        """The rest when every rank has taken so many."""
+        """The rest after every rank has taken `taken` examples."""
         if taken >= max(map(self.length, range(self.world))):
             return Cut(self.cut.epoch + 1)
         started, inside = divmod(taken, STRETCH)
@@ -150,7 +150,7 @@ class Deal:
         return (turned.astype(np.int64) + rank) % self.world
 
     def _rest(self, rank: int) -> Span:
-        """The rank's part after the last full round, as numbers in the sequence; with `pad` it may pass the end."""
+        """The rank's part after the last full round, as indices into the sequence; with `pad` it may pass the end."""
         first = self._rounds * STRETCH * self.world
         rest = self.examples - first
         if self.remainder == "keep":
@@ -164,7 +164,7 @@ class Deal:
         return [*unread, (spans[-1][1], self.examples)]
 
     def _position(self, sequence: I64) -> I64:
-        """Positions of numbers in the sequence: those from the cut's position on, then the pending ones."""
+        """Positions of indices into the sequence: first those from the cut's position on, then the pending ones."""
         ahead = self.total - self.cut.position
         if not self.cut.pending:
             return self.cut.position + sequence
@@ -184,7 +184,7 @@ class Deal:
 
 
 def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Rising spans, adjacent ones joined and empty ones dropped."""
+    """Ascending spans, with adjacent ones joined and empty ones dropped."""
     found: list[Span] = []
     for start, stop in spans:
         if found and found[-1][1] == start:
@@ -196,7 +196,7 @@ def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The position of a rank: the deal begins at `cut`, and this many of the rank's examples have been taken."""
+    """The position of a rank: the deal begins at `cut`, and `taken` of the rank's examples have been taken."""
 
     cut: Cut = Cut()
     taken: int = 0
@@ -216,7 +216,7 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True)
 class RankShare:
-    """Everything one rank reads: epoch after epoch, `epochs` to a pass; None is a pass without end."""
+    """Everything one rank reads: epoch after epoch, `epochs` per pass; None is an endless pass."""
 
     layout: SampleLayout
     rank: int = 0
@@ -229,11 +229,11 @@ class RankShare:
         return Deal(cut, self.layout.total, self.world, self.layout.seed, self.remainder)
 
     def left(self, cursor: Cursor) -> int:
-        """Examples of the rank left in the cursor's epoch."""
+        """The rank's remaining examples in the cursor's epoch."""
         return self.deal(cursor.cut).length(self.rank) - cursor.taken
 
     def take(self, cursor: Cursor, count: int) -> Taken:
-        """The next `count` examples of the rank, fewer where the pass ends before. Reads nothing, so a skip is free."""
+        """The next `count` examples of the rank, or fewer if the pass ends first. Reads nothing, so skipping is free."""
         spans: list[tuple[Cut, int, int]] = []
         while count:
             left = self.left(cursor)
@@ -248,12 +248,12 @@ class RankShare:
         return Taken(spans, cursor, False)
 
     def runs(self, taken: Taken) -> Iterator[Run]:
-        """The places of those examples."""
+        """Where those examples are."""
         for cut, start, stop in taken.spans:
             yield from self.layout.runs(cut.epoch, self.deal(cut).positions(self.rank, start, stop))
 
     def consumed(self, cursor: Cursor) -> int:
-        """Examples that all ranks together have read when each has read as many as this one."""
+        """Examples that all ranks together have read once each has read as many as this one."""
         deal = self.deal(cursor.cut)
         left = max(deal.examples - cursor.taken * self.world, 0)
         return cursor.cut.epoch * self.layout.total + self.layout.total - left
@@ -261,16 +261,14 @@ class RankShare:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """How the workers of a rank share its examples: `unit` for each in turn, so one worker reads a batch and batches keep their
-    order.
-    """
+    """How a rank's workers share its examples: `unit` each in turn, so each batch comes from one worker and batches keep order."""
 
     worker: int = 0
     workers: int = 1
     unit: int = BLOCK
 
     def next(self, offset: int) -> tuple[int, int]:
-        """After `offset` examples: how many to skip that belong to others, and how many are then this worker's own."""
+        """After `offset` examples: how many of other workers to skip, and how many of this worker's own then follow."""
         inside, mine = offset % (self.unit * self.workers), self.worker * self.unit
         if inside < mine:
             return mine - inside, self.unit

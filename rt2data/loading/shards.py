@@ -1,6 +1,6 @@
-"""A finished mixture on disk: what its manifest says, and random access to the examples of its tar shards.
+"""A finished mixture on disk: the contents of its manifest, and random access to the examples of its tar shards.
 
-Of the manifest only what reading needs is decoded, so a trainer's workers import neither pyarrow nor the recipe's modules.
+Only what reading needs is decoded from the manifest, so a trainer's workers import neither pyarrow nor the recipe's modules.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from rt2data.render.fields import FIELDS
 FORMAT = "webdataset"
 VERSION = 1
 OLDEST_PLAN = 3
-"""Plans before this one describe records without chunks and turns."""
+"""Earlier plans describe records without chunks and turns."""
 _OPEN_FILES = 16
 _OFFSETS = 1 << 22
-"""How many offsets are kept, 8 bytes each, however many examples there are; those of the shard in use always are."""
+"""Maximum number of cached offsets, 8 bytes each, whatever the number of examples; the shard in use is always cached."""
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
-    """One source of the plan. `codec` decodes its action bins, `slots` are the places of its images."""
+    """One source of the plan. `codec` decodes its action bins, `slots` are its image places."""
 
     name: str
     kind: str
@@ -46,7 +46,7 @@ class SourceFacts(msgspec.Struct, frozen=True):
 
 
 class PartFacts(msgspec.Struct, frozen=True):
-    """One source that has shards of its own."""
+    """One source with shards of its own."""
 
     shards: int
 
@@ -64,16 +64,16 @@ class PlanFacts(msgspec.Struct, frozen=True):
     horizon: int = 1
     images: int | None = None
     more: tuple[str, ...] = ()  # fields that only some mixtures have
-    parts: tuple[PartFacts, ...] = ()  # where each row is written once, one for each source
+    parts: tuple[PartFacts, ...] = ()  # one per source, if each row is written once
 
     @property
     def sizes(self) -> Sizes:
-        """The sizes that all examples have."""
+        """Sizes common to all examples."""
         return Sizes(self.action_dim, self.horizon, self.images, self.more)
 
     @property
     def places(self) -> int:
-        """Places for images in each example."""
+        """Image places per example."""
         return 1 if self.images is None else self.images
 
     def sides(self) -> list[list[int]]:
@@ -81,13 +81,13 @@ class PlanFacts(msgspec.Struct, frozen=True):
         return [[source.draws for source in self.sources if source.kind == kind] for kind in ("robot", "web")]
 
     def parts_add_up(self, shards: int) -> bool:
-        """Whether there are no parts, or one for each source that together have all shards."""
+        """Whether there are no parts, or one per source that together have all shards."""
         counts = [part.shards for part in self.parts]
         return not counts or (len(counts) == len(self.sources) and sum(counts) == shards and min(counts) > 0)
 
 
 class Longest(msgspec.Struct, frozen=True):
-    """Of the totals of one source: the tokens of its longest example."""
+    """The tokens of a source's longest example."""
 
     longest: int
 
@@ -110,12 +110,12 @@ class Contents(msgspec.Struct, frozen=True):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest example."""
+        """Tokens in the longest example."""
         return max(total.longest for total in self.totals.values())
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shape in one row of a batch, for each column whose shape is the same in the whole mixture."""
+        """The shape per row of a batch, for each column with the same shape in the whole mixture."""
         dim, horizon = self.plan.action_dim, self.plan.horizon
         fixed: dict[str, tuple[int, ...]] = {"one": (), "vector": (dim,), "pads": (horizon,), "chunk": (horizon, dim)}
         bins = [int(source.codec["width"]) * source.horizon for source in self.plan.sources if source.codec]
@@ -125,9 +125,9 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 def read_contents(folder: Path) -> Contents:
-    """The contents of a complete output. All its shards are there and have the size that the manifest says.
+    """The contents of a complete output, after checking that all shards exist with the sizes in the manifest.
 
-    Raises DataError where it is incomplete or damaged, UsageError for a format that `load` does not read.
+    Raises DataError if it is incomplete or damaged, UsageError for a format that `load` does not read.
     """
     found = _decoded(folder / "manifest.json")
     if found.plan.format != FORMAT:
@@ -155,7 +155,7 @@ def _decoded(path: Path) -> Contents:
 
 
 def require_size(path: Path, size: int) -> None:
-    """Raises DataError where a shard is missing or has another size."""
+    """Raises DataError if a shard is missing or has another size."""
     _require_size(path, location.stats([path])[0], size)
 
 
@@ -170,7 +170,7 @@ def _require_size(path: Path, stat: Stat | None, size: int) -> None:
 
 @lru_cache(maxsize=256)
 def _slot_and_extension(name: str) -> tuple[int, str]:
-    """Of what follows the key and a dot. Raises ValueError for what no image is called."""
+    """Slot and extension from the part after the key and a dot. Raises ValueError if no image has such a name."""
     return slot_and_extension(f"key.{name}")
 
 
@@ -178,7 +178,7 @@ class _Part(NamedTuple):
     """Where one member of an example is."""
 
     key: str
-    name: str  # what follows the key and a dot
+    name: str  # the part after the key and a dot
     start: int
     stop: int
 
@@ -187,16 +187,16 @@ class _Part(NamedTuple):
 class Shards:
     """The shards of one mixture.
 
-    The offsets of examples come from `shard.tar.idx` (unsigned 64-bit offsets, one for each example and one past the last) where
-    there is one next to a shard, else from the shard's headers, only as far as needed. Those of the shards read last are kept.
+    The offsets of examples come from `shard.tar.idx` (unsigned 64-bit offsets, one per example and one past the last) if it exists
+    next to a shard, else from the shard's headers, read only as far as needed. Offsets of recently read shards are cached.
 
     A pickled copy keeps the offsets; each process opens its own files.
     """
 
     folder: Path
     entries: Sequence[ShardEntry]
-    _starts: dict[int, array[int]] = field(default_factory=dict)  # the shard used last is the last
-    _held: int = 0  # offsets in all of them
+    _starts: dict[int, array[int]] = field(default_factory=dict)  # in order of use, latest last
+    _held: int = 0  # number of cached offsets
 
     @cached_property
     def _files(self) -> RangeFiles:
@@ -207,9 +207,9 @@ class Shards:
         return self.folder / self.entries[shard].name
 
     def read(self, run: Run, images: bool = True) -> Iterator[Member]:
-        """The examples of a run, in one read; without their `images` only the records are read.
+        """The examples of a run, in one read; without `images` only the records are read.
 
-        The members are views that stay valid as long as they are referenced. Raises DataError naming shard and byte where it is
+        The members are views that stay valid as long as they are referenced. Raises DataError naming shard and byte if the shard is
         cut or malformed.
         """
         starts = self._starts_to(run.shard, run.stop)
@@ -243,7 +243,7 @@ class Shards:
         return Member(record.key, (), self._bytes(shard, record.start, record.stop))
 
     def _parts(self, shard: int, at: int, whole: memoryview | None = None) -> Iterator[_Part]:
-        """The members of the example at `at`, of which the last is its record. Headers are read from `whole`, if it is given."""
+        """The members of the example at `at`, its record last. Headers are read from `whole`, if given."""
         first, origin = "", at
         while True:
             header = whole[at - origin : at - origin + BLOCK] if whole is not None else self._bytes(shard, at, at + BLOCK)
@@ -269,7 +269,7 @@ class Shards:
         return starts
 
     def _keep(self, shard: int, starts: array[int]) -> None:
-        """Keep the offsets of the shard used last, and forget others where they become too many."""
+        """Cache the offsets of the shard used last, and drop older ones if there are too many."""
         self._starts[shard] = starts
         self._held += len(starts)
         while self._held > _OFFSETS and len(self._starts) > 1:
@@ -288,7 +288,7 @@ class Shards:
         return array("Q", found.tolist())
 
     def _header(self, shard: int, at: int, header: memoryview) -> tuple[str, int]:
-        """Name and size of a member, if its header is exactly what the writer writes."""
+        """Name and size of a member, if its header is exactly as written by us."""
         try:
             return read_header(header)
         except ValueError:

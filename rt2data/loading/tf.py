@@ -1,4 +1,4 @@
-"""The mixture as a tf.data.Dataset. Importing this file imports TensorFlow; nothing else of rt2data does."""
+"""The mixture as a tf.data.Dataset. Only this file of rt2data imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ TEXTS = {field.name for field in FIELDS if field.shape == "one" and field.type =
 
 
 def tf_dataset(mixture: Mixture, batch_size: int, *, drop_last: bool = False, length: int | None = None) -> Any:
-    """One pass of a mixture as a tf.data.Dataset of batches: the arrays of `Collate`; text as tf.string, empty where a row has
-    none, whole numbers as int64, -1 where a row has none. `answers` and `messages`, of which rows have any number, are dropped.
+    """One pass of a mixture as a tf.data.Dataset of batches: the arrays of `Collate`.
 
-    The mixture decodes in Python; add `.prefetch(1)` to decode while the model trains. Where tf.data reads ahead, the cursor of
-    the mixture moves ahead with it: count batches and take states with `state_at`. Images must have one size.
+    Text is tf.string, empty if a row has none; whole numbers are int64, -1 if a row has none. `answers` and `messages`, of which
+    rows have any number, are dropped.
+
+    The mixture decodes in Python; add `.prefetch(1)` to decode while the model trains. If tf.data reads ahead, the cursor of the
+    mixture moves ahead with it: count batches and get states from `state_at`. Images must have one size.
     """
     signature = _signature(mixture, batch_size if drop_last else None, length)
 
@@ -57,7 +59,7 @@ def _images(mixture: Mixture, rows: int | None) -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Values TensorFlow takes: no None."""
+    """Values that TensorFlow accepts: no None."""
     if not isinstance(value, list):
         return value
     empty = -1 if name in WHOLE else ""

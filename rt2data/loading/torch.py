@@ -1,4 +1,4 @@
-"""The mixture as a PyTorch IterableDataset. Importing this file imports torch; nothing else of rt2data does."""
+"""The mixture as a PyTorch IterableDataset. Only this file of rt2data imports torch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rt2data.loading.sampling import Cursor, Taken, Turns
 from rt2data.order import BLOCK
 
 RESUME = "resume"
-"""Key of a batch under which it has the state to resume after it."""
+"""Key under which a batch holds the state to resume after it."""
 torch: Any = import_module("torch")
 workers: Any = import_module("torch.utils.data")
 
 
 class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
-    """Batches of a mixture, as `Collate` makes them, with tensors for arrays.
+    """Batches of a mixture, as made by `Collate`, with tensors for arrays.
 
-    Use it as `DataLoader(TorchMixture(mixture, 32), batch_size=None, num_workers=4)`. Worker w of W reads batches w, w + W, ...
-    of the rank and DataLoader takes one from each in turn, so the batches and their order are the same for any number of workers.
-    Each has a state in `resume`: `load_state_dict` resumes after that batch, whatever workers had read ahead, with any number of
+    Use it as `DataLoader(TorchMixture(mixture, 32), batch_size=None, num_workers=4)`. Worker w of W reads batches w, w + W, ... of
+    the rank and DataLoader takes one from each in turn, so the batches and their order are the same for any number of workers. Each
+    batch has a state in `resume`: `load_state_dict` resumes after that batch, whatever workers had read ahead, with any number of
     workers and ranks.
 
     Without `batch_size` it yields single examples, 16 in turn from each worker, without `resume`.
@@ -44,7 +44,7 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
         self._offset, self._ended, self._restored = 0, False, False
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._ended and not self._restored:  # the next pass; one restored at its end is just over
+        if self._ended and not self._restored:  # start the next pass; but a state restored at its end has just finished
             self._begin()
         turns, self._restored = self._turns(), False
         while not self._ended:
@@ -64,7 +64,7 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
         return {"mixture": self.mixture.state_dict(), "offset": self._offset, "ended": self._ended}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume where a state was taken: one of `state_dict`, the `resume` of a batch, or a Mixture's."""
+        """Resume where a state was taken: from `state_dict`, the `resume` of a batch, or a Mixture."""
         own: dict[str, Any] = state if "offset" in state else {"mixture": state, "offset": 0, "ended": False}
         self.mixture.load_state_dict(own["mixture"])
         self._offset, self._ended, self._restored = int(own["offset"]), bool(own["ended"]), True
@@ -93,5 +93,5 @@ class TorchMixture(workers.IterableDataset):  # type: ignore[misc]
 
 
 def tensors(found: dict[str, Any]) -> dict[str, Any]:
-    """The same with tensors for arrays, sharing their memory."""
+    """The same dictionary with tensors for arrays, sharing their memory."""
     return {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in found.items()}
