@@ -1,4 +1,4 @@
-"""Step two: what a source says becomes what rt2data means. Steps and Examples in, Rows, Facts and Rejects out."""
+"""Step two: source data becomes rt2data's own form. Steps and Examples in; Rows, Facts and Rejects out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rt2data.standardize.episode import EpisodeStandard
 
 
 def standardize(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
-    """Rows, facts and rejects of a stream of raw records of one source. Steps of an episode come together."""
+    """Rows, facts and rejects from a stream of one source's raw records. Steps of an episode are consecutive."""
     for found in _rows(source, records):
         yield held_out(found, source) if isinstance(found, Row) else found
 
@@ -28,7 +28,7 @@ def _rows(source: Source, records: Iterable[SourceRecord]) -> Iterator[Row | Fac
 
 
 def _robot_rows(standard: EpisodeStandard, records: Iterable[SourceRecord]) -> Iterator[Row | Fact | Reject]:
-    """Rows episode by episode; each is complete at its last step, before the next is read: images may be views."""
+    """Rows, episode by episode; each episode is finished at its last step, before the next is read, as images may be views."""
     episode: list[Step] = []
     for record in records:
         if not isinstance(record, Step):
@@ -52,7 +52,7 @@ def _passed_on(record: SourceRecord) -> Iterator[Fact | Reject]:
 
 
 def held_out(row: Row, source: Source) -> Row:
-    """Move a fraction of the groups to split `val`, by hash of the group: stable when data grows, and never tearing a group."""
+    """Move a fraction of the groups to split `val`, by hash of the group: stable when data grows; groups stay whole."""
     if source.holdout and key64("holdout", row.group) < source.holdout * 2**64:
         return replace(row, split=HELD_OUT)
     return row

@@ -1,4 +1,4 @@
-"""Which of the answers given to a question become targets, which of them count as the same, and how much each one counts."""
+"""Which of a question's answers become targets, which count as equal, and how much weight each has."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from rt2data.read.source import WebSource
 from rt2data.records import Agreement, AnswerRule, Fact, Reject, Row
 
 LONG, UNANSWERABLE = "long_answer", "unanswerable"
-"""Why an answer is no target, and why a question is lost that has no other."""
+"""Why an answer is not a target, or why a question without any other answer is lost."""
 DROPPED, FEW = "answers.dropped.", "answers.few"
-"""Facts: answers that are no targets of questions that stay, by reason; questions of `soft` with two to nine answers."""
+"""Facts: answers that are not targets, by reason, of questions that are kept; `soft` questions with two to nine answers."""
 NOT_ANSWERED = frozenset({"unanswerable", "unsuitable", "unsuitable image"})
-"""What people write of a picture that does not tell, after normalization."""
+"""What people answer if the picture does not show it, after normalization."""
 PEOPLE = 10
-"""Who are asked in VQA: soft weights are made for so many answers."""
+"""Number of answers per question in VQA, which soft weights assume."""
 
 
 # The rows of a question
 
 
 def question_rows(row: Row, source: WebSource) -> Iterator[Row | Fact | Reject]:
-    """The row of a question, or one for each distinct answer, without answers that the source does not want for targets.
+    """The row of a question, or one per distinct answer, without answers that the source does not want as targets.
 
-    Soft weights are taken from all answers that were given, so rows for each answer keep them all.
+    Soft weights use all answers given, so rows for single answers keep them all.
     """
     distinct = distinct_answers(row.answers, source.agreement)
     if distinct and _unfit(distinct[0], source) == UNANSWERABLE:
@@ -58,7 +58,7 @@ def _rows(row: Row, offered: Sequence[str], fit: Sequence[bool], source: WebSour
 
 
 def _unfit(answer: str, source: WebSource) -> str:
-    """Why the source does not want an answer for a target; empty where it does."""
+    """Why the source does not want an answer as a target; empty if it does."""
     if source.unanswerable != "keep" and vqa_normalized(answer) in NOT_ANSWERED:
         return UNANSWERABLE
     words, size = source.max_answer_words, source.max_answer_bytes
@@ -74,9 +74,9 @@ def choose_answer(
 ) -> str:
     """The answer of one row in one epoch.
 
-    `majority` is the commonest answer; `sample` is one of all that were given, uniform over (seed, key, epoch); a row
-    made by `all` or `soft` says with `pick` >= 0 which distinct answer it stands for. Raises DataError where there is no answer,
-    or no such pick.
+    `majority` takes the most common answer; `sample` takes one of all given answers, uniform over (seed, key, epoch); a row made by
+    `all` or `soft` says with `pick` >= 0 which distinct answer it stands for. Raises DataError if there is no answer, or no such
+    pick.
     """
     if pick < 0 and rule == "sample":
         given = _given(answers)
@@ -87,9 +87,9 @@ def choose_answer(
 
 
 def distinct_answers(answers: Sequence[str], agreement: Agreement = "case") -> tuple[str, ...]:
-    """Answers that do not agree, the commonest first, then the first given.
+    """Distinct answers by `agreement`, the most common first, then the first given.
 
-    Each is spelled as it most often is, then as it first is. Blank answers are dropped.
+    Each has its most common spelling, or the first of those. Blank answers are dropped.
     """
     spellings = Counter(_given(answers))
     if len(spellings) == 1:
@@ -102,10 +102,10 @@ def distinct_answers(answers: Sequence[str], agreement: Agreement = "case") -> t
 
 
 def consensus(answers: Sequence[str], answer: str, agreement: Agreement = "case") -> Fraction:
-    """VQA's accuracy of an answer against those that ten people gave: .3, .6, .9 where one, two, three gave it, 1 from four on.
+    """VQA's accuracy of an answer against ten people's answers: .3, .6, .9 if one, two, three gave it, 1 from four on.
 
-    That is the mean of min(1, matches / 3) over the ten sets that leave one person out. Of a single answer it is 1, as nobody was
-    asked to agree; of other numbers of answers the same counts have the same weights.
+    This is the mean of min(1, matches / 3) over the ten sets that leave one person out. A single answer gets 1, as there is nobody
+    to agree; with other numbers of answers the same counts have the same weights.
     """
     given, agree = _given(answers), AGREE[agreement]
     if len(given) == 1:
@@ -132,9 +132,9 @@ def _missing(key: str, pick: int) -> str:
 
 @lru_cache(maxsize=65536)
 def vqa_normalized(answer: str) -> str:
-    """An answer as VQA's evaluation compares it: without punctuation, articles and case, numbers up to ten in digits.
+    """An answer as VQA's evaluation compares it: without punctuation, articles and case, numbers up to ten as digits.
 
-    An answer of which nothing is left stays as it is, in lower case.
+    An answer of which nothing would remain is kept, in lower case.
     """
     plain = _LONE_PERIOD.sub("", _without_marks(" ".join(answer.split()))).lower()
     words = [_DIGITS.get(word, word) for word in plain.split()]
@@ -142,13 +142,13 @@ def vqa_normalized(answer: str) -> str:
 
 
 def _without_marks(text: str) -> str:
-    """A mark that is beside a space somewhere is removed, and so are all where a comma is between digits; others become spaces."""
+    """Remove each mark that is next to a space anywhere, or all marks if a comma is between digits; turn others into spaces."""
     everywhere = _THOUSANDS.search(text) is not None
     return text.translate({ord(m): "" if everywhere or f"{m} " in text or f" {m}" in text else " " for m in _MARKS})
 
 
 def _variants(contraction: str) -> Iterator[str]:
-    """Every way to write it with fewer apostrophes."""
+    """Every spelling with fewer apostrophes."""
     places = [at for at, letter in enumerate(contraction) if letter == "'"]
     some = chain.from_iterable(combinations(places, count) for count in range(1, len(places) + 1))
     return ("".join(letter for at, letter in enumerate(contraction) if at not in gone) for gone in some)
@@ -170,6 +170,6 @@ when's where'd where's where've who'd who'd've who'll who's who've why'll why're
 y'all'd've y'all'll you'd you'd've you'll you're you've
 """
 _CONTRACTIONS = {plain: whole for whole in _WRITTEN.split() for plain in _variants(whole)}
-"""Contractions by what is written where an apostrophe is forgotten; none where that is another word, as `well` is."""
+"""Contractions by their spellings with missing apostrophes."""
 AGREE: dict[Agreement, Callable[[str], str]] = {"case": str.lower, "vqa": vqa_normalized}
-"""What two answers that agree have in common."""
+"""The form in which two agreeing answers are equal."""

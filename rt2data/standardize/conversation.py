@@ -1,4 +1,4 @@
-"""The rules for conversations: turns that a template can render, and a place for every image."""
+"""The rules for conversations: turns that a template can render, and a placeholder for every image."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from rt2data.records import Example, Region
 
 IMAGE = "<image>"
-"""The place of an image in the text of a turn."""
+"""Placeholder for an image in the text of a turn."""
 
 REGION = "<region>"
-"""The place of a region, in an example that has any."""
+"""Placeholder for a region, in an example that has any."""
 
 
 def conversation_fault(example: Example) -> tuple[str, str, str] | None:
-    """Reason, place and detail of what is wrong with a conversation; None where nothing is, or it is a question with answers."""
+    """Reason, place and detail of what is wrong with a conversation; None if it is valid or not a conversation."""
     turns = example.turns
     if not turns:
         return None
@@ -37,7 +37,7 @@ def conversation_fault(example: Example) -> tuple[str, str, str] | None:
 
 
 def region_fault(example: Example) -> tuple[str, str, str] | None:
-    """Reason, place and detail of what is wrong with the regions of an example; None where nothing is, or it has none."""
+    """Reason, place and detail of what is wrong with an example's regions; None if they are valid or there are none."""
     if not example.regions:
         return None
     for number, region in enumerate(example.regions):
@@ -52,7 +52,7 @@ def region_fault(example: Example) -> tuple[str, str, str] | None:
 
 
 def _region_places(example: Example) -> set[int]:
-    """How many places a conversation has, or a question with each of its answers."""
+    """The number of placeholders in a conversation, or in a question with each of its answers."""
     if example.turns:
         return {sum(turn.text.count(REGION) for turn in example.turns)}
     asked = example.question.count(REGION)
@@ -77,11 +77,11 @@ def _listed(coords: NDArray[np.float64]) -> str:
 
 
 def has_area(coords: Sequence[float]) -> bool:
-    """Whether a box, as stores hold it in single precision, is wide and high."""
+    """Whether a box, in single precision as stored, has width and height."""
     x0, y0, x1, y1 = np.array(coords, np.float32)
     return bool(x0 < x1 and y0 < y1)
 
 
 def tidy(region: Region) -> Region:
-    """A region as stores hold it: numbers in single precision, its label on one line."""
+    """A region in stored form: numbers in single precision, label on one line."""
     return replace(region, coords=tuple(np.array(region.coords, np.float32).tolist()), label=" ".join(region.label.split()))

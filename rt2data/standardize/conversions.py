@@ -1,4 +1,4 @@
-"""The rules of `conversions`, carried out on the columns of one whole episode, in order."""
+"""The rules of `conversions`, applied to the columns of one whole episode, in order."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ from rt2data.standardize.resample import FASTER, Times, are_times, nearest_steps
 from rt2data.standardize.rotations import composed, rewritten
 
 WRAPPED = "conversions.wrapped_angles"
-"""Fact: turns of more than half a circle that became the shorter one."""
+"""Fact: turns of more than half a circle, replaced by the shorter way round."""
 JUMPS = "conversions.angle_jumps"
-"""Fact: turns of more than half a circle that were left as they are."""
+"""Fact: turns of more than half a circle, left unchanged."""
 BETWEEN = "conversions.between_values"
-"""Fact: values of a gripper between open and closed that became one of them."""
+"""Fact: gripper values between open and closed, replaced by one of them."""
 ABSENT_STEPS = "conversions.absent_steps"
-"""Fact: steps of a lower rate that no step of the log is near: windows in time end there."""
+"""Fact: steps of a lower rate without a nearby step in the log: windows in time end there."""
 CLIPPED = "conversions.clipped_values"
-"""Fact: values put on a bound."""
+"""Fact: values clipped to a bound."""
 ASSUMED_OPEN = "conversions.assumed_open"
-"""Fact: episodes whose gripper never changes, and is taken to be open."""
+"""Fact: episodes whose gripper never changes, taken to be open."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the dimensions, once there are as many as the action space, or the recipe's `state_names`, has."""
+    """Names of the dimensions, valid once values have as many as the action space, or the recipe's `state_names`."""
 
     action: Sequence[str] = ()
     state: Sequence[str] = ()
 
     def of(self, side: Side, values: F32) -> Sequence[str]:
-        """Names of the dimensions of values [n, D]; none where there are not yet D of them."""
+        """Names of the dimensions of values [n, D]; none while their number is not D."""
         names = self.action if side == "action" else self.state
         return names if len(names) == values.shape[1] else ()
 
@@ -72,14 +72,14 @@ NO_NAMES = Names()
 
 @dataclass(frozen=True)
 class Columns:
-    """What the rules work on: n steps of the T that were recorded."""
+    """What the rules work on: n steps out of T recorded ones."""
 
     action: F32  # [n, D]
     state: F32 | None  # [n, S]
-    starts: NDArray[np.intp]  # n: the recorded step that each begins with
-    reasons: tuple[Reason | None, ...]  # T: why a recorded step is no more
+    starts: NDArray[np.intp]  # n: the recorded step at which each begins
+    reasons: tuple[Reason | None, ...]  # T: why a recorded step was dropped
     times: Times
-    numbers: NDArray[np.intp] | None = None  # n, rising: of the steps from now on; None where they keep those recorded
+    numbers: NDArray[np.intp] | None = None  # n, rising: new step numbers; None if the recorded ones are kept
     facts: tuple[Fact, ...] = ()
 
     def put(self, side: Side, values: F32) -> Columns:
@@ -87,18 +87,18 @@ class Columns:
         return replace(self, action=values) if side == "action" else replace(self, state=values)
 
     def counting(self, name: str, count: int) -> Columns:
-        """These columns and one more fact, if there is anything to count."""
+        """These columns with one more fact, if the count is not 0."""
         return replace(self, facts=(*self.facts, Fact(name, count))) if count else self
 
     def lost(self, reason: Reason) -> Columns:
-        """These columns without any step."""
+        """These columns with every step dropped."""
         none = np.zeros(len(self.starts), bool)
         left = {int(start) for start in self.starts}
         reasons = tuple(reason if at in left else old for at, old in enumerate(self.reasons))
         return replace(self, action=self.action[none], state=None, starts=self.starts[none], reasons=reasons)
 
     def without(self, at: int, reason: Reason) -> Columns:
-        """These columns without their step `at`."""
+        """These columns with step `at` dropped."""
         number = int(self.starts[at])
         return replace(
             self,
@@ -113,10 +113,10 @@ class Columns:
 def convert(
     episode: Sequence[Step], rules: Sequence[Conversion], names: Names = NO_NAMES, hz: float | None = None
 ) -> tuple[list[Step], list[Fact | Reject]]:
-    """The steps of an episode after all rules, and what is worth telling. All steps have the same sizes.
+    """The steps of an episode after all rules, and facts and rejects. All steps must have the same sizes.
 
-    `hz` is how many there are a second, where the log says so. Raises UsageError where a rule names a dimension, or needs a state
-    or times, that are not there.
+    `hz` is the number of steps per second, if the log says so. Raises UsageError if a rule names a dimension, or needs a state or
+    times, that do not exist.
     """
     columns = _columns(episode, hz)
     for rule in rules:
@@ -125,7 +125,7 @@ def convert(
 
 
 def defines_last(rules: Sequence[Conversion]) -> bool:
-    """Whether every step that is left has an action of its own, as its last one was dropped."""
+    """Whether every remaining step has an action of its own, as the last step was dropped."""
     return any(isinstance(rule, DeltaFromState) for rule in rules)
 
 
@@ -153,7 +153,7 @@ def _carried_out(rule: Conversion, columns: Columns, names: Names, where: str) -
 
 
 def _steps(episode: Sequence[Step], columns: Columns) -> Iterator[Step]:
-    """Each step that is left, with the marks of those that were dropped behind it."""
+    """Each remaining step, with the end marks of dropped steps that follow it."""
     edges = [*columns.starts.tolist(), len(episode)]
     numbers = None if columns.numbers is None else (columns.numbers - columns.numbers[:1]).tolist()
     for at, (start, stop) in enumerate(pairwise(edges)):
@@ -173,7 +173,7 @@ def _steps(episode: Sequence[Step], columns: Columns) -> Iterator[Step]:
 
 
 def _reward(steps: Sequence[Step]) -> float | None:
-    """The greatest: a sparse reward is not lost."""
+    """The largest, so that a sparse reward is not lost."""
     rewards = [step.reward for step in steps if step.reward is not None]
     return max(rewards, default=None) if len(rewards) == len(steps) else None
 
@@ -204,7 +204,7 @@ def _state(columns: Columns, rule: Rule, where: str) -> F32:
 Counted = tuple[str, int]
 NOTHING: Counted = ("", 0)
 Elementwise = Callable[[Any, F32], tuple[F32, Counted]]
-"""A rule and the values [T, n] of its dimensions give new ones, and a fact to count."""
+"""Maps a rule and the values [T, n] of its dimensions to new values, and a fact to count."""
 
 
 def _clipped(rule: Clip, values: F32) -> tuple[F32, Counted]:
@@ -217,7 +217,7 @@ def _thresholded(rule: Threshold, values: F32) -> tuple[F32, Counted]:
 
 
 def _binarized(rule: Binarize, values: F32) -> tuple[F32, Counted]:
-    """[T, n]: what is open or closed is, what is between is as the next step that is not; at the end, as the last value."""
+    """[T, n] as open (1) or closed (0): a value between takes the next decided one, or at the end the last value as it is."""
     is_open = values > rule.open
     between = ~(is_open | (values < rule.closed))
     at = np.arange(len(values))[:, None]
@@ -227,7 +227,7 @@ def _binarized(rule: Binarize, values: F32) -> tuple[F32, Counted]:
 
 
 def _absolute_gripper(rule: RelativeToAbsolute, values: F32) -> tuple[F32, Counted]:
-    """[T, n] of changes -> [T, n] of 1 open and 0 closed."""
+    """Turns changes [T, n] into states [T, n], 1 open and 0 closed."""
     change = np.where(values < -rule.dead, 1, np.where(values > rule.dead, -1, 0))
     moves = (change != 0).any(axis=0)
     before = np.where(moves, -change[(change != 0).argmax(axis=0), np.arange(change.shape[1])], 1)
@@ -238,7 +238,7 @@ def _absolute_gripper(rule: RelativeToAbsolute, values: F32) -> tuple[F32, Count
 
 
 def _finite_or(values: F32, found: NDArray[Any]) -> F32:
-    """What was found, but NaN where the log has NaN: a fault is not turned into a number."""
+    """What was found, but NaN where the log has NaN: a fault must not become a number."""
     return np.where(np.isnan(values), values, found).astype(np.float32)
 
 
@@ -258,7 +258,7 @@ ELEMENTWISE: dict[type[OfDims], Elementwise] = {
 
 
 def _rotated(rule: Rotate, values: F32, places: Sequence[int]) -> F32:
-    """[T, W] with the rotation at `places` written in the other way, where its first number was."""
+    """[T, W] with the rotation at `places` rewritten and placed where its first number was."""
     first = min(places)
     before = [at for at in range(first) if at not in places]
     behind = [at for at in range(first, values.shape[1]) if at not in places]
@@ -271,7 +271,7 @@ def _rotated(rule: Rotate, values: F32, places: Sequence[int]) -> F32:
 
 @dataclass(frozen=True)
 class _Motion:
-    """A rule between action and state, its dimensions found."""
+    """A rule between action and state, with its dimensions resolved."""
 
     rule: Any  # one of `MOTIONS`
     columns: Columns
@@ -284,7 +284,7 @@ class _Motion:
 
     @cached_property
     def state(self) -> F32:
-        """[n, k]: the numbers of the state that belong to the k dimensions."""
+        """[n, k]: the state's numbers for the k dimensions."""
         state = _state(self.columns, self.rule, self.where)
         if self.rule.state is None:
             found = positions(self.places, state.shape[1])
@@ -297,23 +297,23 @@ class _Motion:
 
     @cached_property
     def turns(self) -> NDArray[np.bool_]:
-        """bool[k]: which of them are angles."""
+        """bool[k]: which dimensions are angles."""
         return np.isin(self.places, self._positions(self.rule.angles or ()))
 
     @property
     def target(self) -> F32:
-        """[n, k] of the action."""
+        """[n, k]: the action's numbers for the k dimensions."""
         return self.columns.action[:, self.places]
 
     def delta(self, delta: F32) -> Columns:
-        """The columns with this change [n, k] as their action: angles over half a circle are counted, and wrapped if so asked."""
+        """The columns with these changes [n, k] as action: angles over half a circle are counted, and wrapped if the rule asks."""
         far = self.turns & (np.abs(delta) > np.pi)
         if self.rule.wrap:
             delta = np.where(far, wrapped(delta), delta)
         return self.put(delta).counting(WRAPPED if self.rule.wrap else JUMPS, int(far.sum()))
 
     def put(self, values: F32) -> Columns:
-        """The columns with these values [n, k] as their action."""
+        """The columns with these values [n, k] in the action."""
         action = self.columns.action.copy()
         action[:, self.places] = values
         return replace(self.columns, action=action)
@@ -324,7 +324,7 @@ class _Motion:
 
 
 def wrapped(angles: F32) -> F32:
-    """Angles as those between -pi (included) and pi that point the same way."""
+    """The equivalent angles between -pi (included) and pi."""
     return np.asarray((angles.astype(np.float64) + np.pi) % (2 * np.pi) - np.pi, np.float32)
 
 
@@ -364,8 +364,9 @@ def _skipped(rule: Skip, columns: Columns, names: Names) -> Columns:
 
 
 def _resampled(rule: Resample, columns: Columns, names: Names, where: str) -> Columns:
-    """The steps of a lower rate. An episode whose times are none is lost; raises UsageError where the log has no times, or a lower
-    rate.
+    """The steps at a lower rate. An episode with invalid times is lost.
+
+    Raises UsageError if the log has no times, or a lower rate.
     """
     times = columns.times.seconds(rule.from_hz)
     if times is None:
@@ -398,7 +399,7 @@ def _actions_between(rule: Skip | Resample, columns: Columns, starts: NDArray[np
 
 
 def _joined(columns: Columns, starts: NDArray[np.intp], numbers: NDArray[np.intp], action: F32) -> Columns:
-    """The columns of these steps, with new numbers and actions; those between are lost."""
+    """The columns of these steps, with new numbers and actions; the steps between are dropped."""
     lost = set(columns.starts.tolist()) - set(columns.starts[starts].tolist())
     return replace(
         columns,

@@ -1,7 +1,7 @@
-"""Where the episodes of a record begin, what marks the end of each, and which marks are believed.
+"""Where the episodes of a record begin, what marks the end of each, and which marks to trust.
 
-A mark is believed only if it differs between the episodes of the source: `is_terminal` that is never set, or a reward that is
-always 0, says nothing. So each row carries the marks of its episode, and they are judged when all are known.
+A kind of mark is trusted only if it differs between the episodes of the source: an `is_terminal` that is never set, or a reward
+that is always 0, says nothing. So each row carries the marks of its episode, and they are judged once all are known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ U8 = NDArray[np.uint8]
 
 OPPOSITES = {End.SUCCESS: End.FAILURE, End.REWARDED: End.UNREWARDED, End.TERMINAL: End.TRUNCATED}
 REQUIRED = "ends.required"
-"""Fact: episodes of a recipe that must know which of them are successes."""
+"""Fact: episodes of a recipe that needs to know which episodes are successes."""
 
 DROPPED = "ends.dropped"
 """Fact: episodes that lost the step that ends the task."""
@@ -33,7 +33,7 @@ def fact_name(mark: End) -> str:
 
 
 def refuted(facts: Mapping[str, int]) -> End:
-    """The marks that speak against success. A kind of mark counts where at least one episode has its positive form."""
+    """The marks that contradict success. A kind of mark counts if at least one episode has its positive form."""
     found = NO_MARKS
     for positive, negative in OPPOSITES.items():
         if facts.get(fact_name(positive)):
@@ -42,26 +42,26 @@ def refuted(facts: Mapping[str, int]) -> End:
 
 
 def tells_success(facts: Mapping[str, int]) -> bool:
-    """Whether the source says which episodes are successes: a success or a reward somewhere, or `is_terminal` that differs."""
+    """Whether the source says which episodes are successes: any success or reward, or an `is_terminal` that differs."""
     differs = all(facts.get(fact_name(mark)) for mark in (End.TERMINAL, End.TRUNCATED))
     return differs or any(facts.get(fact_name(mark)) for mark in (End.SUCCESS, End.REWARDED))
 
 
 def succeeded(marks: U8, against: End) -> NDArray[np.bool_]:
-    """bool[n]: marked a success, or nothing that is believed speaks against it. `against` is what `refuted` gives."""
+    """bool[n]: marked a success, or no trusted mark contradicts it. `against` comes from `refuted`."""
     found: NDArray[np.bool_] = ((marks & int(End.SUCCESS)) != 0) | ((marks & int(against)) == 0)
     return found
 
 
 def wanted(marks: U8, against: End) -> NDArray[np.bool_]:
-    """bool[n]: rows to keep. Where the recipe wants successes only, an episode without a mark is none if others are marked."""
+    """bool[n]: rows to keep. If only successes are wanted and other episodes are marked, an episode without a mark is dropped."""
     labelled = ((marks & int(End.SUCCESS)) != 0) | (not against & End.FAILURE)
     found: NDArray[np.bool_] = ((marks & int(End.WANTED)) == 0) | (succeeded(marks, against) & labelled)
     return found
 
 
 def cut_at_first(record: list[Step]) -> list[list[Step]]:
-    """The episodes of a record: a step with `is_first` behind one without begins another, with a name and steps of its own."""
+    """The episodes of a record: `is_first` after a step without it begins a new episode, with its own name and step numbers."""
     starts = [0, *(at for at, (before, step) in enumerate(pairwise(record), 1) if step.is_first and not before.is_first)]
     if len(starts) == 1:
         return [record]
@@ -75,7 +75,7 @@ def _numbered(piece: list[Step], number: int) -> list[Step]:
 
 
 def marks_of(episode: Sequence[Step]) -> End:
-    """What the source says of the end of an episode."""
+    """What the source says about the end of an episode."""
     last, rewarded = episode[-1], _rewarded(episode)
     found = End.TERMINAL if last.is_terminal else End.TRUNCATED
     if last.success is not None:
@@ -86,10 +86,10 @@ def marks_of(episode: Sequence[Step]) -> End:
 
 
 def _rewarded(episode: Sequence[Step]) -> bool | None:
-    """Whether a sparse reward (0 or one positive value) is given at the end; None where there is no such reward.
+    """Whether a sparse reward (0 or one positive value) is given at the end; None if there is no such reward.
 
-    RLDS leaves the reward of a last step undefined as it does the action, so the step before counts too. A dense reward, such as a
-    distance, does not tell success from failure.
+    RLDS leaves the reward of a last step undefined, like the action, so the step before counts too. A dense reward, such as a
+    distance, does not distinguish success from failure.
     """
     rewards = [step.reward for step in episode]
     known = {reward for reward in rewards if reward}

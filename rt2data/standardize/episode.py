@@ -29,7 +29,7 @@ Found = Row | Fact | Reject
 
 @dataclass(frozen=True)
 class EpisodeStandard:
-    """Rules for the episodes of one robot source: dimensions, words, finite values, gripper sign, first and last steps, filters."""
+    """Rules for the episodes of a robot source: dimensions, words, finite values, gripper sign, first and last steps, filters."""
 
     source: RobotSource
 
@@ -51,7 +51,7 @@ class EpisodeStandard:
 
     @cached_property
     def recorded_hz(self) -> float | None:
-        """Asked for only where a rule needs it: the log is opened for it."""
+        """The log's rate, read only if a rule needs it, because that opens the log."""
         return self.source.recorded_hz if any(isinstance(rule, Resample) for rule in self.source.conversions) else None
 
     @cached_property
@@ -63,7 +63,7 @@ class EpisodeStandard:
         return Choice(self.source.filters)
 
     def rows(self, record: list[Step]) -> Iterator[Found]:
-        """Rows of one recorded episode in order, what was dropped of it, and what is worth counting. The list is used up."""
+        """Rows of one recorded episode in order, its rejects, and facts. Entries of the list are overwritten as they are used."""
         episodes = cut_at_first(record)
         if len(episodes) > 1:
             yield Fact("episodes.cut_at_is_first", len(episodes) - 1)
@@ -95,10 +95,10 @@ class EpisodeStandard:
         marks = self._marks(episode)
         for number in kept:
             yield self._row(episode, number, end, marks)
-            episode[number] = episode[-1]  # what is done takes no memory
+            episode[number] = episode[-1]  # frees the memory of finished steps
 
     def _refusal(self, episode: list[Step], name: Called) -> Reject | None:
-        """Why the whole episode is dropped, if it is."""
+        """Why the whole episode is dropped, or None."""
         filters, first = self.source.filters, episode[0]
         place, count = f"episode {first.episode}", len(episode)
         if reason := self.choice.refusal(name):
@@ -123,7 +123,7 @@ class EpisodeStandard:
     # Steps
 
     def _reasons(self, episode: list[Step], name: Called) -> list[Reason | None]:
-        """For each step why it is dropped, or None."""
+        """For each step, why it is dropped, or None."""
         stop = len(episode) - self._steps_to_drop_at_end(episode)
         words, finite = self.words.reasons(episode), _finite(episode)
         ranges, idle = self.choice.reasons(name, len(episode)), self._idle(episode)
@@ -159,7 +159,7 @@ class EpisodeStandard:
         return still and (before is None or np.array_equal(step.action[self.grippers], before.action[self.grippers]))
 
     def _idle(self, episode: list[Step]) -> list[Reason | None]:
-        """For each step whether the robot hardly moves there."""
+        """For each step, IDLE if the robot hardly moves there, else None."""
         rule = self.source.filters.idle
         if rule is None:
             return [None] * len(episode)
@@ -168,28 +168,28 @@ class EpisodeStandard:
 
     @cached_property
     def _fixed(self) -> list[int]:
-        """The dimensions that are no motion."""
+        """The dimensions that are not motion."""
         return [*self.grippers, *([] if self.ends is None else [self.ends])]
 
     # Ends
 
     def _ends_task(self, action: F32) -> bool:
-        """Whether an action says by a dimension of its own that the task ends."""
+        """Whether an action says, in a dimension of its own, that the task ends."""
         return self.ends is not None and bool(self.space.ended(action[None])[0])
 
     def _end(self, last: int, reasons: Sequence[Reason | None]) -> int | None:
-        """The step at which the task ends: the last one kept, unless steps of other words follow it."""
+        """The step at which the task ends: the last one kept, unless steps with other words follow it."""
         return None if any(reason is not None and reason.words for reason in reasons[last + 1 :]) else last
 
     def _marks(self, episode: list[Step]) -> End:
-        """The marks that the recipe lets decide, if any."""
+        """The marks that the recipe allows to decide, if any."""
         wanted = self.source.filters.success
         if not wanted and (self.ends is not None or self.source.terminate not in ("auto", "success")):
             return NO_MARKS
         return marks_of(episode) | (End.WANTED if wanted else NO_MARKS)
 
     def _claims_end(self, episode: list[Step], number: int, end: int | None) -> bool:
-        """Whether the task ends at a step: as the action says where it has a dimension for it, else as the recipe says."""
+        """Whether the task ends at a step: as the action says if it has a dimension for it, else as the recipe says."""
         if self.ends is not None:
             return self._ends_task(episode[number].action)
         rule = self.source.terminate
@@ -209,7 +209,7 @@ class EpisodeStandard:
             yield Fact(DROPPED)
 
     def _annotated(self, kept: Sequence[Step]) -> Iterator[Fact]:
-        """How many steps have what is joined to the source, and how many have not."""
+        """How many steps have annotations or pools joined to the source, and how many do not."""
         for name, has in ((NOTES, [bool(step.notes) for step in kept]), (POOL, [bool(step.pool) for step in kept])):
             if name in self.source.joined:
                 yield from (Fact(fact(name, NOTED), has.count(True)), Fact(fact(name, BARE), has.count(False)))
@@ -246,7 +246,7 @@ class EpisodeStandard:
 
 
 def _ragged(episode: list[Step]) -> str:
-    """What differs between the steps of an episode that should have one size; empty where nothing does."""
+    """What differs between the steps of an episode that should have one size; empty if nothing does."""
     for name, sizes in (
         ("actions", {step.action.shape for step in episode}),
         ("states", {None if step.state is None else step.state.shape for step in episode}),
@@ -257,7 +257,7 @@ def _ragged(episode: list[Step]) -> str:
 
 
 def _finite(episode: list[Step]) -> list[bool]:
-    """For each step whether all numbers of its action and state are."""
+    """For each step, whether all numbers of its action and state are finite."""
     actions, states = [step.action for step in episode], [step.state for step in episode if step.state is not None]
     found = _rows_finite(actions)
     if states:
@@ -267,13 +267,13 @@ def _finite(episode: list[Step]) -> list[bool]:
 
 
 def _rows_finite(vectors: Sequence[F32]) -> NDArray[np.bool_]:
-    """Whether all numbers of each vector are; they have one size. They are joined end to end: `np.stack` makes an array of each."""
+    """Whether all numbers of each vector are finite; all have one size. Joined end to end, as `np.stack` makes an array of each."""
     finite = np.isfinite(np.concatenate(vectors)).reshape(len(vectors), vectors[0].size)
     return np.asarray(finite.all(axis=1))
 
 
 def _last_is_undefined(episode: list[Step]) -> bool:
-    """RLDS leaves the action of a last step undefined, most conversions do not: zero, repeated or NaN means undefined."""
+    """Whether the last action is zero, repeated or NaN: RLDS leaves it undefined, though most conversions do not."""
     if len(episode) < 2:
         return False
     action = episode[-1].action

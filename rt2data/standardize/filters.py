@@ -1,4 +1,4 @@
-"""What the filters of a robot source keep of an episode: by its name or origin, by ranges of its steps, by motion."""
+"""What a robot source's filters keep of an episode: by name or origin, by ranges of steps, by motion."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from rt2data.standardize.reasons import NO_KEEP_RANGES, OUTSIDE_KEEP_RANGES, Rea
 
 Bools = NDArray[np.bool_]
 FOUND, KNOWN, UNKNOWN = "filters.found", "filters.keep_ranges.known", "filters.keep_ranges.unknown"
-"""Facts: `FOUND.SETTING.NAME`, a listed episode that there is; episodes that keep_ranges knows, and others."""
+"""Facts: `FOUND.SETTING.NAME`, a listed episode that exists; episodes that keep_ranges knows, and others."""
 MISSING = "filters.missing"
-"""Fact: `MISSING.SETTING` counts the listed episodes that there are not, `MISSING.SETTING.NAME` names some of them."""
+"""Fact: `MISSING.SETTING` counts listed episodes that do not exist, `MISSING.SETTING.NAME` names some of them."""
 NAMED = 100
-"""Missing episodes that facts name."""
+"""How many missing episodes the facts name."""
 
 
 class Called(NamedTuple):
-    """What an episode can be called in lists and ranges, and where its first step stands in its record."""
+    """What an episode can be called in lists and ranges, and where its first step is in its record."""
 
     name: str
-    record: str  # the name of its record, another where that holds several episodes
+    record: str  # name of its record, which differs if the record holds several episodes
     origin: str
     offset: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """From its own to what it may share with others."""
+        """From its own name to those it may share with others."""
         return tuple(dict.fromkeys(name for name in (self.name, self.record, self.origin) if name))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The filters that know episodes by name, origin or ranges."""
+    """The filters that select episodes by name, origin or ranges."""
 
     filters: Filters
 
@@ -66,7 +66,7 @@ class Choice:
         return "path_filter" if self._path is not None and not self._path.search(called.origin) else ""
 
     def listed(self, called: Called) -> Iterator[Fact]:
-        """Which lists have an episode, by which of its names."""
+        """Which lists contain an episode, and under which of its names."""
         for setting, listed in self._lists.items():
             yield from (Fact(f"{FOUND}.{setting}.{name}") for name in called.names if name in (listed or ()))
 
@@ -76,13 +76,13 @@ class Choice:
             yield Fact(UNKNOWN if self._of(called) is None else KNOWN)
 
     def reasons(self, called: Called, steps: int) -> list[Reason | None]:
-        """For each step why ranges drop it, or None."""
+        """For each step, why ranges drop it, or None."""
         if self._ranges is None:
             return [None] * steps
         name = self._of(called)
         if name is None:
             return [NO_KEEP_RANGES] * steps
-        first = called.offset if name != called.name else 0  # ranges of a record count from its own first step
+        first = called.offset if name != called.name else 0  # ranges of a record count from the record's first step
         inside = in_ranges(self._ranges[name], first + np.arange(steps))
         return [None if kept else OUTSIDE_KEEP_RANGES for kept in inside.tolist()]
 
@@ -101,10 +101,10 @@ def in_ranges(ranges: Sequence[tuple[int, int]], numbers: NDArray[np.int64]) -> 
 def moving(actions: F32, rule: Idle) -> Bools:
     """bool[T]: which steps of an episode are kept. `actions` is f32[T, D], without gripper and terminate.
 
-    Runs of idle steps are dropped where they are long, then what is left where it is short, then the ends of what is left.
+    First long runs of idle steps are dropped, then short runs of the remaining steps, then the ends of the remaining runs.
     """
     idle = np.zeros(len(actions), np.bool_)
-    with np.errstate(invalid="ignore"):  # of infinite numbers, which are rejected as faults
+    with np.errstate(invalid="ignore"):  # for infinite numbers, which are rejected as faults
         idle[1:] = (np.abs(np.diff(actions, axis=0)) < rule.below).all(axis=1)
     kept = ~_long(idle, rule.min_idle)
     kept = _long(kept, rule.min_non_idle)
@@ -114,7 +114,7 @@ def moving(actions: F32, rule: Idle) -> Bools:
 
 
 def _long(flags: Bools, least: int) -> Bools:
-    """The flags, but for runs of fewer than `least`."""
+    """The flags without runs shorter than `least`."""
     found = np.zeros_like(flags)
     for start, stop in true_runs(flags):
         found[start:stop] = stop - start >= least
@@ -133,7 +133,7 @@ def called(episode: Sequence[Step], record: str, offset: int) -> Called:
 
 
 def settled(filters: Filters, facts: dict[str, int]) -> dict[str, int]:
-    """The facts of a whole source, with what its lists name and it has not in place of all that was found."""
+    """The facts of a whole source; FOUND names become counts, and the listed episodes it lacks are added."""
     if not any(getattr(filters, setting) is not None for setting in LISTS):
         return facts
     found = {name: count for name, count in facts.items() if not name.startswith(f"{FOUND}.")}

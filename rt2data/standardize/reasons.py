@@ -28,7 +28,7 @@ IDLE = Reason("idle")
 OUTSIDE_KEEP_RANGES = Reason("outside_keep_ranges")
 NO_KEEP_RANGES = Reason("no_keep_ranges")
 STEP_FILTERS = (FIRST_STEP, LAST_STEP, NOOP, IDLE, OUTSIDE_KEEP_RANGES, NO_KEEP_RANGES)
-"""Filters that drop steps of the episodes and words that others choose: none of them is meant to empty a task."""
+"""Filters that drop steps of episodes and tasks that other filters chose: none is meant to empty a task."""
 BAD_TIMES = Reason("bad_times", fault=True)
 NAN_ACTION = Reason("nan_action", fault=True)
 INSTRUCTION_FILTER = Reason("instruction_filter", words=True)
@@ -38,7 +38,7 @@ BLANK_FAULT = Reason("blank_instruction", fault=True, words=True)
 
 
 def rejects(episode: Sequence[Step], reasons: Sequence[Reason | None]) -> Iterator[Reject]:
-    """One Reject for each run of steps that are dropped for one reason."""
+    """One Reject for each run of steps dropped for the same reason."""
     for reason, run in groupby(zip(episode, reasons, strict=True), key=lambda pair: pair[1]):
         if reason is not None:
             steps = [step for step, _ in run]
@@ -47,7 +47,7 @@ def rejects(episode: Sequence[Step], reasons: Sequence[Reason | None]) -> Iterat
 
 
 def tasks_of(steps: Sequence[Step]) -> tuple[tuple[str, int], ...]:
-    """How many of the steps have each instruction, as rows have it."""
+    """How many of the steps have each instruction, cleaned as in rows."""
     return tuple((clean_text(text), count) for text, count in Counter(step.instruction for step in steps).items())
 
 

@@ -1,4 +1,4 @@
-"""Rotations written in another way, by scipy."""
+"""Rotations converted between representations, with scipy."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 F64 = NDArray[np.float64]
 SMALLEST = 1e-8
-"""A quaternion, or a column of a matrix, that is shorter has no direction."""
+"""A shorter quaternion or matrix column has no direction."""
 
 
 def rewritten(values: F32, source: str, target: str) -> F32:
-    """Rotations [T, n], written as `source`, as `target`: [T, m]. A row that is no rotation becomes NaN.
+    """Rotations [T, n] converted from `source` to `target`: [T, m]. A row that is not a rotation becomes NaN.
 
-    Both are ways of `read.conversions.ROTATIONS`, or Euler angles.
+    Both are representations in `read.conversions.ROTATIONS`, or Euler angles.
     """
     return _rewritten(values.astype(np.float64), source, target).astype(np.float32)
 
 
 def composed(values: F32, starts: NDArray[np.intp], way: str, frame: Literal["base", "tool"]) -> F32:
-    """Turns [T, n], one after the other, as one turn from each start to the next: [len(starts), n].
+    """Turns [T, n] combined into one turn from each start to the next: [len(starts), n].
 
-    A turn by itself stays as it is written; one with a row that is no rotation becomes NaN.
+    A single turn keeps its numbers; a combination with a row that is not a rotation becomes NaN.
     """
     each = _rewritten(values.astype(np.float64), way, "matrix").reshape(-1, 3, 3)
     lengths = np.diff(starts, append=len(values))
@@ -62,7 +62,7 @@ def _has_direction(given: F64, source: str) -> NDArray[np.bool_]:
 
 
 def _length(rows: F64) -> F64:
-    """[T]"""
+    """[T]: length of each row."""
     return np.asarray(np.linalg.norm(rows, axis=1), np.float64)
 
 
@@ -91,7 +91,7 @@ def _read(given: F64, source: str) -> Rotation:
 
 
 def _completed(first: F64, second: F64, by_columns: bool) -> F64:
-    """[T, 3, 3] of two rows (or columns), made perpendicular and of length 1."""
+    """[T, 3, 3] from two rows (or columns), made perpendicular and of length 1."""
     x = first / np.linalg.norm(first, axis=1, keepdims=True)
     rest = second - (x * second).sum(axis=1, keepdims=True) * x
     y = rest / np.linalg.norm(rest, axis=1, keepdims=True)
@@ -108,12 +108,12 @@ def _write(rotation: Rotation, target: str) -> F64:
         case "matrix" | "r6" | "r6_columns":
             return _rows(np.asarray(rotation.as_matrix(), np.float64), target)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # gimbal lock: one of the equal triples is given
+        warnings.simplefilter("ignore", UserWarning)  # at gimbal lock one of the equal triples is returned
         return np.asarray(rotation.as_euler(_order(target)), np.float64)
 
 
 def _rows(matrix: F64, target: str) -> F64:
-    """[T, 3, 3] as [T, 9], or [T, 6]: two rows one after the other; two columns, row by row."""
+    """[T, 3, 3] as [T, 9], or as [T, 6]: two rows one after the other; or two columns, row by row."""
     kept = matrix if target == "matrix" else matrix[:, :2] if target == "r6" else matrix[:, :, :2]
     return kept.reshape(len(matrix), -1)
 

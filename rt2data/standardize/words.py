@@ -1,7 +1,7 @@
-"""The words of a step: each different text of an episode is judged once, as a template will clean it.
+"""The words of a step: each distinct text of an episode is judged once, as templates will clean it.
 
-A text is blank where nothing but punctuation and space is left of it. That is more than any template cleans away, so that no prompt
-has an empty place in it, and what is prepared does not depend on the recipe's template.
+A text is blank if only punctuation and white space are left of it. That is stricter than any template's cleaning, so that no prompt
+has an empty place in it, and prepared data does not depend on the recipe's template.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _NOTHING = re.compile(r"none|nan|nil|null|n/?a|todo|tbd|fixme|undefined|unknown|
 _BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 _FIELD = re.compile(r"\{\w*\}|<[A-Za-z_][\w -]*>|\[[A-Z_]+\]")
 PLACEHOLDERS = {"missing": "None, nan or TODO", "bytes": "b'...'", "field": "{object} or <object>"}
-"""Placeholders for an instruction: kind -> how it looks. A fact `placeholder.KIND` counts the steps."""
+"""Placeholder instructions: kind -> what it looks like. A fact `placeholder.KIND` counts the steps."""
 
 
 @dataclass(frozen=True)
 class WordRules:
-    """The settings of a source about the words of a step."""
+    """A source's settings for the words of a step."""
 
     source: RobotSource
 
@@ -36,12 +36,12 @@ class WordRules:
         return None if pattern is None else re.compile(pattern, re.IGNORECASE)
 
     def reasons(self, episode: Sequence[Step]) -> list[Reason | None]:
-        """For each step why its words drop it, or None."""
+        """For each step, why its words drop it, or None."""
         known = {text: self._judge(text) for text in {step.instruction for step in episode}}
         return [known[step.instruction] for step in episode]
 
     def _judge(self, text: str) -> Reason | None:
-        """The recipe's filter comes first: what it leaves out is no fault."""
+        """Why a text is dropped, or None. The recipe's filter comes first: what it leaves out is not a fault."""
         if self._wanted is not None and not self._wanted.search(clean_text(text)):
             return INSTRUCTION_FILTER
         if len(text.encode(errors="surrogatepass")) > self.source.max_text_bytes:
@@ -60,7 +60,7 @@ def count_placeholders(texts: Iterable[str]) -> Iterator[Fact]:
 
 
 def placeholder(text: str) -> str | None:
-    """The kind of placeholder that a text is, or has in it; None where it is words."""
+    """The kind of placeholder that a text is or contains; None if it is ordinary words."""
     bare = text.strip(" .,;:!?\"'_-")
     if _NOTHING.fullmatch(bare):
         return "missing"
