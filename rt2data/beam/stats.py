@@ -1,6 +1,6 @@
 """Statistics as a Beam graph: the work orders and sums of `rt2data.look.stats.run` in the same order, so the same numbers.
 
-    read shards (of a mixture) -> sum rows and episodes -> second pass -> stats.json
+read shards (of a mixture) -> sum rows and episodes -> second pass -> stats.json
 
 Beam is imported late, so that usage errors are reported at once.
 """

@@ -2,9 +2,9 @@
 
 With `spill`, images go through the store's own folder, on any runner, in three steps that each read the output of the previous one:
 
-  files of rows -> places: which image of which range of the sources goes to which group of files of rows
-  a range of the sources, read once in order -> a spill: its images by group, with where each group begins
-  a group of files of rows <- its part of every spill: the blobs, and the rows rewritten
+    files of rows -> places: which image of which range of the sources goes to which group of files of rows
+    a range of the sources, read once in order -> a spill: its images by group, with where each group begins
+    a group of files of rows <- its part of every spill: the blobs, and the rows rewritten
 
 On Beam the images can go through the runner's shuffle instead (`runner`, see `beam.shuffle`). The blobs have the same bytes.
 """
