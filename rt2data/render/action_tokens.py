@@ -1,10 +1,10 @@
-"""Action words: bins written as digits (RT-2) or as the last ids of the vocabulary (OpenVLA), and the way back.
+"""Action words: bins written as digits (RT-2) or as the last ids of the vocabulary (OpenVLA), and parsed back.
 
-In `digits` the word of a bin is its decimal number, and an action is its words joined by spaces. In `last_n` bin b is
-the id `vocab_size - 1 - b` (RT-1's bin b is OpenVLA's digit b + 1), and the text is whatever those ids decode to.
+In `digits` the word of a bin is its decimal number, and an action is its words joined by spaces. In `last_n` bin b is the id
+`vocab_size - 1 - b` (RT-1's bin b is OpenVLA's digit b + 1), and the text is whatever those ids decode to.
 
-The space before an action is written where vocabularies expect it: a number takes it along as the first part of its
-word, an id of `last_n` leaves it to the prompt.
+The space before an action is placed where vocabularies expect it: for `digits` it is part of the first number's token, for `last_n`
+it belongs to the prompt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rt2data.render.tokenizer import Ids, Tokenizer
 
 TokenMap = Literal["digits", "last_n"]
 WordRule = Literal["text", "ids"]
-"""What must survive: the way through text and back, as a trainer that tokenizes texts goes, or only the ids."""
+"""What must survive the round trip: `text`, for trainers that tokenize texts, or only the `ids`."""
 
 BINS = 256
 _NUMBERS = tuple(map(str, range(BINS)))
@@ -35,10 +35,10 @@ _IDS_ONLY = ", or check `ids` alone if your trainer reads input_ids and never th
 
 @dataclass(frozen=True)
 class ActionWords:
-    """Bins to words of one tokenizer, and back.
+    """Converts bins to words of one tokenizer, and back.
 
-    `cue` is what every prompt of the template ends with, but for its last space. Raises UsageError where `last_n` asks
-    for ids that the vocabulary lacks.
+    `cue` is what every prompt of the template ends with, except its last space. Raises UsageError if `last_n` needs ids that the
+    vocabulary lacks.
     """
 
     token_map: TokenMap
@@ -47,16 +47,16 @@ class ActionWords:
 
     def __post_init__(self) -> None:
         if self.token_map == "last_n":
-            _last_texts(self.tokenizer)  # which looks every id up
+            _last_texts(self.tokenizer)  # looks up every id
 
     @property
     def before(self) -> str:
-        """What the words follow, as far as it is the prompt's: the cue, with its space for `last_n`."""
+        """What precedes the words, as far as it belongs to the prompt: the cue, with its space for `last_n`."""
         return self.cue + (" " if self.token_map == "last_n" else "")
 
     @property
     def lead(self) -> str:
-        """What stands between `before` and the words: the space for `digits`."""
+        """What separates `before` from the words: a space for `digits`."""
         return " " if self.token_map == "digits" else ""
 
     def spell(self, bins: NDArray[np.int32] | Sequence[Sequence[int]]) -> tuple[list[str], list[Ids]]:
@@ -76,11 +76,11 @@ class ActionWords:
         return [self.tokenizer.decode(each) for each in ids] if pieces is None else _join(pieces, rows, ""), ids
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
-        """Ids of actions written as text, as a tokenizer gives them behind a prompt."""
+        """Ids of actions written as text, as tokenized after a prompt."""
         return self.tokenizer.encode_after(self.before, [self.lead + text for text in texts])
 
     def parse(self, target: str | Sequence[int]) -> list[int]:
-        """Bins of one action, from its text or its ids. Raises DataError for what is no action word."""
+        """Bins of one action, from its text or its ids. Raises DataError for anything that is not an action word."""
         if self.token_map == "digits":
             text = target if isinstance(target, str) else self.tokenizer.decode(target)
             return [_bin(_BIN_OF.get(word), word) for word in text.split()]
@@ -89,13 +89,13 @@ class ActionWords:
         return [_bin(last - i if 0 <= last - i < BINS else None, i) for i in ids]
 
 
-# What a word is by itself, if every action is its words in a row; None if an action must be asked for as a whole. Pairs
-# show it: a tokenizer that joins two words joins neighbours.
+# Ids or text of each word on its own, if every action is just its words in a row; None if actions must be tokenized as a whole.
+# Testing pairs is enough: a tokenizer that merges words merges neighbours.
 
 
 @lru_cache(maxsize=32)
 def _digit_ids(tokenizer: Tokenizer, cue: str) -> tuple[Ids, ...] | None:
-    """Ids of the 256 numbers, each with the space before it."""
+    """Ids of the 256 numbers, each with a leading space; None if neighbours merge."""
     rows = action_pairs(8).tolist()
     pieces = tokenizer.encode_after(cue, [" " + number for number in _NUMBERS])
     whole = tokenizer.encode_after(cue, [" " + text for text in _join(_NUMBERS, rows, " ")])
@@ -104,7 +104,7 @@ def _digit_ids(tokenizer: Tokenizer, cue: str) -> tuple[Ids, ...] | None:
 
 @lru_cache(maxsize=32)
 def _last_texts(tokenizer: Tokenizer) -> tuple[str, ...] | None:
-    """Texts of the last 256 ids. Raises UsageError where the vocabulary has not that many."""
+    """Texts of the last 256 ids; None if neighbours merge. Raises UsageError if the vocabulary is smaller."""
     rows = action_pairs(8).tolist()
     try:
         pieces = [tokenizer.decode(each) for each in _last_ids(tokenizer, action_pairs(1).tolist())]
@@ -121,7 +121,7 @@ def _last_ids(tokenizer: Tokenizer, rows: list[list[int]]) -> list[Ids]:
 
 @lru_cache(maxsize=4)
 def action_pairs(width: int) -> NDArray[np.int32]:
-    """Actions int32[N, width] in which every ordered pair of bins stands side by side somewhere.
+    """Actions int32[N, width] in which every ordered pair of bins occurs side by side.
 
     Windows of the de Bruijn sequence B(256, 2), built from its Lyndon words: a, then a b for every b > a.
     """
@@ -135,7 +135,7 @@ def action_pairs(width: int) -> NDArray[np.int32]:
 
 @dataclass(frozen=True, slots=True)
 class WordFault:
-    """An action whose words do not come back as they were."""
+    """An action whose words do not survive the round trip."""
 
     bins: tuple[int, ...]
     ids: tuple[int, ...]
@@ -148,7 +148,7 @@ class WordFault:
 
 
 def check_action_words(words: ActionWords, width: int, rule: WordRule = "text") -> None:
-    """Refuse a tokenizer in which action words of a codec of `width` bins get lost. Raises UsageError naming them."""
+    """Refuse a tokenizer that loses action words of a codec with `width` bins. Raises UsageError naming them."""
     faults = word_faults(words, width, rule)
     if not faults:
         return
@@ -161,10 +161,10 @@ def check_action_words(words: ActionWords, width: int, rule: WordRule = "text") 
 
 @lru_cache(maxsize=32)
 def word_faults(words: ActionWords, width: int, rule: WordRule = "text") -> list[WordFault]:
-    """What goes wrong with every word alone, else with every pair of words in actions of the codec's width.
+    """Faults of single words, or if there are none, of all pairs of words in actions of the codec's width.
 
-    No word may hold a special token, and its ids must parse to its bins; by rule `text` the text behind a prompt must
-    also give the very same ids.
+    No word may contain a special token, and its ids must parse to its bins; with rule `text`, the text after a prompt must also
+    give exactly the same ids.
     """
     alone = _faults(words, action_pairs(1), rule)
     return alone or _faults(words, action_pairs(width), rule)
@@ -181,14 +181,14 @@ def _faults(words: ActionWords, bins: NDArray[np.int32], rule: WordRule) -> list
 
 
 def _heard(words: ActionWords, texts: list[str]) -> list[Ids]:
-    """Ids that a tokenizer finds in a text of prompt and action, from where they leave the prompt's own."""
+    """Ids of each action within its full text, from where the ids differ from the prompt's own."""
     head = words.tokenizer.encode(words.before)
     joint = words.tokenizer.encode_batch([words.before + words.lead + text for text in texts])
     return [ids[_agreement(head, ids) :] for ids in joint]
 
 
 def _agreement(head: Ids, ids: Ids) -> int:
-    """How many ids at the start are the same."""
+    """Length of the common prefix."""
     return next((k for k, (a, b) in enumerate(zip(head, ids, strict=False)) if a != b), min(len(head), len(ids)))
 
 

@@ -1,8 +1,8 @@
-"""The fields of a training example, in one table: all else that knows the record derives from it.
+"""The fields of a training example, in one table from which everything else that knows the record is derived.
 
-Each line of `ExampleRecord` is a field: its Python type, and a `Field` with its type in columns, what stands for null where a
-format has none, what it means, and how its values come from a batch of rows. JSON, the columns of every format, the reader's arrays
-and the checks of `verify` follow from the table; a new field is one line.
+Each line of `ExampleRecord` is a field: its Python type, and a `Field` with its column type, the value that replaces null in
+formats without null, what it means, and how its values come from a batch of rows. JSON, the columns of every format, the reader's
+arrays and the checks of `verify` follow from the table; a new field is one line.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from rt2data.records import Chunks, Message, Note, Region, Rendered, Rows, Slot,
 
 Type = Literal["string", "int64", "int32", "uint8", "float32", "float64", "bool"]
 Shape = Literal["one", "list", "vector", "pads", "chunk", "messages", "notes", "regions"]
-"""`list` has any number of values in each row, `vector` one for each dimension of actions, `pads` one for each action of a chunk,
-`chunk` a vector for each action of a chunk; `messages`, `notes` and `regions` have any number of structs, of `PARTS`."""
+"""`list` has any number of values per row, `vector` one per action dimension, `pads` one per action of a chunk, `chunk` a vector
+per action of a chunk; `messages`, `notes` and `regions` have any number of structs, defined in `PARTS`."""
 PARTS: dict[Shape, tuple[tuple[str, Type], ...]] = {
     "messages": (("role", "string"), ("content", "string")),
     "notes": (("name", "string"), ("text", "string")),
@@ -35,13 +35,13 @@ PARTS: dict[Shape, tuple[tuple[str, Type], ...]] = {
         ("label", "string"),
     ),
 }
-"""What structs consist of."""
+"""The parts of structs."""
 
 
 class RegionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A box or a point of an image, in fractions of its width and height. A point is a box without size."""
+    """A box or a point in an image, in fractions of its width and height. A point is a box without size."""
 
-    image: Annotated[int, msgspec.Meta(ge=0)]  # position among the example's images
+    image: Annotated[int, msgspec.Meta(ge=0)]  # index among the example's images
     x0: float
     y0: float
     x1: float
@@ -63,7 +63,7 @@ class RegionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What all records of one source have in common, and the sizes that all of the mixture have."""
+    """What all records of one source share, including sizes common to the whole mixture."""
 
     split: str
     action_space: str | None
@@ -77,7 +77,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one source with all that their records are made of. n rows."""
+    """n rows of one source with everything their records are made of."""
 
     rows: Rows
     rendered: Rendered
@@ -97,12 +97,12 @@ class Batch:
         return (value,) * len(self)
 
     def of_robot(self, values: Sequence[Any]) -> Sequence[Any]:
-        """These values for rows with actions, null for others."""
+        """These values if the rows have actions, else null for every row."""
         return values if self.robot else self.same(None)
 
     @cached_property
     def chunks(self) -> Chunks | None:
-        """The rows' chunks, as long and as wide as the mixture's: the last action is repeated, more dimensions are zeros."""
+        """The rows' chunks, padded to the mixture's horizon with the last action and to its dimensions with zeros."""
         found = self.rows.chunks
         if found is None:
             return None
@@ -115,39 +115,39 @@ class Batch:
 
     @cached_property
     def actions(self) -> Sequence[Any]:
-        """Lists [H][D]; null without actions."""
+        """Lists [H][D]; null if there are no actions."""
         return self.same(None) if self.chunks is None else self.chunks.actions.tolist()
 
     def action(self) -> Sequence[Any]:
-        """Lists [D]: the first of the chunk; null without actions."""
+        """Lists [D]: the first action of each chunk; null if there are no actions."""
         return self.same(None) if self.chunks is None else [chunk[0] for chunk in self.actions]
 
     def action_is_pad(self) -> Sequence[Any]:
-        """Lists [H]; null without actions."""
+        """Lists [H]; null if there are no actions."""
         if self.chunks is None:
             return self.same(None)
         found: list[Any] = self.chunks.is_pad.tolist()
         return found
 
     def action_mask(self) -> Sequence[Any]:
-        """Lists [D]; null without actions."""
+        """Lists [D]; null if there are no actions."""
         return self.of_robot(self.same(tuple(d < self.labels.action_dim for d in range(self.labels.padded_dim))))
 
     def bins(self) -> Sequence[Any]:
-        """Lists of K bins to an action; null without actions."""
+        """Lists with K bins per action; null if there are no actions."""
         return self.same(None) if self.rendered.bins is None else self.rendered.bins
 
     def states(self) -> Sequence[Any]:
-        """Lists [S]; null where the source has none."""
+        """Lists [S]; null if the source has no state."""
         return self.same(None) if self.rows.state is None else self.rows.state.tolist()
 
     def camera(self) -> Sequence[Any]:
-        """The camera of each row's first image; null without actions, and without images."""
+        """The camera of each row's first image; null without actions or images."""
         images, starts = self.rows.images, self.rows.images.starts.tolist()
         return self.of_robot([images.camera[a] if a < b else None for a, b in pairwise(starts)]) if self.robot else self.same(None)
 
     def image_names(self) -> Sequence[Any]:
-        """A name for every place of an image, taken or empty."""
+        """A name for every image place, filled or empty."""
         if len(self.labels.slots) > 1:
             return self.same(tuple(slot.camera for slot in self.labels.slots))
         images, starts = self.rows.images, self.rows.images.starts.tolist()
@@ -156,13 +156,13 @@ class Batch:
         return [_numbered(b - a) for a, b in pairwise(starts)]
 
     def image_offsets(self) -> Sequence[Any]:
-        """Control steps of every place, 0 or below."""
+        """Offset of every image place in control steps, 0 or negative."""
         if len(self.labels.slots) > 1:
             return self.same(tuple(slot.offset for slot in self.labels.slots))
         return [(0,) * count for count in np.diff(self.rows.images.starts).tolist()]
 
     def image_mask(self) -> Sequence[Any]:
-        """Whether there is an image in every place."""
+        """Whether every image place is filled."""
         counts = np.diff(self.rows.images.starts).tolist()
         places = len(self.labels.slots)
         if places <= 1:
@@ -173,20 +173,20 @@ class Batch:
         return masks
 
     def loss_weights(self) -> Sequence[Any]:
-        """The source's own, times that of the row's answer where answers have one."""
+        """The source's weight, times the answer's weight if answers have one."""
         own, weights = self.labels.loss_weight, self.rendered.weights
         return self.same(own) if weights is None else [row_weight(own, weight) for weight in weights]
 
     def notes(self) -> Sequence[Any]:
-        """Tuples of notes; null where a row has none."""
+        """Tuples of notes; null for a row without any."""
         return self.same(None) if self.rows.notes is None else self.rows.notes
 
     def originals(self) -> Sequence[Any]:
-        """The log's own instruction; null where it is the row's."""
+        """The log's own instruction; null if the row uses it."""
         return self.same(None) if self.rows.originals is None else self.rows.originals
 
     def regions(self) -> Sequence[Any]:
-        """Tuples of boxes and points; null where a row has none."""
+        """Tuples of boxes and points; null for a row without any."""
         if self.rows.regions is None:
             return self.same(None)
         return [tuple(map(RegionRecord.of, row)) or None for row in self.rows.regions]
@@ -197,7 +197,7 @@ class Batch:
 
 
 def row_weight(source: float, answer: float) -> float:
-    """How much the loss of a row counts: the weight of its source times that of its answer, as a float32."""
+    """Loss weight of a row: the weight of its source times that of its answer, as a float32."""
     return float(np.float32(source * answer))
 
 
@@ -213,29 +213,29 @@ def _present(count: int) -> tuple[bool, ...]:
 
 @lru_cache(maxsize=4096)
 def loss_mask(spans: tuple[Span, ...]) -> tuple[int, ...]:
-    """1 where the loss counts, 0 elsewhere: as long as the ids of an example."""
+    """1 where the loss counts, 0 elsewhere; as long as the example's ids."""
     return tuple(int(span.loss) for span in spans for _ in range(span.start, span.stop))
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field, beside its Python type."""
+    """One field, in addition to its Python type."""
 
     about: str
-    of: Callable[[Batch], Sequence[Any]]  # its values, one for each row
+    of: Callable[[Batch], Sequence[Any]]  # its values, one per row
     type: Type = "string"
     shape: Shape = "one"
-    fill: Any = None  # stands for null in formats that have none (for a vector, in each dimension); None: it is never null
+    fill: Any = None  # replaces null in formats without null (for a vector, per dimension); None: it is never null
     name: str = ""  # set by the table
 
     @property
     def parts(self) -> tuple[tuple[str, Type], ...]:
-        """Names and types of the parts of its structs; none where its values are no structs."""
+        """Names and types of the parts of its structs; none if its values are not structs."""
         return PARTS.get(self.shape, ())
 
     @property
     def nullable(self) -> bool:
-        """Whether a row may have no value: those of web have none of a robot's."""
+        """Whether a row may lack a value: web rows have no robot values."""
         return self.fill is not None
 
 
@@ -245,7 +245,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One training example: what is asked about images, and the target to learn: an answer, or an action written as one."""
+    """One training example: a question about images, and the target to learn: an answer, or an action written as one."""
 
     key: Annotated[Key, Field("unique in the output", lambda b: b.keys)]
     kind: Annotated[Literal["robot", "web"], Field("which side of the mixture it comes from", lambda b: b.same(b.rows.kind))]
@@ -382,7 +382,7 @@ class ExampleRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 def _fields() -> tuple[Field, ...]:
-    """The table, from the lines of the record."""
+    """The table, built from the lines of the record."""
     found = []
     for name, hint in get_type_hints(ExampleRecord, include_extras=True).items():
         marks = [mark for mark in get_args(hint) if isinstance(mark, Field)] if get_origin(hint) is Annotated else []
@@ -396,12 +396,12 @@ def _fields() -> tuple[Field, ...]:
 _ALL = _fields()
 _MORE = {field.name for field in msgspec.structs.fields(ExampleRecord) if not field.required}
 FIELDS = tuple(field for field in _ALL if field.name not in _MORE)
-"""Those that every example has, in the order of ExampleRecord."""
+"""Fields that every example has, in the order of ExampleRecord."""
 MORE_FIELDS = tuple(field for field in _ALL if field.name in _MORE)
-"""Those that only some mixtures have; in JSON they are absent where they are null."""
+"""Fields that only some mixtures have; absent from JSON if null."""
 
 
 @cache
 def fields_of(more: tuple[str, ...]) -> tuple[Field, ...]:
-    """The fields of a mixture that has `more` of them."""
+    """The fields of a mixture with the optional fields `more`."""
     return (*FIELDS, *(field for field in MORE_FIELDS if field.name in more))

@@ -1,4 +1,4 @@
-"""Records of rows, and the way back from JSON. What a record holds is in `fields`."""
+"""Records from rows, and back from JSON. `fields` says what a record holds."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ encode_record = msgspec.json.Encoder().encode
 
 
 def make_records(batch: Batch) -> Iterator[ExampleRecord]:
-    """The record of each row, in their order."""
+    """The record of each row, in order."""
     return starmap(ExampleRecord, zip(*(field.of(batch) for field in (*FIELDS, *MORE_FIELDS)), strict=True))

@@ -1,4 +1,4 @@
-"""Rows to what a trainer learns from: turns, prompts, targets, ids and spans. Pure; how rows are batched changes nothing."""
+"""Turns rows into what a trainer learns from: turns, prompts, targets, ids and spans. Pure; batching changes nothing."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ MEMO_CHARS = 4 << 20
 
 
 class Memo(Generic[Made]):
-    """What was made of recent texts: instructions and answers repeat. Bounded by their length; travels empty."""
+    """A cache of results for recent texts, as instructions and answers repeat. Bounded by text length; pickled empty."""
 
     def __init__(self, limit: int = MEMO_CHARS) -> None:
         self._limit, self._chars = limit, 0
         self._known: dict[str, Made] = {}
 
     def get(self, texts: Sequence[str], make: Callable[[list[str]], Sequence[Made]]) -> list[Made]:
-        """What `make` gives for each text; it is asked only for those not known."""
+        """The result of `make` for each text; `make` gets only texts that are not cached."""
         known = self._known
         found = {text: known.get(text) for text in texts}
         missing = [text for text, made in found.items() if made is None]
@@ -44,7 +44,7 @@ class Memo(Generic[Made]):
         return [made if (made := found[text]) is not None else fresh[text] for text in texts]
 
     def _keep(self, fresh: dict[str, Made]) -> None:
-        """Starting over when full is simpler than forgetting the oldest, and the common texts are back at once."""
+        """Cache new results. Clearing when full is simpler than evicting the oldest, and common texts are soon back."""
         chars = sum(map(len, fresh))
         if self._chars + chars > self._limit:
             self._known, self._chars = {}, 0
@@ -56,7 +56,7 @@ class Memo(Generic[Made]):
 
 
 class Prompt(NamedTuple):
-    """What comes before a target: the text and ids of the prompt, and the user's words without the template's."""
+    """What precedes a target: text and ids of the prompt, and the user's words without the template's."""
 
     prompt: str
     ids: Ids
@@ -64,7 +64,7 @@ class Prompt(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What is to be said, row by row."""
+    """The targets, row by row."""
 
     texts: Sequence[str]
     ids: Sequence[Ids]
@@ -73,12 +73,12 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Renderer:
-    """How rows of one source become turns, prompts, targets and ids.
+    """Turns rows of one source into turns, prompts, targets and ids.
 
-    `codec` and `words` are for rows with actions, `answers` is for questions, `regions` for boxes and points. Ids are
-    `[begin] prompt target [end]`, and of a conversation `[begin] prompt target [end] prompt target [end] ...`; the space before a
-    target that is text belongs to its first token, as vocabularies write it, and a space before action ids to the prompt: so the
-    ids are those of the whole text.
+    `codec` and `words` are for rows with actions, `answers` is for questions, `regions` for boxes and points. Ids are `[begin]
+    prompt target [end]`, and for a conversation `[begin] prompt target [end] prompt target [end] ...`; the space before a text
+    target belongs to its first token, as vocabularies have it, and a space before action ids to the prompt: so the ids are those of
+    the whole text.
     """
 
     template: Template
@@ -104,9 +104,9 @@ class Renderer:
             raise InternalError("action words of another codec", where=codec.name)
 
     def render(self, rows: Rows) -> Rendered:
-        """Turns, prompts, targets, ids and spans of n rows, in their order.
+        """Turns, prompts, targets, ids and spans of n rows, in order.
 
-        Raises UsageError naming the first row whose ids are more than `max_tokens`: a target is never cut; or whose regions the
+        Raises UsageError naming the first row with more ids than `max_tokens`, as targets are never cut, or with regions that the
         convention cannot write.
         """
         said = rows if self.regions is None or rows.regions is None else filled(self._settled(rows), self.regions)
@@ -115,12 +115,12 @@ class Renderer:
         return replace(found, weights=[self._weight(rows, at) for at in range(len(rows))]) if self.answers == "soft" else found
 
     def _settled(self, rows: Rows) -> Rows:
-        """Each question with the one answer that it gets: which one, the source's own words say, not the numbers of regions."""
+        """Each question reduced to its one answer, chosen before region numbers are filled in, by the source's own words."""
         answers = [(self._answer(rows, at),) if turns is None else () for at, turns in enumerate(rows.turns)]
         return replace(rows, answers=answers, picks=np.zeros_like(rows.picks))
 
     def _weight(self, rows: Rows, at: int) -> float:
-        """The consensus on the answer of a row; 1 for a conversation."""
+        """The consensus on a row's answer; 1 for a conversation."""
         if rows.turns[at] is not None:
             return 1.0
         return float(consensus(rows.answers[at], self._answer(rows, at), self.agreement))
@@ -161,7 +161,7 @@ class Renderer:
         return self._led(rows, texts, ids, bins) if self.template.action_cue else Targets(texts, ids, bins)
 
     def _led(self, rows: Rows, texts: list[str], ids: list[Ids], bins: Sequence[Sequence[int]]) -> Targets:
-        """Actions behind what is said before them."""
+        """Targets of actions preceded by what is said before them."""
         notes = rows.notes or [None] * len(rows)
         columns = zip(notes, rows.keys, rows.epochs.tolist(), strict=True)
         leads = [lead_of(self.template, each, key, epoch, self.dropout) for each, key, epoch in columns]
@@ -177,7 +177,7 @@ class Renderer:
 
     @property
     def _space(self) -> str:
-        """What stands between the words of an action and what they follow, as far as it is not theirs."""
+        """The space between an action's words and what precedes them, if it is not part of the words."""
         return " " if self.words is not None and self.words.token_map == "last_n" else ""
 
     def _answers(self, rows: Rows) -> Targets:
@@ -209,7 +209,7 @@ class Renderer:
     # Conversations
 
     def _conversations(self, rows: Rows) -> Rendered:
-        """A question among them is a conversation of two turns; its ids are the same as by itself."""
+        """Questions in the batch become conversations of two turns; their ids are the same as on their own."""
         prompts, targets, ids, spans = list[str](), list[str](), list[Ids](), list[tuple[Span, ...]]()
         talks = [turns if turns is not None else self._as_turns(rows, at) for at, turns in enumerate(rows.turns)]
         for turns, own in zip(talks, rows.turns, strict=True):
@@ -237,7 +237,8 @@ class Renderer:
         return choose_answer(rows.answers[at], self.answers, key, epoch, pick, self.seed, self.agreement)
 
     def _piece_ids(self, texts: list[str]) -> list[Ids]:
-        """Ids of prompts and targets in turn: the first begins the text, a target follows the cue, a prompt an end token."""
+        """Ids of prompts and targets, alternating: the first prompt begins the text, targets follow the cue, prompts an end
+        token."""
         first = self._begin + self.tokenizer.encode(texts[0].rstrip())
         targets = self._targets.get(texts[1::2], lambda some: self.tokenizer.encode_after(self.template.cue, some))
         prompts = self._questions_after(texts[2::2])
@@ -272,5 +273,5 @@ def _question(words: str, images: int) -> Message:
 
 @lru_cache(maxsize=64)
 def _places(images: int) -> str:
-    """The places of images that stand before a question."""
+    """The image places that precede a question."""
     return f"{IMAGE}\n" * images

@@ -1,4 +1,4 @@
-"""Prompt templates: what is asked of the model, robot step or question alike. Named and versioned."""
+"""Prompt templates: how a model is asked, for robot steps and questions alike. Named and versioned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 
 class Piece(NamedTuple):
-    """A part of a conversation's text: a prompt, or a target with the space before it."""
+    """A part of a conversation's text: a prompt, or a target with its leading space."""
 
     text: str
     loss: bool
@@ -24,7 +24,7 @@ class Piece(NamedTuple):
 
 
 class Thought(NamedTuple):
-    """A part of what is said before an action: its words, and the notes that can fill them; the first that is there does."""
+    """A part of what is said before an action: its words, and the notes that can fill them; the first available is used."""
 
     form: str
     notes: tuple[str, ...]
@@ -32,9 +32,9 @@ class Thought(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The words around an instruction or a question; the first `{}` is its place, and nothing in the text is a field.
+    """The words around an instruction or a question; only the first `{}` is replaced.
 
-    Every prompt ends with `cue`, and with a space after it where `gap` is empty; a target follows after `gap`.
+    Every prompt ends with `cue`, followed by a space if `gap` is empty; a target follows after `gap`.
     """
 
     name: str
@@ -43,15 +43,15 @@ class Template:
     robot: str  # the question of a robot step, around its instruction
     cue: str
     gap: str
-    lower: bool = False  # instructions in lower case
-    question_mark: bool = False  # questions that end without punctuation get a question mark
-    robot_words: str = ""  # around the question of a robot step, where not `words`
-    robot_cue: str = ""  # what the prompt of a robot step ends with, where not `cue`
+    lower: bool = False  # instructions are lower-cased
+    question_mark: bool = False  # questions without final punctuation get a question mark
+    robot_words: str = ""  # around the question of a robot step, if not `words`
+    robot_cue: str = ""  # end of a robot step's prompt, if not `cue`
     thoughts: tuple[Thought, ...] = ()  # what is said before an action
-    action_cue: str = ""  # what then comes before the action
+    action_cue: str = ""  # precedes the action after the thoughts
 
     def robot_question(self, instruction: str) -> str:
-        """What is asked about a robot step, without the template's own words."""
+        """The question for a robot step, without the template's own words."""
         return _fill(self.robot, clean_instruction(instruction, self.lower))
 
     def web_question(self, question: str) -> str:
@@ -60,7 +60,7 @@ class Template:
         return text if text.endswith(_ENDS) or not self.question_mark else text + "?"
 
     def prompt(self, question: str, robot: bool = False) -> str:
-        """The prompt of a question, about images or of a robot step."""
+        """The prompt of a question, about images or a robot step."""
         return _fill((self.robot_words or self.words) if robot else self.words, question)
 
     def robot_prompt(self, instruction: str) -> str:
@@ -69,16 +69,16 @@ class Template:
 
     @property
     def before_action(self) -> str:
-        """What an action follows, in the prompt or in the target."""
+        """What precedes an action, in the prompt or in the target."""
         return self.action_cue or self.cue
 
     @property
     def before_thoughts(self) -> str:
-        """What the target of a robot step follows."""
+        """What precedes the target of a robot step."""
         return self.robot_cue or self.cue
 
     def say(self, notes: Sequence[Note]) -> list[tuple[str, str]]:
-        """What is said before an action: form and text of each part that there is a note for."""
+        """What is said before an action: form and text of each part with a note."""
         texts = {note.name: note.text for note in notes}
         found = ((thought.form, next((texts[name] for name in thought.notes if name in texts), "")) for thought in self.thoughts)
         return [(form, _fill(form, text.rstrip(_FINAL) if form.endswith(".") else text)) for form, text in found if text]
@@ -92,9 +92,9 @@ class Template:
         return self.prompt(self.web_question(question))
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """A conversation as text: prompts and targets that take turns. A system turn begins the first prompt.
+        """A conversation as text: alternating prompts and targets. A system turn begins the first prompt.
 
-        The user's words stay as they are, line ends too. Turns are a system turn or none, then user and assistant alternately.
+        The user's words are unchanged, line ends included. Turns are an optional system turn, then user and assistant alternately.
         """
         system = [turn.text + "\n" for turn in turns if turn.role == "system"]
         spoken = [turn for turn in turns if turn.role != "system"]
@@ -107,13 +107,13 @@ class Template:
         return found
 
     def slot(self, prompt: str, robot: bool) -> str | None:
-        """The instruction or question in a prompt; None where the prompt is not of this template."""
+        """The instruction or question in a prompt; None if the prompt does not fit this template."""
         before, _, after = (self.prompt(self.robot, robot=True) if robot else self.words).partition("{}")
         whole = prompt.startswith(before) and prompt.endswith(after) and len(prompt) >= len(before) + len(after)
         return prompt[len(before) : len(prompt) - len(after)] if whole else None
 
     def facts(self) -> dict[str, Any]:
-        """Everything that decides a prompt, as JSON values."""
+        """Everything that determines a prompt, as JSON values."""
         return asdict(self) | {"cleaning": CLEANING}
 
 
@@ -183,7 +183,7 @@ TEMPLATES = {
 
 
 def find_template(name: str) -> Template:
-    """A template of the table. Raises UsageError for a name it lacks."""
+    """A template of the table. Raises UsageError for an unknown name."""
     if name not in TEMPLATES:
         raise UsageError(f"unknown prompt template {name!r}", do=choose(name, TEMPLATES))
     return TEMPLATES[name]

@@ -1,7 +1,6 @@
-"""One interface over three tokenizers: bytes (built in), a Hugging Face `tokenizer.json`, a SentencePiece `.model`.
+"""One interface for three tokenizers: bytes (built in), a Hugging Face `tokenizer.json`, a SentencePiece `.model`.
 
-Files are read from disk and never downloaded. Text never becomes a control token: `</s>` in a question stays four
-characters.
+Files are read from disk and never downloaded. Text never becomes a control token: `</s>` in a question stays four characters.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ Ids = list[int]
 
 MAX_FILE_BYTES = 512 << 20
 CONFIG = "tokenizer_config.json"
-"""Beside a tokenizer.json it names the tokens that begin, end and fill a sequence."""
-_BUILDERS = {  # imported when first asked for
+"""A file next to tokenizer.json that names the begin, end and pad tokens."""
+_BUILDERS = {  # imported on demand
     "hf": ("rt2data.render.tokenizer_hf", "hf_tokenizer"),
     "sentencepiece": ("rt2data.render.tokenizer_spm", "sentencepiece_tokenizer"),
 }
 RESERVED = re.compile(r"<(loc|seg)\d+>|<\|?(start_of_|end_of_)?(image|video|audio)[a-z_]*\|?>")
-"""Tokens with a meaning of their own in vision-language vocabularies (PaliGemma's boxes and masks, image slots)."""
+"""Tokens with a special meaning in vision-language vocabularies (PaliGemma's boxes and masks, image slots)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +40,12 @@ class Tokenizer(ABC):
     """Text to ids and back. Pickles as its path: another process reads the file again and notices if it changed."""
 
     name: str
-    vocab_size: int  # of the base vocabulary, which `last_n` counts down from; tokens added later are above it
-    sha256: str  # of the file; a fixed word for the built-in one
+    vocab_size: int  # of the base vocabulary, from which `last_n` counts down; added tokens are above it
+    sha256: str  # of the file; a fixed word for the built-in tokenizer
     special_ids: frozenset[int]  # ids that must never stand for an action or a word
     bos_id: int | None
     eos_id: int | None
-    pad_id: int  # for padding: the end token where the vocabulary has no pad, 0 where it has neither
+    pad_id: int  # the end token if the vocabulary has no pad token, 0 if it has neither
     path: str | None = None
 
     kind: ClassVar[TokenizerKind]
@@ -60,33 +59,32 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; special ones are spelled out, never skipped. Raises DataError for an id the vocabulary lacks."""
+        """Text of ids; special tokens are spelled out, never skipped. Raises DataError for an id that the vocabulary lacks."""
 
     @abstractmethod
     def token(self, token_id: int) -> str:
-        """The vocabulary's own spelling of one id. Raises DataError for an id the vocabulary lacks."""
+        """The vocabulary's own spelling of one id. Raises DataError for an id that the vocabulary lacks."""
 
     def encode(self, text: str) -> Ids:
         """Ids of one text, without begin or end tokens."""
         return self.encode_batch([text])[0]
 
     def encode_after(self, before: str, texts: Sequence[str]) -> list[Ids]:
-        """Ids of each text as they are when it follows `before`.
+        """Ids of each text as it is tokenized after `before`.
 
-        Vocabularies write the space in front of a word into the word, and some add one at the start of a text, so a
-        target on its own has other ids than the same target behind its prompt. Where the first characters merge into
-        the last token of `before`, the text is encoded on its own.
+        Vocabularies merge a leading space into the word, and some add one at the start of a text, so a target on its own has other
+        ids than after its prompt. If the first characters merge into the last token of `before`, the text is encoded on its own.
         """
         head = self.encode(before)
         joint = self.encode_batch([before + text for text in texts])
         return [ids[len(head) :] if ids[: len(head)] == head else self.encode(text) for ids, text in zip(joint, texts, strict=True)]
 
     def with_marks(self, marks: Sequence[str]) -> Tokenizer:
-        """The same tokenizer, to which these marks in a text are the tokens of that name, where the vocabulary has such."""
+        """The same tokenizer, but these marks in a text become the tokens with that name, if the vocabulary has them."""
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What decides the ids, as JSON values; not the place of the file."""
+        """Everything that determines the ids, as JSON values; not the location of the file."""
         return {
             "kind": self.kind,
             "sha256": self.sha256,
@@ -101,9 +99,9 @@ class Tokenizer(ABC):
 
 
 def load_tokenizer(kind: TokenizerKind, path: str | None = None) -> Tokenizer:
-    """Read a tokenizer; one that was read before in this process is the same object while its file stays as it is.
+    """Read a tokenizer; cached per process while its file does not change.
 
-    Raises UsageError where `kind` is unknown, or the file is missing, too large or not of that kind.
+    Raises UsageError if `kind` is unknown, or the file is missing, too large or not of that kind.
     """
     if kind == "byte":
         return _BYTE
@@ -122,7 +120,7 @@ def _load(kind: TokenizerKind, path: str, *_states: Stat | None) -> Tokenizer:
 
 
 def _state(path: Path) -> Stat | None:
-    """What changes when a file does."""
+    """The file's state, which changes when the file does; None if there is no file."""
     try:
         return location.stat(path)
     except OSError:
@@ -130,7 +128,7 @@ def _state(path: Path) -> Stat | None:
 
 
 def read_model(path: str) -> bytes:
-    """The bytes of a tokenizer's file. Raises UsageError where there is none, it is too large, or cannot be read."""
+    """The bytes of a tokenizer file. Raises UsageError if it is missing, too large, or cannot be read."""
     if not location.is_file(path):
         cache = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
         advice = f"nothing is downloaded: give a file's path; copies from the hub may be under {cache}"
@@ -159,8 +157,7 @@ _SHIFT = bytes((byte + 3) % 256 for byte in range(256))  # UTF-8 has no byte abo
 class ByteTokenizer(Tokenizer):
     """ByT5's ids (arXiv:2105.13626): byte + 3; pad 0, end 1, unknown 2.
 
-    259 ids are real. ByT5's checkpoints say 384: the other 125 are the sentinels of its pre-training, which no text
-    gives.
+    259 ids are real. ByT5's checkpoints say 384: the other 125 are pre-training sentinels, which no text produces.
     """
 
     name: str = "byte"
@@ -180,7 +177,7 @@ class ByteTokenizer(Tokenizer):
             raise not_unicode(texts) from None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Bytes that are no UTF-8 become U+FFFD."""
+        """Bytes that are not valid UTF-8 become U+FFFD."""
         return b"".join([_BYTES[i] for i in within(self, ids)]).decode(errors="replace")
 
     def token(self, token_id: int) -> str:
@@ -192,7 +189,7 @@ _BYTE = ByteTokenizer()
 
 
 def within(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
-    """The ids, all of them inside the vocabulary. Raises DataError otherwise."""
+    """The ids, if all are in the vocabulary. Raises DataError otherwise."""
     known = list(ids)
     if known and not (min(known) >= 0 and max(known) < tokenizer.vocab_size):
         raise no_such_id(tokenizer, next(i for i in known if not 0 <= i < tokenizer.vocab_size))
@@ -205,6 +202,6 @@ def no_such_id(tokenizer: Tokenizer, token_id: int) -> DataError:
 
 
 def not_unicode(texts: Sequence[str]) -> DataError:
-    """The error for the first text with a lone surrogate, which no encoder takes."""
+    """The error for the first text with a lone surrogate, which no encoder accepts."""
     bad = next((text for text in texts if any("\ud800" <= char <= "\udfff" for char in text)), "")
     return DataError("text is not valid Unicode", where=ascii(bad[:80]), do="reject or mend it in the source")

@@ -1,4 +1,4 @@
-"""Hugging Face `tokenizer.json`, read by the `tokenizers` package: the same ids as the trainers."""
+"""Hugging Face `tokenizer.json`, read with the `tokenizers` package: the same ids as in trainers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt2data.io import location
 from rt2data.io.location import path_of
 from rt2data.render.tokenizer import CONFIG, RESERVED, Ids, Tokenizer, TokenizerKind, no_such_id, not_unicode, read_model
 
-# Looked up only where neither the file nor the tokenizer_config.json beside it says what begins, ends or fills.
+# Used only if neither the file nor the tokenizer_config.json next to it names the begin, end or pad token.
 _COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
     "bos": ("<s>", "<bos>", "<|begin_of_text|>", "[CLS]"),
     "eos": ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>", "[SEP]"),
@@ -31,7 +31,7 @@ class HFTokenizer(Tokenizer):
 
     kind: ClassVar[TokenizerKind] = "hf"
     lib: Any = field(default=None, repr=False)
-    marks: tuple[str, ...] = ()  # control tokens that a text may hold
+    marks: tuple[str, ...] = ()  # control tokens allowed in text
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         try:
@@ -41,7 +41,7 @@ class HFTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         for i in ids:
-            self.token(i)  # the library drops unknown ids without a word
+            self.token(i)  # the library silently drops unknown ids
         text: str = self.lib.decode(list(ids), skip_special_tokens=False)
         return text
 
@@ -52,7 +52,7 @@ class HFTokenizer(Tokenizer):
         return found
 
     def with_marks(self, marks: Sequence[str]) -> Tokenizer:
-        """Those of them that the file calls special are characters otherwise."""
+        """The same tokenizer, with those marks that the file calls special as tokens; otherwise they are plain characters."""
         special = {token.content for token in self.lib.get_added_tokens_decoder().values() if token.special}
         return _with_marks(self, found) if (found := tuple(mark for mark in marks if mark in special)) else self
 
@@ -63,7 +63,7 @@ class HFTokenizer(Tokenizer):
 
 @lru_cache(maxsize=4)
 def _with_marks(tokenizer: HFTokenizer, marks: tuple[str, ...]) -> HFTokenizer:
-    """The same file, in which the marks are ordinary tokens."""
+    """The same file with the marks as ordinary tokens."""
     tree, wanted = json.loads(tokenizer.lib.to_str()), {*marks}
     for token in tree["added_tokens"]:
         token["special"] &= token["content"] not in wanted
@@ -79,15 +79,15 @@ def _again(plain: tuple[Any, ...], marks: tuple[str, ...]) -> Tokenizer:
 
 
 def hf_tokenizer(path: str, body: bytes) -> HFTokenizer:
-    """The tokenizer whose `tokenizer.json` is `body`, read from `path`. Raises UsageError where it is no such file."""
+    """The tokenizer with `tokenizer.json` content `body`, read from `path`. Raises UsageError if it is not such a file."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one core per worker, and no warning after a fork
     try:
         lib = Library.from_buffer(body)
     except ValueError as fault:
         raise UsageError(f"not a tokenizer.json: {str(fault)[:200]}", where=path) from None
-    lib.no_truncation()  # a file may carry its trainer's limits: a target must never be cut or filled
+    lib.no_truncation()  # a file may carry its trainer's limits: a target must never be cut or padded
     lib.no_padding()
-    lib.encode_special_tokens = True  # the characters of a control token in a text are characters
+    lib.encode_special_tokens = True  # a control token's characters in a text stay characters
     bos, eos, pad = _ends(lib, path)
     return HFTokenizer(
         name="/".join(path_of(path).parts[-2:]),
@@ -103,7 +103,7 @@ def hf_tokenizer(path: str, body: bytes) -> HFTokenizer:
 
 
 def _special_ids(lib: Library) -> frozenset[int]:
-    """Added tokens marked special, the unknown token, and reserved names wherever they stand."""
+    """Added tokens marked special, the unknown token, and reserved names anywhere in the vocabulary."""
     special = {i for i, token in lib.get_added_tokens_decoder().items() if token.special}
     reserved = {i for token, i in lib.get_vocab(with_added_tokens=True).items() if RESERVED.fullmatch(token)}
     unknown = lib.token_to_id(getattr(lib.model, "unk_token", None) or "")
@@ -113,8 +113,8 @@ def _special_ids(lib: Library) -> frozenset[int]:
 def _ends(lib: Library, path: str) -> tuple[int | None, int | None, int | None]:
     """(begin, end, pad): what the file's own template adds, else what its configuration says, else common names.
 
-    A configuration may name a begin token that is never written (`add_bos_token: false`, as GPT-2 and Qwen do), and
-    it knows the end token that a base model's template leaves out.
+    A configuration may name a begin token that is never written (`add_bos_token: false`, as GPT-2 and Qwen do), and it knows the
+    end token that a base model's template omits.
     """
     before, after = _template_ends(lib)
     config = _config_beside(path)
@@ -125,7 +125,7 @@ def _ends(lib: Library, path: str) -> tuple[int | None, int | None, int | None]:
 
 
 def _template_ends(lib: Library) -> tuple[int | None, int | None]:
-    """Ids that the post-processor puts before and after a text, if it does."""
+    """Ids that the post-processor adds before and after a text, if any."""
     plain = lib.encode("a", add_special_tokens=False).ids
     whole = lib.encode("a", add_special_tokens=True).ids
     start = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
@@ -134,14 +134,14 @@ def _template_ends(lib: Library) -> tuple[int | None, int | None]:
 
 
 def _named(lib: Library, config: Mapping[str, Any], role: str) -> int | None:
-    said = config.get(f"{role}_token", _COMMON_NAMES[role])  # null in the configuration means: there is none
+    said = config.get(f"{role}_token", _COMMON_NAMES[role])  # null in the configuration means that there is none
     said = said.get("content") if isinstance(said, dict) else said
     names = (said,) if isinstance(said, str) else tuple(said or ())
     return next((i for i in map(lib.token_to_id, names) if i is not None), None)
 
 
 def _config_beside(path: str) -> dict[str, Any]:
-    """`tokenizer_config.json` from the same folder, or nothing."""
+    """`tokenizer_config.json` from the same folder, or an empty mapping."""
     beside = path_of(path).with_name(CONFIG)
     if not location.is_file(beside):
         return {}

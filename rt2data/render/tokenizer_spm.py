@@ -1,4 +1,4 @@
-"""SentencePiece `.model` files, read by the `sentencepiece` package."""
+"""SentencePiece `.model` files, read with the `sentencepiece` package."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SentencePieceTokenizer(Tokenizer):
         return "".join(self._spelled(known))
 
     def _spelled(self, ids: Sequence[int]) -> Iterator[str]:
-        """Stretches of text, with control tokens by name between them: the library drops those without a word."""
+        """Stretches of text, with control tokens by name between them: the library silently drops those."""
         for special, group in groupby(ids, self.special_ids.__contains__):
             stretch = list(group)
             yield "".join(map(self.token, stretch)) if special else self.lib.decode(stretch)
@@ -46,7 +46,7 @@ class SentencePieceTokenizer(Tokenizer):
 
 
 def sentencepiece_tokenizer(path: str, body: bytes) -> SentencePieceTokenizer:
-    """The tokenizer whose model is `body`, read from `path`. Raises UsageError where it is no such file."""
+    """The tokenizer with model content `body`, read from `path`. Raises UsageError if it is not such a file."""
     lib = _processor(path, body)
     size = lib.vocab_size()
     bos, eos, pad = (i if i >= 0 else None for i in (lib.bos_id(), lib.eos_id(), lib.pad_id()))
@@ -68,7 +68,7 @@ def _processor(path: str, body: bytes) -> Any:
         lib = SentencePieceProcessor(model_proto=body)
     except RuntimeError:
         raise UsageError("not a SentencePiece model", where=path, do="give the .model file") from None
-    if lib.vocab_size() == 0:  # the library takes an empty file for an empty model
+    if lib.vocab_size() == 0:  # the library accepts an empty file as an empty model
         raise UsageError("an empty SentencePiece model", where=path, do="give the .model file")
     return lib
 

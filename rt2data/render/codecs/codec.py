@@ -1,4 +1,4 @@
-"""What every action codec is: a frozen, named, versioned object that says all about how actions became bins."""
+"""The base of all action codecs: a frozen, named, versioned object that fully describes how actions became bins."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ I32 = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
 BINS = 256
-MIDDLE = 127  # the bin of zero in [-1, 1], on RT-1's grid and on OpenVLA's
+MIDDLE = 127  # the bin of zero in [-1, 1], in RT-1's grid and in OpenVLA's
 
 
 @dataclass(frozen=True)
 class Codec(ABC):
     """Actions f32[N, D] of one action space to bins int32[N, width] and back.
 
-    `lo` and `hi` are the resolved bounds, one pair for each of D dimensions. Where they are equal the dimension is
-    *held*: it has no range to speak of, is always the middle bin, and decodes to that one value. `notes` say so in words.
-    `minmax` are the dimensions bounded by their least and greatest value, because their quantiles coincide. A space's own
-    terminate dimension is written with one polarity, whatever its raw values: the lower of its two bins ends the task where
-    `terminates` is 0, the higher one where it is 1.
+    `lo` and `hi` are the resolved bounds, one pair for each of D dimensions. If they are equal the dimension is *held*: it has
+    practically no range, is always the middle bin, and decodes to that one value; `notes` says so in words. `minmax` are the
+    dimensions bounded by their minimum and maximum, because their quantiles coincide. A space's own terminate dimension is written
+    with one polarity, whatever its raw values: the lower of its two bins ends the task if `terminates` is 0, the higher one if it
+    is 1.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     token_map: ClassVar[Literal["digits", "last_n"]]
     rule: ClassVar[str]
-    """How a value becomes a bin, and (`undo`) what a bin becomes."""
+    """How a value becomes a bin; `undo` says what a bin decodes to."""
     undo: ClassVar[Literal["left", "center"]]
     dtype: ClassVar[str]
-    """The arithmetic of encoding, which decides values on the edge of a bin."""
+    """The arithmetic of encoding, which decides values at the edge of a bin."""
 
     space: ActionSpace
     lo: tuple[float, ...]
@@ -61,7 +61,7 @@ class Codec(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """Bins per action; a codec that writes chunks as a whole gives a chunk at most so many for each of its actions."""
+        """Bins per action; a codec that writes whole chunks gives at most this many for each action of a chunk."""
 
     @property
     @abstractmethod
@@ -71,25 +71,24 @@ class Codec(ABC):
     @property
     @abstractmethod
     def tolerance(self) -> F64:
-        """float64[D]: |decode(encode(x)) - clip(x)| is never more, float32 rounding included."""
+        """float64[D]: upper bound of |decode(encode(x)) - clip(x)|, float32 rounding included."""
 
     @property
     def terminate(self) -> dict[str, int] | None:
-        """`position` of the terminate bin, the bin that `terminates` and the one that `continues`; None if there is none."""
+        """`position` of the terminate bin, and the bins that `terminates` and `continues` mean; None if there is none."""
         return None
 
     @abstractmethod
     def encode(self, actions: F32, terminate: Bools) -> I32:
         """Bins int32[N, width], 0 to 255, of actions f32[N, D] and flags bool[N].
 
-        A terminate dimension of the action space itself outweighs the flags. Raises ValueError for NaN, Inf or another
-        shape.
+        A terminate dimension of the action space itself overrides the flags. Raises ValueError for NaN, Inf or another shape.
         """
 
     def encode_chunks(self, chunks: Chunks) -> list[list[int]]:
-        """The bins of n chunks, action after action, without those of padding: n lists, of as many bins as there are real actions.
+        """The bins of n chunks, action after action, without padding: n lists, as long as the real actions need.
 
-        Raises as `encode` does. A codec that writes chunks as a whole overrides this, `decode_chunks` and `chunk_fault`.
+        Raises the same errors as `encode`. A codec that writes whole chunks overrides this, `decode_chunks` and `chunk_fault`.
         """
         horizon = chunks.actions.shape[1]
         if horizon == 1:
@@ -102,7 +101,7 @@ class Codec(ABC):
         return [bins[start:stop].ravel().tolist() for start, stop in pairwise(edges)]
 
     def decode_chunks(self, chunks: Sequence[Sequence[int]]) -> tuple[F64, Bools, list[int]]:
-        """Actions float64[A, D] and terminate flags bool[A] of the bins of n chunks, and how many of the A actions each has.
+        """Actions float64[A, D] and terminate flags bool[A] from the bins of n chunks, and the number of actions in each chunk.
 
         Raises ValueError for a wrong number of bins.
         """
@@ -113,36 +112,36 @@ class Codec(ABC):
         return *self.decode(flat.reshape(-1, self.width)), [len(bins) // self.width for bins in chunks]
 
     def chunk_fault(self, bins: Sequence[int], real: int) -> str:
-        """Why these cannot be the bins of a chunk of so many real actions; empty where they can."""
+        """Why these cannot be the bins of a chunk of `real` real actions; empty if they can."""
         wanted = self.width * real
         right = len(bins) == wanted > 0 and 0 <= min(bins) <= max(bins) < BINS
         return "" if right else f"not {wanted} numbers from 0 to {BINS - 1}"
 
     @abstractmethod
     def decode(self, bins: I32) -> tuple[F64, Bools]:
-        """Actions float64[N, D] and terminate flags bool[N] of bins int32[N, width].
+        """Actions float64[N, D] and terminate flags bool[N] from bins int32[N, width].
 
-        Raises ValueError for bins not in 0..255, or another shape.
+        Raises ValueError for bins outside 0..255, or another shape.
         """
 
     def clip(self, actions: F32) -> F64:
-        """float64[N, D]: what encoding aims at: within bounds, and whole where a dimension is discrete."""
+        """float64[N, D]: the target of encoding: within bounds, and whole numbers in discrete dimensions."""
         aim = np.clip(np.asarray(actions, np.float64), self.lo, self.hi)
         aim[:, self.discrete] = np.rint(aim[:, self.discrete])
         return aim
 
     def zero_offset(self) -> F64:
-        """float64[D]: what a robot would do when it should stand still: decode(encode(0)) - clip(0)."""
+        """float64[D]: how a robot would move when it should stand still: decode(encode(0)) - clip(0)."""
         still = np.zeros((1, len(self.lo)), np.float32)
         offset: F64 = (self.decode(self.encode(still, np.zeros(1, np.bool_)))[0] - self.clip(still))[0]
         return offset
 
     def warnings(self) -> tuple[str, ...]:
-        """In plain words, the dimensions whose statistics gave no sound bounds, and what is done with them."""
+        """In plain words, the dimensions whose statistics gave no sound bounds, and how they are treated."""
         return self.notes
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain JSON values; `from_json` reads an equal codec back."""
+        """The whole codec as plain JSON values; `from_json` reads an equal one back."""
         return {
             "name": self.name,
             "version": self.version,
@@ -165,7 +164,7 @@ class Codec(ABC):
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Self:
-        """Raises DataError for what `to_json` of this class and version did not write."""
+        """Raises DataError for anything that `to_json` of this class and version did not write."""
         named = found.get("name"), found.get("version")
         if named != (cls.name, cls.version):
             raise DataError(
@@ -209,7 +208,7 @@ class Codec(ABC):
         return np.array(self.lo, np.float32), np.array(self.hi, np.float32)
 
     def _sound(self, actions: F32, terminate: Bools) -> F32:
-        """A float32 copy with discrete dimensions whole and within bounds; ValueError for what cannot be encoded."""
+        """A float32 copy with discrete dimensions rounded and within bounds; ValueError for what cannot be encoded."""
         if len(terminate) != len(actions):
             raise ValueError(f"{len(terminate)} terminate flags for {len(actions)} actions")
         sound = np.array(actions, np.float32)
@@ -234,7 +233,7 @@ class Codec(ABC):
 
     @cached_property
     def _levels(self) -> F64:
-        """float64[n]: the raw values of the space's own terminate dimension, in the order of their bins."""
+        """float64[n]: the raw values of the space's own terminate dimension, in order of their bins."""
         own = self.space.terminate
         assert own is not None
         dim = self.space.dims[own]
@@ -243,21 +242,21 @@ class Codec(ABC):
         return np.concatenate([pair[::-1] if self.terminates else pair, every[~np.isin(every, pair)]])
 
     def _raw_terminate(self, values: F64) -> F64:
-        """float64[N, D] with the terminate dimension as the space has it, of what `_sound` made."""
+        """float64[N, D] with raw values in the terminate dimension: undoes the order set by `_sound`."""
         own = self.space.terminate
         if own is not None:
             values[:, own] = self._levels[(values[:, own] - self.lo[own]).astype(np.intp)]
         return values
 
     def _with_rounding(self, error: F64) -> F64:
-        """An error made with exact numbers, and what float32 and OpenVLA's 1e-8 add; none where the value is exact."""
+        """An error computed exactly, plus what float32 and OpenVLA's 1e-8 add; 0 where values are exact."""
         lo, hi = np.array(self.lo), np.array(self.hi)
         ulps = 8 * np.finfo(np.float32).eps * (np.abs(lo) + np.abs(hi))
         return np.where(self.held | self.discrete, 0.0, error + ulps + 1e-8)
 
 
 def terminate_legend(codec: Codec) -> str:
-    """`word 1: 1 = continue, 0 = end of the task`; nothing where the codec writes no terminate word."""
+    """`word 1: 1 = continue, 0 = end of the task`; empty if the codec writes no terminate word."""
     found = codec.terminate
     if found is None:
         return ""

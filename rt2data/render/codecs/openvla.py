@@ -1,4 +1,4 @@
-"""OpenVLA: quantile-normalised actions between 256 edges, on the last 256 ids of the vocabulary."""
+"""OpenVLA: quantile-normalised actions in 256 bins, written as the last 256 ids of the vocabulary."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rt2data.read.action_space import Dim
 from rt2data.records import F32
 from rt2data.render.codecs.codec import BINS, F64, I32, Bools, Codec
 
-EDGES: F64 = np.linspace(-1, 1, BINS)  # 256 edges, so 255 intervals: the last bin is the value 1 alone
+EDGES: F64 = np.linspace(-1, 1, BINS)  # 256 edges, so 255 intervals: the last bin is only the value 1
 CENTERS: F64 = (EDGES[:-1] + EDGES[1:]) / 2
 
-# The least float32 not below each edge: for float32 values, comparing with these is comparing with the edges.
+# The smallest float32 not below each edge: for float32 values, comparing with these equals comparing with the edges.
 _NEAR = EDGES.astype(np.float32)
 _FROM = np.where(_NEAR < EDGES, np.nextafter(_NEAR, np.float32(2)), _NEAR)
 
 
 def digitize(values: F32) -> I32:
-    """Bins 0..255 of f32 values in [-1, 1]: np.digitize(values, EDGES) - 1, and several times as fast.
+    """Bins 0..255 of f32 values in [-1, 1]: np.digitize(values, EDGES) - 1, but several times as fast.
 
-    The interval is computed, and set right where rounding lifted a value over an edge. It pushes none below one: edges
-    become half-integers, which float32 holds exactly, and rounding keeps order.
+    The interval is computed, then corrected where rounding lifted a value over an edge. Rounding never pushes a value below an
+    edge: edges become half-integers, which float32 holds exactly, and rounding preserves order.
     """
     bins = (values * np.float32(127.5) + np.float32(127.5)).astype(np.int32)
     bins -= values < _FROM[bins]
@@ -34,14 +34,14 @@ def digitize(values: F32) -> I32:
 class OpenVLA(Codec):
     """OpenVLA's normalisation and tokenizer, bit for bit (openvla/openvla c8f03f48).
 
-    Normalised in float32, as its TensorFlow input does: clip(2 * (x - lo) / (hi - lo + 1e-8) - 1, -1, 1). Compared with
-    float64 edges, and decoded in float64 to the centre of the bin, then 0.5 * (a + 1) * (hi - lo) + lo, as
-    `predict_action` does. The bin is OpenVLA's d - 1, so its token is id vocab_size - 1 - bin. Bin 255 decodes as 254 does.
+    Normalised in float32, like its TensorFlow input: clip(2 * (x - lo) / (hi - lo + 1e-8) - 1, -1, 1). Compared with float64 edges,
+    and decoded in float64 to the centre of the bin, then 0.5 * (a + 1) * (hi - lo) + lo, as in `predict_action`. The bin is
+    OpenVLA's d - 1, so its token is id vocab_size - 1 - bin. Bin 255 decodes like 254.
 
-    Dimensions bounded by [-1, 1], and a gripper bounded by [0, 1], are encoded as they are. There is no terminate token.
-    Two differences, on purpose: a dimension whose quantiles coincide is held at their value, or bounded by its least and
-    greatest value if it has few, where OpenVLA sends its noise to -1 and 1 unless minimum and maximum coincide too; and a
-    gripper that never moves stays what it is, not 0.
+    Dimensions bounded by [-1, 1], and a gripper bounded by [0, 1], are encoded unscaled. There is no terminate token. Two
+    differences are deliberate: a dimension whose quantiles coincide is held at their value, or bounded by its minimum and maximum
+    if it has few values, where OpenVLA maps its noise to -1 and 1 unless minimum and maximum coincide too; and a gripper that never
+    moves keeps its value, not 0.
     """
 
     name: ClassVar[str] = "openvla"
@@ -90,7 +90,7 @@ class OpenVLA(Codec):
     def _normalise(self, values: F32) -> F32:
         lo, _ = self.ends32
         spans = (np.array(self.hi) - np.array(self.lo) + 1e-8).astype(np.float32)
-        with np.errstate(over="ignore"):  # what overflows is clipped like any other value out of bounds
+        with np.errstate(over="ignore"):  # overflow is clipped like any other value out of bounds
             normal: F32 = np.clip(np.float32(2) * (values - lo) / spans - np.float32(1), -1, 1)
         normal[:, self.held] = 0
         return normal

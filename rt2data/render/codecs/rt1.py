@@ -1,4 +1,4 @@
-"""RT-1's 256 bins as whole numbers in RT-2's order, terminate first; decoded as RT-1 decodes them."""
+"""RT-1's 256 bins in RT-2's order, terminate first, decoded as RT-1 does."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TOP = np.float32(BINS - 1)
 
 @dataclass(frozen=True)
 class RT1(Codec):
-    """RT-1's tokenizer on RT-2's order of numbers.
+    """RT-1's tokenizer with RT-2's order of numbers.
 
     tok = int((a - lo) / (hi - lo) * 255), truncated, in float32, operation by operation as RT1ActionTokenizer does it
-    (google-research/robotics_transformer 4569641, tokenizers/action_tokenizer.py); back to the LEFT edge of the bin. So
-    only `hi` itself gives 255, decoded values are half a bin low on average, and not all of them encode to the bin they
-    came from. The bias adds up where actions are displacements: codec `rt2` has the same bins and decodes to their centers.
+    (google-research/robotics_transformer 4569641, tokenizers/action_tokenizer.py); decoded to the LEFT edge of the bin. So only
+    `hi` itself gives 255, decoded values are half a bin too low on average, and some encode to another bin than they came from. The
+    bias adds up if actions are displacements: codec `rt2` has the same bins and decodes to their centers.
 
-    Terminate is the first number: bin `terminates` (0, as index 0 of RT-1's terminate_episode) ends the task, the other of
-    0 and 1 continues it. It is taken from the space's own terminate dimension where it has one, else from the flags.
+    Terminate is the first number: bin `terminates` (0, as index 0 of RT-1's terminate_episode) ends the task, the other of 0 and 1
+    continues it. It comes from the space's own terminate dimension if there is one, else from the flags.
     """
 
     name: ClassVar[str] = "rt1"
@@ -69,13 +69,13 @@ class RT1(Codec):
         return values, self.space.ended(values)
 
     def _undo(self, bins: I32) -> F64:
-        """float64[N, D] of bins int32[N, D] in the order of the space."""
+        """float64[N, D] from bins int32[N, D] in the order of the space."""
         lo, hi = self.ends32
-        whole = lo + np.where(bins > hi - lo, 0, bins)  # as RT-1: a value beyond the last is the first
+        whole = lo + np.where(bins > hi - lo, 0, bins)  # as in RT-1, a value beyond the last becomes the first
         return np.where(self.discrete, whole, self._values(bins))
 
     def _values(self, bins: I32) -> F64:
-        """float64[N, D] of the bins of continuous dimensions."""
+        """float64[N, D] from the bins of continuous dimensions."""
         lo, hi = self.ends32
         return (bins.astype(np.float32) / TOP * (hi - lo) + lo).astype(np.float64)
 

@@ -15,9 +15,9 @@ from rt2data.render.codecs.rt1 import RT1
 class RT2(RT1):
     """The bins of `rt1`, number for number, decoded to the CENTER of the bin. RT-2 publishes no decode rule.
 
-    Bin b of 0..254 is b/255 <= (a - lo) / (hi - lo) < (b + 1)/255, so it decodes to lo + (b + 1/2)/255 * (hi - lo), in
-    float64; bin 255 is `hi` alone, and decodes to it. Errors are at most half a bin and have no bias, and what is decoded
-    encodes to the bin it came from (where half a bin is more than the rounding of float32).
+    Bin b of 0..254 is b/255 <= (a - lo) / (hi - lo) < (b + 1)/255, so it decodes to lo + (b + 1/2)/255 * (hi - lo), in float64; bin
+    255 is only `hi`, and decodes to it. Errors are at most half a bin and unbiased, and decoded values encode to the bin they came
+    from (where half a bin exceeds float32 rounding).
     """
 
     name: ClassVar[str] = "rt2"

@@ -1,4 +1,4 @@
-"""The table of action codecs, and how one gets its bounds. A new codec is one class and one line."""
+"""The table of action codecs, and how a codec gets its bounds. A new codec is one class and one line."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ VAST = 1e6  # no action of a step is that large in any unit robots use
 
 
 def make_codec(name: str, space: ActionSpace, stats: DimStats | None = None) -> Codec:
-    """The codec of that name for an action space, with bounds from the space or from the statistics of its source.
+    """The codec with this name for an action space, with bounds from the space or from the statistics of its source.
 
-    Raises UsageError for an unknown name, and where bounds are to come from statistics that are not there; DataError where
-    the statistics have another number of dimensions or explode.
+    Raises UsageError for an unknown name, or if bounds need statistics that do not exist; DataError if the statistics have another
+    number of dimensions or extreme values.
     """
     made = _codec_class(name)
     space = space.sized(stats.size) if stats else space
@@ -49,7 +49,7 @@ def make_codec(name: str, space: ActionSpace, stats: DimStats | None = None) -> 
 def codec_from_json(found: Any) -> Codec:
     """The codec that `to_json` wrote. Raises DataError for anything else.
 
-    Version 1 of `rt2` decoded to the left edge: that is what `rt1` does, and what is read.
+    Version 1 of `rt2` decoded to the left edge, as `rt1` does, and is read as `rt1`.
     """
     if not isinstance(found, dict) or found.get("name") not in CODECS:
         raise DataError("not an action codec of this release", do=f"known are {', '.join(CODECS)}")
@@ -66,7 +66,7 @@ def _codec_class(name: str) -> type[Codec]:
 
 
 class Bounds(NamedTuple):
-    """Bounds of one dimension, and what there is to say about them."""
+    """Bounds of one dimension, and a note about them."""
 
     lo: float
     hi: float
@@ -98,8 +98,8 @@ def _moving(dim: Dim, lo: float, hi: float) -> Bounds:
 
 
 def _held(dim: Dim, value: float, least: float, most: float) -> Bounds:
-    """A dimension that (almost) never moves keeps one value: scaled by its quantiles, noise would become full strokes."""
-    value = float(np.float32(value))  # so that it comes back exactly, whatever the codec's arithmetic
+    """Holds a dimension that (almost) never moves at one value: scaled by its quantiles, noise would become full strokes."""
+    value = float(np.float32(value))  # so that it decodes exactly, whatever the codec's arithmetic
     if not abs(value) < ENDLESS:
         raise DataError(f"dimension {dim.name} explodes: it is {value:g}", do="mend or filter the source")
     if too_narrow(least, most):

@@ -1,1 +1,1 @@
-"""Boxes and points as text: one file for each family of models, render beside parse."""
+"""Boxes and points as text: one file per model family, with render and parse side by side."""

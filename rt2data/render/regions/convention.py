@@ -1,4 +1,4 @@
-"""What every way of writing boxes and points has in common, and the grids that numbers are rounded to."""
+"""The base of all notations for boxes and points, and the grids that numbers are rounded to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 Size = tuple[int, int]
 """Width and height of an image, in pixels."""
 Coords = tuple[float, ...]
-"""x0, y0, x1, y1 of a box, x, y of a point, in fractions of the image."""
+"""Box: x0, y0, x1, y1; point: x, y; in fractions of the image."""
 
 
 class Marked(NamedTuple):
@@ -21,41 +21,42 @@ class Marked(NamedTuple):
 
     @property
     def is_box(self) -> bool:
-        """A box has four numbers, a point two."""
+        """Whether this is a box (four numbers) and not a point (two)."""
         return len(self.coords) == 4
 
 
 class Convention(ABC):
-    """How one family of models writes boxes and points.
+    """How one model family writes boxes and points.
 
-    A number is rounded to a step of `units`, so a box of w x h units comes back with an IoU of at least (1 - 1/w) * (1 - 1/h), and
-    a point within half a unit. A box that is narrower than half a unit gets one.
+    A number is rounded to a step of `units`, so a box of w x h units is recovered with an IoU of at least (1 - 1/w) * (1 - 1/h),
+    and a point within half a unit. A box narrower than half a unit is widened to one.
     """
 
     name: ClassVar[str]
     boxes: ClassVar[bool] = True
-    """Whether it can write boxes; all can write points."""
+    """Whether it can write boxes; all families can write points."""
     marks: ClassVar[tuple[str, ...]] = ()
-    """What it writes that is one token in the vocabulary of its family."""
+    """Marks that are single tokens in the family's vocabulary."""
 
     @abstractmethod
     def units(self, size: Size) -> Size:
-        """Steps from edge to edge of an image, across and down. Raises ValueError for an image that the family does not take."""
+        """Steps from edge to edge of an image, across and down. Raises ValueError for an image that the family does not accept."""
 
     @abstractmethod
     def render(self, regions: Sequence[Marked]) -> str:
-        """One list of boxes and points as text. Raises ValueError for an image that the family does not take."""
+        """A list of boxes and points as text. Raises ValueError for an image that the family does not accept."""
 
     @abstractmethod
     def parse(self, text: str, size: Size) -> list[Marked]:
-        """All boxes and points in a text on an image of this size. Inverse of `render`. Raises ValueError for a malformed one."""
+        """All boxes and points in a text about an image of this size. Inverse of `render`. Raises ValueError if one is
+        malformed."""
 
     def facts(self) -> dict[str, Any]:
-        """All that decides the text, as JSON values."""
+        """Everything that determines the text, as JSON values."""
         return {"family": self.name}
 
     def steps(self, region: Marked) -> list[int]:
-        """The numbers of a region: steps of `units`, in the order of `coords`."""
+        """The numbers of a region in steps of `units`, in the order of `coords`."""
         across, down = self.units(region.size)
         if not region.is_box:
             x, y = region.coords
@@ -65,7 +66,7 @@ class Convention(ABC):
         return [left, top, right, bottom]
 
     def marked(self, steps: Sequence[float], label: str, size: Size) -> Marked:
-        """Inverse of `steps`. Raises ValueError where they are not two or four."""
+        """Inverse of `steps`. Raises ValueError unless there are two or four numbers."""
         if len(steps) not in (2, 4):
             raise ValueError(f"{len(steps)} numbers are neither a box nor a point")
         units = self.units(size) * 2
@@ -73,12 +74,12 @@ class Convention(ABC):
 
 
 def nearest(value: float, units: int) -> int:
-    """The nearest step; a half goes up."""
+    """The nearest step; halves round up."""
     return min(int(value * units + 0.5), units)
 
 
 def _apart(low: float, high: float, units: int) -> tuple[int, int]:
-    """Two different steps, for an edge of a box that is not one point."""
+    """Two different steps, so that a box has an extent."""
     start, stop = nearest(low, units), nearest(high, units)
     if start < stop:
         return start, stop

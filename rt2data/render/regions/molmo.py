@@ -1,6 +1,6 @@
-"""Molmo (Deitke et al. 2024, arXiv:2409.17146): points in percent, and no boxes: `<point x="12.5" y="20.0" alt="cat">cat</point>`.
+"""Molmo (Deitke et al. 2024, arXiv:2409.17146): points in percent, no boxes: `<point x="12.5" y="20.0" alt="cat">cat</point>`.
 
-Points of a list that follow each other with one label are one tag: `<points x1="12.5" y1="20.0" x2=... alt="cats">cats</points>`.
+Consecutive points with the same label share one tag: `<points x1="12.5" y1="20.0" x2=... alt="cats">cats</points>`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _NUMBER = re.compile(r'"([0-9.]+)"')
 
 
 class Molmo(Convention):
-    """Percent with one decimal."""
+    """Percent with one decimal place."""
 
     name: ClassVar[str] = "molmo"
     boxes: ClassVar[bool] = False
 
     def units(self, size: Size) -> Size:
-        """A thousand either way: tenths of a percent."""
+        """A thousand each way: tenths of a percent."""
         return 1000, 1000
 
     def render(self, regions: Sequence[Marked]) -> str:
-        """A tag for each label. Raises ValueError for a box."""
+        """A tag for each run of equal labels. Raises ValueError for a box."""
         if any(region.is_box for region in regions):
             raise ValueError("Molmo has no way of writing a box")
         return " ".join(self._tag(label, list(group)) for label, group in groupby(regions, key=lambda region: region.label))
@@ -43,7 +43,7 @@ class Molmo(Convention):
         return f'<{name} {" ".join(numbers)} alt="{alt}">{alt}</{name}>'
 
     def parse(self, text: str, size: Size) -> list[Marked]:
-        """All points of all tags. Raises ValueError where a tag has an x without a y."""
+        """All points of all tags. Raises ValueError if a tag has an x without a y."""
         found = list[Marked]()
         for tag in _TAG.finditer(text):
             steps = [float(number) * 10 for number in _NUMBER.findall(tag["numbers"])]

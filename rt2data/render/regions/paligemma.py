@@ -1,7 +1,7 @@
-"""PaliGemma (Beyer et al. 2024, arXiv:2407.07726): `<loc0205><loc0128><loc0767><loc0512> cat ; ...`: y before x, each one token.
+"""PaliGemma (Beyer et al. 2024, arXiv:2407.07726): `<loc0205><loc0128><loc0767><loc0512> cat ; ...`: y before x, one token each.
 
-A number is the nearest of 1023 steps, as its training code (big_vision) rounds. Its published demonstrations read them as steps of
-1024, which is less than a step off. Its own training has boxes only; a point is written as two tokens.
+A number is the nearest of 1023 steps, as rounded by its training code (big_vision). Its published demonstrations read them as steps
+of 1024, which differs by less than a step. Its own training has only boxes; a point is written as two tokens.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _STEP = re.compile(r"<loc([0-9]{4})>")
 
 
 class PaliGemma(Convention):
-    """y0, x0, y1, x1 of a box, y, x of a point; then the label."""
+    """Box: y0, x0, y1, x1; point: y, x; then the label."""
 
     name: ClassVar[str] = "paligemma"
     marks: ClassVar[tuple[str, ...]] = tuple(f"<loc{step:04d}>" for step in range(1024))
 
     def units(self, size: Size) -> Size:
-        """1023 either way."""
+        """1023 each way."""
         return 1023, 1023
 
     def render(self, regions: Sequence[Marked]) -> str:
-        """One list."""
+        """The regions separated by ` ; `."""
         return " ; ".join(self._one(region) for region in regions)
 
     def _one(self, region: Marked) -> str:
@@ -35,7 +35,7 @@ class PaliGemma(Convention):
         return ("".join(f"<loc{step:04d}>" for step in steps) + f" {region.label}").rstrip()
 
     def parse(self, text: str, size: Size) -> list[Marked]:
-        """A label ends at the `;` before the next box, or with the text."""
+        """All boxes and points. A label ends at the `;` before the next box, or with the text."""
         found = list[Marked]()
         for match in _ONE.finditer(text):
             steps = [int(step) for step in _STEP.findall(match["steps"])]
@@ -46,7 +46,7 @@ class PaliGemma(Convention):
 
 
 def _swapped(steps: Sequence[int]) -> list[int]:
-    """y, x for x, y."""
+    """Pairs swapped: y, x for x, y."""
     if len(steps) % 2:
         raise ValueError(f"{len(steps)} numbers are neither a box nor a point")
     return [each for at in range(0, len(steps), 2) for each in (steps[at + 1], steps[at])]

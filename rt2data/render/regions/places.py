@@ -1,6 +1,6 @@
-"""The places of regions in texts, filled: `<region>` becomes what a family of models writes there.
+"""Fills the region places in texts: each `<region>` becomes what a model family writes there.
 
-Places that only white space and `;` part are one list: a family may write it as one, such as a JSON list.
+Places separated only by white space and `;` form one list, which a family may write as a unit, such as a JSON list.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LIST = re.compile(rf"{REGION}(?:[\s;]*{REGION})*")
 
 @dataclass
 class Filler:
-    """The regions of one example, put into its texts in order."""
+    """Puts the regions of one example into its texts, in order."""
 
     convention: Convention
     regions: Sequence[Region]
@@ -27,7 +27,7 @@ class Filler:
     at: int = 0
 
     def fill(self, text: str) -> str:
-        """A text with the next regions in its places. Raises ValueError for what the convention cannot write."""
+        """A text with the next regions filled in. Raises ValueError for what the convention cannot write."""
         return _LIST.sub(lambda match: self.convention.render(self._next(match[0].count(REGION))), text)
 
     def _next(self, count: int) -> list[Marked]:
@@ -35,16 +35,16 @@ class Filler:
         return [Marked(region.coords, region.label, self.sizes[region.image]) for region in taken]
 
     def answer(self, text: str) -> str:
-        """The same for one of several answers: each begins where the question ended."""
+        """The same for one of several answers: each continues where the question ended."""
         return replace(self).fill(text)
 
     def turn(self, turn: Turn) -> Turn:
-        """The same for a turn; one of the system has no places."""
+        """The same for a turn; system turns have no places."""
         return turn if turn.role == "system" else turn._replace(text=self.fill(turn.text))
 
 
 def filled(rows: Rows, convention: Convention) -> Rows:
-    """Rows with their regions in their texts. Raises UsageError, naming the row, for what the convention cannot write."""
+    """Rows with their regions filled into their texts. Raises UsageError, naming the row, for what the convention cannot write."""
     texts, answers, turns = list(rows.text), list(rows.answers), list(rows.turns)
     for at, filler in _fillers(rows, convention):
         try:
@@ -59,7 +59,7 @@ def filled(rows: Rows, convention: Convention) -> Rows:
 
 
 def _fillers(rows: Rows, convention: Convention) -> Iterator[tuple[int, Filler]]:
-    """Number and filler of each row that has regions."""
+    """Row number and filler of each row with regions."""
     starts, sizes = rows.images.starts.tolist(), [] if rows.images.sizes is None else rows.images.sizes.tolist()
     for at, regions in enumerate(rows.regions or ()):
         if regions:

@@ -1,6 +1,6 @@
-"""Fractions of the image with four decimals: `cat [0.1250, 0.2000, 0.5000, 0.7500]`. For models that were taught no other way.
+"""Fractions of the image, four decimal places: `cat [0.1250, 0.2000, 0.5000, 0.7500]`. For models trained on no other notation.
 
-With four decimals a box of 2 % of the image's width and height still comes back with an IoU of 0.99; with three that takes 20 %.
+With four decimal places a box of 2 % of the image's width and height is recovered with an IoU of 0.99; with three this needs 20 %.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _ONE = re.compile(r"(?P<before>.*?)\[(?P<numbers>[01]\.[0-9]{4}(?:, [01]\.[0-9]{
 
 
 class Plain(Convention):
-    """Label, then x0, y0, x1, y1 or x, y in brackets; several are parted by `;`."""
+    """Label, then x0, y0, x1, y1 or x, y in brackets; separated by `;`."""
 
     name: ClassVar[str] = "plain"
 
     def units(self, size: Size) -> Size:
-        """Ten thousand either way."""
+        """Ten thousand each way."""
         return 10**DIGITS, 10**DIGITS
 
     def render(self, regions: Sequence[Marked]) -> str:
-        """One list."""
+        """The regions separated by `; `."""
         return "; ".join(self._one(region) for region in regions)
 
     def _one(self, region: Marked) -> str:
@@ -33,7 +33,7 @@ class Plain(Convention):
         return f"{region.label} [{numbers}]".lstrip()
 
     def parse(self, text: str, size: Size) -> list[Marked]:
-        """A label is what stands before a bracket, after the `;` that follows another bracket."""
+        """All boxes and points. A label is the text before a bracket, after the `;` that follows the previous one."""
         found = list[Marked]()
         for match in _ONE.finditer(text):
             before = match["before"].removeprefix("; ") if match.start() else match["before"]

@@ -1,7 +1,7 @@
-"""Qwen-VL: three generations, three ways.
+"""Qwen-VL: three generations, three notations.
 
 - Qwen2-VL (Wang et al. 2024, arXiv:2409.12191): 0 to 1000 of the image, between marks that are tokens.
-- Qwen2.5-VL (Bai et al. 2025, arXiv:2502.13923): JSON, pixels of the image as its processor resizes it.
+- Qwen2.5-VL (Bai et al. 2025, arXiv:2502.13923): JSON, pixels of the image as resized by its processor.
 - Qwen3-VL: JSON, 0 to 1000 of the image.
 """
 
@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 from rt2data.render.regions.convention import Convention, Marked, Size
 
 FACTOR = 28
-"""Pixels of a side of an image token: patches of 14, merged two by two."""
+"""Pixels per side of an image token: patches of 14, merged two by two."""
 MIN_PIXELS, MAX_PIXELS = 56 * 56, 16384 * 28 * 28
-"""Of the processor that the published Qwen2.5-VL models come with (their preprocessor_config.json)."""
+"""Limits in the processor of the published Qwen2.5-VL models (their preprocessor_config.json)."""
 MAX_RATIO = 200
-"""Longer images are refused by the processor."""
+"""The processor refuses images with a larger aspect ratio."""
 
 _TAGGED = re.compile(
     r"(?:<\|object_ref_start\|>(?P<label>.*?)<\|object_ref_end\|>)?<\|box_start\|>(?P<numbers>[0-9(), ]+)<\|box_end\|>", re.DOTALL
@@ -35,11 +35,11 @@ class Qwen2(Convention):
     marks: ClassVar[tuple[str, ...]] = ("<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>")
 
     def units(self, size: Size) -> Size:
-        """A thousand either way."""
+        """A thousand each way."""
         return 1000, 1000
 
     def render(self, regions: Sequence[Marked]) -> str:
-        """One after another: their marks part them."""
+        """The regions one after another, delimited by their marks."""
         return "".join(self._one(region) for region in regions)
 
     def _one(self, region: Marked) -> str:
@@ -49,7 +49,7 @@ class Qwen2(Convention):
         return f"{label}<|box_start|>{pairs}<|box_end|>"
 
     def parse(self, text: str, size: Size) -> list[Marked]:
-        """All pairs of marks."""
+        """All boxes and points between marks."""
         found = ((match["label"] or "", re.findall(r"[0-9]+", match["numbers"])) for match in _TAGGED.finditer(text))
         return [self.marked([int(number) for number in numbers], label, size) for label, numbers in found]
 
@@ -76,7 +76,7 @@ class Qwen3(QwenJson):
     name: ClassVar[str] = "qwen3"
 
     def units(self, size: Size) -> Size:
-        """A thousand either way."""
+        """A thousand each way."""
         return 1000, 1000
 
 
@@ -89,18 +89,18 @@ class Qwen25(QwenJson):
     name: ClassVar[str] = "qwen2.5"
 
     def units(self, size: Size) -> Size:
-        """The image's size as the processor resizes it."""
+        """The image's size as resized by the processor."""
         return smart_resize(size, self.min_pixels, self.max_pixels)
 
     def facts(self) -> dict[str, Any]:
-        """With the limits of the processor."""
+        """Includes the processor's limits."""
         return super().facts() | {"factor": FACTOR, "min_pixels": self.min_pixels, "max_pixels": self.max_pixels}
 
 
 def smart_resize(size: Size, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS) -> Size:
-    """Width and height as Qwen2.5-VL's processor resizes an image: the nearest multiples of 28, scaled to within the limits.
+    """Width and height after resizing by Qwen2.5-VL's processor: the nearest multiples of 28, scaled to within the limits.
 
-    Raises ValueError for an image that is more than 200 times as long as wide.
+    Raises ValueError for an image whose sides differ by more than a factor of 200.
     """
     width, height = size
     if max(size) > MAX_RATIO * min(size):
@@ -124,7 +124,7 @@ def _key(each: dict[str, Any]) -> str:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The objects of each JSON list or object in a text. Words between them may have brackets too."""
+    """The objects of each JSON list or object in a text. The words between them may contain brackets too."""
     decoder, at = json.JSONDecoder(), 0
     while match := re.compile(r"[\[{]").search(text, at):
         try:

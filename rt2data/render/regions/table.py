@@ -1,4 +1,4 @@
-"""The table of conventions, and the setting that chooses one. A new family is one file and one line."""
+"""The table of conventions, and the setting that selects one. A new family is one file and one line."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class RegionText(Settings):
     """How boxes and points are written."""
 
     family: FamilyName = "plain"
-    """The family of models that is to read them."""
+    """The model family that will read them."""
     min_pixels: Annotated[int, Field(ge=1)] = MIN_PIXELS
-    """`qwen2.5` only: images of fewer pixels are made larger by the trainer's processor."""
+    """`qwen2.5` only: the trainer's processor enlarges images with fewer pixels."""
     max_pixels: Annotated[int, Field(ge=1)] = MAX_PIXELS
-    """`qwen2.5` only: images of more pixels are made smaller by the trainer's processor."""
+    """`qwen2.5` only: the trainer's processor shrinks images with more pixels."""
 
     @model_validator(mode="after")
     def _limits_fit(self) -> RegionText:
@@ -42,7 +42,7 @@ class RegionText(Settings):
 
     @property
     def convention(self) -> Convention:
-        """The convention that the setting means."""
+        """The convention that the setting selects."""
         return Qwen25(self.min_pixels, self.max_pixels) if self.family == Qwen25.name else FAMILIES[self.family]()
 
 
@@ -51,11 +51,11 @@ def _named(value: Any) -> Any:
 
 
 RegionSetting = Annotated[RegionText, BeforeValidator(_named, json_schema_input_type=FamilyName | RegionText)]
-"""A family by its name, or with its settings."""
+"""A family by name, or with its settings."""
 
 
 def convention_of(facts: Mapping[str, Any]) -> Convention:
-    """The convention of a plan. Inverse of `Convention.facts`. Raises DataError where there is no such one."""
+    """The convention of a plan. Inverse of `Convention.facts`. Raises DataError if it does not exist."""
     settings = {name: value for name, value in facts.items() if name != "factor"}
     try:
         found = RegionText(**settings).convention
