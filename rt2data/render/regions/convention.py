@@ -48,8 +48,7 @@ class Convention(ABC):
 
     @abstractmethod
     def parse(self, text: str, size: Size) -> list[Marked]:
-        """All boxes and points in a text about an image of this size. Inverse of `render`. Raises ValueError if one is
-        malformed."""
+        """All boxes and points in a text about an image of this size, inverse of `render`. Raises ValueError if malformed."""
 
     def facts(self) -> dict[str, Any]:
         """Everything that determines the text, as JSON values."""
