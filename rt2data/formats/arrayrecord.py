@@ -1,7 +1,7 @@
 """ArrayRecord: random access to whole examples, as grain reads it. Each record is the tf.train.Example that `tfds` writes.
 
-The container is written by Google's array_record (`pip install 'rt2data[arrayrecord]'`): a group to each record, not compressed, so
-that one example is one read. The same records give the same bytes.
+Google's array_record writes the container (`pip install 'rt2data[arrayrecord]'`): one record per group, not compressed, so that one
+example is one read. The same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ AT_ONCE = 64
 
 
 def decode(record: bytes) -> dict[str, Any]:
-    """The columns of one record, and its encoded images as `images`, None where a place is empty; one alone also as `image`.
+    """The columns of one record, and its encoded images as `images`, None for an empty place; a single one also as `image`.
 
-    Raises ValueError where it is no example of ours."""
+    Raises ValueError if the record is not an example written by us.
+    """
     columns = decode_columns(memoryview(record))
     images = [bytes(image) if form else None for image, form in zip(columns["images"], columns.pop("image_formats"), strict=True)]
     return columns | {"images": images} | ({"image": images[0]} if len(images) == 1 else {})
@@ -43,7 +44,7 @@ def _library() -> Any:
 
 
 class ArrayRecordShard(ShardWriter):
-    """One ArrayRecord file. The library opens files by name: it is given that of our open file."""
+    """One ArrayRecord file. The library opens files by name, so it gets the name of our open file."""
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
         self._sizes = sizes
@@ -57,7 +58,7 @@ class ArrayRecordShard(ShardWriter):
         return [filled(record, self._sizes) for record in records]
 
     def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
-        """The Example, whose images come last."""
+        """The Example, with its images last."""
         self._flush()
         parts = encode_columns(record, images, self._sizes)
         self._last = bytearray(parts.size)
@@ -70,14 +71,14 @@ class ArrayRecordShard(ShardWriter):
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """The library says what went wrong in words only."""
+        """Turn library errors, which describe the problem only in words, into OutputError."""
         try:
             yield
         except (RuntimeError, ValueError) as error:
             raise OutputError(f"cannot write: {error}", self._name, "free some space and run the same command again") from error
 
     def close(self) -> Digest:
-        """The last record and the index; the bytes are the library's, so they are read again to be hashed."""
+        """Write the last record and the index; the library wrote the bytes, so they are read again for hashing."""
         self._flush()
         with self._writing():
             self._writer.close()
@@ -85,7 +86,7 @@ class ArrayRecordShard(ShardWriter):
 
 
 class ArrayRecord(Format):
-    """`shard-000000.array_record`. Raises UsageError where array_record is not installed."""
+    """`shard-000000.array_record`. Raises UsageError if array_record is not installed."""
 
     extension: ClassVar[str] = "array_record"
     media_type: ClassVar[str] = "application/octet-stream"
@@ -99,11 +100,11 @@ class ArrayRecord(Format):
         return ArrayRecordShard(file, sizes)
 
     def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
-        """The Example and a chunk's headers."""
+        """The Example and the headers of its chunk."""
         return sum(images) + record_bytes + 100
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
-        """None: the files are found by name."""
+        """Nothing: readers find the files by name."""
 
     def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the grain package, in any order."""
@@ -112,7 +113,7 @@ class ArrayRecord(Format):
         return Reading("import glob, grain\nfrom rt2data.formats.arrayrecord import decode", call, _USE)
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples in order. The library checks its own checksums."""
+        """Examples in order. The library verifies its own checksums."""
         try:
             yield from _read(path)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -128,7 +129,7 @@ def _read(path: Path) -> Iterator[Member]:
 def _read_local(path: Path) -> Iterator[Member]:
     reader = _library().ArrayRecordReader(str(path), "readahead_buffer_size:0")
     if not reader.ok():
-        reader.close()  # which says why
+        reader.close()  # raises an error with the reason
         raise ValueError("its index cannot be read")
     count = reader.num_records()
     for start in range(0, count, AT_ONCE):

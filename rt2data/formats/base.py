@@ -1,4 +1,4 @@
-"""What every output format is, and the table of formats. A new format is one file beside this one and one line in `FORMATS`."""
+"""The base of output formats, and their table. A new format is one file next to this one and one line in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ FORMATS: dict[str, str] = {
 }
 
 LARGEST = {"mds": 2 << 30}
-"""Bytes that may be asked of a shard, where a format's own numbers end: half of that, for shards come out larger or smaller."""
+"""Largest shard size that may be requested: half of a format's limit, as shards may come out larger or smaller."""
 BLENDED = ("webdataset", "mds")
 """Formats whose readers mix several datasets by weight: each is a `BlendFormat`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The sizes that all examples of an output have."""
+    """Sizes common to all examples of an output."""
 
-    action_dim: int = 0  # actions are padded to it; 0 where there are none
-    horizon: int = 1  # actions of a chunk
-    images: int | None = None  # places for images in each example; None: every example has exactly one image
+    action_dim: int = 0  # all actions are padded to this; 0 if there are none
+    horizon: int = 1  # actions per chunk
+    images: int | None = None  # image places per example; None: every example has exactly one image
     more: tuple[str, ...] = ()  # fields that only some outputs have, in the order of the record
 
 
 ImageSize = tuple[int, str, int]
-"""One image that an example is to have: its place in the example, from 0; jpg or png; its bytes."""
+"""One image to be added to an example: its place in the example, from 0; jpg or png; its size in bytes."""
 
 
 class MemberImage(NamedTuple):
-    """One image of an example that is read back."""
+    """One image of an example read from a shard."""
 
     slot: int
     extension: str
@@ -54,7 +54,7 @@ class MemberImage(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def image_name(slot: int, extension: str, single: bool) -> str:
-    """What follows the key, and a dot, in the name of an image."""
+    """The part of an image's name after the key and a dot."""
     return extension if single else f"image_{slot}.{extension}"
 
 
@@ -62,7 +62,7 @@ _IMAGE_NAME = re.compile(r"[^.]+\.(?:image_(0|[1-9][0-9]{0,3})\.)?(jpg|png)")
 
 
 def slot_and_extension(name: str) -> tuple[int, str]:
-    """Slot and extension of an image of this name, its key before it. Raises ValueError for any other name."""
+    """Slot and extension of an image name that starts with its key. Raises ValueError for any other name."""
     found = _IMAGE_NAME.fullmatch(name)
     if found is None:
         raise ValueError(f"{name!r} is no name of an image")
@@ -71,7 +71,7 @@ def slot_and_extension(name: str) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One example read back from a shard: its key, its images by slot, and its record as JSON bytes."""
+    """One example read from a shard: its key, its images by slot, and its record as JSON bytes."""
 
     key: str
     images: tuple[MemberImage, ...]
@@ -79,7 +79,7 @@ class Member:
 
     @property
     def image(self) -> memoryview:
-        """The bytes of the first image; none where there is no image."""
+        """The bytes of the first image; empty if there is no image."""
         return self.images[0].data if self.images else memoryview(b"")
 
 
@@ -87,7 +87,7 @@ class Member:
 class ShardEntry:
     """One finished shard of an output."""
 
-    name: str  # path from the dataset's folder
+    name: str  # path relative to the dataset's folder
     index: int  # its number in the dataset
     examples: int
     bytes: int
@@ -96,7 +96,7 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What the readers of a format need to know of an output, or of one part of it."""
+    """What a format's readers need to know about an output, or about one part of it."""
 
     split: str
     fingerprint: str
@@ -107,10 +107,10 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How an output is read in Python, for its users."""
+    """Python code that reads an output, to show to its users."""
 
     imports: str
-    call: str  # gives all examples
+    call: str  # evaluates to all examples
     use: str  # the body of a loop over them, whose variable is `example`
 
     def __str__(self) -> str:
@@ -120,55 +120,55 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Blended:
-    """One of several datasets of a format that are read as one."""
+    """One of several datasets that are read as one."""
 
     out: Path
     dataset: Dataset
-    weight: int  # against the others
+    weight: int  # relative to the others
 
 
 class SideWriter(Protocol):
-    """Writes files beside the shards of an output, each whole or absent. A name may have folders in it, parted by `/`."""
+    """Writes files next to the shards of an output, each whole or absent. A name may contain folders, separated by `/`."""
 
     def write(self, name: str, content: bytes) -> None:
-        """A file whose content is at hand. Raises OutputError."""
+        """Write a file whose content is in memory. Raises OutputError."""
 
     def produce(self, name: str, produce: Callable[[Path], None]) -> None:
-        """A file that a library writes under a name it is given. Raises OutputError."""
+        """Write a file through a library that takes its path. Raises OutputError."""
 
     def notes(self, index: int) -> bytes:
-        """What the writer of a shard noted."""
+        """The notes left by the writer of a shard."""
 
 
 class ShardWriter(ABC):
-    """Lays examples into one shard."""
+    """Writes examples into one shard."""
 
     @abstractmethod
     def encode(self, records: Iterable[ExampleRecord]) -> list[Any]:
-        """Each record as `add` takes it. Many are encoded together: it is quicker than between reading images."""
+        """Each record in the form that `add` takes. Encoding many together is faster than encoding between image reads."""
 
     @abstractmethod
     def add(self, key: str, images: Sequence[ImageSize], record: Any) -> list[memoryview]:
         """Add an example whose record is encoded.
 
-        Gives the memory, of exactly their sizes, that its images are to be read into before the next call.
+        Returns memory of exactly the images' sizes; the images must be read into it before the next call.
         """
 
     @abstractmethod
     def close(self) -> Digest:
-        """Finish the shard: its size in bytes and its hashes."""
+        """Finish the shard; return its size in bytes and its hashes."""
 
     def notes(self) -> bytes:
-        """What the format's sidecars need to know of this shard, so that it is not read again; kept until the output is sealed."""
+        """What the format's sidecars need to know about this shard, to avoid reading it again; kept until the output is sealed."""
         return b""
 
 
 class Format(ABC):
-    """An output format: encode beside decode."""
+    """An output format, with encoding and decoding side by side."""
 
     extension: ClassVar[str]
     media_type: ClassVar[str]
-    has_null: ClassVar[bool] = True  # else a column's fill value stands for null: see `flat`
+    has_null: ClassVar[bool] = True  # else a column's fill value replaces null: see `flat`
 
     @abstractmethod
     def open(self, file: FileIO, sizes: Sizes) -> ShardWriter:
@@ -176,19 +176,19 @@ class Format(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> Iterator[Member]:
-        """The examples of one shard in order. Raises DataError naming file and byte where it is cut or malformed."""
+        """The examples of one shard in order. Raises DataError naming file and byte if it is cut or malformed."""
 
     @abstractmethod
     def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
-        """How many bytes of a shard one example takes, of the bytes of its images and of its record as JSON."""
+        """Approximate bytes that one example takes in a shard, from the sizes of its images and of its record as JSON."""
 
     def shard_name(self, index: int, total: int, split: str) -> str:
-        """File name of a shard, of `total`, which are drawn from `split`."""
+        """File name of one of `total` shards, drawn from `split`."""
         return f"shard-{index:06d}.{self.extension}"
 
     @abstractmethod
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
-        """Write what readers of this format need beside the shards. Called before the manifest is written."""
+        """Write the extra files that readers of this format need. Called before the manifest is written."""
 
     @abstractmethod
     def reading(self, out: Path, dataset: Dataset) -> Reading:
@@ -200,15 +200,15 @@ class BlendFormat(Format):
 
     @abstractmethod
     def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
-        """How several datasets are read as one in Python, by weight, so many examples long."""
+        """How to read several datasets as one in Python, mixed by weight, `examples` long."""
 
     @abstractmethod
     def blend_files(self, parts: Sequence[Blended]) -> dict[str, bytes]:
-        """Files beside the folders of several datasets that readers find them by, with the weights."""
+        """Files next to the folders of several datasets that let readers find them and their weights."""
 
 
 def members_of(form: Format, path: Path) -> Iterator[Member]:
-    """The examples of one shard, as `Format.read` gives them. Raises DataError also where it is missing or cannot be read."""
+    """The examples of one shard, as from `Format.read`. Raises DataError also if it is missing or cannot be read."""
     try:
         yield from form.read(path)
     except OSError as error:
@@ -217,12 +217,12 @@ def members_of(form: Format, path: Path) -> Iterator[Member]:
 
 
 def one_a_line(elements: Iterable[str]) -> str:
-    """What stands between the brackets of a list in Python, for people to read."""
+    """The inside of a Python list, one element per line."""
     return "".join(f"\n    {element}," for element in elements) + "\n"
 
 
 def make_format(name: str) -> Format:
-    """The format of this name."""
+    """The format with this name."""
     module, cls = FORMATS[name].split(":")
     found: Format = getattr(import_module(module), cls)()
     return found

@@ -1,7 +1,7 @@
-"""Files written a few megabytes at a time, hashed on the way: one part is filled in memory while the last is hashed and written.
+"""Files written a few megabytes at a time and hashed on the way: one part is filled in memory while others are hashed and written.
 
-The file may have been opened for direct I/O (O_DIRECT): then chunks start at whole blocks and go from our memory to the disk. The
-system's cache, which would copy each byte once more and need as much memory as the output has bytes, is left to the readers.
+The file may be open for direct I/O (O_DIRECT): then chunks start at block boundaries and go from our memory straight to the disk.
+The system's cache, which would copy each byte once more and need as much memory as the output has bytes, is left to readers.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from rt2data.io.digest import Digest, Digester
 
 CHUNK = 4 << 20
 CHUNKS = 5
-"""Under way at most: what is written arrives unevenly where images are fetched."""
+"""Most chunks in flight: parts arrive unevenly if images are fetched."""
 BLOCK = 4096
-"""What direct I/O aligns to."""
+"""Alignment for direct I/O, in bytes."""
 
 
 def aligned(size: int) -> memoryview:
-    """Memory that starts at a page, as direct I/O wants it."""
+    """Page-aligned memory, as direct I/O requires."""
     return memoryview(mmap.mmap(-1, -(-size // BLOCK) * BLOCK))
 
 
 class _Chunk(NamedTuple):
-    """A full buffer that is being hashed and written."""
+    """A full buffer being hashed and written."""
 
     buffer: memoryview
     works: list[Future[None]]
 
     def done(self) -> memoryview:
-        """Its memory, free again. Raises OSError."""
+        """The buffer, free for reuse. Raises OSError."""
         for each in self.works:
             each.result()
         return self.buffer
 
 
 class ChunkWriter:
-    """Hands out memory to fill, part after part; a part is valid until the next is asked for."""
+    """Hands out memory to fill, part after part; a part is valid until the next is requested."""
 
     def __init__(self, file: FileIO, chunk: int = CHUNK) -> None:
         self._file, self._seen, self._chunk = file, Digester(), chunk
@@ -57,14 +57,14 @@ class ChunkWriter:
         return self._written + self._used
 
     def room(self, size: int) -> memoryview:
-        """The next `size` bytes of the file, writable, holding anything."""
+        """The next `size` bytes of the file, writable, with arbitrary content."""
         if self._used + size > len(self._filling):
             self._turn(size)
         start, self._used = self._used, self._used + size
         return self._filling[start : self._used]
 
     def _turn(self, size: int) -> None:
-        """Let the whole blocks be written, continue with the rest at the start of another buffer."""
+        """Start writing the whole blocks, and continue with the rest at the start of another buffer."""
         whole = self._used // BLOCK * BLOCK
         rest = self._used - whole
         full, self._filling = self._filling, self._empty(rest + size)
@@ -74,7 +74,7 @@ class ChunkWriter:
         self._under_way.append(_Chunk(full, [thread.submit(work, full[:whole]) for thread, work in works]))
 
     def _empty(self, size: int) -> memoryview:
-        """A buffer of at least so many bytes: that of the first chunk under way, where there are enough."""
+        """A buffer of at least `size` bytes: that of the oldest chunk, if enough are in flight."""
         made = self._under_way.popleft().done() if len(self._under_way) == CHUNKS else aligned(self._chunk)
         return made if len(made) >= size else aligned(size)
 
@@ -83,12 +83,12 @@ class ChunkWriter:
             part = part[self._file.write(part) :]
 
     def _wait(self) -> None:
-        """Raises OSError where a chunk before could not be written."""
+        """Raises OSError if an earlier chunk could not be written."""
         while self._under_way:
             self._under_way.popleft().done()
 
     def close(self) -> Digest:
-        """Of all that was written."""
+        """Write the rest; return size and hashes of the whole file."""
         self._wait()
         whole = self._used // BLOCK * BLOCK
         self._seen.update(self._filling[: self._used])
@@ -101,7 +101,7 @@ class ChunkWriter:
 
 
 def _leave_direct(file: FileIO) -> None:
-    """The end of a file is seldom a whole block."""
+    """Leave direct I/O, as the end of a file is seldom a whole block."""
     direct = getattr(os, "O_DIRECT", 0)
     if direct:
         flags = fcntl.fcntl(file, fcntl.F_GETFL)

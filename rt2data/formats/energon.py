@@ -26,22 +26,22 @@ from rt2data.order import I64
 
 META, METADATASET, COOKER = ".nv-meta", "metadataset.yaml", "energon_cooker.py"
 VERSION = "7.4.1"
-"""The release whose layout this is."""
+"""The release with this layout."""
 
 
 class Notes(msgspec.Struct):
-    """What the writer of a shard notes of its examples, in order. Columns, for there are many."""
+    """Notes of a shard's writer on its examples, in order. Stored as columns, as there are many."""
 
     keys: list[str] = []
     counts: list[int] = []
-    """Parts of each example."""
+    """Number of parts of each example."""
     names: list[str] = []
-    """Of each part, without the key."""
+    """Name of each part, without the key."""
     sizes: list[int] = []
-    """Bytes of each part."""
+    """Size of each part in bytes."""
 
     def add(self, key: str, parts: Sequence[tuple[str, int]]) -> None:
-        """One example: name and bytes of each of its parts."""
+        """Add one example: name and size of each of its parts."""
         self.keys.append(key)
         self.counts.append(len(parts))
         for name, size in parts:
@@ -49,17 +49,17 @@ class Notes(msgspec.Struct):
             self.sizes.append(size)
 
     def part_starts(self) -> I64:
-        """Where the header of each part begins in the tar, and where the last part ends, int64[parts + 1]."""
+        """Offset of each part's header in the tar, and end of the last part, int64[parts + 1]."""
         return np.concatenate([[0], np.cumsum(BLOCK + padded(np.array(self.sizes, np.int64)))])
 
     def starts(self) -> I64:
-        """Where each example begins in the tar, and where the last ends, int64[n + 1]."""
+        """Offset of each example in the tar, and end of the last, int64[n + 1]."""
         edges = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
         return np.take(self.part_starts(), edges)
 
 
 def write_energon(beside: SideWriter, dataset: Dataset) -> None:
-    """All of it. Raises OutputError."""
+    """Write all of these files. Raises OutputError."""
     names = [shard.name for shard in dataset.shards]
     for shard in dataset.shards:
         beside.write(f"{shard.name}.idx", read_notes(beside.notes(shard.index)).starts().astype("<u8").tobytes())
@@ -74,7 +74,7 @@ def write_energon(beside: SideWriter, dataset: Dataset) -> None:
 
 
 def metadataset(split: str, parts: Sequence[tuple[int, str]]) -> bytes:
-    """Datasets (weight, path) read as one, each in its weight's proportion."""
+    """Datasets (weight, path) read as one, mixed in proportion to their weights."""
     head = ("__module__: megatron.energon", "__class__: MetadatasetV2", "splits:", f"  {split}:", "    blend:")
     blend = (line for weight, path in parts for line in (f"    - weight: {weight}", f"      path: ./{path}"))
     return ("\n".join((*head, *blend)) + "\n").encode()

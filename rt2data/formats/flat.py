@@ -1,7 +1,7 @@
-"""Records as columns of fixed types, encode beside decode: what formats that have columns share.
+"""Records as columns of fixed types, encode and decode side by side: shared by formats that have columns.
 
-Columnar formats with nulls hold null where the record does. The others hold a column's fill value there; which rows those are,
-`kind` says: web rows have none of a robot's columns, and only `state` and `timestamp` may also be missing in a robot row.
+Columnar formats with nulls hold null where the record does. The others hold a column's fill value instead; `kind` tells in which
+rows: web rows have none of a robot's columns, and in robot rows only `state` and `timestamp` may be missing.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from rt2data.render.fields import FIELDS, MORE_FIELDS, ExampleRecord, Field, fie
 
 
 def flatten(record: ExampleRecord) -> dict[str, Any]:
-    """Columns of one record, None where it has null. Structs are plain mappings."""
+    """Columns of one record, None for null. Structs become plain mappings."""
     found = msgspec.structs.asdict(record)
     return found | {name: [msgspec.structs.asdict(each) for each in found[name]] for name in _STRUCTS if found[name] is not None}
 
 
 def unflatten(columns: Mapping[str, Any]) -> ExampleRecord:
-    """The record. Inverse of `flatten`. Raises ValueError where the values are no record's."""
+    """The record. Inverse of `flatten`. Raises ValueError if the values are not those of a record."""
     return msgspec.convert(dict(columns), ExampleRecord)
 
 
@@ -30,7 +30,7 @@ _STRUCTS = tuple(field.name for field in (*FIELDS, *MORE_FIELDS) if field.parts)
 
 
 def filled(record: ExampleRecord, sizes: Sizes) -> dict[str, Any]:
-    """Columns of one record without null. `sizes` says how many values a missing vector has."""
+    """Columns of one record without null. `sizes` gives the number of values in a missing vector."""
     found = flatten(record)
     for field in fields_of(sizes.more):
         if field.nullable and found[field.name] is None:
@@ -52,7 +52,7 @@ def fill_of(field: Field, sizes: Sizes) -> Any:
 
 
 def unfilled(columns: Mapping[str, Any]) -> ExampleRecord:
-    """The record. Inverse of `filled`. Raises ValueError where the values are no record's."""
+    """The record. Inverse of `filled`. Raises ValueError if the values are not those of a record."""
     values = dict(columns)
     if values["kind"] == "web":
         values |= {field.name: None for field in FIELDS if field.nullable}
@@ -64,14 +64,14 @@ def unfilled(columns: Mapping[str, Any]) -> ExampleRecord:
 
 
 def shape_of(field: Field, sizes: Sizes) -> tuple[int, ...] | None:
-    """The fixed shape of a field's values; None where rows differ, () for one value."""
+    """The fixed shape of a field's values; None if rows differ, () for a single value."""
     shapes = {"one": (), "vector": (sizes.action_dim,), "pads": (sizes.horizon,), "chunk": (sizes.horizon, sizes.action_dim)}
     found = shapes.get(field.shape)
     return None if found is None or (found and not sizes.action_dim) else found
 
 
 def no_null(sizes: Sizes) -> str:
-    """A sentence on formats without null: the value that replaces it, by column."""
+    """A sentence for formats without null: the value that replaces null, by column."""
     fills = ", ".join(f"{field.name} {_fill_in_words(field, sizes)}" for field in FIELDS if field.nullable)
     return (
         f"This format has no null: rows of kind web have {fills}; a robot row without a state has state [], one without a time has "

@@ -50,7 +50,7 @@ from rt2data.render.record import encode_record
 
 HASH = "xxh3_128"
 LARGEST = 2**32 - 1
-"""Bytes of a shard that its offsets can reach."""
+"""Largest shard that its offsets can address, in bytes."""
 U32 = struct.Struct("<I")
 _INT = struct.Struct("<q")
 
@@ -60,11 +60,11 @@ _INT = struct.Struct("<q")
 
 @dataclass(frozen=True)
 class MdsField:
-    """One column: what MDS calls its encoding, and its bytes."""
+    """One column: its MDS encoding, and conversion to and from bytes."""
 
     name: str
     encoding: str
-    size: int | None  # bytes, where all values have as many
+    size: int | None  # bytes, if the same for all values
     encode: Callable[[Any], bytes]
     decode: Callable[[memoryview], Any]
 
@@ -74,16 +74,16 @@ class Fields:
     """All columns of a shard, by name."""
 
     fields: tuple[MdsField, ...]
-    names: tuple[tuple[str, str], ...]  # of the columns of each place: its image, and the format of that
+    names: tuple[tuple[str, str], ...]  # for each image place: column of the image, column of its format
 
     @cached_property
     def config(self) -> bytes:
-        """What a shard says of itself."""
+        """The header's JSON description of the columns."""
         return msgspec.json.encode(self.described, order="deterministic")
 
     @property
     def described(self) -> dict[str, Any]:
-        """The columns as shards and index describe them."""
+        """The columns as described in shards and index."""
         found: dict[str, Any] = {"version": 2, "format": "mds", "compression": None, "hashes": [HASH], "size_limit": None}
         for name in ("name", "encoding", "size"):
             found[f"column_{name}s"] = [getattr(field, name) for field in self.fields]
@@ -91,13 +91,13 @@ class Fields:
 
     @cached_property
     def sizes(self) -> struct.Struct:
-        """The sizes that a sample begins with."""
+        """The struct of sizes at the start of a sample."""
         return struct.Struct(f"<{sum(field.size is None for field in self.fields)}I")
 
     def encode(self, columns: dict[str, Any], images: Sequence[ImageSize]) -> list[bytes | int]:
-        """A sample in parts: bytes, and for each image that there is how many bytes it has.
+        """A sample in parts: bytes, or for each present image its number of bytes.
 
-        Raises struct.error where a column has more than 4 GiB.
+        Raises struct.error if a column exceeds 4 GiB.
         """
         bodies: dict[str, bytes | int] = dict.fromkeys((name for name, _ in self.names), EMPTY)
         values = columns | dict.fromkeys((form for _, form in self.names), "")
@@ -110,7 +110,7 @@ class Fields:
         return [sizes, *(bodies[field.name] for field in self.fields)]
 
     def decode(self, sample: memoryview) -> Member:
-        """Inverse of `encode`. Raises ValueError where it is no sample of ours."""
+        """Inverse of `encode`. Raises ValueError if it is not a sample written by us."""
         if len(sample) < self.sizes.size:
             raise ValueError("a sample that ends in its sizes")
         lengths, at, found = iter(self.sizes.unpack(sample[: self.sizes.size])), self.sizes.size, dict[str, Any]()
@@ -126,7 +126,7 @@ class Fields:
 
 @lru_cache(maxsize=4)
 def make_fields(sizes: Sizes) -> Fields:
-    """The columns of records of these sizes."""
+    """The columns of records with these sizes."""
     names = image_names(sizes)
     images = [each for name, form in names for each in (MdsField(name, "jpeg", None, bytes, lambda body: body), _text(form))]
     fields = sorted([*images, *(_field(field, sizes) for field in fields_of(sizes.more))], key=lambda field: field.name)
@@ -161,7 +161,7 @@ def _structs(body: memoryview) -> list[dict[str, Any]]:
 
 
 def _array(field: Field, sizes: Sizes) -> MdsField:
-    """A fixed shape is in the encoding's name, a list has its length in front of its numbers."""
+    """A fixed shape is part of the encoding's name; a list has its length before its numbers."""
     dtype = np.dtype("uint8" if field.type == "bool" else field.type).newbyteorder("<")
     mean = _flags if field.type == "bool" else list
     shape = shape_of(field, sizes)
@@ -185,7 +185,7 @@ def _array(field: Field, sizes: Sizes) -> MdsField:
 
 
 def _length(shape: tuple[int, ...]) -> bytes:
-    """The axes: their number and the width of their lengths (four times the one plus the logarithm of the other); the lengths."""
+    """Encoded axes: their number times four plus the log2 of the bytes per length, then the lengths."""
     largest = max(shape)
     power = (largest >= 1 << 8) + (largest >= 1 << 16)
     return bytes([len(shape) << 2 | power]) + b"".join(count.to_bytes(1 << power, "little") for count in shape)
@@ -215,7 +215,7 @@ def _flags(values: list[int]) -> list[bool]:
 
 
 class MdsShard(ShardWriter):
-    """One shard: samples in memory, a few megabytes to a part, until their offsets can be written before them."""
+    """One shard: samples stay in memory, in blocks of a few megabytes, until their offsets can be written before them."""
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
         self._file, self._asked, self._fields = file, sizes, make_fields(sizes)
@@ -228,7 +228,7 @@ class MdsShard(ShardWriter):
         return [filled(record, self._asked) for record in records]
 
     def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
-        """Sizes and columns, with memory where images go. Raises UsageError beyond 4 GiB."""
+        """Add sizes and columns; return memory for the images. Raises UsageError beyond 4 GiB."""
         parts = self._fields.encode(record, images)
         block = self._room(sum(part if isinstance(part, int) else len(part) for part in parts))
         bodies, at = list[memoryview](), 0
@@ -252,7 +252,7 @@ class MdsShard(ShardWriter):
         return room
 
     def close(self) -> Digest:
-        """Everything, from the number of samples on."""
+        """Write everything, from the number of samples on."""
         out = ChunkWriter(self._file)
         first = _head_bytes(len(self._sizes), self._fields)
         offsets = np.cumsum([first, *self._sizes]).astype("<u4").tobytes()
@@ -263,7 +263,7 @@ class MdsShard(ShardWriter):
 
 
 def _head_bytes(samples: int, fields: Fields) -> int:
-    """Where the first of so many samples begins."""
+    """Offset of the first of `samples` samples."""
     return U32.size * (samples + 2) + len(fields.config)
 
 
@@ -279,15 +279,15 @@ class Mds(BlendFormat):
         return MdsShard(file, sizes)
 
     def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
-        """Sizes of columns take about as much as their names in JSON, and numbers less."""
+        """Column sizes take about as much as field names in JSON, and numbers less."""
         return sum(images) + record_bytes
 
     def shard_name(self, index: int, total: int, split: str) -> str:
-        """As MDS names its shards."""
+        """Named as MDS does."""
         return f"shard.{index:0{max(5, len(str(total)))}}.{self.extension}"
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
-        """The index that StreamingDataset opens, with the hashes that its `validate_hash` can check."""
+        """The index that StreamingDataset opens, with hashes for its `validate_hash`."""
         fields, shards = make_fields(dataset.sizes), []
         for shard in dataset.shards:
             raw = {"basename": shard.name, "bytes": shard.bytes, "hashes": {HASH: shard.xxh3_128}}
@@ -295,11 +295,11 @@ class Mds(BlendFormat):
         beside.write("index.json", msgspec.json.encode({"version": 2, "shards": shards}, order="deterministic"))
 
     def reading(self, out: Path, dataset: Dataset) -> Reading:
-        """With the streaming package, in the order of the shards."""
+        """With the streaming package, in shard order."""
         return Reading("import streaming", f"streaming.StreamingDataset(local={str(out)!r}, batch_size=1)", _USE)
 
     def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
-        """A stream for each dataset."""
+        """One stream per dataset."""
         streams = one_a_line(f"streaming.Stream(local={str(part.out)!r}, proportion={part.weight})" for part in parts)
         call = f"streaming.StreamingDataset(streams=[{streams}], epoch_size={examples}, batch_size=1, shuffle=True)"
         return Reading("import streaming", call, _USE)
@@ -309,7 +309,7 @@ class Mds(BlendFormat):
         return {}
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples in order. Offsets, sizes and columns are checked, and that they fill the file."""
+        """Examples in order. Checks offsets, sizes and columns, and that they fill the file."""
         whole = location.mapped(path)
         if not whole:
             raise DataError("an empty shard", str(path), "build it again")
@@ -337,7 +337,7 @@ def _frame(path: Path, whole: memoryview) -> tuple[Fields, I64]:
 
 
 def _sizes_of(config: bytes) -> Sizes:
-    """What the columns were made for. Raises ValueError where they cannot be ours."""
+    """The sizes the columns were made for. Raises ValueError if they cannot be ours."""
     found = msgspec.json.decode(config, type=_Config)
     encodings = dict(zip(found.column_names, found.column_encodings, strict=False))
     shape = [int(size) for size in encodings.get("actions", "").split(":")[2:3] for size in size.split(",")]
@@ -348,7 +348,7 @@ def _sizes_of(config: bytes) -> Sizes:
 
 
 class _Config(msgspec.Struct):
-    """As much of a config as says the sizes of examples."""
+    """The parts of a config from which the sizes of examples follow."""
 
     column_names: list[str]
     column_encodings: list[str]

@@ -1,10 +1,10 @@
-"""Parquet as Hugging Face's datasets expect it: images decoded by `load_dataset`, a column for each value of the record.
+"""Parquet as Hugging Face's datasets expect it: images decoded by `load_dataset`, one column per field of the record.
 
-What the record has as null is null here: lists of actions have no fixed size, for pyarrow cannot read null among lists that have.
-Where examples have other than one image, `images` is the list of those that there are, in the order of their places.
+Null in the record is null here: lists of actions have no fixed size, as pyarrow cannot read nulls in fixed-size lists. Unless every
+example has exactly one image, `images` is the list of those present, in order of their places.
 
-Images are not compressed again, all else is. Row groups are small, so that a reader needs little memory; pages carry checksums.
-The bytes are those of one release of pyarrow: another may lay out the same rows otherwise.
+Images are not compressed again, everything else is. Row groups are small, so that a reader needs little memory; pages have
+checksums. The bytes depend on the pyarrow release: another may lay out the same rows differently.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from rt2data.render.fields import MORE_FIELDS, ExampleRecord, Field, Shape, fiel
 from rt2data.render.record import encode_record
 
 GROUP_BYTES, GROUP_ROWS = 16 << 20, 1000
-"""Row groups end before they hold more image bytes, or more rows."""
+"""Most image bytes, and most rows, in a row group."""
 IMAGE, IMAGES = "image", "images"
 _WITH_STATISTICS = ["key", "kind", "source", "split", "group", "step", "epoch", "terminate"]
 _TYPES = {
@@ -61,7 +61,7 @@ _PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 @cache
 def schema(single: bool, more: tuple[str, ...] = ()) -> pa.Schema:
-    """The columns, with what datasets reads to know which are images. `single`: every example has exactly one."""
+    """The columns, with the metadata that tells datasets which are images. `single`: every example has exactly one image."""
     fields = [pa.field(IMAGE, _PICTURE) if single else pa.field(IMAGES, pa.list_(pa.field("element", _PICTURE)))]
     fields += [pa.field(field.name, _type(field), field.nullable) for field in fields_of(more)]
     features: dict[str, Any] = {IMAGE: {"_type": "Image"}} if single else {IMAGES: _sequence({"_type": "Image"})}
@@ -77,7 +77,7 @@ def _type(field: Field) -> pa.DataType:
 
 
 _DEPTH: dict[Shape, int] = {"one": 0, "list": 1, "vector": 1, "pads": 1, "messages": 1, "notes": 1, "regions": 1, "chunk": 2}
-"""Lists in lists."""
+"""Levels of list nesting."""
 
 
 def _feature(field: Field) -> Any:
@@ -94,7 +94,7 @@ def _sequence(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leaf_paths(single: bool, more: tuple[str, ...]) -> list[str]:
-    """Paths of all columns but the bytes of images, as the file names them."""
+    """Paths of all columns except image bytes, as named in the file."""
     found = [f"{IMAGE}.path" if single else f"{IMAGES}.list.element.path"]
     for field in fields_of(more):
         inner = field.name + ".list.element" * _DEPTH[field.shape]
@@ -103,7 +103,7 @@ def _leaf_paths(single: bool, more: tuple[str, ...]) -> list[str]:
 
 
 class _Sink:
-    """What pyarrow writes to: the memory of a ChunkWriter, part after part."""
+    """The file object for pyarrow: writes into the memory of a ChunkWriter, part after part."""
 
     closed = False
 
@@ -124,14 +124,14 @@ class _Sink:
 
 
 class ParquetShard(ShardWriter):
-    """One Parquet file, a row group at a time; images are read into the memory that the row group is made of."""
+    """One Parquet file, written one row group at a time; images are read straight into the row group's memory."""
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
         self._out, self._single, self._more = ChunkWriter(file), sizes.images is None, sizes.more
         self._images, self._used = aligned(GROUP_BYTES), 0
         self._rows: list[dict[str, Any]] = []
-        self._places: list[tuple[int, str]] = []  # where each image ends, its path
-        self._starts = [0]  # the number of the first image of each row, and of all
+        self._places: list[tuple[int, str]] = []  # end offset and path of each image
+        self._starts = [0]  # index of each row's first image, and the total
         leaves = _leaf_paths(self._single, self._more)
         self._writer = pq.ParquetWriter(
             pa.PythonFile(_Sink(self._out), mode="w"),
@@ -147,7 +147,7 @@ class ParquetShard(ShardWriter):
         return [*map(flatten, records)]
 
     def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
-        """A row; its images' memory is the next of the row group's."""
+        """Add a row; its images get the next part of the row group's memory."""
         size = sum(length for _, _, length in images)
         if self._rows and (self._used + size > GROUP_BYTES or len(self._rows) == GROUP_ROWS):
             self._flush()
@@ -178,7 +178,7 @@ class ParquetShard(ShardWriter):
         return pa.ListArray.from_arrays(pa.array(self._starts, pa.int32()), images, schema(False).field(IMAGES).type)
 
     def close(self) -> Digest:
-        """The last row group and the footer."""
+        """Write the last row group and the footer."""
         if self._rows:
             self._flush()
         self._writer.close()
@@ -186,7 +186,7 @@ class ParquetShard(ShardWriter):
 
 
 class Parquet(Format):
-    """`train-00000-of-00004.parquet`: `load_dataset` finds split and columns by itself."""
+    """`train-00000-of-00004.parquet`: `load_dataset` finds split and columns automatically."""
 
     extension: ClassVar[str] = "parquet"
     media_type: ClassVar[str] = "application/vnd.apache.parquet"
@@ -200,12 +200,12 @@ class Parquet(Format):
         return sum(images) + record_bytes // 3
 
     def shard_name(self, index: int, total: int, split: str) -> str:
-        """As datasets names its files."""
+        """Named as in datasets."""
         digits = max(5, len(str(total)))
         return f"{split.replace('-', '_')}-{index:0{digits}}-of-{total:0{digits}}.{self.extension}"
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
-        """None: the files say all."""
+        """Nothing: the files are self-describing."""
 
     def reading(self, out: Path, dataset: Dataset) -> Reading:
         """With the datasets package."""
@@ -214,7 +214,7 @@ class Parquet(Format):
         return Reading("import datasets", call, _USE if dataset.sizes.images is None else _USE_SLOTS)
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples by row groups. The checksums of pages are checked, and the schema is ours."""
+        """Examples by row group. Checks page checksums and the schema."""
         try:
             yield from _read(path)
         except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:

@@ -1,8 +1,8 @@
-"""A TFDS directory with an example to a record: TFRecord shards of tf.train.Example, and the JSON that TFDS opens them by.
+"""A TFDS directory with one example per record: TFRecord shards of tf.train.Example, and the JSON with which TFDS opens them.
 
-Images stay encoded, and come at the end of their Example, so that they are read to where they belong. The order of features is
-free, so any protobuf reader takes it. Where examples have other than one image, each place has a feature of its own; an empty place
-holds one black pixel, for TFDS decodes every image, and `image_mask` says that it is none.
+Images stay encoded, at the end of their Example, so that they are read straight into place. Feature order is free in protobuf, so
+any reader accepts it. Unless every example has exactly one image, each place has its own feature; an empty place holds one black
+pixel, as TFDS decodes every image, and `image_mask` marks it as empty.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from rt2data.render.record import encode_record
 NAME, VERSION = "mixture", "1.0.0"
 IMAGE, IMAGE_FORMAT = "image", "image_format"
 _LIST_OF: dict[str, ListKind] = {"string": "bytes", "float32": "float"}
-"""The list of a tf.train.Feature for a field's type; all others are integers."""
+"""The list type in tf.train.Feature by field type; all other types are integers."""
 _CRC, _DOUBLE = struct.Struct("<I"), struct.Struct("<d")
 
 
@@ -53,7 +53,7 @@ EMPTY = (
 
 
 def image_names(sizes: Sizes) -> list[tuple[str, str]]:
-    """The features of each place: its image, and the format of that."""
+    """The features of each place: its image, and the image's format."""
     if sizes.images is None:
         return [(IMAGE, IMAGE_FORMAT)]
     return [(f"{IMAGE}_{slot}", f"{IMAGE}_{slot}_format") for slot in range(sizes.images)]
@@ -80,7 +80,7 @@ def encode_columns(columns: Mapping[str, Any], images: Sequence[ImageSize], size
 
 
 def write_columns(parts: Parts, block: memoryview) -> list[memoryview]:
-    """Write an Example but for its images; gives the memory of each of these, in order."""
+    """Write an Example without its images; return the memory for each image, in order."""
     return [place for places in parts.write(block).values() for place in places]
 
 
@@ -103,7 +103,7 @@ def _entries(field: Field, value: Any) -> Iterator[bytes]:
 
 
 class TfrecordWriter(ShardWriter):
-    """One TFRecord file. A record's checksum is set when its images are there: before the next record, or at the end."""
+    """One TFRecord file. A record's checksum is set once its images are there: before the next record, or at the end."""
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
         self._out, self._sizes = ChunkWriter(file), sizes
@@ -114,7 +114,7 @@ class TfrecordWriter(ShardWriter):
         return [filled(record, self._sizes) for record in records]
 
     def add(self, key: str, images: Sequence[ImageSize], record: dict[str, Any]) -> list[memoryview]:
-        """Length, its checksum, the Example, memory for the checksum of that."""
+        """Write length, its checksum and the Example; leave room for images and the final checksum."""
         self._finish()
         parts = encode_columns(record, images, self._sizes)
         self._last = block = self._out.room(FRAME + parts.size)
@@ -126,7 +126,7 @@ class TfrecordWriter(ShardWriter):
             self._last[-FOOTER:] = _CRC.pack(masked_crc(bytes(self._last[HEADER:-FOOTER])))
 
     def close(self) -> Digest:
-        """The last checksum; the format has no end mark."""
+        """Set the last checksum; the format has no end mark."""
         self._finish()
         return self._out.close()
 
@@ -135,7 +135,7 @@ class TfrecordWriter(ShardWriter):
 
 
 def decode_payload(payload: memoryview) -> Member:
-    """The example in a record. Raises ValueError where it is none of ours."""
+    """The example in a record. Raises ValueError if it was not written by us."""
     columns = decode_columns(payload)
     images, formats = columns.pop(IMAGES), columns.pop(FORMATS)
     found = tuple(
@@ -150,7 +150,7 @@ IMAGES, FORMATS = "images", "image_formats"
 
 
 def decode_columns(payload: memoryview) -> dict[str, Any]:
-    """The columns of a record, its images and their formats among them. Raises ValueError where it is no record of ours."""
+    """The columns of a record, including its images and their formats. Raises ValueError if it was not written by us."""
     try:
         features = decode_example(payload)
         columns = {field.name: _values(field, features) for field in (*FIELDS, *_more(features))}
@@ -172,7 +172,7 @@ def _as_chunk(flat: Sequence[float], horizon: int) -> list[Sequence[float]]:
 
 
 def _more(features: Mapping[str, Feature]) -> list[Field]:
-    """The fields that only some mixtures have, as far as they are here."""
+    """The optional fields that are present."""
     return [field for field in MORE_FIELDS if _names(field)[0] in features]
 
 
@@ -215,11 +215,11 @@ class Tfds(Format):
         return TfrecordWriter(file, sizes)
 
     def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
-        """A frame and all bodies: names of features take about as much as names of JSON, and numbers less."""
+        """A frame and all bodies: feature names take about as much as names in JSON, and numbers less."""
         return FRAME + sum(images) + record_bytes
 
     def shard_name(self, index: int, total: int, split: str) -> str:
-        """As TFDS names its shards."""
+        """Named as in TFDS."""
         return shard_name(TEMPLATE, NAME, split_name(split), index, total)
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
@@ -236,7 +236,7 @@ class Tfds(Format):
         return Reading("import tensorflow_datasets as tfds", call, _USE if dataset.sizes.images is None else _USE_SLOTS)
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples by records. A file that ends between two records is valid in its format: only their number shows that."""
+        """Examples, record by record. A file cut between two records is still valid: only the number of records shows it."""
         whole = location.mapped(path)
         if not whole:
             raise DataError("an empty shard", str(path), "build it again")
@@ -248,7 +248,7 @@ class Tfds(Format):
 
 
 def _record_end(path: Path, whole: memoryview, at: int) -> int:
-    """Where the record at byte `at` ends, its checksums checked."""
+    """Where the record at byte `at` ends, after verifying its checksums."""
     header = whole[at : at + HEADER]
     length = payload_length(header) if len(header) == HEADER else None
     if length is None or at + FRAME + length > len(whole):
@@ -270,7 +270,7 @@ def _member(path: Path, payload: memoryview, at: int) -> Member:
 
 
 def leaves(sizes: Sizes) -> list[Leaf]:
-    """The features of the dataset, as TFDS knows them."""
+    """The dataset's features in TFDS terms."""
     images = [
         leaf
         for name, form in image_names(sizes)
@@ -289,14 +289,14 @@ def _leaves(field: Field, sizes: Sizes) -> Iterator[Leaf]:
 
 
 def _leaf(field: Field) -> Leaf:
-    """One value. Numbers of double precision are stored as bytes, for tf.train.Example has none."""
+    """A single value. Double-precision numbers are stored as bytes, as tf.train.Example has no such type."""
     if field.type == "float64":
         return Leaf(field.name, "tensor", field.type, (), "bytes")
     return Leaf(field.name, "text" if field.type == "string" else "scalar", field.type)
 
 
 def split_name(split: str) -> str:
-    """A split as TFDS and Hugging Face can name it."""
+    """A split name that TFDS and Hugging Face allow."""
     return split.replace("-", "_")
 
 

@@ -1,4 +1,4 @@
-"""WebDataset: plain ustar, images and one .json for each key, time stamps 0. The bytes are those of Python's tarfile."""
+"""WebDataset: plain ustar, images and one .json per key, timestamps 0. The bytes match those of Python's tarfile."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from rt2data.render.record import encode_record
 
 
 class TarWriter(ShardWriter):
-    """One tar shard, made in memory a few megabytes at a time."""
+    """One tar shard, built in memory a few megabytes at a time."""
 
     def __init__(self, file: FileIO, sizes: Sizes) -> None:
         self._out, self._single = ChunkWriter(file), sizes.images is None
         self._notes = Notes()
 
     def encode(self, records: Iterable[ExampleRecord]) -> list[bytes]:
-        """JSON."""
+        """Records as JSON."""
         return [*map(encode_record, records)]
 
     def add(self, key: str, images: Sequence[ImageSize], record: bytes) -> list[memoryview]:
-        """Header and memory for each image, header, record."""
+        """Header and memory for each image, then header and record."""
         parts = [(image_name(slot, extension, self._single), size) for slot, extension, size in images]
         parts.append(("json", len(record)))
         self._notes.add(key, parts)
@@ -61,20 +61,20 @@ class TarWriter(ShardWriter):
         return bodies
 
     def close(self) -> Digest:
-        """End of archive: two empty blocks, then padding to a whole tar record."""
+        """Write the end of the archive: two empty blocks, then padding to a whole tar record."""
         end = end_bytes(self._out.size)
         self._out.room(end)[:] = bytes(end)
         return self._out.close()
 
     def notes(self) -> bytes:
-        """Keys and sizes: the places of all members follow from them."""
+        """Keys and sizes, from which the offsets of all members follow."""
         return encode_notes(self._notes)
 
 
 class WebDataset(BlendFormat):
     """`shard-000000.tar`: members `KEY.jpg`, `KEY.json`, in this order.
 
-    Where examples have other than one image they are `KEY.image_0.jpg`, `KEY.image_1.jpg`, ..., those that there are.
+    Unless every example has exactly one image, they are `KEY.image_0.jpg`, `KEY.image_1.jpg`, ..., as far as present.
     """
 
     extension: ClassVar[str] = "tar"
@@ -85,11 +85,11 @@ class WebDataset(BlendFormat):
         return TarWriter(file, sizes)
 
     def example_bytes(self, images: Sequence[int], record_bytes: int) -> int:
-        """A header and a padded body for each."""
+        """A header and a padded body per member."""
         return sum(BLOCK + padded(size) for size in (*images, record_bytes))
 
     def sidecars(self, beside: SideWriter, dataset: Dataset) -> None:
-        """What Energon wants."""
+        """Energon's files."""
         write_energon(beside, dataset)
 
     def reading(self, out: Path, dataset: Dataset) -> Reading:
@@ -99,7 +99,7 @@ class WebDataset(BlendFormat):
         return Reading("import json, webdataset", f"webdataset.WebDataset({str(names)!r}, shardshuffle=False)", _use(dataset))
 
     def blend(self, parts: Sequence[Blended], examples: int) -> Reading:
-        """With webdataset's RandomMix, by Python's own random numbers."""
+        """With webdataset's RandomMix, using Python's own random numbers."""
         each = one_a_line(f"{self.reading(part.out, part.dataset).call}.repeat()" for part in parts)
         mix = f"webdataset.RandomMix([{each}], {[part.weight for part in parts]})"
         return Reading("import itertools, json, webdataset", f"itertools.islice({mix}, {examples})", _use(parts[0].dataset))
@@ -110,7 +110,7 @@ class WebDataset(BlendFormat):
         return {METADATASET: metadataset(split, [(part.weight, str(part.out)) for part in parts])}
 
     def read(self, path: Path) -> Iterator[Member]:
-        """Examples by their members; the record comes last. Pads, checksums and the end mark are checked."""
+        """Examples from their members, the record last. Checks padding, checksums and the end mark."""
         whole = location.mapped(path)
         if not whole:
             raise DataError("an empty shard", str(path), "build it again")

@@ -13,11 +13,11 @@ from rt2data.io.tfrecord.features import STEPS, Leaf
 from rt2data.records import Kind
 
 RLDS_VERSION = 3
-"""Raise when the same recipe and rows give different bytes."""
+"""Increase this when the same recipe and rows would give different bytes."""
 
 
 class GripperMap(msgspec.Struct, frozen=True):
-    """The map to the gripper of a loader layout: value * slope + offset."""
+    """The map to a loader layout's gripper: value * slope + offset."""
 
     dim: int
     slope: float
@@ -25,7 +25,7 @@ class GripperMap(msgspec.Struct, frozen=True):
 
 
 class ImageFeature(msgspec.Struct, frozen=True):
-    """The images of one camera: `format` is empty where they differ, a size is None where they differ."""
+    """The images of one camera: `format` is empty if formats differ, a size is None if sizes differ."""
 
     feature: str
     camera: str
@@ -35,7 +35,7 @@ class ImageFeature(msgspec.Struct, frozen=True):
 
 
 class ShardPlan(msgspec.Struct, frozen=True):
-    """Rows first..first+rows-1 of the split, in the order in which they are written: whole episodes."""
+    """Rows first..first+rows-1 of the split, in output order: whole episodes."""
 
     first: int
     rows: int
@@ -60,14 +60,14 @@ class DatasetPlan(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     layout: str  # name of the loader layout
     digest: str
-    action_dim: int  # numbers of the action as written; 0 where there is none
+    action_dim: int  # dimensions of the action as written; 0 if there is none
     state_dim: int
-    bins: int  # of a tokenized action; 0 for web and where no tokens are written
+    bins: int  # of a tokenized action; 0 for web, or if no tokens are written
     tokens: bool
     images: tuple[ImageFeature, ...]
     gripper: GripperMap | None
     splits: tuple[SplitPlan, ...]
-    changes: tuple[str, ...]  # what differs from the source, in words
+    changes: tuple[str, ...]  # differences from the source, in words
     warnings: tuple[str, ...] = ()
 
     @property
@@ -140,12 +140,12 @@ class ShardSpec(NamedTuple):
 
     @property
     def name(self) -> str:
-        """File name, in the dataset's folder."""
+        """File name within the dataset's folder."""
         return shard_name(TEMPLATE, self.dataset.dataset, self.split.name, self.number, len(self.split.shards))
 
     @property
     def path(self) -> str:
-        """Path from the output's folder."""
+        """Path relative to the output folder."""
         return f"{self.dataset.folder}/{self.name}"
 
 
@@ -155,7 +155,7 @@ class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
     version: int = RLDS_VERSION
     tool_version: str = VERSION
     fingerprint: str = ""
-    tokens: str | None  # fingerprint of the mixture's plan, whose template, tokenizer and codecs make the tokens
+    tokens: str | None  # fingerprint of the mixture plan whose template, tokenizer and codecs make the tokens
     datasets: tuple[DatasetPlan, ...]
 
     @property
@@ -165,11 +165,11 @@ class RldsPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shards(self) -> int:
-        """How many shards there are."""
+        """Number of shards."""
         return len(self.places)
 
 
 def fingerprinted(plan: RldsPlan) -> RldsPlan:
-    """The plan with the hash of everything that decides the output's bytes."""
+    """The plan with a hash of everything that determines the output bytes."""
     bare = msgspec.structs.replace(plan, fingerprint="")
     return msgspec.structs.replace(plan, fingerprint=xxhash.xxh3_128_hexdigest(msgspec.json.encode(bare, order="deterministic")))

@@ -24,7 +24,7 @@ I32 = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class ImageRanges:
-    """Byte ranges of the images of one feature, one for each of n rows."""
+    """Byte ranges of the images of one feature, one per row, n rows."""
 
     file: I32
     offset: NDArray[np.int64]
@@ -38,13 +38,13 @@ class EpisodeBatch:
 
     rows: Rows
     recorded: I32  # length of the episode in the source
-    pieces: I64  # number of the piece of its episode that each row is in
-    images: Mapping[str, ImageRanges]  # by the feature's key
+    pieces: I64  # each row's piece number within its episode
+    images: Mapping[str, ImageRanges]  # by feature key
     rendered: Rendered | None
 
 
 def image_ranges(images: pa.ListArray, plan: DatasetPlan) -> dict[str, ImageRanges]:
-    """Byte ranges of the images of a list column, by feature; not of earlier steps. Raises InternalError where a row lacks one."""
+    """Byte ranges of a list column's images, by feature, without earlier steps. Raises InternalError if a row lacks one."""
     flat = images.flatten()
     owner, camera = _owners(images), np.asarray(flat.field("camera").to_pylist(), object)
     own = flat.field("at").to_numpy() == 0
@@ -59,12 +59,12 @@ def image_ranges(images: pa.ListArray, plan: DatasetPlan) -> dict[str, ImageRang
 
 
 def _owners(images: pa.ListArray) -> NDArray[np.int64]:
-    """For each image the row it belongs to."""
+    """For each image, the index of its row."""
     return np.repeat(np.arange(len(images)), images.value_lengths().to_numpy())
 
 
 def map_gripper(action: F32, gripper: GripperMap | None) -> F32:
-    """Actions f32[n, D] with the gripper of the loader layout."""
+    """Actions f32[n, D] with the loader layout's gripper."""
     if gripper is None:
         return action
     found, values = action.copy(), action[:, gripper.dim].astype(np.float64)
@@ -73,7 +73,7 @@ def map_gripper(action: F32, gripper: GripperMap | None) -> F32:
 
 
 def pad_state(state: F32 | None, rows: int, width: int) -> F32:
-    """States f32[n, width], padded with zeros where a source has fewer numbers."""
+    """States f32[n, width], padded with zeros if a source has fewer dimensions."""
     found = np.zeros((rows, width), np.float32)
     if state is not None:
         found[:, : state.shape[1]] = state
@@ -81,7 +81,7 @@ def pad_state(state: F32 | None, rows: int, width: int) -> F32:
 
 
 def episode_features(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dict[str, Values | Room]:
-    """Features of the episode in rows start..stop-1 of a batch. Reward is 1 where the task ends, discount always 1."""
+    """Features of the episode in rows start..stop-1 of a batch. Reward is 1 where the task ends, discount is always 1."""
     rows, count = batch.rows, stop - start
     terminal = np.zeros(count, np.int64)
     terminal[-1] = bool(rows.terminate[stop - 1]) or rows.chunks is None
@@ -121,7 +121,7 @@ def _acted(plan: DatasetPlan, batch: EpisodeBatch, start: int, stop: int) -> dic
 
 
 def _asked(plan: DatasetPlan, rows: Rows, at: int) -> dict[str, Values | Room]:
-    """One question: no action was taken, so the action is zeros, masked out."""
+    """One question: no action was taken, so the action is zeros and masked out."""
     if rows.turns[at] is not None:
         do = "set its weight to 0, or name robot sources alone"
         raise UsageError("write-rlds writes no conversations", f"source {rows.source}, {rows.keys[at]}", do)

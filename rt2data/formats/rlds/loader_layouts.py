@@ -1,11 +1,11 @@
-"""Layouts of a robot dataset: plain, or one that OpenVLA's and Octo's loaders know by its name.
+"""Layouts of a robot dataset: plain, or one that OpenVLA's and Octo's loaders know by name.
 
 Those loaders look up everything by the dataset's name: which features to read, and a function that standardizes actions. So a
-dataset that has such a name and layout is read with no change to their code, and with everything that function does.
+dataset with such a name and layout is read without changes to their code, and with everything that function does.
 
-The action encoding follows from what the action space declares, never from its number of dimensions: it determines
-what those loaders normalize and what a number means to their models. A wrong one raises no error: only declared facts are used.
-Source: openvla c8f03f4 prismatic/vla/datasets/rlds/oxe/{configs,transforms,materialize}.py, octo 241fb35 octo/data/oxe/*.py.
+The action encoding follows from what the action space declares, never from its number of dimensions: it determines what those
+loaders normalize and what a number means to their models. As a wrong one raises no error, only declared facts are used. Source:
+openvla c8f03f4 prismatic/vla/datasets/rlds/oxe/{configs,transforms,materialize}.py, octo 241fb35 octo/data/oxe/*.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Encoding(NamedTuple):
 
 
 class KnownEncoding(NamedTuple):
-    """What an encoding stands for: so many numbers and then the gripper."""
+    """What an encoding stands for: `numbers` dimensions, then the gripper."""
 
     control_mode: str
     rotation: str | None
@@ -42,7 +42,7 @@ EEF_POS = KnownEncoding("delta_eef", "rpy", 6)
 OPENVLA = {"EEF_POS": EEF_POS, "EEF_R6": KnownEncoding("delta_eef", "r6", 9)}
 OCTO = {"EEF_POS": EEF_POS, "JOINT_POS": KnownEncoding("delta_joint", None, 7)}
 GRIPPERS = ("absolute", "relative")
-"""Modes that a transform can turn into a loader's gripper, 1 open and 0 closed."""
+"""Modes that a transform can convert to a loader's gripper, 1 open and 0 closed."""
 
 _SAY = "name a .toml of yours that does, as those in schemas/actions"
 
@@ -68,12 +68,12 @@ def find_encoding(space: ActionSpace, table: dict[str, KnownEncoding]) -> Encodi
 
 
 def kept_dims(space: ActionSpace) -> list[int]:
-    """Positions of the numbers that loaders use of an action: all but terminate."""
+    """The dimensions of an action that loaders use: all but terminate."""
     return [at for at in range(len(space.dims)) if at != space.terminate]
 
 
 def unregistered(space: ActionSpace) -> list[str]:
-    """The loaders that a dataset with these actions cannot be registered with, and why."""
+    """The loaders with which a dataset with these actions cannot be registered, and why."""
     found = {loader: find_encoding(space, table).why for loader, table in (("OpenVLA", OPENVLA), ("Octo", OCTO))}
     if len(set(found.values())) == 1:
         found = {" and ".join(found): next(iter(found.values()))}
@@ -88,19 +88,19 @@ SUFFIX = "_rlds"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WIDTH, _GRIPPER = 7, 6
 _MEANT = {"control_mode": ("delta_eef",), "rotation": ("rpy", "axis_angle"), "gripper_mode": ("absolute",)}
-"""What an action has to be in every layout but the plain one."""
+"""Requirements on actions in every layout except plain."""
 _WRIST = ("wrist", "hand", "gripper")
 
 
 @dataclass(frozen=True)
 class LoaderLayout:
-    """A layout by name. `datasets` are the names loaders know, `main` is the feature of the mixture's camera."""
+    """A layout by name. `datasets` are names that loaders know, `main` is the feature for the mixture's camera."""
 
     name: str
     datasets: tuple[str, ...] = ()
     main: str = ""
     gripper: tuple[float, float] | None = None  # open, closed
-    state_dim: int = 0  # as written; 0 leaves it as it is
+    state_dim: int = 0  # as written; 0: as in the source
     relabels: bool = False  # loaders compute actions from states
     notes: tuple[str, ...] = ()
 
@@ -140,14 +140,14 @@ LAYOUTS = {
 
 
 def find_layout(name: str) -> LoaderLayout:
-    """Raises UsageError for an unknown one."""
+    """The layout with this name. Raises UsageError for an unknown one."""
     if name not in LAYOUTS:
         raise UsageError(f"unknown layout {name!r}", "--layout", choose(name, LAYOUTS))
     return LAYOUTS[name]
 
 
 def require_fit(layout: LoaderLayout, info: StoreInfo, space: ActionSpace) -> None:
-    """Raises UsageError where a source does not fit this layout."""
+    """Raises UsageError if a source does not fit this layout."""
     if not layout.datasets:
         return
     do = "write it with --layout plain"
@@ -165,7 +165,7 @@ def require_fit(layout: LoaderLayout, info: StoreInfo, space: ActionSpace) -> No
 
 
 def doubts(layout: LoaderLayout, space: ActionSpace) -> list[str]:
-    """What a layout assumes of actions that their space does not declare."""
+    """What a layout assumes about actions that their space does not declare."""
     return [
         f"action space {space.name} does not say its {name}: loaders assume {' or '.join(allowed)}"
         for name, allowed in _MEANT.items()
@@ -174,12 +174,12 @@ def doubts(layout: LoaderLayout, space: ActionSpace) -> list[str]:
 
 
 def gripper_of(layout: LoaderLayout, space: ActionSpace) -> GripperMap | None:
-    """The map to the layout's gripper; None where the space has it already."""
+    """The map to the layout's gripper; None if the space has it already."""
     return gripper_map(space, *layout.gripper) if layout.gripper else None
 
 
 def gripper_map(space: ActionSpace, opened: float, closed: float) -> GripperMap | None:
-    """The map that takes the space's gripper to these ends; None where it is the identity or the space has no gripper."""
+    """The map from the space's gripper to these ends; None if it is the identity or the space has no gripper."""
     if space.gripper is None:
         return None
     dim = space.dims[space.gripper]
@@ -190,9 +190,9 @@ def gripper_map(space: ActionSpace, opened: float, closed: float) -> GripperMap 
 
 
 def name_images(layout: LoaderLayout, info: StoreInfo, asked: Sequence[str]) -> dict[str, str]:
-    """Camera of each feature to write, the mixture's first. `asked` are CAMERA or FEATURE=CAMERA; none leaves it to the layout.
+    """The camera of each feature to write, the mixture's first. `asked` are CAMERA or FEATURE=CAMERA; if empty, the layout decides.
 
-    Raises UsageError for cameras that are not there, and for features that come twice.
+    Raises UsageError for cameras that do not exist, and for duplicate features.
     """
     if not asked:
         return _unique(_chosen(layout, info))
@@ -214,12 +214,12 @@ def _chosen(layout: LoaderLayout, info: StoreInfo) -> list[tuple[str, str]]:
 
 
 def wrists(cameras: Sequence[str]) -> list[str]:
-    """Cameras mounted on the hand, by their names."""
+    """Cameras mounted on the hand, judged by name."""
     return [camera for camera in cameras if any(word in camera for word in _WRIST)]
 
 
 def feature_name(camera: str) -> str:
-    """image_<camera>, or the camera's name where it contains 'image' already."""
+    """image_<camera>, or the camera's name if it already contains 'image'."""
     plain = re.sub(r"\W+", "_", camera, flags=re.ASCII).strip("_")
     return plain if "image" in plain else f"image_{plain}" if plain else "image"
 
@@ -235,9 +235,9 @@ def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def name_datasets(layout: LoaderLayout, robots: Sequence[str], others: Sequence[str], asked: Mapping[str, str]) -> dict[str, str]:
-    """Dataset of each source: the asked name, else one that loaders know, else the source's own with an ending.
+    """Dataset name of each source: the requested one, else one that loaders know, else the source's own with a suffix.
 
-    Raises UsageError for names that TFDS cannot have, that come twice, or of unknown sources.
+    Raises UsageError for names that TFDS does not allow, duplicate names, and unknown sources.
     """
     unknown = sorted(set(asked) - {*robots, *others})
     if unknown:

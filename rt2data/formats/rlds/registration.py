@@ -1,4 +1,4 @@
-"""Python code that registers plain datasets with OpenVLA and Octo: to import next to their code, or to paste into it."""
+"""Python code that registers plain datasets with OpenVLA and Octo: to import next to their code, or paste into it."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def octo():
 
 
 def registration(datasets: Sequence[DatasetPlan], spaces: Spaces) -> str | None:
-    """The file's text, for the robot datasets whose names these loaders do not know; None where none can be registered.
+    """The file's text for robot datasets whose names these loaders do not know; None if none can be registered.
 
-    `spaces` are the action spaces by source, sized. A dataset without an encoding is omitted, and a comment says why.
+    `spaces` are the sized action spaces by source. A dataset without an encoding is omitted, and a comment says why.
     """
     plain = [d for d in datasets if d.has_actions and d.layout == "plain"]
     loaders = {"openvla": (OPENVLA, _OPENVLA_HEAD, _openvla_entry), "octo": (OCTO, _OCTO_HEAD, _octo_entry)}
@@ -77,7 +77,7 @@ def _function(datasets: Sequence[DatasetPlan], spaces: Spaces, table: dict[str, 
 
 
 def _transform(dataset: DatasetPlan, space: ActionSpace) -> str:
-    """The function that makes what both loaders expect: no terminate, the gripper last as 1 open and 0 closed, state as proprio."""
+    """The transform both loaders expect: no terminate, the gripper last as 1 open and 0 closed, state as proprio."""
     names = [space.names[at] for at in kept_dims(space)]
     lines = [
         "",
@@ -98,7 +98,7 @@ def _transform(dataset: DatasetPlan, space: ActionSpace) -> str:
 
 
 def _gripper(space: ActionSpace) -> str | None:
-    """TensorFlow code for the gripper as 1 open, 0 closed; None if it is already."""
+    """TensorFlow code for the gripper as 1 open, 0 closed; None if it already is."""
     relative = space.gripper_mode == "relative"
     gripper = gripper_map(space, 1.0, -1.0 if relative else 0.0)
     column = "action[:, -1:]" if gripper is None else f"action[:, -1:] * {gripper.slope!r} + {gripper.offset!r}"
@@ -131,7 +131,7 @@ def _octo_entry(dataset: DatasetPlan, encoding: str) -> list[str]:
 
 
 def _views(dataset: DatasetPlan) -> list[str]:
-    """The mixture's camera is the primary one."""
+    """Image views, with the mixture's camera as the primary one."""
     first, *others = [image.feature for image in dataset.images]
     wrist = next(iter(wrists(others)), None)
     second = next((other for other in others if other != wrist), None)
