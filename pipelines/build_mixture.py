@@ -16,12 +16,12 @@ from rt2data.io.location import absolute
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own options, and the rest, which are Beam's."""
+    """Our own options, and the remaining arguments, which are Beam's."""
     return deployed.MIXTURE.parse(arguments, __doc__)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Build as the arguments say; waits for the job where the runner allows it."""
+    """Build as the arguments say; wait for the job if the runner allows it."""
     asked, _ = parse(arguments)
     with deployed.failures_told(asked.failure_file):
         from rt2data.beam.run import Watch, build_anywhere

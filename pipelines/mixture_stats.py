@@ -16,12 +16,12 @@ from rt2data.io.location import absolute
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own options, and the rest, which are Beam's."""
+    """Our own options, and the remaining arguments, which are Beam's."""
     return deployed.STATS.parse(arguments, __doc__)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Take statistics as the arguments say; the file is whole or absent."""
+    """Compute statistics as the arguments say; the file is written whole or not at all."""
     asked, _ = parse(arguments)
     with deployed.failures_told(asked.failure_file):
         from rt2data.beam.run import Watch
