@@ -19,7 +19,7 @@ _LATE = {"load": "rt2data.loading", "decode": "rt2data.loading.actions"}
 
 
 def __getattr__(name: str) -> Any:
-    """`rt2data.load` and `rt2data.decode`, imported when first asked for: the command and Beam's workers need neither."""
+    """`rt2data.load` and `rt2data.decode`, imported at first use: the command and Beam's workers need neither."""
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'rt2data' has no attribute {name!r}")

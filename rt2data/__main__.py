@@ -1,13 +1,13 @@
-"""The command. Worker processes import the file that started the program, so it imports nothing at its top."""
+"""The command. Worker processes import the program's main file, so it has no imports at the top."""
 
 from __future__ import annotations
 
 
 def main() -> None:
-    """Run a command; its failure becomes one line and an exit code."""
+    """Run a command; a failure becomes one line and an exit code."""
     from rt2data.engines.outcome import collect_seldom
 
-    collect_seldom()  # while modules are imported too
+    collect_seldom()  # during the imports too
     from rt2data.cli.app import main
 
     main()

@@ -141,7 +141,7 @@ class Site:
         if complete and not self.restart:
             with suppress(DataError):
                 if output.read(folder).plan.fingerprint == fingerprint:
-                    remove_job(folder)  # left behind if a build is killed between writing the manifest and this
+                    remove_job(folder)  # left behind if a build is killed after writing the manifest
                     self.publish(folder)
                     return True
         if complete or self.restart:

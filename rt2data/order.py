@@ -225,7 +225,7 @@ def _inside(by_side: _Quotas, number: int, side: Sequence[int]) -> _Quotas:
 
 
 def sided_quotas(sides: Sequence[Sequence[int]], ends: I64, before: I64 | None = None) -> I64:
-    """`running_quotas` of the sides (robot, web), then of the sources inside each: both stay within one of their share."""
+    """`running_quotas` of the sides (robot, web), then of the sources in each: all stay within one example of their share."""
     last = np.zeros(sum(map(len, sides)), np.int64) if before is None else before
     parts = np.split(last, np.cumsum([len(side) for side in sides])[:-1])
     by_side = running_quotas([sum(side) for side in sides], ends, np.array([part.sum() for part in parts]))
@@ -238,7 +238,7 @@ def boundaries(total: int, parts: int) -> I64:
 
 
 def interleave(sides: Sequence[Sequence[int]], key: int) -> NDArray[np.int32]:
-    """The source of each example of a shard, int32[sum of counts]; sources are numbered across the sides.
+    """The source of each example of a shard, int32[sum of counts]; sources are numbered through both sides.
 
     Exact to within one at the end of every aligned block of 16; shuffled by key inside the block.
     """

@@ -282,7 +282,7 @@ class Images:
     length: NDArray[np.int32]  # m
     xxh3: NDArray[np.uint64]  # m: of the encoded bytes
     format: Sequence[str]  # m
-    sizes: NDArray[np.int32] | None = None  # [m, 2]: width and height; None where no row of the source has regions
+    sizes: NDArray[np.int32] | None = None  # [m, 2]: width and height; None if no row of the source has regions
 
     def __len__(self) -> int:
         return len(self.format)

@@ -38,7 +38,7 @@ class Reporting:
     on_result: Listener
 
     def map(self, work: Work, orders: Sequence[Any]) -> Iterator[Any]:
-        """The results of the engine."""
+        """The engine's results, each reported first."""
         for result in self.engine.map(work, orders):
             self.on_result(result)
             yield result

@@ -111,7 +111,7 @@ class Reading:
 
     imports: str
     call: str  # evaluates to all examples
-    use: str  # the body of a loop over them, whose variable is `example`
+    use: str  # body of a loop over them with the variable `example`
 
     def __str__(self) -> str:
         body = "\n".join("    " + line for line in self.use.splitlines())

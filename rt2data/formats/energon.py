@@ -1,12 +1,12 @@
-"""What NVIDIA's Megatron-Energon keeps beside tar shards, written while they are: its loader needs no `energon prepare`.
+"""The files that NVIDIA's Megatron-Energon needs next to tar shards: its loader works without `energon prepare`.
 
     shard-000000.tar.idx     where each sample begins, and where the last one ends: u64 little-endian
     .nv-meta/.info.json      samples of each shard          .nv-meta/split.yaml    shards of each split
     .nv-meta/dataset.yaml    what becomes of a sample       .nv-meta/index.sqlite  samples by key, and their parts
     .nv-meta/index.uuid      changes with the content      energon_cooker.py      where examples have several images
 
-Source: Megatron-Energon 7.4, flavors/webdataset/{itar,indexing,structs,metadata}.py. All bytes follow from the examples, those of
-the database for one release of SQLite.
+Source: Megatron-Energon 7.4, flavors/webdataset/{itar,indexing,structs,metadata}.py. All bytes follow from the examples; those of
+the database also depend on the release of SQLite.
 """
 
 from __future__ import annotations

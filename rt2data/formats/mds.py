@@ -1,12 +1,12 @@
-"""MDS, as MosaicML's streaming package reads it: `shard.00000.mds` and `index.json`, a column for each value of the record.
+"""MDS, as MosaicML's streaming package reads it: `shard.00000.mds` and `index.json`, one column per field of the record.
 
     u32 n | u32 offsets[n + 1] | config, JSON with sorted keys | n samples
-    a sample: u32 sizes of the columns that have no fixed one | bodies of all columns, which are sorted by name
+    a sample: u32 sizes of the columns without a fixed size | bodies of all columns, sorted by name
 
-Offsets come first and count from the start of the file: so a shard is in memory until it is whole, as in MDS's own writer, and
-ends before 4 GiB. Images are kept as they are under the encoding `jpeg`, which opens any kind. Where examples have other than one
-image, each place has a column of its own; an empty place holds one black pixel, and `image_mask` says that it is none. No column is
-a pickle.
+Offsets come first and count from the start of the file: so a shard is held in memory until complete, as in MDS's own writer, and
+stays below 4 GiB. Images keep their bytes under the encoding `jpeg`, which opens any image type. Unless every example has exactly
+one image, each place has its own column; an empty place holds one black pixel, and `image_mask` marks it as empty. No column is a
+pickle.
 
 Source: streaming 0.13, base/format/mds/{writer,reader,encodings}.py
 """

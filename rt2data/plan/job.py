@@ -97,7 +97,7 @@ def make_renderer(plan: Plan, source: SourcePlan, tokenizer: Tokenizer) -> Rende
 
 
 def _regions(facts: dict[str, Any]) -> Convention:
-    from rt2data.render.regions.table import convention_of  # all families, and only some mixtures have regions
+    from rt2data.render.regions.table import convention_of  # all model families; only some mixtures have regions
 
     return convention_of(facts)
 

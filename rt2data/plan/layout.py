@@ -89,7 +89,7 @@ def shard_file(plan: Plan, form: Format, index: int, shards: int) -> str:
 
 
 MAX_SHARDS = 1_000_000
-"""Names of shards have six digits: readers expand `{000000..999999}` and sort by name."""
+"""Shard names have six digits: readers expand `{000000..999999}` and sort by name."""
 
 
 def require_names(plan: Plan) -> Plan:

@@ -75,7 +75,7 @@ def _require_words(recipe: Recipe, infos: Mapping[str, StoreInfo]) -> None:
 def draws(recipe: Recipe, rows: Mapping[str, int]) -> dict[str, int]:
     """Exact number of draws of each source. `rows` holds the needed sources only.
 
-    Raises DataError if a side with a share has no rows.
+    Raises DataError if a side with a share has no source, or one without rows.
     """
     return share_out(recipe, rows, mixture_shares(recipe, rows))
 

@@ -73,7 +73,7 @@ def drawn(side: Side) -> dict[str, Source]:
 def mixture_shares(recipe: Recipe, rows: Mapping[str, int]) -> Shares:
     """The shares of the sources that are drawn; `rows` holds only those.
 
-    Raises DataError if a side with a share has no rows, UsageError if a published mixture cannot be read.
+    Raises DataError if a side with a share has no source, or one without rows, UsageError if a published mixture cannot be read.
     """
     found: list[SourceShare | GroupShare] = []
     for kind in SIDES:

@@ -170,7 +170,7 @@ def is_store(name: str) -> bool:
 
 
 def find_store(root: Path, name: str) -> Path:
-    """The complete store with that name or path. Raises UsageError if there is none, or more than one."""
+    """The complete store with that name or path, else a stale one. Raises UsageError if there is none, or more than one."""
     given = path_of(name)
     if is_store(str(given)):
         _ = Store(given).info  # raises if unfinished, as figures of part of a store would mislead

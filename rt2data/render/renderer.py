@@ -237,8 +237,7 @@ class Renderer:
         return choose_answer(rows.answers[at], self.answers, key, epoch, pick, self.seed, self.agreement)
 
     def _piece_ids(self, texts: list[str]) -> list[Ids]:
-        """Ids of alternating prompts and targets: the first prompt begins the text, targets follow the cue, prompts an end
-        token."""
+        """Ids of alternating prompts and targets: the first begins the text, targets follow the cue, later prompts an end token."""
         first = self._begin + self.tokenizer.encode(texts[0].rstrip())
         targets = self._targets.get(texts[1::2], lambda some: self.tokenizer.encode_after(self.template.cue, some))
         prompts = self._questions_after(texts[2::2])

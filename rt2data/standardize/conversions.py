@@ -83,7 +83,7 @@ class Columns:
     facts: tuple[Fact, ...] = ()
 
     def put(self, side: Side, values: F32) -> Columns:
-        """These columns with another action or state."""
+        """These columns with the action or state replaced."""
         return replace(self, action=values) if side == "action" else replace(self, state=values)
 
     def counting(self, name: str, count: int) -> Columns:

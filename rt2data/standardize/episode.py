@@ -63,7 +63,7 @@ class EpisodeStandard:
         return Choice(self.source.filters)
 
     def rows(self, record: list[Step]) -> Iterator[Found]:
-        """Rows of one recorded episode in order, its rejects, and facts. Entries of the list are overwritten as they are used."""
+        """Rows of one recorded episode in order, its rejects, and facts. The list's entries may be overwritten."""
         episodes = cut_at_first(record)
         if len(episodes) > 1:
             yield Fact("episodes.cut_at_is_first", len(episodes) - 1)

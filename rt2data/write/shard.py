@@ -267,7 +267,7 @@ class Drawer:
         return EpochOrder(self.source.rows, self.job.plan.seed, self.source.name)
 
     def draw(self, start: int, stop: int) -> Drawn:
-        """Draws start..stop-1, in order."""
+        """Draws start..stop-1 of the source, in order."""
         numbers, epochs = self.order.draw(start, stop)
         table = self.store.take(self.job.plan.split, numbers)
         rows = as_rows(table, self.store.info, epochs, self.source.horizon)
