@@ -295,7 +295,7 @@ class Mds(BlendFormat):
         beside.write("index.json", msgspec.json.encode({"version": 2, "shards": shards}, order="deterministic"))
 
     def reading(self, out: Path, dataset: Dataset) -> Reading:
-        """With the streaming package, in shard order."""
+        """With the streaming package, in the order of the shards."""
         return Reading("import streaming", f"streaming.StreamingDataset(local={str(out)!r}, batch_size=1)", _USE)
 
     def blend(self, parts: Sequence[Blended], examples: int) -> Reading:

@@ -170,6 +170,6 @@ when's where'd where's where've who'd who'd've who'll who's who've why'll why're
 y'all'd've y'all'll you'd you'd've you'll you're you've
 """
 _CONTRACTIONS = {plain: whole for whole in _WRITTEN.split() for plain in _variants(whole)}
-"""Contractions by their spellings with missing apostrophes."""
+"""Contractions by their spellings without apostrophes, except where that is another word, such as `well`."""
 AGREE: dict[Agreement, Callable[[str], str]] = {"case": str.lower, "vqa": vqa_normalized}
 """The form in which two agreeing answers are equal."""
