@@ -1,1 +1,1 @@
-"""Step one: one file or small folder for each raw format."""
+"""First stage: reads raw data. One file or small folder per raw format."""

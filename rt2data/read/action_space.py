@@ -1,4 +1,4 @@
-"""What the numbers of an action mean. One robot is one TOML file in schemas/actions, or a file of your own."""
+"""What the numbers of an action mean. Each robot has a TOML file, in schemas/actions or of your own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rt2data.records import F32
 
 OF_STATISTICS = ("q01q99", "minmax")
 ENDLESS = 1e37  # beyond this float32 arithmetic cannot scale
-MAX_LEVELS = 255  # a discrete dimension's values; one fewer than bins, so that every codec keeps them apart
+MAX_LEVELS = 255  # values of a discrete dimension: one fewer than bins, so that every codec can tell them apart
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
@@ -30,7 +30,7 @@ Span = tuple[float, float]
 
 
 def too_narrow(lo: float, hi: float) -> bool:
-    """True where float32, or OpenVLA's 1e-8 under the fraction, leaves nothing sound between `lo` and `hi`."""
+    """True if `lo` and `hi` are too close to scale in float32, or with OpenVLA's 1e-8 in the denominator."""
     return not hi - lo > 1e-6 * max(1.0, abs(lo), abs(hi))
 
 
@@ -51,9 +51,9 @@ def _bounds(found: Any) -> Span | str:
 class Dim:
     """One number of an action.
 
-    `bounds` are the ends of what is encoded, in `unit`, or how the statistics give them: "q01q99", the 1 % and 99 % quantiles,
-    or "minmax". A gripper says which value means `open` and which `closed`; a terminate dimension which value `terminates` and
-    which `continues`. Raises ValueError for what contradicts itself.
+    `bounds` are the limits of the encoded range, in `unit`, or the statistics to take them from: "q01q99" (the 1 % and 99 %
+    quantiles) or "minmax". A gripper states which value means `open` and which `closed`; a terminate dimension which value
+    `terminates` and which `continues`. Raises ValueError if fields contradict each other.
     """
 
     __pydantic_config__ = STRICT
@@ -89,17 +89,17 @@ class Dim:
 
     @property
     def span(self) -> Span | None:
-        """The fixed bounds, or None where they come from the statistics."""
+        """The fixed bounds, or None if they come from statistics."""
         return None if isinstance(self.bounds, str) else self.bounds
 
     @property
     def grips(self) -> bool:
-        """True for the gripper."""
+        """True for a gripper."""
         return self.open is not None
 
     @property
     def ends(self) -> bool:
-        """True for the terminate dimension."""
+        """True for a terminate dimension."""
         return self.terminates is not None
 
 
@@ -109,10 +109,10 @@ def _check_levels(lo: float, hi: float) -> None:
 
 
 def to_polarity(values: Any, source_open: Literal[-1, 0, 1], dim: Dim) -> F32:
-    """Gripper values (any shape) of a source that opens at `source_open`, as `dim` has them, in float32.
+    """Convert gripper values (any shape) of a source whose open value is `source_open` to the convention of `dim`, in float32.
 
-    The conventions are (-1 open, 1 closed), (0 open, 1 closed) and (1 open, 0 closed); values between keep their
-    proportion. Raises UsageError if `dim` is no gripper.
+    The conventions are (-1 open, 1 closed), (0 open, 1 closed) and (1 open, 0 closed); values in between are interpolated. Raises
+    UsageError if `dim` is not a gripper.
     """
     if dim.open is None or dim.closed is None:
         raise UsageError(f"gripper_open is given, but dimension {dim.name} does not say which values are open and closed")
@@ -140,14 +140,14 @@ GripperMode = Literal["absolute", "relative", "effort"]
 
 @dataclass(frozen=True, slots=True)
 class ActionSpace:
-    """The numbers of one robot's action, in order, and how often and in which frame they are given.
+    """The numbers of one robot's action, in order, with their rate and frame.
 
-    `control_mode` is what they command, the gripper and terminate aside: of the end effector x, y, z and then a rotation, as
-    `rotation` has it, or the joints in order. `gripper_mode` is whether a gripper's number is where it goes, a change, or a force.
-    None of the three is guessed: what a space does not state is unknown.
+    `control_mode` is what they command, apart from gripper and terminate: the end effector's x, y, z and then a rotation written as
+    `rotation` says, or the joints in order. `gripper_mode` says whether a gripper's number is a target, a change or a force. None
+    of the three is guessed: if a space does not state one, it is unknown.
 
-    A space of any size has no `dims` but one pattern, `each`, until `sized` repeats it. Raises ValueError for what
-    contradicts itself.
+    A space of any size has no `dims`, only a pattern, `each`, which `sized` repeats. Raises ValueError if fields contradict each
+    other.
     """
 
     __pydantic_config__ = STRICT
@@ -183,27 +183,27 @@ class ActionSpace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """D names."""
+        """The D names."""
         return tuple(dim.name for dim in self.dims)
 
     @property
     def grippers(self) -> tuple[int, ...]:
-        """Positions of the grippers: a robot with two arms has two."""
+        """Positions of the grippers (a robot with two arms has two)."""
         return tuple(i for i, dim in enumerate(self.dims) if dim.grips)
 
     @property
     def gripper(self) -> int | None:
-        """Position of the gripper, where there is exactly one."""
+        """Position of the gripper, or None unless there is exactly one."""
         return self.grippers[0] if len(self.grippers) == 1 else None
 
     @property
     def terminate(self) -> int | None:
-        """Position of the terminate dimension, if there is one."""
+        """Position of the terminate dimension, or None."""
         return next((i for i, dim in enumerate(self.dims) if dim.ends), None)
 
     @property
     def changes(self) -> tuple[int, ...]:
-        """Positions of the numbers that are changes, as the modes say."""
+        """Positions of the numbers that are changes (deltas), according to the modes."""
         moves = (self.control_mode or "").startswith("delta_")
         grips = self.gripper_mode == "relative"
         return tuple(i for i, dim in enumerate(self.dims) if not dim.ends and (grips if dim.grips else moves))
@@ -214,7 +214,7 @@ class ActionSpace:
         return np.array([dim.span is None for dim in self.dims], bool)
 
     def sized(self, n: int) -> ActionSpace:
-        """This space with n dimensions. Raises DataError if it has another number, or n is not between 1 and 1024."""
+        """This space with n dimensions. Raises DataError if it has a different number, or n is not between 1 and 1024."""
         if not 1 <= n <= MAX_DIMS or self.size not in (None, n):
             raise DataError(
                 f"actions have {n} dimensions, action space {self.name} has {self.size or f'1 to {MAX_DIMS}'}",
@@ -226,9 +226,9 @@ class ActionSpace:
         return replace(self, dims=dims, each=None)
 
     def ended(self, actions: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """bool[N]: which of the actions [N, D] end the task, by the space's own terminate dimension as codecs round it.
+        """bool[N]: which of the actions [N, D] end the task, according to the terminate dimension, rounded as codecs round it.
 
-        None, where the space has no such dimension.
+        All False if the space has no terminate dimension.
         """
         own = self.terminate
         if own is None:
@@ -245,9 +245,9 @@ class ActionSpace:
 
 
 def load_space(name_or_path: str | Path) -> ActionSpace:
-    """The action space of that name in schemas/actions, or in a .toml file of yours.
+    """The action space with this name in schemas/actions, or in a .toml file of your own.
 
-    Raises UsageError naming the file, and every mistake in it with its key.
+    Raises UsageError, naming the file and each mistake in it with its key.
     """
     path = find_space(str(name_or_path))
     try:
@@ -258,7 +258,7 @@ def load_space(name_or_path: str | Path) -> ActionSpace:
 
 
 def find_space(name_or_path: str) -> Path:
-    """The TOML file behind a name or a path. Raises UsageError if no action space has that name."""
+    """The TOML file for a name or a path. Raises UsageError if no action space has that name."""
     if name_or_path.endswith(".toml"):
         return location.path_of(name_or_path)
     names = space_names()
@@ -276,7 +276,7 @@ def space_names() -> list[str]:
 
 
 SPACE: TypeAdapter[ActionSpace] = TypeAdapter(ActionSpace)
-"""How an ActionSpace is checked and written as plain JSON values, with the keys of its TOML."""
+"""Validates an ActionSpace and writes it as plain JSON values, with the keys of its TOML."""
 
 
 def _folder() -> Path:
@@ -284,7 +284,7 @@ def _folder() -> Path:
 
 
 def _mistake(error: ErrorDetails) -> str:
-    """One line of pydantic's findings: `dim[2].bounds: must be two numbers`."""
+    """One pydantic error as a line: `dim[2].bounds: must be two numbers`."""
     path = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]]
     place = "".join(path).lstrip(".")
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):

@@ -1,7 +1,8 @@
-"""What a recipe asks to be made of actions and states, episode by episode, before anything else is judged: one record a rule.
+"""The conversions of actions and states that a recipe requests, applied to each episode before any other check. Each rule is a
+class.
 
-Logs of one kind of robot differ in what a number means: a gripper that opens at 1 or at -1, a pose where others have its change. A
-list of rules, applied in order, says how to come from one to the other. `standardize.conversions` carries them out.
+Logs of the same kind of robot differ in what a number means: a gripper may open at 1 or at -1; some logs give poses, others changes
+of pose. A list of rules, applied in order, converts one to the other. `standardize.conversions` applies them.
 """
 
 from __future__ import annotations
@@ -28,21 +29,22 @@ Dims = Annotated[tuple[Dim, ...], Field(min_length=1), BeforeValidator(_as_dims,
 """Dimensions by number (-1 is the last), by range (`0:3`, `-2:`) or by their name in the action space."""
 Side = Literal["action", "state"]
 ROTATIONS = {"quaternion_xyzw": 4, "quaternion_wxyz": 4, "rpy": 3, "axis_angle": 3, "r6": 6, "r6_columns": 6, "matrix": 9}
-"""Ways to write a rotation, and how many numbers each takes. `rpy` turns about the fixed x, y and z axes in that order; `r6` is the
-first two rows of the matrix, `r6_columns` its first two columns, `matrix` all rows."""
+"""Ways to write a rotation, and how many numbers each takes. `rpy` rotates about the fixed x, y and z axes in that order; `r6` is
+the first two rows of the matrix, `r6_columns` its first two columns, `matrix` all rows."""
 Rotation = Annotated[str, Field(pattern=rf"^({'|'.join(ROTATIONS)}|euler_([xyz]{{3}}|[XYZ]{{3}}))$")]
-"""One of `ROTATIONS`, or angles about axes in an order: `euler_zyx` about fixed ones, `euler_ZYX` about those that move along."""
+"""One of `ROTATIONS`, or angles about axes in a given order: `euler_zyx` about fixed axes, `euler_ZYX` about axes that rotate with
+the body."""
 
 
 def rotation_width(way: str) -> int:
-    """How many numbers a rotation has."""
+    """How many numbers a rotation takes."""
     return ROTATIONS.get(way, 3)
 
 
 def positions(dims: Sequence[int | str], width: int, names: Sequence[str] = ()) -> list[int]:
-    """Numbers of dimensions, of `width` in all. `names` are those of all, or empty.
+    """Indices of dimensions, out of `width`. `names` are the names of all dimensions, or empty.
 
-    Raises UsageError where one is not there, or named twice.
+    Raises UsageError if one does not exist or is named twice.
     """
     found = list(chain.from_iterable(_positions(dim, width, names) for dim in dims))
     if len(set(found)) < len(found):
@@ -70,7 +72,7 @@ class Rule(Settings):
     rule: str
 
     def width(self, before: int, names: Sequence[str] = ()) -> int:
-        """How many numbers an action has after it. Raises UsageError as `positions` does."""
+        """How many numbers an action has after this rule. Raises UsageError as `positions` does."""
         return before
 
 
@@ -78,12 +80,12 @@ class OfDims(Rule):
     """A rule for some dimensions of the action, or of the state."""
 
     dims: Dims
-    """The dimensions it is for: numbers, ranges such as `0:3`, or names."""
+    """The dimensions it applies to: numbers, ranges such as `0:3`, or names."""
     of: Side = "action"
     """Whether these are dimensions of the action or of the state."""
 
     def width(self, before: int, names: Sequence[str] = ()) -> int:
-        """As before; the dimensions must be there."""
+        """Unchanged; the dimensions must exist."""
         if self.of == "action":
             positions(self.dims, before, names)
         return before
@@ -95,7 +97,7 @@ class Select(OfDims):
     rule: Literal["select"]
 
     def width(self, before: int, names: Sequence[str] = ()) -> int:
-        """As many as are named."""
+        """The number of dimensions named."""
         return len(positions(self.dims, before, names)) if self.of == "action" else before
 
 
@@ -112,17 +114,17 @@ class Offset(OfDims):
 
     rule: Literal["offset"]
     by: float
-    """What is added."""
+    """The number added."""
 
 
 class Clip(OfDims):
-    """Put values beyond two bounds on the bounds. They are counted."""
+    """Clip values to two bounds. Clipped values are counted."""
 
     rule: Literal["clip"]
     low: float
-    """The least value."""
+    """The smallest value."""
     high: float
-    """The greatest value."""
+    """The largest value."""
 
 
 class Negate(OfDims):
@@ -132,27 +134,28 @@ class Negate(OfDims):
 
 
 class Invert(OfDims):
-    """`1 - x`: 0 and 1 change places."""
+    """`1 - x`: swaps 0 and 1."""
 
     rule: Literal["invert"]
 
 
 class Threshold(OfDims):
-    """One of two values, by whether a number is above a third."""
+    """Replace a number by one of two values, depending on whether it is above a threshold."""
 
     rule: Literal["threshold"]
     at: float = 0.5
-    """What is compared with."""
+    """The threshold."""
     above: float = 1
-    """The value of what is above it."""
+    """The value for numbers above the threshold."""
     below: float = 0
-    """The value of what is not."""
+    """The value for all other numbers."""
 
 
 class Binarize(OfDims):
-    """A gripper between open (1) and closed (0) takes the one it comes to next, seen from the end of the episode backwards.
+    """A gripper value between open (1) and closed (0) becomes the open or closed state it reaches next, computed backwards from the
+    end of the episode.
 
-    Where an episode ends between the two, the steps at its end keep its last value. The values between are counted.
+    If an episode ends in between, its final steps keep the last value. Values in between are counted.
     """
 
     rule: Literal["binarize"]
@@ -163,35 +166,37 @@ class Binarize(OfDims):
 
 
 class RelativeToAbsolute(OfDims):
-    """A gripper's changes (below 0 opens, above 0 closes, 0 leaves it) as where it is then: 1 open, 0 closed.
+    """Convert a gripper's changes (below 0 opens, above 0 closes, 0 does nothing) to its resulting position: 1 open, 0 closed.
 
-    Before the first change it is the opposite of what that change makes of it. In an episode without any it is open: such episodes
-    are counted.
+    Before the first change, the position is the opposite of the one after it. In an episode without changes the gripper is open;
+    such episodes are counted.
     """
 
     rule: Literal["relative_to_absolute"]
     dead: float = 0.1
-    """Up to this size a number is no change."""
+    """Numbers up to this magnitude are not changes."""
 
 
 class Rotate(OfDims):
-    """Write a rotation in another way. It takes the place of its first dimension; the number of dimensions may change."""
+    """Convert a rotation to another representation. The result starts at the first dimension of the original; the number of
+    dimensions may change.
+    """
 
     rule: Literal["rotation"]
     source: Rotation
-    """How it is written in the log."""
+    """The representation in the log."""
     target: Rotation
-    """How it is to be written."""
+    """The representation to convert to."""
 
     def width(self, before: int, names: Sequence[str] = ()) -> int:
-        """Raises UsageError where the rotation has another number of dimensions."""
+        """Raises UsageError if the rotation has a different number of dimensions."""
         if self.of != "action":
             return before
         self.places(before, names)
         return before - rotation_width(self.source) + rotation_width(self.target)
 
     def places(self, width: int, names: Sequence[str] = ()) -> list[int]:
-        """Where it is in an action or state of that width. Raises UsageError where the number of dimensions is another."""
+        """Indices of the rotation in an action or state of this width. Raises UsageError if their number does not match."""
         found, needed = positions(self.dims, width, names), rotation_width(self.source)
         if len(found) != needed:
             raise UsageError(f"a rotation as {self.source} has {needed} numbers, and the conversion names {len(found)}")
@@ -199,77 +204,81 @@ class Rotate(OfDims):
 
 
 class OfMotion(Rule):
-    """A rule between the action and the state, dimension by dimension."""
+    """A rule that combines the action and the state, dimension by dimension."""
 
     dims: Dims
     """Dimensions of the action."""
     state: Dims | None = None
-    """The dimensions of the state that belong to them, if not those of the same numbers."""
+    """The corresponding dimensions of the state, if they do not have the same indices."""
     angles: Dims | None = None
     """Which of `dims` are angles, in radians."""
     wrap: bool = False
-    """Whether a turn of more than half a circle becomes the shorter one. Either way such turns are counted."""
+    """Whether to replace a rotation of more than half a turn by the shorter one. Such rotations are counted either way."""
 
     def width(self, before: int, names: Sequence[str] = ()) -> int:
-        """As before; the dimensions must be there."""
+        """Unchanged; the dimensions must exist."""
         positions(self.dims, before, names), positions(self.angles or (), before, names)
         return before
 
 
 class DeltaFromState(OfMotion):
-    """The action is what the state then did: that of the next step less its own. The last step, which has no next, is dropped."""
+    """The action becomes the change of state: the next step's state minus this step's. The last step, which has no next, is
+    dropped.
+    """
 
     rule: Literal["delta_from_state"]
 
 
 class DeltaFromAbsolute(OfMotion):
-    """The action is a target: take the measured state from it, or the target before it."""
+    """The action is a target: subtract the measured state from it, or the previous target."""
 
     rule: Literal["delta_from_absolute"]
     against: Literal["state", "previous"] = "state"
-    """`state`: that of the same step; `previous`: the action of the step before, and the first step is dropped."""
+    """`state`: the state of the same step; `previous`: the action of the previous step (the first step is dropped)."""
 
 
 class AbsoluteFromDelta(OfMotion):
-    """The action is a change: add it to the state, or to all changes before it."""
+    """The action is a change: add it to the state, or to the sum of all earlier changes."""
 
     rule: Literal["absolute_from_delta"]
     against: Literal["state", "previous"] = "state"
-    """`state`: that of the same step; `previous`: the state of the first step and all changes since."""
+    """`state`: the state of the same step; `previous`: the state of the first step plus all changes since."""
 
 
 class Skip(Rule):
-    """Keep every k-th step. Of the actions between, the last one stands, which is where a target leads."""
+    """Keep every k-th step. Of the actions in each interval the last one is kept, since for targets it is where the robot ends
+    up.
+    """
 
     rule: Literal["skip"]
     every: Annotated[int, Field(ge=2, le=1000)]
-    """One step of so many is kept."""
+    """k: one step out of this many is kept."""
     sum: Dims | None = None
-    """Dimensions that are changes: they are added up over the steps between."""
+    """Dimensions that are changes: they are summed over each interval."""
 
     def width(self, before: int, names: Sequence[str] = ()) -> int:
-        """As before; the dimensions must be there."""
+        """Unchanged; the dimensions must exist."""
         positions(self.sum or (), before, names)
         return before
 
 
 class Turns(Settings):
-    """Dimensions of an action that turn something by a little: a rotation, which composes and does not add up."""
+    """Dimensions of an action that form a small rotation: rotations are composed, not summed."""
 
     dims: Dims
-    """The dimensions of one rotation, in radians where it is written in angles."""
+    """The dimensions of one rotation, in radians if it is written as angles."""
     written: Rotation
-    """How it is written."""
+    """The representation of the rotation."""
     frame: Literal["base", "tool"]
-    """`base`: about axes that stand still; `tool`: about those of what turns, as the turns before have left them."""
+    """`base`: about fixed axes; `tool`: about the axes of the rotating body, as left by the previous rotations."""
 
     @property
     def in_radians(self) -> bool:
-        """Whether its numbers are angles."""
+        """Whether the numbers are angles."""
         return self.written in ("rpy", "axis_angle") or self.written.startswith("euler")
 
     def places(self, width: int, names: Sequence[str] = ()) -> list[int]:
-        """Where they are in an action of that width. Raises UsageError where the number of dimensions is another."""
+        """Indices of the dimensions in an action of this width. Raises UsageError if their number does not match."""
         found, needed = positions(self.dims, width, names), rotation_width(self.written)
         if len(found) != needed:
             raise UsageError(f"a rotation as {self.written} has {needed} numbers, and `turns` names {len(found)}")
@@ -277,20 +286,20 @@ class Turns(Settings):
 
 
 class Resample(Rule):
-    """Go from the log's rate to a lower one, by the times of the steps. Each step of the new rate is the one of the log that is
-    nearest to it, with its images and its state; one that has none within half a period is left out. Of the actions up to the next
-    such step the last one stands, which is where a target leads.
+    """Reduce the log's rate to a lower one, using the times of the steps. Each new step is the nearest step of the log, with its
+    images and state; it is left out if there is none within half a period. Of the actions up to the next new step the last one is
+    kept, since for targets it is where the robot ends up.
     """
 
     rule: Literal["resample"]
     hz: Annotated[float, Field(gt=0, le=1000)]
-    """Steps per second to have."""
+    """The new rate, in steps per second."""
     from_hz: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    """Steps per second of the log, in place of its own times: where it has none, or wrong ones."""
+    """Steps per second of the log, to use instead of its times if these are missing or wrong."""
     sum: Dims | None = None
-    """Dimensions that are changes: they are added up over the steps between."""
+    """Dimensions that are changes: they are summed over each interval."""
     turns: Turns | tuple[Turns, ...] = ()
-    """Rotations that are changes: they are composed over the steps between."""
+    """Rotations that are changes: they are composed over each interval."""
 
     @model_validator(mode="after")
     def _lower(self) -> Self:
@@ -299,17 +308,17 @@ class Resample(Rule):
         return self
 
     def width(self, before: int, names: Sequence[str] = ()) -> int:
-        """As before; the dimensions must be there, and each named once."""
+        """Unchanged; the dimensions must exist, and each may be named only once."""
         self.changes(before, names)
         return before
 
     @property
     def rotations(self) -> tuple[Turns, ...]:
-        """All of `turns`."""
+        """All of `turns`, as a tuple."""
         return (self.turns,) if isinstance(self.turns, Turns) else self.turns
 
     def changes(self, width: int, names: Sequence[str] = ()) -> list[int]:
-        """The dimensions that are changes. Raises UsageError."""
+        """Indices of the dimensions that are changes. Raises UsageError."""
         turned = (place for turns in self.rotations for place in turns.places(width, names))
         return positions([*positions(self.sum or (), width, names), *turned], width)
 
@@ -338,9 +347,9 @@ Conversions = Annotated[tuple[Conversion, ...], BeforeValidator(frozen_lists)]
 
 
 def converted_width(rules: Sequence[Rule], width: int, names: Sequence[str] = ()) -> int:
-    """How many numbers an action of `width` has after all rules. `names` are those of the action space.
+    """How many numbers an action of `width` has after all rules. `names` are the dimension names of the action space.
 
-    Raises UsageError where a rule names what is not there.
+    Raises UsageError if a rule names a dimension that does not exist.
     """
     for rule in rules:
         width = rule.width(width, names if len(names) == width else ())

@@ -1,4 +1,6 @@
-"""The files of episodes that are folders: found by listing, so that no name in a log leads out of its folder."""
+"""The files of episodes that are stored as folders. Files are found by listing, so that no name in a log can lead out of its
+folder.
+"""
 
 from __future__ import annotations
 
@@ -22,33 +24,33 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class Listing(NamedTuple):
-    """The files of one episode, by their paths below its folder. Links are not among them."""
+    """The files of one episode, by path relative to its folder. Links are excluded."""
 
     folder: str
     files: Mapping[str, Stat]
 
     def path(self, name: str) -> str:
-        """The whole path of one."""
+        """The full path of a file."""
         return f"{self.folder}/{name}"
 
     @property
     def paths(self) -> list[str]:
-        """All of them."""
+        """The full paths of all files."""
         return [self.path(name) for name in self.files]
 
     @property
     def bytes(self) -> int:
-        """Of all files together."""
+        """The total size of all files."""
         return sum(stat.size for stat in self.files.values())
 
     @property
     def digest(self) -> str:
-        """Changes when a file does."""
+        """A hash that changes when a file changes."""
         return xxh3_64_hexdigest(repr(sorted(self.files.items())).encode("utf-8", "surrogateescape"))
 
 
 def list_files(folder: str, wanted: Callable[[str], bool]) -> Listing:
-    """The files in a folder and below it whose path there is wanted."""
+    """The files in and below a folder whose relative path is `wanted`."""
     return Listing(folder, {name: stat for name, stat in _below(folder).items() if wanted(name)})
 
 
@@ -61,7 +63,7 @@ def _below(folder: str) -> dict[str, Stat]:
 
 
 def _paths_below(folder: str, levels: int) -> Iterator[str]:
-    """Files in a folder and below it; links are passed over."""
+    """Files in and below a folder, skipping links."""
     for entry in location.children(folder):
         if entry.is_file(follow_symlinks=False):
             yield entry.path
@@ -70,9 +72,9 @@ def _paths_below(folder: str, levels: int) -> Iterator[str]:
 
 
 def folders_in(folder: str) -> list[str]:
-    """The folders in a folder, in the order of the numbers in their names; hidden ones are passed over.
+    """The folders in a folder, ordered by the numbers in their names; hidden ones are skipped.
 
-    Raises DataError for a link: what is behind it may lie anywhere.
+    Raises DataError for a link, whose target may be anywhere.
     """
     found = [entry.name for entry in location.children(folder) if not is_ignored(entry.name) and _is_folder(entry)]
     return [f"{folder.rstrip('/')}/{name}" for name in sorted(found, key=by_numbers)]
@@ -87,12 +89,12 @@ def _is_folder(entry: Entry) -> bool:
 
 
 def by_numbers(name: str) -> tuple[list[str | int], str]:
-    """A key to sort by, so that episode_10 follows episode_9."""
+    """A sort key that puts episode_10 after episode_9."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
 def episode_name(folder: str) -> str:
-    """The name of an episode: that of its folder, or, where that does not fit, what is plain in it and its hash."""
+    """The name of an episode: its folder's name or, if that is not a valid episode name, its valid characters and a hash."""
     if _NAME.fullmatch(folder):
         return folder
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", folder)[:31]
@@ -100,12 +102,12 @@ def episode_name(folder: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Eight digits."""
+    """A hash of eight digits."""
     return xxh3_64_hexdigest(text.encode("utf-8", "surrogateescape"))[:8]
 
 
 class ImageFile(Deferred):
-    """An image file, read when it is asked for."""
+    """An image file, read on demand."""
 
     __slots__ = ("_fault", "_path", "_reader")
 
@@ -119,7 +121,7 @@ class ImageFile(Deferred):
 
 
 class ImagesByName(Sequence[tuple[Image, ...]]):
-    """The images of each step, by the names that its line has; a camera without one is left out."""
+    """The images of each step, by the file names given for the step; a camera without one is left out."""
 
     def __init__(self, listing: Listing, names: Mapping[str, list[str]], reader: ImageReader) -> None:
         self._listing, self._names, self._reader = listing, names, reader
@@ -144,13 +146,13 @@ class ImagesByName(Sequence[tuple[Image, ...]]):
         return Image(camera, ImageFile(self._reader, path), Place(path, 0, found.size))
 
     def expect(self) -> None:
-        """They will be asked for in the order of the steps."""
+        """Announce that the images will be read in step order."""
         inside = (plain_name(names[step]) for step in range(self._total) for names in self._names.values())
         self._reader.expect(f"{self._listing.folder}/{name}" for name in inside if name in self._listing.files)
 
 
 def plain_name(name: str) -> str | None:
-    """The path of a file below a folder; None for a name that could lead out of it."""
+    """The relative path of a file below a folder; None for a name that could lead out of the folder."""
     parts = PurePosixPath(name).parts
     unsafe = not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or ":" in name
     return None if unsafe else "/".join(parts)

@@ -1,4 +1,4 @@
-"""How recipes name features of a log: paths, ranges of their numbers, cameras."""
+"""How recipes name features of a log: paths, ranges of numbers, cameras."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rt2data.errors import UsageError
 
 
 def as_tuple(value: Any) -> Any:
-    """A single path is a list of one; YAML's lists are lists."""
+    """Turn a single path into a list of one; accept YAML lists."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
@@ -23,7 +23,7 @@ FeaturePaths = Annotated[
     Field(min_length=1),
     BeforeValidator(as_tuple, json_schema_input_type=FeaturePath | list[FeaturePath]),
 ]
-"""One feature path, or several whose numbers are joined in order."""
+"""One feature path, or several whose numbers are concatenated in order."""
 SplitNames = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(as_tuple, json_schema_input_type=str | list[str])]
 
 _RANGE = re.compile(r"(.+)\[(-?\d*):(-?\d*)\]")
@@ -31,27 +31,27 @@ _CONSTANT = re.compile(r"(zero|one)\[([1-9]\d{0,3})\]")
 
 
 class Part(NamedTuple):
-    """A feature, or a range of the numbers that each step has in it. Negative edges count from the end."""
+    """A feature, or a range of its numbers per step. Negative bounds count from the end."""
 
     path: str
     start: int = 0
-    stop: int | None = None  # exclusive; None for all that follow
+    stop: int | None = None  # exclusive; None for no upper bound
 
     def __str__(self) -> str:
         edge = "" if self.stop is None else self.stop
         return f"{self.path}[{self.start}:{edge}]" if self.start or self.stop is not None else self.path
 
     def width(self, whole: int | None) -> int | None:
-        """How many numbers it has, of a feature that has `whole`."""
+        """How many numbers this part has, of a feature with `whole` numbers."""
         return None if whole is None else len(range(whole)[self.start : self.stop])
 
     def fits(self, whole: int) -> bool:
-        """Whether a feature of `whole` numbers has all of this range."""
+        """Whether a feature of `whole` numbers contains this range."""
         return bool(self.width(whole)) and max(-self.start, self.stop or 0) <= whole
 
 
 class Constant(NamedTuple):
-    """Numbers that no feature has: `zero[3]`, `one[1]`. They fill up the columns of a layout that several robots share."""
+    """Constant numbers, such as `zero[3]` or `one[1]`: padding for a layout that several robots share."""
 
     value: float
     width: int

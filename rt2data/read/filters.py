@@ -1,4 +1,4 @@
-"""Which episodes and steps of a robot log a recipe keeps: its `filters`, and the lists and ranges that they name by file."""
+"""Which episodes and steps of a robot log a recipe keeps: its `filters`, and the files of names and ranges they refer to."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from rt2data.settings import PathStr, Settings
 
 EpisodeNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Ranges = Mapping[str, tuple[tuple[int, int], ...]]
-"""The steps to keep of each episode: [start, stop) by the episode's name or origin."""
+"""The steps to keep in each episode: [start, stop) by the episode's name or origin."""
 LISTS: tuple[Literal["episodes", "exclude_episodes"], ...] = ("episodes", "exclude_episodes")
 """The filters that list episodes."""
 
 
 class Idle(Settings):
-    """Stretches in which the robot hardly moves, as openpi takes them out of DROID."""
+    """Stretches in which the robot hardly moves, which openpi removes from DROID."""
 
     below: Annotated[float, Field(gt=0)] = 1e-3
     """A step is idle if its action differs from the one before by less than this in every dimension but gripper and terminate."""
     min_idle: Annotated[int, Field(ge=1)] = 7
-    """Idle steps are dropped where at least so many follow each other."""
+    """Idle steps are dropped in runs of at least this length."""
     min_non_idle: Annotated[int, Field(ge=1)] = 16
-    """What is left between them is dropped too where it has fewer steps than this."""
+    """Remaining stretches between them are dropped too if they have fewer steps than this."""
     drop_last: Annotated[int, Field(ge=0)] = 10
-    """Steps to drop at the end of each stretch that is kept: their chunks of actions would run into an idle stretch."""
+    """Steps to drop at the end of each kept stretch: their action chunks would run into an idle stretch."""
 
 
 class Filters(Settings):
-    """Which episodes and steps to keep. What is dropped is counted by reason, not as a fault."""
+    """Which episodes and steps to keep. Dropped items are counted by reason, not as faults."""
 
     later: ClassVar[frozenset[str]] = frozenset({"path", *LISTS, "limit", "keep_ranges", "idle"})
 
@@ -51,28 +51,28 @@ class Filters(Settings):
     instruction: str | None = None
     """Keep only steps whose instruction matches this regular expression (searched, case ignored)."""
     path: str | None = None
-    """Keep only episodes whose origin matches this regular expression (searched, case matters). The origin is what the log says
-    of where an episode was recorded: in RLDS `episode_metadata/file_path`, behind `recording_folderpath--` where there is one."""
+    """Keep only episodes whose origin matches this regular expression (searched, case matters). The origin is where the log says an
+    episode was recorded: in RLDS `episode_metadata/file_path`, prefixed with `recording_folderpath--` if there is one."""
     episodes: EpisodeNames | PathStr | None = None
-    """Keep only these episodes, by name or origin: a list, or a file with one a line or a JSON list."""
+    """Keep only these episodes, by name or origin: a list, or a file with one per line or a JSON list."""
     exclude_episodes: EpisodeNames | PathStr | None = None
-    """Drop these episodes, given in the same ways."""
+    """Drop these episodes, given in the same way."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """Read at most so many episodes of each split of the log, chosen by a hash of their names; other filters work on those."""
+    """Read at most this many episodes of each split of the log, chosen by a hash of their names; other filters apply to those."""
     keep_ranges: PathStr | None = None
-    """A JSON file of the steps to keep, as openpi has it: {"EPISODE": [[start, stop], ...]}, by name or origin. An episode that is
-    not in it is dropped."""
+    """A JSON file of the steps to keep, in openpi's format: {"EPISODE": [[start, stop], ...]}, by name or origin. Episodes not in
+    it are dropped."""
     success: Literal[True] | None = None
-    """`true` keeps only episodes that are successes, as the source marks them (success, reward, is_terminal)."""
+    """`true` keeps only episodes that the source marks as successful (success, reward, is_terminal)."""
     drop_first: Annotated[int, Field(ge=0)] = 0
     """Steps to drop at the start of each episode."""
     drop_last: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated), never one that
+    """Steps to drop at the end; `auto` drops a last step whose action RLDS leaves undefined (zero or repeated), but never one that
     ends the task."""
     noop: Annotated[float, Field(ge=0)] | None = None
-    """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper stays."""
+    """Drop steps whose motion (all dimensions but gripper and terminate) has a norm below this and whose gripper does not move."""
     idle: Idle | None = None
-    """Drop stretches in which the robot hardly moves; `{}` takes openpi's values for DROID."""
+    """Drop stretches in which the robot hardly moves; `{}` uses openpi's values for DROID."""
 
     @field_validator("instruction", "path")
     @classmethod
@@ -85,25 +85,25 @@ class Filters(Settings):
 
     @property
     def files(self) -> dict[str, str]:
-        """The files that are named, by setting."""
+        """The files named by settings, by setting."""
         found = {name: getattr(self, name) for name in (*LISTS, "keep_ranges")}
         return {name: path for name, path in found.items() if isinstance(path, str)}
 
     def names(self, setting: Literal["episodes", "exclude_episodes"]) -> frozenset[str] | None:
-        """The episodes that a filter lists; None where it lists none. Raises UsageError where its file cannot be read."""
+        """The episodes that a filter lists; None if it lists none. Raises UsageError if its file cannot be read."""
         given = getattr(self, setting)
         return read_names(given) if isinstance(given, str) else None if given is None else frozenset(given)
 
     def ranges(self) -> Ranges | None:
-        """The steps to keep of each episode; None where all are. Raises UsageError where the file cannot be read."""
+        """The steps to keep in each episode; None to keep all. Raises UsageError if the file cannot be read."""
         return None if self.keep_ranges is None else read_ranges(self.keep_ranges)
 
     def contents(self) -> dict[str, str]:
-        """A hash of what is in each of `files`, by setting. Raises UsageError."""
+        """A hash of the content of each of `files`, by setting. Raises UsageError."""
         return {name: xxhash.xxh3_128_hexdigest(_bytes(path)) for name, path in self.files.items()}
 
     def invalid(self) -> Iterator[tuple[str, str]]:
-        """Setting and message of each of `files` that is there and cannot be read as it should."""
+        """Setting and message for each of `files` that exists but is not valid."""
         for name, path in self.files.items():
             try:
                 _ = read_ranges(path) if name == "keep_ranges" else read_names(path)
@@ -112,9 +112,9 @@ class Filters(Settings):
 
 
 class Limits(NamedTuple):
-    """Which episodes a limit keeps: those whose hash is not above their split's bound."""
+    """The episodes that a limit keeps: those whose hash does not exceed their split's bound."""
 
-    bounds: Mapping[str, int]  # by split; none where there is no limit
+    bounds: Mapping[str, int]  # by split; empty if there is no limit
     left_out: int = 0  # episodes
 
     def keep(self, split: str, name: str) -> bool:
@@ -123,9 +123,9 @@ class Limits(NamedTuple):
 
 
 def limit_by_hash(names: Iterable[tuple[str, str]], limit: int | None) -> Limits:
-    """At most `limit` episodes of each split: those with the least hashes of their names.
+    """At most `limit` episodes of each split: those with the smallest hashes of their names.
 
-    A sample by hash is of the whole log, whatever its order. Where a log grows only episodes that are new to it push others out.
+    Sampling by hash covers the whole log, whatever its order. When a log grows, only new episodes can displace others.
     """
     hashes = defaultdict[str, list[int]](list)
     for split, name in names:
@@ -135,7 +135,7 @@ def limit_by_hash(names: Iterable[tuple[str, str]], limit: int | None) -> Limits
 
 
 def read_names(path: str) -> frozenset[str]:
-    """The names in a file: one a line, or a JSON list. Raises UsageError."""
+    """The names in a file: one per line, or a JSON list. Raises UsageError."""
     return _names(path, _version(path))
 
 

@@ -1,4 +1,4 @@
-"""The shape of a JSON file, by its first bytes."""
+"""The shape of a JSON file, from its first bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from rt2data.io import location
 
 HEAD = 1 << 16
-"""Bytes at the start of a file that say what it is."""
+"""Number of bytes at the start of a file that are examined."""
 _KEY = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
 _OPEN = re.compile(r"\[\s*\{")
 _LINES = re.compile(r"\}\s*\n\s*\{")
@@ -22,9 +22,9 @@ class JsonShape:
     """Keys near the start of a JSON file."""
 
     lines: bool = False  # an object on each line
-    element: frozenset[str] = frozenset()  # of the first element, where the file is a list
-    arrays: dict[str, frozenset[str]] = field(default_factory=dict)  # of an object's arrays: keys of their first elements
-    members: bool = False  # an object whose values are all objects, as far as they were looked at
+    element: frozenset[str] = frozenset()  # of the first element, if the file is a list
+    arrays: dict[str, frozenset[str]] = field(default_factory=dict)  # an object's arrays: keys of their first elements
+    members: bool = False  # an object whose examined values are all objects
 
 
 def json_shape(path: location.Name) -> JsonShape:
@@ -33,7 +33,7 @@ def json_shape(path: location.Name) -> JsonShape:
 
 
 def shape_of(head: bytes) -> JsonShape:
-    """The shape of a file that begins like this; an empty one where it begins unlike JSON."""
+    """The shape of a file that begins with these bytes; an empty shape if they are not JSON."""
     text = head.decode(errors="replace").lstrip("\ufeff \t\r\n")
     if text.startswith("["):
         return JsonShape(element=_first_element(text, 0))
@@ -51,13 +51,13 @@ def shape_of(head: bytes) -> JsonShape:
 
 
 def _first_element(text: str, at: int) -> frozenset[str]:
-    """Keys of the object that an array at `at` begins with."""
+    """Keys of the first object in the array at `at`."""
     opened = _OPEN.match(text, at)
     return frozenset(key for key, _ in _members(text, opened.end() - 1)) if opened else frozenset()
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
-    """Keys of the object at `at` and where their values begin, as far as the text reaches."""
+    """Keys of the object at `at`, with the positions of their values, up to the end of the text."""
     at += 1
     while found := _KEY.match(text, at):
         yield found[1][1:-1], found.end()

@@ -1,6 +1,6 @@
-"""Formats that are known but not read: what a path is, from names and first bytes alone, and what to do about it.
+"""Formats that are known but not read. Tells what a path is, from names and first bytes alone, and what to do about it.
 
-`source.recognize` asks this table and the sources. No dataset is read: every look is bounded to a few kilobytes of a file and a
+`source.recognize` consults this table and the sources. No dataset is read: each check is limited to a few kilobytes of a file and a
 few hundred names of a folder.
 """
 
@@ -18,7 +18,7 @@ from rt2data.io import location
 
 _HEAD = 4096
 _NAMES = 400
-"""Names of a folder that are looked at."""
+"""Maximum number of a folder's names that are checked."""
 
 _ROBOT = "rt2data reads robot logs as RLDS, LeRobot, HDF5, ROS bags, MCAP and zarr: see docs/robot-logs.md"
 _WEB = "rt2data reads conversations, questions with answers, captions, and boxes and points, in many layouts: see docs/corpora.md"
@@ -38,7 +38,7 @@ class Recognized(NamedTuple):
 
 
 def by_marks(path: Path) -> Recognized | None:
-    """What a path is by names that leave no doubt. Raises OSError."""
+    """What a path is, if file names leave no doubt. Raises OSError."""
     if location.is_folder(path):
         return _folder_by_marks(path) if names_in(path) else Recognized("an empty folder", "check the path, or fetch the data")
     if not location.stat(path).size:
@@ -51,7 +51,7 @@ def by_marks(path: Path) -> Recognized | None:
 
 
 def by_content(path: Path) -> Recognized | None:
-    """What a path is by the first bytes of a file, or by most of the names in a folder. Raises OSError."""
+    """What a path is, from the first bytes of a file or most of the names in a folder. Raises OSError."""
     if not location.is_folder(path):
         return _by_first_bytes(path)
     files = files_near(path)
@@ -59,7 +59,7 @@ def by_content(path: Path) -> Recognized | None:
 
 
 def hub_advice(text: str) -> str:
-    """What to do about `org/name` where no such folder is there: it may be a repository on a hub. Empty for any other text."""
+    """Advice if `org/name` is not a folder here: it may be a repository on a hub. Empty for any other text."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text):
         return ""
     return f"if it is a dataset on a hub, write hf://datasets/{text}, or download it: hf download {text} --repo-type dataset"
@@ -90,7 +90,7 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"<!DOCTYPE html", "an HTML page", "the download failed or needs a login: fetch the file again"),
     (0, b"<html", "an HTML page", "the download failed or needs a login: fetch the file again"),
 )
-"""Offset, the bytes there, what the file is, what to do."""
+"""Offset, bytes at that offset, what the file is, what to do."""
 
 
 def _by_first_bytes(path: Path) -> Recognized | None:
@@ -103,7 +103,7 @@ def _by_first_bytes(path: Path) -> Recognized | None:
 
 
 def _tar(path: Path) -> Recognized:
-    """A tar of samples, or any other."""
+    """A tar of samples, or any other tar."""
     try:
         with location.open_file(path) as file, tarfile.open(fileobj=file) as tar:
             endings = {Path(member.name).suffix.lower() for member in islice(tar, 8) if member.isfile()}
@@ -125,11 +125,11 @@ _ENDINGS: tuple[tuple[set[str], str, str], ...] = (
     (_IMAGES, "a folder of images", "it goes under `image_dirs` of a vqav2 source, next to `questions` and `annotations`"),
     (_VIDEOS, "a folder of videos", _EITHER),
 )
-"""Endings of names, what a folder that mostly holds such files is, what to do."""
+"""File suffixes, what a folder with mostly such files is, what to do."""
 
 
 def _folder_by_marks(path: Path) -> Recognized | None:
-    """Layouts that have a file of a fixed name at their root."""
+    """Recognize layouts with a file of a fixed name at their root."""
     if location.is_file(path / ".zarray"):
         return Recognized("an array of a zarr store", "name the folder of the store")
     if location.is_file(path / "state.json") and any(each.name.endswith(".arrow") for each in location.children(path)):
@@ -142,7 +142,7 @@ def _folder_by_marks(path: Path) -> Recognized | None:
 
 
 def _by_endings(names: list[str]) -> Recognized | None:
-    """By what most of the files are; JSON and text files do not count."""
+    """Recognize a folder by the suffix of most of its files; JSON and text files do not count."""
     endings = Counter(Path(name).suffix.lower() for name in names)
     counts = [(sum(endings[each] for each in group), what, do) for group, what, do in _ENDINGS]
     most, what, do = max(counts, key=lambda each: each[0])
@@ -150,20 +150,22 @@ def _by_endings(names: list[str]) -> Recognized | None:
 
 
 def json_in(files: list[Path], layouts: Set[str], do: str) -> Recognized | None:
-    """The first of some layouts that the first JSON files have, where the first known one is among them."""
+    """The layout of the first JSON file with a known one, if it is among `layouts`."""
     known = map(recognize_json, [path for path in files if path.suffix in (".json", ".jsonl")][:8])
     found = next((layout for layout in known if layout in KNOWN), "")
     return Recognized(f"a folder of JSON files: {found}", INSTEAD.get(found, do)) if found in layouts else None
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names of the files and folders in a folder, without the resource forks of macOS. To open a pipe would wait for its writer."""
+    """Names of the files and folders in a folder, without the resource forks of macOS. Pipes are left out: opening one would
+    block.
+    """
     entries = islice(location.children(folder), _NAMES)
     return sorted(entry.name for entry in entries if not entry.name.startswith("._") and (entry.is_file() or entry.is_dir()))
 
 
 def files_near(folder: Path) -> list[Path]:
-    """What is in a folder and one level below."""
+    """Files in a folder and one level below."""
     below = (folder / entry.name for entry in islice(location.children(folder), 40) if entry.is_dir(follow_symlinks=False))
     return [parent / name for parent in (folder, *below) for name in names_in(parent)]
 
@@ -171,7 +173,7 @@ def files_near(folder: Path) -> list[Path]:
 # JSON
 
 _LOOK = 1 << 16
-"""Bytes at the start, and at the end, that are looked at."""
+"""Bytes read at the start, and at the end, of a file."""
 
 _OBJECT, _LIST, _LINES = "object", "list", "lines"
 COCO_BOXES = "COCO instances"
@@ -215,18 +217,18 @@ LAYOUTS: tuple[_Layout, ...] = (
     ("LLaVA conversations", _LINES, ("conversations", "from", "value")),
     ("ShareGPT messages", _LINES, ("messages", "role", "content")),
 )
-"""Name, form, and the keys that all stand near the start or the end of such a file. The first that fits counts."""
+"""Name, form, and the keys that must all be near the start or the end of such a file. The first match counts."""
 
 
 KNOWN = frozenset(name for name, _, _ in LAYOUTS)
 INSTEAD = {"LLaVA-Bench questions": "they have no answers: rt2data reads them nowhere"}
 """What to do with layouts that no source reads."""
 VQA = frozenset({"VQAv2 questions", "VQAv2 annotations", "VQA questions or annotations"})
-"""Those that a vqav2 source reads."""
+"""The layouts that a vqav2 source reads."""
 
 
 def recognize_json(path: location.Name) -> str | None:
-    """The layout of a JSON or JSON Lines file, such as "GQA questions"; else its form and first keys; None where it is not JSON.
+    """The layout of a JSON or JSON Lines file, such as "GQA questions"; otherwise its form and first keys; None if it is not JSON.
 
     Never raises; reads at most 128 kB.
     """
@@ -247,7 +249,7 @@ def recognize_json(path: location.Name) -> str | None:
 
 
 def _form(head: bytes) -> str | None:
-    """Whether it begins as an object, a list, or lines of objects; None for what is no JSON."""
+    """Whether it begins as an object, a list, or lines of objects; None if it is not JSON."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if re.match(rb'\[\s*([\[{"\]]|-?\d|true|false|null)', start):
         return _LIST
@@ -261,7 +263,7 @@ def _keys(text: bytes) -> set[str]:
 
 
 def _unnamed(form: str, head: bytes) -> str | None:
-    """The form and the first few keys; None where there are none."""
+    """The form and the first few keys; None if there are none."""
     keys = list(dict.fromkeys(found.decode() for found in re.findall(rb'"([A-Za-z_][A-Za-z0-9_]{0,39})"\s*:', head[:8192])))
     words = {_OBJECT: "an object", _LIST: "a list of objects", _LINES: "lines of objects"}
     return f"{words[form]} with the keys {', '.join(keys[:6])}" if keys else None

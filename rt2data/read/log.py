@@ -1,7 +1,7 @@
-"""Robot logs whose episodes are columns: numbers, words and images of each step, which recipes name by feature paths.
+"""Robot logs whose episodes are columns (numbers, text and images of each step), which recipes name by feature paths.
 
-RLDS is described by its own features.json (`rlds/layout.py`); every other format says which columns it has, and where it usually
-keeps action, state, words and images. A new format says `columns`, `parts` and `episodes`; all else is here.
+RLDS is described by its own features.json (`rlds/layout.py`); every other format states its columns, and where it usually keeps the
+action, state, instruction and images. A new format implements `columns`, `parts` and `episodes`; everything else is here.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ Holds = Literal["numbers", "words", "images"]
 class Column(NamedTuple):
     """One feature of every step of a log."""
 
-    path: str  # as recipes name it
+    path: str  # the name used in recipes
     holds: Holds
-    width: int | None = None  # of numbers: how many each step has
+    width: int | None = None  # how many numbers each step has
     detail: str = ""  # for messages and `inspect`: float32[7], video 640x480
-    names: tuple[str, ...] = ()  # of the numbers, where the log has them
+    names: tuple[str, ...] = ()  # of the numbers, if the log has them
 
 
 class Usual(NamedTuple):
-    """Where a format keeps what a recipe does not name: the first alternative that is there, all of its columns joined."""
+    """Where a format usually keeps what a recipe does not name: the first alternative present, with all its columns joined."""
 
     action: tuple[tuple[str, ...], ...]
     state: tuple[tuple[str, ...], ...] = ()
     instruction: tuple[str, ...] = ()
     success: tuple[str, ...] = ()
     reward: tuple[str, ...] = ()
-    unclear: str = ""  # why nothing is taken for the action, where more than one could be
+    unclear: str = ""  # why no action is chosen, if several columns could be one
 
 
 @dataclass(frozen=True, slots=True)
 class LogLayout:
-    """What an episode is read from."""
+    """The columns that an episode is read from."""
 
     action: tuple[Part, ...]  # joined in order
     state: tuple[Part, ...]
@@ -64,26 +64,26 @@ class LogLayout:
 
 
 class LogSource(RobotSource, Growing):
-    """A robot log of columns."""
+    """A robot log made of columns."""
 
     usual: ClassVar[Usual]
     package: ClassVar[tuple[str, str]] = ("", "")
-    """What reading imports, and the extra of rt2data that installs it."""
+    """The package that reading imports, and the rt2data extra that installs it."""
 
     path: PathStr
     """The file or folder of the log."""
     action: FeaturePaths | None = None
-    """Feature or features that are the action, joined in order; `name[0:7]` takes a range of the numbers."""
+    """Feature or features that hold the action, joined in order; `name[0:7]` takes a range of the numbers."""
     state: FeaturePaths | None = None
-    """Feature or features that are the robot's state."""
+    """Feature or features that hold the robot's state."""
     instruction: FeaturePath | None = None
-    """Feature that holds the words."""
+    """Feature that holds the instruction."""
     text: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """The words of every episode, for a log that holds none."""
+    """The instruction of every episode, for a log that has none."""
     success: FeaturePath | None = None
     """Feature that marks episodes as successes."""
     camera_features: dict[str, FeaturePath] | None = None
-    """Names of cameras and their features; by default every image that there is, by the last part of its name."""
+    """Names of cameras and their features; by default every image feature, named by the last part of its path."""
     cameras: CameraNames | Literal["all", "none"] | None = None
     """The cameras whose images go into the mixture, in this order, or `all` of them, by name; or `none`."""
 
@@ -102,47 +102,47 @@ class LogSource(RobotSource, Growing):
             raise ValueError("give `instruction` or `text`, not both")
         return self
 
-    # What a format says
+    # What a format must provide
 
     @abstractmethod
     def columns(self) -> Sequence[Column]:
-        """The features of its steps, from headers and metadata.
+        """The features of the log's steps, from headers and metadata.
 
-        Raises UsageError where it is no such log, DataError where it is cut.
+        Raises UsageError if this is not such a log, DataError if it is truncated.
         """
 
     @abstractmethod
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """Its files, or ranges of them, in order: see `Growing`."""
+        """The log's files, or ranges of them, in order: see `Growing`."""
 
     @abstractmethod
     def episodes(self, part: Unit, layout: LogLayout) -> Iterator[Episode | SourceRecord]:
-        """The episodes of one part in order; Rejects and Facts for what is found on the way."""
+        """The episodes of one part in order, with Rejects and Facts found while reading."""
 
-    # What a format may say
+    # What a format may provide
 
     def more_facts(self) -> dict[str, Any]:
-        """What else the format says of a log, for `inspect` and for guesses: `robot_type`, `fps`."""
+        """Other facts the format states about a log, such as `robot_type` and `fps`, for `inspect` and for guesses."""
         return {}
 
     def usual_among(self, columns: Sequence[Column]) -> Usual:
-        """Where a log with these columns usually keeps what a recipe does not name."""
+        """Where a log with these columns usually keeps what the recipe does not name."""
         return self.usual
 
     def name_cameras(self, columns: Sequence[Column]) -> dict[str, str]:
-        """Names of the cameras of a log with these columns, and their columns."""
+        """Camera names and their columns, for a log with these columns."""
         return camera_names(columns)
 
-    # What follows
+    # What follows from these
 
     def layout(self) -> LogLayout:
-        """What is read. Raises UsageError, with what is there, where something named is not or nothing can be guessed."""
+        """What to read. Raises UsageError, listing what exists, if a named feature is missing or nothing can be guessed."""
         self._require_package()
         columns = self.columns()
         return choose_layout(columns, self, self.usual_among(columns))
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """A path, features or cameras that are not there."""
+        """A path, features or cameras that do not exist."""
         yield from super().invalid_settings()
         if not location.exists(self.path):
             yield InvalidSetting(("path",), f"there is no such file or folder: {self.path}", nearest_path(path_of(self.path)))
@@ -156,7 +156,7 @@ class LogSource(RobotSource, Growing):
         yield from invalid_columns(columns, self, self.usual_among(columns))
 
     def units(self) -> list[Unit]:
-        """About 64 MB each. Raises UsageError where the recipe and the log disagree, DataError where a file is cut."""
+        """Units of about 64 MB each. Raises UsageError if the recipe and the log disagree, DataError if a file is truncated."""
         self.layout()
         found = self.parts({})
         if not found:
@@ -168,12 +168,12 @@ class LogSource(RobotSource, Growing):
         return whole_units(parts)
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """Which features are read, and of which episodes."""
+        """The features that are read, and from which episodes."""
         layout, bounds = repr(self.layout()), sorted(self.limits.bounds.items())
         return [[layout, bounds] if bounds else layout] * len(parts)
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """Those of all parts; opens each, and reads no step."""
+        """The episodes of all parts; opens each part but reads no steps."""
         layout = self.layout()
         for part in self.parts({}):
             yield from ((found.split, found.name) for found in self.episodes(part, layout) if isinstance(found, Episode))
@@ -190,23 +190,23 @@ class LogSource(RobotSource, Growing):
                 raise
 
     def kept(self, split: str, names: Iterable[str]) -> list[list[str]]:
-        """Which of a part's episodes `filters.limit` keeps, for its basis; nothing where there is no limit."""
+        """The part's episodes that `filters.limit` keeps, for its basis; empty if there is no limit."""
         return [] if self.filters.limit is None else [[name for name in names if self.limits.keep(split, name)]]
 
     def steps_of(self, found: Episode | SourceRecord) -> Iterator[SourceRecord]:
-        """What is read of an episode, unless `filters.limit` leaves it out; any other record as it is."""
+        """The records of an episode, unless `filters.limit` excludes it; any other record unchanged."""
         if not isinstance(found, Episode):
             yield found
         elif self.limits.keep(found.split, found.name):
             yield from read_episode(self._worded(found))
 
     def _worded(self, episode: Episode) -> Episode:
-        """The episode with the words that the recipe gives."""
+        """The episode with the instruction given in the recipe."""
         words, read = self.text, episode.read
         return episode if words is None else episode._replace(read=lambda: replace(read(), instruction=words))
 
     def describe(self) -> dict[str, Any]:
-        """Features and the guesses made of them, and a look at the first episode."""
+        """Features, guesses based on them, and a summary of the first episode."""
         columns = self.columns()
         return {
             "kind": getattr(self, "kind", ""),
@@ -219,7 +219,7 @@ class LogSource(RobotSource, Growing):
         }
 
     def _describe_first(self) -> dict[str, Any]:
-        """Length, words and sizes of the first episode, or why it cannot be read."""
+        """Length, instruction and sizes of the first episode, or why it cannot be read."""
         try:
             found = next((each for each in self.read(self.units()[0]) if isinstance(each, Step)), None)
         except RtError as error:
@@ -229,20 +229,20 @@ class LogSource(RobotSource, Growing):
         return described_step(found)
 
     def _require_package(self) -> None:
-        """Raises UsageError where the library that reads it is not installed."""
+        """Raises UsageError if the library that reads this format is not installed."""
         name, extra = self.package
         if name:
             require_package(name, extra, self.path)
 
 
 def not_read(path: str, kind: str, absent: str, do: str) -> UsageError:
-    """The error of a path that is no log of a kind: what it is instead, or what is absent and what to do."""
+    """The error for a path that is not a log of this kind: what it is instead, or what is missing and what to do."""
     found = recognize(path_of(path))
     return UsageError(f"not {kind}: this is {found.what}" if found else absent, path, found.do if found else do)
 
 
 def require_package(name: str, extra: str, path: str) -> None:
-    """Raises UsageError where a package is not installed."""
+    """Raises UsageError if a package is not installed."""
     try:
         import_module(name)
     except ImportError:
@@ -268,7 +268,7 @@ def choose_layout(columns: Sequence[Column], wanted: LogSource, usual: Usual) ->
 
 
 def described_layout(columns: Sequence[Column], wanted: LogSource, usual: Usual) -> dict[str, Any]:
-    """What is read, by feature paths; what cannot be guessed is left out."""
+    """What is read, as feature paths; anything that cannot be guessed is left out."""
     try:
         found = choose_layout(columns, wanted, usual)
     except UsageError as error:
@@ -282,7 +282,7 @@ def described_layout(columns: Sequence[Column], wanted: LogSource, usual: Usual)
 
 
 def action_names(columns: Sequence[Column], wanted: LogSource, usual: Usual) -> list[str]:
-    """Names of the numbers of the action; empty where the log does not have all of them."""
+    """Names of the action's numbers; empty if the log does not name them all."""
     try:
         parts = choose_layout(columns, wanted, usual).action
     except UsageError:
@@ -294,7 +294,7 @@ def action_names(columns: Sequence[Column], wanted: LogSource, usual: Usual) -> 
 
 
 def camera_names(columns: Sequence[Column]) -> dict[str, str]:
-    """Every column of images, by the last part of its path, or all of it where those are not unique."""
+    """Every image column, named by the last part of its path, or by the whole path if the last parts are not unique."""
     paths = [column.path for column in columns if column.holds == "images"]
     names = [path.replace("/", ".").rpartition(".")[2] for path in paths]
     if len(set(names)) < len(names):
@@ -303,13 +303,13 @@ def camera_names(columns: Sequence[Column]) -> dict[str, str]:
 
 
 def listed(columns: Sequence[Column]) -> str:
-    """Names of what is there, bounded."""
+    """Names of the columns, up to a bounded number."""
     more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
     return "there is " + ", ".join(column.path for column in columns[:_LISTED]) + more
 
 
 def find_column(columns: Sequence[Column], path: str) -> Column:
-    """The column of this path. Raises UsageError with what is there instead."""
+    """The column with this path. Raises UsageError, listing the existing columns, if there is none."""
     found = next((column for column in columns if column.path == path), None)
     if found is None:
         near = closest(path, [column.path for column in columns])
@@ -328,7 +328,7 @@ def _one(columns: Sequence[Column], paths: Sequence[str], holds: Holds) -> str |
 
 
 def _unless(text: str | None, columns: Sequence[Column], usual: Usual) -> str | None:
-    """The usual feature of words, unless the recipe gives them."""
+    """The usual instruction feature, unless the recipe gives a text."""
     return None if text is not None else _one(columns, usual.instruction, "words")
 
 
@@ -360,7 +360,7 @@ def _cameras(columns: Sequence[Column], wanted: LogSource) -> dict[str, str]:
 
 
 def invalid_columns(columns: Sequence[Column], wanted: LogSource, usual: Usual) -> Iterator[InvalidSetting]:
-    """Features and cameras that are not there or hold something else, and an action space of another size."""
+    """Features and cameras that are missing or hold something else, and an action space of another size."""
     for key, holds in (("action", "numbers"), ("state", "numbers"), ("instruction", "words"), ("success", "numbers")):
         given = getattr(wanted, key)
         paths = (given,) if isinstance(given, str) else given or ()

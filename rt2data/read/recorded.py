@@ -1,4 +1,4 @@
-"""One recorded episode as columns over its steps, and the Steps made of it: what all robot logs have in common."""
+"""One recorded episode as columns over its steps, and its conversion to Steps. Common to all robot logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_TEXT = re.compile("[\ud800-\udfff]")
 
 
 class EpisodeFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """An episode that cannot be used. `steps` are lost with it, as far as that is known."""
+    """An episode that cannot be used. `steps` is the number of steps lost with it, if known."""
 
     def __init__(self, reason: str, detail: str, steps: int = 1) -> None:
         super().__init__(reason, detail)
@@ -22,30 +22,30 @@ class EpisodeFault(Exception):  # noqa: N818 (a finding about data, not an error
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The columns of one episode of T steps. An image that costs time or memory to make is deferred (`records.Deferred`)."""
+    """The columns of one episode of T steps. Images that cost time or memory are deferred (`records.Deferred`)."""
 
     action: F32  # [T, D], in the log's units
-    images: Sequence[tuple[Image, ...]]  # T: those of each step; a camera that is absent is left out
+    images: Sequence[tuple[Image, ...]]  # T: the images of each step, without absent cameras
     instruction: str | Sequence[str] = ""  # of the episode, or of each step
     state: F32 | None = None  # [T, S]
     timestamps: Sequence[float] | None = None  # T, seconds
-    success: bool | None = None  # of the episode, where the log marks it
+    success: bool | None = None  # of the episode, if the log marks it
     reward: Sequence[float] | None = None  # T
-    is_terminal: bool = False  # whether the log says that the task ends with the last step
-    numbers: Sequence[int] | None = None  # T, rising: of each step in the episode, where some between them are missing
+    is_terminal: bool = False  # whether the log says that the task ends at the last step
+    numbers: Sequence[int] | None = None  # T, rising: step numbers in the episode, if steps are missing in between
 
 
 class Episode(NamedTuple):
     """An episode that can be read."""
 
-    name: str  # unique in the source; [A-Za-z0-9_-], at most 40 of them
+    name: str  # unique in the source; at most 40 characters of [A-Za-z0-9_-]
     split: str
-    where: str  # to find it again: file, and the place in it
+    where: str  # to find it again: the file and the place in it
     read: Callable[[], Recorded]  # raises EpisodeFault
 
 
 def read_episode(episode: Episode) -> Iterator[Step | Reject]:
-    """The steps of an episode in order, or a Reject for it."""
+    """The steps of an episode in order, or a Reject for the episode."""
     try:
         found = episode.read()
         yield from _steps(episode, found)
@@ -54,7 +54,7 @@ def read_episode(episode: Episode) -> Iterator[Step | Reject]:
 
 
 def _steps(episode: Episode, found: Recorded) -> Iterator[Step]:
-    """Raises what `_check` raises."""
+    """Raises the same errors as `_check`."""
     words = [found.instruction] * len(found.action) if isinstance(found.instruction, str) else found.instruction
     _check(found, words)
     steps = range(len(found.action)) if found.numbers is None else found.numbers
@@ -81,7 +81,7 @@ def _steps(episode: Episode, found: Recorded) -> Iterator[Step]:
 
 
 def _check(found: Recorded, words: Sequence[str]) -> None:
-    """Raises EpisodeFault where columns have different lengths, or none at all, or words are no text."""
+    """Raises EpisodeFault if columns differ in length or are empty, or the instructions are not text."""
     columns = {
         "actions": found.action,
         "images": found.images,
@@ -102,7 +102,7 @@ def _check(found: Recorded, words: Sequence[str]) -> None:
 
 
 def described_step(step: Step) -> dict[str, Any]:
-    """Length, words and sizes of its episode, for people."""
+    """A readable summary of the step's episode: length, instruction and sizes."""
     return {
         "episode": step.episode,
         "steps": step.steps,

@@ -1,4 +1,4 @@
-"""Facts about a source that need no full read: its size, a representative sample, and settings that name missing things."""
+"""Facts about a source that do not need a full read: its size, a representative sample, and settings that name missing things."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ Each = TypeVar("Each")
 class SamplePart(NamedTuple):
     """A contiguous part of a source to sample."""
 
-    measure: float  # how much of the plan's `whole` it is
+    measure: float  # its amount, in the measure of the plan's `whole`
     bytes: int  # to be read
     place: Unit
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """The size of one split, in some measure, and parts of it in a random order: the first few are the sample.
+    """The size of one split, in some measure, and its parts in random order: the first few are the sample.
 
-    `parts` are distinct and come from the whole split. If they cover it, reading all of them gives exact counts. `read` yields
-    the records of a part.
+    `parts` are distinct and come from the whole split. If they cover it, reading them all gives exact counts. `read` yields the
+    records of a part.
     """
 
     measure: str  # what is counted: episodes, questions, bytes
     whole: float
     units: int  # work orders of the whole source
-    bytes: int  # that preparing the whole source reads
+    bytes: int  # read when the whole source is prepared
     parts: Sequence[SamplePart]
     read: Callable[[SamplePart], Iterable[SourceRecord]]
-    image_bytes: tuple[int, ...] = ()  # of more images than the parts hold, if sizes are known without reading
+    image_bytes: tuple[int, ...] = ()  # of more images than those in the parts, if sizes are known without reading
     group_rates: tuple[float, ...] = ()  # groups per unit of `measure`, if parts may cut groups
-    unchecked: tuple[str, ...] = ()  # what a scan cannot know
+    unchecked: tuple[str, ...] = ()  # what a scan cannot determine
 
 
 def shuffled(sequence: Sequence[Each], seed: int) -> list[Each]:
-    """In an order by seed."""
+    """The sequence, shuffled by seed."""
     return [sequence[i] for i in keyed_permutation(len(sequence), seed).tolist()]
 
 
 _NAMES = 5000
-"""Names of a folder that are compared."""
+"""Maximum number of a folder's names to compare."""
 
 
 class InvalidSetting(NamedTuple):
@@ -58,14 +58,14 @@ class InvalidSetting(NamedTuple):
 
     setting: tuple[str | int, ...]  # its key, below the source: ("camera",), ("image_dirs", 0)
     message: str
-    suggestion: str = ""  # the probable intention
+    suggestion: str = ""  # what was probably meant
 
 
 def nearest_path(path: Path) -> str:
-    """The path with its first missing part replaced by the nearest name in that folder; empty if none is near."""
+    """The path with its first missing part replaced by the most similar name in that folder; empty if none is similar."""
     try:
         there = next((parent for parent in path.parents if location.is_folder(parent)), None)
-    except UsageError:  # what is above it cannot be a folder, or folders there cannot be listed
+    except UsageError:  # a parent cannot be a folder, or its folders cannot be listed
         return ""
     if there is None:
         return ""

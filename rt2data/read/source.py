@@ -1,4 +1,4 @@
-"""What every source is, and the table of sources. A new raw format is one file in this folder and one line in `SOURCES`."""
+"""The base classes of sources, and the table of sources. A new raw format is one file in this folder and one line in `SOURCES`."""
 
 from __future__ import annotations
 
@@ -43,110 +43,111 @@ SOURCES: dict[str, str] = {
 
 
 HELD_OUT = "val"
-"""The split of what a source holds out."""
+"""The split of held-out examples."""
 
 
 class Suggestion(NamedTuple):
     """How a recipe can read a path."""
 
-    settings: Mapping[str, Any]  # all that the source needs, but for the action space where that is not known
-    name: str  # of the dataset
-    facts: Mapping[str, Any] = {}  # what else was found
-    notes: tuple[str, ...] = ()  # what people should check, one line each
+    settings: Mapping[str, Any]  # all settings the source needs, except the action space if unknown
+    name: str  # the dataset's name
+    facts: Mapping[str, Any] = {}  # other facts found
+    notes: tuple[str, ...] = ()  # for people to check, one line each
 
 
 class Source(Settings):
-    """A raw dataset: its settings are the fields, and it reads itself.
+    """A raw dataset: its fields are the recipe's settings, its methods read the data.
 
-    `units` lists the work orders (looking at sizes and headers only, and refusing files that are cut); `read` turns one of them
-    into Steps or Examples and Rejects. `files` names every raw file that matters, so that changes are noticed. `sample_plan` gives
-    a sample for a quick estimate, `pieces` cuts a unit smaller for a trial run: both work for any source, some do it better.
+    `units` lists the work orders (it reads only sizes and headers, and refuses truncated files); `read` turns one work order into
+    Steps or Examples and Rejects. `files` names every raw file that matters, so that changes are noticed. `sample_plan` returns a
+    sample for a quick estimate, and `pieces` splits a unit for a trial run: both have defaults that suit any source.
     """
 
     role: ClassVar[Kind]
     mix_only: ClassVar[frozenset[str]] = frozenset({"weight", "license", "loss_weight", "max_epochs"})
-    """Settings that change nothing in the prepared store."""
+    """Settings that do not change the prepared store."""
     later: ClassVar[frozenset[str]] = frozenset({"max_epochs"})
     whole_records: ClassVar[frozenset[str]] = frozenset()
-    """Reasons of rejects that lose a whole record of unknown size: each counts as a mean episode against `max_bad`."""
+    """Reject reasons that mean the loss of a whole record of unknown size: each counts as one mean episode towards `max_bad`."""
 
     looks_for: ClassVar[str] = ""
-    """What `recognize` looks for, for the message that nothing was recognized."""
+    """What `recognize` looks for: used in the message when nothing is recognized."""
 
     weight: Weight = Field(default=1, validate_default=True)
-    """Share inside its side of the mixture, or its group, as `weighting` reads it. 0 leaves the source out."""
+    """Share within its side of the mixture, or within its group, interpreted according to `weighting`. 0 leaves the source out."""
     max_epochs: Positive | None = None
     """Fail if this source would be repeated more often than this, instead of the recipe's `max_epochs`."""
     loss_weight: Positive = Field(default=1, validate_default=True)
-    """How much the loss of each example counts against that of others: trainers multiply by it. It changes no draw."""
+    """Factor by which trainers multiply the loss of each example. It does not affect sampling."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")] | None = None
-    """Its licence as an SPDX expression, such as CC-BY-4.0: shown on the card."""
+    """The dataset's licence as an SPDX expression, such as CC-BY-4.0: shown on the card."""
     holdout: Share = Field(default=0, validate_default=True)
-    """Fraction of episodes (or of images) set aside as split `val`, chosen by hash, stable when data grows."""
+    """Fraction of episodes (or of images) set aside as split `val`. Chosen by hash, so the choice is stable when data is added."""
     images: ImageRule = ImageRule()
-    """What is checked, kept and made of the images."""
+    """How images are checked, filtered and converted."""
     max_text_bytes: Annotated[int, Field(ge=1)] = 32768
     """Longer instructions, questions and answers are rejected; longer notes and paraphrases are left out."""
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
-        """How a recipe can read what is at a path; None where it has another format. Raises RtError where it is damaged."""
+        """How a recipe can read the data at a path; None if it has another format. Raises RtError if it is damaged."""
         return None
 
     @classmethod
     def hint(cls, path: Path) -> Recognized | None:
-        """What a path is where a user named it in the wrong place; None where it has another format. Raises OSError."""
+        """What a path is, for a user who named it in the wrong place; None if it has another format. Raises OSError."""
         return None
 
     @property
     def has_actions(self) -> bool:
-        """Whether it is a robot's log."""
+        """Whether this is a robot log."""
         return self.role == "robot"
 
     def prepare_settings(self) -> dict[str, Any]:
-        """The settings that decide what the prepared store holds, as plain JSON values."""
+        """The settings that determine the contents of the prepared store, as plain JSON values."""
         return self.model_dump(mode="json", exclude=set(self.mix_only))
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """Settings that name something that does not exist: paths, splits, features. Checked when a recipe is read, so that all
-        are reported at once; reads names and metadata only. May raise RtError if that fails: `units` raises it again.
+        """Settings that name a path, split or feature that does not exist. Checked when a recipe is read, so that all are reported
+        at once; reads only names and metadata. May raise RtError if that fails; `units` then raises it again.
         """
         yield from ()
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits of its rows, from metadata; empty if unknown. Raises as `invalid_settings` does."""
+        """The recorded splits, from metadata; empty if unknown. Raises the same errors as `invalid_settings`."""
         return ()
 
     @abstractmethod
     def files(self) -> list[str]:
-        """Paths of all raw files this source depends on, sorted. Raises UsageError where something is missing."""
+        """Paths of all raw files this source depends on, sorted. Raises UsageError if something is missing."""
 
     def depends_on(self) -> list[str]:
-        """Paths of all files that decide what is prepared, sorted. Raises what `files` raises."""
+        """Paths of all files that determine the prepared store, sorted. Raises the same errors as `files`."""
         return self.files()
 
     @abstractmethod
     def units(self) -> list[Unit]:
-        """Work orders, in order. Raises DataError where a file is cut, UsageError where it is missing."""
+        """Work orders, in order. Raises DataError if a file is truncated, UsageError if it is missing."""
 
     def share(self, folder: Path) -> None:
-        """Write what all units need into a folder, once, before any is read; each unit then has its path in `shared`.
+        """Write the data that all units share into a folder, once, before any unit is read; each unit then has the folder's path in
+        `shared`.
 
-        Raises UsageError or DataError where the source cannot be read.
+        Raises UsageError or DataError if the source cannot be read.
         """
 
     @abstractmethod
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
-        """Read one unit. Steps of an episode come together and in order."""
+        """Read one unit. The steps of an episode are adjacent and in order."""
 
     def annotated(self, records: Iterable[SourceRecord], shared: str = "") -> Iterator[SourceRecord]:
-        """What was read, with what the recipe joins to it; `shared` is the folder of what units have in common."""
+        """The records with whatever the recipe joins to them; `shared` is the folder written by `share`."""
         return iter(records)
 
     def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
-        """The size of a split, and a sample of it: whole units in an order by seed.
+        """The size of a split, and a sample of it: whole units, shuffled by `seed`.
 
-        Raises UsageError or DataError where the source cannot be read, as `units` does.
+        Raises UsageError or DataError if the source cannot be read, as `units` does.
         """
         units = self.units()
         wanted = [unit for unit in units if self.may_feed(unit.split, split)]
@@ -162,38 +163,38 @@ class Source(Settings):
         )
 
     def may_feed(self, recorded: str, split: str) -> bool:
-        """Whether rows of a recorded split can end up in `split`: their own, or `val` where some are held out."""
+        """Whether rows of a recorded split can end up in `split`: it is their own split, or `val` and some rows are held out."""
         return recorded == split or (split == HELD_OUT and bool(self.holdout))
 
     def pieces(self, unit: Unit, size: int) -> list[Unit]:
-        """A unit in pieces of about `size` bytes, each of whole records; all of it where it cannot be cut."""
+        """The unit split into pieces of about `size` bytes of whole records; the unit itself if it cannot be split."""
         return [unit]
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What is there, from headers and metadata alone, for `rt2data inspect`."""
+        """A description from headers and metadata alone, for `rt2data inspect`."""
 
 
 class Growing:
-    """A source whose units can be read each by itself: when it grows, only what is new is read.
+    """A source whose units can be read independently: when data is added, only the new data is read.
 
-    A part is a range of one file, or all of it; a unit is one part, or several that are read together.
+    A part is a range of a file, or a whole file; a unit is one part, or several that are read together.
     """
 
     @abstractmethod
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """The parts of all units, in order. Files of which the parts are `known`, by path, need not be looked into.
+        """The parts of all units, in order. Files whose parts are already `known` (by path) need not be opened.
 
-        Raises what `units` raises.
+        Raises the same errors as `units`.
         """
 
     @abstractmethod
     def units_of(self, parts: Sequence[Unit]) -> list[Unit]:
-        """Units that read these parts, in order; `units` are those of all parts."""
+        """Units that read these parts, in order; `units` returns the units of all parts."""
 
     @abstractmethod
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """What the records of each part depend on, besides the settings, its range and the file itself: plain JSON values."""
+        """For each part, what its records depend on besides the settings, the range and the file itself: plain JSON values."""
 
 
 CameraNames = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
@@ -227,56 +228,58 @@ class RobotSource(Source):
     action_space: NameOrPath
     """Name of a file in schemas/actions, or the path of a .toml of your own."""
     camera: str | None = None
-    """The camera whose image goes into the mixture; by default the first by name. `cameras` takes several."""
+    """The camera whose images go into the mixture; by default the first by name. Use `cameras` for several."""
     cameras: CameraNames | Literal["all", "none"] | None = None
-    """The cameras whose images go into the mixture, in this order, or `all` of them, by name. An episode without one of them keeps
-    its place empty; an episode without any of them is rejected. `none`: examples of words and states, without images."""
+    """The cameras whose images go into the mixture, in this order, or `all` of them, by name. If an episode lacks one of them, that
+    image stays empty; an episode with none of them is rejected. `none`: examples have text and states but no images."""
     history: Annotated[tuple[Annotated[int, Field(ge=-1000, le=0)], ...], Field(min_length=1)] = (0,)
-    """Images of which steps go into an example, in control steps from its own: `[-3, 0]` adds the one three steps before. Must
-    hold 0. Before the start of an episode the place is empty."""
+    """The steps whose images go into an example, as offsets in control steps from its own: `[-3, 0]` adds the image from three
+    steps before. Must contain 0. The image is empty for an offset before the start of the episode."""
     horizon: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Actions of an example: its own and those of the steps that follow. At the end of an episode the last action is repeated and
-    marked as padding."""
+    """Number of actions in an example: its own and those of the following steps. At the end of an episode the last action is
+    repeated and marked as padding."""
     control_hz: Annotated[float, Field(gt=0)] | None = None
-    """Steps per second, if not the action space's own."""
+    """Steps per second, if different from the action space's."""
     state_names: tuple[str, ...] | None = None
     """Names of the dimensions of the state, in order."""
     statistics: Literal["split", "all"] | PathStr = "split"
-    """What bounds named `q01q99` and `minmax` come from: the `split` that is drawn; `all` splits, as OpenVLA has them; or a
-    published file: dataset_statistics.json of OpenVLA or Octo, norm_stats.json of openpi, stats.json of LeRobot. Of one with
-    several datasets name one: FILE#NAME."""
+    """Where the bounds `q01q99` and `minmax` come from: the `split` being drawn; `all` splits, as in OpenVLA; or a published file:
+    dataset_statistics.json of OpenVLA or Octo, norm_stats.json of openpi, stats.json of LeRobot. If the file holds several
+    datasets, name one: FILE#NAME."""
     gripper_open: Literal[-1, 0, 1] | None = None
-    """The value that means `open` in this source, if not the action space's own: -1 (closed 1), 0 (closed 1) or 1 (closed 0)."""
+    """The value that means `open` in this source, if different from the action space's: -1 (closed 1), 0 (closed 1) or 1 (closed
+    0)."""
     conversions: Conversions = ()
-    """What is made of the actions and states of each episode before anything else, in order: `[{rule: invert, dims: -1}]`."""
+    """Conversions of the actions and states of each episode, applied in order before anything else: `[{rule: invert, dims:
+    -1}]`."""
     terminate: Literal["auto", "success", "last_step", "is_terminal", "never"] = "auto"
-    """Which step carries the terminate token, where the action has no dimension of its own for it. `auto`: the last step of each
-    episode that nothing marks as failed or truncated, where success, reward or is_terminal differ between episodes;
-    `success`: the same, and a source that marks no success is refused; `last_step`: of every episode."""
+    """Which step carries the terminate token, if the action has no terminate dimension. `auto`: if success, reward or is_terminal
+    differ between episodes, the last step of each episode that is not marked as failed or truncated; `success`: the same, but a
+    source that marks no success is refused; `last_step`: the last step of every episode."""
     blank_instruction: Literal["drop", "reject", "keep"] = "drop"
-    """A step without words: drop it, reject it as a fault, or keep it."""
+    """What to do with a step without an instruction: drop it, reject it as a fault, or keep it."""
     max_blank: Share = Field(default="90%", validate_default=True)
-    """Refuse the source where a larger share of its steps was dropped because they have no words."""
+    """Refuse the source if a larger share of its steps is dropped because they have no instruction."""
     gaps: Literal["cut", "drop", "join"] = "cut"
-    """What `write-rlds` does with an episode with gaps in the middle: cut it there into episodes, drop it, or join the rest
-    (as OpenVLA does where it removes steps without motion: states and images then jump). With `join`, action chunks and
-    history too go over the gap; else they end there."""
+    """What `write-rlds` does with an episode that has gaps in the middle: cut it into episodes at the gaps, drop it, or join the
+    rest (as OpenVLA does after removing steps without motion: states and images then jump). With `join`, action chunks and history
+    also span the gap; otherwise they end there."""
     bad_step: Literal["step", "episode"] = "step"
-    """A step with NaN or Inf in its action: reject the step, or its whole episode."""
+    """What to reject if an action contains NaN or Inf: the step, or its whole episode."""
     filters: Filters = Filters()
     """Which episodes and steps to keep."""
     max_dropped: Share = Fraction(9, 10)
-    """Refuse the source where filters of steps (drop_first, drop_last, noop, idle, keep_ranges) drop a larger share of the steps
-    that other filters leave."""
+    """Refuse the source if the step filters (drop_first, drop_last, noop, idle, keep_ranges) drop a larger share of the steps that
+    the other filters keep."""
     empty_tasks: Literal["stop", "allow"] = "stop"
-    """What to do where these filters drop every step of an instruction: stop, or go on without it."""
+    """What to do if these filters drop every step of an instruction: stop, or continue without it."""
 
     annotations: AnyAnnotations | None = None
-    """Text about steps that is kept beside the log: `{kind: ecot, path: FILE.json}`, or `{kind: steps, path: FILE.jsonl}`."""
+    """Text about steps that is stored in separate files: `{kind: ecot, path: FILE.json}`, or `{kind: steps, path: FILE.jsonl}`."""
     instructions: Pool | None = None
-    """Several instructions for each episode or task, one of which is taken each time a step is drawn: `{path: FILE.json}`."""
+    """Several instructions for each episode or task; one is picked each time a step is drawn: `{path: FILE.json}`."""
     reasoning_dropout: Share = Fraction(0)
-    """Share of what templates with reasoning say before an action that is left out, each part by itself, by step and epoch."""
+    """Share of the reasoning before an action that templates omit; decided for each part separately, by step and epoch."""
 
     @field_validator("cameras")
     @classmethod
@@ -302,17 +305,17 @@ class RobotSource(Source):
 
     @property
     def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
-        """The several cameras that the recipe chooses, or none of them; None where it does not choose."""
+        """The cameras that the recipe selects with `cameras`, which may be empty; None if it does not select any."""
         return () if self.cameras == "none" else self.cameras
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """The steps whose images an example has, its own first, then back in time."""
+        """Offsets of the steps whose images an example has: its own first, then back in time."""
         return tuple(sorted(self.history, reverse=True))
 
     @property
     def windowed(self) -> bool:
-        """Whether an example holds something of other steps."""
+        """Whether an example holds data from other steps."""
         return self.horizon > 1 or len(self.history) > 1
 
     @property
@@ -321,9 +324,9 @@ class RobotSource(Source):
         return self.filters != Filters()
 
     def prepare_settings(self) -> dict[str, Any]:
-        """Gaps matter where windows go over them. A horizon does not: a store that holds longer chunks serves a shorter one.
+        """`gaps` matters if windows span them. A shorter horizon does not matter: a store with longer chunks serves it.
 
-        What is in the files that filters name matters as the filters do.
+        The contents of files named by filters count too.
         """
         gaps = {"gaps": "join"} if self.windowed and self.gaps == "join" else {}
         files = {"filter_files": self.filters.contents()} if self.filters.files else {}
@@ -331,7 +334,7 @@ class RobotSource(Source):
         return own | gaps | files | self._joined_settings()
 
     def _joined_settings(self) -> dict[str, Any]:
-        """What is joined to the log: its files by what is in them, and not how much of it must match."""
+        """The settings of the joined data: its files by their content, without the share that must match."""
         return {
             name: joined.model_dump(mode="json", exclude={"min_matched"}) | {"contents": joined.contents()}
             for name, joined in self.joined.items()
@@ -339,22 +342,22 @@ class RobotSource(Source):
 
     @property
     def joined(self) -> dict[str, Joined]:
-        """What is joined to the log, by setting."""
+        """The data joined to the log, by setting."""
         found = {NOTES: self.annotations, POOL: self.instructions}
         return {name: joined for name, joined in found.items() if joined is not None}
 
     @property
     def recorded_hz(self) -> float | None:
-        """Steps per second as the log itself says, before any conversion; None where it does not."""
+        """Steps per second stated by the log itself, before any conversion; None if not stated."""
         return None
 
     def depends_on(self) -> list[str]:
-        """Its raw files, those that its filters name, and those that are joined to it."""
+        """The raw files, the files named by filters, and the joined files."""
         joined = {path for each in self.joined.values() for path in each.files}
         return sorted({*self.files(), *self.filters.files.values(), *joined})
 
     def share(self, folder: Path) -> None:
-        """Write where the annotations of each episode are."""
+        """Write an index of where each episode's annotations are."""
         if self.joined:
             from rt2data.read.annotations.index import write_index
 
@@ -362,7 +365,7 @@ class RobotSource(Source):
                 write_index(each, folder, name)
 
     def annotated(self, records: Iterable[SourceRecord], shared: str = "") -> Iterator[SourceRecord]:
-        """Steps with their notes, and with the instructions to choose from. Raises DataError where annotations are damaged."""
+        """Steps with their notes and the instructions to choose from. Raises DataError if annotations are damaged."""
         if not self.joined:
             return iter(records)
         from rt2data.read.annotations.join import joined
@@ -370,19 +373,19 @@ class RobotSource(Source):
         return joined(records, self.annotations, self.instructions, self.max_text_bytes, shared)
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """Split and name of each episode that there is, in any order, as far as that is known without reading them.
+        """Split and name of each episode, in any order, as far as known without reading the episodes.
 
-        Raises UsageError where a log of this kind does not say.
+        Raises UsageError if a log of this kind does not list its episodes.
         """
         raise UsageError("a log of this kind says what its episodes are only when it is read", do="leave out `filters.limit`")
 
     @cached_property
     def limits(self) -> Limits:
-        """What `filters.limit` keeps. Raises what `episode_names` raises."""
+        """The episodes that `filters.limit` keeps. Raises the same errors as `episode_names`."""
         return limit_by_hash(() if self.filters.limit is None else self.episode_names(), self.filters.limit)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """An action space that is not there, or is none."""
+        """An action space that does not exist or is invalid."""
         key, name = ("action_space",), self.action_space
         found = list(absent_file(key, name)) if name.endswith(".toml") else []
         try:
@@ -398,7 +401,7 @@ class RobotSource(Source):
             yield from (InvalidSetting((name, "path"), message) for message in each.invalid())
 
     def _invalid_filters(self) -> Iterator[InvalidSetting]:
-        """Files of filters that are not there or hold something else, and a limit that cannot be known."""
+        """Filter files that are missing or invalid, and a limit that cannot be applied because the episodes are unknown."""
         absent = [found for name, path in self.filters.files.items() for found in absent_file(("filters", name), path)]
         yield from absent
         if not absent:
@@ -415,18 +418,19 @@ class WebSource(Source):
     later: ClassVar[frozenset[str]] = Source.later | {"agreement", "unanswerable", "max_answer_words", "max_answer_bytes"}
 
     answers: AnswerRule = "majority"
-    """`majority`: the commonest; `sample`: one of them by key and epoch; `all`: one row for each distinct answer; `soft`: the same,
-    where the loss weight of a row is multiplied by VQA's consensus on its answer: .3, .6, .9 for one, two or three that gave it."""
+    """`majority`: the most common answer; `sample`: one of them, by key and epoch; `all`: one row for each distinct answer; `soft`:
+    the same, but the loss weight of a row is multiplied by VQA's consensus on its answer: .3, .6, .9 if one, two or three
+    annotators gave it."""
     agreement: Agreement = "case"
-    """Which answers count as the same: those that differ in `case` and outer white space only, or those that are the same after
-    `vqa`'s normalization of punctuation, number words, articles and contractions. The target is spelled as it was given."""
+    """Which answers count as the same: `case`: they differ only in case and surrounding white space; `vqa`: they are equal after
+    VQA's normalization of punctuation, number words, articles and contractions. The target keeps its original spelling."""
     unanswerable: Literal["keep", "drop", "reject"] = "keep"
-    """A question whose commonest answer is `unanswerable` or `unsuitable`, as in VizWiz: keep it, drop it, or reject it as a fault.
-    Unless kept, such an answer is no target of other questions either."""
+    """What to do with a question whose most common answer is `unanswerable` or `unsuitable`, as in VizWiz: keep it, drop it, or
+    reject it as a fault. Unless kept, such an answer is not a target for other questions either."""
     max_answer_words: Annotated[int, Field(ge=1)] | None = None
-    """Answers of more words are no targets; a question that has no other is dropped."""
+    """Answers with more words are not targets; a question with no other answer is dropped."""
     max_answer_bytes: Annotated[int, Field(ge=1)] | None = None
-    """The same for bytes in UTF-8."""
+    """The same limit in UTF-8 bytes."""
 
     @property
     def row_for_each_answer(self) -> bool:
@@ -434,24 +438,24 @@ class WebSource(Source):
         return self.answers in ("all", "soft")
 
     def prepare_settings(self) -> dict[str, Any]:
-        """`majority` and `sample` choose when rows are drawn; only a row for each answer changes the rows themselves."""
+        """`majority` and `sample` pick an answer when rows are drawn; only one row per answer changes the rows themselves."""
         return super().prepare_settings() | {"answers": self.answers if self.row_for_each_answer else "drawn"}
 
 
 def source_class(kind: str) -> type[Source]:
-    """The class behind a name of the table."""
+    """The class for a name in the table."""
     module, name = SOURCES[kind].split(":")
     found: type[Source] = getattr(import_module(module), name)
     return found
 
 
 def source_classes(role: Kind) -> tuple[type[Source], ...]:
-    """All sources of one side of the mixture, in the table's order."""
+    """All source classes of one side of the mixture, in the table's order."""
     return tuple(cls for cls in map(source_class, SOURCES) if cls.role == role)
 
 
 def recognize(path: Path) -> Recognized | None:
-    """What is at a path, as the sources or the table of known formats say; None where nothing is there or known. Never raises."""
+    """What is at a path, according to the sources or the table of known formats; None if missing or unknown. Never raises."""
     try:
         if not (location.is_file(path) or location.is_folder(path)):
             return None
@@ -461,7 +465,7 @@ def recognize(path: Path) -> Recognized | None:
 
 
 def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[InvalidSetting]:
-    """An invalid setting if there is no such file."""
+    """An invalid setting if the file does not exist."""
     if location.is_folder(path):
         found = recognize(path_of(path))
         yield InvalidSetting(setting, f"is a folder, not a file: {path}" + (f": {found.what} -> {found.do}" if found else ""))
@@ -470,7 +474,7 @@ def absent_file(setting: tuple[str | int, ...], path: str) -> Iterator[InvalidSe
 
 
 def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[InvalidSetting]:
-    """An invalid setting if there is no such folder."""
+    """An invalid setting if the folder does not exist."""
     if location.is_file(path):
         found = recognize(path_of(path))
         yield InvalidSetting(setting, f"is a file, not a folder: {path}" + (f": {found.what} -> {found.do}" if found else ""))
@@ -479,7 +483,7 @@ def absent_folder(setting: tuple[str | int, ...], path: str) -> Iterator[Invalid
 
 
 def invalid_size(space: str, width: int, rules: Sequence[Rule]) -> Iterator[InvalidSetting]:
-    """Conversions that name dimensions which actions of `width` numbers do not have; an action space of another size after them."""
+    """Conversions that name dimensions which actions of `width` numbers lack, or an action space whose size differs after them."""
     try:
         found = load_space(space)
     except UsageError:
@@ -497,9 +501,9 @@ def invalid_size(space: str, width: int, rules: Sequence[Rule]) -> Iterator[Inva
 
 
 def _wrong_changes(space: ActionSpace, rules: Sequence[Rule]) -> Iterator[str]:
-    """What a rule for a lower rate gets wrong of the changes in an action, where the action space says what they are.
+    """Mistakes of a rate-lowering rule about which dimensions are changes, where the action space says which are.
 
-    Only where the dimensions behind the rule are those of the space.
+    Only checked if the dimensions after the rule are those of the space.
     """
     for number, rule in enumerate(rules):
         if isinstance(rule, Resample) and not any(isinstance(later, Select | Rotate | OfMotion) for later in rules[number + 1 :]):

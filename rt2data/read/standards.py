@@ -1,4 +1,4 @@
-"""Standards of known datasets: the settings that read one, and by what it is recognized. One TOML file each in schemas/datasets."""
+"""Standards of known datasets: the settings to read a dataset, and how to recognize it. One TOML file each in schemas/datasets."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from rt2data.read.toml_files import read_toml
 from rt2data.settings import Settings, frozen_lists, short
 
 OWN = ("kind", "path", "dataset", "weight", "loss_weight", "max_epochs", "splits")
-"""Settings that only a recipe can give."""
+"""Settings that only a recipe can set."""
 JOINED = ("filters", "images")
-"""Settings of several parts, of which a recipe may give some."""
+"""Settings with several parts, which a recipe may set individually."""
 Words = Annotated[str, Field(max_length=500)]
 Shape = tuple[Annotated[int, Field(ge=-1)], ...]
 
 
 class Match(Settings):
-    """By what a dataset is recognized: one of the names, and all of the leaves."""
+    """How a dataset is recognized: it has one of the names, and all of the leaves."""
 
     names: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], Field(min_length=1)]
-    """Names that it has: in dataset_info.json, or of its folder."""
+    """Names of the dataset: in dataset_info.json, or of its folder."""
     leaves: Annotated[dict[str, Shape], Field(min_length=1)]
-    """Features that it has, by path from `steps` on, with the shape of one step: [] of a scalar or a text, -1 for any size."""
+    """Features of the dataset, by path below `steps`, with their shape in one step: [] for a scalar or a text, -1 for any size."""
 
     def misfit(self, leaves: Iterable[Leaf]) -> str:
-        """What of these leaves is not as it should be; empty where all is."""
+        """The first mismatch with these leaves; empty if they match."""
         known = {name: leaf for leaf in leaves for name in (leaf.path, leaf.key)}
         for path, shape in self.leaves.items():
             leaf = known.get(f"{STEPS}/{path}") or known.get(path)
@@ -46,20 +46,20 @@ class Match(Settings):
 
 
 class Standard(Settings):
-    """What is known of a dataset."""
+    """What is known about a dataset."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,127}$")]
-    """Its name, as in the name of its file."""
+    """The dataset's name, as in the file name."""
     title: Words
-    """What it is, in one line."""
+    """A one-line description."""
     source: Words
     """Where the facts come from."""
     notes: tuple[Words, ...] = ()
-    """What people should know of it."""
+    """What users should know about it."""
     match: Match
-    """By what it is recognized."""
+    """How it is recognized."""
     settings: dict[str, Any]
-    """Settings of the source, with their defaults in a recipe that names this dataset."""
+    """Settings of the source: the defaults in a recipe that names this dataset."""
 
     @field_validator("settings")
     @classmethod
@@ -69,7 +69,9 @@ class Standard(Settings):
         return given
 
     def fill(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of a source, with those that are not given from here. Of `filters` and `images` each part is by itself."""
+        """A source's settings, with missing ones filled in from this standard. The parts of `filters` and `images` are filled
+        individually.
+        """
         other = {"camera": "cameras", "cameras": "camera"}
         defaults = {name: value for name, value in self.settings.items() if other.get(name) not in given}
         joined = {name: {**defaults[name], **given[name]} for name in JOINED if _both(name, defaults, given)}
@@ -85,9 +87,9 @@ def _same(found: Sequence[int | None], wanted: Sequence[int]) -> bool:
 
 
 def load_standard(name_or_path: str) -> Standard:
-    """The standard of a dataset by its name, or by another name of the same dataset, or in a .toml file of yours.
+    """The standard of a dataset, by name, by another name of the same dataset, or from a .toml file of your own.
 
-    Raises UsageError naming the file, and every mistake in it with its key.
+    Raises UsageError naming the file and each mistake in it with its key.
     """
     if name_or_path.endswith(".toml"):
         return _read(location.path_of(name_or_path))
@@ -108,15 +110,15 @@ def shipped() -> tuple[Standard, ...]:
 
 
 class Candidates(NamedTuple):
-    """What standards say of a dataset."""
+    """The standards that may apply to a dataset."""
 
-    fitting: tuple[Standard, ...]  # of its names, and with its features
-    misfits: Mapping[str, str] = {}  # standards of its names that have other features: what differs
-    alike: tuple[Standard, ...] = ()  # of other names, with its features; where none is fitting
+    fitting: tuple[Standard, ...]  # match both name and features
+    misfits: Mapping[str, str] = {}  # match the name but not the features: what differs
+    alike: tuple[Standard, ...] = ()  # match the features but not the name; only if none is fitting
 
 
 def candidates(names: Iterable[str], leaves: Sequence[Leaf]) -> Candidates:
-    """The standards of a dataset with these names (its own, and those of its folders) and features."""
+    """The candidate standards for a dataset with these names (its own and its folders') and features."""
     called = [each for each in shipped() if set(names) & {*each.match.names}]
     fitting = tuple(each for each in called if not each.match.misfit(leaves))
     misfits = {each.name: each.match.misfit(leaves) for each in called if each not in fitting}

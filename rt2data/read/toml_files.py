@@ -1,4 +1,4 @@
-"""TOML files that people write: action spaces, standards of datasets."""
+"""Hand-written TOML files: action spaces, standards of datasets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_BYTES = 1 << 20
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The values of a file that should be `what`. Raises UsageError where it is no TOML, too long, or cannot be read."""
+    """The values of a file, which should be `what`. Raises UsageError if it is not TOML, too long, or unreadable."""
     try:
         text = location.read_head(path, MAX_BYTES + 1)
     except OSError as error:

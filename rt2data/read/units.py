@@ -1,4 +1,4 @@
-"""Work orders put together: a unit costs a few milliseconds, however small it is."""
+"""Joins small work orders: each unit costs a few milliseconds, however small it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from rt2data.records import Unit
 
 UNIT_BYTES = 64 << 20
-"""What a unit has about."""
+"""The approximate size of a unit."""
 
 
 def whole_units(parts: Sequence[Unit]) -> list[Unit]:
@@ -17,7 +17,7 @@ def whole_units(parts: Sequence[Unit]) -> list[Unit]:
 
 
 def put_together(units: Iterable[Unit], limit: int) -> list[Unit]:
-    """Neighbours of one split joined up to `limit` bytes, numbered from 0."""
+    """Neighbouring units of the same split joined up to `limit` bytes, numbered from 0."""
     runs: list[list[Unit]] = []
     left = 0
     for unit in units:

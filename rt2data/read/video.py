@@ -1,4 +1,4 @@
-"""Frames of a video by their presentation times, decoded in order; a frame that was not decoded whole is never given."""
+"""Frames of a video by presentation time, decoded in order; incompletely decoded frames are never returned."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from rt2data.io.video import VideoError, video_file
 Pixels = NDArray[np.uint8]
 
 LEAP = 10.0
-"""Seconds ahead for which it pays to look for a key frame."""
+"""Minimum seconds ahead at which seeking to a key frame pays off."""
 
 
 class Shown(NamedTuple):
-    """What a video shows at one time."""
+    """The frame that a video shows at one time."""
 
     time: float  # seconds
     frame: Any  # av.VideoFrame
-    frames: int  # at that time: more than one leave it open which is meant
-    broken: bool  # whether frames before it, and after those that were shown before, could not be decoded
+    frames: int  # number of frames at that time: more than one is ambiguous
+    broken: bool  # whether frames between the previously shown one and this could not be decoded
 
 
 class Near(NamedTuple):
-    """What is nearest to a time."""
+    """The frame nearest to a time."""
 
     shown: Shown | None
-    broken: bool  # whether frames beside it could not be decoded
+    broken: bool  # whether adjacent frames could not be decoded
 
 
 class Video:
-    """A video that is asked for rising times; for an earlier one it begins again."""
+    """A video, to be queried for rising times; for an earlier time it seeks back."""
 
     def __init__(self, path: str, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels
@@ -45,15 +45,15 @@ class Video:
         self._container: Any = None
         self._stream: Any = None
         self._shown: Iterator[Shown] = iter(())
-        self._before: Shown | None = None  # the last that is not after the time asked for
-        self._after: Shown | None = None  # the one that follows
-        self._broken = False  # what was skipped since the last that was shown
+        self._before: Shown | None = None  # the last frame at or before the requested time
+        self._after: Shown | None = None  # the next frame
+        self._broken = False  # whether frames were skipped since the last one shown
         self._converter: Any = None
         self._period = 0.0
         self._fault: ImageFault | None = None
 
     def near(self, time: float) -> Near:
-        """What is shown nearest to a time in seconds; the earlier of two. Raises ImageFault where it is no video, OSError."""
+        """The frame nearest to a time in seconds; the earlier one if tied. Raises ImageFault if this is not a video, OSError."""
         self._open()
         if not self._reaches(time):
             self._seek(time)
@@ -66,27 +66,27 @@ class Video:
         return Near(before, broken)
 
     def pixels(self, frame: Any) -> Pixels:
-        """RGB uint8[height, width, 3] of a frame that was shown."""
+        """RGB uint8[height, width, 3] of a frame."""
         found: Pixels = self._converter.reformat(frame, format="rgb24").to_ndarray()
         return found
 
     @property
     def frames(self) -> int | None:
-        """How many there are, as the file says; None where it says nothing, or is not open."""
+        """The number of frames according to the file; None if it does not say, or is not open."""
         return int(self._stream.frames) or None if self._container is not None else None
 
     @property
     def start(self) -> float:
-        """Seconds at which the first frame is shown, as the file says; 0 where it says nothing, or is not open."""
+        """Time of the first frame in seconds, according to the file; 0 if it does not say, or is not open."""
         return float((self._stream.start_time or 0) * self._stream.time_base) if self._container is not None else 0.0
 
     @property
     def period(self) -> float:
-        """Seconds from one frame to the next; 0 where the file says nothing, or is not open."""
+        """Seconds from one frame to the next; 0 if the file does not say, or is not open."""
         return self._period if self._container is not None else 0.0
 
     def close(self) -> None:
-        """Let the file go. It is opened again when it is needed."""
+        """Close the file. It is reopened when needed."""
         self._stack.close()
         self._container = self._before = self._after = None
         self._shown = iter(())
@@ -94,14 +94,14 @@ class Video:
     # Position
 
     def _reaches(self, time: float) -> bool:
-        """Whether to go on decoding leads to a time soon."""
+        """Whether decoding onwards soon reaches a time."""
         if self._before is not None and self._before.time > time:
             return False
         ahead = self._after or self._before
         return ahead is None or time - ahead.time < LEAP
 
     def _seek(self, time: float) -> None:
-        """Go on with the last key frame that is not after a time; with the first frame where the index of the file is wrong."""
+        """Continue from the last key frame at or before a time; from the first frame if the file's index is wrong."""
         self._begin(max(time, 0.0))
         if self._after is None or self._after.time > time:
             self._begin(0.0)
@@ -126,7 +126,7 @@ class Video:
     # Decoding
 
     def _by_time(self) -> Iterator[Shown]:
-        """Frames in the order of their times; those that come too late are none."""
+        """Frames in order of time; frames that arrive out of order are dropped."""
         last = float("-inf")
         base = self._stream.time_base
         up, down = base.numerator, base.denominator
@@ -138,7 +138,7 @@ class Video:
                 last = time
 
     def _decoded(self) -> Iterator[Any]:
-        """Whole frames. What follows a damaged one up to the next key frame rests on it, and is left out."""
+        """Intact frames. After a damaged frame, all frames up to the next key frame depend on it and are left out."""
         from av.error import FFmpegError
 
         lost = False
@@ -154,7 +154,7 @@ class Video:
             self._broken |= lost
 
     def _packets(self) -> Iterator[Any]:
-        """Up to the end of the file, or where it is cut."""
+        """Packets up to the end of the file, or to where it is truncated."""
         from av.error import InvalidDataError
 
         try:
@@ -172,11 +172,11 @@ class Video:
                 self._open_now()
             except ImageFault as fault:
                 self.close()
-                self._fault = fault  # not to be tried again for every row
+                self._fault = fault  # so that it is not retried for every row
                 raise
 
     def _open_now(self) -> None:
-        """Raises ImageFault where it is no video, OSError."""
+        """Raises ImageFault if this is not a video, OSError."""
         from av.video.reformatter import VideoReformatter
 
         try:
@@ -192,7 +192,7 @@ class Video:
         self._start()
 
     def _set_up(self, codec: Any) -> None:
-        """One thread for each video, for workers are many. Raises ImageFault for frames that are too large to decode."""
+        """Use one thread per video, since there are many workers. Raises ImageFault for frames that are too large to decode."""
         if codec.width * codec.height > self._max_pixels:
             raise ImageFault("too_many_pixels", f"{codec.width}x{codec.height}, the limit is {self._max_pixels}")
         codec.thread_count = 1

@@ -1,7 +1,7 @@
-"""The frame of every row of an episode from a video beside it: matched by time, given in order.
+"""The video frame for every row of an episode: matched by time, returned in order.
 
-A worker decodes where it is asked, and makes RGB of a frame at once, while the caches of its core hold it. Decoding ahead in a
-thread took a quarter more of a core's time, and every core has a worker.
+A worker decodes on request, and converts a frame to RGB at once, while it is in the core's cache. Decoding ahead in a thread took a
+quarter more CPU time, and every core has a worker.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Track:
-    """The rows of an episode beside one video."""
+    """The rows of an episode, matched to one video."""
 
-    times: F64  # [T] of each row, in seconds of the video
-    period: float  # seconds from one row to the next; 0 where that is not known
+    times: F64  # [T] time of each row, in seconds of the video
+    period: float  # seconds from one row to the next; 0 if unknown
 
     @cached_property
     def rising(self) -> NDArray[np.bool_]:
-        """bool[T]: whether a row's time is after those of all rows before it."""
+        """bool[T]: whether a row's time is later than those of all earlier rows."""
         known = np.where(np.isfinite(self.times), self.times, -np.inf)
         highest = np.maximum.accumulate(np.concatenate([[-np.inf], known[:-1]]))
         found: NDArray[np.bool_] = known > highest
         return found
 
     def fault(self, row: int) -> ImageFault | None:
-        """Why a row has no frame, whatever the video holds."""
+        """Why a row cannot have a frame, whatever the video holds; None if it can."""
         if self.rising[row]:
             return None
         time = self.times[row]
@@ -45,16 +45,16 @@ class Track:
         return ImageFault("timestamp_not_rising", f"the step's time, {time:.4f} s, is not after that of all before it")
 
     def reach(self, period: float) -> float:
-        """How far from a row's time its frame may be: half of what lies between two rows, or two frames where these are more.
+        """How far a frame may be from its row's time, in seconds: half the row period, or half the frame period if that is shorter.
 
-        `period` is that of the frames, as the file says it; what cannot be is not believed.
+        `period` is the frame period according to the file; an implausible value is ignored.
         """
         if not self.period:
             return (period or 0.1) / 2
         return (min(self.period, period) if period > self.period / 8 else self.period) / 2
 
     def judge(self, row: int, near: Near, reach: float) -> ImageFault | None:
-        """Why what is nearest to a row is not its frame: it is too far away, one of several, or another row's."""
+        """Why the nearest frame is not the row's frame: it is too far away, one of several, or another row's. None if it is."""
         time, shown = float(self.times[row]), near.shown
         if shown is None or abs(shown.time - time) >= reach:
             what = "no frame was decoded" if shown is None else f"the nearest frame is at {shown.time:.4f} s"
@@ -69,13 +69,13 @@ class Track:
 
     @cached_property
     def _before(self) -> F64:
-        """float64[T]: the time of the nearest row before that can have a frame, -inf where there is none."""
+        """float64[T]: the time of the nearest earlier row that can have a frame, -inf if there is none."""
         able = np.where(self.rising, self.times, -np.inf)
         return np.concatenate([[-np.inf], np.maximum.accumulate(able)[:-1]])
 
     @cached_property
     def _after(self) -> F64:
-        """float64[T]: the same of the rows that follow, inf where there is none."""
+        """float64[T]: the same for later rows, inf if there is none."""
         able = np.where(self.rising, self.times, np.inf)
         return np.concatenate([np.minimum.accumulate(able[::-1])[::-1][1:], [np.inf]])
 
@@ -88,7 +88,7 @@ class Frames:
         self._video = Video(path, max_pixels)
 
     def get(self, track: Track, row: int) -> Pixels:
-        """The frame of a row; rows are best asked for in order. Raises ImageFault, OSError."""
+        """The frame of a row; reading rows in order is fastest. Raises ImageFault, OSError."""
         fault = track.fault(row)
         if fault is not None:
             raise fault
@@ -99,22 +99,22 @@ class Frames:
         return self._video.pixels(near.shown.frame)
 
     def starts_late(self) -> bool:
-        """Whether its first frame is not at its beginning; False where none was asked for."""
+        """Whether the video's first frame is not at its beginning; False if no frame was read yet."""
         return self._video.start > self._video.period / 2
 
     def count(self) -> int | None:
-        """How many the file says it has; None where it says nothing, or none was asked for."""
+        """The number of frames according to the file; None if it does not say, or no frame was read yet."""
         return self._video.frames
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._video.close()
 
 
 def frame_times(path: str) -> F64:
-    """When each frame of a video is shown, in seconds and in that order, from its packets: nothing is decoded.
+    """The presentation time of each frame of a video, in seconds and rising, from its packets: nothing is decoded.
 
-    Raises ImageFault where it is no video, OSError.
+    Raises ImageFault if it is no video, OSError.
     """
     try:
         with video_file(path) as container:

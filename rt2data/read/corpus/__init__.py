@@ -1,1 +1,1 @@
-"""Web corpora: files of rows (tables) of any kind, and what the rows mean (layouts), each written once."""
+"""Web corpora: files of rows in any format (tables), and the meaning of the rows (layouts), implemented separately."""

@@ -1,4 +1,4 @@
-"""The answers to a question, however they are written."""
+"""Reads the answers to a question in all the forms in which corpora write them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from rt2data.read.corpus.draft import RowFault, words
 
 EXACT = 2**53
-"""From here on not every whole number is a float."""
+"""From this number on, floats cannot represent every integer."""
 _VOTES = 10
-"""How often the heaviest of weighted answers is given: VQA has ten answers to a question, and their weights are tenths."""
+"""How often the answer with the largest weight is repeated: VQA has ten answers per question, so weights are tenths."""
 
 
 def answers_of(given: Any, max_bytes: int) -> tuple[tuple[str, ...], str]:
-    """All answers that are not blank, in order, and the fact to count of how they are written, or nothing.
+    """All non-blank answers, in order, and the fact to count for how they are written, or "".
 
-    They may be a list of texts, numbers, or objects with `answer` (or `raw_answer`, where there is no other); one text or number
-    alone; or an object of weights by answer. Raises RowFault: no_answers, bad_answer, bad_text, too_long_text.
+    They may be a list of texts, numbers, or objects with `answer` (or else `raw_answer`); a single text or number; or an object of
+    weights by answer. Raises RowFault: no_answers, bad_answer, bad_text, too_long_text.
     """
     written = ""
     if isinstance(given, dict):
@@ -39,7 +39,7 @@ def _texts(found: Iterable[Any], max_bytes: int) -> tuple[str, ...]:
 
 
 def by_weight(pairs: Sequence[tuple[str, Any]]) -> list[str]:
-    """Each answer as often as its weight says, so that commonest and sampled answers are those of the weights.
+    """Each answer, repeated according to its weight, so that the most common answer and sampled answers follow the weights.
 
     Raises RowFault: bad_answer.
     """
@@ -60,7 +60,7 @@ def _answer(row: Any) -> Any:
 
 
 def _spelled(answer: Any) -> Any:
-    """A number as text, whole numbers without a point."""
+    """A number as text; whole numbers without a decimal point."""
     if isinstance(answer, float) and answer.is_integer() and abs(answer) < EXACT:
         return str(int(answer))
     return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
@@ -85,7 +85,9 @@ def choices_of(given: Any, max_bytes: int) -> tuple[str, ...]:
 
 
 def right_choice(choices: Sequence[str], correct: Any) -> int:
-    """The option that is right, by its number from 0, its letter or its text. Raises RowFault: bad_choice, ambiguous_choice."""
+    """The position of the correct option, given as a number from 0, a letter or its text. Raises RowFault: bad_choice,
+    ambiguous_choice.
+    """
     if type(correct) is int:
         found = {correct} if 0 <= correct < len(choices) else set()
     else:
@@ -100,7 +102,7 @@ def right_choice(choices: Sequence[str], correct: Any) -> int:
 
 
 def require_no_list(answers: Iterable[str]) -> None:
-    """Raises RowFault: bad_answer, where an answer is a list that was turned into text."""
+    """Raises RowFault: bad_answer, if an answer is a list converted to text."""
     for answer in answers:
         if _LIST_AS_TEXT.fullmatch(answer.strip()):
             raise RowFault("bad_answer", f"a list as text: {answer[:40]}")

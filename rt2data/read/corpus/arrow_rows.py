@@ -15,11 +15,11 @@ from rt2data.read.corpus.draft import Embedded
 from rt2data.records import Place
 
 PlaceOf = Callable[[pa.Buffer], Place | None]
-"""Where the bytes of a buffer are in the file; None where they are not there as they are."""
+"""Where the bytes of a buffer are in the file; None if the file does not hold them unchanged."""
 
 
 def rows_of(batch: pa.RecordBatch, place_of: PlaceOf = lambda _: None) -> Iterator[dict[str, Any]]:
-    """A dict for each row. Binary values are `Embedded`, in structs and lists too."""
+    """A dict for each row. Binary values become `Embedded`, also in structs and lists."""
     names = batch.schema.names
     columns = [_values(column, place_of) for column in batch.columns]
     for number in range(batch.num_rows):
@@ -27,7 +27,7 @@ def rows_of(batch: pa.RecordBatch, place_of: PlaceOf = lambda _: None) -> Iterat
 
 
 def present(asked: tuple[str, ...], names: list[str], path: str) -> list[str]:
-    """The columns to read: those asked for that are there; all where none is asked for. DataError where two have one name."""
+    """The columns to read: the requested ones that exist, or all if none are requested. DataError if two have the same name."""
     found = [name for name in names if not asked or name in asked]
     if len(set(found)) < len(found):
         twice = next(name for name in found if found.count(name) > 1)
@@ -37,7 +37,7 @@ def present(asked: tuple[str, ...], names: list[str], path: str) -> list[str]:
 
 @contextmanager
 def sound(where: str, what: str) -> Iterator[None]:
-    """Raises DataError where pyarrow finds damage; OSError of the file itself passes."""
+    """Context: raises DataError if pyarrow finds damage; an OSError of the file itself passes through."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeError) as error:
@@ -47,7 +47,7 @@ def sound(where: str, what: str) -> Iterator[None]:
 
 
 def _values(array: pa.Array, place_of: PlaceOf) -> Callable[[int], Any]:
-    """The value of each row. Only what holds binary values is taken apart, as a scalar of pyarrow is a copy."""
+    """The value of each row. Only types with binary values are unpacked here, because a pyarrow scalar is a copy."""
     type_ = array.type
     if not _holds_binary(type_):
         return _plain(array).__getitem__
@@ -64,7 +64,7 @@ def _values(array: pa.Array, place_of: PlaceOf) -> Callable[[int], Any]:
 
 
 def _plain(array: pa.Array) -> list[Any]:
-    """Python's values. Raises ArrowInvalid where there is none for one, such as a time that is too far away."""
+    """Python values. Raises ArrowInvalid if a value has no Python equivalent, such as a time out of range."""
     try:
         return list(array.to_pylist())
     except (ValueError, OverflowError, LookupError) as error:

@@ -1,7 +1,8 @@
-"""Arrow's IPC as a table: a stream, as Hugging Face's `save_to_disk` writes it, or a file. A local one is mapped, never copied.
+"""Arrow IPC as a table: a stream, as Hugging Face's `save_to_disk` writes it, or a file. Local files are memory-mapped, never
+copied.
 
-Both are a row of messages: a schema, dictionaries, record batches. An IPC file has a mark before them and an index behind; the
-messages say all that the index says.
+Both are a sequence of messages: a schema, dictionaries, record batches. An IPC file adds a magic number before them and an index
+after them; the index is redundant.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ class _Message(NamedTuple):
     kind: int
     start: int
     stop: int
-    first: int  # rows in the batches before it
+    first: int  # rows in earlier batches
     rows: int
 
 
 @dataclass(frozen=True)
 class ArrowRows(Table):
-    """An Arrow file. Its row 12, counted from 0 over the whole file, is row `12`. Raises DataError where it is cut or damaged."""
+    """An Arrow file. Its row 12, counted from 0 over the whole file, is row `12`. Raises DataError if it is truncated or
+    damaged.
+    """
 
     def parts(self) -> list[Part]:
-        """Record batches, put together up to UNIT_BYTES; numbered from 0."""
+        """Record batches, joined up to UNIT_BYTES; numbered from 0."""
         found: list[Part] = []
         for number, batch in enumerate(self._batches):
             size = batch.stop - batch.start
@@ -61,7 +64,7 @@ class ArrowRows(Table):
         return next((row for batch in self._batches if batch.rows for row in self._rows(batch)), None)
 
     def count(self) -> int:
-        """From the headers of the batches."""
+        """The row count, from the headers of the batches."""
         return sum(batch.rows for batch in self._batches)
 
     @property
@@ -81,7 +84,7 @@ class ArrowRows(Table):
                 yield RawRow(str(number), f"{self.path}: row {number}", values)
 
     def _read(self, message: _Message) -> tuple[pa.RecordBatch, PlaceOf]:
-        """A batch, and where its bytes are. With dictionaries it is read as a stream of them and itself."""
+        """A batch, and where its bytes are. If there are dictionaries, they and the batch are read as one stream."""
         before = [each for each in _heads(self.path, Stamp.of(self.path)) if each.start < message.start]
         head = [_bytes(self.path, each) for each in before]
         body = _bytes(self.path, message)
@@ -93,7 +96,7 @@ class ArrowRows(Table):
         return batch, lambda found: self._place(found, buffer, message.start)
 
     def _place(self, found: pa.Buffer, message: pa.Buffer, start: int) -> Place | None:
-        """Of bytes that are in the file as they are: a batch may be compressed."""
+        """The place of bytes that the file holds unchanged; None otherwise, since a batch may be compressed."""
         inside = found.address - message.address
         return Place(self.path, start + inside, found.size) if 0 <= inside <= message.size - found.size else None
 
@@ -123,7 +126,7 @@ def _heads(path: str, stamp: Stamp) -> tuple[_Message, ...]:
 
 
 def _require_end(file: BinaryIO, path: str, size: int, indexed: bool) -> None:
-    """Raises DataError where anything but an index follows the mark of the end, read last: another file, put behind it."""
+    """Raises DataError if anything but an index follows the end marker just read, such as an appended file."""
     end = index = file.tell()
     if indexed:
         file.seek(max(end, size - 4 - len(_FILE)))
@@ -136,7 +139,7 @@ def _require_end(file: BinaryIO, path: str, size: int, indexed: bool) -> None:
 
 
 def _scanned(file: BinaryIO, path: str, at: int, size: int) -> Iterator[_Message]:
-    """To the mark of the end."""
+    """All messages up to the end marker."""
     rows = 0
     while True:
         file.seek(at)
@@ -159,7 +162,7 @@ def _scanned(file: BinaryIO, path: str, at: int, size: int) -> Iterator[_Message
 
 
 def _parsed(header: bytes) -> tuple[int, int, int]:
-    """Kind, bytes of the body, and rows of a message: fields of its flatbuffer. Raises struct.error."""
+    """Kind, body size in bytes, and rows of a message, from its flatbuffer. Raises struct.error."""
     (root,) = struct.unpack_from("<I", header)
     kind, body, inner = (_field(header, root, number) for number in (1, 3, 2))
     (kind_value,) = struct.unpack_from("<B", header, kind) if kind else (0,)
@@ -172,7 +175,7 @@ def _parsed(header: bytes) -> tuple[int, int, int]:
 
 
 def _field(buffer: bytes, table: int, number: int) -> int:
-    """Where a field of a flatbuffer's table is; 0 where it is left out. Raises struct.error."""
+    """The position of a field in a flatbuffer table; 0 if it is absent. Raises struct.error."""
     (back,) = struct.unpack_from("<i", buffer, table)
     vtable = table - back
     if vtable < 0:

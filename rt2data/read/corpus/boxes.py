@@ -1,4 +1,4 @@
-"""Boxes and points as corpora measure them, made fractions of their image once that is there."""
+"""Boxes and points as corpora write them, converted to fractions of the image once it is read."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from rt2data.read.corpus.vqa_layouts import filled
 from rt2data.records import Frame, Image, Region
 
 BoxStyle = Literal["xywh", "xyxy", "xywh_norm", "xyxy_norm", "xyxy_1000"]
-"""Numbers of a box: its upper left corner (x, y), and its width and height or its lower right corner; in pixels, from 0 to 1
+"""The numbers of a box: the upper left corner (x, y), then width and height or the lower right corner; in pixels, from 0 to 1
 (`norm`), or from 0 to 1000."""
 PointStyle = Literal["pixels", "norm", "percent", "per_1000"]
 Order = Literal["left_to_right", "top_to_bottom", "given"]
 
 REGION = "<region>"
 _UNITS: dict[str, float] = {"xywh_norm": 1, "xyxy_norm": 1, "xyxy_1000": 1000, "norm": 1, "percent": 100, "per_1000": 1000}
-"""What stands for the whole width or height; pixels where it is not here."""
+"""The number that stands for the full width or height; styles not listed are in pixels."""
 _FAR = 1e9
-_SLACK = 0.01  # pixels beyond an image that are rounding
+_SLACK = 0.01  # pixels beyond the image that count as rounding
 
 
 class Spot(NamedTuple):
-    """A box of four numbers or a point of two, as a corpus has them."""
+    """A box of four numbers or a point of two, as written in a corpus."""
 
     coords: tuple[float, ...]
     style: str  # BoxStyle or PointStyle
@@ -39,34 +39,34 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which regions an example has, and in which order."""
+    """Which regions an example keeps, and in which order."""
 
     min_side: float  # pixels of the file
     most: int
-    cut: bool  # where there are more, whether the largest stay, or the example is dropped
+    cut: bool  # whether the largest stay if there are more; else the example is dropped
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class Boxed(Draft):
-    """An example whose boxes are measured when its image is there. Without `answers`, `answer` says what is answered: of
+    """An example whose boxes are converted once its image is read. Without `answers`, `answer` is the template of the answer, with
     {regions}, {count} and {label}.
     """
 
     spots: tuple[Spot, ...] = ()
     choice: Choice = Choice(0, 100, False, "given")
-    size: tuple[int, int] | None = None  # of the image, as the corpus says
+    size: tuple[int, int] | None = None  # of the image, according to the corpus
     label: str = ""
     answer: str = "{regions}"
-    absent: str | None = None  # what is answered where nothing is there
+    absent: str | None = None  # the answer if there are no regions
 
     @property
     def shown_answers(self) -> tuple[str, ...]:
-        """Boxes and points as the corpus has them, where they are the answer."""
+        """The answers; if they are regions, the boxes and points as written in the corpus."""
         return self.answers or tuple(f"{spot.label} [{_listed(spot)}]".strip() for spot in self.spots)
 
     def with_images(self, images: tuple[Image, ...]) -> Draft:
-        """With regions in fractions. Raises RowFault: size_differs, bad_box, bad_point, no_regions, too_many_regions."""
+        """The draft with regions in fractions. Raises RowFault: size_differs, bad_box, bad_point, no_regions, too_many_regions."""
         size = self._measured(images)
         regions, facts = chosen(self.spots, size, self.choice)
         facts.update(self.facts)
@@ -79,7 +79,7 @@ class Boxed(Draft):
         return replace(found, regions=tuple(regions), frame=self.frame, facts=tuple(facts.elements()))
 
     def _measured(self, images: tuple[Image, ...]) -> tuple[int, int]:
-        """The size of the one image, which the corpus must not contradict. Raises RowFault, ImageFault."""
+        """The size of the only image, which the corpus must not contradict. Raises RowFault, ImageFault."""
         if len(images) != 1:
             raise RowFault("ambiguous_images", f"boxes in one of {len(images)} images")
         size = size_of(images[0], self.frame)
@@ -90,7 +90,7 @@ class Boxed(Draft):
 
 @dataclass(frozen=True, slots=True)
 class Captioned(Boxed):
-    """A caption whose phrases have boxes: each phrase that keeps any is their label, and the others are words."""
+    """A caption whose phrases have boxes: a phrase that keeps boxes is their label; other phrases are plain text."""
 
     pieces: tuple[tuple[str, tuple[Spot, ...]], ...] = ()
 
@@ -100,7 +100,7 @@ class Captioned(Boxed):
         return ("".join(text for text, _ in self.pieces),)
 
     def with_images(self, images: tuple[Image, ...]) -> Draft:
-        """With regions in fractions. Raises what `Boxed` raises."""
+        """The draft with regions in fractions. Raises the same errors as `Boxed`."""
         size, facts, said = self._measured(images), Counter(self.facts), ""
         regions = list[Region]()
         for text, spots in self.pieces:
@@ -123,7 +123,7 @@ def nothing_left(facts: Counter[str]) -> RowFault:
 
 
 def size_of(image: Image, frame: Frame) -> tuple[int, int]:
-    """Width and height in which its boxes are measured. Raises ImageFault."""
+    """The image's width and height, in the frame in which its boxes are measured. Raises ImageFault."""
     content = image.content()
     if isinstance(content, np.ndarray):
         return content.shape[1], content.shape[0]
@@ -133,7 +133,7 @@ def size_of(image: Image, frame: Frame) -> tuple[int, int]:
 
 
 def chosen(spots: Sequence[Spot], size: tuple[int, int], choice: Choice) -> tuple[list[Region], Counter[str]]:
-    """The regions of an image that count, and what happened to the others. Raises RowFault."""
+    """The regions of an image to keep, and counts of what happened to the others. Raises RowFault."""
     facts: Counter[str] = Counter()
     found = [region for spot in spots if (region := _region(spot, size, choice.min_side, facts))]
     if len(found) > choice.most:
@@ -163,7 +163,7 @@ def _region(spot: Spot, size: tuple[int, int], min_side: float, facts: Counter[s
 
 
 def fractions(spot: Spot, size: tuple[int, int]) -> tuple[float, ...]:
-    """Corners or a point in fractions of width and height; they may lie outside of 0 to 1. Raises RowFault: bad_box."""
+    """Corners or a point as fractions of width and height; they may lie outside 0 to 1. Raises RowFault: bad_box."""
     unit = _UNITS.get(spot.style)
     across, down = (unit, unit) if unit else size
     if len(spot.coords) == 2:
@@ -189,14 +189,14 @@ def _area(region: Region) -> float:
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...]:
-    """So many finite numbers. Raises RowFault: bad_box, bad_point."""
+    """The value as `count` finite numbers. Raises RowFault: bad_box, bad_point."""
     if not (is_numbers(value) and len(value) == count and all(abs(each) < _FAR for each in value)):
         raise RowFault("bad_box" if count == 4 else "bad_point", f"{str(value)[:60]} is not {count} numbers")
     return tuple(map(float, value))
 
 
 def parsed(value: Any) -> Any:
-    """Numbers and lists of them, which tables of text have as text."""
+    """A value in which numbers and lists of numbers, written as text in text tables, are parsed."""
     if not isinstance(value, str):
         return value
     try:

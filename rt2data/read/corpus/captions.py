@@ -20,7 +20,7 @@ from rt2data.records import AnswerRule
 
 _CAPTIONS = ("captions", "caption", "txt", "text", "sentence", "sentences", "raw")
 _IMAGES = ("image", "images", "jpg", "jpeg", "png", "webp", "file_name", "filename", "image_path", "img_path", "image_id")
-_IN_FOLDER = "filepath"  # Karpathy's: the folder of `filename`
+_IN_FOLDER = "filepath"  # in Karpathy's splits: the folder of `filename`
 _OTHERS = frozenset(
     {
         *("conversations", "messages", "texts", "question", "questions", "question_id", "qas", "choices", "label"),
@@ -28,12 +28,12 @@ _OTHERS = frozenset(
         *("regions", "phrase", "bbox", "boxes", "objects", "sentence1", "sentence2"),
     }
 )
-"""Columns that only rows of other layouts have."""
+"""Columns that occur only in other layouts."""
 _STATUS, _ERROR = "status", "error_message"
 
 
 class Captions(Corpus):
-    """Images with one caption or several, and one question for all of them."""
+    """Images with one or more captions, and the same question for all."""
 
     looks_for: ClassVar[str] = "rows with an image and a caption in JSON, CSV, Parquet, Arrow or tar files; COCO captions"
     layout_name: ClassVar[str] = "captions"
@@ -41,22 +41,22 @@ class Captions(Corpus):
 
     kind: Literal["captions"] = "captions"
     prompt: Annotated[str, Field(min_length=1, max_length=4096)] = "Describe the image."
-    """What is asked about every image. PaLI has `Generate caption in en`, PaliGemma `caption en`."""
+    """The question about every image. PaLI uses `Generate caption in en`, PaliGemma `caption en`."""
     caption: Annotated[str, Field(min_length=1)] | None = None
-    """The column of the captions, where a row has several that differ."""
+    """The column of the captions, if a row has several that differ."""
     image: Annotated[str, Field(min_length=1)] | None = None
-    """The column of the image, where a row has several."""
+    """The column of the image, if a row has several."""
     answers: AnswerRule = "sample"
-    """Of several captions of an image: `sample` takes one of them by key and epoch, `all` makes one row for each distinct caption,
-    `majority` takes the commonest, which is the first where all differ."""
+    """How to use several captions of an image: `sample` takes one of them by key and epoch, `all` makes one row per distinct
+    caption, `majority` takes the most common one (the first if all differ)."""
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Those of the recipe too."""
+        """The columns to read, including those named in the recipe."""
         return tuple(dict.fromkeys((*filter(None, (self.caption, self.image)), *super().asked)))
 
     def table(self, path: str, shared: str = "") -> Table:
-        """COCO's captions are joined by image; `rows` names an array to be read as it is."""
+        """The table of a file. COCO's captions are joined by image, unless `rows` names an array to read as is."""
         if self.rows is None and is_coco_captions(path):
             return CocoCaptions(path, self.asked, 64 * max(self.max_text_bytes, 32768), shared=shared)
         return super().table(path)
@@ -71,7 +71,7 @@ class Captions(Corpus):
         return first.values if first is not None and isinstance(first.values, Mapping) else super().first_values(path)
 
     def share(self, folder: Path) -> None:
-        """The index of image files, and of COCO's captions."""
+        """Write the index of image files, and of COCO's captions."""
         super().share(folder)
         write_indexes([self.table(file.path) for file in self.tables()], folder)
 
@@ -86,7 +86,7 @@ class Captions(Corpus):
     def drafts(self, values: Mapping[str, Any]) -> Iterator[Draft]:
         """One example. Raises RowFault: no_caption, ambiguous_caption, no_image, ambiguous_images, among others.
 
-        What img2dataset could not fetch is dropped by its status, such as failed_to_download.
+        Rows that img2dataset could not fetch are dropped, with their status as the reason, such as failed_to_download.
         """
         _require_fetched(values)
         captions = tuple(filter(None, (words(each, self.max_text_bytes).strip() for each in self._captions(values))))
@@ -95,7 +95,7 @@ class Captions(Corpus):
         yield Draft(question=self.prompt, answers=captions, pictures=self._pictures(values))
 
     def _captions(self, values: Mapping[str, Any]) -> Sequence[Any]:
-        """The captions of a row. Two columns that differ are not settled in silence."""
+        """The captions of a row. It is a fault if two columns differ."""
         names = (self.caption,) if self.caption else _CAPTIONS
         found = {name: said for name in names if (said := _said(name, values.get(name)))}
         if not found:
@@ -108,7 +108,7 @@ class Captions(Corpus):
         return first
 
     def _pictures(self, values: Mapping[str, Any]) -> tuple[Picture, ...]:
-        """The image of a row: of several columns that name one the first, if the others only say where it comes from."""
+        """The image of a row. Columns that name it must agree; `image_id` is used alone only if there is no other."""
         names = (self.image,) if self.image else _IMAGES
         found = {name: pictures for name in names if (pictures := pictures_of(_in_folder(name, values)))}
         if not found:
@@ -124,7 +124,7 @@ class Captions(Corpus):
 
 
 def _require_fetched(values: Mapping[str, Any]) -> None:
-    """Raises RowFault for a row of img2dataset without its image."""
+    """Raises RowFault for an img2dataset row whose image was not fetched."""
     status = values.get(_STATUS)
     if _ERROR in values and isinstance(status, str) and status != "success":
         reason = status if status.isidentifier() and status.isascii() else "not_fetched"
@@ -136,7 +136,7 @@ def _is_said(name: str, value: Any) -> bool:
 
 
 def _said(name: str, value: Any) -> Sequence[Any]:
-    """The captions in a column: text, a list of texts, or of sentences, each with its text in `raw` or `caption`."""
+    """The captions in a column: a text, or a list of texts or of sentences with their text in `raw` or `caption`."""
     if value is None or value == "":
         return ()
     if name == "raw" and isinstance(value, str) and value.startswith("["):
@@ -147,7 +147,7 @@ def _said(name: str, value: Any) -> Sequence[Any]:
 
 
 def _list_in(text: str) -> Any:
-    """Flickr30k's tables write a list of captions as text."""
+    """Parse a list of captions written as text, as in Flickr30k's tables."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -160,7 +160,7 @@ def _in_folder(name: str, values: Mapping[str, Any]) -> Any:
 
 
 def _with_number(pictures: tuple[Picture, ...], number: tuple[Picture, ...]) -> tuple[Picture, ...]:
-    """A name alone gets the id that the row has beside it."""
+    """Add the row's image id to a name without one."""
     if len(pictures) != 1 or len(number) != 1:
         return pictures
     one, other = pictures[0], number[0]

@@ -1,6 +1,6 @@
-"""COCO's JSON as a table: one row for each image, with all its annotations, though both are in arrays of their own.
+"""COCO's JSON as a table: one row per image with all its annotations, although these are in separate arrays.
 
-An index of the annotations is sorted by image, written once for all units, and mapped.
+The index of annotations is sorted by image, written once for all units, and memory-mapped.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from rt2data.read.corpus.table import Part, RawRow, Table
 from rt2data.read.join.images import ImageKey
 
 NONE = -1
-_IMAGE = -1  # the start of a row that is not an annotation's: an image of that id is there
+_IMAGE = -1  # `start` of an index row for an existing image id, not an annotation
 _MAX_ID = 10**18
 
 
 @dataclass(frozen=True)
 class CocoTable(Table):
-    """{images: [{id, file_name}], annotations: [{image_id, ...}]}. The image at byte 120 is row `120`. An annotation of no image is
-    a row that cannot be read. Raises DataError where the file is cut.
+    """{images: [{id, file_name}], annotations: [{image_id, ...}]}. The image at byte 120 is row `120`. An annotation without an
+    image is a row that cannot be read. Raises DataError if the file is truncated.
     """
 
     annotations: ClassVar[str]
-    """What they are, in file names and reasons of rejects: one, and several."""
+    """What the annotations are called in file names and reject reasons: singular, then plural."""
     annotation: ClassVar[str]
     fields: ClassVar[tuple[tuple[str, str], ...]]
-    """What the index holds of an annotation beside its image and the byte where it begins: names and dtypes."""
+    """Fields of the index besides the annotation's image and first byte: names and dtypes."""
     shared: str = ""  # folder of a written index
 
     @abstractmethod
     def joined(self, images: Iterator[tuple[Slice, Any]], index: CocoIndex) -> Iterator[RawRow]:
-        """A row of each image."""
+        """One row per image."""
 
     @abstractmethod
     def scanned(self) -> Iterator[tuple[Any, ...]]:
-        """The id of its image (-1 where it has none), its first byte and the fields of every annotation."""
+        """Every annotation's image id (-1 if it has none), first byte and index fields."""
 
     def facts(self) -> dict[str, str]:
-        """What else the index holds."""
+        """Other facts to store in the index."""
         return {}
 
     def parts(self) -> list[Part]:
@@ -64,7 +64,7 @@ class CocoTable(Table):
         return list(parts_of_array(self.images, Stamp.of(self.path), units.UNIT_BYTES))
 
     def rows(self, start: int, stop: int) -> Iterator[RawRow]:
-        """Images that begin in [start, stop). With the first of the file come the annotations of no image."""
+        """Images that begin in [start, stop). The first part also yields the annotations without an image."""
         index = self._index()
         yield from self.joined(self.images.located((start, stop)), index)
         if start == index.first_image:
@@ -73,13 +73,13 @@ class CocoTable(Table):
                 yield RawRow(str(at), f"{self.path}: byte {at}", JsonFault(*fault))
 
     def write_index(self, folder: Path) -> None:
-        """For all units."""
+        """Write the index for all units."""
         make_folder(folder)
         with location.whole_file(folder / self._index_name) as file:
             self.index_into(file)
 
     def index_into(self, file: IO[bytes]) -> None:
-        """Read both arrays once; write annotations by image, as an Arrow file whose batches hold whole images."""
+        """Read both arrays once; write annotations by image, as an Arrow file whose batches contain whole images."""
         first, dtype = NONE, np.dtype([("image", "i8"), ("start", "i8"), *self.fields])
         blank = np.zeros((), dtype).item()[2:]
 
@@ -119,7 +119,7 @@ class CocoTable(Table):
 
 
 class CocoIndex:
-    """Annotations sorted by their image's id; and which of them no image has."""
+    """Annotations sorted by image id, including those without an image."""
 
     def __init__(self, file: pa.ipc.RecordBatchFileReader) -> None:
         self.metadata = file.schema.metadata
@@ -129,14 +129,14 @@ class CocoIndex:
         self._first = np.array([batch["image"][:1] for batch in self._batches], np.int64).ravel()
 
     def of(self, image: int) -> dict[str, NDArray[Any]]:
-        """Columns of the annotations of an image, in the order of the file; those of an id that is given twice belong to both."""
+        """Columns of an image's annotations, in file order; if two images have the same id, both get them."""
         batch = self._batches[max(int(np.searchsorted(self._first, image, "right")) - 1, 0)]
         here = slice(*np.searchsorted(batch["image"], [image, image + 1]).tolist()) if image != NONE else slice(0, 0)
         return {name: column[here] for name, column in batch.items()}
 
     @property
     def strays(self) -> Iterator[tuple[int, int]]:
-        """Byte and image of annotations that no image has."""
+        """First byte and image id of annotations whose image does not exist."""
         for batch in self._batches:
             stray = np.flatnonzero(batch["stray"])
             yield from zip(batch["start"][stray].tolist(), batch["image"][stray].tolist(), strict=True)
@@ -147,7 +147,7 @@ def _columns(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
 
 
 def _indexed(rows: NDArray[Any]) -> pa.RecordBatch:
-    """Images and their annotations as columns of the annotations."""
+    """Index rows as an Arrow record batch."""
     is_image = rows["start"] == _IMAGE
     found = rows[~is_image]
     stray = (found["image"] == NONE) | ~np.isin(found["image"], rows["image"][is_image])
@@ -156,20 +156,20 @@ def _indexed(rows: NDArray[Any]) -> pa.RecordBatch:
 
 
 def write_indexes(tables: Sequence[Table], folder: Path) -> None:
-    """The indexes of those tables that have one."""
+    """Write the index of each table that has one."""
     for table in tables:
         if isinstance(table, CocoTable):
             table.write_index(folder)
 
 
 def key_of(number: int, image: dict[str, Any]) -> ImageKey:
-    """What an image is called."""
+    """The key of an image."""
     name = image.get("file_name")
     return ImageKey(number, name if isinstance(name, str) and len(name) <= 1024 and "\0" not in name else "")
 
 
 def id_of(row: Any, name: str) -> int:
-    """The id of a row; -1 where it has none."""
+    """The id of a row; -1 if it has none."""
     return as_id(row.get(name)) if isinstance(row, dict) else NONE
 
 
@@ -181,7 +181,7 @@ def bad_id(image: dict[str, Any]) -> JsonFault:
 
 
 def as_id(value: Any) -> int:
-    """A value that may be an id; -1 for any other."""
+    """A value as an id; -1 if it is not one."""
     return value if type(value) is int and 0 <= value < _MAX_ID else NONE
 
 
@@ -200,5 +200,5 @@ def _read_once(path: str, _version: str) -> CocoIndex:
 
 
 def _mapped(path: str) -> CocoIndex:
-    """The file may be deleted afterwards."""
+    """Memory-map an index; its file may be deleted afterwards."""
     return CocoIndex(pa.ipc.open_file(pa.memory_map(path)))

@@ -1,4 +1,4 @@
-"""COCO's instances: an image with all its boxes is one row. The index holds the boxes themselves, in 38 bytes for each."""
+"""COCO's instances: one row per image with all its boxes. The index holds the boxes themselves, 38 bytes each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rt2data.read.join.images import ImageKey
 from rt2data.read.known_formats import COCO_BOXES, recognize_json
 
 COCO = "_coco"
-"""A column that all rows of COCO's instances have, and no others."""
-_TAIL = 1 << 20  # bytes at the end of a file in which its first row looks for categories
+"""A column that marks the rows of COCO's instances."""
+_TAIL = 1 << 20  # bytes at the end of a file that are searched for categories to show the first row
 _NO_BOX = (float("nan"),) * 4
 
 
@@ -30,7 +30,7 @@ def is_coco_boxes(path: str) -> bool:
 
 
 class _Annotation(msgspec.Struct):
-    """What is read of an annotation: the outlines are skipped."""
+    """The fields read from an annotation; outlines are skipped."""
 
     image_id: Any = None
     category_id: Any = None
@@ -42,8 +42,8 @@ class _Annotation(msgspec.Struct):
 class CocoBoxes(CocoTable):
     """{images: [{id, file_name, width, height}], annotations: [{image_id, category_id, bbox, iscrowd}], categories: [{id, name}]}.
 
-    Rows have the columns `image`, `width`, `height`, and `objects` with lists of `bbox`, `category`, `iscrowd`; and `phrase` where
-    images have captions, as MDETR's files of referring expressions.
+    Rows have the columns `image`, `width`, `height`, and `objects` with lists of `bbox`, `category`, `iscrowd`; and `phrase` if
+    images have captions, as in MDETR's files of referring expressions.
     """
 
     annotations: ClassVar[str] = "boxes"
@@ -51,7 +51,7 @@ class CocoBoxes(CocoTable):
     fields = (("category", "i4"), ("crowd", "i1"), *((name, "f4") for name in "xywh"))
 
     def first(self) -> RawRow | None:
-        """The image of the first box, with that box alone."""
+        """The image of the first box, with only that box."""
         for place, found in self._annotations.located():
             if isinstance(found, _Annotation) and (number := as_id(found.image_id)) != NONE:
                 images = (image for _, image in self.images.located() if id_of(image, "id") == number)
@@ -75,7 +75,7 @@ class CocoBoxes(CocoTable):
         return {"categories": json.dumps(self._categories())}
 
     def joined(self, images: Iterator[tuple[Slice, Any]], index: CocoIndex) -> Iterator[RawRow]:
-        """Images with their boxes, which are in the index."""
+        """Images with their boxes, which come from the index."""
         names = {int(number): name for number, name in json.loads(index.metadata[b"categories"]).items()}
         for place, image in images:
             values = image if isinstance(image, JsonFault) else self._joined(image, index, names)
@@ -102,12 +102,12 @@ class CocoBoxes(CocoTable):
         return JsonArray(self.path, "annotations", _Annotation, self.max_row, strict=False)
 
     def _categories(self) -> dict[int, str]:
-        """Names by id."""
+        """Category names by id."""
         return _names(row for _, row in self.array("categories").located())
 
     @cached_property
     def _names_at_end(self) -> dict[int, str]:
-        """Those near the end of the file, where COCO has them: nothing else is read."""
+        """The categories near the end of the file, where COCO puts them; nothing else is read."""
         with location.open_file(self.path) as file:
             size = file.seek(0, 2)
             file.seek(max(size - _TAIL, 0))
@@ -132,12 +132,12 @@ def _row(number: int, image: dict[str, Any], objects: dict[str, Any]) -> dict[st
 
 
 def _named(image: dict[str, Any]) -> ImageKey:
-    """Where an image is listed once for each of its captions, its `id` is the caption's."""
+    """The key of an image. If images are listed once per caption, `id` is the caption's, not the image's."""
     return key_of(as_id(image.get("original_id")), image)
 
 
 def _box(value: Any) -> tuple[float, ...]:
-    """Four numbers; NaN where they are not."""
+    """The value as four numbers; NaN if it is not."""
     right = isinstance(value, list) and len(value) == 4 and all(type(each) in (int, float) and abs(each) < 1e9 for each in value)
     return tuple(map(float, value)) if right else _NO_BOX
 

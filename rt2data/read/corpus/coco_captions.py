@@ -1,4 +1,4 @@
-"""COCO's captions: an image with all of them is one row. The index takes 21 bytes for each."""
+"""COCO's captions: one row per image with all its captions. The index takes 21 bytes per caption."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CocoCaptions(CocoTable):
     fields = (("length", "i4"),)
 
     def first(self) -> RawRow | None:
-        """The image of the first caption, with that caption alone."""
+        """The image of the first caption, with only that caption."""
         for place, found in self.array("annotations").located():
             number = id_of(found, "image_id")
             if isinstance(found, dict) and number != NONE:
@@ -47,14 +47,14 @@ class CocoCaptions(CocoTable):
             yield id_of(row, "image_id"), place.start, min(place.stop - place.start, 2**31 - 1)
 
     def joined(self, images: Iterator[tuple[Slice, Any]], index: CocoIndex) -> Iterator[RawRow]:
-        """Images with their captions, some at a time."""
+        """Images with their captions, read in groups."""
         with location.local_copy_or_path(self.path) as local:
             captions = self.array("annotations", str(local))
             while some := list(islice(images, _TOGETHER)):
                 yield from self._some(some, index, captions)
 
     def _some(self, images: Sequence[tuple[Slice, Any]], index: CocoIndex, captions: JsonArray[dict[str, Any]]) -> Iterator[RawRow]:
-        """Captions are read in the order of the file."""
+        """A group of images; their captions are read in file order."""
         found = [_places(index, id_of(image, "id")) for _, image in images]
         wanted = sorted({place for places in found for place in places})
         decode = captions.decoder(seen=True)

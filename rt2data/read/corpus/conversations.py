@@ -1,7 +1,7 @@
-"""Conversations as LLaVA, ShareGPT, Qwen, OpenAI and The Cauldron write them, about no, one or several images.
+"""Conversations as LLaVA, ShareGPT, Qwen, OpenAI and The Cauldron write them, about zero or more images.
 
-A row holds a list of turns in one of `conversations`, `messages` and `texts`: {from, value}, {role, content} or {user, assistant};
-and images in `image` or `images`, or in the parts of a turn's content.
+A row has a list of turns in `conversations`, `messages` or `texts`: {from, value}, {role, content} or {user, assistant}; and images
+in `image` or `images`, or in the parts of a turn's content.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rt2data.records import Role, Turn
 
 PLACE = "<image>"
 IMAGES_FIRST = "conversations.images_put_first"
-"""Fact: conversations about images that say nowhere where these go."""
+"""Fact: conversations that do not say where their images go."""
 
 _TURNS = ("conversations", "messages", "texts", "conversation")
 _IMAGES = ("images", "image")
@@ -34,7 +34,7 @@ _ROLES: dict[str, Role] = {
 
 
 class Conversations(Corpus):
-    """Instructions and answers in turns, about images or without any."""
+    """Instructions and answers in turns, with or without images."""
 
     looks_for: ClassVar[str] = "JSON, JSON Lines, Parquet or Arrow files whose rows have conversations, messages or texts"
     layout_name: ClassVar[str] = "conversations"
@@ -42,12 +42,11 @@ class Conversations(Corpus):
 
     kind: Literal["conversations"] = "conversations"
     turns: Annotated[str, Field(min_length=1)] | None = None
-    """The column of the turns, where a row has several."""
+    """The column of the turns, if a row has several."""
     image_token: Annotated[str, Field(min_length=1)] = PLACE
-    """What stands for an image in the text of a turn."""
+    """The placeholder for an image in the text of a turn."""
     without_place: Literal["first", "reject"] = "first"
-    """What to do with images of which no turn says where they go: put them before the first words of the user, or reject the
-    row."""
+    """What to do if no turn says where the images go: put them before the user's first words, or reject the row."""
 
     @classmethod
     def fits(cls, values: Mapping[str, Any]) -> bool:
@@ -71,7 +70,7 @@ class Conversations(Corpus):
         yield self._placed(turns, (*inside, *outside))
 
     def _turns(self, values: Mapping[str, Any]) -> Sequence[Any]:
-        """The list of turns. Two columns that both hold one are not settled in silence."""
+        """The list of turns. It is a fault if two columns hold one."""
         names = (self.turns,) if self.turns else _TURNS
         found = [name for name in names if values.get(name)]
         if not found:
@@ -84,7 +83,7 @@ class Conversations(Corpus):
         return turns
 
     def _content(self, content: Any) -> tuple[str, list[Picture]]:
-        """The text of a turn, with a place for each image among its parts."""
+        """The text of a turn, with a placeholder for each image among its parts, and these images."""
         if content is None:
             return "", []
         if isinstance(content, str):
@@ -104,7 +103,7 @@ class Conversations(Corpus):
         return found if self.image_token == PLACE else found.replace(self.image_token, PLACE)
 
     def _placed(self, turns: list[Turn], pictures: tuple[Picture, ...]) -> Draft:
-        """With a place for each image."""
+        """The conversation, with a placeholder for each image."""
         places = sum(turn.text.count(PLACE) for turn in turns)
         first = next((number for number, turn in enumerate(turns) if turn.role == "user"), None)
         if places or not pictures or first is None:
@@ -123,7 +122,7 @@ def _is_turns(value: Any) -> bool:
 
 
 def _said(turn: Any) -> list[tuple[Role, Any]]:
-    """Roles and contents of an element of the list: one turn, or a question and its answer."""
+    """Roles and contents of a list element: one turn, or a question and its answer."""
     if not isinstance(turn, Mapping):
         raise RowFault("bad_turn", f"{type(turn).__name__} is no turn")
     if "user" in turn and "assistant" in turn:
@@ -142,7 +141,7 @@ def _role(name: Any) -> Role:
 
 
 def _part(part: Any) -> tuple[Any, Any]:
-    """Text of a part of a content, and the image that it is; None where it is text."""
+    """A content part's text, and its image; None if it is text."""
     if isinstance(part, str):
         return part, None
     kind = part.get("type") if isinstance(part, Mapping) else None
@@ -156,7 +155,7 @@ def _part(part: Any) -> tuple[Any, Any]:
 
 
 def _outside(values: Mapping[str, Any]) -> tuple[Picture, ...]:
-    """Images of the row, in `image` or in `images`. Raises RowFault where both hold some that differ."""
+    """Images of the row, in `image` or in `images`. Raises RowFault if both hold images and these differ."""
     found = [pictures for name in _IMAGES if (pictures := pictures_of(values.get(name)))]
     if len(found) == 2 and found[0] != found[1]:
         raise RowFault("ambiguous_images", "`image` and `images` differ")

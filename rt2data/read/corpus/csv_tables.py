@@ -1,7 +1,7 @@
-"""Separated values as tables: CSV by RFC 4180, lines of tabs, and Flickr30k's captions. All of them are UTF-8.
+"""Separated values as tables: CSV (RFC 4180), tab-separated lines, and Flickr30k's captions. All are UTF-8.
 
-The first record names the columns where it holds one that is asked for, or nothing but plain names; else it is a row, and the
-columns are called `0`, `1` and so on, or as the recipe calls them.
+The first record names the columns if it contains a requested column, or only plain names; otherwise it is a row, and the columns
+are called `0`, `1` and so on, or as the recipe names them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rt2data.read.corpus.table import Part, RawRow, Table
 
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
-_MOST_AGAIN = 64 << 20  # bytes that are read again because of quotes without end, besides as many as were read before
+_MOST_AGAIN = 64 << 20  # bytes that may be re-read because of unclosed quotes, beyond as many as were read before
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class Record(NamedTuple):
-    """The fields of a record, or why it has none, and its first byte."""
+    """The fields of a record, or its fault, and its first byte."""
 
     at: int
     fields: list[str] | JsonFault
@@ -39,11 +39,11 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Separated(Table):
-    """Records of fields. The one at byte 120 is row `120`. Raises DataError where the file is UTF-16."""
+    """Records of fields. The record at byte 120 is row `120`. Raises DataError if the file is UTF-16."""
 
     @abstractmethod
     def records(self, file: BinaryIO, start: int, width: int | None = None) -> Iterator[Record]:
-        """Records from one that begins at `start` on, of `width` fields where that is known. Blank lines are none."""
+        """Records from the one that begins at `start`, with `width` fields if known. Blank lines are skipped."""
 
     def rows(self, start: int, stop: int) -> Iterator[RawRow]:
         """Records that begin in [start, stop)."""
@@ -64,7 +64,7 @@ class Separated(Table):
         return start
 
     def _heading(self, file: BinaryIO) -> tuple[Sequence[str], int]:
-        """The names of the columns, and where the rows begin. Raises DataError, UsageError where two have one name."""
+        """The column names, and where the rows begin. Raises DataError, or UsageError if two columns have the same name."""
         head = file.read(3)
         if head[:2] in _WIDE:
             raise DataError("this is UTF-16", self.path, "write it as UTF-8")
@@ -99,17 +99,17 @@ def _named(names: Sequence[str], fields: list[str] | JsonFault) -> dict[str, Any
 
 @dataclass(frozen=True)
 class CsvRows(Separated):
-    """Fields may be quoted and hold line ends. They are separated by commas, or by what the first line has instead."""
+    """Fields may be quoted and contain line ends. They are separated by commas, or by another separator found in the first line."""
 
     def parts(self) -> list[Part]:
-        """Whole records, found by reading a large file once: where a record ends only those before it tell."""
+        """Whole records. A large file is read once to find them: where a record ends depends on all records before it."""
         stamp = Stamp.of(self.path)
         if stamp.size <= units.UNIT_BYTES:
             return [Part(0, stamp.size, stamp.size)] if stamp.size else []
         return list(_parts(self, stamp, units.UNIT_BYTES))
 
     def records(self, file: BinaryIO, start: int, width: int | None = None) -> Iterator[Record]:
-        """A record that breaks the rules, or has another number of fields on several lines, ends with its first line."""
+        """All records. One that is malformed, or spans several lines with the wrong number of fields, ends after its first line."""
         csv.field_size_limit(max(csv.field_size_limit(), self.max_row))
         lines = _Lines(file, self.path, self.max_row)
         reader = csv.reader(lines, delimiter=_separator(file), strict=True)
@@ -134,7 +134,7 @@ class _TooLongError(Exception):
 
 
 class _Lines:
-    """Lines of a file as text; it knows where it is, and can go back to behind the first line of a record."""
+    """Lines of a file as text. Tracks its position, and can go back to the end of a record's first line."""
 
     def __init__(self, file: BinaryIO, path: str, limit: int) -> None:
         self._file, self._path, self._limit = file, path, limit
@@ -146,7 +146,7 @@ class _Lines:
         return at
 
     def back(self) -> None:
-        """The record shall have been its first line only. Raises DataError where that would be read again and again."""
+        """Treat the record's first line as the whole record. Raises DataError if lines would be re-read too often."""
         self._again += self.at - self._second
         if self._again > _MOST_AGAIN + self._second:
             raise DataError("quotes without end in many records", f"{self._path}: byte {self._start}", "write the file again")
@@ -180,7 +180,7 @@ def _fault(error: Exception) -> JsonFault:
 
 
 def _separator(file: BinaryIO) -> str:
-    """A comma; of a first line without any, another of the common ones."""
+    """The separator: a comma or, if the first line has none, another common separator."""
     file.seek(0)
     line = file.readline(1 << 16)
     return next((each for each in ",\t|;" if each.encode() in line), ",")
@@ -188,7 +188,7 @@ def _separator(file: BinaryIO) -> str:
 
 @lru_cache(maxsize=64)
 def _parts(table: CsvRows, stamp: Stamp, size: int) -> tuple[Part, ...]:
-    """Cut where a record begins, once `size` bytes are passed."""
+    """Parts that begin with a record and have at least `size` bytes, except the last."""
     cuts = [0]
     for row in table.rows(0, stamp.size):
         if int(row.at) - cuts[-1] >= size:
@@ -202,7 +202,7 @@ def _parts(table: CsvRows, stamp: Stamp, size: int) -> tuple[Part, ...]:
 
 @dataclass(frozen=True)
 class TsvRows(Separated):
-    """Each line is a record. A field loses its quotes where they are whole, as pandas writes them; else they are text."""
+    """Each line is a record. Quotes that enclose a whole field, as pandas writes them, are removed; others are text."""
 
     def parts(self) -> list[Part]:
         """By size alone: a line belongs to the part in which it begins."""
@@ -210,11 +210,11 @@ class TsvRows(Separated):
         return [Part(start, min(start + step, size), min(step, size - start)) for start in range(0, size, step)]
 
     def begin(self, file: BinaryIO, start: int) -> int:
-        """The first line that begins at `start` or behind it."""
+        """The first line that begins at or after `start`."""
         return line_after(file, start)
 
     def records(self, file: BinaryIO, start: int, width: int | None = None) -> Iterator[Record]:
-        """One for each line."""
+        """One record per line."""
         for at, line in _lines(file, start, self.max_row):
             if isinstance(line, JsonFault):
                 yield Record(at, line)
@@ -224,10 +224,10 @@ class TsvRows(Separated):
 
 @dataclass(frozen=True)
 class TokenRows(Table):
-    """Flickr30k's captions: `NAME.jpg#0`, a tab and a caption on each line. Lines of one image that follow each other are a row."""
+    """Flickr30k's captions: `NAME.jpg#0`, a tab and a caption on each line. Adjacent lines of one image form a row."""
 
     def parts(self) -> list[Part]:
-        """The whole file: it is small."""
+        """One part: the file is small."""
         size = location.stat(self.path).size
         return [Part(0, size, size)] if size else []
 
@@ -243,7 +243,7 @@ class TokenRows(Table):
 
 
 def _lines(file: BinaryIO, start: int, limit: int) -> Iterator[tuple[int, str | JsonFault]]:
-    """Lines from a byte on, without their ends, each with its own byte."""
+    """Lines from a byte on, without line ends, each with its first byte."""
     at = file.seek(start)
     while line := file.readline(limit + 1):
         length = len(line) + _skipped(file, line, limit)
@@ -256,7 +256,7 @@ def _lines(file: BinaryIO, start: int, limit: int) -> Iterator[tuple[int, str | 
 
 
 def _skipped(file: BinaryIO, line: bytes, limit: int) -> int:
-    """The length of the rest of a line that is longer than the limit; it is read over."""
+    """Skip the rest of a line that exceeds the limit, and return its length."""
     length = 0
     while len(line) > limit and not line.endswith(b"\n"):
         line = file.readline(limit + 1)
@@ -273,7 +273,7 @@ def _unquoted(field: str) -> str:
 
 
 def _image_caption(line: str | JsonFault) -> tuple[str | JsonFault, str]:
-    """The image that a line is about, or what is wrong with it, and the caption."""
+    """The image of a line, or what is wrong with the line, and the caption."""
     if isinstance(line, JsonFault):
         return line, ""
     name, tab, caption = line.partition("\t")

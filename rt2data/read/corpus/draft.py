@@ -1,4 +1,4 @@
-"""What a layout makes of a row, before its images are found."""
+"""Examples that layouts make from rows, before their images are found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rt2data.records import Content, Frame, Image, Place, Region, Turn
 
 
 class RowFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """A row that cannot be used. `reason` is a short snake_case word for the Reject; `wanted` where the recipe asks to drop it."""
+    """A row that cannot be used. `reason` is a short snake_case word for the Reject; `wanted` is true if the recipe asks to drop
+    it.
+    """
 
     def __init__(self, reason: str, detail: str = "", wanted: bool = False) -> None:
         super().__init__(reason, detail)
@@ -20,41 +22,41 @@ class RowFault(Exception):  # noqa: N818 (a finding about data, not an error of 
 
 
 class Embedded(NamedTuple):
-    """An image that the row itself holds."""
+    """An image embedded in the row."""
 
     content: Content
-    place: Place | None = None  # where the encoded bytes are, if they are in a file as they are
+    place: Place | None = None  # where the encoded bytes are, if a file holds them unchanged
 
 
 Picture = ImageKey | Embedded
-"""An image that a row names, or holds."""
+"""An image named by a row, or embedded in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An example whose images are not yet found. As in `records.Example`, with `turns` it is a conversation."""
+    """An example whose images are not found yet. As in `records.Example`, with `turns` it is a conversation."""
 
     question: str = ""
     answers: tuple[str, ...] = ()
     turns: tuple[Turn, ...] = ()
     pictures: tuple[Picture, ...] = ()
-    turn: Literal[0, 90, 180, 270] = 0  # degrees, clockwise, to make its images upright
+    turn: Literal[0, 90, 180, 270] = 0  # degrees, clockwise, to turn its images upright
     regions: tuple[Region, ...] = ()
     frame: Frame = "upright"
-    facts: tuple[str, ...] = ()  # what is worth counting
+    facts: tuple[str, ...] = ()  # names of facts to count
 
     @property
     def embeds(self) -> bool:
-        """Whether it holds an image."""
+        """Whether it has an embedded image."""
         return any(isinstance(picture, Embedded) for picture in self.pictures)
 
     @property
     def shown_answers(self) -> tuple[str, ...]:
-        """For people who look at a corpus."""
+        """The answers, as shown to users."""
         return self.answers
 
     def with_images(self, images: tuple[Image, ...]) -> Draft:
-        """What becomes of it when its images are there. Raises RowFault, ImageFault where they are not what it needs."""
+        """The draft completed with data from its images. Raises RowFault, ImageFault if they are unsuitable."""
         return self
 
 
@@ -70,7 +72,7 @@ def lines(text: Any, max_bytes: int) -> str:
 
 
 def _checked(text: Any, max_bytes: int) -> str:
-    """What holds a NUL or half a surrogate pair is not text."""
+    """The text, unless it contains a NUL or half a surrogate pair."""
     if not isinstance(text, str):
         raise RowFault("bad_text", f"{type(text).__name__} is not text")
     if "\0" in text:
@@ -85,7 +87,7 @@ def _checked(text: Any, max_bytes: int) -> str:
 
 
 def pictures_of(value: Any) -> tuple[Picture, ...]:
-    """The images of a value: a name, an id, a list of them, or images as Hugging Face's tables hold them.
+    """The images of a value: a name, an id, a list of these, or images as in Hugging Face's tables.
 
     Raises RowFault: bad_image.
     """

@@ -1,7 +1,7 @@
-"""Flickr30k Entities: captions of an image in one file, the boxes of their phrases in another.
+"""Flickr30k Entities: the captions of an image in one file, the boxes of their phrases in another.
 
-`Sentences/36979.txt` has a caption in each line, where `[/EN#12/people Two men]` is the phrase of entity 12, and
-`Annotations/36979.xml` the boxes of the entities. Each pair of files is one row.
+`Sentences/36979.txt` has one caption per line, in which `[/EN#12/people Two men]` is the phrase of entity 12;
+`Annotations/36979.xml` has the boxes of the entities. Each pair of files is one row.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from rt2data.io.location import path_of
 from rt2data.read.corpus.table import Part, RawRow, Table
 
 ENTITIES = "_entities"
-"""A column that only these rows have: a list of captions, each a list of pieces with `text`, and `boxes` where it is a phrase."""
+"""A column that only these rows have: a list of captions, each a list of pieces with `text`, and `boxes` if the piece is a
+phrase."""
 _PHRASE = re.compile(r"\[/EN#(\d+)(?:/[^\s\]]*)? ([^\]]*)\]")
 _MOST = 1 << 20  # bytes of one of the files
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def entity_files(name: str) -> list[str]:
-    """The files of captions, in order, of a folder that has `Sentences` and `Annotations`; none of any other."""
+    """The caption files, in order, of a folder with `Sentences` and `Annotations`; empty for any other folder."""
     folder = path_of(name)
     if not (location.is_folder(folder / "Sentences") and location.is_folder(folder / "Annotations")):
         return []
@@ -36,7 +37,7 @@ def entity_files(name: str) -> list[str]:
 
 
 def box_files(name: str) -> list[str]:
-    """The files of boxes of such a folder."""
+    """The box files of such a folder."""
     folder = path_of(name) / "Annotations"
     return (
         [str(folder / entry.name) for entry in location.children(folder) if entry.name.endswith(".xml")]
@@ -46,21 +47,21 @@ def box_files(name: str) -> list[str]:
 
 
 def boxes_beside(path: str) -> str:
-    """The file of boxes that belongs to a file of captions."""
+    """The box file that belongs to a caption file."""
     found = path_of(path)
     return str(found.parent.parent / "Annotations" / f"{found.stem}.xml")
 
 
 @dataclass(frozen=True)
 class Entities(Table):
-    """The captions of one image. Raises DataError where a file is larger than 1 MB or cannot be read."""
+    """The captions of one image. Raises DataError if a file is larger than 1 MB or cannot be read."""
 
     def parts(self) -> list[Part]:
         """One."""
         return [Part(0, 1, location.stat(self.path).size)]
 
     def rows(self, start: int, stop: int) -> Iterator[RawRow]:
-        """One, with the columns `image`, `width`, `height`, and the captions."""
+        """One row, with the columns `image`, `width`, `height`, and the captions."""
         yield RawRow("0", self.path, self._values())
 
     def _values(self) -> dict[str, Any] | JsonFault:
@@ -86,7 +87,7 @@ def _read(path: str) -> bytes:
 
 
 def _parsed(content: bytes) -> ET.Element:
-    """Raises ParseError, ValueError where it declares entities, which can grow without bound or name other files."""
+    """Parse XML. Raises ParseError, or ValueError if it declares entities, which can grow without bound or name other files."""
     if b"<!" in content.replace(b"<!--", b""):
         raise ValueError("it has a DOCTYPE or declares entities, which is refused")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content:
@@ -95,7 +96,7 @@ def _parsed(content: bytes) -> ET.Element:
 
 
 def _boxes(root: ET.Element) -> dict[str, list[list[Any]]]:
-    """Of each entity: xmin, ymin, xmax, ymax in pixels. One that names several entities belongs to each."""
+    """The boxes of each entity: xmin, ymin, xmax, ymax in pixels. A box that names several entities belongs to each."""
     found: dict[str, list[list[Any]]] = defaultdict(list)
     for each in root.iter("object"):
         if (box := each.find("bndbox")) is not None:
@@ -106,7 +107,7 @@ def _boxes(root: ET.Element) -> dict[str, list[list[Any]]]:
 
 
 def _number(text: str | None) -> Any:
-    """A number; the text itself where it is none."""
+    """The text as a number; the text itself if it is not one."""
     try:
         return float(text or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which files of a folder are tables: what Hugging Face's `save_to_disk` and img2dataset put beside their data is none."""
+"""Which files of a folder are tables, excluding the extra files of Hugging Face's `save_to_disk` and img2dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_ROWS = frozenset({STATE, SPLITS, "dataset_info.json", "dataset_infos.json"})
 
 
 def saved_split(folder: Path, names: Collection[str], split: str) -> Path | None:
-    """The folder of a split where several are saved together; None elsewhere. Raises UsageError, DataError."""
+    """The folder of a split, if several are saved together; otherwise None. Raises UsageError, DataError."""
     if SPLITS not in names:
         return None
     splits = _splits(folder)
@@ -26,12 +26,12 @@ def saved_split(folder: Path, names: Collection[str], split: str) -> Path | None
 
 
 def saved_splits(folder: Path) -> list[str]:
-    """The splits that are saved in a folder, `train` first. Raises DataError."""
+    """The splits saved in a folder, `train` first. Raises DataError."""
     return sorted(_splits(folder), key=lambda name: name != "train") if location.is_file(folder / SPLITS) else []
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a folder is a saved dataset, or has several as splits."""
+    """Whether a folder is a saved dataset, or contains several as splits."""
     return any(location.is_file(folder / name) for name in (STATE, SPLITS))
 
 
@@ -43,7 +43,7 @@ def _splits(folder: Path) -> list[str]:
 
 
 def row_files(folder: Path, names: Collection[str]) -> list[str]:
-    """Names of the files that may be tables. In a saved dataset those that its state lists. Raises DataError."""
+    """Names of the files that may be tables; in a saved dataset, the files listed in its state. Raises DataError."""
     if STATE in names and any(name.endswith(".arrow") for name in names):
         return _listed(folder / STATE, names)
     known = set(names)
@@ -51,7 +51,9 @@ def row_files(folder: Path, names: Collection[str]) -> list[str]:
 
 
 def _is_beside(name: str, names: set[str]) -> bool:
-    """Whether it tells of a shard of img2dataset of the same number: 00000.parquet of 00000.tar, 00000_stats.json of either."""
+    """Whether a file describes an img2dataset shard with the same number: 00000.parquet for 00000.tar, 00000_stats.json for
+    either.
+    """
     path = PurePosixPath(name)
     if path.suffix == ".parquet":
         return f"{path.stem}.tar" in names
@@ -71,7 +73,7 @@ def _listed(state: Path, names: Collection[str]) -> list[str]:
 
 
 def _plain(where: Path, name: str) -> str:
-    """A name in the same folder."""
+    """The name, checked to be in the same folder."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise _strange(where)
     return name

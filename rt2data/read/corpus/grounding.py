@@ -1,6 +1,6 @@
 """Boxes and points in images: COCO's instances, referring expressions, pointing, and any table with lists of boxes.
 
-`grounding_layouts.LAYOUTS` says where each has what; the setting `columns` says it of any other corpus.
+`grounding_layouts.LAYOUTS` lists the columns of known layouts; the setting `columns` gives them for any other corpus.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _PROMPTS = {
     "caption": "Describe the image, and where everything is.",
 }
 _COUNTED = "{regions} Total: {count}"
-_UNMARKED = frozenset("<>")  # marks of models, and of places, are made of them
+_UNMARKED = frozenset("<>")  # used in the special tokens of models, and in placeholders
 
 
 def _answers(text: str) -> str:
@@ -70,7 +70,7 @@ def _asks(text: str) -> str:
 
 
 class Grounding(Corpus):
-    """Images with boxes or points: what they show is asked for, or where it is."""
+    """Images with boxes or points: examples ask what is there, or where something is."""
 
     looks_for: ClassVar[str] = "COCO instances; rows with boxes or points in JSON, CSV, Parquet, Arrow or tar files"
     layout_name: ClassVar[str] = "boxes or points"
@@ -78,39 +78,39 @@ class Grounding(Corpus):
 
     kind: Literal["grounding"] = "grounding"
     ask: Ask | None = None
-    """`detect`: all boxes with what they are; `refer`: where something is; `describe`: what is in a box or at a point; `count`:
-    where something is, and how often; `caption`: what an image shows, with boxes of its phrases, as Flickr30k Entities has them.
-    By default `refer` where a row says something of its boxes, else `detect`."""
+    """`detect`: all boxes with their categories; `refer`: where something is; `describe`: what is in a box or at a point; `count`:
+    where something is, and how many there are; `caption`: what an image shows, with boxes of its phrases, as in Flickr30k Entities.
+    By default `refer` if a row has phrases for its boxes, else `detect`."""
     per: Literal["image", "category"] = "image"
     """Whether `detect` asks once for all boxes of an image, or once for each category that it shows."""
     prompt: Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_asks)] | None = None
-    """What is asked: `{label}` is the category or phrase; with `describe`, `<region>` is the place of the box."""
+    """The question: `{label}` is the category or phrase; with `describe`, `<region>` is the box or point."""
     answer: Annotated[str, Field(max_length=4096), AfterValidator(_answers)] | None = None
-    """What is answered where regions are asked for: `{regions}`, `{count}`, `{label}`. By default the regions alone, and with
-    `count` how many there are."""
+    """The answer to a question for regions: `{regions}`, `{count}`, `{label}`. By default only the regions; with `count`, their
+    number."""
     absent: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """What is answered where nothing is marked; by default such rows are dropped."""
+    """The answer if there are no regions; by default such rows are dropped."""
     columns: Columns = Columns()
-    """Where boxes, points, labels and images are, in corpora of no known layout."""
+    """The columns of boxes, points, labels and images, in corpora without a known layout."""
     box: BoxStyle | None = None
     """How boxes are written: corner and size (`xywh`) or two corners (`xyxy`); in pixels, from 0 to 1 (`xywh_norm`, `xyxy_norm`) or
-    from 0 to 1000 (`xyxy_1000`). COCO's and Visual Genome's are known."""
+    from 0 to 1000 (`xyxy_1000`). Not needed for COCO and Visual Genome."""
     point: PointStyle | None = None
-    """How points are written: `pixels`, `norm` (0 to 1), `percent` or `per_1000`. PixMo's are known."""
+    """How points are written: `pixels`, `norm` (0 to 1), `percent` or `per_1000`. Not needed for PixMo."""
     frame: Frame = "stored"
-    """Whether boxes were measured in the image as the file stores it, or upright, as viewers show it. They differ by EXIF alone."""
+    """Whether boxes refer to the image as stored in the file, or upright as viewers show it. These differ only if EXIF says so."""
     categories: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
-    """Names of the categories, where labels are numbers from 0."""
+    """Names of the categories, if labels are numbers from 0."""
     crowds: Literal["drop", "keep"] = "drop"
-    """Boxes that stand for a crowd (`iscrowd`): left out and counted, or kept."""
+    """Boxes that mark a crowd (`iscrowd`): leave out and count, or keep."""
     min_side: Annotated[float, Field(ge=0)] = 1.0
-    """Boxes that are narrower or lower, in pixels of the file, are left out and counted."""
+    """Boxes with a shorter side, in pixels of the file, are left out and counted."""
     max_regions: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """`detect` takes the largest of more boxes, which is counted; other questions with more regions are dropped."""
+    """If there are more boxes, `detect` keeps the largest and counts this; other questions with more regions are dropped."""
     order: Order = "left_to_right"
     """The order of several regions."""
     answers: AnswerRule = "sample"
-    """Of several phrases that `describe` answers with: `sample` draws one by key and epoch, `all` makes one row for each."""
+    """If `describe` has several phrases: `sample` draws one by key and epoch, `all` makes one row for each."""
 
     # What rows are
 
@@ -133,7 +133,7 @@ class Grounding(Corpus):
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
-        """As every corpus; how boxes are written is for people to check."""
+        """As for every corpus, with a note to check how boxes are written."""
         if files := entity_files(str(path)):
             return Suggestion({"data": [str(path)], "image_dirs": [str(path)]}, path.name, {"images": len(files)})
         found = super().recognize(path)
@@ -154,7 +154,7 @@ class Grounding(Corpus):
         return first.values if first is not None and isinstance(first.values, Mapping) else super().first_values(path)
 
     def files_of(self, name: str) -> list[TableFile]:
-        """Flickr30k Entities are a folder of small files."""
+        """The tables of a name; Flickr30k Entities are a folder of small files."""
         found = [TableFile(f"Sentences/{path_of(path).name}", path) for path in entity_files(name)]
         return found or super().files_of(name)
 
@@ -163,17 +163,17 @@ class Grounding(Corpus):
         return iter(()) if entity_files(name) else super().wrong_files(name)
 
     def files(self) -> list[str]:
-        """Files of boxes beside captions too."""
+        """As for every corpus, plus box files next to caption files."""
         return sorted({*super().files(), *(path for name in self.data for path in box_files(name))})
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """What files of boxes beside captions hold, too."""
+        """As for every corpus, plus the content of box files next to caption files."""
         beside = (boxes_beside(part.path) if part.path.endswith(".txt") else "" for part in parts)
         held = ([list(sized_hash(path))] if path and location.is_file(path) else [] for path in beside)
         return [[*base, *more] for base, more in zip(super().bases(parts), held, strict=True)]
 
     def table(self, path: str, shared: str = "") -> Table:
-        """COCO's instances are joined by image; `rows` names an array to be read as it is."""
+        """The table of a file. COCO's instances are joined by image, unless `rows` names an array to read as is."""
         if path.endswith(".txt"):
             return Entities(path)
         if self.rows is None and is_coco_boxes(path):
@@ -181,13 +181,13 @@ class Grounding(Corpus):
         return super().table(path)
 
     def share(self, folder: Path) -> None:
-        """The index of image files, and of COCO's boxes."""
+        """Write the index of image files, and of COCO's boxes."""
         super().share(folder)
         write_indexes([self.table(file.path) for file in self.tables()], folder)
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Those of all layouts, and those that the recipe names."""
+        """The columns of all layouts, and those named in the recipe."""
         heads = (name.partition(".")[0] for name in super().asked)
         return tuple(dict.fromkeys((*super().asked, *heads, *self.columns.names)))
 
@@ -203,7 +203,7 @@ class Grounding(Corpus):
                 yield fault
 
     def _layout(self, values: Row) -> Layout:
-        """That of the row, with what the recipe says instead. Raises RowFault where there is none, or settings lack for it."""
+        """The layout of the row, with the recipe's overrides. Raises RowFault if there is none, or it needs a missing setting."""
         found = self.columns.of(layout_of(values))
         if found is None:
             has = ", ".join(map(str, list(values)[:8]))
@@ -235,7 +235,7 @@ class Grounding(Corpus):
             yield self._draft(draft if number == 0 else replace(draft, facts=()), layout, said, found)
 
     def _things(self, layout: Layout, values: Row, spots: Sequence[Spot]) -> list[tuple[Sequence[str], Sequence[Spot]]]:
-        """What is said of which regions: each phrase of all, each category of its own, or nothing of all."""
+        """Texts paired with their regions: the phrases with all regions, each category with its own, or no text with all."""
         ask = self._ask(layout)
         if ask == "detect" and self.per == "image":
             return [([""], spots)]
@@ -256,7 +256,7 @@ class Grounding(Corpus):
         return replace(draft, question=question, answer=answer, label=label, spots=tuple(spots))
 
     def _of_captions(self, draft: Boxed, layout: Layout, captions: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[Draft]:
-        """Each caption with its boxes, or each phrase of any."""
+        """A draft for each caption with its boxes, or for each phrase."""
         said = [[(_plain(each["text"]), _boxes_of(each)) for each in caption] for caption in captions]
         if self._ask(layout) == "caption":
             about: dict[str, Any] = {"pictures": draft.pictures, "choice": draft.choice, "frame": draft.frame, "size": draft.size}
@@ -286,7 +286,7 @@ class Grounding(Corpus):
         return kept, len(found) - len(kept)
 
     def _labels(self, value: Any, count: int) -> list[str]:
-        """One for each. Raises RowFault: no_labels, unnamed_category, bad_label."""
+        """One label for each box or point. Raises RowFault: no_labels, unnamed_category, bad_label."""
         each = list(value) if isinstance(value, list | tuple) else [value] * count
         if len(each) != count:
             raise RowFault("no_labels", f"{len(each)} labels for {count} boxes and points")
@@ -302,7 +302,7 @@ class Grounding(Corpus):
         return _said(value, self.max_text_bytes)
 
     def _phrases(self, value: Any) -> list[str]:
-        """What is said of the boxes of a row, each once."""
+        """The distinct phrases for the boxes of a row."""
         each = value if isinstance(value, list | tuple) else [value]
         texts = [_text(one) for one in each]
         found = list(dict.fromkeys(said for one in texts if one is not None and (said := _said(one, self.max_text_bytes))))
@@ -311,7 +311,7 @@ class Grounding(Corpus):
         return found
 
     def _images(self, layout: Layout, values: Row) -> Sequence[Any]:
-        """What a row calls its image. One that has an address alone may be there, called by its hash."""
+        """The image names in a row. An image with only a URL may exist as a file named by its hash."""
         found, sha = layout.image(values), values.get("image_sha256")
         remote = any(isinstance(each, str) and each.startswith(("http://", "https://")) for each in found)
         return [ImageKey(-1, f"{sha}.jpg")] if remote and self.image_dirs and isinstance(sha, str) and sha.isalnum() else found
@@ -327,7 +327,7 @@ class Grounding(Corpus):
         return self.prompt or _PROMPTS["image" if ask == "detect" and self.per == "image" else "point" if points else ask]
 
     def _problem(self, layout: Layout) -> tuple[str, str] | None:
-        """The setting that lacks for a layout, and why."""
+        """The setting that a layout needs and lacks, and why."""
         ask, prompt = self._ask(layout), self._prompt(layout)
         whole = ask == "caption" or (ask == "detect" and self.per == "image")
         if layout.boxes and not (self.box or layout.box):
@@ -353,7 +353,7 @@ class Grounding(Corpus):
         return None
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """As those of every corpus; and what lacks for the layout of the first row."""
+        """As for every corpus, plus settings missing for the layout of the first row."""
         wrong = list(super().invalid_settings())
         yield from wrong
         if not wrong:
@@ -375,7 +375,7 @@ class Grounding(Corpus):
 
 
 def _items(values: Row, layout: Layout) -> list[Any]:
-    """The rows that a row holds; one without anything of its own where it holds none."""
+    """The rows nested in a row; one empty row if there are none."""
     if not layout.items:
         return [{}]
     found = value_at(values, layout.items)
@@ -383,14 +383,14 @@ def _items(values: Row, layout: Layout) -> list[Any]:
 
 
 def _plain(text: str) -> str:
-    """Words of a caption, which have no marks."""
+    """The text of a caption, checked to contain no special marks."""
     if _UNMARKED & {*text}:
         raise RowFault("bad_label", f"{text[:40]!r} has < or >, which marks are made of")
     return text
 
 
 def _boxes_of(piece: Mapping[str, Any]) -> tuple[Spot, ...]:
-    """Those of a phrase of a caption."""
+    """The boxes of a phrase in a caption."""
     return tuple(Spot(numbers(box, 4), "xyxy", piece["text"]) for box in piece["boxes"])
 
 
@@ -406,7 +406,7 @@ def _has(value: Any) -> bool:
 
 
 def _listed(path: str, values: Row, reason: str) -> list[Any]:
-    """Boxes or points of a row: one alone is a list of one; points may have `x` and `y`."""
+    """Boxes or points of a row: a single one becomes a list; points may have `x` and `y`."""
     if not path:
         return []
     found = parsed(values_of(values, path))
@@ -419,14 +419,14 @@ def _listed(path: str, values: Row, reason: str) -> list[Any]:
 
 
 def _require_count(layout: Layout, values: Row, count: int) -> None:
-    """Raises RowFault where a row says that it has another number of points."""
+    """Raises RowFault if a row states a different number of points."""
     said = value_at(values, layout.count) if layout.count else None
     if type(said) is int and said != count:
         raise RowFault("wrong_count", f"{count} points, and the row says {said}")
 
 
 def _size(width: Any, height: Any) -> tuple[int, int] | None:
-    """What a row says of its image. Raises RowFault: bad_size."""
+    """The image size stated in a row. Raises RowFault: bad_size."""
     width, height = parsed(width), parsed(height)
     if width is None and height is None:
         return None
@@ -436,7 +436,7 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
 
 
 def _text(value: Any) -> Any:
-    """RefCOCO's sentences are objects."""
+    """The text of a phrase; RefCOCO's sentences are objects."""
     names = ("sent", "sentence", "raw", "phrase")
     return next((value[name] for name in names if name in value), None) if isinstance(value, Mapping) else value
 
@@ -447,7 +447,7 @@ def _said(text: Any, max_bytes: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _said_once(text: str, max_bytes: int) -> str:
-    """Labels come often."""
+    """Clean a label; cached, since labels repeat often."""
     found = words(text, max_bytes).strip()
     if _UNMARKED & {*found}:
         raise RowFault("bad_label", f"{found[:40]!r} has < or >, which marks are made of")

@@ -1,4 +1,4 @@
-"""Where corpora have boxes and points, and what they call them: one record each, tried in this order by the columns of a row."""
+"""The columns in which corpora keep boxes and points: one record per layout, tried in order against the columns of a row."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ _BY_NAME = column(*_IMAGES[:4])
 
 
 def _pointing(row: Row) -> Any:
-    """PixMo's images have an address, and the hash that downloads are called by."""
+    """PixMo's images have a URL, and the hash that names the downloaded file."""
     return _BY_NAME(row) or column("image_url")(row)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts are. A part that a layout lacks is an empty string."""
+    """The columns of each part. A part that a layout lacks is an empty string."""
 
     name: str
-    marks: frozenset[str]  # columns that each row has
+    marks: frozenset[str]  # columns that every row has
     ask: Ask
-    boxes: str = ""  # a box or a list of them, or four columns with commas between
+    boxes: str = ""  # a box or a list of them, or four columns separated by commas
     points: str = ""
     labels: str = ""  # of each box
-    phrases: str = ""  # what is said of all
+    phrases: str = ""  # texts about all boxes
     crowds: str = ""
     image: Names = _BY_NAME
     width: str = "width"
     height: str = "height"
     count: str = ""
-    items: str = ""  # the column that holds a list of rows; the other columns are of each of these
-    box: BoxStyle | None = None  # where all corpora of the layout write them so
+    items: str = ""  # the column with a list of nested rows; the other columns are in these
+    box: BoxStyle | None = None  # if fixed for all corpora of the layout
     point: PointStyle | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All that a row may be asked for, but for images."""
+        """All columns that may be read from a row, except images."""
         parts = (*self.boxes.split(","), self.points, self.labels, self.phrases, self.crowds, self.width, self.height, self.count)
         return tuple(part for part in (*sorted(self.marks), *parts, self.items) if part)
 
@@ -88,24 +88,24 @@ def layout_of(row: Row) -> Layout | None:
 
 
 class Columns(Settings):
-    """What the columns of a corpus are called; `a.b` is the column b inside of a, of each element where a is a list."""
+    """What the columns of a corpus are called; `a.b` is the column b inside a, or inside each element if a is a list."""
 
     boxes: Column = None
     """A box or a list of boxes, each a list of four numbers; or four columns: `x,y,w,h`."""
     points: Column = None
     """A point or a list of points, each with `x` and `y`, or a list of two numbers."""
     labels: Column = None
-    """What each box or point is: a list as long as theirs, or one for all."""
+    """What each box or point is: a list of the same length, or one for all."""
     phrases: Column = None
-    """What is said of all boxes or points of a row: a text, or several, each of which is asked by itself."""
+    """Text about all boxes or points of a row: one, or several, each of which makes its own question."""
     crowds: Column = None
-    """Whether each box stands for a crowd."""
+    """Whether each box marks a crowd."""
     image: Column = None
-    """The name of the image's file, its id, or the image itself. `{image_id}.jpg` makes a name of an id."""
+    """The name of the image's file, its id, or the image itself. `{image_id}.jpg` makes a name from an id."""
     width: Column = None
-    """The image's width in pixels, to be compared with the file's."""
+    """The image's width in pixels, which is compared with the file's."""
     height: Column = None
-    """Its height."""
+    """The image's height, likewise."""
 
     @property
     def names(self) -> list[str]:
@@ -116,7 +116,7 @@ class Columns(Settings):
         return [part for path in paths if path for part in (path, path.partition(".")[0])]
 
     def of(self, layout: Layout | None) -> Layout | None:
-        """A layout with these columns instead of its own."""
+        """A layout with its columns overridden by these."""
         said: Mapping[str, Any] = {name: path for name, path in self if path and name != "image"}
         if not said and not self.image:
             return layout
@@ -131,5 +131,5 @@ class Columns(Settings):
 
 
 def values_of(row: Row, path: str) -> Any:
-    """What a column holds; of several with commas between, the list of what they hold."""
+    """The value of a column; for several separated by commas, the list of their values."""
     return [value_at(row, part) for part in path.split(",")] if "," in path else value_at(row, path)

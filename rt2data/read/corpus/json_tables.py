@@ -1,4 +1,4 @@
-"""JSON as tables: an array of objects, an object of objects, or an object on each line. Each in flat memory."""
+"""JSON as tables: an array of objects, an object of objects, or an object on each line. All use constant memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt2data.read.json_shape import json_shape
 
 
 def json_table(path: str, columns: tuple[str, ...], max_row: int, rows_in: str | None, header: Names) -> Table:
-    """A .json file: JSON, or lines of it, which many are in spite of their name."""
+    """The table of a .json file: JSON, or JSON Lines, which many are in spite of their name."""
     shape = json_shape(path)
     kind = JsonLines if shape.lines else JsonMembers if shape.members and rows_in is None else JsonRows
     return kind(path, columns, max_row, rows_in, header)
@@ -25,10 +25,10 @@ def json_table(path: str, columns: tuple[str, ...], max_row: int, rows_in: str |
 
 @dataclass(frozen=True)
 class JsonRows(Table):
-    """A JSON file that is an array of objects, or has one. Its element at byte 120 is row `120`."""
+    """A JSON file that is an array of objects, or contains one. The element at byte 120 is row `120`."""
 
     def parts(self) -> list[Part]:
-        """Found by reading the file once."""
+        """Parts, found by reading the file once."""
         return list(parts_of_array(self._array, Stamp.of(self.path), units.UNIT_BYTES))
 
     def rows(self, start: int, stop: int) -> Iterator[RawRow]:
@@ -47,7 +47,7 @@ class JsonRows(Table):
         return JsonArray(self.path, self._name(), dict, self.max_row, strict=False, once=self.columns)
 
     def _name(self) -> str:
-        """The array of rows. Raises UsageError where there are several, and none is named."""
+        """The name of the array of rows. Raises UsageError if there are several, and none is named."""
         arrays = sorted(json_shape(self.path).arrays)
         if self.rows_in is not None or not arrays:
             return self.rows_in or ""
@@ -58,7 +58,7 @@ class JsonRows(Table):
 
 @lru_cache(maxsize=64)
 def parts_of_array(array: JsonArray[dict[str, Any]], stamp: Stamp, size: int) -> tuple[Part, ...]:
-    """Cut where an element begins, once `size` bytes are passed. `stamp` is of the file: another file has other parts."""
+    """Parts that begin with an element and have at least `size` bytes, except the last. `stamp` is the file's, for the cache."""
     cuts: list[int] = []
     stop = 0
     for place in array.slices():
@@ -70,12 +70,12 @@ def parts_of_array(array: JsonArray[dict[str, Any]], stamp: Stamp, size: int) ->
 
 
 KEY = "_key"
-"""The column that holds the key of a member of a JSON object."""
+"""The column with the key of a JSON object's member."""
 
 
 @dataclass(frozen=True)
 class JsonMembers(JsonRows):
-    """A JSON file that is an object of objects, such as {"1": {...}, "2": {...}}. A row has its key in the column `_key`."""
+    """A JSON file that is an object of objects, such as {"1": {...}, "2": {...}}. The key is in the column `_key`."""
 
     def _located(self, found: Iterator[tuple[Any, Any]]) -> Iterator[RawRow]:
         for place, values in found:
@@ -89,7 +89,7 @@ class JsonMembers(JsonRows):
 
 @dataclass(frozen=True)
 class JsonLines(Table):
-    """An object on each line. The one at byte 120 is row `120`; blank lines are none."""
+    """An object on each line. The line at byte 120 is row `120`; blank lines are skipped."""
 
     def parts(self) -> list[Part]:
         """By size alone: a line belongs to the part in which it begins."""
@@ -110,7 +110,7 @@ class JsonLines(Table):
                 at += length
 
     def _line(self, file: BinaryIO) -> tuple[bytes | None, int]:
-        """The next line, None where it is too long, and its length with its end."""
+        """The next line (None if it is too long), and its length including the line end."""
         line = file.readline(self.max_row)
         length = len(line)
         if length < self.max_row or line.endswith(b"\n"):
@@ -131,7 +131,7 @@ class JsonLines(Table):
 
 
 def line_after(file: BinaryIO, start: int) -> int:
-    """Go to the first line that begins at `start` or after it."""
+    """Seek to the first line that begins at or after `start`."""
     if start == 0:
         return 0
     at = file.seek(start - 1)

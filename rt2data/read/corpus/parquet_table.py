@@ -1,6 +1,7 @@
-"""Parquet as a table. A part is some row groups. Memory holds a page twice, packed and unpacked, however large a row group is.
+"""Parquet as a table. A part is a range of row groups. Only one page is in memory, compressed and decompressed, however large a row
+group is.
 
-pyarrow ends a page when it looks, every 1,024 values: of images a page is as large as a row group of so many rows.
+pyarrow checks the page size only every 1,024 values when writing, so a page of images is as large as a row group of 1,024 rows.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from rt2data.read.corpus.arrow_rows import present, rows_of, sound
 from rt2data.read.corpus.table import Part, RawRow, Table
 
 _BATCH = 4 << 20  # bytes of rows that are decoded together
-_REPEATED = 64 << 20  # bytes of rows whose values are all the largest of a dictionary
-_VALUE = 8  # bytes that any value takes, though a file may need none for it
+_REPEATED = 64 << 20  # bytes of rows, if all values were the dictionary's largest
+_VALUE = 8  # bytes counted for any value, even if it takes none in the file
 _ROWS = 4096
 _BUFFER = 1 << 20
 
@@ -31,13 +32,13 @@ class ParquetRows(Table):
     """A Parquet file. Its row 12, counted from 0 over the whole file, is row `12`."""
 
     def parts(self) -> list[Part]:
-        """Row groups, put together up to UNIT_BYTES; numbered from 0. Raises DataError where the file is cut or is another."""
+        """Row groups, joined up to UNIT_BYTES; numbered from 0. Raises DataError if the file is truncated or is not Parquet."""
         with self._opened() as file:
             sizes = [self._compressed(file, number) for number in range(file.num_row_groups)]
         return list(_grouped(sizes, units.UNIT_BYTES))
 
     def rows(self, start: int, stop: int) -> Iterator[RawRow]:
-        """Rows of row groups [start, stop). Raises DataError, which names the row group that is damaged."""
+        """Rows of row groups [start, stop). Raises DataError, naming the damaged row group."""
         with self._opened() as file:
             counts = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
             first = list(accumulate(counts, initial=0))
@@ -52,7 +53,7 @@ class ParquetRows(Table):
             return None if group is None else next(self._numbered(self._group(file, group, 1), 0), None)
 
     def count(self) -> int:
-        """From the footer."""
+        """The row count, from the footer."""
         with self._opened() as file:
             return int(file.metadata.num_rows)
 
@@ -72,7 +73,7 @@ class ParquetRows(Table):
                 raise pa.ArrowInvalid(f"{rows} rows, its footer says {file.metadata.row_group(group).num_rows}")
 
     def _batch_rows(self, file: pq.ParquetFile, group: int) -> int:
-        """About 4 MB of rows, if values differ; no more than 64 MB where a dictionary stands for values that are often the same."""
+        """Rows per batch: about 4 MB if values differ, at most 64 MB if a dictionary encodes repeated values."""
         rows, columns = int(file.metadata.row_group(group).num_rows), list(self._columns(file, group))
         size = sum(max(int(column.total_uncompressed_size), _VALUE * int(column.num_values)) for column in columns)
         longest = max(map(_dictionary_bytes, columns), default=0)
@@ -82,7 +83,7 @@ class ParquetRows(Table):
         return sum(int(column.total_compressed_size) for column in self._columns(file, group))
 
     def _columns(self, file: pq.ParquetFile, group: int) -> Iterator[Any]:
-        """The chunks that are read of a row group."""
+        """The column chunks read from a row group."""
         found = file.metadata.row_group(group)
         names = set(present(self.columns, file.schema_arrow.names, self.path))
         chunks = (found.column(number) for number in range(found.num_columns))
@@ -90,7 +91,7 @@ class ParquetRows(Table):
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
-        """Columns are read as streams, so that no row group is held whole. Raises DataError, OSError."""
+        """The open file. Columns are streamed, so that no row group is held whole. Raises DataError, OSError."""
         with (
             sound(self.path, "this is no whole Parquet file"),
             parquet_file(self.path, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True) as file,
@@ -99,7 +100,7 @@ class ParquetRows(Table):
 
 
 def _dictionary_bytes(column: Any) -> int:
-    """About the bytes of a chunk's dictionary, which are the most that one of its values has; 0 without one."""
+    """The approximate size of a chunk's dictionary, an upper limit for a single value; 0 without a dictionary."""
     if not column.has_dictionary_page or column.physical_type != "BYTE_ARRAY":
         return 0
     packed, unpacked = int(column.total_compressed_size), int(column.total_uncompressed_size)
@@ -107,7 +108,7 @@ def _dictionary_bytes(column: Any) -> int:
 
 
 def _grouped(sizes: list[int], limit: int) -> Iterator[Part]:
-    """Neighbours together up to a limit; one that is larger stands alone."""
+    """Adjacent row groups joined up to a limit; a larger one is a part of its own."""
     start, held = 0, 0
     for number, size in enumerate(sizes):
         if number > start and held + size > limit:

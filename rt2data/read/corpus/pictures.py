@@ -1,4 +1,4 @@
-"""The images of drafts: files are found by what rows say of them, and read; what a row holds is taken as it is."""
+"""The images of drafts: files named by rows are found and read; embedded images are used as is."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ class Pictures:
         self.facts: Counter[str] = Counter()
 
     def expect(self, drafts: Sequence[Draft]) -> None:
-        """These will be read next, in this order: images in an object store are fetched ahead."""
+        """Announce which drafts are read next, in order: images in an object store are prefetched."""
         keys = [picture for draft in drafts for picture in draft.pictures if isinstance(picture, ImageKey)]
         self._reader.expect([found.path for key in keys if (found := self._find(key)).path])
 
     def of(self, draft: Draft) -> tuple[Image, ...]:
-        """The images, named in order. Raises ImageFault: missing_image, ambiguous_image, unreadable_image, too_large_file."""
+        """The images of a draft, named in order. Raises ImageFault: missing_image, ambiguous_image, unreadable_image,
+        too_large_file.
+        """
         found = [self._image(picture) for picture in draft.pictures]
         names = [f"image_{number}" for number in range(len(found))] if len(found) > 1 else ["image"]
         return tuple(_named(image, name, draft.turn) for name, image in zip(names, found, strict=False))
@@ -65,12 +67,14 @@ class Pictures:
 
 
 def _named(image: Image, name: str, turn: Literal[0, 90, 180, 270]) -> Image:
-    """The image itself where it has this name already: rows about one image follow each other, and it is made ready once."""
+    """The image under this name. If it has the name already, the same object: rows about one image are adjacent, so it is prepared
+    only once.
+    """
     return image if (image.camera, image.turn) == (name, turn) else Image(name, image.data, image.place, turn)
 
 
 def group_of(draft: Draft, key: str) -> str:
-    """What keeps all rows about one image in one split: the number of the first image, or a hash of its name or bytes."""
+    """The group that keeps all rows about one image in one split: the first image's number, or a hash of its name or bytes."""
     if not draft.pictures:
         return key
     first = draft.pictures[0]
@@ -80,5 +84,5 @@ def group_of(draft: Draft, key: str) -> str:
 
 
 def _bytes(picture: Embedded) -> Any:
-    """Bytes, or pixels, which are bytes too."""
+    """The content of an embedded image: encoded bytes or pixels."""
     return picture.content

@@ -1,4 +1,4 @@
-"""How the images of Open Images must be turned, by its CSV files of image ids: TextVQA's images are among them."""
+"""How Open Images must be rotated, from its CSV files of image ids. TextVQA's images are among them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from rt2data.io.stamps import Stamp
 Turn = Literal[0, 90, 180, 270]
 
 _CLOCKWISE: dict[str, Turn] = {"0": 0, "90": 270, "180": 180, "270": 90}
-"""By degrees counter-clockwise, as the files have them."""
+"""Clockwise degrees by counter-clockwise degrees, which the files use."""
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{16}")
-_UNKNOWN = 1  # instead of a turn
+_UNKNOWN = 1  # instead of a rotation
 _AS_TEXT = csv.ConvertOptions(
     include_columns=["ImageID", "Rotation"], column_types={"ImageID": pa.string(), "Rotation": pa.string()}, null_values=[]
 )
 
 
 class Rotations(NamedTuple):
-    """Of n images; 10 bytes for each."""
+    """The rotations of n images, 10 bytes each."""
 
     ids: NDArray[np.uint64]  # n, sorted
     turns: NDArray[np.int16]  # n
 
     def of(self, name: str) -> Turn | None:
-        """By how many degrees, clockwise, an image must be turned to be upright; None where that is not known."""
+        """How many degrees clockwise to rotate an image to make it upright; None if unknown."""
         number = _number(name)
         at = int(np.searchsorted(self.ids, np.uint64(number))) if number is not None else len(self.ids)
         if at == len(self.ids) or int(self.ids[at]) != number or self.turns[at] == _UNKNOWN:
@@ -42,7 +42,9 @@ class Rotations(NamedTuple):
 
 
 def rotations_of(path: str) -> Rotations:
-    """Read once in a process. Raises UsageError where it is no such file, DataError where a rotation is none of 0 to 270."""
+    """The rotations in a file, read once per process. Raises UsageError if it is not such a file, DataError if a rotation is not 0,
+    90, 180 or 270.
+    """
     return _read(path, Stamp.of(path))
 
 
@@ -64,7 +66,7 @@ def _read(path: str, stamp: Stamp) -> Rotations:
 
 
 def _columns(batch: Any, path: str) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
-    """Rows that are about images of Open Images."""
+    """Ids and rotations of the rows about Open Images."""
     names, rotations = (batch.column(name).to_pylist() for name in ("ImageID", "Rotation"))
     numbers = [(_number(name), text, name) for name, text in zip(names, rotations, strict=True)]
     kept = [(number, _turn(text, path, name)) for number, text, name in numbers if number is not None]

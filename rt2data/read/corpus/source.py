@@ -1,4 +1,6 @@
-"""Corpora of rows in files: a layout says what a row means; files, images, units and rejects are the same for all of them."""
+"""Corpora of rows in files. Each layout defines what a row means; the handling of files, images, units and rejects is common to
+all.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,14 @@ from rt2data.read.units import whole_units
 from rt2data.records import Example, Fact, Reject, SourceRecord, Unit
 from rt2data.settings import PathStr
 
-_HEADER = 1 << 20  # bytes of an image file besides its pixels
-_TOGETHER = 256  # rows whose images are fetched ahead together
-_LOOKED_AT = 16  # files of a folder whose first row is looked at
+_HEADER = 1 << 20  # bytes of an image file in addition to its pixels
+_TOGETHER = 256  # rows whose images are prefetched together
+_LOOKED_AT = 16  # maximum files of a folder whose first row is read
 _WILD = re.compile(r"[*?\[]")
 
 
 def as_tuple(value: Any) -> Any:
-    """A single path is a list of one; YAML's lists are lists."""
+    """Turn a single path into a list of one; accept YAML lists."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
@@ -61,60 +63,60 @@ Paths = Annotated[tuple[PathStr, ...], BeforeValidator(as_tuple, json_schema_inp
 class TableFile(NamedTuple):
     """A file of rows."""
 
-    inside: str  # its name, or its path below the folder that the recipe names: what keys are made of
+    inside: str  # its name, or its path below the folder in the recipe; used in keys
     path: str
 
 
 Drafted = tuple[str, str, Draft | RowFault]
-"""Key, place for messages, and an example or why there is none."""
+"""Key, place for messages, and an example or its fault."""
 
 
 class Corpus(WebSource, Growing):
     """Rows of text and images in JSON, JSON Lines, CSV, Parquet, Arrow or tar files."""
 
     reads: ClassVar[tuple[str, ...]]
-    """The columns that the layout may read."""
+    """Columns that the layout may read."""
     layout_name: ClassVar[str]
-    """What the layout is called in messages."""
+    """Name of the layout in messages."""
 
     data: Annotated[Paths, Field(min_length=1)]
     """Files of rows, folders of them (eight levels deep), or names with `*` in their last part."""
     rows: Annotated[str, Field(min_length=1)] | None = None
-    """The array of rows in a JSON file that has several."""
+    """The name of the array of rows, for a JSON file with several arrays."""
     header: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_unlike)] | None = None
-    """Names of the columns of CSV and TSV files that do not name them in their first line: `[caption, image]`."""
+    """Column names for CSV and TSV files whose first line does not have them: `[caption, image]`."""
     image_dirs: Paths = ()
     """Folders of the images that rows name, searched eight levels deep."""
     name: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(checked_pattern)] | None = None
-    """How image files are named where rows give an id, such as COCO_train2014_{id:012d}.jpg."""
+    """How image files are named if rows give an id, such as COCO_train2014_{id:012d}.jpg."""
     folders: Literal["match", "ignore"] = "match"
-    """Whether the folders in the name of an image must be those of the file, or only the file's own name counts."""
+    """Whether folders in an image's name must match the file's path, or only the base name counts."""
     image_conflict: Conflict = "refuse"
-    """Where an image can be several files that differ: reject the row, or take the `first` of `image_dirs`."""
+    """If an image matches several different files: reject the row, or take the file in the `first` of `image_dirs`."""
     where: Where = Field(default_factory=dict)
     """Rows to keep, by other columns: `{similarity: {min: 0.3}, status: {among: [success]}}`."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
-    """The name given to all rows' split."""
+    """The split name for all rows."""
 
-    # What a layout says
+    # What a layout must provide
 
     @abstractmethod
     def drafts(self, values: Mapping[str, Any]) -> Iterator[Draft | RowFault]:
-        """The examples of a row, and why one of several cannot be used. Raises RowFault where the whole row cannot be used."""
+        """The examples of a row, or a fault in place of one. Raises RowFault if the whole row cannot be used."""
 
     @classmethod
     @abstractmethod
     def fits(cls, values: Mapping[str, Any]) -> bool:
-        """Whether a row plainly has this layout."""
+        """Whether a row clearly has this layout."""
 
     @classmethod
     def title(cls, values: Mapping[str, Any]) -> str:
-        """What a row that fits is called in messages."""
+        """The name for a matching row in messages."""
         return cls.layout_name
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
-        """Tables at a path whose first row has this layout, and the image folders beside them."""
+        """Tables at a path whose first row has this layout, and the image folders near them."""
         splits = saved_splits(path)
         near = _tables_near(path / splits[0] if splits else path)
         rows = {str(file): cls.first_values(str(file)) for file in near[:_LOOKED_AT]}
@@ -144,7 +146,7 @@ class Corpus(WebSource, Growing):
 
     @classmethod
     def _is_like(cls, values: Mapping[str, Any]) -> bool:
-        """Whether a row has this layout; one that is nested too deeply to be looked at has none."""
+        """Whether a row has this layout; False if it is nested too deeply."""
         try:
             return cls.fits(values)
         except RecursionError:
@@ -152,7 +154,7 @@ class Corpus(WebSource, Growing):
 
     @classmethod
     def first_values(cls, path: str) -> Mapping[str, Any] | None:
-        """The first row of a file; None where it cannot be read."""
+        """The first row of a file; None if it cannot be read."""
         try:
             row = open_table(path).first()
         except (RtError, OSError, ValueError):
@@ -160,11 +162,11 @@ class Corpus(WebSource, Growing):
         return None if row is None or isinstance(row.values, JsonFault) else row.values
 
     def split_names(self) -> tuple[str, ...]:
-        """The one in `split`."""
+        """The name in `split`."""
         return (self.split,)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """Files and folders that are not there, and files that are no tables."""
+        """Files and folders that do not exist, and files that are not tables."""
         for number, name in enumerate(self.data):
             place = ("data", number) if len(self.data) > 1 else ("data",)
             yield from (InvalidSetting(place, message, near) for message, near in _invalid_files(self, name))
@@ -172,15 +174,15 @@ class Corpus(WebSource, Growing):
             yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
 
     def files_of(self, name: str) -> list[TableFile]:
-        """The tables that a name in `data` stands for, in order."""
+        """The tables that a name in `data` refers to, in order."""
         return table_files(name, self.split)
 
     def wrong_files(self, name: str) -> Iterator[tuple[str, str]]:
-        """What is wrong with a name in `data`, and what is near it."""
+        """What is wrong with a name in `data`, and a suggestion."""
         return _wrong_files(name, self.split)
 
     def tables(self) -> list[TableFile]:
-        """All files of rows, in order. Raises UsageError where one is missing, there are none, or two have the same name."""
+        """All tables, in order. Raises UsageError if one is missing, there are none, or two have the same name."""
         for problem in (problem for name in self.data for problem, _ in self.wrong_files(name)):
             raise UsageError(problem, do="set `data`")
         found = [file for name in self.data for file in self.files_of(name)]
@@ -195,27 +197,27 @@ class Corpus(WebSource, Growing):
         return found
 
     def files(self) -> list[str]:
-        """The tables, and every image that may be meant. Raises UsageError where something is missing."""
+        """The tables, and every image that rows may refer to. Raises UsageError if something is missing."""
         images = [file.path for file in list_images(self.image_dirs, self._pattern)] if self.image_dirs else []
         return sorted({*(file.path for file in self.tables()), *images})
 
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """Ranges of the tables. Raises UsageError, DataError where one is cut."""
+        """Ranges of the tables. Raises UsageError, or DataError if one is truncated."""
         return [part for file in self.tables() for part in known.get(file.path) or self._parts_of(file)]
 
     def units(self) -> list[Unit]:
-        """Parts put together, about 64 MB in each. Raises UsageError, DataError where a table is cut or there are no rows."""
+        """Parts joined to about 64 MB each. Raises UsageError, or DataError if a table is truncated or there are no rows."""
         parts = self.parts({})
         if not parts:
             raise DataError("there are no rows", ", ".join(self.data), "set `data`")
         return self.units_of(parts)
 
     def units_of(self, parts: Sequence[Unit]) -> list[Unit]:
-        """About 64 MB in each."""
+        """Units of about 64 MB each."""
         return whole_units(parts)
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """The names of all images: any of them can be what a row means."""
+        """The names of all images, since a row may refer to any of them."""
         names = [[file.inside, file.folder] for file in list_images(self.image_dirs, self._pattern)] if self.image_dirs else []
         digest = xxhash.xxh3_128_hexdigest(repr(names).encode(errors="surrogatepass"))
         inside = {file.path: file.inside for file in self.tables()}
@@ -227,7 +229,7 @@ class Corpus(WebSource, Growing):
             self._listed().write(folder)
 
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
-        """Examples in the order of the rows, a Reject for each row or image that is lost, and how images were found."""
+        """Examples in row order, a Reject for each row or image that is lost, and Facts on how images were found."""
         pictures = Pictures(self._listing(unit), self.image_conflict, 4 * self.images.max_pixels + _HEADER)
         tags = {file.path: tag_of(file.inside) for file in self.tables()}
         facts: Counter[str] = Counter()
@@ -241,7 +243,7 @@ class Corpus(WebSource, Growing):
             yield Fact(name, count)
 
     def pieces(self, unit: Unit, size: int) -> list[Unit]:
-        """Its parts."""
+        """The unit's parts."""
         return [replace(part, index=unit.index, shared=unit.shared) for part in unit.each]
 
     def describe(self) -> dict[str, Any]:
@@ -266,7 +268,7 @@ class Corpus(WebSource, Growing):
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The columns that are looked at."""
+        """The columns to read."""
         return tuple(dict.fromkeys((*self.reads, *self.where)))
 
     # Rows
@@ -280,7 +282,7 @@ class Corpus(WebSource, Growing):
                 yield f"{tag}-{row.at}", row.where, fault
 
     def _made(self, row: RawRow) -> tuple[list[Draft | RowFault], RowFault | None]:
-        """The examples of a row, and what is wrong with the rest of it."""
+        """The examples of a row, and what is wrong with the whole row, if anything."""
         found: list[Draft | RowFault] = []
         if isinstance(row.values, JsonFault):
             return found, RowFault(row.values.reason, row.values.detail)
@@ -339,7 +341,7 @@ class Corpus(WebSource, Growing):
 
 
 def _together(drafts: Iterator[Drafted]) -> Iterator[list[Drafted]]:
-    """Some at a time: fewer where they hold their images, so that memory does not grow with these."""
+    """Groups of drafts: smaller ones if images are embedded, to limit memory."""
     some: list[Drafted] = []
     for drafted in drafts:
         some.append(drafted)
@@ -352,7 +354,7 @@ def _together(drafts: Iterator[Drafted]) -> Iterator[list[Drafted]]:
 def table_files(name: str, split: str = "") -> list[TableFile]:
     """The tables that a recipe names: a file, a folder, or a name with wild cards in its last part. In order.
 
-    Where a folder holds several splits of a saved dataset, those of `split`. Raises UsageError where it has no such split.
+    If a folder holds several splits of a saved dataset, the tables of `split`. Raises UsageError if it has no such split.
     """
     path = path_of(name)
     if _WILD.search(path.name) and not location.exists(path):
@@ -377,12 +379,12 @@ def _tables_below(folder: Path, inside: str, depth: int, split: str) -> Iterator
 
 
 def tag_of(inside: str) -> str:
-    """What stands for a file in the keys of its rows."""
+    """The short tag for a file in the keys of its rows."""
     return xxhash.xxh3_64_hexdigest(inside.encode(errors="surrogatepass"))[:11]
 
 
 def _invalid_files(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a name in `data`, and with the dataset that is saved there."""
+    """What is wrong with a name in `data`, or with the dataset saved there."""
     try:
         yield from corpus.wrong_files(name)
     except UsageError as error:
@@ -390,7 +392,7 @@ def _invalid_files(corpus: Corpus, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_files(name: str, split: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a name in `data`, and what is near it."""
+    """What is wrong with a name in `data`, and a suggestion."""
     path = path_of(name)
     if _WILD.search(path.name):
         if not table_files(name):
@@ -407,7 +409,7 @@ def _wrong_files(name: str, split: str) -> Iterator[tuple[str, str]]:
 
 
 def _tables_near(path: Path) -> list[Path]:
-    """The table at a path, or those of a folder and one level below; of several saved splits those of the first."""
+    """The table at a path, or the tables in a folder and one level below; for several saved splits, those of the first."""
     if location.is_file(path):
         return [path] if is_table(path.name) else []
     if not location.is_folder(path):
@@ -419,7 +421,7 @@ def _tables_near(path: Path) -> list[Path]:
 
 
 def _holds_images(value: Any, depth: int = 8) -> bool:
-    """Whether a row, or a value of one, holds an image itself; what is nested deeper than `depth` is not looked at."""
+    """Whether a row, or a value in one, has an embedded image; nesting deeper than `depth` is ignored."""
     if isinstance(value, Embedded):
         return True
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
@@ -427,9 +429,9 @@ def _holds_images(value: Any, depth: int = 8) -> bool:
 
 
 def _image_folder(file: Path) -> str | None:
-    """The folder of a table, or the one above it, where images are near that rows can name."""
+    """The folder of a table, or its parent, if it contains images that rows may name."""
     for folder in dict.fromkeys((file.parent, file.parent.parent)):
-        with suppress(OSError, UsageError):  # the folder above may be another's
+        with suppress(OSError, UsageError):  # the parent may not be readable
             if any(is_image(each.name) for each in files_near(folder)):
                 return str(folder)
     return None

@@ -1,4 +1,6 @@
-"""Files of rows. A table of each kind of file says where its parts are and gives its rows; a new kind is one line in `TABLES`."""
+"""Files of rows. Each kind of file has a table class that finds its parts and reads its rows; a new kind is one line in
+`TABLES`.
+"""
 
 from __future__ import annotations
 
@@ -22,26 +24,26 @@ TABLES: dict[str, str] = {
     ".arrow": "rt2data.read.corpus.arrow_table:ArrowRows",
     ".tar": "rt2data.read.corpus.tar_table:TarSamples",
 }
-"""By the suffix of a file's name."""
+"""Table class by file suffix."""
 
 
 Names = tuple[str, ...] | None
 
 
 class Part(NamedTuple):
-    """A range of a file of which the rows can be read without the others."""
+    """A range of a file whose rows can be read independently of the rest."""
 
-    start: int  # means what the table wants it to mean
+    start: int  # meaning depends on the table
     stop: int
-    bytes: int  # how much there is to read, for progress
+    bytes: int  # amount to read, for progress
 
 
 class RawRow(NamedTuple):
     """One row of a file."""
 
-    at: str  # its name in the file, which is part of its key: [A-Za-z0-9_-], at most 24 characters
+    at: str  # its name within the file, part of its key: [A-Za-z0-9_-], at most 24 characters
     where: str  # for messages
-    values: Mapping[str, Any] | JsonFault  # or why it cannot be read
+    values: Mapping[str, Any] | JsonFault  # a fault if it cannot be read
 
 
 @dataclass(frozen=True)
@@ -49,25 +51,27 @@ class Table(ABC):
     """A file of rows."""
 
     path: str
-    columns: tuple[str, ...] = ()  # what is asked of the rows; more may be given
+    columns: tuple[str, ...] = ()  # columns to read; others may be present
     max_row: int = 1 << 21  # bytes of text in one row
-    rows_in: str | None = None  # where a file has several arrays of rows: the name of the one that is meant
-    header: Names = None  # of the columns of a file that does not name them itself
+    rows_in: str | None = None  # for a file with several arrays: the name of the array of rows
+    header: Names = None  # column names for a file without a header
 
     @abstractmethod
     def parts(self) -> list[Part]:
-        """Ranges of about `UNIT_BYTES`, in order. Raises DataError where the file is cut, UsageError where it is no such table."""
+        """Ranges of about `UNIT_BYTES`, in order. Raises DataError if the file is truncated, UsageError if it is not such a
+        table.
+        """
 
     @abstractmethod
     def rows(self, start: int, stop: int) -> Iterator[RawRow]:
-        """The rows of a part, in order. Raises DataError where nothing that follows can be trusted."""
+        """The rows of a part, in order. Raises DataError if nothing after this point can be trusted."""
 
     def first(self) -> RawRow | None:
-        """The first row, found without reading the whole file. Raises as `rows` does."""
+        """The first row, found without reading the whole file. Raises the same errors as `rows`."""
         return next((row for part in self.parts()[:1] for row in self.rows(part.start, part.stop)), None)
 
     def count(self) -> int | None:
-        """How many rows there are, where that is known without reading them."""
+        """The number of rows, or None if unknown without reading them."""
         return None
 
 
@@ -79,7 +83,7 @@ def is_table(name: str) -> bool:
 def open_table(
     path: str, columns: tuple[str, ...] = (), max_row: int = 1 << 21, rows_in: str | None = None, header: Names = None
 ) -> Table:
-    """The table that a file is, by its suffix. Raises UsageError where there is no such kind of table."""
+    """Open a file as a table, by its suffix. Raises UsageError if there is no such kind of table."""
     module, name = TABLES[PurePosixPath(path).suffix.lower()].split(":")
     made: Table = getattr(import_module(module), name)(path, columns, max_row, rows_in, header)
     return made

@@ -1,7 +1,7 @@
-"""Tar archives of samples, as WebDataset and img2dataset write them: members whose names differ behind the first dot are one row.
+"""Tar archives of samples, as WebDataset and img2dataset write them: members whose names are equal up to the first dot form a row.
 
-The keys of a sample's `json` are columns, and so is each other member, by what follows the first dot of its name: `txt`, `jpg`.
-Its images are also `image`, or `images` where there are several; they stay where they are in the archive.
+The columns are the keys of a sample's `json`, and each other member by the name after its first dot: `txt`, `jpg`. Images are also
+in the column `image`, or `images` if there are several; their bytes stay in the archive.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ class TarSamples(Table):
     """A tar archive. The sample whose first header is at byte 1536 is row `1536`."""
 
     def parts(self) -> list[Part]:
-        """Whole samples. A remote archive is one part: to find others would read it all. Raises DataError where it is damaged."""
+        """Ranges of whole samples. A remote archive is one part: splitting it would mean reading it all. Raises DataError if it is
+        damaged.
+        """
         stamp = Stamp.of(self.path)
         if stamp.size <= units.UNIT_BYTES or location.is_remote(self.path):
             return [Part(0, stamp.size, stamp.size)]
         return list(_parts(self.path, stamp, units.UNIT_BYTES))
 
     def rows(self, start: int, stop: int) -> Iterator[RawRow]:
-        """Samples that begin in [start, stop). Raises DataError where a header is damaged."""
+        """Samples that begin in [start, stop). Raises DataError if a header is damaged."""
         stamp = Stamp.of(self.path)
         with location.open_file(self.path) as file:
             for sample in _samples(file, self.path, stamp.size, start, self.max_row):
@@ -90,19 +92,19 @@ def _decoded(content: bytes, name: str) -> dict[str, Any] | JsonFault:
 
 @dataclass
 class Sample:
-    """Neighbours of one key; its members by what follows the first dot, in lower case."""
+    """Adjacent members with the same key, by the part of the name after the first dot, in lower case."""
 
     key: str
     start: int
     names: set[str] = field(default_factory=set)
     texts: dict[str, bytes] = field(default_factory=dict)
-    images: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # where its bytes are, and these
+    images: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # offset in the archive, and bytes
     fault: JsonFault | None = None
-    held: int = 0  # bytes of its images
-    said: int = 0  # bytes of its texts
+    held: int = 0  # total bytes of images
+    said: int = 0  # total bytes of texts
 
     def add(self, suffix: str, info: tarfile.TarInfo, file: BinaryIO, max_text: int) -> None:
-        """One more member, read if it is of use. The first that is wrong is the sample's fault."""
+        """Add a member, reading it if it is useful. The first bad member becomes the sample's fault."""
         problem = ("duplicate_member", f"{printable(info.name)} is there twice") if suffix in self.names else problem_of(info)
         self.names.add(suffix)
         if problem is None and is_image(f".{suffix}"):
@@ -129,12 +131,14 @@ class Sample:
 
     @property
     def is_part(self) -> bool:
-        """Whether something seems to be missing: it has images alone, or none."""
+        """Whether something seems to be missing: it has only images, or none."""
         return sum(is_image(f".{name}") for name in self.names) in (0, len(self.names))
 
 
 def _samples(file: BinaryIO, path: str, size: int, start: int, max_text: int) -> Iterator[Sample | Cut]:
-    """All samples from a header on, with what they hold. Of an archive that is cut inside a member, all but that member's."""
+    """All samples from a header on, with their content. If the archive is truncated inside a member, all except that member's
+    sample.
+    """
     held: Sample | None = None
     for key, suffix, info in _named(walk(file, path, size, start)):
         if held is not None and held.key != key:
@@ -150,7 +154,7 @@ def _samples(file: BinaryIO, path: str, size: int, start: int, max_text: int) ->
 
 
 def _named(members: Iterator[tarfile.TarInfo | Cut]) -> Iterator[tuple[str, str, tarfile.TarInfo | Cut]]:
-    """Members of samples with their key and what follows it. Folders and names without a dot are none."""
+    """Members of samples, with key and suffix. Folders and names without a dot are skipped."""
     for info in members:
         found = _NAME.fullmatch(info.name)
         if isinstance(info, Cut):
@@ -160,7 +164,7 @@ def _named(members: Iterator[tarfile.TarInfo | Cut]) -> Iterator[tuple[str, str,
 
 
 def _starts(path: str, stamp: Stamp) -> Iterator[tuple[str, int]]:
-    """Key and first byte of all samples: headers are read, contents are not."""
+    """Key and first byte of all samples: reads headers, not contents."""
     last = ""
     with location.open_file(path) as file:
         for key, _, info in _named(walk(file, path, stamp.size)):
@@ -171,7 +175,7 @@ def _starts(path: str, stamp: Stamp) -> Iterator[tuple[str, int]]:
 
 @lru_cache(maxsize=64)
 def _parts(path: str, stamp: Stamp, size: int) -> tuple[Part, ...]:
-    """Cut where a sample begins, once `size` bytes are passed."""
+    """Parts that begin with a sample and have at least `size` bytes, except the last."""
     cuts = [0]
     for _, start in _starts(path, stamp):
         if start - cuts[-1] >= size:
@@ -182,7 +186,7 @@ def _parts(path: str, stamp: Stamp, size: int) -> tuple[Part, ...]:
 
 @lru_cache(maxsize=16)
 def _torn(path: str, stamp: Stamp) -> dict[str, list[int]]:
-    """Where the pieces are of samples that are in several."""
+    """For samples that are split up: where their pieces begin, by key."""
     places = defaultdict[str, list[int]](list)
     for key, start in _starts(path, stamp):
         places[key].append(start)
@@ -190,7 +194,7 @@ def _torn(path: str, stamp: Stamp) -> dict[str, list[int]]:
 
 
 def _with_images(values: dict[str, Any], images: dict[str, Embedded]) -> dict[str, Any]:
-    """The sample's own images instead of what its text calls them: `image`, or `images`, in the order of their names."""
+    """The values with `image` or `images` set to the sample's own images, in the order of their names."""
     if not images:
         return values
     named = sorted(images, key=_natural)
@@ -200,5 +204,5 @@ def _with_images(values: dict[str, Any], images: dict[str, Embedded]) -> dict[st
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """2.jpg before 10.jpg."""
+    """A sort key that puts 2.jpg before 10.jpg."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", name)]

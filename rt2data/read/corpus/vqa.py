@@ -1,6 +1,6 @@
-"""Questions with their answers in one row, as A-OKVQA, GQA, Visual Genome, TextVQA, VizWiz and others have them.
+"""Questions with their answers in one row, as in A-OKVQA, GQA, Visual Genome, TextVQA, VizWiz and others.
 
-`vqa_layouts.LAYOUTS` says where each of them has what; the setting `columns` says it of any other corpus.
+`vqa_layouts.LAYOUTS` lists the columns of known layouts; the setting `columns` gives them for any other corpus.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from rt2data.read.source import absent_file
 from rt2data.settings import PathStr, Settings
 
 IMAGE = "<image>"
-"""The place of an image in a text: those of a question stand before it."""
+"""The placeholder of an image in a text. A question's images come before its text."""
 _MOST_PAIRS = 10_000
-"""Answers of a row with their rationales."""
+"""Maximum pairs of answer and rationale in a row."""
 
 
 def _asks(text: str) -> str:
@@ -55,18 +55,18 @@ def _explains(text: str) -> str:
 
 
 class Columns(Settings):
-    """What the columns of a corpus are called; `a.b` is the column b inside of a. Those of known layouts are known."""
+    """What the columns of a corpus are called; `a.b` is the column b inside a. Not needed for known layouts."""
 
     question: Column = None
     """The question."""
     answers: Column = None
     """The answer or answers: a text, a list of texts, of numbers or of objects with `answer`, or weights by answer."""
     image: Column = None
-    """The image or images: the name of a file, an id, or the image itself. `{image_id}.jpg` makes a name of an id."""
+    """The image or images: the name of a file, an id, or the image itself. `{image_id}.jpg` makes a name from an id."""
     id: Column = None
     """The question's id, for messages."""
     choices: Column = None
-    """The options; then `answers` says by number from 0, by letter or by text which of them is right."""
+    """The options; `answers` then gives the correct one as a number from 0, a letter or its text."""
 
     @property
     def names(self) -> list[str]:
@@ -75,7 +75,7 @@ class Columns(Settings):
         return [part for path in paths if path for part in (path, path.partition(".")[0])]
 
     def of(self, layout: Layout) -> Layout:
-        """A layout with these columns instead of its own."""
+        """A layout with its columns overridden by these."""
         if not self.model_fields_set:
             return layout
         said = {"question": self.question, "id": self.id, "choices": self.choices}
@@ -101,21 +101,21 @@ class VQA(Corpus):
 
     kind: Literal["vqa"] = "vqa"
     columns: Columns = Columns()
-    """Where questions, answers and images are, in corpora of no known layout."""
+    """The columns of questions, answers and images, in corpora without a known layout."""
     choices: Literal["letter", "text", "never"] | None = None
-    """`letter` and `text` write the options behind the question, `(A) red (B) blue`; the answer is the letter or the text of the
-    right one. `never` asks for the direct answers. By default `never` where there are direct answers, else `letter`."""
+    """`letter` and `text` add the options after the question, `(A) red (B) blue`; the answer is the letter or the text of the
+    correct one. `never` uses the direct answers. By default `never` if there are direct answers, else `letter`."""
     ask: Annotated[str, Field(max_length=4096), AfterValidator(_asks)] = "{question}"
-    """How the question is put: other fields are columns of the row, such as `{hint} {question}`; lists are joined by commas."""
+    """Template of the question: other fields are columns of the row, such as `{hint} {question}`; lists are joined by commas."""
     full_answers: bool = False
-    """Take the whole sentences that GQA has as `fullAnswer`."""
+    """Use the full sentences in GQA's `fullAnswer`."""
     explain: Annotated[str, Field(max_length=4096), AfterValidator(_explains)] | None = None
-    """How a rationale follows its answer, such as `{answer}. {rationale}`; by default there is none. Each answer is given once with
-    each rationale."""
+    """Template of an answer with a rationale, such as `{answer}. {rationale}`; by default there is no rationale. Each answer is
+    combined with each rationale."""
     without_image: Literal["reject", "keep"] = "reject"
-    """What to do with rows that name no image: reject them, or keep them as questions in words alone."""
+    """What to do with rows that name no image: reject them, or keep them as text-only questions."""
     rotations: PathStr | None = None
-    """A CSV of Open Images with the columns ImageID and Rotation: images are turned upright by it, as TextVQA needs."""
+    """A CSV of Open Images with the columns ImageID and Rotation: images are rotated upright accordingly, as TextVQA needs."""
 
     # What rows are
 
@@ -133,11 +133,11 @@ class VQA(Corpus):
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Those of all layouts, and those that the recipe names."""
+        """The columns of all layouts, and those named in the recipe."""
         return tuple(dict.fromkeys((*super().asked, *self.columns.names, *fields_of(self.ask))))
 
     def drafts(self, values: Mapping[str, Any]) -> Iterator[Draft | RowFault]:
-        """A question, or several of one row. Raises RowFault: unknown_layout, and others for rows of one question."""
+        """The questions of a row, one or more. Raises RowFault: unknown_layout, and others for rows with one question."""
         layout = self._layout(values)
         if layout.items and (items := value_at(values, layout.items)) is not None:
             yield from (self._of_item(layout, values, item) for item in _listed(items, layout.items))
@@ -145,7 +145,7 @@ class VQA(Corpus):
             yield self._draft(layout, values)
 
     def _layout(self, values: Row) -> Layout:
-        """That of the row, with what the recipe says instead. Raises RowFault where there is none."""
+        """The layout of the row, with the recipe's overrides. Raises RowFault if there is none."""
         found = GENERIC if self.columns.question and self.columns.answers else layout_of(values)
         if found is None:
             has = ", ".join(map(str, list(values)[:8]))
@@ -190,7 +190,7 @@ class VQA(Corpus):
     # Answers
 
     def _answered(self, layout: Layout, values: Row, question: str) -> tuple[str, tuple[str, ...], str]:
-        """The question, with its options where these are asked for; all answers; how they are written."""
+        """The question, with its options if requested; all answers; the fact on how they are written."""
         mode = self.choices or ("never" if layout.answers or not layout.choices else "letter")
         if mode != "never":
             return *self._chosen(layout, values, question, mode), ""
@@ -230,7 +230,7 @@ class VQA(Corpus):
     # Rotations
 
     def _turn(self, pictures: tuple[Picture, ...]) -> tuple[Turn, str]:
-        """How the image must be turned, and the fact to count where that is not known."""
+        """How the image must be rotated, and the fact to count if that is unknown."""
         if self.rotations is None or not pictures:
             return 0, ""
         found = {_rotation(self.rotations, picture) for picture in pictures}
@@ -240,18 +240,18 @@ class VQA(Corpus):
         return (0, UNKNOWN_ROTATION) if turn is None else (turn, "")
 
     def depends_on(self) -> list[str]:
-        """Its files, and that of the rotations."""
+        """The corpus's files, and the file of rotations."""
         return sorted({*super().depends_on(), *filter(None, [self.rotations])})
 
     def bases(self, parts: Any) -> list[Any]:
-        """The names of all images, and what the file of rotations holds."""
+        """The names of all images, and the content of the file of rotations."""
         found = super().bases(parts)
         return found if self.rotations is None else [[*each, list(sized_hash(self.rotations))] for each in found]
 
     # Settings
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """As those of every corpus; and rows that hold no questions with answers."""
+        """As for every corpus, plus rows without answered questions."""
         wrong = list(super().invalid_settings())
         yield from wrong
         if self.rotations is not None:
@@ -260,7 +260,7 @@ class VQA(Corpus):
             yield InvalidSetting(("data",), problem)
 
     def _first_problem(self) -> str:
-        """Why the first row of the first file has no layout with answers; empty where it has, or cannot be read."""
+        """Why the first row of the first file has no layout with answers; empty if it has one, or cannot be read."""
         try:
             file = self.tables()[0]
             row = self.table(file.path).first()
@@ -283,7 +283,7 @@ def _listed(items: Any, path: str) -> list[Any]:
 
 
 def _joined(values: Row, name: str) -> str:
-    """A column as text. Raises RowFault where a row lacks it."""
+    """A column as text. Raises RowFault if the row lacks it."""
     found = value_at(values, name)
     if found is None and name not in values:
         raise RowFault("missing_column", f"there is no {name}")
@@ -294,7 +294,7 @@ def _joined(values: Row, name: str) -> str:
 
 
 def _rotation(path: str, picture: Picture) -> Turn | None:
-    """Clockwise, by the name of an image without its ending; None where it is not known."""
+    """An image's clockwise rotation, looked up by its name without suffix; None if unknown."""
     if isinstance(picture, Embedded):
         return None
     return rotations_of(path).of(picture.name.rpartition("/")[2].rpartition(".")[0])

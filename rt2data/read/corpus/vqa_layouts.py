@@ -1,4 +1,4 @@
-"""The layouts of questions with answers that people publish: one record each, tried in this order by the columns of a row."""
+"""Published layouts of questions with answers: one record each, tried in order against the columns of a row."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from rt2data.read.join.images import ImageKey
 
 Row = Mapping[str, Any]
 Names = Callable[[Row], Sequence[Any]]
-"""What a row calls its images: names, ids, or images themselves."""
+"""The images given in a row: names, ids, or embedded images."""
 
 _COCO = re.compile(r"(?:.*/)?(?:COCO_(?:train|val|test)20\d\d_)?([0-9]{12})\.jpg")
 _IDENTIFIER = re.compile(r"(.+)-\d+")
 
 
 def value_at(row: Any, path: str) -> Any:
-    """What a column holds; `annotations.answer` is the column of that name, or what is inside, of each element of a list.
+    """The value of a column; `annotations.answer` is the column of that name, or a nested value, taken from each element if it is a
+    list.
 
-    None where there is nothing.
+    None if absent.
     """
     if isinstance(row, list | tuple):
         return [value_at(each, path) for each in row]
@@ -37,7 +38,7 @@ def value_at(row: Any, path: str) -> Any:
 
 
 def fields_of(text: str) -> list[str]:
-    """The fields of a template. Raises ValueError where it is none."""
+    """The fields of a template. Raises ValueError if it is not a template."""
     parsed = list(Formatter().parse(text))
     if any(spec or conversion for _, name, spec, conversion in parsed if name is not None):
         raise ValueError("must have plain fields such as {question}, with neither `:` nor `!`")
@@ -50,16 +51,16 @@ def _with_plain_fields(text: str) -> str:
 
 
 Column = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_with_plain_fields)] | None
-"""A setting that names a column, or says how several make one."""
+"""A setting that names a column, or combines several into one."""
 
 
 def filled(template: str, said: Mapping[str, str]) -> str:
-    """A template with what its fields stand for."""
+    """A template with its fields filled in."""
     return "".join(before + (said[name] if name is not None else "") for before, name, _, _ in Formatter().parse(template))
 
 
 def column(*paths: str) -> Names:
-    """The first column that holds something."""
+    """Images from the first column that is not empty."""
 
     def names(row: Row) -> Sequence[Any]:
         found = next((value for path in paths if (value := value_at(row, path)) not in (None, "", [], ())), None)
@@ -69,7 +70,7 @@ def column(*paths: str) -> Names:
 
 
 def named(template: str) -> Names:
-    """The file that is called like some columns: {image_id}.jpg."""
+    """The file named after columns: {image_id}.jpg."""
     fields = fields_of(template)
 
     def names(row: Row) -> Sequence[Any]:
@@ -81,7 +82,7 @@ def named(template: str) -> Names:
 
 
 def jpeg(name: str) -> Names:
-    """An image in the row; else the file that is called like a column, with .jpg."""
+    """An image embedded in the row; otherwise the file named after a column, with .jpg."""
 
     def names(row: Row) -> Sequence[Any]:
         inside, value = row.get("image"), row.get(name)
@@ -93,7 +94,7 @@ def jpeg(name: str) -> Names:
 
 
 def _in_folder_of_row(row: Row) -> Sequence[Any]:
-    """ScienceQA's own JSON has the images of each problem in a folder called like it."""
+    """In ScienceQA's original JSON, each problem's images are in a folder named after it."""
     image = row.get("image")
     return [f"{row['_key']}/{image}" if isinstance(image, str) and "_key" in row else image] if image else []
 
@@ -111,24 +112,24 @@ _BY_NAME = column("image", "image_id")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a question are. A part that a layout lacks is an empty string."""
+    """The columns of a question's parts. A part that a layout lacks is an empty string."""
 
     name: str
-    marks: frozenset[str]  # columns that each row has
+    marks: frozenset[str]  # columns that every row has
     question: str = "question"
     answers: str = "answers"
     id: str = "question_id"
     images: Names = _BY_NAME
     full_answers: str = ""
     choices: str = ""
-    correct: str = ""  # which of the choices: a number, a letter or a text
+    correct: str = ""  # the correct choice: a number, a letter or a text
     rationales: str = ""
-    items: str = ""  # the column that holds a list of questions; the other columns are of each of these
+    items: str = ""  # the column with a list of questions; the other columns are in these
     instead: str = ""  # what to do with a layout that has no answers
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All that a row may be asked for, but for images."""
+        """All columns that may be read from a row, except images."""
         parts = (self.question, self.answers, self.id, self.full_answers, self.choices, self.correct, self.rationales, self.items)
         return tuple(part for part in (*sorted(self.marks), *parts) if part)
 
@@ -196,7 +197,7 @@ def layout_of(row: Row) -> Layout | None:
 
 
 def images_of(names: Sequence[Any]) -> tuple[Picture, ...]:
-    """Images by what a row calls them. COCO's images have a number, under the names of 2014 and of 2017 alike.
+    """Images from a row's names. COCO's images are identified by number, in both the 2014 and 2017 naming.
 
     Raises RowFault: bad_image, remote_image.
     """

@@ -1,4 +1,4 @@
-"""Which rows of a corpus to keep, by their other columns: ratings, similarities, states."""
+"""Which rows of a corpus to keep, by other columns such as ratings, similarities or status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rt2data.settings import Settings
 
 
 class Wanted(Settings):
-    """What a column must hold."""
+    """The values a column may have."""
 
     min: Annotated[float | int, Field()] | None = None
     """At least this number."""
@@ -22,7 +22,7 @@ class Wanted(Settings):
     """One of these values."""
 
     def problem(self, value: Any) -> str:
-        """Why a value is not wanted; empty where it is."""
+        """Why a value is not wanted; empty if it is wanted."""
         if self.among is not None and not any(type(each) is type(value) and each == value for each in self.among):
             return f"{_short(value)} is not among {', '.join(map(str, self.among))}"
         if self.min is None and self.max is None:
@@ -39,14 +39,14 @@ Where = dict[str, Wanted]
 
 
 def require_wanted(values: Mapping[str, Any], where: Where) -> None:
-    """Raises RowFault, as the recipe asks, where a column holds what is not wanted."""
+    """Raises RowFault, marked as requested by the recipe, if a column has an unwanted value."""
     for column, wanted in where.items():
         if problem := wanted.problem(values.get(column)):
             raise RowFault(f"where_{_snake(column)}", problem, wanted=True)
 
 
 def _number(value: Any) -> float | None:
-    """A number, or one that is written as text, as all are in CSV; None where it is none."""
+    """The value as a number, also if written as text, as in CSV; None if it is not a number."""
     if isinstance(value, str):
         try:
             value = float(value)
