@@ -1,1 +1,1 @@
-"""Text about robot logs that is kept beside them: reasoning, plans and sub-tasks of steps, and pools of instructions."""
+"""Text about robot logs in separate files: reasoning, plans and sub-tasks of steps, and pools of instructions."""

@@ -1,4 +1,4 @@
-"""What is in a file of annotations: where each episode's is, and the notes of its steps."""
+"""The contents of annotation files: where each episode's annotations are, and the notes of its steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt2data.read.annotations.tables import Record, rows_between, table_rows
 from rt2data.read.text import clean_text, is_blank, one_line
 
 Keys = tuple[str, ...]
-"""What an episode is called: a file and a number in it, or one name."""
+"""The key of an episode: a file and a number in it, or one name."""
 ECOT = (
     ("task",),
     ("plan",),
@@ -28,18 +28,18 @@ ECOT = (
     ("move", "movement"),
     ("gripper",),
 )
-"""Notes of ECoT in the order of its answers, the names that its files have for each; the first is ours."""
+"""ECoT's notes, in the order of its answers, with the names its files use for each; the first is ours."""
 LOOKAHEAD = 5
-"""Positions of the gripper, this step's first."""
+"""Number of gripper positions, starting with this step's."""
 LARGEST = 1 << 27
-"""Bytes that one episode's annotations may have."""
+"""Maximum bytes of one episode's annotations."""
 MOST_STEPS = 1 << 20
-"""Steps that they may be about: each takes memory, however few bytes say so."""
+"""Maximum steps annotated per episode: each takes memory, however few bytes describe it."""
 _DIGITS = 18
 
 
 class Entry(NamedTuple):
-    """A place in the files: number of the file, first byte or row, the one behind the last."""
+    """A place in the files: file number, first byte or row, and end (exclusive)."""
 
     file: int
     start: int
@@ -47,7 +47,9 @@ class Entry(NamedTuple):
 
 
 def entries(joined: Joined) -> Iterator[tuple[Keys, Entry]]:
-    """Where the annotations of each episode are, streamed; more than one entry where its rows are apart. Raises DataError."""
+    """Where each episode's annotations are, streamed; several entries per episode if its rows are not adjacent. Raises
+    DataError.
+    """
     for number, path in enumerate(joined.files):
         if isinstance(joined, StepTable):
             yield from _runs(joined, number, path)
@@ -57,7 +59,7 @@ def entries(joined: Joined) -> Iterator[tuple[Keys, Entry]]:
 
 
 def _runs(table: StepTable, number: int, path: str) -> Iterator[tuple[Keys, Entry]]:
-    """Rows of one episode that follow each other."""
+    """Runs of adjacent rows of the same episode."""
     keys, start, stop = Keys(), 0, 0
     for first, last, row in table_rows(path):
         if (now := _keys(table, path, row)) != keys:
@@ -86,29 +88,29 @@ def _name(row: Record, column: str, path: str) -> str:
 
 @dataclass
 class EpisodeNotes:
-    """The notes of one episode while they are gathered: texts by name, by step."""
+    """The notes of one episode while they are collected: texts by name, by step."""
 
     steps: dict[int, dict[str, str]] = field(default_factory=dict)
-    disputed: set[tuple[int, str]] = field(default_factory=set)  # steps and names with two texts: neither is taken
-    length: int | None = None  # steps, as the annotations say
-    unusable: bool = False  # something in it is of another kind than it should be
+    disputed: set[tuple[int, str]] = field(default_factory=set)  # steps and names with two different texts: neither is used
+    length: int | None = None  # number of steps, according to the annotations
+    unusable: bool = False  # something in it has the wrong type
 
     def add(self, step: int, notes: Iterable[tuple[str, str]]) -> None:
-        """Notes of one step."""
+        """Add the notes of one step."""
         known = self.steps.setdefault(step, {})
         for name, text in notes:
             if known.setdefault(name, text) != text:
                 self.disputed.add((step, name))
 
     def settle(self) -> None:
-        """Leave out what has two texts, and steps without any."""
+        """Drop disputed notes, and steps without notes."""
         for step, name in self.disputed:
             del self.steps[step][name]
         self.steps = {step: notes for step, notes in self.steps.items() if notes}
 
 
 def read_notes(joined: ECoT | StepTable, places: Sequence[Entry]) -> EpisodeNotes:
-    """The notes of an episode, by the log's own step numbers. Raises DataError where the file is damaged."""
+    """The notes of an episode, by the log's own step numbers. Raises DataError if the file is damaged."""
     found = EpisodeNotes()
     for file, start, stop in places:
         path = joined.files[file]
@@ -131,7 +133,7 @@ class _Episode(msgspec.Struct):
 
 
 def _decoded(path: str, start: int, stop: int, kind: type[Any]) -> Any:
-    """None where the content is of another kind. Raises DataError where it is no JSON."""
+    """Decode a JSON value; None if it has the wrong type. Raises DataError if it is not JSON."""
     if stop - start > MOST_STEPS:
         return None
     try:
@@ -158,7 +160,7 @@ def _add_ecot(found: EpisodeNotes, ecot: ECoT, episode: _Episode | None) -> None
 
 
 def _seen(features: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """What the features say of a step: boxes of what is seen, and where the gripper is and will be."""
+    """The features of a step: object boxes, and present and future gripper positions."""
     boxes, grip = features.get("bboxes"), features.get("gripper_position")
     found: dict[str, Any] = {}
     if isinstance(boxes, list) and 0 <= step < len(boxes) and (named := _boxes(boxes[step])):
@@ -169,7 +171,7 @@ def _seen(features: Mapping[str, Any], step: int) -> dict[str, Any]:
 
 
 def _boxes(boxes: Any) -> str:
-    """`name [x0, y0, x1, y1]` of each of [score, name, box]."""
+    """Boxes given as [score, name, box], written `name [x0, y0, x1, y1]`."""
     named = [box for box in boxes if isinstance(box, list) and len(box) == 3] if isinstance(boxes, list) else []
     return ", ".join(f"{name} {_text(box)}" for _, name, box in named)
 
@@ -205,7 +207,7 @@ def _columns(table: StepTable, row: Record, path: str) -> Iterator[tuple[str, An
 
 
 def _steps(table: StepTable, row: Record, path: str) -> range:
-    """The steps that a row is about."""
+    """The steps that a row annotates."""
     step = _number(row.get(table.step))
     if step is not None:
         return range(step, step + 1)
@@ -227,7 +229,7 @@ def _number(value: Any) -> int | None:
 
 
 def _notes(said: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Names and texts, but for those that say nothing."""
+    """Names and texts, without empty ones."""
     for name, value in said:
         text = _text(value)
         if text and not is_blank(text):
@@ -235,7 +237,7 @@ def _notes(said: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """What is no text is written as JSON is."""
+    """A value as text; anything but text is written as JSON."""
     if value is None:
         return ""
     return clean_text((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).strip())
@@ -245,7 +247,7 @@ def _text(value: Any) -> str:
 
 
 def read_pool(pool: Pool, places: Sequence[Entry]) -> tuple[str, ...]:
-    """The instructions of a pool, each once; empty where it is no list of texts."""
+    """The distinct instructions of a pool; empty if it is not a list of texts."""
     found: list[str] = []
     for file, start, stop in places:
         texts = _decoded(pool.files[file], start, stop, list[str])

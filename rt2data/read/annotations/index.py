@@ -1,4 +1,4 @@
-"""Where the annotations of each episode are, by hashes of what it is called: 48 bytes an entry, however long its texts are."""
+"""An index of where each episode's annotations are, by hashes of its key: 48 bytes per entry, however long its texts are."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _COLUMNS = ("exact", "whole", "first", "file", "start", "stop")
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """The entries of all files, n of them, in the order of `whole`.
+    """The n entries of all files, sorted by `whole`.
 
-    `exact` hashes what the annotations call an episode, `whole` the same with paths cut as the recipe says, `first` the first part
-    of that alone.
+    `exact` hashes an episode's keys in the annotations, `whole` the keys with paths shortened as the recipe says, `first` only the
+    first of these.
     """
 
     exact: U64
@@ -42,7 +42,7 @@ class Index:
 
     @cached_property
     def episodes(self) -> int:
-        """How many different episodes there are."""
+        """The number of distinct episodes."""
         return len(np.unique(self.exact))
 
     @cached_property
@@ -51,26 +51,26 @@ class Index:
         return order, self.first[order]
 
     def find(self, keys: Keys) -> I64:
-        """Numbers of the entries of what is called so; `keys` have their paths cut."""
+        """Indices of the entries with these keys, whose paths are already shortened."""
         wanted = np.uint64(_hash(keys))
         return np.arange(np.searchsorted(self.whole, wanted, "left"), np.searchsorted(self.whole, wanted, "right"))
 
     def find_first(self, name: str) -> I64:
-        """The same by the first part alone."""
+        """The same, by the first key only."""
         wanted, (order, first) = np.uint64(_hash((name,))), self._by_first
         return order[np.searchsorted(first, wanted, "left") : np.searchsorted(first, wanted, "right")]
 
     def different(self, numbers: I64) -> int:
-        """Of how many different episodes these entries are."""
+        """The number of distinct episodes among these entries."""
         return len(np.unique(self.exact[numbers]))
 
     def places(self, numbers: I64) -> list[Entry]:
-        """These entries in the order of the files."""
+        """These entries, in file order."""
         return sorted(Entry(int(self.file[i]), int(self.start[i]), int(self.stop[i])) for i in numbers)
 
 
 def cut(keys: Keys, parts: int | None) -> Keys:
-    """Keys with the last `parts` parts of the path that the first of them is; all of it without `parts`."""
+    """Keys with the first one, a path, shortened to its last `parts` components; unchanged if `parts` is None."""
     return keys if parts is None else ("/".join(keys[0].split("/")[-parts:]), *keys[1:])
 
 
@@ -79,7 +79,7 @@ def _hash(keys: Keys) -> int:
 
 
 def build_index(joined: Joined) -> Index:
-    """Read all files once. Raises DataError where one is damaged."""
+    """Build the index, reading all files once. Raises DataError if one is damaged."""
     hashes, places = array("Q"), array("q")
     for keys, entry in entries(joined):
         short = cut(keys, joined.parts)
@@ -93,21 +93,21 @@ def build_index(joined: Joined) -> Index:
 
 
 def some_keys(joined: Joined, count: int) -> list[str]:
-    """What the first episodes of the annotations are called."""
+    """Names of the first episodes in the annotations."""
     found = (said(keys) for keys, _ in entries(joined))
     return list(islice(dict.fromkeys(islice(found, 100)), count))
 
 
 def said(keys: Keys) -> str:
-    """Keys in words."""
+    """Keys as readable text."""
     return keys[0] if len(keys) == 1 else f"{keys[0]} episode {keys[1]}"
 
 
-# Made once for all units of a source
+# Built once for all units of a source
 
 
 def write_index(joined: Joined, folder: Path, name: str) -> None:
-    """Make the index and write it into a folder, whole or not at all. Raises DataError, OutputError."""
+    """Build the index and write it into a folder, atomically. Raises DataError, OutputError."""
     index = indexed(joined)
     table = pa.table({column: getattr(index, column) for column in _COLUMNS})
     make_folder(folder)
@@ -115,7 +115,7 @@ def write_index(joined: Joined, folder: Path, name: str) -> None:
 
 
 def index_of(joined: Joined, folder: str, name: str) -> Index:
-    """The index that was written into a folder; made here where none was."""
+    """The index written into a folder, or built here if there is none."""
     path = path_of(folder) / f"{name}.arrow" if folder else None
     if path is None or not location.is_file(path):
         return indexed(joined)
@@ -123,7 +123,7 @@ def index_of(joined: Joined, folder: str, name: str) -> Index:
 
 
 def indexed(joined: Joined) -> Index:
-    """The index, made once for each version of the files."""
+    """The index, built once per version of the files."""
     return _made(joined, tuple(map(version, joined.files)))
 
 
@@ -140,6 +140,6 @@ def _read(path: str, _version: str) -> Index:
 
 
 def all_files(*joined: Joined | None) -> Iterator[str]:
-    """Paths of all files of those that there are."""
+    """Paths of all files of the given settings, skipping None."""
     for each in joined:
         yield from each.files if each is not None else ()

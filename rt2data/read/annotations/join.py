@@ -1,4 +1,4 @@
-"""Annotations joined to the steps of a log: by file, number and step, or by a name that only one episode has."""
+"""Joins annotations to the steps of a log: by file, number and step, or by a unique episode name."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _NUMBERED = re.compile(r"episode[-_]0*(\d+)")
 
 @dataclass
 class Join:
-    """One setting of a source while a unit is read."""
+    """The join for one setting of a source, while a unit is read."""
 
     joined: Joined
     index: Index
     of: str
-    longest: int  # bytes of a text; longer ones are left out
+    longest: int  # maximum bytes of a text; longer ones are left out
     facts: Counter[str] = field(default_factory=Counter)
     named: int = 0
 
     def find(self, step: Step) -> I64 | None:
-        """The entries of an episode; None where there are none, or those of two."""
+        """The entries of an episode; None if there are none, or they belong to two episodes."""
         exact = _exact(step)
         found = self.index.find(cut(exact, self.joined.parts)) if exact else NOWHERE
         if not len(found):
@@ -45,7 +45,7 @@ class Join:
         return self._one(found)
 
     def _by_name(self, step: Step) -> I64:
-        """All entries that any name of an episode fits. Its origin is no name of it where the log numbers the episodes in there."""
+        """All entries that match any name of an episode. The origin is not used as a name if the log numbers the episodes in it."""
         names = {step.episode, *_numbered(step.episode), *([] if step.number or not step.origin else [step.origin])}
         hits = [self.index.find_first(cut((name,), self.joined.parts)[0]) for name in sorted(names)]
         return np.unique(np.concatenate(hits))
@@ -78,11 +78,11 @@ class Join:
         return fits
 
     def count(self, what: str, count: int = 1) -> None:
-        """Add to a fact."""
+        """Increase a fact."""
         self.facts[fact(self.of, what)] += count
 
     def told(self) -> Iterator[Fact]:
-        """The facts counted since it was asked last."""
+        """The facts counted since the last call."""
         yield from (Fact(name, count) for name, count in self.facts.items() if count)
         self.facts.clear()
 
@@ -92,7 +92,7 @@ def _exact(step: Step) -> Keys:
 
 
 def _numbered(episode: str) -> list[str]:
-    """The number of an episode that is called by it alone, as LeRobot's are."""
+    """The number of an episode whose name consists only of it, as in LeRobot."""
     found = _NUMBERED.fullmatch(episode)
     return [found[1]] if found else []
 
@@ -102,16 +102,16 @@ class NotesJoin(Join):
     """Notes of steps."""
 
     notes: EpisodeNotes = field(default_factory=EpisodeNotes)
-    taken: set[int] = field(default_factory=set)  # hashes of annotated episodes
+    taken: set[int] = field(default_factory=set)  # hashes of annotated episodes already used
 
     def begin(self, step: Step) -> None:
-        """The first step of an episode."""
+        """Start an episode, given its first step."""
         self.end()
         found = self.find(step)
         self.notes = EpisodeNotes() if found is None or self._is_taken(found) else self._read(found, step)
 
     def _is_taken(self, found: I64) -> bool:
-        """Whether another episode was called the same before: which of them is meant nobody knows."""
+        """Whether an earlier episode had the same name, so that the match is ambiguous."""
         name = int(self.index.exact[found[0]])
         self.count("episodes.shared", name in self.taken)
         known = name in self.taken
@@ -134,7 +134,7 @@ class NotesJoin(Join):
         return replace(step, notes=tuple(Note(*each) for each in found.items())) if found else step
 
     def end(self) -> None:
-        """The episode is over: what is left of its notes has no step."""
+        """Finish an episode: remaining notes have no step."""
         self.count("left.steps", len(self.notes.steps))
         self.notes = EpisodeNotes()
 
@@ -143,10 +143,10 @@ class NotesJoin(Join):
 class PoolJoin(Join):
     """Pools of instructions, by episode or by the instruction itself."""
 
-    pools: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the episode, by its instructions
+    pools: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the episode's pools, by instruction
 
     def begin(self, step: Step) -> None:
-        """The first step of an episode."""
+        """Start an episode, given its first step."""
         self.pools = {}
 
     def of_step(self, step: Step) -> Step:
@@ -174,7 +174,7 @@ class PoolJoin(Join):
         return tuple(text for text in texts if self._fits(text))
 
     def end(self) -> None:
-        """Nothing is left over."""
+        """Finish an episode: nothing remains."""
 
 
 def _chosen(pool: Pool, own: str, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -186,9 +186,9 @@ def _chosen(pool: Pool, own: str, texts: tuple[str, ...]) -> tuple[str, ...]:
 def joined(
     records: Iterable[SourceRecord], notes: Joined | None, pool: Pool | None, longest: int, shared: str = ""
 ) -> Iterator[SourceRecord]:
-    """Records with what is joined to their steps, and what was counted on the way; as they are where nothing is.
+    """Records with the joined data added to their steps, plus facts; unchanged if nothing is joined.
 
-    Texts of more than `longest` bytes are left out. Raises DataError where annotations are damaged.
+    Texts of more than `longest` bytes are left out. Raises DataError if annotations are damaged.
     """
     joins: list[Any] = []
     if notes is not None:

@@ -1,4 +1,4 @@
-"""What a recipe says of files of annotations, and of pools of instructions."""
+"""Recipe settings for annotation files and pools of instructions."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from rt2data.io.location import path_of
 from rt2data.settings import PathStr, Settings, Share
 
 NOTES, POOL = "annotations", "instructions"
-"""Settings of a robot source, names of their indexes, and what their facts begin with."""
+"""Names of a robot source's settings, of their indexes, and prefixes of their facts."""
 ENDINGS = {"ecot": (".json",), "steps": (".jsonl", ".csv", ".tsv", ".parquet"), "pool": (".json",)}
-"""What the names of the files end with, by kind."""
+"""Suffixes of the files, by kind."""
 _BLOCK = 1 << 20
 
 
 class Joined(Settings):
-    """A file beside a log, or a folder of such files, and how its keys name episodes."""
+    """A file joined to a log, or a folder of such files, and how its keys name episodes."""
 
     path: PathStr
-    """The file, or a folder: all such files in it and below are read, in the order of their paths."""
+    """The file, or a folder, in and below which all such files are read, sorted by path."""
     path_parts: Annotated[int, Field(ge=1)] | None = None
-    """How many parts at the end of a path must agree, for logs that were moved: 4 compares `stack/19/train/out.npy`; by default
-    all of it. Where two annotated episodes have one end, neither is taken."""
+    """How many trailing path components must match, for logs that were moved: 4 compares `stack/19/train/out.npy`; by default the
+    whole path. If two annotated episodes end the same, neither is used."""
     min_matched: Share = Field(default=Fraction(19, 20), validate_default=True)
-    """Refuse the source where a smaller share of it is annotated."""
+    """Refuse the source if a smaller share of it is annotated."""
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """What the names of its files end with."""
+        """Suffixes of the files."""
         raise NotImplementedError
 
     @property
     def parts(self) -> int | None:
-        """How many parts of what an episode is called must agree."""
+        """How many trailing components of an episode's name must match; None for all."""
         return self.path_parts
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Its files, in order. Raises UsageError where there are none, or one is of another kind."""
+        """The files, in order. Raises UsageError if there are none, or one has the wrong suffix."""
         if not location.is_folder(self.path):
             return (_known(self.path, self.endings),)
         found = sorted(path for path, _ in location.files_below(path_of(self.path)) if path.endswith(self.endings))
@@ -60,11 +60,11 @@ class Joined(Settings):
         return [_content(path, version(path)) for path in self.files]
 
     def invalid(self) -> Iterator[str]:
-        """What is wrong with its files, if anything is."""
+        """What is wrong with the files, if anything."""
         try:
             for path in self.files:
                 version(path)
-                if not location.is_file(path):  # a pipe would be waited for
+                if not location.is_file(path):  # opening a pipe would block
                     raise UsageError("is no file", path)
         except UsageError as error:
             yield f"{error.what}: {error.where}"
@@ -74,7 +74,7 @@ class Annotations(Joined):
     """Text about the steps of a log."""
 
     first_step: int = 0
-    """The number that the annotations give to the first step of an episode."""
+    """The number of an episode's first step in the annotations."""
 
 
 class ECoT(Annotations):
@@ -88,21 +88,21 @@ class ECoT(Annotations):
 
 
 class StepTable(Annotations):
-    """A table with a row for each annotated step, or for each stretch of steps."""
+    """A table with a row per annotated step, or per range of steps."""
 
     kind: Literal["steps"] = "steps"
     episode: str = "episode"
-    """Column that names the episode: as rt2data does, by its origin, or by its number in the log."""
+    """Column that identifies the episode: by rt2data's name for it, its origin, or its number in the log."""
     file: str | None = None
     """Column with the path that the episode was recorded to; `episode` is then its number in that file."""
     step: str = "step"
     """Column with the number of the step. Rows without it need `start` and `stop`."""
     start: str = "start"
-    """Column with the first step of a stretch."""
+    """Column with the first step of a range."""
     stop: str = "stop"
-    """Column with the step behind the last of a stretch."""
+    """Column with the end of a range of steps (exclusive)."""
     notes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """The columns with text, in this order; by default all others that hold text, in the order of the first row."""
+    """The text columns, in this order; by default all other columns with text, in the order of the first row."""
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ class StepTable(Annotations):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The columns that are no notes."""
+        """The columns that are not notes."""
         return tuple(name for name in (self.episode, self.file, self.step, self.start, self.stop) if name)
 
 
@@ -119,12 +119,11 @@ class Pool(Joined):
 
     later: ClassVar[frozenset[str]] = frozenset()
     by: Literal["episode", "text"] = "text"
-    """What the keys are: episodes, named as rt2data does or by origin, or the log's own instructions, word for word."""
+    """What the keys are: episodes (rt2data's name or the origin), or the log's own instructions, word for word."""
     choose: Literal["balanced", "first"] = "balanced"
-    """`balanced`: over the steps and epochs of an episode each is taken as often as any other, to within one; `first`: always the
-    first."""
+    """`balanced`: over the steps and epochs of an episode all are used equally often, to within one; `first`: always the first."""
     own: Literal["leave", "add"] = "leave"
-    """What becomes of the log's own instruction where there is a pool: leave it out, or add it to the pool."""
+    """What to do with the log's own instruction if there is a pool: leave it out, or add it to the pool."""
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -132,7 +131,7 @@ class Pool(Joined):
 
     @property
     def parts(self) -> int | None:
-        """Instructions are no paths."""
+        """As in the base class; None if keys are instructions, which are not paths."""
         return self.path_parts if self.by == "episode" else None
 
 
@@ -140,7 +139,7 @@ AnyAnnotations = Annotated[ECoT | StepTable, Field(discriminator="kind")]
 
 
 def version(path: str) -> str:
-    """The version of a file. Raises UsageError where it cannot be read."""
+    """The version of a file. Raises UsageError if it cannot be read."""
     try:
         return location.stat(path_of(path)).version
     except OSError as error:

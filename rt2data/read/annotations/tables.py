@@ -1,4 +1,4 @@
-"""Rows of a table of annotations, streamed, and read again by their place: bytes of JSONL and CSV, row numbers of Parquet."""
+"""Rows of annotation tables: streamed, and later re-read by place (byte offsets in JSONL and CSV, row numbers in Parquet)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 
 class PlacedRow(NamedTuple):
-    """A row, its first place and the place behind it."""
+    """A row, its place, and the place after it."""
 
     start: int
     stop: int
@@ -31,7 +31,7 @@ class PlacedRow(NamedTuple):
 
 
 def table_rows(path: str) -> Iterator[PlacedRow]:
-    """All rows in order. Raises DataError where the table is damaged."""
+    """All rows in order. Raises DataError if the table is damaged."""
     if path.endswith(".parquet"):
         return _parquet_rows(path)
     return _json_rows(path) if path.endswith(".jsonl") else _csv_rows(path)
@@ -93,7 +93,7 @@ def _csv_rows(path: str) -> Iterator[PlacedRow]:
 
 
 def _whole_records(path: str, file: BinaryIO, start: int) -> Iterator[tuple[int, bytes]]:
-    """Records with their first byte: a line ends one unless it is inside quotes."""
+    """Records with their first byte. A line end inside quotes does not end a record."""
     record, quotes = bytearray(), 0
     for line in _lines(path, file):
         record += line
@@ -159,7 +159,7 @@ def _parquet_range(path: str, start: int, stop: int) -> list[Record]:
 
 @lru_cache(maxsize=64)
 def _groups(path: str, _version: str) -> tuple[tuple[int, ...], int]:
-    """The first row of each row group and the row behind the last; and how many row groups there are."""
+    """The first row of each row group and the total number of rows; and the number of row groups."""
     try:
         with parquet_file(path) as file:
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
@@ -173,7 +173,7 @@ def _groups(path: str, _version: str) -> tuple[tuple[int, ...], int]:
 
 @lru_cache(maxsize=2)
 def _group(path: str, group: int, _version: str) -> pa.Table:
-    """Without columns of bytes, such as images."""
+    """A row group, without binary columns such as images."""
     try:
         with parquet_file(path) as file:
             plain = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type) and not _is_bytes(field.type)]
@@ -185,7 +185,7 @@ def _group(path: str, group: int, _version: str) -> pa.Table:
 def _values(path: str, rows: pa.Table | pa.RecordBatch) -> list[Record]:
     try:
         found: list[Record] = rows.to_pylist()
-    except (ValueError, OverflowError, LookupError) as error:  # a text that is not UTF-8, a time that Python has not
+    except (ValueError, OverflowError, LookupError) as error:  # text that is not UTF-8, a time Python cannot represent
         raise _damaged(path, 0, str(error)) from None
     return found
 

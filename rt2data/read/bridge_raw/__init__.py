@@ -1,1 +1,1 @@
-"""BridgeData as it was recorded: folders of pickles and images."""
+"""BridgeData in its raw recorded form: folders of pickles and images."""

@@ -1,6 +1,6 @@
-"""Facts about BridgeData as it was recorded."""
+"""Facts about raw BridgeData."""
 
 from __future__ import annotations
 
 LATE, MORE_WORDS = "bridge_raw.camera_latency", "bridge_raw.more_annotations"
-"""Episodes whose observations came one step late; episodes that were described more than once, of which the first counts."""
+"""Episodes whose observations came one step late; episodes with several descriptions, of which the first is used."""

@@ -1,4 +1,4 @@
-"""The numbers in pickles, by way of a process of its own (`unpickle`) that can do nothing but read them."""
+"""Reads the numbers in pickles, in a separate process (`unpickle`) that can do nothing else."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from rt2data.read.recorded import EpisodeFault
 
 Columns = dict[str, NDArray[Any]]
-"""Arrays by name, with an entry for each step."""
+"""Arrays by name, with one entry per step."""
 MAX_BYTES = 64 << 20
-"""Of one pickle: those of BridgeData have some hundred kilobytes."""
+"""Maximum size of a pickle; those of BridgeData have a few hundred kilobytes."""
 _PROGRAM = str(Path(__file__).with_name("unpickle.py"))
-_TIMEOUT = 120  # seconds of the clock; the process itself has 20 of processor time
+_TIMEOUT = 120  # seconds of wall time; the process limits itself to 20 s of CPU time
 
 
 def unpickle(first: bytes, second: bytes) -> tuple[Columns, Columns]:
-    """What two pickles hold. Raises EpisodeFault: refused_pickle, damaged_pickle."""
+    """The content of two pickles. Raises EpisodeFault: refused_pickle, damaged_pickle."""
     given = struct.pack(">QQ", len(first), len(second)) + first + second
-    command = [sys.executable, "-I", "-S", _PROGRAM]  # nothing of the surroundings or of installed packages
+    command = [sys.executable, "-I", "-S", _PROGRAM]  # isolated from the environment and installed packages
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=_TIMEOUT, env={}, check=False)
     except subprocess.TimeoutExpired:

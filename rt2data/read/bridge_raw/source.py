@@ -1,4 +1,4 @@
-"""BridgeData as it was recorded, before it was made RLDS.
+"""BridgeData in its raw recorded form, before conversion to RLDS.
 
 .../2021-06-01_12-30-00/raw/traj_group0/traj0/
   obs_dict.pkl        what was observed: full_state, time_stamp, ... of T steps
@@ -46,13 +46,13 @@ from rt2data.records import Fact, SourceRecord, Unit
 
 _SPLIT = "train"
 _LOOKED_AT = 8
-"""Trajectories that are looked into for features."""
+"""Trajectories that are read to find features."""
 _HEADER = 1 << 16
 _LEVELS, _FOLDERS, _CHILDREN = 9, 8, 200
 
 
 class BridgeRaw(LogSource):
-    """Robot episodes in the folders in which BridgeData was recorded."""
+    """Robot episodes in BridgeData's raw recording folders."""
 
     looks_for: ClassVar[str] = f"folders raw/traj_group*/traj* with {PICKLES[0]} and {PICKLES[1]}"
     usual: ClassVar[Usual] = Usual(
@@ -63,17 +63,17 @@ class BridgeRaw(LogSource):
 
     kind: Literal["bridge_raw"] = "bridge_raw"
     camera_latency: Literal["auto", 0, 1] = "auto"
-    """By how many steps what was observed came late: 1 pairs each action with the observation after it. `auto` goes by the day of
-    recording that is in the path: 1 before 2021-07-23."""
+    """By how many steps observations lag: 1 pairs each action with the observation after it. `auto` uses the recording date in the
+    path: 1 before 2021-07-23."""
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
-        """A folder above trajectories, at most eight levels."""
+        """A folder with trajectories at most eight levels below."""
         return Suggestion({"path": str(path)}, path.name) if _first_below(path) else None
 
     @classmethod
     def hint(cls, path: Path) -> Recognized | None:
-        """The same, and the pickles themselves."""
+        """As `recognize`, and also the pickles themselves."""
         if path.name in PICKLES:
             return Recognized(
                 "a pickle of a BridgeData trajectory", "name the folder above its raw folder as a source of kind bridge_raw"
@@ -83,9 +83,9 @@ class BridgeRaw(LogSource):
         return None
 
     def columns(self) -> list[Column]:
-        """What the first trajectory that can be read has, and the cameras of those that follow.
+        """The features of the first readable trajectory, and the cameras of the following ones.
 
-        Raises UsageError where there are none, DataError where none of the first can be read.
+        Raises UsageError if there are no trajectories, DataError if none of the first few can be read.
         """
         looked_at = [list_files(folder, is_part) for folder in islice(self._folders(), _LOOKED_AT)]
         if not looked_at:
@@ -99,13 +99,13 @@ class BridgeRaw(LogSource):
         ]
 
     def files(self) -> list[str]:
-        """The pickles, images and words of all trajectories."""
+        """The pickles, images and instruction files of all trajectories."""
         return sorted(path for each in self._listings() for path in each.paths)
 
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """The trajectories that are kept.
+        """The trajectories to keep.
 
-        Raises UsageError where it is not known when one was recorded, and the recipe does not say.
+        Raises UsageError if a recording date is unknown and the recipe does not set `camera_latency`.
         """
         found = [each for each in self._listings() if self.limits.keep(_SPLIT, trajectory_name(self.path, each.folder))]
         for each in found:
@@ -113,16 +113,16 @@ class BridgeRaw(LogSource):
         return [Unit(0, mark_of(each), _SPLIT, bytes=each.bytes) for each in found]
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """Those of the folders; no file is opened."""
+        """Episode names from folder names; no file is opened."""
         return ((_SPLIT, trajectory_name(self.path, each.folder)) for each in self._listings())
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """Which features are read, and the other files."""
+        """The features that are read, and a trajectory's other files."""
         layout, digests = repr(self.layout()), {mark_of(each): each.digest for each in self._listings()}
         return [[layout, digests.get(part.path)] for part in parts]
 
     def episodes(self, part: Unit, layout: LogLayout) -> Iterator[Episode | SourceRecord]:
-        """One trajectory, and what is worth counting of it."""
+        """One trajectory, and facts to count."""
         folder = str(path_of(part.path).parent)
         listing, late = list_files(folder, is_part), latency(self.camera_latency, folder)
         reader = ImageReader(max_bytes=4 * self.images.max_pixels + _HEADER)
@@ -141,7 +141,7 @@ class BridgeRaw(LogSource):
             yield from trajectories_below(self.path.rstrip("/"))
 
     def _listings(self) -> list[Listing]:
-        """All trajectories. Raises UsageError where there are none."""
+        """The files of all trajectories. Raises UsageError if there are none."""
         found = listings(self.path.rstrip("/")) if location.is_folder(self.path) else []
         if not found:
             raise self._nothing()
@@ -153,7 +153,7 @@ class BridgeRaw(LogSource):
 
 
 def _first_numbers(listings: Sequence[Listing]) -> list[Column]:
-    """The numbers of the first trajectory that can be read. Raises DataError where none can."""
+    """The numeric columns of the first readable trajectory. Raises DataError if none is readable."""
     faults = []
     for each in listings:
         try:
@@ -165,7 +165,7 @@ def _first_numbers(listings: Sequence[Listing]) -> list[Column]:
 
 @lru_cache(maxsize=4)
 def _columns_once(folder: str, _: str) -> tuple[Column, ...]:
-    """A layout is asked for with each unit, and a pickle takes a process."""
+    """The columns of a trajectory, cached: each unit requests them, and reading a pickle starts a process."""
     return tuple(columns_of(list_files(folder, is_part)))
 
 

@@ -1,4 +1,4 @@
-"""Where trajectories are, and what one of them holds."""
+"""Finds trajectories, and reads them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OBSERVED, DECIDED, WORDS = "obs_dict", "policy_out", "lang.txt"
 PICKLES = (f"{OBSERVED}.pkl", f"{DECIDED}.pkl")
 TIME = f"{OBSERVED}/time_stamp"
 LATENT_UNTIL = date(2021, 7, 23)
-"""Before this day images came one step late (bridge_data_v2, data_processing/bridgedata_raw_to_numpy.py)."""
+"""Before this date images lagged by one step (bridge_data_v2, data_processing/bridgedata_raw_to_numpy.py)."""
 MAX_WIDTH = 1024
 _LEVELS = 10
 _IMAGE = re.compile(r"images(\d{1,3})/im_(\d{1,9})\.(?:jpe?g|png)")
@@ -37,12 +37,12 @@ _NO_FOLDERS = re.compile(r"(?:depth_)?images\d*")
 
 
 def is_part(name: str) -> bool:
-    """Whether a file of a trajectory, by its path below its folder, is read."""
+    """Whether a trajectory's file, given by its relative path, is read."""
     return name in PICKLES or name == WORDS or _IMAGE.fullmatch(name) is not None
 
 
 def trajectories_below(folder: str, levels: int = _LEVELS) -> Iterator[str]:
-    """Folders that hold a pickle of a trajectory, in the order of the numbers in their paths. Raises DataError for a link."""
+    """Folders that contain a trajectory pickle, ordered by the numbers in their paths. Raises DataError for a link."""
     if any(location.is_file(f"{folder}/{name}") for name in PICKLES):
         yield folder
     elif levels:
@@ -56,7 +56,7 @@ def listings(root: str) -> list[Listing]:
     if not is_remote(root):
         return [list_files(folder, is_part) for folder in trajectories_below(root)]
     found: dict[str, dict[str, Stat]] = {}
-    for path, stat in location.files_below(root):  # one listing of all
+    for path, stat in location.files_below(root):  # one listing for all folders
         parts = path.split("/")
         for cut in (1, 2):
             name = "/".join(parts[-cut:])
@@ -72,7 +72,7 @@ def mark_of(listing: Listing) -> str:
 
 
 def recorded_on(folder: str) -> date | None:
-    """The day in a path, such as 2021-06-01_12-30-00; None where it has none."""
+    """The day in a path, such as 2021-06-01_12-30-00; None if it has none."""
     found = _DATE.findall(folder)
     try:
         return date(*map(int, found[-1][:3])) if found else None
@@ -81,7 +81,7 @@ def recorded_on(folder: str) -> date | None:
 
 
 def trajectory_name(root: str, folder: str) -> str:
-    """When it was recorded, its group and number, and a hash of its path below the log: 40 characters at most."""
+    """An episode name from the recording time, group and number, and a hash of the relative path: at most 40 characters."""
     inside = folder[len(root.rstrip("/")) + 1 :] or Path(folder).name
     when, place = _DATE.findall(folder), _PLACE.search(folder)
     day = "".join(when[-1][:3]) + "-" + "".join(when[-1][3:]) + "-" if when else ""
@@ -90,13 +90,13 @@ def trajectory_name(root: str, folder: str) -> str:
 
 
 def columns_of(listing: Listing) -> Iterator[Column]:
-    """The numbers that a trajectory has for each step. Raises EpisodeFault."""
+    """The numeric columns of a trajectory with an entry per step. Raises EpisodeFault."""
     for path, values in _numbers(*_unpickled(listing)).items():
         yield Column(path, "numbers", int(np.prod(values.shape[1:])), f"{values.dtype}{list(values.shape[1:])}")
 
 
 def cameras_of(listing: Listing) -> dict[str, dict[int, str]]:
-    """The files of each camera's images, by their numbers."""
+    """The image files of each camera, by number."""
     found: dict[str, dict[int, str]] = {}
     for name in sorted(listing.files, key=by_numbers):
         if image := _IMAGE.fullmatch(name):
@@ -115,7 +115,7 @@ def _unpickled(listing: Listing) -> tuple[Columns, Columns]:
 
 
 def _numbers(observed: Columns, decided: Columns) -> dict[str, NDArray[Any]]:
-    """Those that have an entry for each step, by path."""
+    """The arrays with an entry per step, by path."""
     found = {
         f"{group}/{name}": values for group, named in ((OBSERVED, observed), (DECIDED, decided)) for name, values in named.items()
     }
@@ -123,9 +123,9 @@ def _numbers(observed: Columns, decided: Columns) -> dict[str, NDArray[Any]]:
 
 
 def read_trajectory(listing: Listing, layout: LogLayout, every_camera: bool, late: int, reader: ImageReader) -> Recorded:
-    """The steps of a trajectory: an action for each observation but the last. Raises EpisodeFault.
+    """The steps of a trajectory: one action per observation except the last. Raises EpisodeFault.
 
-    `late` says by how many steps observations come late: 1 pairs each action with the observation after it.
+    `late` is by how many steps observations lag: 1 pairs each action with the observation after it.
     """
     numbers = _numbers(*_unpickled(listing))
     steps = _actions(numbers, layout) - late
@@ -144,7 +144,7 @@ def read_trajectory(listing: Listing, layout: LogLayout, every_camera: bool, lat
 
 
 def _actions(numbers: Mapping[str, NDArray[Any]], layout: LogLayout) -> int:
-    """How many actions there are. Raises EpisodeFault unless each observation but the last has one."""
+    """The number of actions. Raises EpisodeFault unless each observation except the last has one."""
     lengths = {path: len(values) for path, values in numbers.items() if path in _used(layout)}
     decided = {length for path, length in lengths.items() if path.startswith(f"{DECIDED}/")}
     observed = {length - 1 for path, length in lengths.items() if path.startswith(f"{OBSERVED}/")}
@@ -162,7 +162,7 @@ def _used(layout: LogLayout) -> set[str]:
 
 
 class _Aligned:
-    """Columns of which each is cut so that an entry belongs to a step."""
+    """Columns, each sliced so that its entries match the steps."""
 
     def __init__(self, numbers: Mapping[str, NDArray[Any]], steps: int, late: int) -> None:
         self._numbers, self._steps, self._late = numbers, steps, late
@@ -174,19 +174,19 @@ class _Aligned:
 
     def joined(self, parts: Sequence[Part]) -> F32:
         """float32[steps, D]."""
-        with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
+        with np.errstate(over="ignore"):  # overflow becomes Inf, which `standardize` detects
             columns = [self._rows(part.path)[:, part.start : part.stop] for part in parts]
             return np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
 
     def one(self, path: str) -> list[float] | None:
-        """A number for each step; None where there is none."""
+        """One number per step; None if there is none."""
         found = self._rows(path)
         values: list[float] = found[:, 0].astype(np.float64).tolist() if found.shape[1:] == (1,) else []
         return values if len(values) == self._steps else None
 
 
 def _names(listing: Listing, layout: LogLayout, every_camera: bool, steps: int, late: int) -> dict[str, list[str]]:
-    """The image files of each camera, of the steps in order; a name that is not there is that of a JPEG."""
+    """The image files of each camera in step order; for a missing image, the name of a JPEG."""
     there, named = cameras_of(listing), {path: name for name, path in layout.cameras.items()}
     chosen = {path: named.get(path, path) for path in there if every_camera or path in named}
     return {
@@ -196,7 +196,7 @@ def _names(listing: Listing, layout: LogLayout, every_camera: bool, steps: int, 
 
 
 def annotation_lines(listing: Listing) -> list[str]:
-    """What people said of a trajectory; lines of their confidence are left out. Raises EpisodeFault."""
+    """The descriptions of a trajectory, without the lines of confidence. Raises EpisodeFault."""
     if WORDS not in listing.files:
         return []
     try:
@@ -211,7 +211,7 @@ def _words(listing: Listing) -> str:
 
 
 def latency(setting: int | str, folder: str) -> int:
-    """By how many steps observations of a trajectory come late. Raises UsageError where nothing says when it was recorded."""
+    """By how many steps a trajectory's observations lag. Raises UsageError if the recording date is unknown."""
     if isinstance(setting, int):
         return setting
     day = recorded_on(folder)

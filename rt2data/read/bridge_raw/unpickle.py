@@ -1,7 +1,7 @@
-"""Reads pickles of NumPy arrays without NumPy and without running anything. It is run as a program of its own, by `pickles`.
+"""Reads pickles of NumPy arrays without NumPy and without running their code. Run as a separate program by `pickles`.
 
-A pickle is a program. Here it may name what `CALLABLE` holds and nothing else, and all of that is of this file: it notes what an
-array holds and makes nothing else. What that costs is bounded before a byte is read: memory, time, no files.
+A pickle is a program. Here it may refer only to the entries of `CALLABLE`, all defined in this file, which record an array's
+content and do nothing else. Memory and CPU time are limited, and files forbidden, before a byte is read.
 
 Input: two sizes, then two pickles. Output: one line of JSON, then the arrays' bytes end to end.
 """
@@ -29,11 +29,11 @@ _WORDS = re.compile(r"[<>|=]?[SU]\d{1,9}")
 
 
 class Refused(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """Something that no pickle of numbers holds."""
+    """Something that does not occur in a pickle of numbers."""
 
 
 class DType:
-    """What numpy.dtype was asked to make."""
+    """The arguments of numpy.dtype."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
         text = code.decode("latin1") if isinstance(code, bytes) else code
@@ -51,17 +51,17 @@ class DType:
 
     @property
     def text(self) -> str:
-        """As NumPy reads it: <f8."""
+        """The dtype as NumPy writes it: <f8."""
         return f"{'<' if self.order in '|=' else self.order}{self.code}"
 
     @property
     def size(self) -> int:
-        """Bytes of one number; 0 of words."""
+        """Bytes of one number; 0 for text."""
         return int(self.code[1:]) if self.code[0] in "biuf" else 0
 
 
 class Array:
-    """What an array holds: its bytes are checked against its shape when it is written out."""
+    """The content of an array. Its bytes are checked against its shape when it is written out."""
 
     def __init__(self) -> None:
         self.dtype, self.shape, self.in_columns, self.data = DType("u1"), (0,), False, b""
@@ -72,10 +72,10 @@ class Array:
         self.fill(*state[-4:])
 
     def fill(self, shape: Any, dtype: Any, in_columns: Any, data: Any) -> Array:
-        """Note all of it. Raises Refused."""
+        """Record the array's state. Raises Refused."""
         if isinstance(data, list):
             raise Refused("an array of objects")
-        if isinstance(data, str):  # Python 2 had no other bytes
+        if isinstance(data, str):  # bytes of Python 2
             data = data.encode("latin1")
         if type(dtype) is not DType or not isinstance(shape, tuple) or not isinstance(data, bytes | bytearray):
             raise Refused("an array of an unknown form")
@@ -88,7 +88,7 @@ class Array:
 
 
 class _Names:
-    """Stands for a class that is only named."""
+    """Stands for a class that is only referenced."""
 
     __slots__ = ()
 
@@ -124,16 +124,16 @@ CALLABLE: dict[str, Any] = {
     "numpy._core.multiarray._reconstruct": _reconstruct,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy._core.multiarray.scalar": _scalar,
-    "_codecs.encode": _encode,  # bytes below protocol 3
-    "__builtin__.bytes": _no_bytes,  # the same, where there are none
+    "_codecs.encode": _encode,  # bytes, in protocols below 3
+    "__builtin__.bytes": _no_bytes,  # the same for empty bytes
     "numpy.core.numeric._frombuffer": _frombuffer,  # protocol 5
     "numpy._core.numeric._frombuffer": _frombuffer,
 }
-"""All that a pickle may name."""
+"""All names that a pickle may refer to."""
 
 
 class Unpickler(pickle.Unpickler):
-    """Knows no names but those of `CALLABLE`."""
+    """Resolves only the names in `CALLABLE`."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = CALLABLE.get(f"{module}.{name}")
@@ -146,7 +146,7 @@ class Unpickler(pickle.Unpickler):
 
 
 class Column(NamedTuple):
-    """Numbers of all steps."""
+    """The numbers of all steps."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -155,7 +155,7 @@ class Column(NamedTuple):
 
 
 def columns(found: Any) -> Iterator[tuple[str, Column]]:
-    """What a pickle holds for each step, by name: a dict of arrays, or a list with a dict or an array for each step."""
+    """The per-step columns of a pickle, by name. It may be a dict of arrays, or a list with a dict or an array per step."""
     for name, values in islice(_features(found), MAX_NAMES):
         column = _column(values) if isinstance(name, str) and _NAME.fullmatch(name) else None
         if column is not None:
@@ -174,7 +174,7 @@ def _features(found: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _column(values: Any) -> Column | None:
-    """Numbers with one entry for each step; None for anything else."""
+    """Numbers with one entry per step; None for anything else."""
     if type(values) is Array:
         return Column(values.dtype.text, values.shape, values.in_columns, values.data) if values.dtype.size else None
     if not isinstance(values, list | tuple) or not values:
@@ -194,7 +194,7 @@ def _column(values: Any) -> Column | None:
 
 
 def bound() -> None:
-    """Take from this process what it does not need: memory, time, files."""
+    """Limit this process's memory and CPU time, and forbid files."""
     for what, limit in (
         (resource.RLIMIT_AS, MEMORY),
         (resource.RLIMIT_CPU, SECONDS),
@@ -209,7 +209,7 @@ def bound() -> None:
 
 
 def answer(given: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """What a request says: for each pickle, its columns by name, and the bytes of all of them."""
+    """The reply to a request: each pickle's columns by name, and the bytes of all columns."""
     first, second = struct.unpack_from(">QQ", given)
     said: list[dict[str, Any]] = []
     parts: list[bytes] = []
@@ -229,7 +229,7 @@ def main() -> None:
         said, parts = answer(sys.stdin.buffer.read())
     except Refused as refused:
         said, parts = {"refused": str(refused)}, []
-    except Exception as error:  # whatever a damaged pickle makes of the machine
+    except Exception as error:  # a damaged pickle can raise anything
         said, parts = {"damaged": f"{type(error).__name__}: {str(error)[:200]}"}, []
     out = sys.stdout.buffer
     out.write(json.dumps(said).encode() + b"\n")

@@ -1,1 +1,1 @@
-"""Your own logs: a folder for each episode, with a line of JSON for each step."""
+"""Your own logs: a folder per episode, with a line of JSON per step."""

@@ -1,4 +1,4 @@
-"""Logs of your own, in the plainest form: a folder for each episode, a line of JSON for each step, and image files.
+"""Your own logs in the simplest form: a folder per episode, a line of JSON per step, and image files.
 
 my_log/
   episode_0/
@@ -30,15 +30,15 @@ from rt2data.records import SourceRecord, Unit
 
 _SPLIT = "train"
 _LOOKED_AT = 16
-"""Episodes of which the first step is looked at, for the features that there are."""
+"""Episodes whose first step is read to find features."""
 _FIRST = 1000
-"""Steps of the first episode that are looked at."""
+"""Steps of the first episode that are read to find features."""
 _CHILDREN = 400
 _HEADER = 1 << 16
 
 
 class FolderLog(LogSource):
-    """Robot episodes in folders: a steps.jsonl each, and images."""
+    """Robot episodes in folders, each with a steps.jsonl and images."""
 
     looks_for: ClassVar[str] = f"folders with a {STEPS} in each"
     usual: ClassVar[Usual] = Usual(
@@ -58,7 +58,7 @@ class FolderLog(LogSource):
 
     @classmethod
     def hint(cls, path: Path) -> Recognized | None:
-        """A log, and an episode of one."""
+        """A log, or an episode of one."""
         if _holds_episodes(path):
             return Recognized(f"a folder of episodes with {STEPS}", f"name {path} as a source of kind folder")
         if path.name == STEPS or (location.is_folder(path) and location.is_file(path / STEPS)):
@@ -67,7 +67,7 @@ class FolderLog(LogSource):
         return None
 
     def columns(self) -> list[Column]:
-        """What the first episode has, and the first steps of those that follow. Raises UsageError where there are none."""
+        """The features of the first episode, and of the first steps of the following ones. Raises UsageError if there are none."""
         steps = (f"{folder}/{STEPS}" for folder in self._folders())
         found: dict[str, Column] = {}
         for number, path in enumerate(islice(filter(location.is_file, steps), _LOOKED_AT)):
@@ -78,7 +78,9 @@ class FolderLog(LogSource):
         return list(found.values())
 
     def layout(self) -> LogLayout:
-        """The same; what only the last step of an episode may say has a name, whether the first ones have it or not."""
+        """As for every log; features that only an episode's last step may have are accepted even if the steps examined lack
+        them.
+        """
         found = super().layout()
         return replace(found, success=found.success or "success", reward=found.reward or "reward")
 
@@ -87,16 +89,16 @@ class FolderLog(LogSource):
         return sorted(path for each in self._listings() for path in each.paths)
 
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """The episodes that are kept, in the order of the numbers in their names."""
+        """The episodes to keep, ordered by the numbers in their names."""
         found = [each for each in self._listings() if self.limits.keep(_SPLIT, _name(each))]
         return [Unit(0, each.path(STEPS), _SPLIT, bytes=each.bytes) for each in found]
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """Those of the folders; no file is opened."""
+        """Episode names from folder names; no file is opened."""
         return ((_SPLIT, _name(each)) for each in self._listings())
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """Which features are read, and the images that there are."""
+        """The features that are read, and the image files."""
         layout, digests = repr(self.layout()), {each.path(STEPS): each.digest for each in self._listings()}
         return [[layout, digests.get(part.path)] for part in parts]
 
@@ -113,7 +115,7 @@ class FolderLog(LogSource):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The same, and how many episodes there are."""
+        """As for every log, plus the number of episodes."""
         return super().describe() | {"episodes": len(self._listings())}
 
     def _folders(self) -> list[str]:
@@ -122,7 +124,7 @@ class FolderLog(LogSource):
         return folders_in(self.path)
 
     def _listings(self) -> list[Listing]:
-        """The episodes in order. Raises UsageError where there are none, DataError where one is a link."""
+        """The episodes in order. Raises UsageError if there are none, DataError if one is a link."""
         folders = self._folders()
         listed = _grouped(self.path, folders) if is_remote(self.path) else (list_files(folder, _is_part) for folder in folders)
         found = [each for each in listed if STEPS in each.files]
@@ -144,7 +146,7 @@ def _is_part(name: str) -> bool:
 
 
 def _grouped(root: str, folders: Sequence[str]) -> list[Listing]:
-    """The files of many folders, from one listing of them all."""
+    """The files of many folders, from a single listing."""
     found: dict[str, dict[str, Stat]] = {folder: {} for folder in folders}
     start = len(root.rstrip("/")) + 1
     for path, stat in location.files_below(root):
@@ -155,7 +157,7 @@ def _grouped(root: str, folders: Sequence[str]) -> list[Listing]:
 
 
 def _first_columns(path: str, steps: int) -> list[Column]:
-    """Those of the first steps of an episode; none where one is damaged."""
+    """The columns of the first steps of an episode; empty if one is damaged."""
     with location.open_file(path) as file:
         try:
             return [column for _, step in islice(read_lines(file), steps) for column in columns_of(step)]
@@ -164,7 +166,7 @@ def _first_columns(path: str, steps: int) -> list[Column]:
 
 
 def _holds_episodes(path: Path) -> bool:
-    """Whether one of the first few folders of a folder is an episode. Raises OSError."""
+    """Whether one of the first few folders in a folder is an episode. Raises OSError."""
     if not location.is_folder(path):
         return False
     entries = [entry for entry in islice(location.children(path), _CHILDREN) if entry.is_dir(follow_symlinks=False)]

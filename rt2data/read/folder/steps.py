@@ -1,4 +1,4 @@
-"""One episode of a folder: a line of JSON for each step, and image files beside it."""
+"""Reads an episode from a folder: a line of JSON per step, and image files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ TIMES = ("timestamp", "time")
 MAX_LINE = 4 << 20
 _LEVELS = 8
 Features = dict[str, Any]
-"""What a step says, by path: `action`, `observation/state`, `images/front`."""
+"""The features of a step, by path: `action`, `observation/state`, `images/front`."""
 
 
 class BadLine(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """A line that is no step."""
+    """A line that is not a step."""
 
 
 def read_lines(file: BufferedReader) -> Iterator[tuple[int, Features]]:
-    """The steps of an open file and the numbers of their lines, from 1. Empty lines are passed over. Raises BadLine, OSError."""
+    """The steps of an open file and their line numbers, from 1. Empty lines are skipped. Raises BadLine, OSError."""
     number = 0
     while line := file.readline(MAX_LINE + 1):
         number += 1
@@ -92,7 +92,7 @@ def columns_of(step: Features) -> Iterator[Column]:
 
 
 def _numbers(value: Any) -> NDArray[np.float64] | None:
-    """A number, or the numbers in lists, in order; None where there is anything else."""
+    """A number, or the numbers in nested lists, in order; None for anything else."""
     try:
         found = np.asarray(value)
     except ValueError:  # lists of different lengths
@@ -103,8 +103,8 @@ def _numbers(value: Any) -> NDArray[np.float64] | None:
 def read_episode(listing: Listing, layout: LogLayout, every_camera: bool, reader: ImageReader) -> Recorded:
     """All steps of an episode.
 
-    `every_camera` reads cameras too that the layout does not name. Raises EpisodeFault, and DataError where a step has another
-    number of numbers than the first of its file.
+    `every_camera` also reads cameras that the layout does not name. Raises EpisodeFault, or DataError if a step has a different
+    number of values than the first in its file.
     """
     collected = _Collected(layout, every_camera, listing.path(STEPS))
     with location.open_file(listing.path(STEPS)) as file:
@@ -119,7 +119,7 @@ def read_episode(listing: Listing, layout: LogLayout, every_camera: bool, reader
 
 
 class _Collected:
-    """The columns of an episode while its lines are read."""
+    """Collects the columns of an episode while its lines are read."""
 
     def __init__(self, layout: LogLayout, every_camera: bool, where: str) -> None:
         self._layout, self._where = layout, where
@@ -158,7 +158,7 @@ class _Collected:
         return found[part.start : part.stop]
 
     def _said(self, step: Features) -> str:
-        """The words of a step; where it has none, those of the step before."""
+        """The instruction of a step, or that of the previous step if it has none."""
         path = self._layout.instruction
         found = step.get(path) if path is not None else ""
         if found is None:
@@ -176,7 +176,7 @@ class _Collected:
             self.names[name].append(found if isinstance(found, str) else "")
 
     def recorded(self, images: Sequence[tuple[Image, ...]]) -> Recorded:
-        """The episode. Raises EpisodeFault where it is empty."""
+        """The episode. Raises EpisodeFault if it is empty."""
         if not self.steps:
             raise EpisodeFault("empty_episode", "it has no steps")
         return Recorded(
@@ -190,11 +190,11 @@ class _Collected:
         )
 
     def _matrix(self, column: array[float]) -> F32:
-        with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
+        with np.errstate(over="ignore"):  # overflow becomes Inf, which `standardize` detects
             return np.frombuffer(column, np.float64).astype(np.float32).reshape(self.steps, -1)
 
 
 def _first_number(paths: Collection[str | None], step: Features) -> list[float]:
-    """The number of the first of some features that the step has, if it is one."""
+    """The number in the first of some features that the step has, if it is a number."""
     values = [step[path] for path in paths if path in step][:1]
     return [float(value) for value in values if isinstance(value, int | float)]

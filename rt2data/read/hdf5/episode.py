@@ -1,4 +1,4 @@
-"""One episode of an HDF5 log: from the datasets of its group to columns over its steps."""
+"""Converts one episode of an HDF5 log from the datasets of its group to columns over its steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rt2data.records import F32, Image
 
 
 def read_recorded(episode: EpisodeGroup, layout: LogLayout, films: Films) -> Recorded:
-    """The columns of an episode; images are read when they are asked for. Raises EpisodeFault."""
+    """The columns of an episode; images are read on demand. Raises EpisodeFault."""
     try:
         return _read(episode, layout, films)
     except Hdf5Fault as fault:
@@ -29,7 +29,7 @@ def read_recorded(episode: EpisodeGroup, layout: LogLayout, films: Films) -> Rec
 
 
 def _steps(episode: EpisodeGroup, layout: LogLayout) -> int:
-    """How many steps are lost with an episode, as far as that is known."""
+    """How many steps are lost with a faulty episode, if known."""
     try:
         dataset = episode.dataset(layout.action[0].path)
         with episode.file.reading():
@@ -58,18 +58,18 @@ def _read(episode: EpisodeGroup, layout: LogLayout, films: Films) -> Recorded:
 
 
 def _joined(episode: EpisodeGroup, parts: Sequence[Part]) -> F32:
-    """Numbers of several datasets side by side: float32[T, D]."""
+    """Concatenated numbers of several datasets: float32[T, D]."""
     found = [_numbers(episode, part.path)[:, part.start : part.stop] for part in parts]
     lengths = {part.path: len(each) for part, each in zip(parts, found, strict=True)}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{path} {length}" for path, length in lengths.items())
         raise EpisodeFault("ragged_episode", f"numbers of steps differ: {said}", max(lengths.values()))
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is Inf, which standardizing finds
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes Inf, which `standardize` detects
         return np.concatenate(found, axis=1, dtype=np.float32, casting="unsafe")
 
 
 def _numbers(episode: EpisodeGroup, path: str) -> NDArray[Any]:
-    """All numbers of a dataset: [T, width]. Raises Hdf5Fault where it is not there, or holds something else."""
+    """All numbers of a dataset: [T, width]. Raises Hdf5Fault if it is missing, or holds something else."""
     dataset = episode.dataset(path)
     if dataset is None:
         raise Hdf5Fault("missing_feature", f"{episode.path} has no {path}")
@@ -82,7 +82,7 @@ def _numbers(episode: EpisodeGroup, path: str) -> NDArray[Any]:
 
 
 def _optional(episode: EpisodeGroup, path: str, total: int) -> list[float] | None:
-    """One number of each step; None where there are not as many of them. Raises Hdf5Fault where they are damaged."""
+    """One number per step; None if their count differs. Raises Hdf5Fault if they are damaged."""
     dataset = episode.dataset(path)
     if dataset is None:
         return None
@@ -94,13 +94,13 @@ def _optional(episode: EpisodeGroup, path: str, total: int) -> list[float] | Non
 
 
 def _timestamps(episode: EpisodeGroup, total: int) -> list[float] | None:
-    """In seconds, where they are recorded."""
+    """Timestamps in seconds, if recorded."""
     found = ((_optional(episode, path, total), unit) for path, unit in TIMES.items())
     return next(([time * unit for time in times] for times, unit in found if times is not None), None)
 
 
 def _success(episode: EpisodeGroup, path: str | None, total: int) -> bool | None:
-    """Whether the episode is marked as a success, at its last step or as a whole; None where nothing is said."""
+    """Whether the episode is marked as a success, at its last step or as a whole; None if unmarked."""
     if path is None:
         return None
     if path.startswith(ATTRIBUTE):
@@ -111,7 +111,9 @@ def _success(episode: EpisodeGroup, path: str | None, total: int) -> bool | None
 
 
 def _images(episode: EpisodeGroup, layout: LogLayout, films: Films, total: int) -> Sequence[tuple[Image, ...]]:
-    """Those of each step. A camera that the episode lacks is left out. Raises EpisodeFault where a camera has other steps."""
+    """The images of each step. A camera that the episode lacks is left out. Raises EpisodeFault if a camera has a different number
+    of steps.
+    """
     cameras: dict[str, Frames] = {}
     for name, path in layout.cameras.items():
         dataset = episode.dataset(path)

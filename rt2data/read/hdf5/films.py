@@ -1,4 +1,4 @@
-"""Videos beside a log of one episode, as DROID records them: a file for each camera, a frame for each step.
+"""Videos that accompany a single-episode log, as in DROID: one file per camera, one frame per step.
 
 trajectory.h5
 metadata_*.json           wrist_cam_serial, ext1_cam_serial, ext2_cam_serial; current_task
@@ -25,24 +25,24 @@ from rt2data.read.video_frames import Frames, Track, frame_times
 from rt2data.records import Content, Deferred
 
 FILMS = "recordings/MP4/"
-"""Begins the path of a camera that is filmed; behind it stands what the camera is: its serial number differs between robots."""
+"""Prefix of the path of a camera with a video. The camera's role follows it, since serial numbers differ between robots."""
 METADATA = "file:metadata."
-"""Begins the path of words in the JSON file beside the log."""
+"""Prefix of the path of a text in the JSON file next to the log."""
 WRIST, OUTSIDE = "wrist", ("ext1", "ext2")
 _LOG = "trajectory.h5"
-_SERIAL = re.compile(r"([A-Za-z0-9_]{1,32})\.mp4")  # SERIAL-stereo.mp4 has both eyes side by side
+_SERIAL = re.compile(r"([A-Za-z0-9_]{1,32})\.mp4")  # excludes SERIAL-stereo.mp4, which has both eyes side by side
 _JSON = re.compile(r"metadata_.*\.json")
-_LONGEST = 1 << 20  # bytes of the JSON file
+_LONGEST = 1 << 20  # maximum bytes of the JSON file
 _TYPES = "observation/camera_type"
 
 
 def has_films(path: str) -> bool:
-    """Whether videos may lie beside a log, by its name."""
+    """Whether a log may have videos, according to its name."""
     return path_of(path).name == _LOG
 
 
 def files_beside(path: str) -> list[str]:
-    """The metadata and the videos of a log, sorted; links are not among them."""
+    """The metadata and videos of a log, sorted, without links."""
     if not has_films(path):
         return []
     folder = path_of(path).parent
@@ -50,16 +50,17 @@ def files_beside(path: str) -> list[str]:
 
 
 def _listed(folder: str, pattern: re.Pattern[str]) -> Iterator[str]:
-    with suppress(UsageError):  # a place that lists nothing
+    with suppress(UsageError):  # a location that cannot list
         if location.is_folder(folder):
             entries = (entry for entry in location.children(folder) if pattern.fullmatch(entry.name))
             yield from (str(path_of(folder) / entry.name) for entry in entries if entry.is_file(follow_symlinks=False))
 
 
 def films_of(episode: EpisodeGroup) -> dict[str, str]:
-    """What each filmed camera of an episode is, and its video. Raises Hdf5Fault where the log is damaged.
+    """The videos of an episode, by camera role. Raises Hdf5Fault if the log is damaged.
 
-    The metadata say it; without them the type of a camera in the log tells the wrist's, and others are numbered by serial.
+    Roles come from the metadata; without it, the camera type in the log identifies the wrist camera, and others are numbered by
+    serial.
     """
     found = {path_of(path).stem: path for path in files_beside(episode.file.path) if path.endswith(".mp4")}
     if not found:
@@ -87,7 +88,7 @@ def _first(episode: EpisodeGroup, path: str) -> int | None:
 
 
 def metadata_of(path: str) -> dict[str, Any]:
-    """What the JSON file beside a log says; nothing where there is none, or several, or it is none."""
+    """The content of the JSON file next to a log; empty if there is none, or several, or it is not JSON."""
     found = [each for each in files_beside(path) if each.endswith(".json")]
     if len(found) != 1:
         return {}
@@ -99,7 +100,7 @@ def metadata_of(path: str) -> dict[str, Any]:
 
 
 class Film:
-    """The video of one camera of one episode: frame k is that of step k."""
+    """The video of one camera of one episode: frame k belongs to step k."""
 
     def __init__(self, path: str, steps: int, max_pixels: int) -> None:
         self._path, self._steps = path, steps
@@ -107,7 +108,7 @@ class Film:
         self._track: Track | ImageFault | None = None
 
     def at(self, step: int) -> Content:
-        """Raises what `Deferred.read` raises."""
+        """The frame of a step. Raises the same errors as `Deferred.read`."""
         if self._track is None:
             self._track = self._counted()
         if isinstance(self._track, ImageFault):
@@ -115,11 +116,13 @@ class Film:
         return self._frames.get(self._track, step)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._frames.close()
 
     def _counted(self) -> Track | ImageFault:
-        """When each step's frame is shown. A video of another length may lack frames anywhere, so that none of it is sure."""
+        """The time of each step's frame. If the number of frames differs, frames may be missing anywhere, so none can be
+        trusted.
+        """
         try:
             times = frame_times(self._path)
         except ImageFault as fault:
@@ -130,14 +133,14 @@ class Film:
 
 
 class Films:
-    """The videos of the episode that is read; at most those of one are open."""
+    """The videos of the episode being read; only those of one episode are open."""
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._open: dict[str, Film] = {}
 
     def opened(self, episode: EpisodeGroup, layout: LogLayout, steps: int) -> Mapping[str, Film]:
-        """Of the cameras that are filmed, those that the episode has. Raises Hdf5Fault."""
+        """The videos of the layout's cameras that the episode has. Raises Hdf5Fault."""
         self.close()
         wanted = {name: path.removeprefix(FILMS) for name, path in layout.cameras.items() if path.startswith(FILMS)}
         there = films_of(episode) if wanted else {}
@@ -145,13 +148,13 @@ class Films:
         return self._open
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close the files."""
         for film in self._open.values():
             film.close()
 
 
 def words_of(episode: EpisodeGroup, path: str) -> str | list[str] | None:
-    """The text of the episode, or of each of its steps, in the log or beside it; None where there is none. Raises Hdf5Fault."""
+    """The text of the episode, or of each step, from the log or the metadata file; None if there is none. Raises Hdf5Fault."""
     if not path.startswith(METADATA):
         return episode.words(path)
     found = metadata_of(episode.file.path).get(path.removeprefix(METADATA))

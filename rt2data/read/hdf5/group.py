@@ -1,4 +1,4 @@
-"""The group of one episode: its datasets and attributes by the paths that recipes give them, and the words around it."""
+"""The group of one episode: its datasets and attributes by recipe path, and texts stored around it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from rt2data.io.hdf5 import LARGEST, Hdf5Fault, Hdf5File, is_words, require_insi
 from rt2data.io.location import path_of
 
 ATTRIBUTE = "@"
-"""Begins the path of an attribute of the episode, or of a group above it; behind a dot, a member of its JSON."""
+"""Prefix of the path of an attribute of the episode, or of a parent group; after a dot, a member of its JSON."""
 BESIDE, NAME = "file:txt", "file:name"
-"""Words of a text file of the same name beside the log; words that are the log's own name."""
+"""Paths of the text in a text file with the log's name; and of the text in the log's name itself."""
 UNUSED = ("next_obs", "next_observations")
-"""Groups of what follows each step: the next step has it too."""
+"""Groups with the next observations, which duplicate the next steps."""
 _LIBERO_SCENE = re.compile(r"^[A-Z][A-Z0-9_]*SCENE[0-9]+_")
-_LONGEST = 1 << 20  # bytes of a text file
+_LONGEST = 1 << 20  # maximum bytes of a text file
 
 
 Attributes = dict[str, str | bytes | float]
 
 
 class EpisodeGroup:
-    """One episode in a file: a group of it, or all of it."""
+    """One episode in a file: a group, or the whole file."""
 
     def __init__(self, file: Hdf5File, path: str) -> None:
         self.file, self.path = file, path
 
     @cached_property
     def group(self) -> Any:
-        """Raises Hdf5Fault where it is not there, or elsewhere."""
+        """The h5py group. Raises Hdf5Fault if it is missing, or in another file."""
         from h5py import Group
 
         found = self.file.find(self.path)
@@ -42,7 +42,7 @@ class EpisodeGroup:
         return found
 
     def dataset(self, path: str) -> Any:
-        """The dataset at a path of it; None where there is none. Raises Hdf5Fault for links and contents elsewhere."""
+        """The dataset at a path in the group; None if there is none. Raises Hdf5Fault for external links and contents."""
         from h5py import Dataset
 
         found = self.file.find(path, self.group)
@@ -53,32 +53,32 @@ class EpisodeGroup:
         return found
 
     def datasets(self) -> Iterator[tuple[str, Any]]:
-        """All that can be read, with their paths."""
+        """All readable datasets, with their paths."""
         for path, found in self.file.datasets(self.group, UNUSED):
             try:
                 with self.file.reading():
                     require_inside(found)
                     _ = found.shape, found.dtype
             except Hdf5Fault:
-                continue  # whoever asks for it is told
+                continue  # reported when it is requested
             yield path, found
 
     @cached_property
     def _owners(self) -> list[Any]:
-        """The groups whose attributes it has: its own, then those above it."""
+        """The groups whose attributes apply: its own, then the parent groups."""
         parts = [part for part in self.path.split("/") if part not in ("", ".")]
         above = [self.file.find("/".join(parts[:depth])) for depth in range(len(parts) - 1, 0, -1)]
         return [self.group, *above, *([self.file.root] if parts else [])]
 
     def attributes(self) -> Attributes:
-        """All that it has."""
+        """All attributes that apply."""
         found: Attributes = {}
         for owner in reversed(self._owners):
             found |= self.file.attributes(owner)
         return found
 
     def attribute(self, path: str) -> str | bytes | float | None:
-        """The value of an attribute, or of a member of one that is JSON; None where there is none."""
+        """The value of an attribute, or of a member of a JSON attribute; None if there is none."""
         name = path.removeprefix(ATTRIBUTE)
         found = self._own(name)
         outer, dot, member = name.partition(".")
@@ -91,7 +91,7 @@ class EpisodeGroup:
         return next((value for value in values if value is not None), None)
 
     def words(self, path: str) -> str | list[str] | None:
-        """The text of the episode, or of each of its steps. None where there is none. Raises Hdf5Fault."""
+        """The text of the episode, or of each step. None if there is none. Raises Hdf5Fault."""
         if path in (BESIDE, NAME):
             return text_beside(self.file.path) if path == BESIDE else text_in_name(self.file.path)
         if path.startswith(ATTRIBUTE):
@@ -109,7 +109,7 @@ class EpisodeGroup:
 
 
 def json_object(value: Any) -> dict[str, Any]:
-    """The members of an attribute that is a JSON object; none of any other."""
+    """The members of a JSON object attribute; empty for any other."""
     try:
         found = json.loads(value) if isinstance(value, str | bytes) else None
     except (ValueError, RecursionError):
@@ -118,7 +118,7 @@ def json_object(value: Any) -> dict[str, Any]:
 
 
 def plain_member(value: Any, member: str) -> str | float | None:
-    """A text or a number of an attribute that is a JSON object; a list of words is one text."""
+    """A text or number in a JSON object attribute; a list of words becomes one text."""
     found = json_object(value).get(member)
     if isinstance(found, list) and all(isinstance(word, str) for word in found):
         return " ".join(found)
@@ -126,12 +126,12 @@ def plain_member(value: Any, member: str) -> str | float | None:
 
 
 def beside(path: str) -> str:
-    """The name of the text file that may lie beside a log."""
+    """The path of the text file that may accompany a log."""
     return str(path_of(path).with_suffix(".txt"))
 
 
 def text_beside(path: str) -> str | None:
-    """What it says; None where there is none. Raises Hdf5Fault."""
+    """The content of the log's text file; None if there is none. Raises Hdf5Fault."""
     if not location.is_file(beside(path)):
         return None
     content = location.read_head(beside(path), _LONGEST)
@@ -139,6 +139,6 @@ def text_beside(path: str) -> str | None:
 
 
 def text_in_name(path: str) -> str:
-    """LIBERO's files are called by their instruction: KITCHEN_SCENE3_turn_on_the_stove_demo.hdf5."""
+    """The instruction in the name of a LIBERO file: KITCHEN_SCENE3_turn_on_the_stove_demo.hdf5."""
     stem = path_of(path).stem.removesuffix("_demo")
     return _LIBERO_SCENE.sub("", stem).replace("_", " ").strip()

@@ -1,7 +1,7 @@
-"""Images of one camera of an episode: raw frames, or encoded ones in rows of equal length. They are read when they are asked for.
+"""Images of one camera of an episode: raw frames, or encoded images in rows of equal length, read on demand.
 
-Encoded rows have no `Place`: how long the image in a row is shows only when the row is read, and a camera that is not used should
-cost nothing. (ACT's files have `compress_len`, but not which of its rows belongs to which camera.)
+Encoded rows have no `Place`: the length of the image in a row is known only after reading it, and an unused camera should cost
+nothing. (ACT's files have `compress_len`, but not which of its rows belongs to which camera.)
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from rt2data.io.hdf5 import LARGEST, Hdf5Fault, Hdf5File, require_size
 from rt2data.records import Content, Deferred
 
 SLAB = 32 << 20
-"""Bytes of frames that are read at once, at most."""
-_SMALL = 1 << 20  # bytes read at once where nothing else says how many
+"""Maximum bytes of frames to read at once."""
+_SMALL = 1 << 20  # bytes to read at once by default
 _LARGEST_FRAME = LARGEST >> 2
-_SMALLEST = 16  # pixels: a uint8 array with a shorter side is no image by itself
-_SHORTEST = 64  # bytes of a row
+_SMALLEST = 16  # pixels: a uint8 array with a shorter side is not taken for an image
+_SHORTEST = 64  # minimum bytes of a row
 _SIGNS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 
 
 def images_in(dataset: Any) -> str:
-    """What images a dataset holds, for people: `640x480x3`, `encoded`, or nothing. Of rows of bytes it reads the first."""
+    """A description of the images in a dataset: `640x480x3`, `encoded`, or "" if none. For rows of bytes it reads the first."""
     kind = _kind(dataset)
     if kind != "encoded":
         return "x".join(str(side) for side in (*dataset.shape[2:0:-1], dataset.shape[3])) if kind else ""
@@ -36,7 +36,9 @@ def images_in(dataset: Any) -> str:
 
 
 def _kind(dataset: Any) -> Literal["raw", "encoded", ""]:
-    """By type and shape alone: frames, or rows of bytes (uint8[n], strings of a fixed length, uint8 of any length)."""
+    """The kind of images, from type and shape alone: frames, or rows of bytes (uint8[n], strings of a fixed length, uint8 of any
+    length).
+    """
     from h5py import check_vlen_dtype
 
     shape, kind = dataset.shape, dataset.dtype
@@ -50,20 +52,20 @@ def _kind(dataset: Any) -> Literal["raw", "encoded", ""]:
 
 
 def _row_bytes(dataset: Any) -> int:
-    """What a row takes in memory; for one of any length nothing is known."""
+    """The size of a row in memory; unknown if of any length."""
     return prod((int(dataset.dtype.itemsize), *map(int, dataset.shape[1:])))
 
 
 def _encoded(row: Any) -> bytes:
-    """An image without the zeros that fill its row: JPEG and PNG end with something else."""
+    """An image without the zero padding of its row: JPEG and PNG do not end with zeros."""
     return (row if isinstance(row, bytes) else np.asarray(row, np.uint8).tobytes()).rstrip(b"\0")
 
 
 class Frames:
-    """The frames of one camera of an episode. It keeps those that one read gave: whole chunks, where they are not too large."""
+    """The frames of one camera of an episode. It caches the last read: whole chunks, if not too large."""
 
     def __init__(self, file: Hdf5File, dataset: Any) -> None:
-        """Raises Hdf5Fault for what holds no images, or frames that are too large."""
+        """Raises Hdf5Fault for datasets without images, or with frames that are too large."""
         with file.reading():
             kind = _kind(dataset)
             if not kind:
@@ -76,7 +78,7 @@ class Frames:
         self._file, self._start, self._slab = file, 0, np.empty(0, np.uint8)
 
     def at(self, number: int) -> Content:
-        """Raises what `Deferred.read` raises."""
+        """The image at an index. Raises the same errors as `Deferred.read`."""
         if not self._start <= number < self._start + len(self._slab):
             self._load(number)
         row = self._slab[number - self._start]
@@ -93,7 +95,7 @@ class Frames:
 
 
 class Frame(Deferred):
-    """One of them."""
+    """One frame."""
 
     __slots__ = ("_frames", "_number")
 

@@ -1,4 +1,4 @@
-"""Where the episodes of an HDF5 log are, and what each of them has: recognized from structure, or as the recipe declares it."""
+"""Where the episodes of an HDF5 log are, and what they contain: recognized from structure, or declared in the recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt2data.read.log import Column, Usual
 from rt2data.read.source import HELD_OUT
 
 ITSELF = "."
-"""In place of a path: the file itself is an episode."""
+"""In place of a path: the file itself is the episode."""
 USUAL = Usual(
     action=(
         ("actions",),  # robomimic, LIBERO, robosuite
@@ -49,7 +49,7 @@ USUAL = Usual(
     reward=("rewards", "reward"),
 )
 TERMINAL = ("dones", "terminals", "is_terminal")
-"""Where a task's end is marked, by a number above 0 at the last step."""
+"""Where the end of a task may be marked, by a number above 0 at the last step."""
 TIMES: Mapping[str, float] = {
     "timestamp": 1,
     "timestamps": 1,
@@ -59,27 +59,27 @@ TIMES: Mapping[str, float] = {
     "observations/timestamps": 1,
     "observation/timestamp/robot_state/read_start": 1e-3,  # DROID: milliseconds
 }
-"""Where times are looked for, in this order, and what one of their units is in seconds."""
+"""Where to look for times, in this order, with their unit in seconds."""
 UNMASKED = "unmasked"
-"""The split of episodes that a file with `mask/train` or `mask/valid` has in neither."""
+"""The split of episodes that are in neither `mask/train` nor `mask/valid`, if a file has these."""
 _MASKS = {"valid": HELD_OUT, "train": "train"}
-_TRIES = 16  # episodes of which the first that can be read says what there is
-_WIDEST = 1 << 16  # numbers of one step: more are an image, a map or a cloud
+_TRIES = 16  # episodes to try: the first readable one determines the layout
+_WIDEST = 1 << 16  # maximum numbers per step: more are an image, a map or a point cloud
 
 
 class Found(NamedTuple):
-    """What a file says of its episodes."""
+    """What a file contains, according to its first readable episode."""
 
     pattern: str
     columns: tuple[Column, ...]
-    layout: str  # what people call it
-    convention: str = ""  # of images: opengl where they are upside down
+    layout: str  # its common name
+    convention: str = ""  # of images: opengl if they are upside down
     robot: str = ""
     control_hz: float | None = None
 
     @property
     def has_images(self) -> bool:
-        """Whether each step has any."""
+        """Whether there are any images."""
         return any(column.holds == "images" for column in self.columns)
 
 
@@ -87,7 +87,9 @@ class Found(NamedTuple):
 
 
 def find_pattern(file: Hdf5File, actions: Sequence[str]) -> str | None:
-    """Where the episodes of a file are: in `data`, all of it, or groups of one name and their numbers. None without an action."""
+    """The pattern of a file's episodes: in `data`, the whole file, or groups with a common name and a number. None if no action is
+    found.
+    """
     for pattern in ("data/*", ITSELF):
         if _first_with(file, pattern, actions):
             return pattern
@@ -108,7 +110,7 @@ def _first_with(file: Hdf5File, pattern: str, actions: Sequence[str]) -> str | N
 
 
 def episode_paths(file: Hdf5File, pattern: str) -> list[str]:
-    """The groups that a pattern names, in natural order; and links, which may turn out to lead out of the file."""
+    """The groups that match a pattern, in natural order, including links, which may lead out of the file."""
     found = [""]
     for part in pattern.split("/"):
         if part not in ("", ITSELF):
@@ -124,7 +126,7 @@ def _matching(file: Hdf5File, path: str, part: str) -> Iterator[str]:
 
 
 def splits_of(file: Hdf5File, paths: Sequence[str]) -> list[str]:
-    """The split of each episode: by robomimic's masks where there are any, else `train`. Raises Hdf5Fault."""
+    """The split of each episode: from robomimic's masks if there are any, else `train`. Raises Hdf5Fault."""
     masks = {split: _mask(file, name) for name, split in _MASKS.items()}
     if not any(masks.values()):
         return ["train"] * len(paths)
@@ -147,7 +149,7 @@ def _mask(file: Hdf5File, name: str) -> frozenset[str]:
 
 
 def look(file: Hdf5File, pattern: str | None, actions: Sequence[str]) -> Found | None:
-    """What there is, by the first episode that can be read; None where there are no episodes. Raises DataError, Hdf5Fault."""
+    """What a file contains, from the first readable episode; None if there are no episodes. Raises DataError, Hdf5Fault."""
     pattern = pattern or find_pattern(file, actions)
     if pattern is None:
         return None
@@ -163,7 +165,7 @@ def look(file: Hdf5File, pattern: str | None, actions: Sequence[str]) -> Found |
 
 
 def _columns(episode: EpisodeGroup, known: Attributes) -> Iterator[Column]:
-    """Datasets, attributes, and the words around the file."""
+    """Columns for datasets, attributes, and texts around the file."""
     found = (_column(episode, path, dataset) for path, dataset in episode.datasets())
     yield from (column for column in found if column is not None)
     yield from _attribute_columns(known)
@@ -176,7 +178,7 @@ def _columns(episode: EpisodeGroup, known: Attributes) -> Iterator[Column]:
 
 
 def _column(episode: EpisodeGroup, path: str, dataset: Any) -> Column | None:
-    """What a dataset holds; None for what no recipe can name."""
+    """The column of a dataset; None if a recipe cannot use it."""
     try:
         with episode.file.reading():
             if seen := images_in(dataset):
@@ -187,11 +189,11 @@ def _column(episode: EpisodeGroup, path: str, dataset: Any) -> Column | None:
             kind = dataset.dtype.kind in "iufb" and 0 < width <= _WIDEST
             return Column(path, "numbers", width, f"{dataset.dtype}[{width}]") if kind else None
     except Hdf5Fault:
-        return None  # whoever asks for it is told
+        return None  # reported when it is requested
 
 
 def _attribute_columns(known: Attributes) -> Iterator[Column]:
-    """Attributes of the episode and of groups above it, and texts in those that are JSON."""
+    """Columns for attributes of the episode and its parent groups, and for texts in JSON attributes."""
     for name, value in known.items():
         if not isinstance(value, str | bytes):
             yield Column(f"{ATTRIBUTE}{name}", "numbers", 1, "attribute")
@@ -203,7 +205,7 @@ def _attribute_columns(known: Attributes) -> Iterator[Column]:
 
 
 def _layout_name(known: Attributes, there: Set[str]) -> str:
-    """What people call such a file."""
+    """The common name of the layout."""
     if {"bddl_file_name", "problem_info"} & set(known):
         return "LIBERO"
     if "observations/qpos" in there:
@@ -216,7 +218,7 @@ def _layout_name(known: Attributes, there: Set[str]) -> str:
 
 
 def _made_with(known: Attributes) -> tuple[str, float | None]:
-    """Robots and steps per second, where the arguments of robosuite's environment say them."""
+    """Robots and steps per second, if given in the arguments of robosuite's environment."""
     arguments = json_object(known.get("env_info")) or json_object(known.get("env_args")).get("env_kwargs")
     if not isinstance(arguments, dict):
         return "", None
@@ -226,7 +228,7 @@ def _made_with(known: Attributes) -> tuple[str, float | None]:
 
 
 def no_episodes(file: Hdf5File) -> UsageError:
-    """The error of a file in which no episodes are recognized."""
+    """The error for a file without recognizable episodes."""
     listed = ", ".join(file.names(file.root)[:12]) or "nothing"
     what = f"no episodes are recognized in it: there is {listed}"
     do = f"name them as `episode_groups` (data/*, or {ITSELF} for the file itself), and the dataset of the `action`"

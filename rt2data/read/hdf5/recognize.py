@@ -1,4 +1,4 @@
-"""Whether a path is an HDF5 log: from magic bytes, names and the structure of its first file."""
+"""Recognizes HDF5 logs from magic bytes, names and the structure of the first file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rt2data.read.log import Column, require_package
 from rt2data.read.source import Suggestion
 
 LEVELS, FOLDERS, NAMES = 4, 400, 2000
-"""Folders below a path that are searched: DROID has success/DATE/TIME/trajectory.h5."""
+"""Limits of the search below a path: levels, folders, names. DROID has success/DATE/TIME/trajectory.h5."""
 PACKAGE = ("h5py", "hdf5")
 _DO = "name it as `path` of a source of kind hdf5; unless its episodes are recognized, name `episode_groups` and `action` too"
 
 
 def recognize_hdf5(path: Path) -> Suggestion | None:
-    """The log at a path, as its first file says. Raises UsageError without h5py, DataError where that file is cut."""
+    """The log at a path, from its first file. Raises UsageError without h5py, DataError if that file is truncated."""
     first = first_file(path)
     if first is None:
         return None
@@ -40,12 +40,12 @@ def recognize_hdf5(path: Path) -> Suggestion | None:
 
 
 def _name(path: Path, first: Path) -> str:
-    """That of the folder or file; that of its folder where all files of a kind are called the same."""
+    """The dataset name: that of the folder or file, or of the file's folder if all such files have the same name."""
     return path.parent.name if first == path and path.stem in ("demo", "data", "trajectory", "low_dim", "image") else path.stem
 
 
 def _more_settings(found: Found) -> dict[str, Any]:
-    """What is known of such files, and not read from them by itself."""
+    """Settings for known layouts that are not detected automatically when reading."""
     settings: dict[str, Any] = {}
     if found.layout == "LIBERO" and not _has_words(found):
         settings["instruction"] = NAME
@@ -61,7 +61,7 @@ def _has_words(found: Found) -> bool:
 
 
 def _notes(found: Found) -> dict[str, str]:
-    """What a user should know before a mixture is built of it."""
+    """What a user should know before building a mixture from the log."""
     notes: dict[str, str] = {}
     if not found.has_images:
         notes["images"] = without_images(found)
@@ -76,7 +76,7 @@ def _notes(found: Found) -> dict[str, str]:
 
 
 def without_images(found: Found) -> str:
-    """What a mixture of a log without images is like, and what to do for one with images."""
+    """What a mixture of a log without images contains, and how to get one with images."""
     what = "it has no images: `cameras: none` makes examples of words and states alone; for images "
     if found.layout == "DROID":
         return what + "its videos, recordings/MP4/SERIAL.mp4, are not beside it: fetch them; DROID's RLDS release has both"
@@ -86,7 +86,7 @@ def without_images(found: Found) -> str:
 
 
 def has_action(columns: Sequence[Column]) -> bool:
-    """Whether one of the usual actions is there."""
+    """Whether one of the usual actions exists."""
     there = {column.path for column in columns if column.holds == "numbers"}
     return any(there.issuperset(paths) for paths in USUAL.action)
 
@@ -99,12 +99,12 @@ def hdf5_hint(path: Path) -> Recognized | None:
 
 
 def is_hdf5(path: Name) -> bool:
-    """Whether a file begins as HDF5 does."""
+    """Whether a file begins like HDF5."""
     return location.read_head(path, len(MAGIC)) == MAGIC
 
 
 def first_file(path: Path, levels: int = LEVELS) -> Path | None:
-    """The file itself, or the first HDF5 file of a folder, the nearest first; None where there is none. Bounded. Raises OSError."""
+    """The file itself, or the nearest HDF5 file in a folder; None if there is none. The search is bounded. Raises OSError."""
     if not location.is_folder(path):
         return path if location.is_file(path) and is_hdf5(path) else None
     level, seen = [path], 0
@@ -126,5 +126,5 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def is_log(name: str) -> bool:
-    """Whether a file of a folder belongs to a log, by its name."""
+    """Whether a file in a folder belongs to a log, according to its name."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")

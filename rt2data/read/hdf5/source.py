@@ -56,7 +56,8 @@ class HDF5(LogSource):
     kind: Literal["hdf5"] = "hdf5"
     episode_groups: GroupPattern | None = None
     """Where the episodes are in a file: a path with `*` for any name, such as `data/*`, or `.` for the file itself. By default
-    where the actions are: in `data`, in the file itself, or in groups of one name and their numbers. Other paths start there."""
+    wherever actions are found: in `data`, in the file itself, or in groups with a common name and a number. Other paths are
+    relative to the episode."""
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
@@ -69,25 +70,25 @@ class HDF5(LogSource):
         return hdf5_hint(path)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """What is not there; and a log without images, unless the recipe wants none."""
+        """Settings that name something missing, and a log without images, unless the recipe wants none."""
         found = list(super().invalid_settings())
         yield from found
         if not found and self.named_cameras != () and self.camera_features is None and not camera_names(self.columns()):
             yield InvalidSetting(("path",), without_images(self._found))
 
     def layout(self) -> LogLayout:
-        """What is read. Raises UsageError where cameras are filmed and PyAV is not installed, and as `choose_layout` does."""
+        """What to read. Raises UsageError if cameras have videos and PyAV is not installed, and as `choose_layout` does."""
         found = super().layout()
         if any(path.startswith(FILMS) for path in found.cameras.values()):
             require_package("av", "lerobot", self.path)
         return found
 
     def split_names(self) -> tuple[str, ...]:
-        """Those of robomimic's masks, or `train`."""
+        """The splits of robomimic's masks, or `train`."""
         return ("train",) if self._found.pattern == ITSELF else tuple(dict.fromkeys(part.split for part in self.parts({})))
 
     def files(self) -> list[str]:
-        """All HDF5 files, and the text files and videos beside them. Raises UsageError where there are none."""
+        """All HDF5 files, with their text files and videos. Raises UsageError if there are none."""
         logs = self._logs()
         texts = [beside(path) for path in logs]
         there = location.stats(texts)
@@ -108,30 +109,30 @@ class HDF5(LogSource):
 
     @property
     def _actions(self) -> tuple[str, ...]:
-        """The datasets by which episodes are known."""
+        """The datasets by which episodes are recognized."""
         return tuple(parse_part(path).path for path in self.action or ()) or tuple(paths[0] for paths in USUAL.action)
 
     @property
     def _found(self) -> Found:
-        """What the first file says. Raises UsageError where no episodes are recognized, DataError where it is cut."""
+        """What the first file contains. Raises UsageError if no episodes are recognized, DataError if it is truncated."""
         first = self._logs()[0]
         stats = location.stats([first, beside(first)])
         return _look(first, repr(stats), self.episode_groups, self._actions)
 
     def columns(self) -> Sequence[Column]:
-        """Of the first episode of the first file."""
+        """The columns of the first episode of the first file."""
         self._require_package()
         return self._found.columns
 
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """Ranges of the episodes that a file has in one split. Raises DataError where a file is cut."""
+        """Ranges of a file's episodes in one split. Raises DataError if a file is truncated."""
         found = [part for path in self._logs() for part in known.get(path) or self._parts_of(path)]
         if all(part.start == part.stop for part in found):
             return []
         return sorted(found, key=lambda part: part.split)
 
     def _parts_of(self, path: str) -> list[Unit]:
-        """A file in ranges of about the size of a unit, split by split. Sizes of episodes are taken to be alike."""
+        """A file in ranges of about the size of a unit, split by split. Assumes episodes of similar size."""
         with Hdf5File(path) as file:
             splits = self._by_split(file)
         size, total = sum(location.stat(each).size for each in (path, *files_beside(path))), sum(map(len, splits.values()))
@@ -141,7 +142,7 @@ class HDF5(LogSource):
         return [piece for part in whole for piece in _cut(part, read_units.UNIT_BYTES)]
 
     def _by_split(self, file: Hdf5File) -> dict[str, list[str]]:
-        """The episodes of each split of a file, in natural order. Raises DataError where they cannot be listed."""
+        """The episodes of each split of a file, in natural order. Raises DataError if they cannot be listed."""
         found = defaultdict[str, list[str]](list)
         try:
             pattern = self.episode_groups or find_pattern(file, self._actions)
@@ -154,18 +155,18 @@ class HDF5(LogSource):
 
     @property
     def recorded_hz(self) -> float | None:
-        """As the arguments of robosuite's environment say."""
+        """The rate in the arguments of robosuite's environment."""
         return self._found.control_hz
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """Those of the groups of each file."""
+        """Episode names from the groups of each file."""
         for path in self._logs():
             with Hdf5File(path) as file:
                 for split, groups in self._by_split(file).items():
                     yield from ((split, self._name(path, group)) for group in groups)
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """Which features are read, and the text file and the videos beside each."""
+        """The features that are read, and each log's text file and videos."""
         by_text = self.layout().instruction == BESIDE
         texts = location.stats([beside(part.path) for part in parts]) if by_text else [None] * len(parts)
         bases = zip(super().bases(parts), texts, parts, strict=True)
@@ -187,7 +188,7 @@ class HDF5(LogSource):
                     yield Episode(self._name(part.path, group), part.split, where, _reading(file, group, layout, films))
 
     def _name(self, path: str, group: str) -> str:
-        """A name that stays the same when files are added: those of the file and the group, where they are short and plain."""
+        """A name that does not change when files are added: the file's and the group's names, if short and plain."""
         root = str(path_of(self.path))
         inside = path_of(path).stem if path == root else path.removeprefix(root).lstrip("/").removesuffix(SUFFIXES[0])
         parts = [inside] if group == ITSELF else [group.removeprefix("data/")]
@@ -199,7 +200,7 @@ class HDF5(LogSource):
         return f"{_OTHERS.sub('_', plain)[:23]}-{xxh3_64_hexdigest('/'.join(parts).encode('utf-8', 'surrogateescape'))}"
 
     def more_facts(self) -> dict[str, Any]:
-        """What it is called, how many files and episodes there are, and what robosuite was asked for."""
+        """The layout's name, the numbers of files and episodes, and the settings of robosuite."""
         episodes, found = Counter[str](), self._found
         for part in self.parts({}):
             episodes[part.split] += part.stop - part.start
@@ -210,7 +211,7 @@ class HDF5(LogSource):
 
 @lru_cache(maxsize=64)
 def _look(path: str, version: str, pattern: str | None, actions: tuple[str, ...]) -> Found:
-    """What a file of one version says."""
+    """What a given version of a file contains."""
     with Hdf5File(path) as file:
         try:
             found = look(file, pattern, actions)
@@ -222,7 +223,7 @@ def _look(path: str, version: str, pattern: str | None, actions: tuple[str, ...]
 
 
 def _cut(part: Unit, size: int) -> list[Unit]:
-    """A range of episodes in ranges of about `size` bytes."""
+    """A range of episodes, split into ranges of about `size` bytes."""
     episodes = part.stop - part.start
     count = max(1, min(episodes, -(-part.bytes // size)))
     edges = [(part.start + episodes * k // count, part.bytes * k // count) for k in range(count + 1)]
@@ -234,5 +235,5 @@ def _reading(file: Hdf5File, group: str, layout: LogLayout, films: Films) -> Cal
 
 
 def _stamps(files: Sequence[str]) -> list[Any]:
-    """Name, size and version of files beside a log."""
+    """Name, size and version of a log's accompanying files."""
     return [[path_of(file).name, *stat] for file, stat in zip(files, location.stats(files), strict=True) if stat]

@@ -1,4 +1,4 @@
-"""Summary of a join of questions, annotations and images: the same words in plan, inspect, stats, report and card."""
+"""Summary of a join of questions, annotations and images: the same text in plan, inspect, stats, report and card."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITTEN = {
 
 
 def join_line(facts: Mapping[str, int]) -> str:
-    """Questions, annotations and images, and by what they were joined. Empty where nothing was."""
+    """A line on questions, annotations and images, and how they were joined. Empty if nothing was."""
     if "join.questions" not in facts:
         return ""
     alone = facts.get("join.by_question_id_alone", 0)
@@ -39,7 +39,7 @@ def join_line(facts: Mapping[str, int]) -> str:
 
 
 def written_line(facts: Mapping[str, int]) -> str:
-    """Ids and answers that were read although they are written another way than VQAv2's. Empty where none are."""
+    """A line on ids and answers that were read although not written as in VQAv2. Empty if there are none."""
     found = [f"{words} ({facts[name]:,})" for name, words in WRITTEN.items() if facts.get(name)]
     return ", ".join(found)
 

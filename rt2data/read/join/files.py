@@ -1,8 +1,9 @@
 """Image files below the folders of a corpus, and the number in each file's name.
 
-Files are found by listing, so no path is built from what a data file says. The number of an image is the one whole number in its
-name: COCO_val2014_000000000042.jpg, 000000000042.jpg and 42_0054c913.jpg are all image 42. A name without one has the number that
-ends it (img42.jpg). A name with several (000000000042_640.jpg) has none until the recipe says with `name` which one counts.
+Files are found by listing, so no path is built from the content of a data file. The number of an image is the only integer in its
+name: COCO_val2014_000000000042.jpg, 000000000042.jpg and 42_0054c913.jpg are all image 42. A name without a separate integer has
+the number at its end (img42.jpg). A name with several (000000000042_640.jpg) has no number unless the recipe's `name` says which
+one counts.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ def is_ignored(name: str) -> bool:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name has the suffix of an image."""
+    """Whether a file name has an image suffix."""
     return _IMAGE.fullmatch(name) is not None
 
 
 def numbers_of(name: str) -> tuple[int, ...]:
-    """The numbers that an image of this name may have: one, none, or several where the name alone does not decide."""
+    """The numbers that an image with this name may have: one, none, or several if ambiguous."""
     stem = name.rpartition(".")[0]
     whole = [int(word) for word in _WORD.findall(stem) if _NUMBER.fullmatch(word)]
     if whole:
@@ -54,7 +55,7 @@ class NamePattern:
     text: str
 
     def number(self, inside: str) -> int | None:
-        """The number of the image at a path below an image folder; None where it is not named like this."""
+        """The number of the image at a path below an image folder; None if it does not match."""
         found = _compiled(self.text).fullmatch(inside)
         return int(found[1]) if found and self._spelled(int(found[1])) == found[1] else None
 
@@ -76,7 +77,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def checked_pattern(text: str) -> str:
-    """The text of a NamePattern. Raises ValueError where it cannot be one."""
+    """The text, checked to be a NamePattern. Raises ValueError if it is not."""
     if len(_FIELD.findall(text)) != 1 or set("{}") & set("".join(_split(text))):
         raise ValueError("must have one {id} or {id:012d} (any width from 1 to 18), and no other braces")
     parts = text.split("/")
@@ -97,14 +98,14 @@ def suggested_pattern(name: str, number: int) -> str:
 # Folders
 
 DEPTH = 8
-"""Levels of folders below each of those that are named."""
+"""Levels of folders searched below each named folder."""
 
 
 class ImageFile(NamedTuple):
-    """An image file; in the order of these fields the first of several comes first."""
+    """An image file. Files are ordered by these fields."""
 
     folder: int  # position of its folder in `image_dirs`
-    inside: str  # its path below that folder, with /
+    inside: str  # path relative to that folder, with /
     path: str
 
     @property
@@ -113,9 +114,9 @@ class ImageFile(NamedTuple):
 
 
 def list_images(folders: Sequence[str], pattern: NamePattern | None = None) -> list[ImageFile]:
-    """All image files, or those that a pattern gives a number, in order. A folder below two of `folders` belongs to the first.
+    """All image files, or those whose name matches a pattern, in order. A folder below two of `folders` belongs to the first.
 
-    Raises UsageError where a folder or every file is missing.
+    Raises UsageError if a folder is missing, or there are no files.
     """
     found, seen = [], set[str]()
     for number, folder in enumerate(folders):
@@ -131,7 +132,7 @@ def list_images(folders: Sequence[str], pattern: NamePattern | None = None) -> l
 
 
 def _below(folder: str, inside: str, depth: int, seen: set[str]) -> Iterator[tuple[str, str]]:
-    """(path below the named folder, path). Each folder once, whatever links lead to it: a link may lead in a circle."""
+    """(path below the named folder, path). Each folder is visited once, because links may form a cycle."""
     here = location.identity(folder)
     if here in seen:
         return
@@ -149,7 +150,7 @@ def _below(folder: str, inside: str, depth: int, seen: set[str]) -> Iterator[tup
 
 
 class ImageReader:
-    """Reads image files. Rows about one image follow each other, so the last one read is kept."""
+    """Reads image files. Rows about one image are adjacent, so the last one read is cached."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -157,7 +158,7 @@ class ImageReader:
         self._ahead: HeadsAhead | None = None
 
     def expect(self, paths: Iterable[str]) -> None:
-        """Images will be read in this order, though not all of them: those in an object store are fetched ahead."""
+        """Announce images that will be read in this order, though maybe not all: those in an object store are prefetched."""
         remote = [path for path in paths if is_remote(path)]
         if remote:
             self._ahead = heads_ahead(remote, self._max_bytes + 1)

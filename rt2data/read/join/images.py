@@ -1,4 +1,4 @@
-"""Which image file a question refers to. Every candidate is kept until one is left: nothing is chosen silently."""
+"""Finds the image file a question refers to. All candidates are kept until one is left: nothing is chosen silently."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Conflict = Literal["refuse", "first"]
 
 
 class ImageKey(NamedTuple):
-    """What a question states about its image."""
+    """How a question identifies its image."""
 
-    number: int  # image_id; -1 where there is none
-    name: str = ""  # a file's name or path, empty where there is none
+    number: int  # image_id; -1 if there is none
+    name: str = ""  # a file name or path; empty if there is none
 
     def __str__(self) -> str:
         return f"image {self.name or self.number}"
 
 
 class Found(NamedTuple):
-    """An image, or why there is none."""
+    """The image found, or why there is none."""
 
-    path: str  # empty where there is none
-    how: str  # number, pattern, name, base_name; or the reason of a reject
-    settled: str = ""  # of several files: same_bytes, or first_folder where the recipe's order decided
+    path: str  # empty if there is none
+    how: str  # number, pattern, name, base_name; or a reject reason
+    settled: str = ""  # if several files matched: same_bytes, or first_folder if the recipe's order decided
     detail: str = ""
 
     def facts(self) -> Iterator[str]:
@@ -45,31 +45,31 @@ class Found(NamedTuple):
 
 
 def group_of(image: ImageKey) -> str:
-    """What keeps all questions about one image in one split: its number, or a hash of its name."""
+    """The group that keeps all questions about one image in one split: its number, or a hash of its name."""
     numbers = (image.number,) if image.number >= 0 else numbers_of(image.name.rpartition("/")[2])
     return str(numbers[0]) if len(numbers) == 1 else f"n{xxhash.xxh3_64_hexdigest(image.name.encode())}"
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """All listed files, by the name or number that a question gives."""
+    """All listed files, looked up by the name or number in a question."""
 
     files: Sequence[ImageFile]
     pattern: NamePattern | None = None
 
     def of(self, key: ImageKey) -> tuple[str, list[ImageFile]]:
-        """How the files were found, and all of them: by the name given, else by number."""
+        """How the files were found, and all matches: by the name given, else by number."""
         named = self._named(key.name) if key.name else ("", [])
         if named[1]:
             return named
         return "pattern" if self.pattern else "number", self._numbered.get(key.number, [])
 
     def unclear(self, number: int) -> ImageFile | None:
-        """A file that may have this number: its name has several."""
+        """A file that may have this number, as one of several in its name."""
         return self._unclear.get(number)
 
     def _named(self, name: str) -> tuple[str, list[ImageFile]]:
-        """By path where one ends like the path given, else by base name."""
+        """Find files by path, if one ends with the given path; otherwise by base name."""
         parts = parts_of(name)
         files = self._by_name.get(parts[-1] if parts else "", [])
         tail = "/".join(parts)
@@ -109,24 +109,24 @@ class Candidates:
 
 
 class Listed(Protocol):
-    """Files by what a row says of them."""
+    """Lookup of files by what a row says about them."""
 
     def of(self, key: ImageKey) -> tuple[str, list[ImageFile]]:
-        """How the files were found, and all of them."""
+        """How the files were found, and all matches."""
 
     def unclear(self, number: int) -> ImageFile | None:
-        """A file that may have this number: its name has several."""
+        """A file that may have this number, as one of several in its name."""
 
 
 def parts_of(name: str) -> list[str]:
-    """The parts of a path as a data file writes it."""
+    """The components of a path as written in a data file."""
     return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
 def choose_images(keys: Iterable[ImageKey], candidates: Candidates, conflict: Conflict) -> list[Found]:
-    """The image of each key, in order. Bytes are compared only where a key has several candidates.
+    """The image of each key, in order. Bytes are compared only if a key has several candidates.
 
-    Raises DataError where for some several different images remain, or where only names with several numbers fit.
+    Raises DataError if several different images remain for a key, or only names with several numbers match.
     """
     chosen: list[Found] = []
     clashes: list[tuple[ImageKey, Sequence[ImageFile]]] = []
@@ -146,7 +146,7 @@ def choose_images(keys: Iterable[ImageKey], candidates: Candidates, conflict: Co
 
 
 def choose_image(key: ImageKey, candidates: Listed, conflict: Conflict) -> Found | Sequence[ImageFile]:
-    """The image of one key, or two that differ. Bytes are compared only where a key has several candidates."""
+    """The image of one key, or two that differ. Bytes are compared only if a key has several candidates."""
     how, files = candidates.of(key)
     if not files:
         return _missing(key, candidates)
@@ -171,7 +171,7 @@ def _missing(key: ImageKey, candidates: Listed) -> Found:
 
 
 def _different(files: Sequence[ImageFile]) -> ImageFile | None:
-    """The first file whose bytes are not those of the first; sizes are looked at before bytes."""
+    """The first file whose bytes differ from those of the first file; sizes are compared before bytes."""
     try:
         size = location.stat(files[0].path).size
         for file in files[1:]:

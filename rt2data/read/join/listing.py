@@ -1,4 +1,4 @@
-"""The image files of a corpus as an index on disk, which all units share: it is mapped, so it takes no memory in a worker."""
+"""The image files of a corpus as an index on disk, shared by all units: it is memory-mapped, so it takes no memory in a worker."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _FILES, _NAMES, _NUMBERS, _UNCLEAR = "images.arrow", "names.arrow", "numbers.arr
 
 
 class Listing:
-    """All listed files, by the name or number that a row gives: `join.images.Candidates`, for any number of files."""
+    """All listed files, looked up by the name or number in a row: like `join.images.Candidates`, for any number of files."""
 
     def __init__(self, tables: Iterable[pa.Table], named: bool, loose: bool) -> None:
-        """`tables` as they are written: files, and their rows by name, by number, and by each number of an unclear name."""
+        """`tables` in the order in which they are written: files, then their rows by name, by number, and by each number of an
+        ambiguous name.
+        """
         self._files, names, numbers, unclear = tables
         self._ignore_folders = loose
         self._names, self._numbers, self._unclear = map(_Sorted, (names, numbers, unclear))
@@ -34,11 +36,11 @@ class Listing:
 
     @classmethod
     def of_files(cls, files: Sequence[ImageFile], pattern: NamePattern | None = None, loose: bool = False) -> Listing:
-        """An index of files, in their order. `loose`: the folders in names that rows give do not count."""
+        """An index of files, in order. `loose`: folders in the names given by rows are ignored."""
         return cls(_tables(files, pattern), named=pattern is not None, loose=loose)
 
     def write(self, folder: Path) -> None:
-        """Into a folder, for `listing_at`."""
+        """Write the listing into a folder, for `listing_at`."""
         make_folder(folder)
         tables = zip((_FILES, _NAMES, _NUMBERS, _UNCLEAR), (self._files, *self._keyed()), strict=True)
         for name, table in tables:
@@ -58,11 +60,11 @@ class Listing:
         return next(iter(self._at(self._unclear.rows(number))), None)
 
     def elsewhere(self, name: str) -> ImageFile | None:
-        """A file of this base name, in another folder than the name says."""
+        """A file with this base name, in a different folder than the name says."""
         return next(iter(self._called(parts_of(name))), None)
 
     def _named(self, name: str) -> tuple[str, list[ImageFile]]:
-        """By the whole path given, which a file's own ends with; by base name where that is all, or folders are to be ignored."""
+        """Find files by the given path, which must end the file's own path; by base name if folders are to be ignored."""
         parts = parts_of(name)
         files = self._called(parts)
         tail = "/" + "/".join(parts)
@@ -70,7 +72,7 @@ class Listing:
         return ("name", exact) if exact else ("base_name", files if self._ignore_folders else [])
 
     def _called(self, parts: Sequence[str]) -> list[ImageFile]:
-        """Files of the base name in the last part."""
+        """Files with the base name in the last component."""
         return [file for file in self._at(self._names.rows(_hash(parts[-1]))) if file.name == parts[-1]] if parts else []
 
     def _at(self, rows: Sequence[int]) -> list[ImageFile]:
@@ -82,7 +84,7 @@ class Listing:
 
 
 class _Sorted:
-    """Rows by a key, sorted by it."""
+    """Rows sorted by a key, for lookup."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
@@ -97,7 +99,7 @@ class _Sorted:
 
 @lru_cache(maxsize=4)
 def listing_at(folder: str, version: str, named: bool, loose: bool) -> Listing:
-    """The listing that was written there; `version` is of that file."""
+    """The listing written into a folder; `version` is that of its file of files."""
     tables = (_read(path_of(folder) / name) for name in (_FILES, _NAMES, _NUMBERS, _UNCLEAR))
     return Listing(tables, named=named, loose=loose)
 

@@ -1,4 +1,4 @@
-"""The features of a dataset: what its data files hold, with the names that info.json gives; its videos; its tasks in words."""
+"""The features of a dataset: the columns of its data files, with names from info.json; its videos; its task texts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rt2data.read.lerobot.rows import holds_numbers, is_list, opened
 from rt2data.read.log import Column
 
 TASK = "task"
-"""The words of each step's task: no column of the files, but a number that stands for it."""
+"""The text of each step's task. The files do not hold it as a column, only a task number."""
 TASK_INDEX, TIME, EPISODE, FRAME = "task_index", "timestamp", "episode_index", "frame_index"
 DONE = "next.done"
 ANNOTATION = "annotation."
-"""Columns of GR00T whose whole numbers stand for words in the table of tasks."""
+"""Prefix of GR00T columns whose integers refer to texts in the table of tasks."""
 _BOOKKEEPING = frozenset({TASK_INDEX, TIME, EPISODE, FRAME, "index"})
-_DEPTH = 3  # of lists whose lengths are looked at
+_DEPTH = 3  # levels of lists whose lengths are examined
 
 
 def columns_of(dataset: Dataset) -> list[Column]:
-    """Those of the first file, then the videos, then the tasks. Raises DataError where there is no file, or it is cut."""
+    """The columns of the first file, then the videos, then the tasks. Raises DataError if there is no file, or it is truncated."""
     first = next(iter(dataset.data), None)
     if first is None:
         raise DataError("there are no data files", dataset.root, "fetch its folder `data`")
@@ -38,7 +38,7 @@ def columns_of(dataset: Dataset) -> list[Column]:
 
 
 def _column(dataset: Dataset, file: pq.ParquetFile, field: pa.Field) -> Column | None:
-    """A column that a recipe can name; None for bookkeeping, and for what nothing can be made of."""
+    """A column that a recipe can name; None for bookkeeping and unsupported types."""
     if field.name in _BOOKKEEPING:
         return None
     said = dataset.info.features.get(field.name, Feature("", ()))
@@ -55,12 +55,12 @@ def _column(dataset: Dataset, file: pq.ParquetFile, field: pa.Field) -> Column |
 
 
 def is_image(kind: pa.DataType) -> bool:
-    """Whether each value has bytes and a path, as Hugging Face keeps images."""
+    """Whether each value has bytes and a path, Hugging Face's format for images."""
     return bool(pa.types.is_struct(kind)) and {"bytes", "path"} <= {kind.field(at).name for at in range(kind.num_fields)}
 
 
 def is_words(field: pa.Field) -> bool:
-    """Text, or numbers that stand for it."""
+    """Whether a column is text, or numbers that refer to texts."""
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     stands = pa.types.is_integer(kind) and field.name.startswith(ANNOTATION)
     return bool(stands or pa.types.is_string(kind) or pa.types.is_large_string(kind))
@@ -72,7 +72,7 @@ def _video(dataset: Dataset, camera: str) -> Column:
 
 
 def _size(said: Feature) -> str:
-    """Width and height, as info.json says: of its three sizes the smallest is that of the channels, first or last."""
+    """Width and height according to info.json, whose shape has the channels first or last."""
     if len(said.shape) != 3:
         return ""
     height, width = said.shape[1:] if said.shape[0] in (1, 3, 4) else said.shape[:2]
@@ -86,7 +86,7 @@ def _scalar(kind: pa.DataType) -> str:
 
 
 def _width(file: pq.ParquetFile, field: pa.Field) -> int | None:
-    """Numbers of each step: as the schema fixes them, else as many as the first step has; None in a file without steps."""
+    """Numbers per step: fixed by the schema, or else those of the first step; None for a file without steps."""
     kind, width = field.type, 1
     while pa.types.is_fixed_size_list(kind):
         width, kind = width * kind.list_size, kind.value_type

@@ -20,11 +20,11 @@ from rt2data.read.recorded import EpisodeFault
 from rt2data.records import F32, Image, Unit
 
 _ROWS = 4096
-"""Rows whose numbers are unpacked together."""
+"""Rows whose numbers are decoded together."""
 
 
 class DataFile:
-    """Opened for one layout. Nothing of it is held but the rows in hand."""
+    """A data file, opened for one layout. Only the current rows are in memory."""
 
     def __init__(self, path: str, dataset: Dataset, layout: LogLayout) -> None:
         self.path, self._dataset = path, dataset
@@ -40,7 +40,7 @@ class DataFile:
         self._stills: dict[str, Stills] = {}
 
     def rows(self, part: Unit) -> pa.Table:
-        """The rows of an episode, without its images. Raises EpisodeFault where they cannot be unpacked, OSError."""
+        """The rows of an episode, without its images. Raises EpisodeFault if they cannot be decoded, OSError."""
         stop = part.stop or self._total
         try:
             return self._rows.take(part.start, stop)
@@ -52,14 +52,14 @@ class DataFile:
             raise EpisodeFault("corrupt_rows", str(error)[:200], stop - part.start) from None
 
     def holds_images(self, column: str) -> bool:
-        """Whether a camera is a column of this file."""
+        """Whether a camera's images are in a column of this file."""
         if column not in self._schema.names:
             return False
         kind = self._schema.field(column).type
         return is_image(kind) or bool(pa.types.is_binary(kind))
 
     def images(self, part: Unit, rows: pa.Table, camera: str, column: str) -> list[Image]:
-        """The images of an episode, none of which is read yet."""
+        """The images of an episode, none of them read yet."""
         if column in self._named:
             return [self._by_name(camera, value and value.get("path")) for value in rows[column].to_pylist()]
         stills = self._stills.setdefault(column, Stills(self.path, column, self._dataset))
@@ -72,14 +72,14 @@ class DataFile:
             return Image(camera, Broken(fault.reason, fault.detail))
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._rows.close()
         for stills in self._stills.values():
             stills.close()
 
 
 def _only_named(file: pq.ParquetFile, column: str) -> bool:
-    """Whether an image column has paths and no bytes at all, as its statistics say."""
+    """Whether an image column has only paths and no bytes, according to its statistics."""
     if column not in file.schema_arrow.names or not is_image(file.schema_arrow.field(column).type):
         return False
     names = [file.schema.column(at).path for at in range(len(file.schema))]
@@ -93,7 +93,7 @@ def _only_named(file: pq.ParquetFile, column: str) -> bool:
 
 
 def joined(rows: pa.Table, parts: Sequence[Part]) -> F32:
-    """Some columns, or ranges of them, side by side: float32[T, D]. Raises EpisodeFault where one is missing or ragged."""
+    """Columns, or ranges of them, concatenated: float32[T, D]. Raises EpisodeFault if one is missing or ragged."""
     return np.concatenate([_part(rows, part) for part in parts], axis=1)
 
 
@@ -103,7 +103,7 @@ def _part(rows: pa.Table, part: Part) -> F32:
 
 
 def values(rows: pa.Table, name: str) -> NDArray[np.float64]:
-    """One number for each step: float64[T]. Raises EpisodeFault where there is none."""
+    """One number per step: float64[T]. Raises EpisodeFault if there is none."""
     require_column(rows, name)
     if pa.types.is_nested(rows.schema.field(name).type):
         return matrix(rows, name)[:, 0].astype(np.float64)
@@ -111,6 +111,6 @@ def values(rows: pa.Table, name: str) -> NDArray[np.float64]:
 
 
 def require_column(rows: pa.Table, name: str) -> None:
-    """Raises EpisodeFault where this file has no such column."""
+    """Raises EpisodeFault if the file lacks this column."""
     if name not in rows.column_names:
         raise EpisodeFault("missing_column", f"there is no column {name} in this file", rows.num_rows)

@@ -1,4 +1,4 @@
-"""Which episodes there are, and in which files: the names of the files are believed, and meta/ says what they cannot."""
+"""Which episodes exist, and in which files: file names are trusted first; meta/ supplies the rest."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ _POINTER = b"version https://git-lfs"
 
 
 class Clip(NamedTuple):
-    """Where a camera's video of an episode is."""
+    """The location of a camera's video for an episode."""
 
-    path: str  # empty where there is none
-    start: float = 0.0  # seconds in it at which the episode begins
-    missing: str = ""  # which file should be there
+    path: str  # empty if there is none
+    start: float = 0.0  # seconds into the video at which the episode begins
+    missing: str = ""  # the expected file, if missing
 
 
 class Listed(NamedTuple):
-    """What meta/ says of an episode."""
+    """What meta/ says about an episode."""
 
     length: int | None
     tasks: tuple[str, ...]
-    file: tuple[int, int] | None = None  # v3: chunk and number of its data file
-    clips: Mapping[str, tuple[int, int, float]] = {}  # v3, by camera: chunk and number of the video, and where it begins there
+    file: tuple[int, int] | None = None  # v3: chunk and file number of its data
+    clips: Mapping[str, tuple[int, int, float]] = {}  # v3, by camera: chunk and number of the video, and start in it
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A LeRobot dataset, opened: its metadata is read, its data is not."""
+    """An open LeRobot dataset: its metadata is read, its data is not."""
 
     root: str
     info: Info
@@ -59,7 +59,7 @@ class Dataset:
 
     @cached_property
     def numbers_of_tasks(self) -> dict[str, list[int]]:
-        """The indices of each task, by its words."""
+        """The indices of each task, by task text."""
         found: dict[str, list[int]] = {}
         for index, text in sorted(self.tasks.items()):
             found.setdefault(text, []).append(index)
@@ -69,7 +69,7 @@ class Dataset:
 
     @cached_property
     def data(self) -> dict[str, Stat]:
-        """All data files by path, in the order of their numbers."""
+        """All data files by path, ordered by their numbers."""
         return _natural(self._below(DATA, (".parquet",)))
 
     @cached_property
@@ -79,14 +79,14 @@ class Dataset:
 
     @cached_property
     def images(self) -> dict[str, Stat]:
-        """Image files beside the data, by path: plain files, for a link could lead anywhere."""
+        """Image files of the dataset, by path. Only plain files, since a link could lead anywhere."""
         folder = path_of(self.root) / IMAGES
         found = sorted(_plain_files(folder)) if location.is_folder(folder) else []
         return {path: stat for path, stat in zip(found, location.stats(found), strict=True) if stat}
 
     @cached_property
     def meta(self) -> list[str]:
-        """The metadata that is read."""
+        """The metadata files that are read."""
         return [path for path in self._below(META, (".json", ".jsonl", ".parquet")) if "stats" not in Path(path).name]
 
     def _below(self, folder: str, endings: tuple[str, ...]) -> dict[str, Stat]:
@@ -102,13 +102,13 @@ class Dataset:
 
     @cached_property
     def cameras(self) -> list[str]:
-        """Features that are videos, as info.json says; where it names none, those that have files."""
+        """Features that are videos according to info.json; if it names none, those with video files."""
         said = [name for name, feature in self.info.features.items() if feature.dtype == "video"]
         return said or sorted({camera for camera, _ in self._by_name})
 
     @cached_property
     def _by_name(self) -> dict[tuple[str, tuple[int, ...]], str]:
-        """Videos by camera, and by episode or chunk and number: by the parts of their names, in whatever order."""
+        """Videos by camera, and by episode or by chunk and number, found by the parts of their names in any order."""
         found: dict[tuple[str, tuple[int, ...]], str] = {}
         for path in self.videos:
             folders, name = self.relative(path).split("/")[1:-1], Path(path).name
@@ -117,7 +117,7 @@ class Dataset:
         return found
 
     def clip(self, camera: str, episode: int, there: Callable[[str], bool] | None = None) -> Clip:
-        """The video of an episode. `there` tells whether a file is there, without listing all."""
+        """The video of an episode. `there` tells whether a file exists, without listing all files."""
         listed = self.listed.get(episode)
         place = listed.clips.get(camera) if listed else None
         if place is None and listed is not None and listed.clips:
@@ -131,7 +131,7 @@ class Dataset:
         return Clip(found, start, "" if found else usual or f"a video of {camera}")
 
     def video_bytes(self, episode: int) -> int:
-        """The share that an episode has of the bytes of its videos."""
+        """An episode's share of the bytes of its videos."""
         total = 0
         for camera in self.cameras:
             size = self.videos.get(self.clip(camera, episode).path)
@@ -143,7 +143,7 @@ class Dataset:
 
     @cached_property
     def _rows_of_videos(self) -> Counter[tuple[str, int, int]]:
-        """Steps of all episodes that are in one video, by camera, chunk and number."""
+        """Total steps of the episodes in each video, by camera, chunk and number."""
         found = Counter[tuple[str, int, int]]()
         for listed in self.listed.values():
             for camera, (chunk, number, _) in listed.clips.items():
@@ -151,13 +151,13 @@ class Dataset:
         return found
 
     def _usual(self, camera: str, episode: int, chunk: int, number: int) -> str:
-        """The path of a video as info.json makes it; empty where that leads out of the dataset."""
+        """The path of a video from info.json's template; empty if it leads out of the dataset."""
         chunks = {"episode_chunk": episode // self.info.chunk, "chunk_index": chunk, "file_index": number}
         name = fill(self._template(chunk >= 0), video_key=camera, episode_index=episode, **chunks)
         return str(path_of(self.root) / name) if is_inside(name) else ""
 
     def _template(self, numbered: bool) -> str:
-        """That of info.json, unless it gives one path to several videos: then the usual one."""
+        """The path template of info.json, unless it gives several videos the same path: then the usual one."""
         places = ["{chunk_index", "{file_index"] if numbered else ["{episode_index"]
         places += ["{video_key}"] if len(self.cameras) > 1 else []
         given = self.info.video_path
@@ -172,16 +172,16 @@ USUAL_VIDEO = (
     "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
     "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
 )
-"""Paths of v2 and v3."""
+"""Path templates of v2 and v3."""
 
 
 def is_inside(relative: str) -> bool:
-    """Whether a relative path stays in its folder, as it is written."""
+    """Whether a relative path stays within its folder (as written, without following links)."""
     return bool(relative) and "\\" not in relative and not {"", ".", ".."} & {*relative.split("/")} and ":" not in relative
 
 
 def open_dataset(path: str) -> Dataset:
-    """Raises UsageError where there is none, DataError where its metadata cannot be read."""
+    """Open a dataset. Raises UsageError if there is none, DataError if its metadata cannot be read."""
     info = read_info(path)
     if not location.is_folder(path_of(path) / DATA):
         raise UsageError(f"a LeRobot dataset without its folder `{DATA}`", path, f"fetch all of it: here is {INFO} only")
@@ -189,12 +189,12 @@ def open_dataset(path: str) -> Dataset:
 
 
 def episode_name(number: int) -> str:
-    """What an episode is called."""
+    """The name of an episode."""
     return f"episode-{number:06d}"
 
 
 def episode_of(path: str) -> int | None:
-    """The episode that a file of one episode is named for."""
+    """The episode number in the name of a single-episode file."""
     found = _EPISODE_FILE.fullmatch(Path(path).name)
     return int(found[1]) if found else None
 
@@ -208,13 +208,13 @@ def _numbers_of(folders: Iterable[str], name: str) -> tuple[int, ...]:
 
 
 def file_numbers(relative: str) -> tuple[int, ...]:
-    """Chunk and number of a file, or its episode, as its path says."""
+    """Chunk and number of a file, or its episode, according to its path."""
     *folders, name = relative.split("/")
     return _numbers_of(folders, name)
 
 
 def _natural(files: Mapping[str, Stat]) -> dict[str, Stat]:
-    """Sorted by the numbers in their names: file-10 after file-9."""
+    """Files sorted by the numbers in their names: file-10 after file-9."""
 
     def key(path: str) -> list[tuple[int, str]]:
         return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,18})", path)]
@@ -236,7 +236,7 @@ _SAID = frozenset({"episode_index", "length", "tasks"})
 
 
 def read_listed(root: str) -> dict[int, Listed]:
-    """Episodes by their index; none where there is no list. Raises DataError where it cannot be read."""
+    """Listed episodes by index; empty if there is no list. Raises DataError if it cannot be read."""
     meta = path_of(root) / META
     if location.is_file(meta / "episodes.jsonl"):
         return dict(filter(None, map(_listed, json_lines(meta / "episodes.jsonl"))))
@@ -257,7 +257,7 @@ def _listed(row: dict[str, Any]) -> tuple[int, Listed] | None:
 
 
 def _listed_in(path: str) -> dict[int, Listed]:
-    """Of one file of v3; its statistics are not read."""
+    """The episodes listed in one v3 file; its statistics are not read."""
     with opened(path) as file:
         names = [name for name in file.schema_arrow.names if name in _SAID or name.startswith(("data/", "videos/"))]
         try:
@@ -279,7 +279,7 @@ def _place(row: Mapping[str, Any], what: str) -> tuple[int, int] | None:
 
 
 def _clips(row: Mapping[str, Any], cameras: Iterable[str]) -> dict[str, tuple[int, int, float]]:
-    """Those that are wholly said."""
+    """The cameras' clips that are completely specified."""
     places = {camera: (_place(row, f"videos/{camera}"), row[f"videos/{camera}/from_timestamp"]) for camera in cameras}
     known = {camera: each for camera, each in places.items() if isinstance(each[1], int | float) and isfinite(each[1])}
     return {camera: (*place, float(start)) for camera, (place, start) in known.items() if place}
@@ -289,7 +289,7 @@ def _clips(row: Mapping[str, Any], cameras: Iterable[str]) -> dict[str, tuple[in
 
 
 class Run(NamedTuple):
-    """Rows of one episode in a file of several."""
+    """The rows of one episode in a multi-episode file."""
 
     episode: int
     start: int
@@ -297,7 +297,7 @@ class Run(NamedTuple):
 
 
 def runs_of(path: str) -> list[Run]:
-    """The episodes of a file, in order. Raises DataError where it is cut, or the rows of one do not lie together."""
+    """The episodes of a file, in order. Raises DataError if it is truncated, or an episode's rows are not adjacent."""
     with opened(path) as file:
         if "episode_index" not in file.schema_arrow.names:
             raise DataError("there is no column `episode_index`", path)
@@ -315,7 +315,7 @@ def runs_of(path: str) -> list[Run]:
 
 
 def require_whole(paths: Iterable[str], sizes: Mapping[str, Stat]) -> None:
-    """Raises DataError for a Parquet file that does not end as one, or does not begin so."""
+    """Raises DataError for a file that does not begin and end like Parquet."""
     names = list(paths)
     heads = location.read_ranges([Range(path, 0, len(_POINTER)) for path in names])
     tails = location.read_ranges([Range(path, max(sizes[path].size - 4, 0), 4) for path in names])

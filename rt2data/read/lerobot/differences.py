@@ -1,4 +1,4 @@
-"""What a dataset says of itself that its files do not bear out. The files are believed; each difference is counted."""
+"""Differences between a dataset's metadata and its files. The files are trusted; each difference is counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Counts = Counter[str]
 
 
 def count_in_dataset(dataset: Dataset) -> Counts:
-    """What is to be counted once: of metadata and the names of files."""
+    """Differences to count once: in metadata and file names."""
     info, found, paths = dataset.info, Counts(), list(dataset.data)
     named = [episode for path in paths if (episode := episode_of(path)) is not None]
     files = {file_numbers(dataset.relative(path)) for path in paths}
@@ -48,14 +48,14 @@ def _is_where_it_should_be(dataset: Dataset, path: str) -> bool:
 
 
 def count_in_file(dataset: Dataset, path: str, runs: list[Run]) -> Counts:
-    """Episodes that meta places in a file of several, and that are not there."""
+    """Count the episodes that meta/ places in a multi-episode file but that are not in it."""
     numbers, there = file_numbers(dataset.relative(path)), {run.episode for run in runs}
     absent = [index for index, each in dataset.listed.items() if each.file == numbers and index not in there]
     return Counts({f"{FOUND}episodes_without_data": len(absent)} if absent else {})
 
 
 def count_in_episode(dataset: Dataset, episode: int, rows: pa.Table, times: F64) -> Counts:
-    """What is to be counted of one episode."""
+    """Differences to count for one episode."""
     info, listed, found, names = dataset.info, dataset.listed.get(episode), Counts(), rows.column_names
     found["unlisted_episodes"] = bool(dataset.listed) and listed is None
     found["length_differs"] = listed is not None and listed.length not in (None, rows.num_rows)
@@ -83,7 +83,7 @@ def _of_times(times: F64, fps: float | None) -> dict[str, int]:
 
 
 def period(times: F64) -> float:
-    """Seconds from one step to the next, as most are; 0 where no two times rise."""
+    """The typical time between steps in seconds; 0 if no two times rise."""
     steps = np.diff(times)
     rising = steps[np.isfinite(steps) & (steps > 0)]
     return float(np.median(rising)) if len(rising) else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 FOUND = "lerobot."
-"""Begins the names of facts about LeRobot datasets."""
+"""Prefix of the names of facts about LeRobot datasets."""
 WORDS: Mapping[str, str] = {
     "total_episodes_differs": "info.json counts other episodes than there are",
     "total_frames_differs": "info.json counts other frames than the episodes listed in meta have",
@@ -28,4 +28,4 @@ WORDS: Mapping[str, str] = {
     "video_starts_late": "videos show their first frame later than at 0 s, so that the first steps have none",
     "video_frames_differ": "videos have another number of frames than their episode has steps",
 }
-"""The rest of their names, and what they mean."""
+"""The rest of the names, and their meaning."""

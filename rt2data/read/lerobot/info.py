@@ -1,6 +1,6 @@
-"""What a LeRobot dataset says of itself: meta/info.json, and the table of its tasks.
+"""A LeRobot dataset's metadata: meta/info.json, and the table of tasks.
 
-Much of it is wrong in the wild. What a value cannot be is left out here; where it differs from the files, the files are believed.
+In practice much of it is wrong. Invalid values are dropped here; if metadata and files differ, the files are trusted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Feature(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] = ()
-    codec: str = ""  # of a video
+    codec: str = ""  # for a video
 
     @property
     def width(self) -> int:
@@ -42,7 +42,7 @@ class Feature(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Episodes from `start` to before `stop`."""
+    """Episodes [start, stop)."""
 
     name: str
     start: int
@@ -51,7 +51,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """meta/info.json. What is missing, or of another kind than it should be, is None or empty."""
+    """meta/info.json. Missing values, and values of the wrong type, are None or empty."""
 
     version: str
     robot: str
@@ -59,20 +59,20 @@ class Info:
     episodes: int | None
     frames: int | None
     splits: tuple[Split, ...]
-    unknown_splits: tuple[str, ...]  # those that are not ranges of episodes
+    unknown_splits: tuple[str, ...]  # splits that are not ranges of episodes
     features: Mapping[str, Feature]
     data_path: str
     video_path: str
-    chunk: int  # v2: episodes of a folder
+    chunk: int  # v2: episodes per folder
 
     def split_of(self, episode: int) -> str | None:
-        """The split of an episode: of those that hold it the smallest, for that one was taken out of the others."""
+        """The split of an episode: the smallest that contains it, since that was carved out of the others."""
         holding = [split for split in self.splits if split.start <= episode < split.stop]
         return min(holding, key=lambda split: split.stop - split.start).name if holding else None
 
 
 def read_info(root: str) -> Info:
-    """Raises UsageError where there is none, DataError where it is no JSON object."""
+    """Read meta/info.json. Raises UsageError if there is none, DataError if it is not a JSON object."""
     path = path_of(root) / INFO
     if not location.is_file(path):
         raise UsageError(f"not a LeRobot dataset: there is no {INFO}", root, "name the folder that holds `meta` and `data`")
@@ -95,7 +95,7 @@ def read_info(root: str) -> Info:
 
 
 def fill(template: str, **values: int | str) -> str:
-    """A path template of info.json with its places filled in: `{name}` and `{name:03d}`, and nothing else that formats know."""
+    """A path template of info.json, filled in: supports `{name}` and `{name:03d}`, and no other formatting."""
 
     def value(place: re.Match[str]) -> str:
         found = values.get(place[1], place[0])
@@ -105,7 +105,7 @@ def fill(template: str, **values: int | str) -> str:
 
 
 def _object(content: bytes, path: str) -> dict[str, Any]:
-    """Raises DataError where it is none."""
+    """Parse a JSON object. Raises DataError if it is not one."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -128,7 +128,7 @@ def _positive(value: Any) -> float | None:
 
 
 def _splits(splits: dict[str, Any]) -> Iterator[Split | str]:
-    """The ranges of each split, which are "0:80" or "0:10,20:30"; the names of others."""
+    """The ranges of each split, such as "0:80" or "0:10,20:30"; for anything else, the split's name."""
     for name, value in splits.items():
         found = [_RANGE.fullmatch(each) for each in value.split(",")] if isinstance(value, str) else [None]
         yield from (Split(name, int(each[1]), int(each[2])) if each else name for each in found)
@@ -149,7 +149,7 @@ def _feature(value: dict[str, Any]) -> Feature:
 
 
 def _names(names: Any, depth: int = 0) -> Iterator[str]:
-    """Names of dimensions, however they are nested: a list, lists in a list or under a key, or keys with their positions."""
+    """Names of dimensions in any nesting: a list, lists in a list or under a key, or keys with positions."""
     if isinstance(names, str):
         yield names
     elif isinstance(names, dict) and names and all(_count(value) is not None for value in names.values()):
@@ -163,7 +163,7 @@ def _names(names: Any, depth: int = 0) -> Iterator[str]:
 
 
 def read_tasks(root: str) -> dict[int, str]:
-    """The words of each task, by its index; none where there is no table. Raises DataError where it cannot be read."""
+    """Task texts by task index; empty if there is no table. Raises DataError if it cannot be read."""
     meta = path_of(root) / "meta"
     if location.is_file(meta / "tasks.parquet"):
         return _tasks_of_table(meta / "tasks.parquet")
@@ -173,7 +173,7 @@ def read_tasks(root: str) -> dict[int, str]:
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Objects, one to a line. Raises DataError for a line that is none."""
+    """JSON objects, one per line. Raises DataError for a line that is not one."""
     for number, line in enumerate(location.read_bytes(path).splitlines(), 1):
         if line.strip():
             yield _object(line, f"{path}, line {number}")
@@ -185,7 +185,7 @@ def _task(row: dict[str, Any]) -> tuple[int, str] | None:
 
 
 def _tasks_of_table(path: Path) -> dict[int, str]:
-    """Words are the index of a data frame, which has a name or none, beside the column of numbers."""
+    """Task texts from a Parquet table: they are a data frame's index (named or not), next to the column of numbers."""
     try:
         table = read_parquet(path)
     except pa.ArrowException as error:

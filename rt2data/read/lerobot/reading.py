@@ -1,4 +1,4 @@
-"""Episodes of a LeRobot dataset as columns: numbers and words from rows, images deferred."""
+"""Episodes of a LeRobot dataset as columns: numbers and texts from rows, images deferred."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ F64 = NDArray[np.float64]
 
 
 class Reading:
-    """The open files of one unit: an episode goes on where the one before it ended."""
+    """The open files of one unit: each episode continues reading where the previous one ended."""
 
     def __init__(self, dataset: Dataset, layout: LogLayout, max_pixels: int) -> None:
         self._dataset, self._layout, self._max_pixels = dataset, layout, max_pixels
         self._file: DataFile | None = None
         self._videos: dict[str, Frames] = {}  # by camera
-        self._starts: dict[str, float] = {}  # seconds in a camera's video at which the episode in hand begins
-        self._steps = 0  # of the episode in hand
+        self._starts: dict[str, float] = {}  # by camera: seconds into the video at which the current episode begins
+        self._steps = 0  # of the current episode
 
     def __enter__(self) -> Reading:
         return self
@@ -43,7 +43,7 @@ class Reading:
                 each.close()
 
     def episode(self, part: Unit) -> Iterator[Episode | SourceRecord]:
-        """One episode, then what was counted on the way. Raises DataError where its file is cut, OSError."""
+        """One episode, then facts counted while reading. Raises DataError if its file is truncated, OSError."""
         file, facts = self._opened(part.path), Counter[str]()
         where = self._dataset.relative(part.path)
         yield Episode(episode_name(part.first), part.split, where, partial(self._recorded, file, part, facts))
@@ -53,7 +53,7 @@ class Reading:
         yield from (Fact(name, count) for name, count in sorted(facts.items()) if count)
 
     def _of_videos(self, part: Unit) -> Counter[str]:
-        """What is odd in the videos of an episode that were read; of those with several episodes, once."""
+        """Irregularities in the videos read for an episode; for videos with several episodes, counted once."""
         first = [video for column, video in self._videos.items() if not self._starts[column]]
         frames = [video.count() for video in self._videos.values()] if not part.stop else []
         found = {
@@ -87,7 +87,7 @@ class Reading:
         )
 
     def _times(self, rows: pa.Table, facts: Counter[str]) -> F64:
-        """Seconds of each step since its episode began. Raises EpisodeFault where nothing tells them."""
+        """Seconds of each step since the start of the episode. Raises EpisodeFault if unknown."""
         if TIME in rows.column_names:
             return values(rows, TIME)
         if self._dataset.info.fps is None:
@@ -96,7 +96,7 @@ class Reading:
         return np.arange(rows.num_rows) / self._dataset.info.fps
 
     def _words(self, rows: pa.Table, facts: Counter[str]) -> str | list[str]:
-        """Of each step: a column of text, or numbers of tasks. Raises EpisodeFault where this file has no such column."""
+        """The instruction of each step, from a text column or task numbers. Raises EpisodeFault if the file lacks the column."""
         name = self._layout.instruction
         if name is None:
             return ""
@@ -109,7 +109,7 @@ class Reading:
         return [text or "" for text in found]
 
     def _images(self, file: DataFile, part: Unit, rows: pa.Table, times: F64) -> Sequence[tuple[Image, ...]]:
-        """Those of each step, none of which is made yet."""
+        """The images of each step, none created yet."""
         columns = [
             file.images(part, rows, camera, column) if file.holds_images(column) else self._filmed(camera, column, part, times)
             for camera, column in self._layout.cameras.items()
@@ -128,7 +128,7 @@ class Reading:
         return [Frame(video, track, row) for row in range(len(times))]
 
     def _video(self, column: str, path: str) -> Frames:
-        """The open video of a camera; another one is let go."""
+        """The open video of a camera; its previous video is closed."""
         found = self._videos.get(column)
         if found is None or found.path != path:
             if found is not None:

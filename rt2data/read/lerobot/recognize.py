@@ -1,4 +1,4 @@
-"""Whether a path is a LeRobot dataset, or a part of one: from names and metadata alone."""
+"""Recognizes LeRobot datasets, and parts of them, from names and metadata alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _V1_DO = "convert it with LeRobot's own converter to v2.0 or later, and name the
 
 
 def recognize_lerobot(path: Path) -> Suggestion | None:
-    """The dataset at a path, or of which it is a part. Raises DataError where its metadata is damaged."""
+    """The dataset at a path, or that contains the path. Raises DataError if its metadata is damaged."""
     root = _root(path)
     if root is None:
         return None
@@ -38,7 +38,7 @@ def recognize_lerobot(path: Path) -> Suggestion | None:
 
 
 def lerobot_hint(path: Path) -> Recognized | None:
-    """What part of a LeRobot dataset a path is, and what to name instead; a v1 dataset too. Raises OSError."""
+    """What part of a LeRobot dataset a path is, and what to name instead; also recognizes v1 datasets. Raises OSError."""
     if root := _root(path) or _root_above(path):
         part = "" if path in (root, root / INFO) else f", of which {path.name} is a part"
         return Recognized(f"a LeRobot {_version(root)} dataset{part}", f"name {root} as a source of kind lerobot")
@@ -49,7 +49,7 @@ def lerobot_hint(path: Path) -> Recognized | None:
 
 
 def _root(path: Path) -> Path | None:
-    """The folder of a dataset that is here, or of which the path is one of the folders or info.json."""
+    """The dataset folder, if the path is one, or one of its folders or info.json."""
     if path.name == Path(INFO).name:
         path = path.parent
     roots = (path, path.parent) if path.name in _PARTS else (path,)
@@ -57,7 +57,7 @@ def _root(path: Path) -> Path | None:
 
 
 def _root_above(path: Path) -> Path | None:
-    """The folder of a dataset that a file or folder deep in it belongs to."""
+    """The dataset folder that contains a deeply nested file or folder."""
     parents = [*path.parents][:5]
     below = [path.name, *(parent.name for parent in parents)]
     return next((root for at, root in enumerate(parents) if below[at] in _PARTS and location.is_file(root / INFO)), None)
@@ -72,7 +72,7 @@ def _version(root: Path) -> str:
 
 
 def _episodes_of_v1(root: Path) -> str:
-    """How many there are, as the header of its table of episodes says, or its videos."""
+    """The number of episodes, according to the header of the episode table, or the videos."""
     try:
         with location.open_file(root / "meta_data/episode_data_index.safetensors") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -90,12 +90,12 @@ def _has_action(columns: list[Column]) -> bool:
 
 
 def _actions(columns: list[Column]) -> list[str]:
-    """Columns that are parts of an action, in the order of the file."""
+    """Columns that are parts of an action, in file order."""
     return [column.path for column in columns if column.holds == "numbers" and column.path.startswith(("action.", "actions."))]
 
 
 def _modality(root: Path, columns: list[Column]) -> dict[str, dict[str, str]]:
-    """Named ranges of action and state, as GR00T's meta/modality.json gives them: name -> feature path."""
+    """Named ranges of action and state from GR00T's meta/modality.json: name -> feature path."""
     try:
         found = json.loads(location.read_bytes(root / "meta/modality.json"))
     except (OSError, ValueError, RecursionError):
@@ -114,7 +114,7 @@ def _ranges(group: Any, usual: str, widths: dict[str, int | None]) -> Iterator[t
 
 
 def _is_whole(ranges: dict[str, str], columns: list[Column]) -> bool:
-    """Whether ranges are all numbers of one feature, in their order."""
+    """Whether the ranges together cover one whole feature, in order."""
     parts = [parse_part(path) for path in ranges.values()]
     width = next((column.width for column in columns if column.path == parts[0].path), None) or 0
     numbers = [number for part in parts for number in range(part.start, part.stop or 0)]

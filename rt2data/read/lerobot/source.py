@@ -1,4 +1,4 @@
-"""LeRobot v2.0, v2.1 and v3.0: a source of robot episodes. Frames are decoded when they are needed, images keep their bytes."""
+"""LeRobot v2.0, v2.1 and v3.0: a source of robot episodes. Video frames are decoded on demand; images keep their bytes."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class LeRobot(LogSource):
 
     @classmethod
     def hint(cls, path: Path) -> Recognized | None:
-        """Datasets of all versions, also of those that are not read, and their parts."""
+        """Datasets of all versions, including unsupported ones, and their parts."""
         return lerobot_hint(path)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """Also splits that are not there."""
+        """As for every log, plus splits that do not exist."""
         found = list(super().invalid_settings())
         yield from found
         if self.splits is not None and not any(each.setting == ("path",) for each in found):
@@ -66,16 +66,16 @@ class LeRobot(LogSource):
                     yield InvalidSetting(("splits", number), f"there is no split {name!r}: there is {', '.join(there)}")
 
     def split_names(self) -> tuple[str, ...]:
-        """Those of info.json; `train` where it names none."""
+        """The splits of info.json; `train` if it names none."""
         splits = open_dataset(self.path).info.splits
         return tuple(dict.fromkeys(split.name for split in splits)) or (TRAIN,)
 
     def columns(self) -> Sequence[Column]:
-        """Features of the first data file, videos, and tasks in words."""
+        """Features of the first data file, videos, and task texts."""
         return columns_of(open_dataset(self.path))
 
     def layout(self) -> LogLayout:
-        """What is read. Raises UsageError where PyAV is needed and not installed, and as `choose_layout` does."""
+        """What to read. Raises UsageError if PyAV is needed but not installed, and as `choose_layout` does."""
         return self._layout(open_dataset(self.path))
 
     def _layout(self, dataset: Dataset) -> LogLayout:
@@ -90,7 +90,7 @@ class LeRobot(LogSource):
         return sorted({*dataset.meta, *dataset.data, *dataset.videos, *dataset.images})
 
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """One for each episode: a file of its own, or its rows in one. Raises DataError where a file is cut, or an episode is there
+        """One part per episode: its own file, or its rows in a file. Raises DataError if a file is truncated, or an episode occurs
         twice.
         """
         dataset = open_dataset(self.path)
@@ -116,14 +116,14 @@ class LeRobot(LogSource):
                 yield Unit(0, path, split, start, stop, number, share + dataset.video_bytes(number))
 
     def _split(self, dataset: Dataset, episode: int) -> str:
-        """Raises UsageError for a name that no recipe could ask for."""
+        """The split of an episode. Raises UsageError for a name that a recipe cannot contain."""
         found = dataset.info.split_of(episode) or TRAIN
         if not _SPLIT.fullmatch(found):
             raise UsageError(f"a split is called {found[:80]!r}: only letters, digits, _ and - are read", self.path)
         return found
 
     def _require_videos(self, dataset: Dataset, cameras: Mapping[str, str]) -> None:
-        """Raises DataError where a camera that the mixture takes is filmed, and none of its videos is there."""
+        """Raises DataError if a camera of the mixture has videos, but none of them exists."""
         filmed = [name for name in self._taken(sorted(cameras)) if cameras.get(name) in dataset.cameras]
         named = [episode for path in dataset.data if (episode := episode_of(path)) is not None]
         if filmed and not dataset.listed and not named:
@@ -133,13 +133,13 @@ class LeRobot(LogSource):
                 raise DataError(f"no video of the camera {name} is there", self.path, "fetch its folder `videos`, or set `camera`")
 
     def _taken(self, cameras: Sequence[str]) -> Sequence[str]:
-        """Cameras whose images a mixture takes, as far as the recipe says; else the first by name."""
+        """The cameras in the mixture, as set in the recipe; otherwise the first by name."""
         if self.named_cameras is not None:
             return cameras if self.named_cameras == "all" else self.named_cameras
         return (self.camera,) if self.camera is not None else cameras[:1]
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """What is said of an episode beside its file, and its videos; of the first file what is said of the whole."""
+        """What each episode depends on besides its file: metadata, videos and, for the first episode, dataset-wide facts."""
         dataset = open_dataset(self.path)
         layout = repr(self._layout(dataset))
         images = xxhash.xxh3_64_hexdigest(repr(dataset.images).encode()) if dataset.images else ""
@@ -155,11 +155,11 @@ class LeRobot(LogSource):
         return open_dataset(self.path).info.fps
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """From the names of files, or their column `episode_index`."""
+        """Episode names, from file names or the column `episode_index`."""
         return ((part.split, episode_name(part.first)) for part in self.parts({}))
 
     def _once(self, dataset: Dataset, part: Unit) -> Mapping[str, int]:
-        """What is counted once, with the first episode of the first file."""
+        """Facts to count once, with the first episode of the first file."""
         return count_in_dataset(dataset) if not part.start and part.path == next(iter(dataset.data)) else {}
 
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
@@ -174,16 +174,16 @@ class LeRobot(LogSource):
                     for found in reading.episode(part):
                         yield from self.steps_of(found)
                 except OSError as error:
-                    error.filename = error.filename or part.path  # a failed read has none
+                    error.filename = error.filename or part.path  # a failed read has no name
                     raise
 
     def episodes(self, part: Unit, layout: LogLayout) -> Iterator[Episode | SourceRecord]:
-        """The one episode of a part."""
+        """The single episode of a part."""
         with Reading(open_dataset(self.path), layout, self.images.max_pixels) as reading:
             yield from reading.episode(part)
 
     def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
-        """Episodes of a split in an order by seed, measured by their bytes. Raises what `units` raises."""
+        """Episodes of a split, shuffled by seed and measured in bytes. Raises the same errors as `units`."""
         parts = self.parts({})
         wanted = [part for part in parts if self.may_feed(part.split, split)]
         places = [SamplePart(part.bytes, part.bytes, part) for part in shuffled(wanted, seed)]
@@ -196,7 +196,7 @@ class LeRobot(LogSource):
         return put_together(unit.each, min(size, read_units.UNIT_BYTES))
 
     def describe(self) -> dict[str, Any]:
-        """Also its version, robot and rate, its splits, and what in its metadata differs from its files."""
+        """As for every log, plus version, robot, rate, splits, and differences between metadata and files."""
         dataset = open_dataset(self.path)
         info, listed = dataset.info, dataset.listed
         return super().describe() | {
@@ -211,7 +211,7 @@ class LeRobot(LogSource):
 
 
 def _said(dataset: Dataset, part: Unit) -> list[Any]:
-    """What else an episode depends on, as plain values: its split, what meta says of it, its tasks' numbers, its videos."""
+    """What else an episode depends on, as plain values: its split, its metadata, task numbers and videos."""
     listed = dataset.listed.get(part.first)
     tasks = [(text, dataset.numbers_of_tasks.get(text)) for text in sorted(listed.tasks)] if listed else []
     known = bool(tasks) and all(numbers for _, numbers in tasks)

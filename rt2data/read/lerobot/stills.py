@@ -1,4 +1,4 @@
-"""Images that are kept one by one: as bytes in a column, or as files that a column names."""
+"""Images stored individually: as bytes in a column, or as files named in a column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rt2data.read.lerobot.rows import RowStream
 from rt2data.records import Content, Deferred, Image, Place
 
 AT_ONCE = 16
-"""Images that are unpacked together."""
+"""Images that are read together."""
 
 
 class Stills:
@@ -44,12 +44,12 @@ class Stills:
         return location.read_bytes(named_file(self._dataset, str(name)))
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._rows.close()
 
 
 def named_file(dataset: Dataset, name: str) -> str:
-    """The file that a column names. Raises ImageFault where it is not a plain file under the dataset's `images`."""
+    """The file named in a column. Raises ImageFault if it is not a plain file under the dataset's `images`."""
     path = str(path_of(dataset.root) / name) if is_inside(name) else ""
     if path not in dataset.images:
         raise ImageFault("missing_image", f"no plain file of the dataset's folder `images`: {name[:200]}")
@@ -79,7 +79,7 @@ class Named(Deferred):
 
 @dataclass(frozen=True, slots=True)
 class Broken(Deferred):
-    """An image that cannot be had."""
+    """An image that cannot be read."""
 
     reason: str
     detail: str
@@ -89,5 +89,5 @@ class Broken(Deferred):
 
 
 def named_image(camera: str, path: str, sizes: Mapping[str, Stat]) -> Image:
-    """An image in a file of its own, and where that is."""
+    """An image in a file of its own, with its place."""
     return Image(camera, Named(path), Place(path, 0, sizes[path].size))

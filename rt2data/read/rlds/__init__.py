@@ -1,1 +1,1 @@
-"""Robot logs as RLDS: TFDS folders of TFRecord files."""
+"""Robot logs in RLDS format: TFDS folders of TFRecord files."""

@@ -1,4 +1,4 @@
-"""One record of an RLDS dataset is one episode: from its decoded features to Steps."""
+"""Converts the decoded features of an RLDS record, which is one episode, to Steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rt2data.records import F32, Image, Place, Step
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRecord:
-    """Where an episode comes from. `offset` is that of its payload in the file, None where the file is compressed."""
+    """Where an episode comes from. `offset` is its payload's offset in the file, None if the file is compressed."""
 
     episode: str
     split: str
@@ -58,12 +58,12 @@ def read_steps(record: EpisodeRecord, features: Mapping[str, Feature], layout: L
 
 
 def _feature(features: Mapping[str, Feature], leaf: Leaf) -> Feature:
-    """A feature that is not there has no values, as in TFDS."""
+    """The feature of a leaf; a missing one has no values, as in TFDS."""
     return features.get(leaf.key) or Feature(memoryview(b""), None, 0, 0)
 
 
 def _images(record: EpisodeRecord, camera: str, leaf: Leaf, feature: Feature) -> list[Image]:
-    """One camera's images: byte ranges of the file, or pixels where they are stored raw."""
+    """One camera's images: byte ranges of the file, or pixels if stored raw."""
     if holds_frames(leaf):
         try:
             return [Image(camera, pixels) for pixels in frames(leaf, feature)]
@@ -84,7 +84,7 @@ def _flag(leaf: Leaf, feature: Feature) -> list[bool]:
 
 
 def _steps(columns: Sequence[Sequence[object]], names: Sequence[str]) -> int:
-    """How many steps there are: what cameras and flags agree on."""
+    """The number of steps, on which cameras and flags must agree."""
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
         said = ", ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
@@ -95,9 +95,9 @@ def _steps(columns: Sequence[Sequence[object]], names: Sequence[str]) -> int:
 
 
 def _matrix(columns: Sequence[Numbers], features: Mapping[str, Feature], total: int) -> list[F32]:
-    """The columns' numbers side by side: `total` rows float32[D]. It shares no memory with the record."""
+    """The concatenated numbers of the columns: `total` rows float32[D]. Shares no memory with the record."""
     parts = [_part(column, features, total) for column in columns]
-    with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
+    with np.errstate(over="ignore"):  # overflow becomes Inf, which `standardize` detects
         return list(np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe"))
 
 
@@ -111,7 +111,7 @@ def _part(column: Numbers, features: Mapping[str, Feature], total: int) -> NDArr
 
 
 def _columns(leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
-    """Numbers [total, width] of one leaf. Raises EpisodeFault where they are of another kind or number than features.json says."""
+    """Numbers [total, width] of one leaf. Raises EpisodeFault if their type or count differs from features.json."""
     try:
         found = numbers(leaf, feature)
     except ColumnError as error:
@@ -125,7 +125,7 @@ def _columns(leaf: Leaf, feature: Feature, total: int) -> NDArray[np.generic]:
 
 
 def _successes(layout: Layout, features: Mapping[str, Feature], total: int) -> list[bool | None]:
-    """Marks of success; that of a whole episode stands at its last step."""
+    """Success marks; a mark for the whole episode is put at its last step."""
     found = [None if value is None else value > 0 for value in _values(layout.success, features, total)]
     if layout.success is None or layout.success.key != "aspects/success":
         return found
@@ -134,7 +134,7 @@ def _successes(layout: Layout, features: Mapping[str, Feature], total: int) -> l
 
 
 def _values(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> list[float | None]:
-    """One number for each step, None where it is missing or unreadable. A number of the whole episode belongs to its last step."""
+    """One number per step, None if missing or unreadable. A number for the whole episode is put at its last step."""
     nothing: list[float | None] = [None] * total
     if leaf is None:
         return nothing
@@ -148,14 +148,14 @@ def _values(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> l
 
 
 def _one_hot(found: NDArray[np.generic]) -> NDArray[np.float32]:
-    """[n, 3] -> [n, 1]: which of them is set, 0 terminate and 1 continue; NaN where it is not exactly one."""
+    """[n, 3] -> [n, 1]: the index that is set (0 terminate, 1 continue); NaN unless exactly one is set."""
     rows = found.astype(np.int64)
     valid = (rows.sum(axis=1) == 1) & (rows.max(axis=1) == 1)
     return np.where(valid, rows.argmax(axis=1), np.nan).astype(np.float32)[:, None]
 
 
 def _words(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> list[str]:
-    """The instruction of every step; one of the whole episode holds for all."""
+    """The instruction of every step; an episode's instruction applies to all."""
     if leaf is None:
         return [""] * total
     try:
@@ -172,7 +172,7 @@ def _words(leaf: Leaf | None, features: Mapping[str, Feature], total: int) -> li
 
 
 def _number(leaf: Leaf, feature: Feature) -> str:
-    """Of the episode in its file; empty where it is none."""
+    """The number of the episode in its file; empty if invalid."""
     if leaf.kind == "text":
         return _origin(feature)
     try:
@@ -183,7 +183,7 @@ def _number(leaf: Leaf, feature: Feature) -> str:
 
 
 def _origin(feature: Feature) -> str:
-    """A text of the episode that nothing is trained on: what is wrong with it is no fault of the episode."""
+    """A text about the episode that is not used in training, so invalid text is not a fault of the episode."""
     try:
         found = feature.spans()[:1] if feature.kind == "bytes" else []
     except MalformedError:
@@ -192,7 +192,7 @@ def _origin(feature: Feature) -> str:
 
 
 def _edge(flag: list[bool] | None, total: int, position: int) -> list[bool]:
-    """A flag as recorded; by position where the episode never sets it, as Bridge does."""
+    """A flag as recorded; set by position if the episode never sets it, as in Bridge."""
     if flag is not None and any(flag):
         return flag
     return [number == position for number in range(total)]

@@ -1,4 +1,4 @@
-"""Which features of an RLDS dataset are action, state, instruction and cameras: what the recipe names, or the usual ones."""
+"""Which features of an RLDS dataset are action, state, instruction and cameras: those named in the recipe, or the usual ones."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ INSTRUCTIONS = (
     "natural_language_instruction",
     "instruction",
 )
-"""Where instructions are looked for, in this order."""
+"""Where to look for instructions, in this order."""
 FLAGS = ("is_first", "is_last", "is_terminal")
 SUCCESS = (
     f"{STEPS}/success",
     f"{STEPS}/is_success",
     "episode_metadata/success",
     "success",  # Kuka
-    "aspects/success",  # Google Robot, where aspects/has_aspects says so
+    "aspects/success",  # Google Robot, if aspects/has_aspects is set
 )
-"""Where marks of success are looked for, in this order."""
+"""Where to look for success marks, in this order."""
 REWARD = f"{STEPS}/reward"
 NUMBER = "episode_metadata/episode_id"
-"""Which episode of its file it is."""
+"""The number of an episode in its original file."""
 ORIGIN = ("episode_metadata/recording_folderpath", "episode_metadata/file_path")
-"""What says where an episode was recorded: the second, or both, joined as openpi joins them for DROID."""
+"""Where an episode was recorded: the second, or both, joined as openpi does for DROID."""
 
 _LISTED = 24
 _SMALLEST = 16
-"""Pixels: a uint8 tensor with a shorter side is no image by itself."""
+"""Pixels: a uint8 tensor with a shorter side is not taken for an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeafRange:
-    """Some of the numbers that each step has in a leaf."""
+    """A range of the numbers per step in a leaf."""
 
     leaf: Leaf
     start: int
-    stop: int | None  # exclusive; negative edges count from the end
+    stop: int | None  # exclusive; negative bounds count from the end
 
     @property
     def width(self) -> int:
@@ -61,36 +61,36 @@ Numbers = Leaf | LeafRange | Constant
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The leaves an episode is read from. The columns of `action` (and of `state`) are joined in order."""
+    """The leaves an episode is read from. The columns of `action` (and of `state`) are concatenated in order."""
 
     action: tuple[Numbers, ...]
     state: tuple[Numbers, ...]
     instruction: Leaf | None
     cameras: Mapping[str, Leaf]
-    flags: Mapping[str, Leaf]  # of is_first, is_last, is_terminal those that are there
+    flags: Mapping[str, Leaf]  # those of is_first, is_last, is_terminal that exist
     success: Leaf | None = None
-    labelled: Leaf | None = None  # a flag without which `success` says nothing
+    labelled: Leaf | None = None  # `success` is valid only if this flag is set
     reward: Leaf | None = None
-    origin: tuple[Leaf, ...] = field(default=(), repr=False)  # `repr` names units: those of older versions stay
+    origin: tuple[Leaf, ...] = field(default=(), repr=False)  # `repr` is part of unit names, which must not change
     number: Leaf | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class WantedFeatures:
-    """What the recipe names; None where it leaves the choice to us. Paths are given from `steps` on, or from the root."""
+    """The features named in the recipe; None for those to be guessed. Paths are relative to `steps`, or to the root."""
 
     action: tuple[str, ...] | None = None
     state: tuple[str, ...] | None = None
     instruction: str | None = None
     cameras: Mapping[str, str] | None = None
     success: str | None = None
-    camera_setting: str = "camera_features"  # the one that names `cameras`
+    camera_setting: str = "camera_features"  # the setting that gives `cameras`
 
 
 def choose_layout(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf]) -> Layout:
-    """Layout of a dataset with these leaves. `seen` are the cameras to read where none are named.
+    """The layout of a dataset with these leaves. `seen` are the cameras to read if none are named.
 
-    Raises UsageError, with what is there, where something named is not, or is of the wrong kind, or nothing can be guessed.
+    Raises UsageError, listing what exists, if a named feature is missing or has the wrong type, or nothing can be guessed.
     """
     if not any(leaf.per_step for leaf in leaves):
         raise UsageError("not an RLDS dataset: it has no `steps`", listed(leaves))
@@ -115,26 +115,26 @@ def choose_layout(leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[
 
 
 def guess_action(leaves: Sequence[Leaf]) -> tuple[str, ...]:
-    """`action` where it is one tensor. The parts of a dict have no order of their own and must be named."""
+    """`action` if it is a single tensor. The parts of a dict have no order and must be named."""
     return tuple(leaf.path for leaf in leaves if leaf.key == f"{STEPS}/action" and holds_numbers(leaf))
 
 
 def guess_state(leaves: Sequence[Leaf]) -> tuple[str, ...]:
-    """`observation/state` where it is one tensor."""
+    """`observation/state` if it is a single tensor."""
     return tuple(leaf.path for leaf in leaves if leaf.key == f"{STEPS}/observation/state" and holds_numbers(leaf))
 
 
 def guess_instruction(leaves: Sequence[Leaf]) -> Leaf | None:
-    """The first of the usual places that holds words."""
+    """The first of the usual places that has text."""
     by_key = {leaf.key: leaf for leaf in leaves}
     found = (by_key.get(f"{STEPS}/{path}") for path in INSTRUCTIONS)
     return next((leaf for leaf in found if leaf is not None and holds_words(leaf)), None)
 
 
 def guess_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
-    """Every 8-bit image under steps/observation, by its last name; else every uint8 tensor shaped as one.
+    """Every 8-bit image under steps/observation, by its last name; otherwise every uint8 tensor with the shape of an image.
 
-    Grey ones, often depth, count only where there is no image in colour.
+    Grey images, often depth, count only if there is no colour image.
     """
     seen = [leaf for leaf in leaves if leaf.key.startswith(f"{STEPS}/observation/")]
     images = [leaf for leaf in seen if leaf.kind == "image" and leaf.dtype == "uint8"]
@@ -143,7 +143,7 @@ def guess_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
 
 
 def name_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
-    """Cameras by the last parts of their paths, or by all that follow steps/observation where those are not unique."""
+    """Cameras named by the last part of their path, or by everything after steps/observation if that is not unique."""
     names = [leaf.name for leaf in leaves]
     if len(set(names)) < len(names):
         names = [leaf.path.removeprefix("observation/").replace("/", "_") for leaf in leaves]
@@ -151,7 +151,7 @@ def name_cameras(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
 
 
 def find_origin(leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
-    """What says where an episode was recorded; nothing where there is no file_path."""
+    """The leaves that say where an episode was recorded; empty if there is no file_path."""
     found = tuple(leaf for key in ORIGIN for leaf in leaves if leaf.key == key and leaf.kind == "text")
     return found if found and found[-1].key == ORIGIN[-1] else ()
 
@@ -160,7 +160,7 @@ def find_origin(leaves: Sequence[Leaf]) -> tuple[Leaf, ...]:
 
 
 def holds_numbers(leaf: Leaf) -> bool:
-    """Whether each step has the same number of numbers in it."""
+    """Whether it has a fixed number of numbers per step."""
     try:
         number_type(leaf)
     except TypeError:
@@ -169,23 +169,23 @@ def holds_numbers(leaf: Leaf) -> bool:
 
 
 def is_one_hot(leaf: Leaf) -> bool:
-    """The mode of Google Robot: int32[3], one of terminate, arm, base. It is read as one number."""
+    """Whether a leaf is Google Robot's mode: int32[3], one of terminate, arm, base. It is read as one number."""
     return leaf.name == "terminate_episode" and leaf.shape == (3,) and holds_numbers(leaf) and number_type(leaf).kind in "iu"
 
 
 def holds_words(leaf: Leaf) -> bool:
-    """A string, or a row of integers that are the bytes of one."""
+    """Whether a leaf is a string, or integers that are the bytes of one."""
     return leaf.kind == "text" or (holds_numbers(leaf) and len(leaf.shape) == 1 and number_type(leaf).kind in "iu")
 
 
 def holds_encoded(leaf: Leaf) -> bool:
-    """Images as the bytes of a file: an Image, a string, or a uint8 tensor of any length stored as bytes."""
+    """Whether a leaf has images as file bytes: an Image, a string, or a uint8 tensor of any length stored as bytes."""
     as_bytes = leaf.dtype == "uint8" and leaf.shape == (None,) and leaf.encoding == "bytes"
     return leaf.per_step and (leaf.kind == "text" or (leaf.kind == "image" and leaf.dtype == "uint8") or as_bytes)
 
 
 def holds_frames(leaf: Leaf) -> bool:
-    """Raw images: uint8[height, width, 1, 3 or 4]."""
+    """Whether a leaf has raw images: uint8[height, width, 1, 3 or 4]."""
     if leaf.kind != "tensor" or leaf.dtype != "uint8" or len(leaf.shape) != 3 or not leaf.width:
         return False
     return leaf.per_step and min(size or 0 for size in leaf.shape[:2]) >= _SMALLEST and leaf.shape[2] in (1, 3, 4)
@@ -224,7 +224,7 @@ def _flags(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
 
 
 def _success(leaves: Sequence[Leaf], path: str | None) -> Leaf | None:
-    """The mark of success that is named, or one of the usual places."""
+    """The success mark named in the recipe, or in one of the usual places."""
     if path is None:
         return next((leaf for key in SUCCESS if (leaf := _number_leaf(leaves, key)) is not None), None)
     leaf = find_leaf(leaves, path)
@@ -237,7 +237,7 @@ def _number_leaf(leaves: Sequence[Leaf], key: str) -> Leaf | None:
 
 
 def _is_number(leaf: Leaf) -> bool:
-    """Whether a leaf is one number, of each step or of the episode."""
+    """Whether a leaf is a single number, per step or per episode."""
     try:
         number_type(leaf)
     except TypeError:
@@ -251,7 +251,7 @@ def _require(fits: bool, leaf: Leaf, what: str) -> None:
 
 
 def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
-    """The leaf at a path given from `steps` on, or from the root. Raises UsageError with what is there instead."""
+    """The leaf at a path relative to `steps`, or to the root. Raises UsageError, listing what exists, if there is none."""
     by_key = {leaf.key: leaf for leaf in leaves}
     found = by_key.get(f"{STEPS}/{path}") or by_key.get(path)
     if found is not None:
@@ -264,13 +264,13 @@ def find_leaf(leaves: Sequence[Leaf], path: str) -> Leaf:
 
 
 def nearest_leaf(leaves: Sequence[Leaf], path: str) -> str:
-    """The path of a feature that is near to this one, or whose last name is; empty where there is none."""
+    """The path of a feature whose path, or last name, is similar to this one; empty if there is none."""
     by_name = {leaf.name: leaf.path for leaf in leaves}
     return closest(path, [leaf.path for leaf in leaves]) or by_name.get(closest(path.rpartition("/")[2], list(by_name)), "")
 
 
 def listed(leaves: Sequence[Leaf]) -> str:
-    """Names of what is there, bounded."""
+    """Names of the leaves, up to a bounded number."""
     more = f" and {len(leaves) - _LISTED} more" if len(leaves) > _LISTED else ""
     return "there is " + ", ".join(leaf.path for leaf in leaves[:_LISTED]) + more
 
@@ -281,7 +281,7 @@ Fits = Callable[[Leaf], bool]
 
 
 def invalid_splits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[InvalidSetting]:
-    """Splits that are not there."""
+    """Splits that do not exist."""
     for number, name in enumerate(wanted):
         if name not in known:
             setting: tuple[str | int, ...] = ("splits", number) if len(wanted) > 1 else ("splits",)
@@ -291,7 +291,7 @@ def invalid_splits(wanted: Sequence[str], known: Sequence[str]) -> Iterator[Inva
 def invalid_features(
     leaves: Sequence[Leaf], wanted: WantedFeatures, seen: Mapping[str, Leaf], chosen: Chosen
 ) -> Iterator[InvalidSetting]:
-    """Features that are not there or hold something else. `seen` are the cameras where none are named."""
+    """Features that are missing or hold something else. `seen` are the cameras if none are named."""
     if not any(leaf.per_step for leaf in leaves):
         yield InvalidSetting(("path",), f"is no RLDS dataset: it has no `steps`, {listed(leaves)}")
         return
@@ -359,7 +359,7 @@ def _invalid_feature(
 def invalid_widths(
     leaves: Sequence[Leaf], action: Sequence[str] | None, space: str, rules: Sequence[Rule] = ()
 ) -> Iterator[InvalidSetting]:
-    """An action space of another size than the action after all conversions, where both are known."""
+    """An action space whose size differs from the action after all conversions, if both are known."""
     try:
         widths = [_width(_numbers(leaves, path)) for path in action or guess_action(leaves)]
     except UsageError:

@@ -1,4 +1,4 @@
-"""Whether a path is an RLDS dataset, or a part of one: from names and metadata alone."""
+"""Recognizes RLDS datasets, and parts of them, from names and metadata alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rt2data.read.source import Suggestion
 from rt2data.read.standards import Candidates, candidates
 
 LEVELS, HINT_LEVELS = 3, 6
-"""Folders below a path that are searched for a dataset: to read it, and to name it in a message."""
+"""Levels of folders searched for a dataset: to read it, and to name it in a message."""
 MAX_FOLDERS, HINT_FOLDERS = 5000, 400
 ALIKE = 5
-"""Datasets of the same features that are named."""
+"""Maximum datasets with the same features that are listed."""
 _DO = f"name the folder that holds {INFO} and {FEATURES}"
 
 
 def recognize_rlds(path: Path) -> Suggestion | None:
-    """The TFDS version directory at a path or at most three levels below. Raises what `open_directory` raises."""
+    """The TFDS version directory at a path or at most three levels below. Raises the same errors as `open_directory`."""
     here = path.parent if path.name == INFO else path
     if not location.is_folder(here) or _dataset_below(here, LEVELS, MAX_FOLDERS) is None:
         return None
@@ -40,13 +40,13 @@ def recognize_rlds(path: Path) -> Suggestion | None:
 
 
 def _names(directory: Directory) -> set[str]:
-    """Its own name, and those of its folder and the one above: copies are renamed."""
+    """The dataset's own name, and those of its folder and the parent folder, because copies get renamed."""
     folder = Path(directory.path)
     return {directory.name, folder.name, folder.parent.name}
 
 
 def _undecided(known: Candidates) -> Iterator[str]:
-    """Why no standard is suggested, where there are some that are near."""
+    """Why no standard is suggested although some are close."""
     if known.fitting:
         yield f"dataset may be {' or '.join(each.name for each in known.fitting)}: its name and its folder's name one each"
     for name, what in known.misfits.items():
@@ -69,7 +69,7 @@ def rlds_hint(path: Path) -> Recognized | None:
 
 
 def _dataset_below(folder: Path, levels: int, folders: int) -> Path | None:
-    """The first folder with a dataset_info.json here or below, the nearest first. Gives up after so many folders."""
+    """The nearest folder with a dataset_info.json, here or below. Gives up after `folders` folders."""
     level, seen = [folder], 0
     for _ in range(levels + 1):
         found = next((each for each in level if _is_dataset(each)), None)
@@ -82,7 +82,7 @@ def _dataset_below(folder: Path, levels: int, folders: int) -> Path | None:
 
 
 def _is_dataset(folder: Path) -> bool:
-    """Hugging Face's `save_to_disk` writes a file of the same name, beside its state."""
+    """Whether a folder is a TFDS dataset. Hugging Face's `save_to_disk` writes a file of the same name, next to a state file."""
     return location.is_file(folder / INFO) and not location.is_file(folder / "state.json")
 
 
@@ -93,6 +93,6 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _parts_of_action(directory: Directory) -> list[str]:
-    """Parts of an action that is a group of features, in their order there; none where it is one tensor."""
+    """Parts of an action that is a group of features, in their order; empty if it is one tensor."""
     leaves = [leaf for leaf in directory.leaves if leaf.key.startswith(f"{STEPS}/action/") and holds_numbers(leaf)]
     return [leaf.key.removeprefix(f"{STEPS}/") for leaf in leaves]

@@ -1,6 +1,6 @@
 """Datasets that tensorflow-datasets knows by name: `tfds:robomimic_ph`, `tfds:robomimic_ph/lift_ph_image:1.0.0`.
 
-It finds the directory, which is then read as any other, without TensorFlow. Nothing is downloaded.
+Finds the directory, which is then read like any other, without TensorFlow. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _BUILD = "prepare it first: tfds build {name}, or tfds.builder({name!r}).downloa
 
 
 def registered_path(path: Any) -> Any:
-    """The directory of a dataset that is named by `tfds:`; any other path as it is. Raises ValueError."""
+    """The directory of a dataset named with `tfds:`; any other path unchanged. Raises ValueError."""
     if not isinstance(path, str) or not path.startswith(PREFIX):
         return path
     name = path.removeprefix(PREFIX)
@@ -30,9 +30,9 @@ def registered_path(path: Any) -> Any:
 
 
 def _data_dir(tfds: Any, name: str) -> str:
-    """Where tensorflow-datasets keeps a dataset of its own: $TFDS_DATA_DIR, or tensorflow_datasets in the user's home."""
+    """Where tensorflow-datasets keeps a dataset: $TFDS_DATA_DIR, or tensorflow_datasets in the user's home."""
     try:
         return str(tfds.builder(name).data_dir)
-    except Exception as error:  # of many kinds, which differ from version to version
+    except Exception as error:  # many types, which differ between versions
         said = str(error).strip().partition("\n")[0][:200]
         raise ValueError(f"tensorflow-datasets does not know {name!r}: {said}; for a directory give its path") from None

@@ -62,38 +62,38 @@ class RLDS(RobotSource, Growing):
     looks_for: ClassVar[str] = "a dataset_info.json in a folder or up to three levels below"
 
     mix_only: ClassVar[frozenset[str]] = RobotSource.mix_only | {"dataset"}
-    """What a dataset's name stands for is in the other settings."""
+    """`dataset` only fills in other settings."""
     later: ClassVar[frozenset[str]] = RobotSource.later | {"dataset"}
 
     kind: Literal["rlds"] = "rlds"
     path: Annotated[PathStr, BeforeValidator(registered_path)]
-    """The directory of one version, such as my_robot/1.0.0, or one above it with no other version in it; or `tfds:NAME`, a dataset
+    """The directory of one version, such as my_robot/1.0.0, or its parent if that has no other version; or `tfds:NAME`, a dataset
     that tensorflow-datasets knows and has prepared."""
     splits: SplitNames | None = None
     """Which splits to read; by default all."""
     action: FeaturePaths | None = None
-    """Feature or features under `steps` that are the action, joined in order; by default `action`. `name[0:3]` takes a range of the
-    numbers, and `zero[3]` and `one[1]` are constants."""
+    """Feature or features under `steps` that hold the action, joined in order; by default `action`. `name[0:3]` takes a range of
+    the numbers; `zero[3]` and `one[1]` are constants."""
     state: FeaturePaths | None = None
-    """Feature or features under `steps` that are the robot's state; by default `observation/state` where there is one."""
+    """Feature or features under `steps` that hold the robot's state; by default `observation/state`, if it exists."""
     instruction: FeaturePath | None = None
-    """Feature that holds the words; by default `language_instruction` or another of the usual places."""
+    """Feature that holds the instruction; by default `language_instruction` or another of the usual places."""
     success: FeaturePath | None = None
     """Feature that marks episodes as successes; by default `success` of steps, episode_metadata or the root."""
     camera_features: dict[str, FeaturePath] | None = None
-    """Names of cameras and their features; by default every image under `observation`, by its last name."""
+    """Names of cameras and their features; by default every image under `observation`, named by its last name."""
     cameras: CameraNames | Literal["all", "none"] | dict[str, FeaturePath] | None = None  # type: ignore[assignment]
-    """The cameras whose images go into the mixture, in this order, `all` of them, by name, or `none`; names with features are read
-    as `camera_features`."""
+    """The cameras whose images go into the mixture, in this order, `all` of them, by name, or `none`; names with features are
+    treated as `camera_features`."""
 
     dataset: NameOrPath | None = None
-    """A dataset whose standard gives the settings that are left out: a name in schemas/datasets, or the path of a .toml of yours.
-    `inspect` recognizes those that it knows."""
+    """A dataset whose standard supplies missing settings: a name in schemas/datasets, or the path of your own .toml. `inspect`
+    recognizes known datasets."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, given: Any, info: ValidationInfo) -> Any:
-        """Settings from the standard of the dataset. A recipe that is read back has them already."""
+        """Fill in settings from the dataset's standard. A recipe that is read back already has them."""
         given = frozen_lists(given)
         if not isinstance(given, dict) or not isinstance(given.get("dataset"), str) or (info.context or {}).get("read_back"):
             return given
@@ -109,12 +109,12 @@ class RLDS(RobotSource, Growing):
         return self
 
     def _is_default(self, name: str) -> bool:
-        """What was left out where a dataset is named would be filled in again."""
+        """Whether a setting may be omitted as a default. With `dataset`, it would be filled in again."""
         return self.dataset is None and super()._is_default(name)
 
     @property
     def named_cameras(self) -> tuple[str, ...] | Literal["all"] | None:
-        """Features under `cameras` say which cameras there are, and choose none."""
+        """As in the base class, but features under `cameras` define cameras and do not select any."""
         return None if isinstance(self.cameras, dict) else super().named_cameras
 
     @property
@@ -139,8 +139,8 @@ class RLDS(RobotSource, Growing):
         return rlds_hint(path)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """What the settings name that is not there: the dataset, its splits, its features. Reads its two JSON files; for images
-        that are stored as strings, the first record too.
+        """Settings that name a missing dataset, split or feature. Reads the two JSON files and, for images stored as strings, the
+        first record.
         """
         yield from super().invalid_settings()
         found = [] if location.exists(self.path) else list(absent_folder(("path",), self.path))
@@ -162,20 +162,21 @@ class RLDS(RobotSource, Growing):
         yield from invalid_widths(directory.leaves, self.action, self.action_space, self.conversions)
 
     def split_names(self) -> tuple[str, ...]:
-        """Those that are read."""
+        """The splits that are read."""
         return tuple(self._splits(open_dataset(self.path)))
 
     def files(self) -> list[str]:
-        """Both JSON files and the shards of the splits that are read. Raises UsageError, DataError where one is missing."""
+        """Both JSON files and the shards of the splits that are read. Raises UsageError, or DataError if one is missing."""
         directory = open_dataset(self.path)
         shards = [shard.path for split in self._splits(directory).values() for shard in split]
         _require_files(shards)
         return sorted([*directory.json_paths, *shards])
 
     def units(self) -> list[Unit]:
-        """Ranges of whole records, or small files read together, about 64 MB each. Reads headers only, once all is there.
+        """Ranges of whole records, or small files read together, about 64 MB each. Reads only headers, after checking that no file
+        is missing.
 
-        Raises UsageError where the recipe and the features disagree, DataError where a shard is missing, cut, or holds another
+        Raises UsageError if the recipe and the features disagree, DataError if a shard is missing, truncated, or has a different
         number of records than dataset_info.json says.
         """
         return self.units_of(self.parts({}))
@@ -192,30 +193,30 @@ class RLDS(RobotSource, Growing):
         return found
 
     def units_of(self, parts: Sequence[Unit]) -> list[Unit]:
-        """About 64 MB each."""
+        """Units of about 64 MB each."""
         return whole_units(parts)
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """Which features are read, and what dataset_info.json says of the file."""
+        """The features that are read, and what dataset_info.json says about the file."""
         directory = open_dataset(self.path)
         layout = repr(self._layout(directory))
         return [[layout, *directory.declared(part.split, part.path), *self._limited(directory, part)] for part in parts]
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """As dataset_info.json counts them."""
+        """Episode names, counted from dataset_info.json."""
         for split, shards in self._splits(open_dataset(self.path)).items():
             for number, shard in enumerate(shards):
                 yield from ((split, _episode_name(split, number, record)) for record in range(shard.records))
 
     def _limited(self, directory: Directory, part: Unit) -> list[int]:
-        """What else the records of a part depend on: which of a whole file `filters.limit` keeps."""
+        """What else a part's records depend on: the records of the whole file that `filters.limit` keeps."""
         if self.filters.limit is None or part.start:
             return []
         number, _ = directory.declared(part.split, part.path) or (0, 0)
         return self._kept(part.split, number, directory.splits[part.split][number])
 
     def _limited_parts(self, splits: Mapping[str, tuple[Shard, ...]]) -> list[Unit]:
-        """The records that `filters.limit` keeps, each a part by itself."""
+        """The records that `filters.limit` keeps, each as its own part."""
         kept = {split: [self._kept(split, number, shard) for number, shard in enumerate(splits[split])] for split in splits}
         return chosen_parts(splits, kept)
 
@@ -231,13 +232,13 @@ class RLDS(RobotSource, Growing):
             try:
                 yield from _read_part(part, directory, layout, self.limits)
             except OSError as error:
-                error.filename = error.filename or part.path  # a failed read has none
+                error.filename = error.filename or part.path  # a failed read has no name
                 raise
 
     def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
-        """Episodes as dataset_info.json counts them, and a sample of them spread over the files of the split.
+        """Episode counts from dataset_info.json, and a sample of episodes spread over the files of the split.
 
-        Raises what `units` raises, but looks at a few of the files only.
+        Raises the same errors as `units`, but checks only a few files.
         """
         directory = open_dataset(self.path)
         self._layout(directory)
@@ -250,11 +251,11 @@ class RLDS(RobotSource, Growing):
         return survey_shards(directory.path, splits, {name for name in splits if self.may_feed(name, split)}, seed, self.read)
 
     def pieces(self, unit: Unit, size: int) -> list[Unit]:
-        """Ranges of whole records; a compressed file is not cut."""
+        """Ranges of whole records; a compressed file is not split."""
         return unit_pieces(unit, size)
 
     def describe(self) -> dict[str, Any]:
-        """Splits, features and the guesses made of them, and a look at the first episode."""
+        """Splits, features, guesses based on them, and a summary of the first episode."""
         directory = open_dataset(self.path)
         return {
             "kind": self.kind,
@@ -268,7 +269,7 @@ class RLDS(RobotSource, Growing):
         }
 
     def _splits(self, directory: Directory) -> Mapping[str, tuple[Shard, ...]]:
-        """The splits to read. Raises UsageError where one is not there, or has a name that no recipe could ask for."""
+        """The splits to read. Raises UsageError if one does not exist, or has a name that a recipe cannot contain."""
         wanted = tuple(directory.splits) if self.splits is None else self.splits
         for name in wanted:
             if name not in directory.splits:
@@ -288,7 +289,7 @@ class RLDS(RobotSource, Growing):
         return WantedFeatures(self.action, self.state, self.instruction, self._features_of_cameras or None, self.success, setting)
 
     def _describe_first(self) -> dict[str, Any]:
-        """Length, words and sizes of the first episode, or why it cannot be read."""
+        """Length, instruction and sizes of the first episode, or why it cannot be read."""
         try:
             found = next(iter(self.read(self.units()[0])))
         except RtError as error:
@@ -299,7 +300,7 @@ class RLDS(RobotSource, Growing):
 
 
 def open_dataset(path: str) -> Directory:
-    """The TFDS directory at `path`. Raises what `open_directory` raises; where something else is there, the error names it."""
+    """The TFDS directory at `path`. Raises the same errors as `open_directory`; if something else is there, the error names it."""
     try:
         return open_directory(path)
     except NoVersionError as error:
@@ -314,7 +315,7 @@ def _episode_name(split: str, shard: int, record: int) -> str:
 
 
 def _read_part(unit: Unit, directory: Directory, layout: Layout, limits: Limits) -> Iterator[SourceRecord]:
-    """The records of one file, or of a range of it, that are within the limits."""
+    """The records of one file, or of a range of it, that the limits keep."""
     number = directory.number(unit.split, unit.path)
     for found in unit_records(unit, directory.splits[unit.split][number]):
         if isinstance(found, Reject):
@@ -340,7 +341,7 @@ def _require_files(paths: list[str]) -> None:
 
 
 def _short(split: str) -> str:
-    """The name of a split as part of a key: a long one is cut, and gets its hash."""
+    """The name of a split as part of a key: a long one is shortened and gets a hash."""
     return split if len(split) <= 20 else f"{split[:11]}-{xxh3_64_hexdigest(split.encode())[:8]}"
 
 
@@ -351,7 +352,7 @@ def _describe_split(shards: tuple[Shard, ...]) -> dict[str, int]:
 
 
 def _guesses(directory: Directory) -> dict[str, Any]:
-    """What is read where the recipe names nothing: feature paths."""
+    """The feature paths that are read if the recipe names nothing."""
     instruction = guess_instruction(directory.leaves)
     return {
         "action": list(guess_action(directory.leaves)),
@@ -372,7 +373,7 @@ def _seen_cameras(directory: Directory) -> dict[str, Leaf]:
 
 
 def _first_features(directory: Directory) -> dict[str, Feature]:
-    """The first record there is; nothing where it is damaged."""
+    """The features of the first record; empty if it is damaged."""
     for shard in (shard for shards in directory.splits.values() for shard in shards if location.is_file(shard.path)):
         for found in read_gzipped(shard.path) if is_gzipped(shard.path) else read_records(shard.path):
             try:

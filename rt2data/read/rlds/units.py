@@ -1,4 +1,4 @@
-"""From the shards of an RLDS dataset to units, and from a unit to its records; a sample of records for estimates."""
+"""Splits the shards of an RLDS dataset into units, and reads the records of a unit; samples records for estimates."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rt2data.read.units import put_together
 from rt2data.records import Reject, SourceRecord, Step, Unit
 
 UNSCANNED = 512 << 20
-"""Objects up to this size are a unit each, whose headers are not read before: one request for each record would take hours."""
+"""Objects up to this size become one unit each, without reading headers first: one request per record would take hours."""
 
 
 class Raw(NamedTuple):
-    """One whole record: its number in the shard and the offset of its payload, None where the file is compressed."""
+    """One whole record: its number in the shard and the offset of its payload (None if the file is compressed)."""
 
     number: int
     offset: int | None
@@ -32,7 +32,7 @@ class Raw(NamedTuple):
 
 
 def all_parts(splits: Mapping[str, Sequence[Shard]], known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-    """Whole files and ranges of about UNIT_BYTES, in the order of splits and shards. Raises DataError as `shard_units` does."""
+    """Whole files and ranges of about UNIT_BYTES, ordered by split and shard. Raises DataError as `shard_units` does."""
     stats = iter(location.stats([shard.path for shards in splits.values() for shard in shards]))
     each = [(split, shard, next(stats)) for split, shards in splits.items() for shard in shards]
     return [part for split, shard, stat in each for part in known.get(shard.path) or _parts_of(shard, split, stat)]
@@ -45,10 +45,9 @@ def _parts_of(shard: Shard, split: str, stat: Stat | None) -> list[Unit]:
 
 
 def chosen_parts(splits: Mapping[str, Sequence[Shard]], chosen: Mapping[str, Sequence[Sequence[int]]]) -> list[Unit]:
-    """The chosen records of each file, by their numbers: each a part by itself, so that no other is read.
+    """The chosen records of each file, by number, each as its own part, so that no others are read.
 
-    Files of which all is chosen, or whose headers are not read, have the parts that they always have. Raises DataError as
-    `shard_units` does.
+    Files chosen completely, or whose headers are not read, keep their normal parts. Raises DataError as `shard_units` does.
     """
     files = [
         (split, shard, numbers)
@@ -73,10 +72,10 @@ def _chosen_of(split: str, shard: Shard, numbers: Sequence[int], stat: Stat | No
 
 
 def shard_units(shard: Shard, split: str) -> list[Unit]:
-    """Units of one file, numbered from 0 on; one of no length stands for a compressed file, which is read whole.
+    """Units of one file, numbered from 0; a unit of length 0 stands for a compressed file, which is read whole.
 
-    Reads headers only. Raises DataError where the file is cut or its number of records is not the declared one. Behind a damaged
-    header the records are unknown: one unit has all that follows, and `unit_records` counts them.
+    Reads only headers. Raises DataError if the file is truncated or its number of records is not the declared one. After a damaged
+    header the records are unknown: one unit covers the rest of the file, and `unit_records` counts them.
     """
     if is_gzipped(shard.path):
         require_count(len(scan_gzipped(shard.path).spans), shard)
@@ -91,7 +90,7 @@ def shard_units(shard: Shard, split: str) -> list[Unit]:
 
 
 def _edges(spans: list[RecordSpan], start: int, stop: int, limit: int) -> list[tuple[int, int]]:
-    """Where units of [start, stop) begin and the last one ends: byte, and number of the record there."""
+    """The boundaries of the units of [start, stop): byte offset and record number."""
     edges = [(start, 0)]
     for number, span in enumerate(spans, start=1):
         if span.stop - edges[-1][0] >= limit and span.stop < stop:
@@ -100,7 +99,9 @@ def _edges(spans: list[RecordSpan], start: int, stop: int, limit: int) -> list[t
 
 
 def unit_pieces(unit: Unit, size: int) -> list[Unit]:
-    """A unit in pieces of whole records, each ending with the record that brings it to `size` bytes; a compressed file is one."""
+    """A unit split into pieces of whole records, each ending with the record that brings it to `size` bytes; a compressed file is
+    one piece.
+    """
     if unit.parts:
         return put_together([piece for part in unit.parts for piece in unit_pieces(part, size)], size)
     if not unit.stop:
@@ -111,16 +112,16 @@ def unit_pieces(unit: Unit, size: int) -> list[Unit]:
 
 
 def require_count(records: int, shard: Shard) -> None:
-    """Raises DataError where a file holds another number of records than declared."""
+    """Raises DataError if a file has a different number of records than declared."""
     if records != shard.records:
         what = f"expected {shard.records} records, found {records}"
         raise DataError(what, shard.path, "the file is not whole, or dataset_info.json belongs to another")
 
 
 def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
-    """The whole records of a unit, and a Reject for each that is damaged or lost. A lost record takes a number too.
+    """The complete records of a unit, and a Reject for each that is damaged or lost. Lost records are numbered too.
 
-    Raises DataError where the file is cut, or holds more records than declared.
+    Raises DataError if the file is truncated, or has more records than declared.
     """
     number, gaps = unit.first, 0
     whole = location.is_remote(unit.path) and not unit.start
@@ -140,7 +141,7 @@ def unit_records(unit: Unit, shard: Shard) -> Iterator[Raw | Reject]:
 
 
 def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
-    """Records lost in a gap beyond the one counted for it: the rest of the declared number."""
+    """Rejects for records lost in a gap, beyond the one already counted for it, up to the declared number."""
     missing = shard.records - found
     if missing < 0:
         raise DataError(f"expected {shard.records} records, found {found}", unit.path)
@@ -152,7 +153,7 @@ def _lost(unit: Unit, shard: Shard, found: int, gaps: int) -> Iterator[Reject]:
 
 FILES = 8
 RECORDS = 128
-"""Files looked at, and records chosen of all of them."""
+"""Maximum number of files checked, and of records chosen from all of them."""
 
 
 def survey_shards(
@@ -164,7 +165,7 @@ def survey_shards(
 ) -> SamplePlan:
     """A sample plan for the wanted splits of a directory.
 
-    Raises DataError where there are no episodes, or a file that is looked at is not whole.
+    Raises DataError if there are no episodes, or a checked file is incomplete.
     """
     by_split = [[location.stat(shard.path).size for shard in shards] for shards in splits.values()]
     sizes = [size for split in by_split for size in split]
@@ -185,7 +186,7 @@ def survey_shards(
 
 
 def survey_parts(parts: Sequence[Unit], units: int, size: int, read: Callable[[Unit], Iterable[SourceRecord]]) -> SamplePlan:
-    """A sample plan of parts in a random order, which are all that is wanted; `units` and `size` are of the whole source."""
+    """A sample plan of all wanted parts, given in random order; `units` and `size` are those of the whole source."""
     return SamplePlan(
         measure="bytes",
         whole=sum(part.bytes for part in parts),
@@ -197,7 +198,7 @@ def survey_parts(parts: Sequence[Unit], units: int, size: int, read: Callable[[U
 
 
 def _records(split: str, shard: Shard, seed: int, count: int) -> list[SamplePart]:
-    """Some records of one file, by seed; of a compressed file the first few."""
+    """Some records of one file, chosen by seed; for a compressed file the first few."""
     if is_gzipped(shard.path):
         size, taken = location.stat(shard.path).size, min(count, shard.records)
         return [SamplePart(taken, size * taken // shard.records, Unit(0, shard.path, split, bytes=size))]
@@ -213,7 +214,7 @@ def _records(split: str, shard: Shard, seed: int, count: int) -> list[SamplePart
 
 
 def _first(records: Iterable[SourceRecord], episodes: int) -> Iterator[SourceRecord]:
-    """The records of so many episodes; a lost one counts too."""
+    """The records of the first `episodes` episodes; lost ones count too."""
     seen, last = 0, ""
     for record in records:
         episode = record.episode if isinstance(record, Step) else ""

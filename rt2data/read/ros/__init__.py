@@ -1,1 +1,1 @@
-"""Logs of ROS 1 and ROS 2, and MCAP: messages by topic, each at its own times."""
+"""ROS 1, ROS 2 and MCAP logs: messages by topic, with a time each."""

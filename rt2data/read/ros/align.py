@@ -1,4 +1,4 @@
-"""Which messages belong to which step: arithmetic of times, in nanoseconds."""
+"""Assigns messages to steps by their times, in nanoseconds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 I64 = NDArray[np.int64]
 
 GAP = 1.5
-"""Periods between two steps from which on a step is missing between them."""
+"""If steps are this many periods apart or more, a step is missing between them."""
 UNEVEN = 0.25
-"""Share of a period by which an interval may differ."""
+"""Tolerated deviation of an interval, as a share of the period."""
 _LONGEST_GAP = 1000
-"""Steps by which numbers jump at most."""
+"""Maximum jump in step numbers."""
 _MOST_TICKS = 10_000_000
 
 
@@ -22,15 +22,15 @@ class Clock(NamedTuple):
     """The steps of an episode."""
 
     times: I64  # rising
-    numbers: I64  # rising from 0; they jump where steps are missing
+    numbers: I64  # rising from 0; they jump at missing steps
     period: int
-    missing: int = 0  # steps that are missing between others
+    missing: int = 0  # steps missing between others
     uneven: int = 0  # intervals that differ from the period
-    repeated: int = 0  # times that were there twice, and were left out
+    repeated: int = 0  # duplicate times, which were left out
 
 
 def clock_of(times: I64, fallback: int) -> Clock:
-    """The steps at some times, in any order. The period is their median interval, `fallback` where there is none."""
+    """The steps at the given times (in any order). The period is the median interval, or `fallback` if there is none."""
     rising = np.unique(times)
     intervals = np.diff(rising)
     period = max(int(np.median(intervals)), 1) if len(intervals) else fallback
@@ -41,7 +41,7 @@ def clock_of(times: I64, fallback: int) -> Clock:
 
 
 def ticks_of(times: I64, hz: float) -> Clock:
-    """Even steps from the first of some times to the last. Raises ValueError where they would be too many."""
+    """Evenly spaced steps from the first time to the last. Raises ValueError if there would be too many."""
     period = round(1e9 / hz)
     first, last = (int(times.min()), int(times.max())) if len(times) else (0, -1)
     count = (last - first) // period + 1
@@ -51,7 +51,7 @@ def ticks_of(times: I64, hz: float) -> Clock:
 
 
 def nearest(at: I64, times: I64, tolerance: float) -> I64:
-    """For each step the message that is nearest in time, the earlier of two; -1 where none is near enough. `times` rise."""
+    """For each step the message nearest in time, the earlier one if tied; -1 if none is near enough. `times` must rise."""
     if not len(times):
         return np.full(len(at), -1, np.int64)
     after = np.clip(np.searchsorted(times, at), 0, len(times) - 1)
@@ -61,9 +61,9 @@ def nearest(at: I64, times: I64, tolerance: float) -> I64:
 
 
 def following(at: I64, times: I64, period: int) -> I64:
-    """For each step the first message at its time or after it, before the next step; -1 where there is none.
+    """For each step the first message at or after its time and before the next step; -1 if there is none.
 
-    Where steps are missing, and behind the last one, it must come within a period and a half.
+    Before missing steps, and after the last step, the message must come within 1.5 periods.
     """
     ends = np.minimum(np.append(at[1:], np.iinfo(np.int64).max), at + int(GAP * period))
     found = np.searchsorted(times, at)
@@ -73,11 +73,11 @@ def following(at: I64, times: I64, period: int) -> I64:
 
 
 def held(at: I64, times: I64) -> I64:
-    """For each step the last message at its time or before it; -1 where there is none."""
+    """For each step the last message at or before its time; -1 if there is none."""
     return np.searchsorted(times, at, side="right") - 1
 
 
 def median_interval(times: I64) -> int:
-    """Of rising times; 0 where there is none."""
+    """The median interval of rising times; 0 if there is none."""
     intervals = np.diff(np.unique(times))
     return int(np.median(intervals)) if len(intervals) else 0

@@ -1,6 +1,6 @@
-"""ROS 1 bags, version 2.0: records of a header of named fields and data; messages in chunks, an index behind them.
+"""ROS 1 bags, version 2.0: records with a header of named fields and data; messages in chunks, followed by an index.
 
-As with MCAP, the file is read from its start, so that a bag whose recorder died (it has no index) is read as far as it goes.
+As with MCAP, the file is read from its start, so that a bag without an index (its recorder crashed) is read as far as possible.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ MAGIC = b"#ROSBAG V"
 _VERSION = b"#ROSBAG V2.0\n"
 _MESSAGE, _BAG, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 5, 6, 7
 _HEADER = 1 << 16
-"""Bytes of a header."""
+"""Maximum bytes of a header."""
 
 
 class _Record(NamedTuple):
     head: Mapping[bytes, bytes]
     start: int
-    at: int  # of its data
-    length: int  # of its data
+    at: int  # of the data
+    length: int  # of the data
 
     @property
     def op(self) -> int:
@@ -40,8 +40,8 @@ class Bag(Blocks):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._topics: dict[int, Topic] = {}  # by the number of a connection
-        self._held: dict[int, Mapping[int, int]] = {}  # by the start of a chunk: how many messages of which connections
+        self._topics: dict[int, Topic] = {}  # by connection number
+        self._held: dict[int, Mapping[int, int]] = {}  # by chunk start: message count per connection
         self._indexed: bool | None = None
 
     def check(self) -> None:
@@ -98,7 +98,7 @@ class Bag(Blocks):
             at = record.end
 
     def _inside(self, record: _Record, data: memoryview, chunk: _Record | None, topics: Collection[str]) -> Iterator[Message]:
-        """A message, or the connection of those that follow, in a chunk or outside of one."""
+        """Handle a record inside or outside a chunk: yield a message, or register the connection of later messages."""
         if record.op == _CONNECTION:
             self._connect(record, data)
         elif record.op == _MESSAGE:
@@ -116,7 +116,7 @@ class Bag(Blocks):
         return memoryview(inflate(codec, self.read(chunk.at, chunk.length), size))
 
     def _connect(self, record: _Record, data: memoryview) -> None:
-        """A connection: its topic, and in its data the type and the definition."""
+        """Register a connection: its topic, and in its data the type and the definition."""
         found = _fields(data)
         topic, name = record.head[b"topic"].decode(), found[b"type"].decode()
         self._topics[_number(record.head[b"conn"])] = Topic(topic, name, "ros1", found.get(b"message_definition", b""), "ros1msg")
@@ -124,13 +124,13 @@ class Bag(Blocks):
     # Records
 
     def _records(self, at: int) -> Iterator[_Record]:
-        """Those that are whole."""
+        """The complete records."""
         while (record := self._record(at)) is not None and record.end <= self.size:
             yield record
             at = record.end
 
     def _record(self, at: int) -> _Record | None:
-        """The record at a byte; None where there is none, or its header is cut."""
+        """The record at a byte; None if there is none, or its header is truncated."""
         length = int.from_bytes(self.read(at, 4), "little")
         if not 0 < length <= _HEADER or at + length + 8 > self.size:
             return None
@@ -143,13 +143,13 @@ class Bag(Blocks):
     # The index
 
     def _index(self) -> int:
-        """Where the index begins; 0 where the bag was never closed, or is cut before it."""
+        """Where the index begins; 0 if the bag was never closed, or is truncated before it."""
         first = self._record(len(_VERSION))
         place = _number(first.head.get(b"index_pos", b"")) if first is not None and first.op == _BAG else 0
         return place if place < self.size else 0
 
     def _read_index(self) -> bool:
-        """Connections and what chunks hold; whether the index is there, and whole."""
+        """Read connections and the contents of chunks; returns whether the index exists and is complete."""
         if self._indexed is None:
             index = self._index()
             try:
@@ -159,7 +159,7 @@ class Bag(Blocks):
         return self._indexed
 
     def _take_index(self, index: int) -> int:
-        """Where the index ends. Raises LookupError, ValueError, struct.error."""
+        """Read the index and return where it ends. Raises LookupError, ValueError, struct.error."""
         end = index
         for record in self._records(index):
             data, end = memoryview(self.read(record.at, record.length)), record.end
@@ -189,7 +189,7 @@ def _parsed(content: memoryview, start: int) -> _Record:
 
 
 def _fields(content: memoryview) -> dict[bytes, bytes]:
-    """Named fields: each a length, a name, `=` and a value. Raises ValueError, struct.error."""
+    """The named fields, each stored as a length, a name, `=` and a value. Raises ValueError, struct.error."""
     found, at = dict[bytes, bytes](), 0
     while at < len(content):
         (length,) = struct.unpack_from("<I", content, at)

@@ -1,4 +1,4 @@
-"""What MCAP files, ROS 1 bags and rosbag2 databases have in common: topics, and messages at their times."""
+"""The common interface of MCAP files, ROS 1 bags and rosbag2 databases: topics, and messages with times."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from rt2data.io import location
 from rt2data.records import Place
 
 _KEPT = 4
-"""Blocks that stay unpacked: cameras of one time lie in neighbouring blocks."""
+"""Number of decompressed blocks to keep: images of the same time lie in neighbouring blocks."""
 FETCH = "fetch or record it again, or take it out of the folder"
-"""What to do about a file of which nothing can be read."""
+"""Advice for a file of which nothing can be read."""
 PLAIN = -1
-"""In place of a block: what lies in the file as it is."""
+"""In place of a block: uncompressed data in the file."""
 
 
 class Topic(NamedTuple):
     """A stream of messages of one type."""
 
     name: str
-    type: str  # package/msg/Name, or what the log calls it
+    type: str  # package/msg/Name, or the log's own name
     encoding: str  # of the messages: ros1, cdr, json, protobuf, ...
     definition: bytes = b""
     language: str = ""  # of the definition: ros1msg, ros2msg, ros2idl, protobuf, jsonschema, ...
-    messages: int | None = None  # how many, where the log says it
+    messages: int | None = None  # how many, if the log says
 
 
 class Ref(NamedTuple):
-    """Where the bytes of a message lie: in a packed block (by its byte in the file), or as they are in the file (`PLAIN`)."""
+    """Where the bytes of a message are: in a compressed block (given by its offset in the file), or uncompressed in the file
+    (`PLAIN`).
+    """
 
     block: int
     start: int
@@ -54,31 +56,31 @@ class Lost(NamedTuple):
     """A part of a file that cannot be read."""
 
     reason: str
-    at: int  # byte
+    at: int  # byte offset
     detail: str
     bytes: int
 
 
 class Container(AbstractContextManager["Container"]):
-    """One file, open for reading. Closed, it opens itself again for single messages."""
+    """One file, open for reading. After closing, it reopens itself to read single messages."""
 
     def __init__(self, path: str) -> None:
         self.path, self.size, self.is_open = path, location.stat(path).size, True
 
     @cached_property
     def topics(self) -> Mapping[str, Topic]:
-        """By name, from the index of the file where it has one, else from all of it. Raises DataError."""
+        """Topics by name, from the file's index if it has one, else by reading the whole file. Raises DataError."""
         return self.find_topics()
 
     @abstractmethod
     def find_topics(self) -> Mapping[str, Topic]:
-        """The same, found anew."""
+        """The same, without the cache."""
 
     @abstractmethod
     def messages(self, topics: Collection[str], by_index: bool = False) -> Iterator[Message | Lost]:
-        """Those of some topics in the order of the file. The data are valid until the next message.
+        """Messages of some topics in file order. The data are valid until the next message.
 
-        `by_index` passes over blocks that hold none of them, if the index of the file is right; the set may shrink meanwhile.
+        `by_index` skips blocks that hold none of them, relying on the file's index; `topics` may shrink during iteration.
         """
 
     @abstractmethod
@@ -87,14 +89,14 @@ class Container(AbstractContextManager["Container"]):
 
     @abstractmethod
     def check(self) -> None:
-        """Raises DataError where nothing of it can be read."""
+        """Raises DataError if nothing of the file can be read."""
 
     def place(self, ref: Ref, start: int, length: int) -> Place | None:
-        """Where bytes of a message are in the file; None where they are packed."""
+        """Where bytes of a message are in the file; None if they are compressed."""
         return Place(self.path, ref.start + start, length) if ref.block == PLAIN else None
 
     def firsts(self) -> dict[str, Message]:
-        """The first message of each topic that has any, with data of its own."""
+        """The first message of each topic that has any, with a copy of its data."""
         missing, found = {name for name, topic in self.topics.items() if topic.messages != 0}, dict[str, Message]()
         for each in self.messages(missing, by_index=True):
             if isinstance(each, Message) and each.topic in missing:
@@ -106,7 +108,7 @@ class Container(AbstractContextManager["Container"]):
 
 
 class Blocks(Container):
-    """A container of blocks that are packed each by itself."""
+    """A container of individually compressed blocks."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -120,15 +122,15 @@ class Blocks(Container):
 
     @abstractmethod
     def unpack(self, at: int) -> memoryview:
-        """The content of the packed block at a byte. Raises InflateError."""
+        """The content of the compressed block at a byte. Raises InflateError."""
 
     def read(self, at: int, length: int) -> bytes:
-        """Bytes of the file; fewer where it ends before. Never allocates more than the file has."""
+        """Bytes of the file; fewer if it ends earlier. Never allocates more than the file size."""
         self.file.seek(at)
         return self.file.read(max(min(length, self.size - at), 0))
 
     def block(self, at: int) -> memoryview:
-        """The same, of the last few blocks without work."""
+        """The same, caching the last few blocks."""
         if at not in self._unpacked:
             self._unpacked[at] = self.unpack(at)
             while len(self._unpacked) > _KEPT:
@@ -153,7 +155,7 @@ SEVERAL = "several"
 
 
 def merged(topics: Iterable[Topic]) -> dict[str, Topic]:
-    """Topics by name, of which several writers may write to one."""
+    """Topics by name, merging several writers to the same topic."""
     found: dict[str, Topic] = {}
     for topic in topics:
         before = found.get(topic.name)

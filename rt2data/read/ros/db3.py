@@ -16,9 +16,9 @@ from rt2data.records import Place
 
 MAGIC = b"SQLite format 3\0"
 FAULTS = (sqlite3.Error, ValueError)
-"""What a damaged database raises; ValueError where SQLite's own words about it are no text."""
+"""What a damaged database raises; ValueError if SQLite's error message cannot be decoded."""
 _ROW = -2
-"""In place of a block: `start` is the number of a row."""
+"""In place of a block: `start` is a row number."""
 
 
 class Db3(Container):

@@ -1,4 +1,4 @@
-"""How the messages of a topic are decoded: those of ROS, JSON, protocol buffers."""
+"""Decoders for the messages of a topic: ROS, JSON, protocol buffers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rt2data.read.ros.wire import wire_decoder
 
 
 def decoder_of(topic: Topic) -> Decode:
-    """How the messages of a topic are decoded; what it gives raises MessageFault, and InflateError. Raises UnreadableError."""
+    """The decoder for a topic's messages; it raises MessageFault and InflateError. Raises UnreadableError."""
     if topic.encoding in ("cdr", "ros1"):
         decode = wire_decoder(topic.type, topic.encoding, topic.definition, topic.language)
     elif topic.encoding == "json":
@@ -32,7 +32,7 @@ def decoder_of(topic: Topic) -> Decode:
 
 
 def _decoded(decode: Decode, data: memoryview) -> dict[str, Value]:
-    """Where rosbag2 packed each message by itself, it is unpacked first."""
+    """Decode a message that rosbag2 compressed individually: it is decompressed first."""
     return decode(memoryview(inflate("zstd", data, zstd_size(data))) if data[:4] == ZSTD else data)
 
 
@@ -49,7 +49,7 @@ def _from_json(data: memoryview) -> dict[str, Value]:
 
 
 def _plain(value: Any) -> Value:
-    """Times and arrays of numbers recognized."""
+    """The value with times and arrays of numbers converted."""
     if isinstance(value, dict):
         times = {"sec", "secs", "seconds", "nsec", "nsecs", "nanosec", "nanos"}
         if value and value.keys() <= times and all(type(each) is int for each in value.values()):

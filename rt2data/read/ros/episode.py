@@ -1,4 +1,4 @@
-"""One recording as one episode: its messages, each at its own time, put on the steps of one clock."""
+"""One recording as one episode: messages, each with its own time, are assigned to the steps of one clock."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from rt2data.records import F32, Fact, Image, Reject
 Commands = Literal["next", "hold"]
 _SECOND = 10**9
 _ANOTHER_CLOCK = 10 * _SECOND
-"""By how much stamps differ from log times where they are of another clock, and not late."""
+"""If stamps differ from log times by more than this, they come from another clock and are not just late."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How a recipe puts messages on steps."""
+    """A recipe's rules for assigning messages to steps."""
 
     clock: ClockName
     clock_topic: str | None
     hz: float | None
     tolerance: float | None  # nanoseconds
     commands: Commands
-    cameras: Sequence[str]  # those that a step must have
+    cameras: Sequence[str]  # cameras that a step must have
 
 
 @dataclass
 class Reading:
-    """A recording that is read; `notes` is complete when `read` has returned or raised."""
+    """A recording being read; `notes` is complete once `read` has returned or raised."""
 
     files: Sequence[Container]
     layout: LogLayout
-    joints: Mapping[str, tuple[str, ...]]  # by path: in which order
+    joints: Mapping[str, tuple[str, ...]]  # by path: the order of joints
     rules: Rules
     where: str
     notes: list[Fact | Reject] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Reading:
         return {name: topic for file in self.files for name, topic in file.topics.items()}
 
     def _field(self, path: str) -> Field:
-        """Raises EpisodeFault where no topic of that name is there."""
+        """The field at a path. Raises EpisodeFault if there is no such topic."""
         found = find_field(path, self._topics)
         if found is None:
             raise EpisodeFault("missing_topic", f"it has no {path}")
@@ -81,7 +81,9 @@ class Reading:
     # Steps
 
     def _clock(self, found: Gathered) -> Clock:
-        """The steps: those of the topic that the recipe names, else of the camera with the fewest images, else of the action."""
+        """The steps: the messages of the topic named in the recipe, else of the camera with the fewest images, else of the
+        action.
+        """
         named, cameras = self.rules.clock_topic, [self.layout.cameras[name] for name in self.rules.cameras]
         candidates = [named] if named else cameras or [self._field(self.layout.action[0].path).topic]
         topic = min(candidates, key=lambda name: (len(found.streams[name].times.chosen), name))
@@ -96,7 +98,7 @@ class Reading:
             raise EpisodeFault("wild_times", str(error)) from None
 
     def _recorded(self, found: Gathered, clock: Clock) -> Recorded:
-        """Messages at the steps; a step without an image, an action or a state is dropped."""
+        """The episode from the messages at the steps; a step without an image, an action or a state is dropped."""
         actions = self._commands(found, clock, self.layout.action)
         states = [self._nearest(found, clock, self._field(part.path).topic) for part in self.layout.state]
         images = {name: self._nearest(found, clock, topic) for name, topic in self.layout.cameras.items()}
@@ -122,7 +124,7 @@ class Reading:
         )
 
     def _kept(self, needed: dict[str, list[I64]], steps: int) -> I64:
-        """Numbers of the steps that have all that is needed; the others are noted, each by the first thing that it lacks."""
+        """Indices of the steps that have everything needed; the others are counted by the first thing they lack."""
         kept = np.ones(steps, np.bool_)
         for reason, columns in needed.items():
             there = np.all([each >= 0 for each in columns], axis=0) if columns else np.ones(steps, np.bool_)
@@ -132,7 +134,7 @@ class Reading:
         return np.flatnonzero(kept)
 
     def _commands(self, found: Gathered, clock: Clock, parts: Sequence[Part]) -> list[I64]:
-        """For each part the message of each step."""
+        """For each part of the action, the message at each step."""
         every = [found.streams[self._field(part.path).topic].times.rising for part in parts]
         if self.rules.commands == "hold":
             return [held(clock.times, times) for times in every]
@@ -144,9 +146,9 @@ class Reading:
         return nearest(clock.times, times, half if self.rules.tolerance is None else self.rules.tolerance)
 
     def _matrix(self, found: Gathered, parts: Sequence[Part], at: Sequence[I64]) -> F32:
-        """float32[steps, D]: the messages of each part at its positions by time, side by side."""
+        """float32[steps, D]: each part's numbers in the messages at `at` (indices in time order), concatenated."""
         columns = [self._column(found, part, each) for part, each in zip(parts, at, strict=True)]
-        with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
+        with np.errstate(over="ignore"):  # overflow becomes Inf, which `standardize` detects
             return (
                 np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind") if columns else np.empty((0, 0), np.float32)
             )
@@ -157,7 +159,7 @@ class Reading:
         return values[stream.times.order[at]]
 
     def _note_unused(self, found: Gathered, actions: Sequence[I64], kept: I64) -> None:
-        """Commands that are the action of no step, and those of several."""
+        """Count commands that are not the action of any step, and those used for several steps."""
         every = sum(len(found.streams[self._field(part.path).topic].times.chosen) for part in self.layout.action)
         used = sum(len(np.unique(each[kept])) for each in actions)
         facts = {"ros.unused_commands": every - used, "ros.repeated_commands": len(kept) * len(actions) - used}
@@ -166,7 +168,7 @@ class Reading:
     # Words, rewards, success
 
     def _words(self, found: Gathered, at: I64) -> str | list[str]:
-        """One instruction is of the whole episode; of several each holds until the next."""
+        """A single instruction applies to the whole episode; if there are several, each applies until the next."""
         if self.layout.instruction is None:
             return ""
         stream = found.streams[self._field(self.layout.instruction).topic]
@@ -176,7 +178,7 @@ class Reading:
         return [texts[number] if number >= 0 else "" for number in held(at, stream.times.rising).tolist()]
 
     def _reward(self, found: Gathered, clock: Clock, kept: I64) -> list[float] | None:
-        """The reward of each step follows its action; NaN where it lacks."""
+        """The reward of each step, which follows its action; NaN if missing."""
         if self.layout.reward is None:
             return None
         stream = found.streams[self._field(self.layout.reward).topic]
@@ -188,7 +190,7 @@ class Reading:
         return rewards
 
     def _success(self, found: Gathered) -> bool | None:
-        """What the last message says."""
+        """Success according to the last message."""
         if self.layout.success is None:
             return None
         stream = found.streams[self._field(self.layout.success).topic]
@@ -198,7 +200,7 @@ class Reading:
     # What is worth knowing
 
     def _note_losses(self, found: Gathered, steps: int) -> None:
-        """Parts of files that cannot be read, by the steps that they may have held; and single messages."""
+        """Note unreadable parts of files, with the number of steps they may have held, and unreadable messages."""
         lost = sum(each.bytes for _, each in found.losses)
         for path, each in found.losses:
             share = each.bytes / max(found.bytes - lost, 1)
@@ -209,7 +211,7 @@ class Reading:
             self._note_missing(found)
 
     def _note_missing(self, found: Gathered) -> None:
-        """Messages that the index of a file counts, and that are not there."""
+        """Note messages that a file's index counts but that are missing."""
         counts = [file.topics for file in self.files]
         for name, stream in found.streams.items():
             said = [topics[name].messages for topics in counts if name in topics]
@@ -218,7 +220,7 @@ class Reading:
                 self.notes.append(Reject("missing_messages", f"{self.where}, {name}", "the index counts more", count=missing))
 
     def _check_clocks(self, found: Gathered) -> None:
-        """Raises EpisodeFault where stamps and log times are of different clocks, and some topics have only one of them."""
+        """Raises EpisodeFault if stamps and log times come from different clocks, and some topics have no stamps."""
         if self.rules.clock != "auto":
             return
         streams = [each for each in found.streams.values() if each.times.chosen and not (each.words and len({*each.texts}) < 2)]
@@ -230,7 +232,7 @@ class Reading:
             raise EpisodeFault("clocks_differ", f"{what}: set `clock: log`, or `clock: header` if this is right")
 
     def _note_times(self, found: Gathered, clock: Clock) -> None:
-        """What clocks and intervals are like, as facts that add up."""
+        """Note clock skews and irregular intervals, as additive facts."""
         every = [stream.times for stream in found.streams.values()]
         skews = [each.skews for each in every]
         facts = {
@@ -254,7 +256,7 @@ _WHY = {
 
 
 def _clean(text: str) -> str:
-    """Raises EpisodeFault for what is not UTF-8."""
+    """The text unchanged. Raises EpisodeFault if it is not valid UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -263,7 +265,7 @@ def _clean(text: str) -> str:
 
 
 class _Images(Sequence[tuple[Image, ...]]):
-    """The images of each step, made as they are asked for."""
+    """The images of each step, created on demand."""
 
     def __init__(self, found: Gathered, cameras: Mapping[str, str], at: Mapping[str, I64], steps: int) -> None:
         self._streams = {name: found.streams[topic] for name, topic in cameras.items()}
@@ -284,7 +286,7 @@ class _Images(Sequence[tuple[Image, ...]]):
 
 
 def _image(camera: str, stream: Stream, number: int) -> Image:
-    """The image of a message, by its number in time."""
+    """The image of a message, by its index in time order."""
     if stream.images is None:
         raise AssertionError("a stream of a camera has images")
     return stream.images.image(camera, int(stream.times.order[number]))

@@ -1,4 +1,4 @@
-"""What was counted while recordings were read, in words."""
+"""Readable lines for the facts counted while recordings are read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 
 def times_line(facts: Mapping[str, int]) -> str:
-    """What the clocks and intervals of recordings are like; empty where nothing was counted."""
+    """A line on clock skews and irregular intervals; empty if nothing was counted."""
     return ", ".join(_times(facts))
 
 
@@ -24,7 +24,7 @@ def _times(facts: Mapping[str, int]) -> Iterator[str]:
 
 
 def commands_line(facts: Mapping[str, int]) -> str:
-    """Commands that are no action, where they are more than a fifth of the steps; empty where they are fewer."""
+    """A line on unused commands if there are more than a fifth of the steps; otherwise empty."""
     steps, unused, repeated = (facts.get(f"ros.{name}", 0) for name in ("steps", "unused_commands", "repeated_commands"))
     said = {"are the action of no step": unused, "are the action of more than one step": repeated}
     return ", ".join(f"{count:,} commands {words}" for words, count in said.items() if count * 5 > steps)

@@ -1,4 +1,4 @@
-"""Paths of what messages hold: a topic, and the names down to a number, an array of numbers, words, or a group of numbers.
+"""Paths into messages: a topic, then field names down to a number, an array of numbers, a text, or a group of numbers.
 
 `/joint_states.position`, `/ee_pose.pose.position.x`, `/ee_pose.pose` (x, y, z, then the quaternion x, y, z, w), `/action.data`.
 """
@@ -16,18 +16,18 @@ from rt2data.read.ros.container import Topic
 from rt2data.read.ros.values import MessageFault, MissingJoints, Stamp, Value, ros_type
 
 _WIDEST = 4096
-"""Numbers of an array that is taken for a vector; longer ones are images, clouds and the like."""
+"""Maximum length of an array treated as a vector; longer ones are images, point clouds and the like."""
 _MOST = 200
-"""Columns of one topic."""
+"""Maximum columns of a topic."""
 JOINT_STATE = "sensor_msgs/msg/JointState"
 _JOINTS = ("position", "velocity", "effort")
 
 
 class Field(NamedTuple):
-    """Something of each message of a topic."""
+    """A field in each message of a topic."""
 
     topic: str
-    keys: tuple[str, ...]  # none for all numbers of the message
+    keys: tuple[str, ...]  # empty for all numbers of the message
 
     @property
     def path(self) -> str:
@@ -35,13 +35,13 @@ class Field(NamedTuple):
 
 
 def find_field(path: str, topics: Mapping[str, Topic]) -> Field | None:
-    """The topic and the keys of a path; None where there is no such topic. Names of topics may have dots."""
+    """The topic and keys of a path; None if there is no such topic. Topic names may contain dots."""
     found = max((name for name in topics if path == name or path.startswith(f"{name}.")), key=len, default=None)
     return None if found is None else Field(found, tuple(path[len(found) + 1 :].split(".")) if len(path) > len(found) else ())
 
 
 def columns_of(topic: Topic, message: Mapping[str, Value]) -> list[Column]:
-    """Every number, array, group and text of a message, as its first message shows them."""
+    """Columns for every number, array, group and text in a topic's first message."""
     found = list(_columns(topic.name, message))
     if ros_type(topic.type) == JOINT_STATE:
         names = tuple(message.get("name", ()))
@@ -54,7 +54,7 @@ def columns_of(topic: Topic, message: Mapping[str, Value]) -> list[Column]:
 
 
 def _columns(path: str, value: Mapping[str, Value]) -> Iterator[Column]:
-    """Of a group, itself first, where it holds numbers only."""
+    """Columns of a group: first the group itself, if it has only numbers."""
     names = list(_numbers_in(value))
     if len(names) > 1 and _only_numbers(value):
         yield Column(path, "numbers", len(names), f"{len(names)} numbers", tuple(names))
@@ -73,7 +73,7 @@ def _columns(path: str, value: Mapping[str, Value]) -> Iterator[Column]:
 
 
 def _numbers_in(value: Value, above: str = "") -> Iterator[str]:
-    """Names of the numbers of a group, without times and headers, which are no data."""
+    """Names of the numbers in a group, without times and headers."""
     if isinstance(value, dict):
         for key, each in value.items():
             if key != "header":
@@ -85,14 +85,14 @@ def _numbers_in(value: Value, above: str = "") -> Iterator[str]:
 
 
 def _only_numbers(value: Value) -> bool:
-    """Whether a group has nothing but numbers, times and headers."""
+    """Whether a group has only numbers, times and headers."""
     if isinstance(value, dict):
         return all(key == "header" or _only_numbers(each) for key, each in value.items())
     return isinstance(value, int | float) or (isinstance(value, np.ndarray) and value.size <= _WIDEST)
 
 
 def _labels(message: Mapping[str, Value]) -> tuple[str, ...]:
-    """Names of the numbers of a MultiArray, where the label of its dimension lists them."""
+    """Names of a MultiArray's numbers, if the label of its dimension lists them."""
     layout = message.get("layout")
     dims = layout.get("dim") if isinstance(layout, dict) else None
     label = dims[0].get("label", "") if dims and isinstance(dims[0], dict) else ""
@@ -100,16 +100,16 @@ def _labels(message: Mapping[str, Value]) -> tuple[str, ...]:
     return names if len(names) > 1 and all(names) else ()
 
 
-# Taking them
+# Extraction
 
 
 def numbers_at(message: Mapping[str, Value], keys: Sequence[str]) -> NDArray[np.float64]:
-    """The numbers at a path, those of a group in the order of its definition. Raises MessageFault."""
+    """The numbers at a path; those of a group in the order of its definition. Raises MessageFault."""
     return np.array(list(_flat(_at(message, keys), keys)), np.float64)
 
 
 def joints_at(message: Mapping[str, Value], keys: Sequence[str], joints: Sequence[str]) -> NDArray[np.float64] | None:
-    """The numbers of some joints, by their names; None where the message is about others. Raises MessageFault where some lack."""
+    """The numbers of some joints, by name; None if the message is about other joints. Raises MessageFault if some are missing."""
     names = list(message.get("name", ()))
     values = _at(message, keys)
     missing = [joint for joint in joints if joint not in names]
@@ -123,7 +123,7 @@ def joints_at(message: Mapping[str, Value], keys: Sequence[str], joints: Sequenc
 
 
 def text_at(message: Mapping[str, Value], keys: Sequence[str]) -> str:
-    """The words at a path. Raises MessageFault."""
+    """The text at a path. Raises MessageFault."""
     found = _at(message, keys)
     if not isinstance(found, str):
         raise MessageFault(f"{'.'.join(keys)} holds no text")
@@ -147,7 +147,7 @@ def _flat(value: Value, keys: Sequence[str]) -> Iterator[float]:
         yield from value.tolist()
     elif isinstance(value, int | float):
         yield float(value)
-    elif not (isinstance(value, list) and not value):  # an array without numbers has none
+    elif not (isinstance(value, list) and not value):  # an empty array has no numbers
         raise MessageFault(f"{'.'.join(keys)} holds no numbers")
 
 
@@ -155,7 +155,7 @@ def _flat(value: Value, keys: Sequence[str]) -> Iterator[float]:
 
 
 def stamp_of(message: Mapping[str, Value]) -> int | None:
-    """When what a message tells was so, in nanoseconds, as its header says; None where it has none."""
+    """The time stamp in a message's header, in nanoseconds; None if it has none."""
     header = message.get("header", message)
     found = header.get("stamp", header.get("timestamp")) if isinstance(header, dict) else None
     return int(found) if isinstance(found, Stamp) else None

@@ -1,4 +1,4 @@
-"""Images of messages: encoded ones as they are, raw ones as pixels in RGB."""
+"""Images in messages: encoded ones unchanged, raw ones as RGB pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8", b"BM")
 
 
 def is_image(topic: Topic) -> bool:
-    """Whether a topic has images, by its type."""
+    """Whether a topic has images, according to its type."""
     return _kind(topic) in _RAW + _ENCODED
 
 
@@ -30,7 +30,7 @@ def _kind(topic: Topic) -> str:
 
 
 def image_detail(topic: Topic, message: Mapping[str, Value]) -> str:
-    """What the images are. Raises ImageFault where they are not read."""
+    """A description of the images. Raises ImageFault if they cannot be read."""
     if _kind(topic) in _RAW:
         pixels = pixels_of(message)
         return f"{message['encoding']} {pixels.shape[1]}x{pixels.shape[0]}"
@@ -39,7 +39,7 @@ def image_detail(topic: Topic, message: Mapping[str, Value]) -> str:
 
 
 def encoded_in(message: Mapping[str, Value]) -> memoryview:
-    """The bytes of a CompressedImage: a view into the message. Raises ImageFault where they are no image that is read."""
+    """The bytes of a CompressedImage: a view into the message. Raises ImageFault if they are not a supported image."""
     data = _bytes(message.get("data"))
     said = str(message.get("format", ""))
     if "compressedDepth" in said or not bytes(data[:8]).startswith(_SIGNS):
@@ -49,7 +49,7 @@ def encoded_in(message: Mapping[str, Value]) -> memoryview:
 
 
 def _bytes(data: Value) -> memoryview:
-    """JSON has bytes as base64."""
+    """The bytes of a value; JSON has them as base64."""
     if isinstance(data, str):
         from base64 import b64decode
 
@@ -92,7 +92,7 @@ def _size(message: Mapping[str, Value], name: str) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MessageImage(Deferred):
-    """The image of one message, which is read again from its file."""
+    """The image of one message, which is re-read from its file."""
 
     file: Container
     ref: Ref
@@ -108,12 +108,12 @@ class MessageImage(Deferred):
 
 
 def is_raw(topic: Topic) -> bool:
-    """Whether its images are pixels."""
+    """Whether a topic's images are raw pixels."""
     return _kind(topic) in _RAW
 
 
 def offset_in(data: memoryview, part: memoryview) -> int | None:
-    """Where a view into a message begins in it; None where it is none."""
+    """The offset of a view into a message; None if it is not a view into it."""
     if not len(part):
         return None
     whole, inside = (np.frombuffer(each, np.uint8).__array_interface__["data"][0] for each in (data, part))

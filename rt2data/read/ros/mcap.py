@@ -1,8 +1,7 @@
-"""MCAP files (mcap.dev/spec): records of an opcode and a length; messages in chunks, an index behind them.
+"""MCAP files (mcap.dev/spec): records with an opcode and a length; messages in chunks, followed by an index.
 
-The file is read from its start, chunk by chunk, so that one that was cut is read as far as it goes. The index only tells which
-topics there are and which chunks hold them. Where it lies, and how long a record says that it is, is never believed beyond the
-size of the file.
+The file is read from its start, chunk by chunk, so that a truncated one is read as far as possible. The index is used only to find
+topics and the chunks that hold them. Offsets and record lengths beyond the file size are never trusted.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_E
 _HEAD = 9  # opcode and length of a record
 _FOOT = _HEAD + 20 + len(MAGIC)
 _DESCRIBED = 16 << 20
-"""Bytes of a record that is no chunk, message or attachment."""
+"""Maximum bytes of a record that is not a chunk, message or attachment."""
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _CHUNK_HEAD = struct.Struct("<QQQII")  # start, end, size, CRC, length of the codec's name
 
 
 class _Record(NamedTuple):
     op: int
-    at: int  # of its content
+    at: int  # of the content
     length: int
 
 
@@ -37,7 +36,7 @@ class _Chunk(NamedTuple):
     size: int
     crc: int
     codec: str
-    at: int  # of the packed content
+    at: int  # of the compressed content
     length: int
 
 
@@ -48,7 +47,7 @@ class Mcap(Blocks):
         super().__init__(path)
         self._schemas: dict[int, Any] = {}
         self._channels: dict[int, Topic] = {}
-        self._held: dict[int, frozenset[int]] = {}  # by the byte of a chunk: its channels, where the index says them
+        self._held: dict[int, frozenset[int]] = {}  # by chunk offset: its channels, if the index lists them
         self._counts: Mapping[int, int] | None = None
         self._by_index = False
 
@@ -115,7 +114,7 @@ class Mcap(Blocks):
                 self._describe(op, bytes(content[start:at]))
 
     def _chunk(self, record: _Record) -> _Chunk:
-        """What the head of a chunk says."""
+        """Parse the header of a chunk."""
         head = self.read(record.at, _CHUNK_HEAD.size + 64 + 8)
         _, _, size, crc, name = _CHUNK_HEAD.unpack_from(head)
         at = _CHUNK_HEAD.size + name
@@ -146,7 +145,7 @@ class Mcap(Blocks):
     # Records
 
     def _records(self, at: int, end: int) -> Iterator[_Record]:
-        """Those that are whole, up to the footer."""
+        """The complete records up to the footer."""
         while at + _HEAD <= end:
             head = self.read(at, _HEAD)
             record = _Record(head[0], at + _HEAD, int.from_bytes(head[1:], "little"))
@@ -163,7 +162,7 @@ class Mcap(Blocks):
         return self.read(record.at, record.length)
 
     def _describe(self, op: int, content: bytes) -> None:
-        """A schema or a channel."""
+        """Register a schema or a channel."""
         from mcap.data_stream import ReadDataStream
         from mcap.records import Channel, Schema
 
@@ -180,14 +179,14 @@ class Mcap(Blocks):
     # The index
 
     def _footer(self) -> int | None:
-        """Where the index begins, 0 where there is none; None where the file has no end."""
+        """Where the index begins, 0 if there is none; None if the file has no footer."""
         foot = self.read(self.size - _FOOT, _FOOT) if self.size >= _FOOT + len(MAGIC) else b""
         if not foot.endswith(MAGIC) or foot[0] != _FOOTER:
             return None
         return int.from_bytes(foot[_HEAD : _HEAD + 8], "little")
 
     def _read_index(self) -> None:
-        """Topics, counts and what chunks hold; what is damaged there is not believed."""
+        """Read topics, counts and chunk contents from the index, ignoring damaged parts."""
         start = self._footer()
         if not start or self._counts is not None:
             return

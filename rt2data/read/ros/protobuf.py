@@ -1,4 +1,4 @@
-"""Messages of protocol buffers as plain values, by the definitions in the log."""
+"""Protocol buffer messages as plain values, decoded with the definitions in the log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rt2data.read.ros.values import DEEPEST, LONGEST_DEFINITION, Decode, Message
 
 
 def protobuf_decoder(name: str, definition: bytes) -> Decode:
-    """How messages of a type are decoded; `definition` is a FileDescriptorSet. Raises UnreadableError."""
+    """The decoder for messages of a type; `definition` is a FileDescriptorSet. Raises UnreadableError."""
     from google.protobuf.message import DecodeError
 
     kind = _message_class(name, definition)
@@ -42,7 +42,7 @@ def _message_class(name: str, definition: bytes) -> Any:
 
 
 def _of_protobuf(message: Any, depth: int) -> Any:
-    """A message as values; those that are not set have their defaults, messages that are not set are left out."""
+    """A message as plain values; unset values get their defaults, unset messages are left out."""
     kind = message.DESCRIPTOR
     if kind.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
         return Stamp(message.seconds * 10**9 + message.nanos)
@@ -53,7 +53,7 @@ def _of_protobuf(message: Any, depth: int) -> Any:
 
 
 def _of_field(field: Any, value: Any, depth: int) -> Value:
-    """Maps are left out."""
+    """A field's value; maps are left out."""
     if field.message_type is None:
         return _of_scalars(field, value)
     if not _is_repeated(field):

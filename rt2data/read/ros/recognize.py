@@ -1,4 +1,4 @@
-"""Whether a path is a log of ROS or MCAP, or a folder of them: by first bytes and names."""
+"""Recognizes ROS and MCAP logs, and folders of them, from first bytes and names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DO = "name it as a source of kind ros"
 
 
 def recognize_logs(path: Path) -> Suggestion | None:
-    """Settings for the logs at a path. Raises RtError where the first of them is damaged, or what reads it is not installed."""
+    """Settings for the logs at a path. Raises RtError if the first log is damaged, or its reader is not installed."""
     if not is_ros(path):
         return None
     for package in ("mcap", "rosbags"):
@@ -27,14 +27,14 @@ def recognize_logs(path: Path) -> Suggestion | None:
 
 
 def is_ros(path: Path) -> bool:
-    """Whether a file is a log, or a folder has some in it or one level below."""
+    """Whether a file is a log, or a folder has logs in it or one level below."""
     if location.is_folder(path):
         return any(is_log(file.name) for file in files_near(path))
     return bool(what_is(path))
 
 
 def what_is(path: Path) -> str:
-    """What a file is; empty for any other."""
+    """What kind of log a file is; empty if none."""
     head = location.read_head(path, len(METADATA_SIGN))
     if head.startswith(db3.MAGIC):
         return "a ROS 2 bag" if path.name.endswith(".db3") else ""
@@ -43,7 +43,7 @@ def what_is(path: Path) -> str:
 
 
 def ros_hint(path: Path) -> Recognized | None:
-    """What a path is, where it is named as something else. Raises OSError."""
+    """What a path is, when given to another source. Raises OSError."""
     if not location.is_folder(path):
         found = what_is(path)
         return Recognized(found, _DO if "metadata" not in found else "name its folder as a source of kind ros") if found else None

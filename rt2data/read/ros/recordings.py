@@ -1,4 +1,4 @@
-"""Which files are one recording: a bag or an MCAP file by itself, or what rosbag2 wrote into a folder."""
+"""Groups files into recordings: a single bag or MCAP file, or a folder written by rosbag2."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,29}")
 class Recording(NamedTuple):
     """One episode."""
 
-    name: str  # [A-Za-z0-9_-], at most 40 of them
-    files: tuple[str, ...]  # in the order in which they were written
+    name: str  # at most 40 characters of [A-Za-z0-9_-]
+    files: tuple[str, ...]  # in the order of writing
     metadata: str | None = None
 
     @property
@@ -37,7 +37,7 @@ class Recording(NamedTuple):
 
 
 def open_container(path: str) -> Container:
-    """A log, by its first bytes. Raises DataError where it is none."""
+    """Open a log, recognized by its first bytes. Raises DataError if it is not a log."""
     head = location.read_head(path, 16)
     for kind, magic in ((mcap.Mcap, mcap.MAGIC), (bag.Bag, bag.MAGIC), (db3.Db3, db3.MAGIC)):
         if head.startswith(magic):
@@ -46,12 +46,12 @@ def open_container(path: str) -> Container:
 
 
 def is_log(name: str) -> bool:
-    """Whether a name is that of a log."""
+    """Whether a file name is that of a log."""
     return name.endswith(ENDINGS) and not name.startswith(".")
 
 
 def recordings(path: str) -> list[Recording]:
-    """Those at a path, by name, numbers in names as numbers. Raises UsageError where there is none, DataError where files miss."""
+    """The recordings at a path, in natural order. Raises UsageError if there is none, DataError if files are missing."""
     if location.is_file(path):
         return [Recording(_name(path_of(path).name, is_folder=False), (path,))]
     if not location.is_folder(path):
@@ -66,7 +66,7 @@ def recordings(path: str) -> list[Recording]:
 
 
 def recording_with(path: str, file: str) -> Recording:
-    """The recording at a path whose first file is this one. Raises what `recordings` raises."""
+    """The recording at a path whose first file is this one. Raises the same errors as `recordings`."""
     if location.is_file(path):
         return recordings(path)[0]
     folder = path_of(file).parent
@@ -77,12 +77,12 @@ def recording_with(path: str, file: str) -> Recording:
 
 
 def natural(name: str) -> tuple[Any, ...]:
-    """To sort names by: numbers in them as numbers."""
+    """A sort key that compares numbers in names as numbers."""
     return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name))
 
 
 def _in_folder(root: str, folder: str, files: Sequence[str]) -> Iterator[Recording]:
-    """Of the files directly in a folder: one recording where rosbag2 wrote them, else each log by itself."""
+    """Recordings of the files directly in a folder: one if rosbag2 wrote them, else one per log."""
     packed = next((file for file in sorted(files) if file.endswith(_PACKED)), None)
     if packed:
         raise UsageError("a log that is compressed as a whole is not read", packed, "decompress it: zstd -d, gunzip")
@@ -104,13 +104,13 @@ def _metadata_in(files: Sequence[str]) -> str | None:
 
 
 def _are_parts(folder: str, logs: Sequence[str]) -> bool:
-    """Whether files are called FOLDER_0, FOLDER_1, as those of a recorder that died before it wrote the metadata."""
+    """Whether files are named FOLDER_0, FOLDER_1, as left by a recorder that crashed before writing the metadata."""
     name = re.escape(path_of(folder).name)
     return all(re.fullmatch(rf"{name}_[0-9]+\.(mcap|db3)", PurePosixPath(log).name) for log in logs)
 
 
 def _listed(metadata: str, folder: str) -> list[str]:
-    """The files that the metadata name, in order; only the names count, for folders were moved. Raises DataError."""
+    """The files listed in the metadata, in order; only base names count, since folders may have been moved. Raises DataError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -133,7 +133,7 @@ def _relative(root: str, path: str) -> str:
 
 
 def _name(relative: str, is_folder: bool) -> str:
-    """The name of an episode, from its place below the source alone: it stays when others come."""
+    """The name of an episode, from its relative path only, so that it does not change when others are added."""
     stem, _, ending = (relative, "", "folder") if is_folder else relative.partition(".")
     if _PLAIN_NAME.fullmatch(stem) and (is_folder or f".{ending}" in ENDINGS):
         return stem if ending == "mcap" else f"{stem}-{ending.replace('.', '-')}"

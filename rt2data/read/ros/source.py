@@ -1,4 +1,4 @@
-"""Logs of ROS 1 and ROS 2, and MCAP: one recording is one episode, its messages are put on the steps of one clock."""
+"""ROS 1, ROS 2 and MCAP logs: each recording is one episode; messages are assigned to the steps of one clock."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SPLIT = "train"
 
 @dataclass(frozen=True, slots=True)
 class RosLayout(LogLayout):
-    """What a recording is read from."""
+    """The fields that a recording is read from."""
 
-    joints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by path: the order of its numbers, where they have names
+    joints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by path: the order of named numbers
 
 
 class Ros(LogSource):
@@ -47,19 +47,19 @@ class Ros(LogSource):
 
     kind: Literal["ros"] = "ros"
     clock: ClockName = "auto"
-    """Which time of a message counts: `header` is its stamp, where it has one, else the time at which it was logged; `log` and
-    `publish` are those of the log. `auto` is `header`, and refuses recordings whose stamps are of another clock than the log."""
+    """Which time of a message to use: `header` is its stamp, or the log time if it has none; `log` and `publish` are the times
+    recorded in the log. `auto` is `header`, but refuses recordings whose stamps come from a different clock than the log."""
     clock_topic: str | None = None
-    """The topic whose messages are the steps; by default that of the camera with the fewest images, of those that the mixture
-    takes. With `control_hz` the steps are even, from its first message to its last."""
+    """The topic whose messages define the steps; by default the camera with the fewest images among those in the mixture. With
+    `control_hz`, steps are evenly spaced from its first message to its last."""
     tolerance_ms: Annotated[float, Field(gt=0)] | None = None
-    """How far from a step its images and its state may be; by default half a period of the steps or of the topic, whichever is
-    longer. A step without one of them is dropped, and counted."""
+    """Maximum time between a step and its images and state; by default half a period of the steps or of the topic, whichever is
+    longer. Steps without one of them are dropped and counted."""
     commands: Commands = "next"
-    """The action of a step: `next` is the first command after what was seen, before the next step; `hold` is the last command
-    before it, which holds until there is another. Commands are chosen, never added up."""
+    """The action of a step: `next` is the first command after the observation and before the next step; `hold` is the last command
+    before it, which applies until the next one. Commands are selected, never summed."""
     joints: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Names of joints, in the order in which JointState messages are read; by default that of the first message."""
+    """Joint names, in the order to read from JointState messages; by default the order in the first message."""
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
@@ -68,18 +68,18 @@ class Ros(LogSource):
 
     @classmethod
     def hint(cls, path: Path) -> Recognized | None:
-        """Logs, folders of them and their metadata."""
+        """Logs, folders of logs, and their metadata."""
         return ros_hint(path)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """What names something that is not there: the path, features, cameras, topics and joints."""
+        """Settings that name something missing: the path, features, cameras, topics and joints."""
         known = list(super().invalid_settings())
         yield from known
         if not any(found.setting == ("path",) for found in known):
             yield from self._invalid_topics(self._survey())
 
     def _invalid_topics(self, found: Survey) -> Iterator[InvalidSetting]:
-        """A clock and joints that are not there."""
+        """A clock topic and joints that do not exist."""
         if self.clock_topic is not None and self.clock_topic not in found.topics:
             yield InvalidSetting(
                 ("clock_topic",), f"there is no topic {self.clock_topic!r}: there is {', '.join(sorted(found.topics))}"
@@ -90,7 +90,7 @@ class Ros(LogSource):
                 yield InvalidSetting(("joints", number), f"there is no joint {joint!r}: there is {', '.join(sorted(known))}")
 
     def layout(self) -> LogLayout:
-        """What is read, by paths. Raises UsageError, with what is there, where something named is not or the action is unclear."""
+        """The paths to read. Raises UsageError, listing what exists, if something named is missing or the action is unclear."""
         found = self._survey()
         columns = self._columns(found)
         if wrong := next(self._invalid_topics(found), None):
@@ -100,15 +100,15 @@ class Ros(LogSource):
         return RosLayout(**{each.name: getattr(chosen, each.name) for each in fields(chosen)}, joints=joints)
 
     def split_names(self) -> tuple[str, ...]:
-        """All episodes are of one split."""
+        """The only split."""
         return (SPLIT,)
 
     def files(self) -> list[str]:
-        """All logs, and the metadata of those that have some."""
+        """All logs, and their metadata files."""
         return sorted(file for each in self._recordings() for file in each.every)
 
     def columns(self) -> Sequence[Column]:
-        """What the messages of the first recording hold."""
+        """The fields in the messages of the first recording."""
         return self._columns(self._survey())
 
     def _columns(self, found: Survey) -> Sequence[Column]:
@@ -118,15 +118,15 @@ class Ros(LogSource):
         return [each._replace(width=len(joints), names=joints) if {*joints} <= {*each.names} else each for each in found.columns]
 
     def usual_among(self, columns: Sequence[Column]) -> Usual:
-        """By types and usual names of topics."""
+        """The usual columns, by types and common names of topics."""
         return usual_of(self._survey())
 
     def name_cameras(self, columns: Sequence[Column]) -> dict[str, str]:
-        """By the part of a topic that tells it from others."""
+        """Cameras named by the distinctive part of their topic."""
         return name_cameras(columns)
 
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """One for each recording that is kept, named by its first file."""
+        """One part for each recording to keep, identified by its first file."""
         found = [each for each in self._recordings() if self.limits.keep(SPLIT, each.name)]
         for each in found:
             for file in each.files if each.files[0] not in known else ():
@@ -136,16 +136,16 @@ class Ros(LogSource):
         return [Unit(n, each.files[0], SPLIT, bytes=sum(sizes[f] for f in each.files)) for n, each in enumerate(found)]
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """Which features are read, in which order of joints, and the other files of each recording."""
+        """The features that are read, the order of joints, and the other files of each recording."""
         layout = repr(self.layout())
         return [[layout, *self._others(part.path)] for part in parts]
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """Those of the recordings; none is opened."""
+        """The names of the recordings; none is opened."""
         return ((SPLIT, each.name) for each in self._recordings())
 
     def episodes(self, part: Unit, layout: LogLayout) -> Iterator[Episode | SourceRecord]:
-        """The one episode of a recording, and what was lost or counted on the way."""
+        """The single episode of a recording, with losses and facts."""
         recording = recording_with(self.path, part.path)
         with ExitStack() as stack:
             files = [stack.enter_context(open_container(file)) for file in recording.files]
@@ -155,7 +155,7 @@ class Ros(LogSource):
             yield from reading.notes
 
     def describe(self) -> dict[str, Any]:
-        """Topics and the guesses made of them, what is not read and why, and a look at the first episode."""
+        """Topics, guesses based on them, unread topics with the reason, and a summary of the first episode."""
         found = self._survey()
         topics = {
             name: f"{topic.type} ({topic.encoding}, {topic.messages} messages)" for name, topic in sorted(found.topics.items())
@@ -170,7 +170,7 @@ class Ros(LogSource):
         return Rules(self.clock, self.clock_topic, self.control_hz, tolerance, self.commands, chosen)
 
     def _survey(self) -> Survey:
-        """Of the first recording that has messages. Raises DataError where none has."""
+        """The survey of the first recording with messages. Raises DataError if there is none."""
         self._require_package()
         found = next((found for each in self._recordings() if (found := survey(each.files)).columns), None)
         if found is None:
@@ -191,6 +191,6 @@ class Ros(LogSource):
         yield from zip(files, location.stats(files), strict=True)
 
     def _others(self, first: str) -> list[Any]:
-        """The files of a recording behind its first."""
+        """The files of a recording after its first."""
         others = recording_with(self.path, first).every[1:]
         return [[file, *stat] for file, stat in zip(others, location.stats(others), strict=True) if stat]

@@ -1,4 +1,6 @@
-"""One pass over the messages of a recording: what a recipe wants of each topic, in small arrays; images stay where they are."""
+"""One pass over the messages of a recording: collects the data a recipe needs from each topic in small arrays; images stay in the
+file.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +27,21 @@ from rt2data.records import Image
 
 ClockName = Literal["auto", "header", "log", "publish"]
 _LATEST = 1 << 61
-"""Nanoseconds of the latest time that is calculated with."""
+"""Latest supported time in nanoseconds."""
 
 
 @dataclass
 class Times:
-    """When the messages of a topic were."""
+    """The times of a topic's messages."""
 
     topic: Topic
-    chosen: array[int] = field(default_factory=lambda: array("q"))  # by the clock that the recipe names
+    chosen: array[int] = field(default_factory=lambda: array("q"))  # by the recipe's clock
     logged: array[int] = field(default_factory=lambda: array("q"))
-    stamped: array[int] = field(default_factory=lambda: array("b"))  # whether the header says it
-    late: int = 0  # messages that were logged behind later ones
+    stamped: array[int] = field(default_factory=lambda: array("b"))  # whether it comes from the header
+    late: int = 0  # messages logged after later ones
 
     def add(self, message: Message, stamp: int | None, clock: ClockName) -> None:
-        """A message, and what its header says."""
+        """Add a message, with the stamp in its header."""
         logged = _clamped(message.log_time)
         recorded = _clamped(message.publish_time) if clock == "publish" else logged
         time = _clamped(stamp) if stamp and clock in ("auto", "header") else recorded
@@ -50,7 +52,7 @@ class Times:
 
     @cached_property
     def order(self) -> I64:
-        """Numbers of the messages by time; those of one time as they were logged."""
+        """Message indices sorted by time; equal times stay in log order."""
         return np.argsort(np.frombuffer(self.chosen, np.int64), kind="stable")
 
     @cached_property
@@ -60,7 +62,7 @@ class Times:
 
     @property
     def skews(self) -> I64:
-        """By how much messages with a stamp were logged later."""
+        """Delays of stamped messages: log time minus stamp."""
         late = np.frombuffer(self.logged, np.int64) - np.frombuffer(self.chosen, np.int64) if self.chosen else self.rising
         found: I64 = late[np.frombuffer(self.stamped, np.int8) > 0] if self.chosen else late
         return found
@@ -75,12 +77,14 @@ class Numbers:
     """The numbers at one path of a topic, message by message."""
 
     source: Field
-    joints: tuple[str, ...]  # by which numbers are ordered; empty for all but joint states
+    joints: tuple[str, ...]  # the order of the numbers; empty except for joint states
     values: array[float] = field(default_factory=lambda: array("d"))
     width: int | None = None
 
     def of(self, message: Mapping[str, Value]) -> NDArray[np.float64] | None:
-        """Those of a message; None where it is about other joints. Raises MessageFault, EpisodeFault where their number changes."""
+        """The numbers of a message; None if it is about other joints. Raises MessageFault, or EpisodeFault if their count
+        changes.
+        """
         keys = self.source.keys
         found = joints_at(message, keys, self.joints) if self.joints else numbers_at(message, keys)
         if found is not None and self.width not in (None, len(found)):
@@ -88,19 +92,19 @@ class Numbers:
         return found
 
     def add(self, numbers: NDArray[np.float64]) -> None:
-        """Those of the next message."""
+        """Add the numbers of the next message."""
         self.width = len(numbers)
         self.values.frombytes(numbers.tobytes())
 
     def matrix(self) -> NDArray[np.float64]:
-        """float64[messages, width], in the order of the file."""
+        """float64[messages, width], in file order."""
         width = self.width or 0
         return np.frombuffer(self.values, np.float64).reshape(-1, width) if width else np.empty((0, width))
 
 
 @dataclass
 class Images:
-    """The images of a topic: where each is."""
+    """The locations of a topic's images."""
 
     topic: Topic
     files: Sequence[Container]
@@ -109,11 +113,11 @@ class Images:
     block: array[int] = field(default_factory=lambda: array("q"))
     start: array[int] = field(default_factory=lambda: array("q"))
     length: array[int] = field(default_factory=lambda: array("q"))
-    inside: array[int] = field(default_factory=lambda: array("q"))  # where the encoded image begins in the message; -1 if packed
+    inside: array[int] = field(default_factory=lambda: array("q"))  # offset of the encoded image in the message, or -1
     size: array[int] = field(default_factory=lambda: array("q"))  # of the encoded image
 
     def add(self, number: int, message: Message, value: Mapping[str, Value]) -> None:
-        """The image of a message of a file."""
+        """Add the image of a message in file `number`."""
         offset, size = self._inside(message, value)
         for column, each in zip(self._columns, (number, *message.ref, offset, size), strict=True):
             column.append(each)
@@ -142,7 +146,7 @@ class Images:
 
 @dataclass
 class Stream:
-    """A topic, and what is wanted of it."""
+    """A topic, and the data to collect from it."""
 
     topic: Topic
     times: Times
@@ -153,7 +157,7 @@ class Stream:
     images: Images | None = None
 
     def add(self, number: int, message: Message, clock: ClockName) -> bool:
-        """Take what is wanted of a message; whether there was anything. Raises MessageFault, InflateError, EpisodeFault."""
+        """Collect the wanted data of a message; returns whether there was any. Raises MessageFault, InflateError, EpisodeFault."""
         value = self.decode(message.data)
         numbers = [each.of(value) for each in self.numbers.values()]
         text = text_at(value, self.words.keys) if self.words else ""
@@ -171,28 +175,28 @@ class Stream:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is read of a recording: numbers, words and images by topic."""
+    """What to read from a recording: numbers, texts and images by topic."""
 
-    numbers: Mapping[Field, tuple[str, ...]]  # with the joints by which they are ordered
+    numbers: Mapping[Field, tuple[str, ...]]  # with the order of joints
     words: Sequence[Field]
     images: Sequence[str]
-    clocks: Sequence[str] = ()  # topics of which only the times count
+    clocks: Sequence[str] = ()  # topics of which only the times are used
 
 
 @dataclass
 class Gathered:
-    """What one pass has found."""
+    """The result of one pass."""
 
     streams: dict[str, Stream]
     losses: list[tuple[str, Lost]]  # with the file
-    damaged: Counter[tuple[str, str]]  # messages that cannot be read, by reason and topic
-    details: dict[tuple[str, str], str]  # what was wrong with the first of them
+    damaged: Counter[tuple[str, str]]  # unreadable messages, by reason and topic
+    details: dict[tuple[str, str], str]  # details of the first one
     others: int  # messages about other joints
     bytes: int  # of all files
 
 
 def gather(files: Sequence[Container], wanted: Wanted, clock: ClockName) -> Gathered:
-    """Read all messages of the topics that are wanted. Raises EpisodeFault where a topic lacks or cannot be read."""
+    """Read all messages of the wanted topics. Raises EpisodeFault if a topic is missing or cannot be read."""
     found = Gathered({}, [], Counter(), {}, 0, sum(file.size for file in files))
     for number, file in enumerate(files):
         topics = file.topics
@@ -218,7 +222,7 @@ def _take(found: Gathered, stream: Stream, number: int, message: Message, clock:
 
 
 def _names(wanted: Wanted) -> list[str]:
-    """Topics, each once."""
+    """Distinct topic names."""
     every = [*(each.topic for each in (*wanted.numbers, *wanted.words)), *wanted.images, *wanted.clocks]
     return list(dict.fromkeys(every))
 

@@ -1,4 +1,4 @@
-"""What a recording has, from its index and the first message of each topic; and what of it is usually what."""
+"""The contents of a recording, from its index and the first message of each topic; and guesses of what each topic is."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rt2data.read.ros.recordings import open_container
 from rt2data.read.ros.values import MessageFault, UnreadableError, ros_type
 
 _DEFINITIONS = 4 << 20
-"""Bytes of all definitions of a recording."""
+"""Maximum bytes of all definitions in a recording."""
 
 
 class Survey(NamedTuple):
-    """What the files of one recording have."""
+    """The contents of one recording's files."""
 
     topics: Mapping[str, Topic]
     columns: tuple[Column, ...]
-    unread: Mapping[str, str]  # topics that are not read, and why
+    unread: Mapping[str, str]  # topics that cannot be read, and why
 
     def topic_of(self, path: str) -> Topic:
         """The topic of a column."""
@@ -36,7 +36,7 @@ class Survey(NamedTuple):
 
 
 def survey(files: Sequence[str]) -> Survey:
-    """Of the files of one recording. Raises DataError where one cannot be read."""
+    """Survey the files of one recording. Raises DataError if one cannot be read."""
     return _survey(tuple((file, location.stat(file).version) for file in files))
 
 
@@ -52,7 +52,7 @@ def _survey(files: tuple[tuple[str, str], ...]) -> Survey:
 
 
 def _with_file(found: Survey, file: Container) -> Survey:
-    """What is found with another file of the same recording."""
+    """The survey extended by another file of the same recording."""
     known = {found.topic_of(column.path).name for column in found.columns}
     topics = {**found.topics, **{name: _counted(found.topics.get(name), topic) for name, topic in file.topics.items()}}
     if known >= topics.keys():
@@ -66,14 +66,14 @@ def _with_file(found: Survey, file: Container) -> Survey:
 
 
 def _counted(before: Topic | None, topic: Topic) -> Topic:
-    """A topic with the messages of the files before."""
+    """A topic with its message count added to that of earlier files."""
     if before is None or before.messages is None or topic.messages is None:
         return topic if before is None else topic._replace(messages=None)
     return topic._replace(messages=before.messages + topic.messages)
 
 
 def _described(topic: Topic, data: memoryview, unread: dict[str, str]) -> list[Column]:
-    """The columns of a topic by its first message; why there are none, in `unread`."""
+    """The columns of a topic, from its first message; if none, the reason is added to `unread`."""
     try:
         message = decoder_of(topic)(data)
         if is_image(topic):
@@ -86,7 +86,7 @@ def _described(topic: Topic, data: memoryview, unread: dict[str, str]) -> list[C
     return found
 
 
-# What is usually what
+# Guesses
 
 _ACTION = {"action", "actions"}
 _COMMAND = {"command", "commands", "cmd", "target", "targets", "desired", "goal", "setpoint", "setpoints", "control", "controls"}
@@ -98,7 +98,7 @@ _SYSTEM = ("CameraInfo", "TFMessage", "Clock", "Log", "ParameterEvent", "Diagnos
 
 
 def usual_of(found: Survey) -> Usual:
-    """What is taken for what where a recipe does not say it; of the action only what leaves no doubt."""
+    """The guesses used if a recipe names nothing; an action is guessed only if unambiguous."""
     actions = action_topics(found)
     states = state_topics(found)
     words = instruction_paths(found)
@@ -114,7 +114,7 @@ def usual_of(found: Survey) -> Usual:
 
 
 def suggested(found: Survey) -> dict[str, object]:
-    """Settings that name all that is usually there; the most usual where there is a choice."""
+    """Settings that name everything usually needed; the most common choice if several are possible."""
     actions, states, words = action_topics(found), state_topics(found), instruction_paths(found)
     plain = [name for name in actions if _parts(name) & _ACTION] or actions
     cameras = name_cameras(found.columns)
@@ -146,19 +146,19 @@ def state_topics(found: Survey) -> list[str]:
 
 
 def instruction_paths(found: Survey) -> list[str]:
-    """Paths of words that could be the instruction."""
+    """Paths of texts that could be the instruction."""
     texts = [column.path for column in found.columns if column.holds == "words"]
     return next((paths for names in _WORDS if (paths := [path for path in texts if _parts(path) & names])), [])
 
 
 def _numeric(found: Survey) -> list[str]:
-    """Topics with numbers, but for those of the system."""
+    """Topics with numbers, except system topics."""
     paths = dict.fromkeys(found.topic_of(column.path).name for column in found.columns if column.holds == "numbers")
     return [name for name in paths if not found.topics[name].type.endswith(_SYSTEM)]
 
 
 def main_column(found: Survey, topic: str) -> str:
-    """The column of a topic that holds what it is about: `data`, the positions of joints, else the largest group of numbers."""
+    """The main column of a topic: `data`, the joint positions, else the largest group of numbers."""
     columns = [column for column in found.columns if column.holds == "numbers" and found.topic_of(column.path).name == topic]
     paths = [column.path for column in columns]
     wanted = f"{topic}.position" if ros_type(found.topics[topic].type) == JOINT_STATE else f"{topic}.data"
@@ -166,14 +166,14 @@ def main_column(found: Survey, topic: str) -> str:
 
 
 def _single(found: Survey, names: set[str]) -> list[str]:
-    """The column of one number whose topic is called so."""
+    """The column with a single number in a topic with one of these names."""
     return [
         column.path for column in found.columns if column.holds == "numbers" and column.width == 1 and _parts(column.path) & names
     ][:1]
 
 
 def _is_slow(found: Survey, action: str, cameras: Mapping[str, str]) -> bool:
-    """Whether there are so few commands that each must hold for several images."""
+    """Whether commands are so rare that each must apply to several images."""
     commands, images = found.topics[action].messages, [found.topics[topic].messages for topic in cameras.values()]
     return commands is not None and any(count is not None and commands * 2 < count for count in images)
 
@@ -191,7 +191,7 @@ def _words(name: str) -> list[str]:
 
 
 def name_cameras(columns: Sequence[Column]) -> dict[str, str]:
-    """Cameras by the part of their topic that tells them from others; of one that is there twice, its encoded images."""
+    """Cameras named by the distinctive part of their topic; if one has raw and encoded images, the encoded ones."""
     topics = [column.path for column in columns if column.holds == "images"]
     topics = [topic for topic in topics if f"{topic}/compressed" not in topics]
     for naming in (_last_name, _own_names, _all_names):
@@ -202,7 +202,7 @@ def name_cameras(columns: Sequence[Column]) -> dict[str, str]:
 
 
 def _own(topic: str) -> list[str]:
-    """The parts that are not general: /camera/wrist/image_raw/compressed is of the wrist."""
+    """The specific parts of a topic name: `wrist` in /camera/wrist/image_raw/compressed."""
     parts = [part for part in topic.split("/") if part]
     return [part for part in parts if not {*_words(part)} <= _GENERAL] or parts[:1]
 

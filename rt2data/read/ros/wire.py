@@ -1,7 +1,8 @@
-"""Messages of ROS 1 and of ROS 2 (CDR) as plain values: groups are dicts, arrays of numbers NumPy arrays, times `Stamp`s.
+"""Decodes ROS 1 and ROS 2 (CDR) messages to plain values: groups become dicts, arrays of numbers NumPy arrays, times `Stamp`s.
 
-Definitions are parsed by rosbags, which knows them in all their forms. Values are taken by a table of readers and not by rosbags,
-which writes Python of a definition and runs it: what a file says is never run. No length is believed beyond the message's end.
+Definitions are parsed by rosbags, which knows all their forms. Values are decoded by a table of readers here, because rosbags
+generates Python code from a definition and runs it; nothing from a file is ever run. Lengths beyond the message's end are never
+trusted.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from rt2data.read.ros.values import DEEPEST, LONGEST_DEFINITION, Decode, Message
 _Read = Callable[[memoryview, int], tuple[Value, int]]
 
 _PARTS = 10_000
-"""Fields of a message with all that are in them; and elements of an array, counted with theirs, at a hundred times as many."""
+"""Maximum fields of a message, including nested ones; an array may have a hundred times as many, counting the fields of all
+elements."""
 _COMMENTS = re.compile(r"^[ \t]*#[^\n]*\n", re.MULTILINE)
-"""Lines of comments: parsing them takes most of the time."""
+"""Comment lines, removed because parsing them takes most of the time."""
 _SEPARATOR = "=" * 80 + "\n"
 _NUMBERS = {
     "bool": "?",
@@ -35,7 +37,7 @@ _TIMES = ("builtin_interfaces/msg/Time", "builtin_interfaces/msg/Duration")
 
 
 def wire_decoder(name: str, encoding: str, definition: bytes, language: str) -> Decode:
-    """How messages in `ros1` or `cdr` are decoded. Raises UnreadableError."""
+    """The decoder for `ros1` or `cdr` messages. Raises UnreadableError."""
     types = _types(ros_type(name), definition, language)
     if encoding == "ros1":
         return partial(_whole, _Wire(types, "<", False).group(ros_type(name)), 0)
@@ -44,7 +46,7 @@ def wire_decoder(name: str, encoding: str, definition: bytes, language: str) -> 
 
 
 def _cdr(orders: Mapping[int, _Read], data: memoryview) -> dict[str, Value]:
-    """Plain CDR: four bytes say how what follows is encoded, and alignment counts from behind them."""
+    """Decode plain CDR: four bytes give the encoding of the rest, and alignment counts from after them."""
     if len(data) < 4 or data[0] != 0 or data[1] not in orders:
         raise MessageFault(f"not plain CDR: it begins with {bytes(data[:4]).hex()}")
     return _whole(orders[data[1]], 0, data[4:])
@@ -60,7 +62,7 @@ def _whole(read: _Read, at: int, data: memoryview) -> dict[str, Value]:
 
 @lru_cache(maxsize=64)
 def _types(name: str, definition: bytes, language: str) -> dict[str, list[tuple[str, Any]]]:
-    """Fields by name of type: of the definition, else of ROS 2's own messages. Raises UnreadableError."""
+    """Fields by type name, from the definition or else from ROS 2's standard messages. Raises UnreadableError."""
     from rosbags.typesys import TypesysError
 
     text = _COMMENTS.sub("", definition.decode("utf-8", "replace"))
@@ -72,7 +74,7 @@ def _types(name: str, definition: bytes, language: str) -> dict[str, list[tuple[
         found = _parsed(name, text, language)
     except (TypesysError, ValueError, RecursionError) as error:
         raise UnreadableError(f"its definition cannot be parsed: {str(error)[:200]}") from None
-    brought = {kind: _known()[kind] for kind in _TIMES} if language == "ros1msg" else _known()  # ROS 1 has another Header
+    brought = {kind: _known()[kind] for kind in _TIMES} if language == "ros1msg" else _known()  # ROS 1 has a different Header
     return brought | {kind: fields for kind, (_, fields) in found.items()}
 
 
@@ -90,7 +92,7 @@ def _parsed(name: str, text: str, language: str) -> dict[str, Any]:
 
 
 def _undefined(name: str, language: str) -> dict[str, list[tuple[str, Any]]]:
-    """Where a definition is empty the message is; where there is none it must be one of ROS 2's own."""
+    """Types without a definition: an empty definition means an empty message; a missing one requires a standard ROS 2 type."""
     if language:
         return {**_known(), name: []}
     if name not in _known():
@@ -100,7 +102,7 @@ def _undefined(name: str, language: str) -> dict[str, list[tuple[str, Any]]]:
 
 @cache
 def _known() -> dict[str, list[tuple[str, Any]]]:
-    """The messages that ROS 2 brings: databases before Iron name types and do not define them."""
+    """ROS 2's standard messages: databases before Iron name types without defining them."""
     from rosbags.typesys.stores.ros2_humble import FIELDDEFS
 
     return {kind: fields for kind, (_, fields) in FIELDDEFS.items()}
@@ -115,7 +117,9 @@ class _Wire:
         self._parts: dict[str, int] = {}
 
     def parts(self, kind: str, above: tuple[str, ...] = ()) -> int:
-        """How many fields a type has with all that are in them. Raises UnreadableError where they are too many, or without end."""
+        """The number of fields of a type, including nested ones. Raises UnreadableError if there are too many, or the type is
+        recursive.
+        """
         if kind not in self.types:
             raise UnreadableError(f"the log has no definition of {kind[:80]}")
         if kind in above or len(above) > DEEPEST:
@@ -133,14 +137,14 @@ class _Wire:
         return 1 if node.name == "BASE" else self._parts_of(what[0], above)
 
     def group(self, kind: str) -> _Read:
-        """The reader of a message or of one inside of another."""
+        """The reader for a message or a nested message."""
         self.parts(kind)
         if kind not in self._groups:
             self._groups[kind] = self._time(kind) if kind in _TIMES else self._fields(self.types[kind])
         return self._groups[kind]
 
     def _time(self, kind: str) -> _Read:
-        """ROS 1 counts both parts of a time without a sign, and both of a duration with one."""
+        """The reader for a time or duration. In ROS 1 both parts of a time are unsigned, both of a duration signed."""
         ros1 = "II" if kind == _TIMES[0] else "ii"
         parts = struct.Struct(self.order + ("iI" if self.aligned else ros1))
 
@@ -153,7 +157,7 @@ class _Wire:
 
     def _fields(self, fields: Sequence[tuple[str, Any]]) -> _Read:
         readers = [(name, self._field(field)) for name, field in fields]
-        filler = int(self.aligned and not fields)  # DDS knows no structure without members
+        filler = int(self.aligned and not fields)  # DDS has no empty structures
 
         def read(data: memoryview, at: int) -> tuple[Value, int]:
             found = {}
@@ -207,7 +211,7 @@ class _Wire:
         return read
 
     def _text(self) -> _Read:
-        count, ending = self._count(), int(self.aligned)  # CDR counts a final zero
+        count, ending = self._count(), int(self.aligned)  # CDR's length includes a final zero
 
         def read(data: memoryview, at: int) -> tuple[Value, int]:
             length, at = count(data, at)

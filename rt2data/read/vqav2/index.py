@@ -1,7 +1,7 @@
 """An index of a VQA corpus: the byte range of each question and its annotation, and the file of its image.
 
-Both JSON files are streamed once and the image folders listed once; the index is written next to a store while it is prepared, so
-that its units read only what belongs to them. It takes 29 bytes a question, and as much as the paths of the images that are needed.
+Both JSON files are streamed once and the image folders listed once. The index is written next to a store during preparation, so
+that units read only their own data. It takes 29 bytes per question, plus the paths of the images needed.
 """
 
 from __future__ import annotations
@@ -36,40 +36,40 @@ _LONGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Questions:
-    """All elements of the file of questions, in order; one entry for each."""
+    """All elements of the question file, in order; one entry each."""
 
     start: I64  # first byte
     length: I32
-    ids: I64  # question_id; -1 where it cannot be read
-    slot: I32  # position in `keys`; -1 where no image is named
-    keys: Sequence[ImageKey]  # every image that is named, once
+    ids: I64  # question_id; -1 if it cannot be read
+    slot: I32  # position in `keys`; -1 if no image is named
+    keys: Sequence[ImageKey]  # distinct images named
 
     @cached_property
     def images(self) -> I64:
-        """image_id of each question; -1 where it has none."""
+        """image_id of each question; -1 if it has none."""
         return np.array([*(key.number for key in self.keys), _NONE], np.int64)[self.slot]
 
     def where(self, kept: NDArray[np.bool_]) -> Questions:
-        """Some of them."""
+        """The questions selected by a mask."""
         return Questions(self.start[kept], self.length[kept], self.ids[kept], self.slot[kept], self.keys)
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """The annotation of each question: the first that has its question_id. Length 0 where there is none."""
+    """The annotation of each question: the first with its question_id. Length 0 if there is none."""
 
     start: I64
     length: I32
-    alone: NDArray[np.bool_]  # joined by question_id alone: one of both names no image
-    strays: Sequence[Reject] = ()  # annotations that cannot be used, have no question, or come second
+    alone: NDArray[np.bool_]  # joined by question_id alone: question or annotation names no image
+    strays: Sequence[Reject] = ()  # annotations that are unusable, have no question, or are duplicates
 
     def where(self, kept: NDArray[np.bool_]) -> Annotations:
-        """Those of some questions."""
+        """The annotations of the questions selected by a mask."""
         return Annotations(self.start[kept], self.length[kept], self.alone[kept])
 
 
 def index_questions(rows: Iterable[tuple[Slice, QuestionRow | JsonFault]], path: str) -> Questions:
-    """Index some questions. Raises DataError where there are none, or an id is given twice."""
+    """Index questions. Raises DataError if there are none, or an id occurs twice."""
     start, length, ids, slot = array("q"), array("i"), array("q"), array("i")
     keys: dict[ImageKey, int] = {}
     for place, row in rows:
@@ -100,7 +100,7 @@ def _refuse_twice(ids: I64, path: str) -> None:
 
 
 def index_annotations(source: JsonArray[AnnotationRow], questions: Questions) -> Annotations:
-    """Stream the annotations. Raises DataError where they are no JSON, or most of them are about other images."""
+    """Stream the annotations. Raises DataError if they are not JSON, or most refer to different images than their questions."""
     given, strays, _ = scan_annotations(source)
     joined, unused = join(given, questions, source.path)
     for i, reason in unused:
@@ -109,7 +109,9 @@ def index_annotations(source: JsonArray[AnnotationRow], questions: Questions) ->
 
 
 def scan_annotations(source: JsonArray[AnnotationRow], look: int | None = None) -> tuple[Given, list[tuple[int, Reject]], bool]:
-    """The annotations of a file, or of its first bytes; those that cannot be used, by byte; and whether that is all."""
+    """The annotations in a file, or in its first `look` bytes; the unusable ones, by byte; and whether the file was read to its
+    end.
+    """
     start, length, ids, images = array("q"), array("i"), array("q"), array("q")
     faults: list[tuple[int, Reject]] = []
     complete = True
@@ -137,16 +139,18 @@ def _question_id(row: AnnotationRow | JsonFault) -> int:
 
 @dataclass(frozen=True)
 class Given:
-    """Annotations, in order; one entry for each."""
+    """Annotations, in order; one entry each."""
 
     start: I64  # first byte
     length: I32
     ids: I64  # question_id
-    images: I64  # image_id; -1 where it has none
+    images: I64  # image_id; -1 if it has none
 
 
 def join(given: Given, questions: Questions, path: str) -> tuple[Annotations, list[tuple[int, str]]]:
-    """The first annotation of each question, and which are not used and why. Raises DataError as `refuse_another_split` does."""
+    """The first annotation of each question, and the unused ones with the reason. Raises DataError as `refuse_another_split`
+    does.
+    """
     order = np.argsort(questions.ids, kind="stable")
     place = np.searchsorted(questions.ids[order], given.ids).clip(max=len(order) - 1)
     at = np.where(questions.ids[order][place] == given.ids, order[place], _NONE)
@@ -165,7 +169,7 @@ def join(given: Given, questions: Questions, path: str) -> tuple[Annotations, li
 
 
 def refuse_another_split(differ: int, both: int, path: str) -> None:
-    """Raises DataError where most annotations are about another image than their questions."""
+    """Raises DataError if most annotations refer to a different image than their questions."""
     if 2 * differ > both:
         what = (
             f"{differ:,} of {both:,} annotations have another image_id than their question: they look like those of another split"
@@ -175,7 +179,7 @@ def refuse_another_split(differ: int, both: int, path: str) -> None:
 
 @lru_cache(maxsize=2)
 def questions_of(source: JsonArray[QuestionRow], stamp: object) -> Questions:
-    """The questions of a file, indexed once while its stamp stays the same."""
+    """The questions of a file, indexed once per stamp."""
     return index_questions(source.located(), source.path)
 
 
@@ -183,12 +187,12 @@ def questions_of(source: JsonArray[QuestionRow], stamp: object) -> Questions:
 def annotations_of(
     source: JsonArray[AnnotationRow], questions: JsonArray[QuestionRow], stamps: tuple[object, object]
 ) -> Annotations:
-    """The annotations of a file and of its questions, indexed once while their stamps (questions' first) stay the same."""
+    """The annotations for a file's questions, indexed once per pair of stamps (questions' first)."""
     return index_annotations(source, questions_of(questions, stamps[0]))
 
 
 def images_of(questions: Questions, annotations: Annotations, candidates: Candidates, conflict: Conflict) -> list[Found]:
-    """The image of each key; nothing for keys that no question with an annotation has. Raises DataError as `choose_images` does."""
+    """The image of each key; none is searched for keys without an annotated question. Raises DataError as `choose_images` does."""
     slots = np.unique(questions.slot[annotations.length > 0])
     needed = slots[slots >= 0].tolist()
     found = [Found("", "")] * len(questions.keys)
@@ -199,15 +203,15 @@ def images_of(questions: Questions, annotations: Annotations, candidates: Candid
 
 @dataclass(frozen=True)
 class Index:
-    """All of it, in memory or mapped from a folder."""
+    """The whole index, in memory or memory-mapped from a folder."""
 
     questions: pa.Table  # start, length, annotation, annotation_length, alone, slot
-    images: pa.Table  # path, how, settled, detail: one for each slot
+    images: pa.Table  # path, how, settled, detail: one row per slot
     strays: pa.Table  # reason, where, detail
 
     @staticmethod
     def of(questions: Questions, annotations: Annotations, images: Sequence[Found]) -> Index:
-        """An index; `images` are those of `questions.keys`."""
+        """Build an index; `images` correspond to `questions.keys`."""
         columns = {
             "start": questions.start,
             "length": questions.length,
@@ -224,14 +228,14 @@ class Index:
         )
 
     def write(self, folder: Path) -> None:
-        """Write it into a folder, file by file, each whole."""
+        """Write the index into a folder; each file is written atomically."""
         make_folder(folder)
         for name, table in (("questions", self.questions), ("images", self.images), ("strays", self.strays)):
             location.produce_whole(folder / f"{name}.arrow", lambda path, table=table: _write(table, path))  # type: ignore[misc]
 
     @staticmethod
     def read(folder: Path) -> Index:
-        """What `write` wrote; only what is used is read. Raises OSError."""
+        """Read an index written by `write`; data is loaded on use. Raises OSError."""
         return Index(*(_read(folder / f"{name}.arrow") for name in ("questions", "images", "strays")))
 
     @cached_property
@@ -248,17 +252,17 @@ class Index:
         return Found(*(column[slot].as_py() for column in self._found))
 
     def between(self, start: int, stop: int) -> range:
-        """The questions that begin in [start, stop) of their file."""
+        """The questions that begin in bytes [start, stop) of their file."""
         first, end = np.searchsorted(self.columns["start"], [start, stop]).tolist()
         return range(first, end)
 
     def rejects(self) -> Iterator[Reject]:
-        """What is wrong with annotations of no question."""
+        """Rejects for annotations without a question."""
         for row in self.strays.to_pylist():
             yield Reject(**row)
 
     def facts(self, rows: range) -> Counter[str]:
-        """Counts of how these questions are joined."""
+        """Facts on how these questions are joined."""
         here = slice(rows.start, rows.stop)
         joined = self.columns["annotation_length"][here] > 0
         facts = Counter({"join.questions": len(rows), "join.annotations": int(joined.sum())})
@@ -286,5 +290,5 @@ def _read(path: Path) -> pa.Table:
 
 @lru_cache(maxsize=4)
 def index_at(folder: str, version: str) -> Index:
-    """The index of a folder, read once for each version."""
+    """The index in a folder, read once per version."""
     return Index.read(path_of(folder))

@@ -1,4 +1,4 @@
-"""Rows of a VQA corpus, read at the places in its index: each becomes an Example, or a Reject with a reason."""
+"""Reads the rows of a VQA corpus at the places in its index: each becomes an Example, or a Reject with a reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NOTHING = (b"null", b"[]", b'""', b"{}")
 
 
 class _Row(NamedTuple):
-    """A question and its annotation, undecoded; a text is None where it is too long, empty where there is none."""
+    """A question and its annotation, undecoded; a text is None if too long, empty if missing."""
 
     start: int
     question: bytes | None
@@ -43,7 +43,7 @@ class _Row(NamedTuple):
 
 @dataclass
 class RowReader:
-    """Reads rows of one corpus and counts how they are written. One for each unit."""
+    """Reads rows of one corpus and counts how they are written. One reader per unit."""
 
     questions: JsonArray[QuestionRow]
     annotations: JsonArray[AnnotationRow]
@@ -52,7 +52,7 @@ class RowReader:
     max_text_bytes: int
     images: ImageReader
     facts: Counter[str] = field(default_factory=Counter)
-    _last: tuple[int, Found] = (-1, Found("", "missing_image"))  # rows about one image follow each other
+    _last: tuple[int, Found] = (-1, Found("", "missing_image"))  # rows about one image are adjacent
 
     def read(self, rows: range) -> Iterator[Example | Fact | Reject]:
         """Examples and rejects in order, then facts. Raises DataError."""
@@ -63,7 +63,7 @@ class RowReader:
             yield Fact(name, count)
 
     def first(self) -> tuple[WebQuestion, tuple[str, ...] | str] | None:
-        """The first question that can be asked, and its answers or what is wrong with them."""
+        """The first usable question, and its answers or what is wrong with them."""
         for row in self._texts(self.index.all):
             question = self._question(row)
             if isinstance(question, WebQuestion):
@@ -74,7 +74,7 @@ class RowReader:
         return None
 
     def _paths(self, rows: range) -> Iterator[str]:
-        """The images of the rows, in order; one after another once."""
+        """The image paths of the rows, in order, without consecutive duplicates."""
         slots = [slot for slot, _ in groupby(self.index.columns["slot"][rows.start : rows.stop].tolist()) if slot >= 0]
         return (path for path in (self.index.image(slot).path for slot in slots) if path)
 
@@ -108,7 +108,7 @@ class RowReader:
             return Reject(fault.reason, f"{self._place(row)}, question {str(found.question_id)[:40]}", fault.detail)
 
     def _count_ids(self, *ids: Any) -> None:
-        """Count questions whose ids are written another way than as whole numbers."""
+        """Count questions whose ids are not written as integers."""
         kinds = {type(value) for value in ids}
         if str in kinds:
             self.facts["ids.text"] += 1
@@ -119,7 +119,7 @@ class RowReader:
         return f"{self.questions.path}: byte {row.start}"
 
     def _answers(self, row: _Row, question: WebQuestion) -> tuple[str, ...]:
-        """Raises RowFault: no_annotation, image_id_mismatch among others."""
+        """The answers of a row. Raises RowFault: no_annotation, image_id_mismatch among others."""
         if row.annotation == b"":
             raise RowFault("no_annotation", self.annotations.path)
         found = self._decode_annotation(row.annotation, row.annotation_start)
@@ -135,7 +135,7 @@ class RowReader:
         return answers
 
     def _given(self, row: _Row, found: AnnotationRow) -> tuple[msgspec.Raw, str]:
-        """The answers, and the fact to count where they are not in `answers`. Raises RowFault: no_answers."""
+        """The answers, and the fact to count if they are not in `answers`. Raises RowFault: no_answers."""
         if _holds(found.answers):
             return found.answers, ""
         if _holds(found.multiple_choice_answer):

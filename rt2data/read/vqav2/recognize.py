@@ -1,4 +1,4 @@
-"""Whether JSON files have VQAv2's layout, by their first bytes, and which files of a folder form one corpus."""
+"""Recognizes JSON files in VQAv2's layout from their first bytes, and which files of a folder form a corpus."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ CHOICES = {"direct_answers", "correct_choice_idx", "rationales"}
 
 
 def require_layout(path: str, role: Role) -> None:
-    """Raises UsageError where `other_layout` finds another one."""
+    """Raises UsageError if `other_layout` finds another layout."""
     name = other_layout(path, role)
     if name:
         raise UsageError(f"the file of {role} looks like {name}", path, advice(role, name))
 
 
 def advice(role: Role, name: str = "") -> str:
-    """What to do about a file of another layout."""
+    """Advice for a file with another layout."""
     if name.startswith("VQAv2 "):
         return "swap `questions` and `annotations`"
     return f"convert it to {WANTED[role]}, or name another file"
 
 
 def other_layout(path: str, role: Role) -> str:
-    """The name of another layout that a file has; empty for a file that fits, is not JSON, is cut, or has no known layout."""
+    """The name of another layout that a file has; empty if it fits, is not JSON, is truncated, or has no known layout."""
     shape = json_shape(path)
     if "question_id" in shape.arrays.get(role, ()) or ("question_id" in shape.element and not CHOICES & shape.element):
         return ""
@@ -56,12 +56,12 @@ def other_layout(path: str, role: Role) -> str:
 
 
 def invalid_json(role: Role, path: str) -> Iterator[InvalidSetting]:
-    """An invalid setting if there is no such JSON file, or it is not one of questions or annotations in VQAv2's layout."""
+    """An invalid setting if a JSON file does not exist, or is not a VQAv2 question or annotation file."""
     found = list(absent_file((role,), path))
     yield from found
     if found:
         return
-    other = recognize(path_of(path)) if recognize_json(path) is None else None  # it asks every kind of source
+    other = recognize(path_of(path)) if recognize_json(path) is None else None  # slow: asks every kind of source
     if other is not None:
         yield InvalidSetting((role,), f"is {other.what}: {path} -> {other.do}")
     elif layout := other_layout(path, role):
@@ -72,7 +72,7 @@ def invalid_json(role: Role, path: str) -> Iterator[InvalidSetting]:
 
 LEVELS = 4
 MAX_ENTRIES = 50_000
-"""Names of files looked at."""
+"""Maximum number of file names examined."""
 _QUESTIONS = re.compile(rb'"questions"\s*:\s*\[\s*\{[^]]*"question_id"')
 _ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\{.*"question_id"', re.DOTALL)
 _ANSWERS = re.compile(rb'"answers"\s*:\s*\[')
@@ -80,7 +80,7 @@ _ANSWERS = re.compile(rb'"answers"\s*:\s*\[')
 
 @dataclass
 class Files:
-    """What is below a folder."""
+    """The files found below a folder."""
 
     questions: list[Path] = field(default_factory=list)
     annotations: list[Path] = field(default_factory=list)
@@ -88,9 +88,9 @@ class Files:
 
 
 def recognize_vqav2(path: Path) -> Suggestion | None:
-    """Questions at a path or below, with the annotations whose name is most like theirs and the image folders near them.
+    """Questions at or below a path, with the most similarly named annotations and the image folders near them.
 
-    Raises UsageError where there are questions without annotations or images.
+    Raises UsageError if there are questions without annotations or images.
     """
     if location.is_file(path) and path.suffix != ".json":
         return None
@@ -120,7 +120,7 @@ def vqav2_hint(path: Path) -> Recognized | None:
 
 
 def files_below(folder: Path) -> Files:
-    """JSON files of questions and annotations, and folders that hold images, at most four levels below."""
+    """Question and annotation files, and folders with images, at most four levels below."""
     found = Files()
     for number, (entry, _) in enumerate(_entries(location.absolute(folder), LEVELS)):
         if number == MAX_ENTRIES:
@@ -136,7 +136,7 @@ def files_below(folder: Path) -> Files:
 
 
 def _entries(folder: Path, levels: int) -> Iterator[tuple[Entry, int]]:
-    """Files, each folder's own before those below it."""
+    """Files, each folder's own before those in subfolders."""
     try:
         entries = sorted(location.children(folder), key=lambda entry: entry.name)
     except PermissionError:
@@ -149,7 +149,7 @@ def _entries(folder: Path, levels: int) -> Iterator[tuple[Entry, int]]:
 
 
 def _sort_in(path: Path, found: Files) -> None:
-    """What a JSON file holds, by its first bytes."""
+    """Add a JSON file to `found`, classified by its first bytes."""
     try:
         head = location.read_head(path, HEAD)
     except OSError:
@@ -161,7 +161,9 @@ def _sort_in(path: Path, found: Files) -> None:
 
 
 def choose_pair(path: Path, found: Files) -> tuple[Path, Path]:
-    """The file named, or the first, and the one whose name is most like its own. Raises UsageError without annotations."""
+    """The best pair of question and annotation files: it includes the file at `path`, if that is one, and its names are the most
+    alike. Raises UsageError without annotations.
+    """
     if not found.annotations:
         what = "there are questions, but no annotations next to them"
         raise UsageError(what, str(path), "put the JSON file of the answers into the same folder")
@@ -170,7 +172,7 @@ def choose_pair(path: Path, found: Files) -> tuple[Path, Path]:
 
 
 def likeness(questions: Path, annotations: Path) -> float:
-    """How alike two names are without the words for their contents."""
+    """How alike two paths are, ignoring the words for their contents; higher if in the same folder."""
     one, other = (re.sub(r"OpenEnded_|questions|annotations", "", path.name) for path in (questions, annotations))
     near = 1 if questions.parent == annotations.parent else 0
     return SequenceMatcher(None, one, other).ratio() + near

@@ -1,4 +1,4 @@
-"""One row of a VQA corpus: its ids and texts are checked here, and each fault has a reason."""
+"""Checks the ids and texts of a VQA corpus's rows; each fault has a reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class QuestionRow(msgspec.Struct):
 
 
 class AnnotationRow(msgspec.Struct):
-    """An element of `annotations`; its answers wait to be decoded until their question is read."""
+    """An element of `annotations`; its answers are decoded only when the question is read."""
 
     question_id: Any = None
     image_id: Any = None
@@ -38,18 +38,20 @@ class AnnotationRow(msgspec.Struct):
 
 
 class LoneAnswerRow(msgspec.Struct):
-    """An element of `annotations` that has neither: `answer` is a key inside of `answers`, too."""
+    """An element of `annotations` without `answers`, but with `answer`. Separate because `answer` is also a key inside
+    `answers`.
+    """
 
     answer: msgspec.Raw = _NULL
 
 
 for _row in (QuestionRow, AnnotationRow, LoneAnswerRow):
-    msgspec.json.Decoder(_row)  # looks at the type once, at import: two threads that do so at once crash
+    msgspec.json.Decoder(_row)  # inspects the type at import: two threads doing so at once crash
 
 
 @dataclass(frozen=True, slots=True)
 class WebQuestion:
-    """A question that can be asked."""
+    """A valid question."""
 
     key: int
     image: ImageKey
@@ -66,7 +68,7 @@ def read_question(row: QuestionRow, max_bytes: int) -> WebQuestion:
 
 
 def read_image_key(row: QuestionRow) -> ImageKey:
-    """The image that a question names, by a file's name, by image_id, or both. Raises RowFault: bad_image_id."""
+    """The image named by a question: by file name, by image_id, or both. Raises RowFault: bad_image_id."""
     given = (row.image, row.file_name, row.image_file)
     name = "" if given == (None, None, None) else next((each for each in given if isinstance(each, str) and each.strip()), "")
     name = name.strip()
@@ -78,9 +80,9 @@ def read_image_key(row: QuestionRow) -> ImageKey:
 
 
 def read_id(value: Any, reason: str) -> int:
-    """A whole number from 0 to 10^18 - 1: as such, as text of digits ("000000000042") or as a float (42.0).
+    """An integer from 0 to 10^18 - 1, written as an integer, as text ("000000000042") or as a float (42.0).
 
-    Raises RowFault with this reason.
+    Raises RowFault with `reason`.
     """
     number = id_or_none(value)
     if number < 0:
@@ -90,7 +92,7 @@ def read_id(value: Any, reason: str) -> int:
 
 
 def id_or_none(value: Any) -> int:
-    """The number that `read_id` gives, -1 where it raises."""
+    """The result of `read_id`, or -1 if it raises."""
     if type(value) is int:
         return value if 0 <= value < _MAX_ID else -1
     if type(value) is str:
@@ -107,6 +109,6 @@ def read_answers(raw: msgspec.Raw, max_bytes: int) -> tuple[tuple[str, ...], str
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RowFault("bad_text", str(error)) from None
     if isinstance(given, dict):
-        pairs = json.loads(bytes(raw), object_pairs_hook=list)  # an answer may be there twice
+        pairs = json.loads(bytes(raw), object_pairs_hook=list)  # an answer may occur twice
         return answers_of(by_weight(pairs), max_bytes)[0], "answers.weights"
     return answers_of(given, max_bytes)

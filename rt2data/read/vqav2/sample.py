@@ -1,4 +1,6 @@
-"""A sample plan for a VQA corpus: questions counted or estimated by size, and blocks of them from all over the file as a sample."""
+"""A sample plan for a VQA corpus: questions counted, or estimated by size, and blocks of questions spread over the file as a
+sample.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,9 @@ from rt2data.read.vqav2.rows import AnnotationRow, QuestionRow
 from rt2data.records import Unit
 
 LOOK = 64 << 20
-"""Bytes of each JSON file that a sample plan streams through."""
+"""Maximum bytes of each JSON file that a sample plan streams."""
 TOGETHER, SAMPLED, READ = 7, 72, 28
-"""Questions of a block, blocks whose images are sized, blocks that are read."""
+"""Questions per block, blocks whose image sizes are read, blocks that are read."""
 
 Span = tuple[int, int]
 
@@ -52,7 +54,9 @@ class Corpus(Protocol):
 
 
 def sample_plan(source: Corpus, split: str, seed: int) -> SamplePlan:
-    """Raises UsageError where something is missing; DataError where questions are cut, there are none, or the join is refused."""
+    """Build the sample plan. Raises UsageError if something is missing; DataError if questions are truncated, there are none, or
+    the join is refused.
+    """
     counted = count(source.question_rows, location.stat(source.questions).size)
     if not counted.starts:
         raise DataError("there are no questions", source.questions)
@@ -72,24 +76,26 @@ def sample_plan(source: Corpus, split: str, seed: int) -> SamplePlan:
 
 
 def sampled_spans(counted: Counted, seed: int) -> list[Span]:
-    """Blocks of questions that follow each other, from all over the file, in an order by seed."""
+    """Blocks of adjacent questions spread over the file, shuffled by seed."""
     edges = [*counted.starts[::TOGETHER], counted.stop]
     return shuffled(list(pairwise(edges)), key64("survey", seed))[:SAMPLED]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What was looked at."""
+    """The sampled blocks and their index."""
 
-    index: Index | None = None  # of the questions whose annotations are known
-    read: Sequence[Span] = ()  # blocks that have some
+    index: Index | None = None  # of the questions with known annotations
+    read: Sequence[Span] = ()  # blocks that have such questions
     image_bytes: tuple[int, ...] = ()
     group_rates: tuple[float, ...] = ()
     unread: tuple[str, ...] = ()
 
     @staticmethod
     def of(source: Corpus, spans: list[Span]) -> Sample:
-        """Join the questions of some blocks with the annotations of the first part of their file, and their images."""
+        """Join the questions of some blocks with their images, and with the annotations in the first part of the annotation
+        file.
+        """
         rows = source.question_rows
         questions = index_questions(chain.from_iterable(rows.located(span) for span in sorted(spans)), rows.path)
         given, _, complete = scan_annotations(source.annotation_rows, LOOK)
@@ -108,7 +114,7 @@ class Sample:
 
     @property
     def known(self) -> Index:
-        """The index of a sample that has parts."""
+        """The index of a non-empty sample."""
         assert self.index is not None
         return self.index
 
@@ -118,7 +124,7 @@ class Sample:
 
 
 def image_sizes(questions: Questions, images: Sequence[Found], block: slice) -> Iterator[int]:
-    """Bytes of the image of each question of a block that has one."""
+    """Image sizes in bytes of a block's questions that have an image."""
     for slot in questions.slot[block].tolist():
         if slot >= 0 and images[slot].path:
             with suppress(OSError):
@@ -126,27 +132,29 @@ def image_sizes(questions: Questions, images: Sequence[Found], block: slice) -> 
 
 
 def changes(slots: np.ndarray[Any, np.dtype[np.int32]]) -> float:
-    """How often the image changes from one question to the next. A prime number of questions falls on all phases alike."""
+    """The share of consecutive questions with different images. (Blocks have a prime length, so they start at all phases
+    equally.)
+    """
     return float(np.mean(slots[1:] != slots[:-1]))
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Where questions begin, as far as a file was looked at."""
+    """Where questions begin, in the part of the file that was read."""
 
     starts: array[int]
-    stop: int  # end of what was looked at
+    stop: int  # end of the part that was read
     size: int  # of the file
     complete: bool
 
     @property
     def total(self) -> float:
-        """Questions of the whole file."""
+        """Estimated questions in the whole file."""
         return len(self.starts) * (1 if self.complete else self.size / self.stop)
 
 
 def count(questions: JsonArray[QuestionRow], size: int) -> Counted:
-    """Count by streaming, at most the first part of the file. Raises DataError where it is cut."""
+    """Count questions by streaming at most the first part of the file. Raises DataError if it is truncated."""
     starts, end = array("q"), 0
     for start, stop, *_ in questions.slices():
         if start > LOOK:

@@ -1,7 +1,7 @@
 """VQAv2, OK-VQA and corpora of the same layout: a JSON of questions, a JSON of answers, and folders of images.
 
-Both JSON files are streamed once into an index, so they may have any size. A unit is a range of the questions; it reads these and
-their annotations at the places in the index. The first unit also yields the rejects of annotations without a question.
+Both JSON files are streamed once into an index, so they may have any size. A unit is a range of questions; it reads them and their
+annotations at the places in the index. The first unit also yields rejects for annotations without a question.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from rt2data.read.vqav2.sample import sample_plan
 from rt2data.records import SourceRecord, Unit
 from rt2data.settings import PathStr
 
-_BLOCK = 4096  # questions between two places where units may begin
-_UNITS = 16  # units of a corpus, if they can be had with 1 to 8 blocks each
+_BLOCK = 4096  # units begin at multiples of this many questions
+_UNITS = 16  # units per corpus, if that gives 1 to 8 blocks each
 _BLOCKS_PER_UNIT = 8
-_HEADER = 1 << 20  # bytes of an image file besides its pixels
+_HEADER = 1 << 20  # bytes of an image file in addition to its pixels
 
 
 def _as_tuple(value: Any) -> Any:
-    """A single path is a list of one; YAML's lists are lists."""
+    """Turn a single path into a list of one; accept YAML lists."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
@@ -61,17 +61,17 @@ class VQAv2(WebSource):
         Field(min_length=1),
         BeforeValidator(_as_tuple, json_schema_input_type=PathStr | list[PathStr]),
     ]
-    """Folder or folders of images, searched eight levels deep. An image's id is the one whole number in its name."""
+    """Folder or folders of images, searched eight levels deep. An image's id is the only integer in its name."""
     name: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(checked_pattern)] | None = None
-    """How image files are named, such as COCO_train2014_{id:012d}.jpg; others are not looked at. May begin with folders."""
+    """How image files are named, such as COCO_train2014_{id:012d}.jpg; others are ignored. May begin with folders."""
     image_conflict: Conflict = "refuse"
-    """Where a question's image can be several files that differ: `refuse` to build, or take the `first` of `image_dirs`."""
+    """If a question's image matches several different files: `refuse` to build, or take the file in the `first` of `image_dirs`."""
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "train"
-    """The name given to all rows' split."""
+    """The split name for all rows."""
 
     @classmethod
     def recognize(cls, path: Path) -> Suggestion | None:
-        """A pair of JSON files at a path or below it, and folders of images."""
+        """A pair of JSON files at or below a path, and folders of images."""
         return recognize_vqav2(path)
 
     @classmethod
@@ -80,23 +80,23 @@ class VQAv2(WebSource):
         return vqav2_hint(path)
 
     def invalid_settings(self) -> Iterator[InvalidSetting]:
-        """Files and folders that are not there, and files that plainly hold something else."""
+        """Files and folders that do not exist, and files that clearly hold something else."""
         yield from invalid_json("questions", self.questions)
         yield from invalid_json("annotations", self.annotations)
         for number, folder in enumerate(self.image_dirs):
             yield from absent_folder(("image_dirs", number) if len(self.image_dirs) > 1 else ("image_dirs",), folder)
 
     def split_names(self) -> tuple[str, ...]:
-        """The one in `split`."""
+        """The name in `split`."""
         return (self.split,)
 
     def files(self) -> list[str]:
-        """Both JSON files and every image that may be meant. Raises UsageError where one of them, or all images, are missing."""
+        """Both JSON files and every image that may be needed. Raises UsageError if a JSON file, or all images, are missing."""
         self._require_files()
         return sorted({self.questions, self.annotations, *(file.path for file in self.candidates().files)})
 
     def units(self) -> list[Unit]:
-        """Ranges of the questions, at most 32,768 each. Raises DataError where the questions are cut or there are none."""
+        """Ranges of at most 32,768 questions each. Raises DataError if the questions are truncated or there are none."""
         self._require_files()
         asked = self._asked()
         size = _questions_per_unit(len(asked.start))
@@ -107,16 +107,16 @@ class VQAv2(WebSource):
         ]
 
     def unit_count(self, questions: int) -> int:
-        """How many units so many questions make."""
+        """The number of units for this many questions."""
         return -(-questions // _questions_per_unit(questions))
 
     def share(self, folder: Path) -> None:
-        """Write the index. Raises DataError where the JSON is broken, a question comes twice, or a join is ambiguous."""
+        """Write the index. Raises DataError if the JSON is broken, a question occurs twice, or a join is ambiguous."""
         self._require_files()
         self.index().write(folder)
 
     def read(self, unit: Unit) -> Iterator[SourceRecord]:
-        """Examples of a unit's questions in order, a Reject for each row that is lost, and how they were joined.
+        """Examples of a unit's questions in order, a Reject for each row that is lost, and Facts on how they were joined.
 
         Raises DataError as `share` does.
         """
@@ -126,9 +126,10 @@ class VQAv2(WebSource):
         yield from self.rows(index).read(index.between(unit.start, unit.stop))
 
     def sample_plan(self, split: str, seed: int = 0) -> SamplePlan:
-        """Questions counted by streaming, or by size where the file is large; blocks of them, and images' sizes, as a sample.
+        """The number of questions, counted by streaming or estimated from the file size; blocks of questions, and image sizes, as a
+        sample.
 
-        Raises UsageError where something is missing, DataError where the questions are cut, there are none, or the join is refused.
+        Raises UsageError if something is missing, DataError if the questions are truncated, there are none, or the join is refused.
         """
         self._require_files()
         return sample_plan(self, split, seed)
@@ -165,17 +166,17 @@ class VQAv2(WebSource):
         }
 
     def index(self, candidates: Candidates | None = None) -> Index:
-        """Places of questions and annotations, and the image of each. Raises DataError."""
+        """The index: places of questions and annotations, and the image of each. Raises DataError."""
         asked, given = self._asked(), self._given()
         return Index.of(asked, given, images_of(asked, given, candidates or self.candidates(), self.image_conflict))
 
     def candidates(self) -> Candidates:
-        """All image files that may be meant. Raises UsageError where there are none."""
+        """All candidate image files. Raises UsageError if there are none."""
         pattern = NamePattern(self.name) if self.name else None
         return Candidates(list_images(self.image_dirs, pattern), pattern)
 
     def rows(self, index: Index) -> RowReader:
-        """Reads rows of an index."""
+        """A reader for the rows of an index."""
         images = ImageReader(max_bytes=4 * self.images.max_pixels + _HEADER)
         return RowReader(self.question_rows, self.annotation_rows, index, self.split, self.max_text_bytes, images)
 
@@ -198,7 +199,7 @@ class VQAv2(WebSource):
 
     @property
     def _max_element(self) -> int:
-        """Room for ten answers of the greatest length, with every character escaped."""
+        """Maximum bytes of a JSON element: ten answers of maximum length, with every character escaped."""
         return 64 * max(self.max_text_bytes, 32768)
 
     def _require_files(self) -> None:
@@ -213,13 +214,13 @@ class VQAv2(WebSource):
 
 
 def _questions_per_unit(questions: int) -> int:
-    """A unit is of so many questions: some whole blocks."""
+    """The number of questions per unit: a multiple of the block size."""
     blocks = -(-questions // _BLOCK)
     return _BLOCK * min(_BLOCKS_PER_UNIT, -(-blocks // _UNITS))
 
 
 def _shared(unit: Unit) -> Index | None:
-    """The index that `share` wrote for a unit that is prepared."""
+    """The index that `share` wrote, if the unit is being prepared."""
     return index_at(unit.shared, location.stat(f"{unit.shared}/questions.arrow").version) if unit.shared else None
 
 

@@ -1,4 +1,4 @@
-"""The arrays of a zarr store as their metadata describes them. No value is read, and zarr is not imported."""
+"""The arrays of a zarr store, as described by their metadata. No values are read, and zarr is not imported."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ CODECS = frozenset(
         *("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "sharding_indexed", "vlen-utf8"),
     }
 )
-"""Codecs that turn bytes into numbers and words and can do nothing else. `pickle` runs what the bytes say."""
+"""Safe codecs: they only convert bytes to numbers and texts. `pickle`, in contrast, runs code in the data."""
 MAX_CHUNK = 1 << 31
-"""Bytes of a chunk, unpacked: Blosc's own limit."""
+"""Maximum bytes of a decompressed chunk: Blosc's own limit."""
 MAX_WIDTH = 1024
-"""Numbers of a step; more are no state and no action, but a depth image or a point cloud."""
+"""Maximum numbers per step of a state or action; more make a depth image or a point cloud."""
 _NUMBERS = re.compile(r"[<>|=]?([biuf])(1|2|4|8)")
 _V3_NUMBERS = re.compile(r"bool|u?int(?:8|16|32|64)|float(?:16|32|64)")
 _V3_WORDS = frozenset({"string", "fixed_length_utf32"})
 _LEVELS = 4
 _CHANNELS = (1, 3, 4)
-_SIDE = 8  # the least of an image
+_SIDE = 8  # minimum side of an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class Array:
     path: str
     version: Literal[2, 3]
     shape: tuple[int, ...]
-    dtype: np.dtype[Any] | None  # of numbers; None for words and all else
+    dtype: np.dtype[Any] | None  # of numbers; None for text and anything else
     is_words: bool
-    chunk: tuple[int, ...]  # what is unpacked together
-    stored: int  # entries along the first dimension that are under one key
+    chunk: tuple[int, ...]  # shape of a chunk
+    stored: int  # entries along the first dimension stored under one key
     codecs: tuple[str, ...]
 
     @property
     def holds(self) -> Holds | None:
-        """What a feature made of it holds; None for what is no feature of a step."""
+        """The kind of feature the array can be; None if it cannot be a per-step feature."""
         if self.is_words:
             return "words" if math.prod(self.shape[1:]) == 1 else None
         if self.dtype is None:
@@ -62,7 +62,7 @@ class Array:
 
     @property
     def is_images(self) -> bool:
-        """uint8 or floats [N, H, W, C], or [N, C, H, W] as networks take them."""
+        """uint8 or floats [N, H, W, C], or channels-first [N, C, H, W]."""
         if self.dtype is None or len(self.shape) != 4 or (self.dtype.kind != "f" and self.dtype != np.uint8):
             return False
         channels = (3,) if self.dtype.kind == "f" else _CHANNELS
@@ -81,12 +81,12 @@ class Array:
 
     @property
     def bytes(self) -> int:
-        """Of each entry, unpacked."""
+        """Decompressed size of an entry."""
         return self.width * (self.dtype.itemsize if self.dtype else 0)
 
     @property
     def chunk_bytes(self) -> int:
-        """Of a chunk, unpacked; of words, as many as their widest type has."""
+        """Decompressed size of a chunk; for texts, assuming their widest type."""
         return math.prod(self.chunk) * (self.dtype.itemsize if self.dtype else 1 << 14)
 
     @property
@@ -96,7 +96,7 @@ class Array:
 
     @property
     def unreadable(self) -> str:
-        """Why its values cannot be read; empty where they can."""
+        """Why the values cannot be read; empty if they can."""
         unknown = [codec for codec in self.codecs if codec not in CODECS]
         if "pickle" in unknown:
             return "it holds pickles, which can run any code when they are read"
@@ -110,7 +110,7 @@ class Array:
 
 
 def all_arrays(store: Store, group: str) -> Iterator[Array]:
-    """The arrays in a group and below it, by name. Raises DataError where metadata is damaged."""
+    """The arrays in and below a group, by name. Raises DataError if metadata is damaged."""
     yield from _below(store, group, _LEVELS)
 
 
@@ -125,7 +125,7 @@ def _below(store: Store, group: str, levels: int) -> Iterator[Array]:
 
 
 def array_at(store: Store, path: str) -> Array | None:
-    """The array of this path; None where there is none. Raises DataError where its metadata is damaged."""
+    """The array at a path; None if there is none. Raises DataError if its metadata is damaged."""
     if (said := _json(store, f"{path}/.zarray")) is not None:
         read = _version_2
     elif (said := _json(store, f"{path}/zarr.json")) is not None and said.get("node_type") != "group":
@@ -178,7 +178,7 @@ def _whole(numbers: Any) -> tuple[int, ...]:
 
 
 def attributes(store: Store, group: str) -> Mapping[str, Any]:
-    """What is written beside a group, by name; nothing where it is damaged or not there."""
+    """The attributes of a group, by name; empty if damaged or missing."""
     prefix = f"{group}/" if group else ""
     found = _json(store, f"{prefix}.zattrs")
     if found is None:

@@ -1,4 +1,4 @@
-"""A replay buffer in a zarr store: its features, where its episodes end, and what an episode holds."""
+"""A replay buffer in a zarr store: its features, the ends of its episodes, and the content of an episode."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Buffer:
         self._frames = {name: Frames(self.values, self.arrays[path]) for name, path in layout.cameras.items()}
 
     def places(self, path: str, part: Unit) -> range:
-        """The chunks of an array, along its first dimension, that hold the episodes of a part."""
+        """The chunks of an array, along its first dimension, that contain the episodes of a part."""
         about_episodes, stored = path.startswith(f"{META}/"), self.arrays[path].stored
         start, stop = (part.start, part.stop) if about_episodes else (begin(self.ends, part.start), begin(self.ends, part.stop))
         return range(start // stored, -(-stop // stored))
@@ -61,7 +61,7 @@ class Buffer:
 
     def _joined(self, parts: Sequence[Part], start: int, stop: int) -> F32:
         columns = [self._entries(part.path, start, stop)[:, part.start : part.stop] for part in parts]
-        with np.errstate(over="ignore"):  # beyond float32 is Inf, which standardizing finds
+        with np.errstate(over="ignore"):  # overflow becomes Inf, which `standardize` detects
             return np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
 
     def _instruction(self, number: int, start: int, stop: int) -> str | list[str]:
@@ -93,7 +93,7 @@ class Buffer:
 
 
 class Images(Sequence[tuple[Image, ...]]):
-    """The images of each step of an episode, made as they are asked for."""
+    """The images of each step of an episode, created on demand."""
 
     def __init__(self, frames: Mapping[str, Frames], start: int, stop: int) -> None:
         self._frames, self._start, self._stop = frames, start, stop
@@ -128,7 +128,7 @@ def columns_of(store: Store, episodes: int) -> Iterator[Column]:
 
 
 def _written(store: Store, episodes: int) -> dict[str, str | list[str]]:
-    """Words that are attributes of groups: one text, or one for each episode."""
+    """Texts in group attributes: one text, or one per episode."""
     found: dict[str, str | list[str]] = {}
     for group in ("", DATA, META):
         for name, value in attributes(store, group).items():
@@ -141,7 +141,7 @@ def _written(store: Store, episodes: int) -> dict[str, str | list[str]]:
 
 
 def _said(store: Store, path: str | None, episodes: int) -> list[str] | None:
-    """The words of each episode, where they are an attribute."""
+    """The instruction of each episode, if it is an attribute."""
     if path is None or array_at(store, path) is not None:
         return None
     found = _written(store, episodes)[path]
@@ -153,20 +153,20 @@ def numbers_of(layout: LogLayout) -> list[str]:
 
 
 def paths_of(layout: LogLayout) -> list[str]:
-    """All features that are read, each once."""
+    """The distinct features to read."""
     more = [path for path in (layout.instruction, layout.success) if path is not None]
     return list(dict.fromkeys([*numbers_of(layout), *more, *layout.cameras.values()]))
 
 
 def arrays_of(store: Store, layout: LogLayout) -> dict[str, Array]:
-    """The arrays that are read, by path."""
+    """The arrays to read, by path."""
     found = {path: array_at(store, path) for path in (*paths_of(layout), *TIMES)}
     there = {path: array for path, array in found.items() if array is not None}
     return {path: array for path, array in there.items() if path not in TIMES or (array.holds == "numbers" and array.width == 1)}
 
 
 def read_ends(store: Store, values: Values) -> NDArray[np.int64]:
-    """Where episodes end. Raises DataError where they do not rise."""
+    """Where episodes end. Raises DataError if the ends do not rise."""
     array = array_at(store, ENDS)
     if array is None or array.unreadable:
         raise DataError(f"{ENDS} cannot be read: {array.unreadable if array else 'it is not there'}", store.path)
@@ -187,7 +187,7 @@ def begin(ends: NDArray[np.int64], number: int) -> int:
 
 
 def check_lengths(store: Store, arrays: Mapping[str, Array], ends: NDArray[np.int64]) -> None:
-    """Raises DataError where an array ends before the last episode does."""
+    """Raises DataError if an array ends before the last episode."""
     total = begin(ends, len(ends))
     for path, array in arrays.items():
         if path.startswith(f"{DATA}/") and array.shape[0] < total:
@@ -196,6 +196,6 @@ def check_lengths(store: Store, arrays: Mapping[str, Array], ends: NDArray[np.in
 
 
 def steps_behind(arrays: Mapping[str, Array], ends: NDArray[np.int64], part: Unit) -> int:
-    """Steps that all arrays have behind the end of the last episode, where a part holds that one."""
+    """The number of steps that all arrays have after the last episode, if it is in this part; otherwise 0."""
     steps = [array.shape[0] for path, array in arrays.items() if path.startswith(f"{DATA}/")]
     return max(0, min(steps, default=0) - begin(ends, len(ends))) if part.stop == len(ends) else 0

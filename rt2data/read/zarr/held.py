@@ -1,4 +1,6 @@
-"""Our stores as the package zarr wants them. This alone imports it at its top, for its class is one of zarr's: import it late."""
+"""Adapts our stores to the package zarr. Only this module imports zarr at the top, because it subclasses a zarr class: import it
+lazily.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,15 @@ from rt2data.read.zarr.store import WHOLE, Store
 
 
 class Held(ZarrStore):
-    """A store of zarr over one of ours, for reading only."""
+    """A read-only zarr store that wraps one of ours."""
 
     supports_writes = supports_deletes = supports_listing = False
 
     def __init__(self, store: Store) -> None:
         super().__init__(read_only=True)
         self._store, self.path, self._far = store, store.path, is_remote(store.path)
-        self.array: Array | None = None  # whose chunks are asked for
-        self.absent: list[str] = []  # keys that were asked for since this was cleared
+        self.array: Array | None = None  # the array being read
+        self.absent: list[str] = []  # missing keys requested since this was cleared
         self.failed: OSError | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -33,7 +35,7 @@ class Held(ZarrStore):
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         part = _part(byte_range)
-        try:  # many requests at once, where each has to wait
+        try:  # concurrent requests, if each has latency
             content = await asyncio.to_thread(self._store.read, key, part) if self._far else self._store.read(key, part)
         except OSError as error:
             self.failed = error
@@ -81,9 +83,9 @@ def _part(asked: ByteRequest | None) -> slice:
 
 
 def _check_whole(array: Array, content: bytes, part: slice) -> None:
-    """Refuse what is cut. numcodecs does not tell Blosc how long a chunk is: it would read on in memory that is not the chunk's.
+    """Refuse truncated chunks. numcodecs does not tell Blosc the length of a chunk, so it would read beyond the chunk's memory.
 
-    A chunk of Blosc begins with its sizes, unpacked and packed. Raises ValueError.
+    A Blosc chunk begins with its sizes, decompressed and compressed. Raises ValueError.
     """
     if part.stop is not None and len(content) < part.stop - part.start:
         raise ValueError(f"a shard is cut: {len(content)} bytes of {part.stop - part.start}")

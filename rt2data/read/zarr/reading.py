@@ -1,4 +1,4 @@
-"""Values of arrays, by the package zarr. It gets bytes from our stores only, and unpacks arrays whose codecs were checked."""
+"""Reads array values with the package zarr. It gets bytes only from our stores, and only for arrays whose codecs were checked."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from rt2data.read.zarr.store import Store
 from rt2data.records import Deferred
 
 BLOCK = 4 << 20
-"""Bytes of images that are unpacked at once, where chunks are smaller: a call of zarr takes about a millisecond."""
+"""Bytes of images to read at once if chunks are smaller: a zarr call takes about a millisecond."""
 LARGEST = 1 << 30
-"""Bytes of the numbers of an episode."""
+"""Maximum bytes of an episode's numbers."""
 _FIRST = re.compile(r"(?:c[./])?(\d+)")
-"""The place of a chunk along the first dimension, in what follows the array's path in a key."""
+"""Matches the chunk index along the first dimension, in the part of a key after the array's path."""
 
 
 class Unpacked(Exception):  # noqa: N818 (a finding about data, not an error of ours)
-    """Values that cannot be unpacked."""
+    """Values that cannot be decompressed."""
 
 
 _FAULTS_OF_CODECS = (
     *(RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, OSError, EOFError, MemoryError),
     *(zlib.error, lzma.LZMAError, struct.error, ZipFault),
 )
-"""What zarr and codecs raise for damaged data. An OSError may also be ours: `failed` then has it."""
+"""What zarr and codecs raise for damaged data. An OSError may also come from our store, which then sets `failed`."""
 
 
 class Values:
@@ -47,10 +47,10 @@ class Values:
 
         self._held = Held(store)
         self._opened: dict[str, Any] = {}
-        self.absent = set[str]()  # keys of chunks of numbers that are not in the store
+        self.absent = set[str]()  # keys of number chunks missing from the store
 
     def rows(self, array: Array, start: int, stop: int) -> NDArray[Any]:
-        """Entries from `start` to `stop` of an array of numbers or words. Raises Unpacked, OSError, UsageError."""
+        """Entries [start, stop) of an array of numbers or texts. Raises Unpacked, OSError, UsageError."""
         if (stop - start) * array.bytes > LARGEST:
             raise Unpacked(f"{array.path}: {stop - start:,} entries of {array.bytes} bytes are more than {LARGEST >> 30} GiB")
         found = self._read(array, start, stop)
@@ -58,7 +58,7 @@ class Values:
         return found
 
     def block(self, array: Array, start: int, stop: int) -> tuple[NDArray[Any], set[int]]:
-        """The same of images, and the chunks, along the first dimension, that are not in the store."""
+        """The same for images, with the indices of missing chunks along the first dimension."""
         found = self._read(array, start, stop)
         return found, {_place(array, key) for key in self._held.absent}
 
@@ -80,7 +80,7 @@ class Values:
         if array.path not in self._opened:
             from zarr import open_array
 
-            with warnings.catch_warnings():  # of words whose type may change in later versions of zarr
+            with warnings.catch_warnings():  # zarr warns about text types that may change
                 warnings.simplefilter("ignore")
                 self._opened[array.path] = open_array(store=self._held, path=array.path, mode="r", zarr_format=array.version)
         self._held.array = array
@@ -89,7 +89,7 @@ class Values:
 
 
 class Frames:
-    """The images of one camera. Those that are unpacked together are held until the next are."""
+    """The images of one camera. The last block read together is cached."""
 
     def __init__(self, values: Values, array: Array) -> None:
         self._values, self._array = values, array
@@ -110,7 +110,7 @@ class Frames:
 
     def _turn_to(self, number: int) -> None:
         start = number // self._together * self._together
-        self._block = np.empty((0,))  # let go of the last before the next is unpacked
+        self._block = np.empty((0,))  # free the last block before reading the next
         try:
             block, absent = self._values.block(self._array, start, min(start + self._together, self._array.shape[0]))
         except Unpacked as error:
@@ -119,7 +119,7 @@ class Frames:
 
 
 class Frame(Deferred):
-    """One image, unpacked when it is asked for."""
+    """One image, decompressed on demand."""
 
     __slots__ = ("_frames", "_number")
 
@@ -131,7 +131,7 @@ class Frame(Deferred):
 
 
 def _whole(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Floats that are whole numbers from 0 to 255, as bytes. Raises ImageFault for any other: their scale is not known."""
+    """Converts whole-numbered floats from 0 to 255 to bytes. Raises ImageFault for others, whose scale is unknown."""
     if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 255 or (pixels != np.floor(pixels)).any():
         raise ImageFault("bad_pixels", f"{pixels.dtype} that are not whole numbers from 0 to 255")
     return pixels.astype(np.uint8)
@@ -143,7 +143,7 @@ def _place(array: Array, key: str) -> int:
 
 
 def chunk_places(array: Array, keys: Iterable[str]) -> dict[int, list[str]]:
-    """Keys of an array's chunks by their place along the first dimension."""
+    """Keys of an array's chunks, by index along the first dimension."""
     found: dict[int, list[str]] = {}
     for key in keys:
         if key.startswith(f"{array.path}/") and (place := _place(array, key)) >= 0:

@@ -1,4 +1,4 @@
-"""Replay buffers in zarr, as Diffusion Policy and UMI keep them: the steps of all episodes in one array for each feature.
+"""Replay buffers in zarr, as in Diffusion Policy and UMI: one array per feature with the steps of all episodes.
 
 data/action, data/state, data/img ...   one entry for each step
 meta/episode_ends                       the number of the step behind the last one of each episode
@@ -51,7 +51,7 @@ _WORDS = ("language_instruction", "instruction", "language", "task", "prompt", "
 
 
 class Zarr(LogSource):
-    """Robot episodes in a zarr store: a folder, or a .zarr.zip that is read in place."""
+    """Robot episodes in a zarr store: a folder, or a .zarr.zip, which is read without extraction."""
 
     looks_for: ClassVar[str] = "a zarr store with data and meta/episode_ends: a folder, or a .zarr.zip"
     package: ClassVar[tuple[str, str]] = ("zarr", "zarr")
@@ -75,7 +75,7 @@ class Zarr(LogSource):
 
     @classmethod
     def hint(cls, path: Path) -> Recognized | None:
-        """Stores, folders of stores, and what is inside of a store."""
+        """Stores, folders of stores, and paths inside a store."""
         if (found := _store_near(path)) is not None:
             return Recognized(
                 "a zarr store" if found == path else "a folder of zarr stores", f"name {found} as a source of kind zarr"
@@ -90,12 +90,12 @@ class Zarr(LogSource):
         return None
 
     def columns(self) -> list[Column]:
-        """The arrays in `data`, with an entry for each step; those in `meta`, and attributes, with one for each episode."""
+        """The arrays in `data`, with an entry per step; arrays in `meta` and attributes, with one per episode."""
         store = self._store()
         return [*columns_of(store, episode_count(store))]
 
     def layout(self) -> LogLayout:
-        """What is read. Raises UsageError also where an array that is read is packed by something that cannot be unpacked."""
+        """What to read. Also raises UsageError if a required array has an unsupported codec."""
         found = super().layout()
         for array, problem in self._refused(found):
             raise UsageError(f"the array {array.path} cannot be read: {problem}", self.path, _advice(array))
@@ -123,7 +123,7 @@ class Zarr(LogSource):
         return self._store().files()
 
     def parts(self, known: Mapping[str, Sequence[Unit]]) -> list[Unit]:
-        """Ranges of episodes. Raises DataError where episode_ends and the arrays do not fit together."""
+        """Ranges of episodes. Raises DataError if episode_ends and the arrays are inconsistent."""
         store, layout = self._store(), self.layout()
         arrays = arrays_of(store, layout)
         ends = read_ends(store, Values(store))
@@ -132,7 +132,7 @@ class Zarr(LogSource):
         return [Unit(0, store.mark, _SPLIT, start, stop, bytes=steps * each) for start, stop, steps in _ranges(ends, each)]
 
     def bases(self, parts: Sequence[Unit]) -> list[Any]:
-        """Which features are read, where the episodes end, and the chunks that hold their steps."""
+        """The features that are read, the episode ends, and the chunks with their steps."""
         store, layout = self._store(), self.layout()
         buffer, stats = Buffer(store, layout), store.stats()
         about = repr([layout, [(path, array.shape[1:], array.codecs) for path, array in buffer.arrays.items()]])
@@ -140,11 +140,11 @@ class Zarr(LogSource):
         return [[about, _digest(buffer, part, chunks, stats), *self.kept(part.split, _names(part))] for part in parts]
 
     def episode_names(self) -> Iterator[tuple[str, str]]:
-        """As many as the shape of `meta/episode_ends` says."""
+        """Numbered names, counted from the shape of `meta/episode_ends`."""
         return ((_SPLIT, _name(number)) for number in range(episode_count(self._store())))
 
     def episodes(self, part: Unit, layout: LogLayout) -> Iterator[Episode | SourceRecord]:
-        """Those of a range, and a Reject for steps behind the last episode."""
+        """The episodes of a range, and a Reject for steps after the last episode."""
         store = self._store()
         buffer = Buffer(store, layout)
         for number in range(part.start, min(part.stop, len(buffer.ends))):
@@ -190,7 +190,7 @@ def _is_buffer(path: Path) -> bool:
 
 
 def _digest(buffer: Buffer, part: Unit, chunks: Mapping[str, dict[int, list[str]]], stats: Mapping[str, Stat]) -> str:
-    """What the episodes of a part are read from, but for the files' names."""
+    """A hash of the stored chunks of a part's episodes, independent of the path."""
     keys = [key for path, places in chunks.items() for place in buffer.places(path, part) for key in places.get(place, ())]
     said = buffer.words[part.start : part.stop] if buffer.words else []
     ends = buffer.ends[part.start : part.stop].tolist()
@@ -199,7 +199,7 @@ def _digest(buffer: Buffer, part: Unit, chunks: Mapping[str, dict[int, list[str]
 
 
 def _ranges(ends: NDArray[np.int64], each: int) -> Iterator[tuple[int, int, int]]:
-    """Episodes from start to stop, and their steps: about as much as a unit has."""
+    """Ranges of episodes of about a unit's size: start, stop, and number of steps."""
     first = 0
     for number in range(len(ends)):
         steps = int(ends[number]) - begin(ends, first)

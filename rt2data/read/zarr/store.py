@@ -1,4 +1,4 @@
-"""Where the values of a zarr store are: a folder of files, or a zip archive that is read in place."""
+"""Storage of a zarr store's values: a folder of files, or a zip archive, which is read without extraction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rt2data.io.location.base import Stat
 from rt2data.io.zipped import Zip, open_zip
 
 MARKS = (".zgroup", "zarr.json")
-"""Files at the root of a store: of zarr's version 2, and of 3."""
+"""Files at the root of a store, for zarr versions 2 and 3."""
 
 WHOLE = slice(None)
 
@@ -21,20 +21,20 @@ WHOLE = slice(None)
 class Store(Protocol):
     """Values by key, such as data/action/.zarray and data/action/0.0."""
 
-    path: str  # as messages name it
+    path: str  # for messages
     mark: str  # a file that every part of the store depends on
 
     def read(self, key: str, part: slice = WHOLE) -> bytes | None:
-        """A value, or a part of it; None where it is not there. Raises OSError, ZipFault."""
+        """A value, or a slice of it; None if it does not exist. Raises OSError, ZipFault."""
 
     def folders(self, key: str) -> list[str]:
-        """Names of the folders in a folder, in order; "" is the root."""
+        """Sorted names of the folders in a folder; "" is the root."""
 
     def stats(self) -> dict[str, Stat]:
-        """What is stored, by key. Raises DataError where something in it is no file and no folder, such as a link."""
+        """The stat of every value, by key. Raises DataError for anything other than files and folders, such as a link."""
 
     def files(self) -> list[str]:
-        """The files that it is in."""
+        """The files of the store."""
 
 
 class Folder:
@@ -95,14 +95,14 @@ class Archive:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a path is a store by the names in it; of an archive, by its own. Raises OSError."""
+    """Whether a path is a store, judging by the names in it; for an archive, by its own name. Raises OSError."""
     if location.is_folder(path):
         return any(location.is_file(path / mark) for mark in MARKS)
     return path.name.endswith(".zip") and location.is_file(path) and location.read_head(path, 2) == b"PK" and _holds_one(path)
 
 
 def open_store(path: str) -> Store | None:
-    """The store at a path; None where there is none. Raises OSError, and DataError for an archive that is damaged or hostile."""
+    """The store at a path; None if there is none. Raises OSError, or DataError for a damaged or malicious archive."""
     if location.is_folder(path):
         mark = next((mark for mark in MARKS if location.is_file(path_of(path) / mark)), None)
         return None if mark is None else Folder(path.rstrip("/"), mark)
@@ -120,7 +120,7 @@ def _holds_one(path: Path) -> bool:
 
 
 def _files_below(folder: str) -> Iterator[str]:
-    """All files in a folder and below it, which may hold no links: one could lead anywhere."""
+    """All files in and below a folder. Links are not allowed, since they could lead anywhere."""
     for entry in location.children(folder):
         if entry.is_dir(follow_symlinks=False):
             yield from _files_below(entry.path)
