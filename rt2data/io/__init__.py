@@ -1,1 +1,1 @@
-"""Files: locations, locks, whole writes, hashes, and the containers that several folders read."""
+"""Files: locations, locks, atomic writes, hashes, and container formats used by several folders."""

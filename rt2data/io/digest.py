@@ -1,4 +1,4 @@
-"""Digests of bytes: their number, xxh3-128 to check them quickly, sha256 for tools that know only that."""
+"""Digests of bytes: size, xxh3-128 for quick checks, and sha256 for tools that support only that."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ class Digest(NamedTuple):
 
 
 class Digester:
-    """Sums over bytes that come part by part."""
+    """Computes a digest incrementally."""
 
     def __init__(self) -> None:
         self._bytes, self._xxh3, self._sha256 = 0, xxhash.xxh3_128(), hashlib.sha256()
 
     def update(self, part: bytes | memoryview) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
         self._bytes += len(part)
         self._xxh3.update(part)
         self._sha256.update(part)
 
     def digest(self) -> Digest:
-        """Of all bytes so far."""
+        """The digest of all bytes so far."""
         return Digest(self._bytes, self._xxh3.hexdigest(), self._sha256.hexdigest())
 
 
 def digest_of(content: bytes) -> Digest:
-    """Of bytes in memory."""
+    """The digest of bytes in memory."""
     seen = Digester()
     seen.update(content)
     return seen.digest()
 
 
 def digest_file(path: location.Name) -> Digest:
-    """Of a file. Raises OSError."""
+    """The digest of a file. Raises OSError."""
     seen = Digester()
     for part in _parts(path):
         seen.update(part)
@@ -54,7 +54,7 @@ def digest_file(path: location.Name) -> Digest:
 
 
 def sized_hash(path: location.Name) -> tuple[int, str]:
-    """Size and xxh3-128 of a file's bytes, which is all that checking needs. Raises OSError."""
+    """Size and xxh3-128 of a file's bytes, which is all that a check needs. Raises OSError."""
     seen, size = xxhash.xxh3_128(), 0
     for part in _parts(path):
         seen.update(part)
@@ -63,7 +63,7 @@ def sized_hash(path: location.Name) -> tuple[int, str]:
 
 
 def _parts(path: location.Name) -> Iterator[memoryview]:
-    """A file's bytes; each part is valid until the next is asked for."""
+    """A file's bytes in parts; each part is valid until the next one is requested."""
     buffer = memoryview(bytearray(CHUNK))
     with location.open_unbuffered(path) as file:
         while got := file.readinto(buffer):

@@ -1,4 +1,4 @@
-"""Whether the disks that a build writes to have enough space, checked before it writes."""
+"""Checks before a build that the disks it writes to have enough space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rt2data.records import Warn
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that will be written into a folder, which need not exist yet."""
+    """The number of bytes that will be written into a folder, which need not exist yet."""
 
     what: str  # the output, the store
     folder: Path
@@ -25,7 +25,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Shortage:
-    """A disk with too little space for what will be written to it."""
+    """A disk with too little space for the planned writes."""
 
     needs: tuple[Need, ...]
     free: int
@@ -47,7 +47,7 @@ ADVICE = "free some space, choose another disk (--out, or `store` in the recipe)
 
 
 def shortages(needs: Iterable[Need]) -> Iterator[Shortage]:
-    """Each disk with too little space. What goes to one disk is added up; the store and the output may be on two."""
+    """Each disk with too little space. Needs on the same disk are summed; the store and the output may be on different disks."""
     by_disk: dict[int, list[Need]] = defaultdict(list)
     for need in needs:
         if need.bytes > 0 and not location.is_remote(need.folder):
@@ -59,16 +59,16 @@ def shortages(needs: Iterable[Need]) -> Iterator[Shortage]:
 
 
 def require_space(*needs: Need) -> None:
-    """Raises OutputError, with the figures, where a disk has too little space."""
+    """Raises OutputError, with the figures, if a disk has too little space."""
     for short in shortages(needs):
         raise OutputError(str(short), short.where, ADVICE)
 
 
 def space_warnings(*needs: Need) -> tuple[Warn, ...]:
-    """The same as warnings."""
+    """The same, as warnings."""
     return tuple(Warn("disk_space", "error", "", f"{short} [{short.where}]", ADVICE) for short in shortages(needs))
 
 
 def bytes_in(folder: Path) -> int:
-    """Bytes of the files in a folder and below it; none where there is no such folder."""
+    """Total bytes of the files in and below a folder; 0 if the folder does not exist."""
     return sum(found.size for _, found in location.files_below(folder))

@@ -1,7 +1,7 @@
 """Outputs in an object store, where nothing can be renamed.
 
-Each build is a generation, OUT/FINGERPRINT/..., and OUT/current.json names the one that is read. It is moved by compare-and-swap: a
-reader sees the old output or the new one, and one that is under way keeps the generation that it opened.
+Each build is a generation, OUT/FINGERPRINT/..., and OUT/current.json names the current one. It is updated by compare-and-swap: a
+reader sees either the old output or the new one, and keeps the generation that it opened.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from rt2data.io.location.paths import refuse_bucket
 
 CURRENT, LEASE = "current.json", ".lease"
 KEPT = 3
-"""Generations that are kept: the current one and those before it."""
+"""Number of generations to keep: the current one and those before it."""
 ABANDONED_S = 7 * 86_400.0
-"""A generation that was never published, or is kept no longer, is removed when nothing was written to it for so long."""
+"""A generation that was never published, or is no longer kept, is removed if nothing was written to it for this long, in
+seconds."""
 _NAME = re.compile(r"[0-9a-f]{12}")
 
 
 class Generations(msgspec.Struct, frozen=True):
-    """current.json: the generation that is read, then those that were, the newest first."""
+    """current.json: the current generation, then earlier ones, newest first."""
 
     generation: str
     earlier: tuple[str, ...] = ()
 
 
 def generation_name(fingerprint: str) -> str:
-    """The folder of a plan's output."""
+    """The folder name of a plan's output."""
     return fingerprint[:12]
 
 
 def current(out: Path) -> Path:
-    """The folder that holds an output: itself, or in an object store its current generation. Raises DataError, OSError."""
+    """The folder with an output: `out` itself or, in an object store, its current generation. Raises DataError, OSError."""
     found = _known(out) if location.is_remote(out) else None
     return out / found[0].generation if found else out
 
 
 def publish_generation(out: Path, name: str) -> None:
-    """Make this generation the one that is read, and remove those that are kept no longer or were abandoned.
+    """Make this generation the current one, and remove expired and abandoned ones.
 
-    Raises LockedError where another build published at the same time.
+    Raises LockedError if another build published at the same time.
     """
     before = _known(out)
     if before is None:
@@ -69,7 +70,7 @@ def publish_generation(out: Path, name: str) -> None:
 
 
 def _remove_abandoned(out: Path, known: set[str]) -> None:
-    """Builds that were begun with another plan and never ended, and what a build that was killed had yet to remove."""
+    """Remove unfinished builds of other plans, and leftovers of builds that were killed while removing."""
     names = [entry.name for entry in location.children(out) if entry.is_dir()]
     for each in names:
         if _NAME.fullmatch(each) and each not in known and time.time() - bytes_and_time(out / each)[1] > ABANDONED_S:
@@ -77,7 +78,7 @@ def _remove_abandoned(out: Path, known: set[str]) -> None:
 
 
 def refuse_foreign_objects(out: Path) -> None:
-    """Raises UsageError where an output's folder holds anything that is not ours, or is a whole bucket."""
+    """Raises UsageError if an output's folder contains anything that is not ours, or is a whole bucket."""
     refuse_bucket(out)
     try:
         names = [(entry.name, entry.is_dir()) for entry in location.children(out)]
@@ -89,7 +90,7 @@ def refuse_foreign_objects(out: Path) -> None:
 
 
 def _known(out: Path) -> tuple[Generations, bytes] | None:
-    """What current.json says, and its bytes; None where there is none. Raises DataError where it is damaged."""
+    """The content of current.json, decoded and as bytes; None if there is none. Raises DataError if it is damaged."""
     path = out / CURRENT
     try:
         content = remote_body(path).read_now(str(path))

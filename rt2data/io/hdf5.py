@@ -1,7 +1,7 @@
-"""An HDF5 file from anywhere, opened as a stranger's: only what lies in the file itself is read.
+"""Opens untrusted HDF5 files: only the content of the file itself is read.
 
 HDF5 can point out of a file in three ways: external links, external storage of a dataset, and virtual datasets. The library follows
-all of them by itself, so every step of a path is looked at before it is taken. Sizes are looked at before memory is taken.
+all of them automatically, so every step of a path is checked before it is followed. Sizes are checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rt2data.io.location import Name
 MAGIC = b"\x89HDF\r\n\x1a\n"
 SUFFIXES = (".hdf5", ".h5", ".hdf")
 LARGEST = 1 << 30
-"""Bytes of one column of numbers of one episode, at most; of words, and of one frame, a sixteenth."""
-_HOPS = 8  # soft links that lead to soft links
-_DEPTH, _OBJECTS = 8, 4096  # of a walk: hard links can go round in circles
+"""Maximum bytes of a column of numbers in one episode; for texts, and for one frame, a sixteenth of this."""
+_HOPS = 8  # maximum chained soft links
+_DEPTH, _OBJECTS = 8, 4096  # limits of a walk: hard links can form cycles
 _FAULTS = (OSError, KeyError, RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError)
-"""What h5py raises where a file is damaged, or holds what numpy has no type for."""
+"""What h5py raises if a file is damaged, or contains a type that numpy lacks."""
 
 
 class Hdf5Fault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
@@ -37,7 +37,7 @@ class Hdf5Fault(Exception):  # noqa: N818 (a finding about data, not an error of
 
 
 class _Body(BufferedReader):
-    """The bytes of the file. It remembers why it could not be read, for HDF5 may tell of something else."""
+    """The bytes of the file. Remembers a read error, because HDF5 may report a different one."""
 
     failure: Exception | None = None
 
@@ -45,7 +45,7 @@ class _Body(BufferedReader):
         super().__init__(raw, 1 << 16)
 
     def readinto(self, into: Any, /) -> int:
-        """All that is asked for: behind the end there are zeros."""
+        """Fill the whole buffer, with zeros after the end of the file."""
         view = memoryview(into).cast("B")
         try:
             got = super().readinto(view)
@@ -57,7 +57,7 @@ class _Body(BufferedReader):
 
 
 class Hdf5File:
-    """A file that is opened when it is needed, and again when it was closed. Names of objects are paths of it."""
+    """A file that is opened on demand, and reopened after closing. Objects are named by their paths in it."""
 
     def __init__(self, path: Name) -> None:
         self.path = str(path)
@@ -72,14 +72,14 @@ class Hdf5File:
         self.close()
 
     def close(self) -> None:
-        """It opens again when it is needed."""
+        """Close the file. It reopens on demand."""
         if self._closing is not None:
             self._closing()
         self._file = self._closing = None
 
     @property
     def root(self) -> Any:
-        """The h5py.File. Raises DataError where it is cut or no HDF5 file, OSError where it cannot be read."""
+        """The h5py.File. Raises DataError if it is truncated or not HDF5, OSError if it cannot be read."""
         if self._file is None:
             self._open()
         return self._file
@@ -95,12 +95,12 @@ class Hdf5File:
             if body.failure is not None:
                 raise body.failure from error
             raise DataError(_not_opened(str(error)), self.path, "fetch it again") from None
-        # Closed at the latest when the process ends: h5py must not call back into an interpreter that is gone.
+        # Closed at process exit at the latest: h5py must not call back into a finalized interpreter.
         self._closing = finalize(self, _close, self._file, body)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Raises Hdf5Fault for what is damaged or unknown; OSError for what cannot be read."""
+        """Context: raises Hdf5Fault for damaged or unsupported content, OSError for read failures."""
         try:
             yield
         except _FAULTS as error:
@@ -112,7 +112,7 @@ class Hdf5File:
     # Objects by their paths
 
     def find(self, path: str, start: Any = None) -> Any:
-        """The group or dataset at a path, from a group on; None where there is none. Raises Hdf5Fault for links out of the file."""
+        """The group or dataset at a path relative to a group; None if there is none. Raises Hdf5Fault for links out of the file."""
         root = self.root
         with self.reading():
             return self._find(root if start is None else start, path, _HOPS)
@@ -128,7 +128,7 @@ class Hdf5File:
         return found
 
     def _child(self, group: Any, name: str, hops: int) -> Any:
-        """One step of a path, by the kind of the link."""
+        """Follow one step of a path, according to the kind of link."""
         from h5py import Dataset, Group, h5d, h5g, h5l, h5o
 
         key = _key(name)
@@ -138,7 +138,7 @@ class Hdf5File:
         if kind == h5l.TYPE_HARD:
             found = h5o.open(group.id, key)
             wrap = {h5g.GroupID: Group, h5d.DatasetID: Dataset}.get(type(found))
-            return wrap(found) if wrap else None  # a named type is neither
+            return wrap(found) if wrap else None  # a named type is neither group nor dataset
         if kind != h5l.TYPE_SOFT:
             raise Hdf5Fault("external_link", f"{name} is a link to another file: only what is in the file itself is read")
         if not hops:
@@ -146,7 +146,9 @@ class Hdf5File:
         return self._find(group, group.id.links.get_val(key).decode("utf-8", "surrogateescape"), hops - 1)
 
     def names(self, group: Any) -> list[str]:
-        """Names in a group, in natural order: demo_10 after demo_9. Links are not followed; what is no UTF-8 has no name."""
+        """Names in a group, in natural order: demo_10 after demo_9. Links are not followed; names that are not UTF-8 are left
+        out.
+        """
         with self.reading():
             return sorted((name for name in group if isinstance(name, str)), key=natural)
 
@@ -161,7 +163,7 @@ class Hdf5File:
             return bool(h5o.get_info(group.id, key).type == h5o.TYPE_GROUP)
 
     def datasets(self, group: Any, skip: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-        """Datasets below a group, with their paths from there, in natural order. What links lead out of the file to is left out."""
+        """Datasets below a group, with their relative paths, in natural order. Links out of the file are skipped."""
         left = [_OBJECTS]
         yield from self._below(group, "", skip, _DEPTH, left)
 
@@ -176,14 +178,14 @@ class Hdf5File:
             try:
                 found = self.find(name, group)
             except Hdf5Fault:
-                continue  # whoever asks for it is told
+                continue  # reported when it is requested
             if isinstance(found, Dataset):
                 yield path, found
             elif found is not None and depth:
                 yield from self._below(found, f"{path}/", skip, depth - 1, left)
 
     def attributes(self, owner: Any) -> dict[str, str | bytes | float]:
-        """Its plain attributes: numbers, and words as str or bytes. Others are left out."""
+        """An object's plain attributes: numbers, and texts as str or bytes. Others are left out."""
         found = {}
         with self.reading():
             for name in sorted(name for name in owner.attrs if isinstance(name, str)):
@@ -193,19 +195,19 @@ class Hdf5File:
         return found
 
     def attribute(self, owner: Any, name: str) -> str | bytes | float | None:
-        """One of them; None where there is none, or one of another kind."""
+        """A plain attribute; None if it is missing or not plain."""
         with self.reading():
             return _attribute(owner, name) if name in owner.attrs else None
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts numbers in names by their value."""
+    """A sort key that orders numbers in names by value."""
     parts = enumerate(re.split(r"([0-9]+)", name))
     return tuple((len(part.lstrip("0")), part.lstrip("0")) if number % 2 else (0, part) for number, part in parts)
 
 
 def require_inside(dataset: Any) -> None:
-    """Raises Hdf5Fault for a dataset whose content lies in other files, or may."""
+    """Raises Hdf5Fault for a dataset whose content is, or may be, in other files."""
     from h5py import h5d
 
     plan = dataset.id.get_create_plist()
@@ -216,7 +218,7 @@ def require_inside(dataset: Any) -> None:
 
 
 def require_size(dataset: Any, limit: int, size: int | None = None) -> None:
-    """Raises Hdf5Fault where `size` bytes, by default those of all of it, are more than `limit`, or a chunk more than LARGEST."""
+    """Raises Hdf5Fault if `size` (by default the bytes of the whole dataset) exceeds `limit`, or a chunk exceeds LARGEST."""
     item = int(dataset.dtype.itemsize)
     if (dataset.size * item if size is None else size) > limit or prod(dataset.chunks or ()) * item > LARGEST:
         raise Hdf5Fault("too_large", f"{dataset.name} is {dataset.dtype}{list(dataset.shape)}, more than {limit >> 20} MiB")
@@ -230,7 +232,7 @@ def is_words(kind: Any) -> bool:
 
 
 def text_of(value: str | bytes) -> str:
-    """Raises Hdf5Fault for what is not UTF-8."""
+    """A value as text. Raises Hdf5Fault if it is not UTF-8."""
     try:
         return (value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")).decode("utf-8")
     except UnicodeError as error:
@@ -238,7 +240,7 @@ def text_of(value: str | bytes) -> str:
 
 
 def _attribute(owner: Any, name: str) -> str | bytes | float | None:
-    """A number, a text as str or bytes, or None for what is neither."""
+    """An attribute's value: a number, a text as str or bytes, or None for anything else."""
     from h5py import h5a
 
     found = h5a.open(owner.id, _key(name))
@@ -257,7 +259,7 @@ def _attribute(owner: Any, name: str) -> str | bytes | float | None:
 
 
 def _key(name: str) -> bytes:
-    """A name as it is in the file."""
+    """A name as bytes in the file."""
     return name.encode("utf-8", "surrogateescape")
 
 
@@ -267,7 +269,7 @@ def _close(file: Any, body: _Body) -> None:
 
 
 def _not_opened(said: str) -> str:
-    """What is wrong with a file that cannot be opened."""
+    """A description of why a file cannot be opened."""
     cut = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", said)
     if cut:
         return f"the file is cut: {int(cut[1]):,} bytes of {int(cut[2]):,} are there"

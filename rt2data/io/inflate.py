@@ -1,4 +1,4 @@
-"""Blocks that were compressed by the codecs of robot logs, unpacked up to a known size: what a file claims allocates nothing."""
+"""Decompresses blocks with the codecs of robot logs, up to a known size: a file's claims alone allocate no memory."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _STEP = 1 << 20
-"""Bytes that are unpacked at once."""
+"""Bytes to decompress at once."""
 LARGEST = 256 << 20
-"""Bytes of a block; recorders write one or a few million to each."""
+"""Maximum bytes of a block; recorders write one or a few million."""
 ZSTD = b"\x28\xb5\x2f\xfd"
-"""How a Zstandard frame begins."""
+"""The first bytes of a Zstandard frame."""
 
 
 class InflateError(ValueError):
-    """What is compressed is damaged, is larger than it should be, or is compressed by an unknown codec."""
+    """Compressed data is damaged, larger than expected, or uses an unknown codec."""
 
 
 def inflate(codec: str, packed: bytes | memoryview, size: int, limit: int = LARGEST) -> bytes:
-    """The content of a block of `codec`: "", none, bz2, lz4 (frames) or zstd. It has `size` bytes, and no more than `limit`.
+    """The content of a block of `codec`: "", none, bz2, lz4 (frames) or zstd. It must have `size` bytes, at most `limit`.
 
-    Memory grows with what is really there. Raises InflateError.
+    Memory grows only with the actual data. Raises InflateError.
     """
     if size > limit:
         raise InflateError(f"a block of {size:,} bytes: at most {limit:,} are read")
@@ -32,7 +32,7 @@ def inflate(codec: str, packed: bytes | memoryview, size: int, limit: int = LARG
 
 
 def zstd_size(packed: bytes | memoryview) -> int:
-    """How many bytes a Zstandard frame says that it holds. Raises InflateError."""
+    """The content size stated in a Zstandard frame. Raises InflateError."""
     from zstandard import ZstdError, frame_content_size
 
     try:
@@ -51,12 +51,12 @@ def _parts(codec: str, packed: bytes | memoryview, size: int) -> Iterator[bytes]
             size -= len(part)
             if size < 0:
                 raise InflateError("a block holds more bytes than it says")
-    except (OSError, EOFError, RuntimeError, ValueError) as error:  # each library has its own
+    except (OSError, EOFError, RuntimeError, ValueError) as error:  # each library has its own errors
         raise error if isinstance(error, InflateError) else InflateError(f"damaged {codec} block: {error}") from None
 
 
 def _in_steps(codec: str, decompressor: Any, packed: bytes | memoryview) -> Callable[[int], bytes]:
-    """A decompressor with `max_length` as a reader; a block that ends early is damaged."""
+    """Wraps a decompressor that takes `max_length` as a reader; a block that ends early is damaged."""
     given = iter([packed])
 
     def read(length: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The version, and the folders `schemas/` and `pipelines/`: inside an installed wheel, or at the top of a checkout."""
+"""The version, and the folders `schemas/` and `pipelines/`, which are inside an installed wheel, or at the top of a checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def schemas() -> Path:
-    """The folder of JSON Schemas; action spaces are in its `actions`."""
+    """The folder of JSON Schemas, with action spaces in its subfolder `actions`."""
     return folder("schemas")
 
 
@@ -23,7 +23,7 @@ def pipelines() -> Path:
 
 
 def folder(name: Literal["schemas", "pipelines"], package: Path = _PACKAGE) -> Path:
-    """The folder of that name. Raises InternalError where the installation lacks it."""
+    """The folder with this name. Raises InternalError if the installation lacks it."""
     checkout = package.parent
     if (package / name).is_dir():
         return package / name

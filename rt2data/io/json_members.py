@@ -1,6 +1,6 @@
-"""Members of nested JSON objects, as byte ranges, in constant memory: `{"FILE": {"EPISODE": {...}}}` of any size.
+"""Finds members of nested JSON objects as byte ranges, in constant memory: `{"FILE": {"EPISODE": {...}}}` of any size.
 
-Like `json_stream`, one pass of numpy over each chunk finds the brackets; what is in a member is not looked at before it is needed.
+Like `json_stream`, one numpy pass over each chunk finds the brackets; the content of a member is not examined until it is needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Member(NamedTuple):
 
 
 class _Bracket(NamedTuple):
-    """A bracket, the depth after it, and the text since the one before, as far as that is no member's own."""
+    """A bracket, the depth after it, and the text since the previous one, unless that belongs to a member."""
 
     offset: int
     char: bytes
@@ -40,13 +40,13 @@ class _Bracket(NamedTuple):
 
 
 def json_members(path: str, depth: int, chunk: int = CHUNK) -> Iterator[Member]:
-    """Every object or list that `depth` keys lead to, in the order of the file. Each level above is an object of such only.
+    """Every object or list at `depth` keys, in file order. Each level above must be an object that contains nothing else.
 
-    Raises DataError where the file is another, is cut, or goes on behind its end.
+    Raises DataError if the file has another structure, is truncated, or continues after its end.
     """
     keys, begun, first, left = [""] * depth, 0, True, 1
     for bracket in _brackets(path, depth, chunk):
-        level = bracket.depth - bracket.opens  # how many keys lead to what the bracket opens or closes
+        level = bracket.depth - bracket.opens  # number of keys that lead to what the bracket opens or closes
         if not bracket.opens and level == depth:
             yield Member(tuple(keys), begun, bracket.offset + 1)
         elif not bracket.opens:
@@ -63,7 +63,7 @@ def json_members(path: str, depth: int, chunk: int = CHUNK) -> Iterator[Member]:
 
 
 def _brackets(path: str, depth: int, size: int) -> Iterator[_Bracket]:
-    """The brackets that are no deeper than the members' own, to the end of the file."""
+    """The brackets down to the depth of the members' own, up to the end of the file."""
     text, inside, after = b"", False, -1
     with location.open_file(path) as file:
         for base, chunk, at, depths in bracket_chunks(file, 0, size, depth):
@@ -82,13 +82,13 @@ def _brackets(path: str, depth: int, size: int) -> Iterator[_Bracket]:
 
 
 def _require_bare(path: str, bracket: _Bracket, char: bytes) -> None:
-    """Nothing but space before a bracket."""
+    """Raises DataError if there is anything but white space before a bracket."""
     if bracket.char != char or bracket.text.removeprefix(b"\xef\xbb\xbf").strip():
         raise broken(path, "objects with a key for each are expected here", bracket.offset)
 
 
 def _label(path: str, bracket: _Bracket, first: bool) -> str:
-    """The key before a bracket."""
+    """The key in the text before a bracket."""
     found = _LABEL.fullmatch(bracket.text)
     if found is None or bool(found[1]) == first:
         raise broken(path, "objects with a key for each are expected here", bracket.offset)

@@ -1,9 +1,9 @@
-"""One array or object of a JSON file, element by element, in constant memory: the file may be larger than memory, or malicious.
+"""Reads an array or object in a JSON file element by element, in constant memory: the file may be larger than memory, or malicious.
 
 Two passes in C over each chunk: numpy finds the brackets outside strings and their depth, which gives the first and last byte of
-each element; msgspec decodes that slice into a typed record. So an element that is too long is skipped without being held, and
-every fault has a byte offset. What breaks JSON's grammar (a cut file, NaN, a key given twice) raises DataError: nothing after
-it can be trusted. What is wrong with the content of one element (too long, not Unicode) is a `JsonFault` in its place.
+each element; msgspec decodes that slice into a typed record. Thus an element that is too long is skipped without being held in
+memory, and every fault has a byte offset. Violations of JSON's grammar (a truncated file, NaN, a duplicate key) raise DataError:
+nothing after them can be trusted. Faults in the content of one element (too long, not Unicode) yield a `JsonFault` in its place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_ELEMENT = 1 << 20
 _SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _TAIL = 4096  # bytes kept of a text that is too long: enough for the key before a bracket
-_STEP = np.zeros(256, np.int8)  # what a bracket does to the depth
+_STEP = np.zeros(256, np.int8)  # change of depth at a bracket
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
 
 
@@ -42,13 +42,13 @@ class JsonFault:
 
 
 Decode = Callable[[bytes | None, int], T | JsonFault]
-"""Decodes the text of an element, None where it is too long, that begins at a byte."""
+"""Decodes the text of an element (None if too long), given its first byte."""
 
 
 class Slice(NamedTuple):
-    """One element: its first byte, the byte after its last, and its text; None where it is longer than the cap.
+    """One element: its first byte, the byte after its last, and its text (None if longer than the cap).
 
-    Of an object's member the first byte is that of its key, while the text is the value's alone.
+    For a member of an object, the first byte is that of the key, but the text is only the value.
     """
 
     start: int
@@ -58,20 +58,20 @@ class Slice(NamedTuple):
 
 
 class _Bracket(NamedTuple):
-    """A bracket of the outline of a scan: one that opens or closes a child, or closes what the scan is in."""
+    """A bracket in the outline of a scan: it opens or closes a child, or closes the scanned level."""
 
     offset: int
-    depth: int  # after it: 1 a child opens, 0 a child closes, -1 the end
-    length: int  # bytes since the bracket before, this one included
-    text: bytes  # those bytes; only the last few where there are more than the cap
+    depth: int  # depth after it: 1 opens a child, 0 closes a child, -1 the end
+    length: int  # bytes since the previous bracket, including this one
+    text: bytes  # those bytes; only the last few if longer than the cap
 
 
 @dataclass(frozen=True)
 class JsonArray(Generic[T]):
     """The array under `key` of a JSON object, or a JSON file that is itself an array, of objects of type `element`.
 
-    `element` is a msgspec.Struct type, or dict. Fields of type Any accept any value, so that a wrong value is distinguished from
-    a wrong file. A field of the Struct that an element has twice is an error; other keys are ignored.
+    `element` is a msgspec.Struct type, or dict. Fields of type Any accept any value, so that a wrong value is distinguished from a
+    wrong file. It is an error if an element has a field of the Struct twice; other keys are ignored.
     """
 
     path: str
@@ -79,8 +79,8 @@ class JsonArray(Generic[T]):
     element: type[T]
     max_element: int = MAX_ELEMENT
     chunk: int = CHUNK
-    strict: bool = True  # False: an element whose grammar is broken, while its brackets are whole, is a JsonFault
-    once: tuple[str, ...] = ()  # more keys that an element must not have twice
+    strict: bool = True  # False: an element with invalid grammar but balanced brackets is a JsonFault
+    once: tuple[str, ...] = ()  # additional keys that an element must not have twice
 
     def objects(self, within: tuple[int, int] | None = None) -> Iterator[tuple[int, T | JsonFault]]:
         """(byte offset, element) of every element, or of those that begin in [start, stop). Raises DataError."""
@@ -88,21 +88,23 @@ class JsonArray(Generic[T]):
             yield place.start, found
 
     def located(self, within: tuple[int, int] | None = None) -> Iterator[tuple[Slice, T | JsonFault]]:
-        """Every element, or those that begin in [start, stop), with its place. Raises DataError."""
+        """Every element, or those that begin in [start, stop), with their places. Raises DataError."""
         decode = self.decoder()
         for place in self.slices(within):
             yield place, decode(place.text, place.stop - len(place.text or b""))
 
     def decoder(self, seen: bool = False) -> Decode[T]:
-        """Decodes elements. Raises DataError where one is no JSON; `seen`: each was decoded before, so none has a key twice."""
+        """A decoder for elements. Raises DataError if one is not JSON; `seen`: each was decoded before, so duplicate keys are not
+        checked.
+        """
         decode = _Decoder(self.path, self.element, () if seen else self.once or None, self.strict)
         too_long = JsonFault("too_long_text", f"an element of more than {self.max_element} bytes")
         return lambda text, start: too_long if text is None else decode(text, start)
 
     def texts(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
-        """Texts of elements whose (byte offset, length) is known, in the order given; None where it is longer than the cap.
+        """Texts of elements with known (byte offset, length), in the order given; None if longer than the cap.
 
-        Reads ahead where the next element follows closely. Raises DataError where the file has become shorter.
+        Reads ahead if the next element is close. Raises DataError if the file has become shorter.
         """
         at, ahead = 0, b""
         with location.open_unbuffered(self.path) as file:
@@ -129,7 +131,7 @@ class JsonArray(Generic[T]):
             self._check_rest(file, root, end)
 
     def _find(self, file: BinaryIO) -> tuple[bytes, int]:
-        """The bracket that opens the file, and the offset of the byte after the one that opens the array."""
+        """The bracket that opens the file, and the offset after the bracket that opens the array."""
         outer = next(self._outline(file, 0))
         root = outer.text.removeprefix(_BOM).strip(_SPACE)
         if root == b"[":
@@ -141,14 +143,14 @@ class JsonArray(Generic[T]):
                 return root, bracket.offset + 1
             if bracket.depth < 0:
                 break
-        what = f"there is no array named {self.key!r}"  # which may be valid JSON
+        what = f"there is no array named {self.key!r}"  # the file may still be valid JSON
         raise DataError(what, f"{self.path}: byte 0", "name a JSON file that has it at its top level")
 
     def _is_label(self, text: bytes) -> bool:
         return re.search(rb'(?<!\\)"' + re.escape(self.key.encode()) + rb'"\s*:\s*\[$', text) is not None
 
     def _elements(self, file: BinaryIO, begin: int, stop: int | None = None) -> Generator[Slice, None, int]:
-        """Elements from `begin` (an element, or just inside the array) to `stop` or to the array's end, which is returned."""
+        """Elements from `begin` (an element, or just inside the array) to `stop` or the array's end; returns where it ended."""
         start, before = begin, b""
         key: str | JsonFault = ""
         for offset, depth, length, text in self._outline(file, begin):
@@ -164,7 +166,9 @@ class JsonArray(Generic[T]):
         raise AssertionError("an outline ends with its own closing bracket")
 
     def _opened(self, offset: int, text: bytes, before: bytes) -> tuple[int, str | JsonFault]:
-        """Where the element begins that a bracket opens, and its key. `text` ends with the bracket; `before` must precede both."""
+        """Where the element opened by a bracket begins, and its key. `text` ends with the bracket; `before` must precede the
+        element.
+        """
         if text.translate(None, _SPACE) != before + b"{":
             raise self._broken("an element is not an object, or a comma is missing or too many", offset)
         return offset, ""
@@ -175,7 +179,7 @@ class JsonArray(Generic[T]):
         return offset + 1
 
     def _check_rest(self, file: BinaryIO, root: bytes, end: int) -> None:
-        """Raises DataError for a second array of the same name, a cut file, and anything after its end."""
+        """Raises DataError for a second array with the same name, a truncated file, and anything after its end."""
         if root == b"{":
             for bracket in self._outline(file, end):
                 if bracket.depth == 1 and self._is_label(bracket.text):
@@ -189,7 +193,7 @@ class JsonArray(Generic[T]):
                 raise self._broken("text after the end", file.tell() - len(rest.lstrip(_SPACE)))
 
     def _outline(self, file: BinaryIO, start: int) -> Iterator[_Bracket]:
-        """The brackets at the level of `start`, to the one that closes that level. Raises DataError where the file ends before."""
+        """The brackets at the level of `start`, up to the one that closes that level. Raises DataError if the file ends earlier."""
         length, text, end = 0, b"", start
         for base, chunk, at, depths in bracket_chunks(file, start, self.chunk):
             done, end = 0, base + len(chunk)
@@ -208,14 +212,14 @@ class JsonArray(Generic[T]):
 
 
 KEYS = 1 << 22
-"""So many of an object's first keys are compared with each other: 32 MB of hashes."""
+"""Number of an object's first keys that are checked for duplicates: 32 MB of hashes."""
 
 
 @dataclass(frozen=True)
 class JsonObject(JsonArray[T]):
     """A JSON file that is one object whose values are objects of type `element`: {"1": {...}, "2": {...}}. `key` is not used.
 
-    Reading all of it notices a key that is given twice, among the first `KEYS`.
+    Reading all of it detects duplicates among the first `KEYS` keys.
     """
 
     def slices(self, within: tuple[int, int] | None = None) -> Iterator[Slice]:
@@ -228,14 +232,14 @@ class JsonObject(JsonArray[T]):
         self._require_unique(hashes)
 
     def _find(self, file: BinaryIO) -> tuple[bytes, int]:
-        """Nothing is around the object; and the offset of the byte after the bracket that opens it."""
+        """An empty bracket, since nothing encloses the object, and the offset after the bracket that opens it."""
         outer = next(self._outline(file, 0))
         if outer.text.removeprefix(_BOM).strip(_SPACE) != b"{":
             raise self._broken("not a JSON object", 0)
         return b"", outer.offset + 1
 
     def _opened(self, offset: int, text: bytes, before: bytes) -> tuple[int, str | JsonFault]:
-        """Where the key begins, and the key."""
+        """Where the member's key begins, and the key."""
         left = text.lstrip(_SPACE)
         left = left.removeprefix(before).lstrip(_SPACE) if left.startswith(before) else b""
         found = _LABEL.fullmatch(left)
@@ -260,7 +264,7 @@ class JsonObject(JsonArray[T]):
         return offset + 1
 
     def _require_unique(self, hashes: array[int]) -> None:
-        """Keys whose hashes are equal are compared in a second pass. Raises DataError."""
+        """Compare keys with equal hashes in a second pass. Raises DataError."""
         ordered = np.sort(np.frombuffer(hashes, np.uint64)) if hashes else np.empty(0, np.uint64)
         suspects = set(ordered[:-1][ordered[:-1] == ordered[1:]].tolist())
         seen = set[str | JsonFault]()
@@ -280,20 +284,22 @@ def _hash(key: str | JsonFault) -> int:
 
 
 EVERY_KEY = ("",)
-"""As `once`: no key may come twice."""
+"""A value for `once`: no key may occur twice."""
 
 
 def decoder_of(path: str, once: tuple[str, ...] = ()) -> Decode[dict[str, Any]]:
-    """Decodes objects of a file, such as its lines. What is wrong with one is a JsonFault; `once`: keys it must not have twice."""
+    """A decoder for objects in a file, such as its lines. An invalid object yields a JsonFault; `once`: keys it must not have
+    twice.
+    """
     decode = _Decoder(path, dict, once, strict=False)
     return lambda text, start: JsonFault("too_long_text") if text is None else decode(text, start)
 
 
 class _Decoder(Generic[T]):
-    """Decodes one element. Where msgspec refuses it, the standard library gives the reason."""
+    """Decodes one element. If msgspec refuses it, the standard library finds the reason."""
 
     def __init__(self, path: str, element: type[T], names: tuple[str, ...] | None = None, strict: bool = True) -> None:
-        """`names`: of keys that must not come twice; by default all fields."""
+        """`names`: keys that must not occur twice; by default all fields."""
         self._path, self._strict = path, strict
         self._decode = msgspec.json.Decoder(element).decode
         fields = getattr(element, "__struct_fields__", ()) if names is None else names
@@ -316,11 +322,11 @@ class _Decoder(Generic[T]):
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return self._why(text, start, error)
         if not kept and any(text.count(name) > 1 for name in self._names):
-            self._parse(text, start)  # a key given twice, or a text that spells a key
+            self._parse(text, start)  # a duplicate key, or a text equal to a key
         return found
 
     def _why(self, text: bytes, start: int, error: Exception) -> JsonFault:
-        """The fault of an element whose grammar is right. Raises DataError where it is not."""
+        """The fault of an element with valid grammar. Raises DataError if the grammar is invalid."""
         self._parse(text, start)
         if "out of range" in str(error):
             return JsonFault("bad_number", str(error))
@@ -329,7 +335,7 @@ class _Decoder(Generic[T]):
         return JsonFault("bad_text", "not Unicode: a wrong byte or half a surrogate pair")
 
     def _parse(self, text: bytes, start: int) -> None:
-        """Check the grammar, and that no key is given twice. Numbers stay text: they may have any length."""
+        """Check the grammar, and that there are no duplicate keys. Numbers stay text: they may have any length."""
         readable = text.decode(errors="replace")
         try:
             json.loads(readable, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_refuse)
@@ -340,9 +346,9 @@ class _Decoder(Generic[T]):
 
 
 def bracket_chunks(file: BinaryIO, start: int, size: int, level: int = 0) -> Iterator[tuple[int, bytes, list[int], list[int]]]:
-    """Chunks of a JSON file with their offset, and positions in each of brackets outside strings, with the depth after each.
+    """Chunks of a JSON file with their offset, the positions of brackets outside strings, and the depth after each bracket.
 
-    Depths count from `start` on. Of what is deeper than `level` only the brackets that open it are given.
+    Depths count from `start`. Below `level`, only the outermost opening brackets are given.
     """
     file.seek(start)
     base, depth, quoted, escaped = start, 0, 0, False
@@ -363,14 +369,14 @@ def bracket_chunks(file: BinaryIO, start: int, size: int, level: int = 0) -> Ite
 
 
 def _is_kept(text: bytes, found: Any) -> bool:
-    """Whether an object holds as many names and texts as it was decoded from, so that no key was given twice."""
+    """Whether a decoded object has as many names and texts as its source text, so that it had no duplicate keys."""
     return isinstance(found, dict) and b"\\" not in text and text.count(b'"') == msgspec.json.encode(found).count(b'"')
 
 
 def _without_escapes(chunk: bytes, escaped: bool) -> tuple[bytes, bool]:
     """The chunk with escaped quotes and backslashes blanked, byte for byte, and whether it ends inside an escape.
 
-    A run of backslashes is paired from its left, as JSON reads it; `escaped` says that the chunk before ended with half a pair.
+    A run of backslashes is paired from the left, as in JSON; `escaped`: the previous chunk ended with half a pair.
     """
     if escaped:
         chunk = b"." + chunk[1:]
@@ -381,7 +387,7 @@ def _without_escapes(chunk: bytes, escaped: bool) -> tuple[bytes, bool]:
 
 
 def _marks(text: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Positions of quotes and brackets. Square brackets are curly ones without bit 5."""
+    """Positions of quotes and brackets. Square brackets are curly brackets without bit 5."""
     curled = text | 0x20
     return np.flatnonzero((text == ord('"')) | (curled == ord("{")) | (curled == ord("}")))
 
@@ -399,5 +405,5 @@ def _refuse(word: str) -> Any:
 
 
 def broken(path: str, what: str, offset: int) -> DataError:
-    """The error of a file that is no JSON at a byte."""
+    """The error for a file that is not JSON at a byte offset."""
     return DataError(f"not valid JSON: {what}", f"{path}: byte {offset}", "repair the file or fetch it again")

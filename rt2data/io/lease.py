@@ -1,9 +1,9 @@
-"""A lock that machines share: an object that says who holds it and until when. It is renewed while it is held.
+"""A lock shared between machines: an object that states its holder and expiry. It is renewed while held.
 
-It only saves work that would be done twice. What two holders write at once is right anyhow: names follow from content, and an
-output is published by one compare-and-swap.
+It only avoids duplicate work. Concurrent writes by two holders are still correct: names follow from content, and an output is
+published by a single compare-and-swap.
 
-A job that runs elsewhere goes on when its launcher is killed. So the launcher's claims travel with it, and its workers renew them.
+A job that runs elsewhere continues if its launcher is killed. So it takes the launcher's claims along, and its workers renew them.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ from rt2data.io.location.objects import object_store
 
 LEASE_S, RENEWED_S = 60.0, 15.0
 JOB_S, JOB_RENEWED_S = 300.0, 20.0
-"""The same for a job: its workers look at the lease between work orders, some of which take minutes."""
+"""The same for a job: its workers check the lease between work orders, some of which take minutes."""
 _PAUSE_S = 1.0
 
 
 class Claim(NamedTuple):
-    """A lease that is held: its object, and the owner that it names."""
+    """A lease that is held: its object, and the owner stated in it."""
 
     name: str
     owner: str
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """What the object holds."""
+    """The content of the lease object."""
 
     owner: str
     host: str
-    process: int  # which took it
-    until: float  # s since 1970
-    job: bool = False  # workers anywhere renew it, whether that process lives or not
+    process: int  # the process that took it
+    until: float  # in s since 1970
+    job: bool = False  # renewed by workers anywhere, even if that process is gone
 
     @property
     def is_over(self) -> bool:
-        """Whether it has run out, or its owner was a process of this machine that is gone."""
+        """Whether the lease has expired, or its owner was a process on this machine that is gone."""
         gone = not self.job and self.host == socket.gethostname() and not _is_alive(self.process)
         return time.time() > self.until or gone
 
     @property
     def holder(self) -> str:
-        """In words."""
+        """A description of the holder."""
         return f"{'a job of ' if self.job else ''}process {self.process} on {self.host}"
 
 
@@ -63,13 +63,13 @@ _held: ContextVar[tuple[Claim, ...]] = ContextVar("_held", default=())
 
 
 def held_claims() -> tuple[Claim, ...]:
-    """The leases that are held around the caller."""
+    """The leases currently held in the caller's context."""
     return _held.get()
 
 
 @contextmanager
 def leased(name: Path, what: str, wait_s: float = 0) -> Iterator[None]:
-    """Hold a lease. Raises LockedError where another holds it for longer than `wait_s`, OutputError where it cannot be written."""
+    """Hold a lease. Raises LockedError if another holder keeps it for longer than `wait_s`, OutputError if it cannot be written."""
     claim = Claim(str(name), uuid4().hex)
     began = time.monotonic()
     while not _take(claim):
@@ -98,18 +98,18 @@ def release(claim: Claim) -> None:
 
 
 _renewals: dict[Claim, float] = {}
-"""When this process looked after each of a job's leases last."""
+"""When this process last renewed each of a job's leases."""
 
 
 def renew_for_job(claim: Claim) -> None:
-    """Renew a job's lease from any of its workers, now and then. Raises LockedError where another build has taken it.
+    """Renew a job's lease from any of its workers, if it is due. Raises LockedError if another build has taken it.
 
-    The first time it is taken anew where its launcher is done: that of a template ends before the job begins.
+    The first call takes it again if the launcher has ended, as it does for a template, before the job begins.
     """
     before = _renewals.get(claim)
     if before is None or time.monotonic() - before >= JOB_RENEWED_S:
         _renewals[claim] = time.monotonic()
-        with suppress(OSError, OutputError):  # as long as it cannot be reached nobody else takes it either
+        with suppress(OSError, OutputError):  # while it is unreachable, nobody else can take it either
             _renew_for_job(claim, before is None)
 
 
@@ -125,7 +125,7 @@ def _renew_for_job(claim: Claim, first: bool) -> None:
 
 
 def _take(claim: Claim) -> bool:
-    """Take it if it is free; whether it is ours now."""
+    """Take the lease if it is free; returns whether it is ours now."""
     fresh = _encoded(claim, LEASE_S)
     if object_store(claim.name).put_new(claim.name, fresh):
         return True
@@ -134,7 +134,7 @@ def _take(claim: Claim) -> bool:
 
 
 def _keep(claim: Claim, over: Event) -> None:
-    """Renew it until it is over, or another has it."""
+    """Renew the lease until `over` is set, or another holder has it."""
     while not over.wait(RENEWED_S):
         with suppress(OSError, OutputError):
             found = _read(claim.name)
@@ -145,7 +145,7 @@ def _keep(claim: Claim, over: Event) -> None:
 
 
 def _refusal(claim: Claim, what: str) -> LockedError:
-    """The error that names who holds it, and until when it does so without being renewed."""
+    """The error that names the holder, and when the lease expires unless renewed."""
     lease = _decoded(_read(claim.name) or b"")
     left = max(lease.until - time.time(), 0)
     holder = f" ({lease.holder})" if lease.owner else ""
@@ -169,7 +169,7 @@ def _encoded(claim: Claim, seconds: float, job: bool = False) -> bytes:
 
 
 def _decoded(content: bytes) -> Lease:
-    """The lease; one that cannot be read is over."""
+    """The decoded lease; an unreadable one counts as expired."""
     try:
         return msgspec.json.decode(content, type=Lease)
     except msgspec.MsgspecError:

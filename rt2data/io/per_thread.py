@@ -1,4 +1,4 @@
-"""What workers open once. Each thread has its own: a file that one thread closes may be in use by another."""
+"""Things that workers open once per thread: one thread must not close a file that another is using."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Opened = TypeVar("Opened")
 
 
 class PerThread(threading.local, Generic[Opened]):
-    """A function with a cache of its last two results in each thread."""
+    """A function with a per-thread cache of its last two results."""
 
     def __init__(self, open_one: Callable[..., Opened]) -> None:
         self._open = lru_cache(maxsize=2)(open_one)

@@ -1,4 +1,4 @@
-"""Outputs: they appear under their names only when they are complete, and one build at a time writes one."""
+"""Outputs: they get their final names only when complete, and only one build at a time writes an output."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rt2data.io.location.whole import output_errors, require_creatable, sync
 
 
 def require_writable(path: Path, *inputs: Path, mark: bytes = b"", force: bool = False) -> None:
-    """Check before long work that a file can be written here, and that nothing is destroyed by it.
+    """Check before long work that a file can be written here without destroying anything.
 
-    It must not be one of the inputs or inside one; and an existing file must be empty or have `mark` in its first `MARKED` bytes,
-    as every file of this kind that rt2data writes. `force` replaces any file; without a mark no file is replaced.
-    Raises OutputError where it cannot be written, UsageError where it must not.
+    It must not be one of the inputs or inside one, and an existing file must be empty or have `mark` in its first `MARKED` bytes,
+    like every file of this kind written by rt2data. `force` allows replacing any file; without a mark no file is replaced. Raises
+    OutputError if it cannot be written, UsageError if it must not be.
     """
     location.writable(path)
     refuse_bucket(path)
@@ -49,11 +49,11 @@ def _require_replaceable(path: Path, mark: bytes, force: bool, said: Path | None
 
 
 MARKED = 4096
-"""Bytes at the start of a file that hold its mark."""
+"""Number of bytes at the start of a file that contain its mark."""
 
 
 def _is_ours(path: Path, mark: bytes) -> bool:
-    """Whether a file may be replaced without asking. Raises OutputError where it cannot be read."""
+    """Whether a file may be replaced without asking. Raises OutputError if it cannot be read."""
     with output_errors(path):
         head = location.read_head(path, MARKED)
     return not head or (mark != b"" and mark in head)
@@ -61,11 +61,12 @@ def _is_ours(path: Path, mark: bytes) -> bool:
 
 @contextmanager
 def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
-    """Hold a lock that is released when this process ends. Raises LockedError when another holds it for longer than `wait_s`.
+    """Hold a lock, which is released when this process ends. Raises LockedError if another process holds it for longer than
+    `wait_s`.
 
-    Its file is removed at the end, while the lock is still held: a process that opened it before then locks a file without a name,
-    which filelock notices (no links are left), and it tries again with the file that has the name by then. Before 3.30 filelock
-    removed the file too, after us: by then it could be another's.
+    Its file is removed at the end, while the lock is still held. A process that opened it earlier then locks an unlinked file,
+    which filelock notices and retries with the file that has the name by then. Before 3.30, filelock also removed the file, after
+    us: by then it could be another process's.
     """
     if location.is_remote(lock):
         with leased(lock, what, wait_s):
@@ -87,20 +88,20 @@ def exclusively(lock: Path, what: str, wait_s: float = 0) -> Iterator[None]:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what a killed run left half written. Only for a folder whose lock this process holds."""
+    """Remove half-written files of a killed run. Only for a folder whose lock this process holds."""
     if location.is_remote(folder):
-        return  # an object is never half written
+        return  # objects are never half written
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether this is a complete output of rt2data: the manifest is written last."""
+    """Whether this is a complete output of rt2data (the manifest is written last)."""
     return location.is_file(folder / "manifest.json")
 
 
 def refuse_foreign(folder: Path) -> None:
-    """An output folder may be absent, empty or an output of rt2data. Raises UsageError, and OutputError where it is no folder."""
+    """Raises UsageError unless an output folder is absent, empty or an output of rt2data; OutputError if it is not a folder."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise OutputError("the output is not a folder", str(folder), "choose another place")
     if folder.exists() and any(folder.iterdir()) and not is_complete(folder):
@@ -108,7 +109,9 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def publish_folder(finished: Path, out: Path) -> None:
-    """Give a finished folder its name. It replaces an older complete output; a reader sees the old one or the new one."""
+    """Give a finished folder its final name. It replaces an older complete output; a reader sees either the old one or the new
+    one.
+    """
     with output_errors(out):
         for folder in (*finished.rglob("*/"), finished):
             sync(folder)
@@ -120,7 +123,7 @@ def publish_folder(finished: Path, out: Path) -> None:
 
 
 def _move_in(finished: Path, out: Path) -> None:
-    """Where two names cannot be exchanged at once: the old output is renamed first."""
+    """Publish on systems that cannot exchange two names atomically: the old output is renamed first."""
     if is_complete(out):
         discard_folder(old_output(out))
         out.rename(old_output(out))
@@ -130,12 +133,12 @@ def _move_in(finished: Path, out: Path) -> None:
 
 
 def old_output(out: Path) -> Path:
-    """The name of a replaced output until the new one is there."""
+    """The temporary name of a replaced output until the new one is in place."""
     return out.with_name(f".{out.name}.old")
 
 
 def put_back(out: Path) -> None:
-    """Restore the old output where a run was killed between the two renames."""
+    """Restore the old output if a run was killed between the two renames."""
     if not out.exists() and is_complete(old_output(out)):
         with output_errors(out):
             old_output(out).rename(out)

@@ -1,4 +1,4 @@
-"""Any number of rows sorted by a number, in little memory: sorted runs of them wait in a temporary file."""
+"""Sorts any number of rows by a number in little memory, using sorted runs in a temporary file."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 RUN = 1 << 17
-"""Rows of a run, and of a part of the result, about."""
+"""Approximate rows in a run, and in a part of the result."""
 SAMPLE = 1 << 10
-"""Rows of a run of which one key is kept in memory."""
+"""One key per this many rows of a run is kept in memory."""
 
 
 class _Run(NamedTuple):
-    """Sorted rows in the file."""
+    """A run of sorted rows in the file."""
 
-    start: int  # row
+    start: int  # first row
     rows: int
     keys: NDArray[Any]  # of rows 0, SAMPLE, 2 SAMPLE ...
 
 
 def sorted_parts(rows: Iterable[tuple[Any, ...]], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
-    """Tuples as structured arrays of `dtype`, sorted by its first field, a number; those of one key stay in their order.
+    """Tuples as structured arrays of `dtype`, sorted by its first field, a number. The sort is stable.
 
-    All rows of a key are in one part. Memory holds about two parts, and a key for each 1,024 rows.
+    All rows with the same key are in one part. Memory holds about two parts, and a key for every 1,024 rows.
     """
     fields = np.dtype(dtype)
     with TemporaryFile() as file:
@@ -52,7 +52,7 @@ def _merged(runs: Sequence[_Run], dtype: np.dtype[Any], file: IO[bytes]) -> Iter
         return np.frombuffer(os.pread(file.fileno(), (stop - start) * size, (run.start + start) * size), dtype)
 
     def first_from(run: _Run, key: Any) -> int:
-        """The first row of a run that is not before a key."""
+        """The first row of a run whose key is not below the given one."""
         start = max(int(np.searchsorted(run.keys, key)) - 1, 0) * SAMPLE
         return start + int(np.searchsorted(_keys(read(run, start, min(start + SAMPLE, run.rows))), key))
 
@@ -66,7 +66,7 @@ def _merged(runs: Sequence[_Run], dtype: np.dtype[Any], file: IO[bytes]) -> Iter
 
 
 def _edges(runs: Sequence[_Run]) -> list[Any]:
-    """Keys at which the parts after the first begin."""
+    """The keys at which the second and later parts begin."""
     if len(runs) < 2:
         return []
     keys = np.sort(np.concatenate([run.keys for run in runs]))

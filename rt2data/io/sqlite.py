@@ -1,4 +1,4 @@
-"""SQLite databases as files: those we write, and those that others wrote."""
+"""SQLite database files: our own and those of others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rt2data.io.inflate import LARGEST
 
 @contextmanager
 def new_database(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database to fill, closed at the end. Raises OutputError where it cannot be written."""
+    """A new database to fill, closed at the end. Raises OutputError if it cannot be written."""
     try:
         with closing(sqlite3.connect(path)) as database:
             yield database
@@ -24,9 +24,10 @@ def new_database(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def read_database(name: location.Name) -> Iterator[sqlite3.Connection]:
-    """A database of others, read-only: nothing is written beside it, and nothing that it says is run but by us.
+    """An untrusted database, read-only: nothing is written next to it, and no code in it is run.
 
-    No value may be larger than a block of any other log. From an object store it is copied. Raises sqlite3.Error where it is none.
+    Values have the same size limit as a block of other logs. A remote database is copied first. Raises sqlite3.Error if it is not a
+    database.
     """
     with location.local_copy_or_path(name) as path:
         database = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)

@@ -14,7 +14,7 @@ from rt2data.io.location.base import Stat
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Metadata of a file by which a change is noticed, the same on every machine that sees the file."""
+    """Metadata of a file that reveals changes, and is the same on every machine that sees the file."""
 
     path: str
     size: int
@@ -22,16 +22,16 @@ class Stamp:
 
     @staticmethod
     def of(path: str, stat: Stat | None = None) -> Stamp:
-        """Raises FileNotFoundError."""
+        """The stamp of a file. Raises FileNotFoundError."""
         return Stamp(path, *(stat or location.stat(path)))
 
 
 NO_FILE = Stamp("", 0, "")
-"""The stamp of a file that is not there. Without a version, a file is not looked at."""
+"""The stamp of a missing file. A stamp without a version is not checked."""
 
 
 def stamps_of(paths: Sequence[str]) -> list[Stamp]:
-    """Stamps of many files, with as few requests as possible. Raises FileNotFoundError for the first that is not there."""
+    """Stamps of many files, with as few requests as possible. Raises FileNotFoundError for the first missing file."""
     found = location.stats(paths)
     for path, stat in zip(paths, found, strict=True):
         if stat is None:
@@ -40,7 +40,7 @@ def stamps_of(paths: Sequence[str]) -> list[Stamp]:
 
 
 def changed(stamps: Sequence[Stamp]) -> list[str]:
-    """The files that no longer have their stamp, in order; one that cannot be looked at has not."""
+    """The files that no longer match their stamp, in order, including inaccessible ones."""
     known = [stamp for stamp in stamps if stamp.version]
     try:
         found = location.stats([stamp.path for stamp in known])

@@ -1,4 +1,4 @@
-"""Arrow's files by name. pyarrow opens a local file itself; any other it is given as an open file."""
+"""Arrow and Parquet files by name. pyarrow opens local files itself; others are passed as open files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rt2data.io import location
 
 @contextmanager
 def parquet_file(name: location.Name, **options: Any) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, opened. Raises OSError, ArrowException."""
+    """An open Parquet file. Raises OSError, ArrowException."""
     remote = {"pre_buffer": True} if location.is_remote(name) else {}  # the columns of a row group in one request
     with _opened(name) as source, pq.ParquetFile(source, **(remote | options)) as file:
         yield file
@@ -28,7 +28,7 @@ def read_parquet(name: location.Name, **options: Any) -> pa.Table:
 
 @contextmanager
 def arrow_file(name: location.Name, mapped: bool = False) -> Iterator[pa.RecordBatchFileReader]:
-    """An Arrow file, opened; `mapped` into memory where it is local. Raises OSError, ArrowException."""
+    """An open Arrow file; `mapped`: memory-mapped if local. Raises OSError, ArrowException."""
     with _opened(name) as source:
         if not isinstance(source, str):
             yield pa.ipc.open_file(source)

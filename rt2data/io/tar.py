@@ -1,4 +1,4 @@
-"""Plain ustar, encode beside decode. The bytes are those of Python's tarfile; modes are 0444 and time stamps 0."""
+"""Plain ustar, encoding and decoding. The bytes equal those of Python's tarfile; modes are 0444 and time stamps 0."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BLANK_SUM = sum(_BLANK) - sum(_BLANK[_SIZE])
 def tar_header(name: bytes, size: int) -> bytes:
     """A ustar header, 512 bytes. `name` has at most 100 bytes, `size` is below 8 GiB."""
     octal = b"%011o" % size
-    total = _BLANK_SUM + (adler32(name + octal) & 0xFFFF) - 1  # the low half is 1 and the sum of so few bytes: RFC 1950
+    total = _BLANK_SUM + (adler32(name + octal) & 0xFFFF) - 1  # for so few bytes the low half is 1 plus their sum: RFC 1950
     return b"".join((name.ljust(_NAME.stop, b"\0"), _MODE, octal, _TIME, b"%06o\0 " % total, _REST))
 
 
@@ -50,7 +50,7 @@ def end_bytes(size: int) -> int:
 
 
 def read_header(block: bytes | memoryview) -> tuple[str, int]:
-    """Name and size of a member. Raises ValueError unless the header is exactly the one we write: no flipped bit goes unnoticed."""
+    """Name and size of a member. Raises ValueError unless the header is exactly as we write it, so any flipped bit is detected."""
     raw = bytes(block[:BLOCK])
     name, size = raw[_NAME].rstrip(b"\0"), int(raw[_SIZE], 8)
     if size < 0 or raw != tar_header(name, size):
@@ -59,7 +59,7 @@ def read_header(block: bytes | memoryview) -> tuple[str, int]:
 
 
 def members(path: str, whole: memoryview) -> Iterator[tuple[str, memoryview]]:
-    """Names and contents in order. Raises DataError where one is damaged, a pad is not zero, or the file is cut."""
+    """Names and contents in order. Raises DataError if a member is damaged, padding is not zero, or the file is truncated."""
     at = 0
     while at + BLOCK <= len(whole):
         block = whole[at : at + BLOCK]

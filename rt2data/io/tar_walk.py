@@ -1,4 +1,4 @@
-"""The members of anybody's tar archive in order, by Python's tarfile, which knows pax and GNU. No end passes in silence."""
+"""Reads the members of any tar archive in order with Python's tarfile, which supports pax and GNU. Truncation is never silent."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import BinaryIO
 from rt2data.errors import DataError
 from rt2data.io.tar import BLOCK, padded
 
-_EXTENDED = frozenset(b"xgLKX")  # headers whose content is a header of the next member
+_EXTENDED = frozenset(b"xgLKX")  # extended headers, which apply to the next member
 _MAX_EXTENDED = 1 << 20
-_MOST_EXTENDED = 16  # in a row; GNU and pax write up to three
+_MOST_EXTENDED = 16  # maximum in a row; GNU and pax write up to three
 _CHUNK = 1 << 20
 _ESCAPES = re.compile(r"^/|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|\0")
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The archive ends here, without its mark of the end."""
+    """The archive ends here, without an end marker."""
 
     at: int
     detail: str
-    name: str = ""  # of the member whose content is cut
+    name: str = ""  # of the member whose content is truncated
 
 
 def walk(file: BinaryIO, path: str, size: int, start: int = 0) -> Iterator[tarfile.TarInfo | Cut]:
-    """Members from the header at `start` to the end; at last a Cut where the file was cut. The file may be read in between.
+    """Members from the header at `start` to the end, then a Cut if the file is truncated. The caller may read the file in between.
 
-    Raises DataError for a damaged header, and for bytes behind the mark of the end: what follows would be lost.
+    Raises DataError for a damaged header, and for data after the end marker, which would be lost.
     """
     tar = _opened(file, path)
     tar.offset = start
@@ -52,7 +52,7 @@ def walk(file: BinaryIO, path: str, size: int, start: int = 0) -> Iterator[tarfi
 
 
 def problem_of(info: tarfile.TarInfo) -> tuple[str, str] | None:
-    """Why a member is not used, as the reason of a reject and a detail: links are never followed, names never leave the archive."""
+    """Why a member is not used, as a reject reason and a detail: links are never followed, names must not leave the archive."""
     name = printable(info.name)
     if name != info.name:
         return "unsafe_name", f"{name[:200]} is not UTF-8"
@@ -66,12 +66,12 @@ def problem_of(info: tarfile.TarInfo) -> tuple[str, str] | None:
 
 
 def printable(name: str) -> str:
-    """A name in which bytes that are not UTF-8 are written as \\xff."""
+    """A name in which non-UTF-8 bytes are written as \\xff."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _end(info: tarfile.TarInfo, tar: tarfile.TarFile) -> int:
-    """Where the content of a member ends. The size of a sparse one counts its holes, which are not in the archive."""
+    """Where the content of a member ends. The size of a sparse member includes holes, which are not stored in the archive."""
     if info.issparse():
         return tar.offset
     return info.offset_data + (info.size if info.isreg() else 0)
@@ -103,7 +103,7 @@ def _member(tar: tarfile.TarFile, file: BinaryIO, block: bytes, path: str, size:
 
 
 def _require_short(file: BinaryIO, at: int) -> None:
-    """Raises TarError where the extended headers of a member are long or many: tarfile holds them all, one call inside another."""
+    """Raises TarError if a member's extended headers are too long or too many: tarfile keeps them all, recursively."""
     for _ in range(_MOST_EXTENDED):
         file.seek(at)
         block = file.read(BLOCK)
@@ -117,7 +117,7 @@ def _require_short(file: BinaryIO, at: int) -> None:
 
 
 def _require_blank(file: BinaryIO, path: str) -> None:
-    """Raises DataError where something follows the mark of the end."""
+    """Raises DataError if something follows the end marker."""
     while rest := file.read(_CHUNK):
         if rest.strip(b"\0"):
             at = file.tell() - len(rest.lstrip(b"\0"))

@@ -1,4 +1,4 @@
-"""Videos by name. FFmpeg opens a local file itself; any other it is given as an open file."""
+"""Videos by name. FFmpeg opens local files itself; others are passed as open files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _KINDS = (
     (0, b"\x1aE\xdf\xa3", "matroska"),
     (8, b"AVI ", "avi"),
 )
-"""Containers by their first bytes. FFmpeg must not guess: it knows playlists too, which name other files."""
+"""Containers by their first bytes. FFmpeg must not guess: it also supports playlists, which refer to other files."""
 
 
 class VideoError(ValueError):
-    """A file that is no video, or one that is cut."""
+    """A file that is not a video, or is truncated."""
 
 
 @contextmanager
 def video_file(name: location.Name) -> Iterator[Any]:
-    """A video, opened for reading by PyAV: an `InputContainer`. Raises VideoError, OSError."""
+    """A video opened for reading with PyAV: an `InputContainer`. Raises VideoError, OSError."""
     from av.error import FFmpegError
 
     try:
@@ -42,9 +42,9 @@ def video_file(name: location.Name) -> Iterator[Any]:
 def _opened(name: location.Name, kind: str) -> Iterator[Any]:
     import av
 
-    old = int(av.__version__.partition(".")[0]) < 19  # which else refuses a title that is not UTF-8
+    old = int(av.__version__.partition(".")[0]) < 19  # which would otherwise refuse a title that is not UTF-8
     options: dict[str, Any] = {"format": kind} | ({"metadata_errors": "replace"} if old else {})
-    if not location.is_remote(name):  # read without Python in between
+    if not location.is_remote(name):  # read directly, without Python
         with av.open(str(location.absolute(name)), **options) as container:
             yield container
         return
@@ -53,7 +53,7 @@ def _opened(name: location.Name, kind: str) -> Iterator[Any]:
 
 
 def _kind(head: bytes) -> str:
-    """The container of a video. Raises VideoError where it is none that is known."""
+    """The container format of a video. Raises VideoError if unknown."""
     kind = next((kind for at, sign, kind in _KINDS if head[at : at + len(sign)] == sign), None)
     if kind is None:
         pointer = head.startswith(b"version https://git-lfs")

@@ -1,4 +1,4 @@
-"""Counts, sizes, durations and "did you mean", as every message prints them."""
+"""Counts, sizes, durations and "did you mean", formatted for messages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST = 64
-"""Characters of a word that is compared: a longer one is no typo of a name."""
+"""Maximum characters of a word to compare: a longer one is not a typo of a name."""
 
 
 def closest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The known word most like this one, in upper or lower case; empty where none is close."""
+    """The known word most similar to this one, ignoring case; empty if none is close."""
     if not isinstance(word, str) or len(word) > LONGEST:
         return ""
     by_lower = {each.lower(): each for each in reversed(list(known))}
@@ -18,19 +18,19 @@ def closest(word: object, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean x? `, with the space that separates it from what follows; empty where no known word is close."""
+    """`did you mean x? `, with a trailing space; empty if no known word is close."""
     close = closest(word, known)
     return f"did you mean {close}? " if close else ""
 
 
 def choose(word: str, known: Iterable[str], others: str = "") -> str:
-    """Advice for a name that is not known: `did you mean x? choose one of x, y, or ...`."""
+    """Advice for an unknown name: `did you mean x? choose one of x, y, or ...`."""
     names = list(known)
     return f"{did_you_mean(word, names)}choose one of {', '.join(names)}{others}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
-    """`1 shard`, `2,000 shards`; `many` is the plural of a noun that takes no s."""
+    """`1 shard`, `2,000 shards`; `many` is an irregular plural."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 

@@ -1,4 +1,4 @@
-"""Zip archives read in place: nothing is extracted, and what an archive says of itself is bounded before it is believed."""
+"""Reads zip archives without extracting them; an archive's claims about its size are limited before they are trusted."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rt2data.io.location.base import Stat
 from rt2data.io.per_thread import PerThread
 
 MAX_MEMBERS = 500_000
-"""Python needs about 1 kB of memory for each."""
+"""Maximum members of an archive: each needs about 1 kB of memory in Python."""
 MAX_BYTES = 1 << 31
-"""Of one member, unpacked."""
+"""Maximum decompressed bytes of a member."""
 MAX_RATIO = 1000
-"""Of unpacked to packed bytes: about what deflate reaches at best."""
+"""Maximum ratio of decompressed to compressed bytes: about the best that deflate can reach."""
 _END, _END_BYTES = b"PK\5\6", 22
 _ENCRYPTED = 1
 
@@ -41,7 +41,7 @@ class Zip:
         return name in self._members
 
     def names(self) -> Iterable[str]:
-        """Names of its files, with `/` between their parts."""
+        """Names of the files, with `/` as separator."""
         return self._members.keys()
 
     def folders(self, folder: str) -> set[str]:
@@ -66,7 +66,7 @@ class Zip:
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
-        """A whole member, its checksum checked. Raises KeyError, ZipFault where it is damaged, OSError."""
+        """A whole member, with its checksum verified. Raises KeyError, ZipFault if it is damaged, OSError."""
         try:
             return self._archive.read(self._members[name])
         except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, zlib.error) as error:
@@ -74,10 +74,10 @@ class Zip:
 
 
 def open_zip(path: str) -> Zip:
-    """The archive at a path; each thread reads the names in it once.
+    """The archive at a path; each thread reads its directory once.
 
-    Raises OSError, and DataError where it is no archive, is cut, or holds what no archive of data does: a name that leads out of
-    it, a link, a name twice, encryption, too many members, or one that unpacks to too much.
+    Raises OSError, and DataError if it is not an archive, is truncated, or has something that a data archive should not: a name
+    that leads out of it, a link, a duplicate name, encryption, too many members, or a member that is too large decompressed.
     """
     return _opened(path, location.stat(path))
 
@@ -98,7 +98,7 @@ _opened = PerThread(_open)
 
 
 def _check_count(path: str, file: BufferedReader) -> None:
-    """Refuse an archive that lists more members than fit in memory, before they are listed (APPNOTE.TXT 4.3.14 to 4.3.16)."""
+    """Refuse an archive with more members than fit in memory, before listing them (APPNOTE.TXT 4.3.14 to 4.3.16)."""
     size = file.seek(0, 2)
     file.seek(max(0, size - (1 << 16) - 2 * _END_BYTES))
     tail = file.read()
@@ -123,7 +123,7 @@ def _check_members(path: str, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _fault(member: zipfile.ZipInfo) -> str:
-    """What no archive of data holds; empty for an ordinary member."""
+    """What makes a member unsuitable for a data archive; empty for an ordinary member."""
     name = member.orig_filename
     if name.startswith("/") or "\\" in name or "\0" in name or ":" in name or ".." in name.split("/"):
         return "has a name that leads out of it"

@@ -1,6 +1,6 @@
-"""Files by name: a local path, `file:///...`, or a URI whose scheme has a body. Nothing else opens, lists or removes a file.
+"""Files by name: a local path, `file:///...`, or a URI with a supported scheme. Only this package opens, lists or removes files.
 
-The bodies of what is not local are imported when they are needed first.
+The implementations of remote locations are imported on first use.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LOCAL: Location = Local()
 
 
 def resolve(name: Name) -> tuple[Location, str]:
-    """The body that holds a file, and the file's name there. Raises UsageError as `path_of` does."""
+    """The location that holds a file, and the file's name in it. Raises UsageError as `path_of` does."""
     text = str(name)
-    if ":" not in text:  # this is called for each of many images
+    if ":" not in text:  # fast path: called for every image
         return _LOCAL, text
     found = parted(text)
     if found is None:
@@ -39,7 +39,7 @@ def resolve(name: Name) -> tuple[Location, str]:
 
 
 def _by_name(method: Callable[Concatenate[Location, str, P], R]) -> Callable[Concatenate[Name, P], R]:
-    """The same for a name: by the body that holds it."""
+    """Make a method a function of a name, by calling it on the location that holds the name."""
 
     @wraps(method)
     def call(name: Name, /, *arguments: P.args, **options: P.kwargs) -> R:
@@ -70,7 +70,7 @@ delete = _by_name(Location.delete)
 
 
 def stats(names: Sequence[Name]) -> list[Stat | None]:
-    """Of many files, with as few requests as possible; None for one that is not there. Raises OSError."""
+    """The stats of many files, with as few requests as possible; None for a missing one. Raises OSError."""
     found: dict[str, Stat | None] = {}
     by_body: dict[int, tuple[Location, list[str]]] = {}
     inside = [resolve(name) for name in names]
@@ -82,14 +82,14 @@ def stats(names: Sequence[Name]) -> list[Stat | None]:
 
 
 class HeadsAhead(Protocol):
-    """First bytes of files that are fetched before they are asked for."""
+    """Prefetched first bytes of files."""
 
     def read(self, name: str) -> bytes:
-        """Those of the next file of this name. Raises OSError."""
+        """The first bytes of the next file with this name. Raises OSError."""
 
 
 def heads_ahead(names: Sequence[str], length: int) -> HeadsAhead:
-    """The first bytes of many objects, of which each is asked for in this order, or not at all."""
+    """Prefetch the first bytes of many objects, which are then read in this order, possibly skipping some."""
     from rt2data.io.location.ahead import Heads
 
     return Heads(names, length)
@@ -118,13 +118,13 @@ def read_head(name: Name, length: int) -> bytes:
 
 
 def read_range(name: Name, start: int, length: int) -> bytes:
-    """Bytes of a file; fewer where it ends before. Raises OSError."""
+    """Bytes of a file; fewer if it ends earlier. Raises OSError."""
     body, inside = resolve(name)
     return body.read([Range(inside, start, length)])[0]
 
 
 def read_ranges(wanted: Sequence[Range]) -> list[bytes]:
-    """The bytes of many ranges of files in one place, many at once; fewer where a file ends before. Raises OSError."""
+    """The bytes of many ranges of files in one location, read concurrently; fewer if a file ends earlier. Raises OSError."""
     if not wanted:
         return []
     body = resolve(wanted[0].name)[0]

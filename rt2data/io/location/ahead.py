@@ -1,6 +1,6 @@
-"""Many ranges of objects, fetched before they are asked for: one at a time, each would wait for the store's first byte.
+"""Prefetches many ranges of objects: read one at a time, each would wait for the store's first byte.
 
-Ranges that lie near one another are fetched as one, in whatever order they are taken.
+Ranges close to one another are fetched together, whatever the order in which they are taken.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ Buffer = bytes | memoryview
 Found = dict[Range, Buffer]
 
 BUDGET = 128 << 20
-"""Bytes under way at once, of one source in one worker."""
+"""Maximum bytes in flight, per source and worker."""
 GAP = 256 << 10
-"""A gap between two ranges that is read over: a request takes as much processor time as so many bytes (docs/scaling.md)."""
+"""Gaps up to this many bytes are read too: a request costs as much CPU time as this many bytes (docs/scaling.md)."""
 KEPT = 400 << 20
-"""Bytes that are fetched, or under way, and not yet taken."""
+"""Maximum bytes fetched or in flight, and not yet taken."""
 HEADS = 64
-"""Objects of unknown size that are fetched ahead."""
+"""Number of objects of unknown size to prefetch."""
 
 
 @dataclass(eq=False)
 class _Run:
-    """Neighbouring ranges that are fetched as one, in the order of their places."""
+    """Neighbouring ranges that are fetched together, sorted by position."""
 
     whole: Range
     parts: list[Range]
@@ -41,32 +41,32 @@ class _Run:
 
     @cached_property
     def is_dense(self) -> bool:
-        """Whether it is kept as it is, which spares a copy: at most a third of it is gaps."""
+        """Whether the run is kept as one buffer, without copying: at most a third of it is gaps."""
         return 3 * sum(each.length for each in self.parts) >= 2 * self.whole.length
 
     @cached_property
     def kept(self) -> int:
-        """Bytes that are held once it is fetched."""
+        """Bytes held in memory once the run is fetched."""
         return self.whole.length if self.is_dense else sum(each.length for each in self.parts)
 
     def fetch(self) -> Found:
-        """The bytes of each range; where much is gaps, in memory of their own."""
+        """The bytes of each range; copied to separate memory if the run is mostly gaps."""
         whole, start = _read(self.whole), self.whole.start
         parts = {each: whole[each.start - start : each.start - start + each.length] for each in self.parts}
         self.found = dict(parts) if self.is_dense else {each: bytes(part) for each, part in parts.items()}
         return self.found
 
     def release(self, part: Range) -> int:
-        """Give up a part; how many bytes are free now. Raises KeyError."""
+        """Release a part; returns how many bytes became free. Raises KeyError."""
         assert self.found is not None
         del self.found[part]
         return part.length if not self.is_dense else 0 if self.found else self.whole.length
 
 
 class Ahead:
-    """Ranges that will be taken in about the order in which they are announced, each as often as it is.
+    """Ranges that will be taken in about the order in which they are announced, and as often.
 
-    Those that lie near one another, and are announced within `KEPT` bytes, are fetched as one, whenever they are taken.
+    Ranges close to one another, and announced within `KEPT` bytes, are fetched together, whenever they are taken.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Ahead:
         self._under_way = self._count = self._held = 0
 
     def want(self, ranges: Iterable[Range]) -> None:
-        """Begin to fetch these. What was wanted before and not taken is given up: it was for a shard that failed."""
+        """Start fetching these. Ranges announced earlier and not taken are dropped: they were for a shard that failed."""
         with self._lock:
             self._forget()
             self._uses = Counter(ranges)
@@ -108,7 +108,7 @@ class Ahead:
                 self._begin()
 
     def _answer_of(self, run: _Run) -> Future[Found]:
-        """Of a run that is needed now: it does not wait for its turn."""
+        """The result of a run that is needed now: it skips the queue."""
         with self._lock:
             if run.answer is None:
                 self._waiting.remove(run)
@@ -117,7 +117,7 @@ class Ahead:
             return run.answer
 
     def _begin(self) -> None:
-        """Start as many runs as fit, in the order in which they are needed first."""
+        """Start as many runs as fit, ordered by when they are first needed."""
         while self._waiting and self._count < AT_ONCE and self._fits(self._waiting[0]):
             self._start(self._waiting.popleft())
 
@@ -130,18 +130,18 @@ class Ahead:
         run.answer = in_thread(self._fetched, run, self._waiting)
 
     def _fetched(self, run: _Run, waiting: deque[_Run]) -> Found:
-        """In a thread: fetch a run, then begin with those that fit now."""
+        """Fetch a run (in a thread), then start those that now fit."""
         try:
             return run.fetch()
         finally:
             with self._lock:
-                if waiting is self._waiting:  # else it was for what was given up
+                if waiting is self._waiting:  # otherwise it belonged to dropped ranges
                     self._under_way, self._count = self._under_way - run.whole.length, self._count - 1
                     self._begin()
 
 
 def _parts(ranges: Iterable[Range]) -> Iterator[list[Range]]:
-    """Ranges that follow one another, of together at most `KEPT` bytes."""
+    """Groups of consecutive ranges of at most `KEPT` bytes in total."""
     part, size = list[Range](), 0
     for each in ranges:
         if part and size + each.length > KEPT:
@@ -153,7 +153,7 @@ def _parts(ranges: Iterable[Range]) -> Iterator[list[Range]]:
 
 
 def _joined(ranges: Iterable[Range]) -> list[_Run]:
-    """Ranges that lie near one another, together."""
+    """Runs of ranges close to one another."""
     found = list[_Run]()
     for each in sorted(ranges):
         last = found[-1] if found else None
@@ -166,14 +166,14 @@ def _joined(ranges: Iterable[Range]) -> list[_Run]:
 
 
 class Heads:
-    """The first bytes of many objects, in the order in which they will be asked for."""
+    """The first bytes of many objects, in the order in which they will be read."""
 
     def __init__(self, names: Sequence[str], length: int) -> None:
         self._waiting, self._length = deque(names), length
         self._under_way: deque[tuple[str, Future[memoryview]]] = deque()
 
     def read(self, name: str) -> bytes:
-        """Those of the next object of this name. Raises OSError."""
+        """The first bytes of the next object with this name. Raises OSError."""
         while self._waiting or self._under_way:
             while self._waiting and len(self._under_way) < HEADS:
                 following = self._waiting.popleft()
@@ -185,7 +185,7 @@ class Heads:
 
 
 def _follows(run: Range, each: Range) -> bool:
-    """Whether a range is fetched together with the run before it."""
+    """Whether a range is fetched together with the preceding run."""
     gap = each.start - run.start - run.length
     same = (run.name, run.version) == (each.name, each.version)
     return same and 0 <= gap <= GAP and each.start + each.length - run.start <= LARGEST

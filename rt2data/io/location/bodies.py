@@ -1,4 +1,4 @@
-"""Which body holds a file that is not in this machine's file system. Each is imported when it is needed first."""
+"""Finds the implementation for a file outside the local file system. Each is imported on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def remote_of(scheme: str, place: str) -> Objects | Web | Repository:
-    """The body of one bucket, host or repository."""
+    """The location for one bucket, host or repository."""
     if scheme in OBJECT_STORES:
         return objects_of(scheme, place)
     if scheme == "hf":
@@ -26,7 +26,7 @@ def remote_of(scheme: str, place: str) -> Objects | Web | Repository:
 
 
 def remote_body(name: Name) -> Objects | Web | Repository:
-    """The body that holds a remote file."""
+    """The location that holds a remote file."""
     found = parted(str(name))
     assert found is not None
     return remote_of(*found[:2])

@@ -1,6 +1,6 @@
-"""Folders: outputs, stores and staging folders are made, renamed and removed as a whole.
+"""Folders: outputs, stores and staging folders are created, renamed and removed as a whole.
 
-In an object store a folder is what the names of objects begin with: it need not be made, and cannot be renamed.
+In an object store a folder is just a prefix of object names: it need not be created, and cannot be renamed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from rt2data.io.location.whole import output_errors
 
 
 def make_folder(folder: Path, output: Path | None = None) -> None:
-    """Make it, and those above it, unless it is there. Raises OutputError, which names the `output` that it is made for."""
+    """Create a folder and its parents, if missing. Raises OutputError, which names the `output` it is for."""
     if not is_remote(folder):
         with output_errors(output or folder):
             folder.mkdir(parents=True, exist_ok=True)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove it with all it holds. Raises OSError."""
+    """Remove a folder and its contents. Raises OSError."""
     location.remove_folder(folder)
 
 
 def discard_folder(folder: Path) -> None:
-    """Remove what can be removed of a folder that nobody needs any more, if it is there."""
+    """Remove as much as possible of a folder that is no longer needed, if it exists."""
     if is_remote(folder):
         with suppress(OSError):
             location.remove_folder(folder)
@@ -41,7 +41,7 @@ def discard_folder(folder: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at once: renameat2(2), RENAME_EXCHANGE. False where the system or the file system cannot."""
+    """Exchange two names atomically: renameat2(2), RENAME_EXCHANGE. False if the system or file system cannot."""
     try:
         renameat2 = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError):
@@ -53,12 +53,12 @@ _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
 
 
 def disk_of(folder: Path) -> int:
-    """The number of the disk of a folder, which need not exist yet. Raises OSError."""
+    """The device number of a folder, which need not exist yet. Raises OSError."""
     return _existing(folder).stat().st_dev
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space on the disk of a folder, which need not exist yet; an object store has no end. Raises OSError."""
+    """Free space on the disk of a folder, which need not exist yet; unlimited for an object store. Raises OSError."""
     if is_remote(folder):
         return _ENDLESS
     return shutil.disk_usage(_existing(folder)).free
@@ -68,12 +68,12 @@ _ENDLESS = 1 << 62
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
+    """The folder, or its nearest existing parent."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
 
 
 def rename(old: Path, new: Path) -> None:
-    """Give a file or a folder another name on the same disk, that of a file or an empty folder too. Raises OSError."""
+    """Rename a file or folder on the same disk, possibly over a file or an empty folder. Raises OSError."""
     old.replace(new)
 
 
@@ -83,10 +83,10 @@ def is_link(path: Path) -> bool:
 
 
 def bytes_and_time(folder: Path) -> tuple[int, float]:
-    """Bytes of all files in a folder and below it, and when the last was written, in s since 1970; links are not followed.
+    """Total bytes of all files in and below a folder, and the time of the last write, in s since 1970; links are not followed.
 
-    A file with more names than one counts for its share, so that several folders together have the bytes that are on the disk.
-    Files may vanish meanwhile. Raises OSError where the folder cannot be listed.
+    A file with several hard links counts proportionally, so that the totals of several folders add up to the bytes on disk. Files
+    may vanish meanwhile. Raises OSError if the folder cannot be listed.
     """
     if is_remote(folder):
         return remote_body(folder).bytes_and_time(str(folder))
@@ -110,19 +110,21 @@ def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def remove_empty_folder(folder: Path) -> None:
-    """Raises OSError where it holds anything."""
+    """Remove an empty folder. Raises OSError if it is not empty."""
     if not is_remote(folder):
         folder.rmdir()
 
 
 def real_path(path: Path) -> Path:
-    """The absolute path with all links followed. Raises OSError or RuntimeError where they have a loop."""
+    """The absolute path with all links followed. Raises OSError or RuntimeError if they form a loop."""
     return path if is_remote(path) else path.resolve()
 
 
 @contextmanager
 def temporary_folder(prefix: str, near: Path | None = None) -> Iterator[Path]:
-    """A new folder in `near`, or where temporary files go, removed at the end. Raises OutputError where it cannot be made."""
+    """A new folder in `near`, or in the folder for temporary files, removed at the end. Raises OutputError if it cannot be
+    created.
+    """
     if near is not None and is_remote(near):
         folder = near / f"{prefix}{os.urandom(4).hex()}"
         try:

@@ -1,7 +1,8 @@
-"""Files of web servers, by obstore: https://, and http:// on this machine. They are read by name: a web server lists nothing.
+"""Files on web servers, via obstore: https://, and http:// on this machine. They are read by name, since a web server cannot list
+files.
 
-A file's version is its strong ETag, else when it was last modified. Each answer must tell of the version that was listed, because
-not every server heeds If-Match.
+A file's version is its strong ETag, or else its modification time. Each response must state the expected version, because not every
+server respects If-Match.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from rt2data.io.location.remote import ReadOnly, RemoteEntry
 from rt2data.io.location.requests import RETRY, TIMEOUTS, changed, obstore, tried
 
 WHOLE = 16 << 20
-"""Bytes of the largest file that is read whole, where a server does not give parts of files."""
+"""Maximum bytes of a file that is read whole, if a server does not support ranges."""
 _WHOLES = 4
-"""Such files that are held in memory."""
+"""Number of such files to cache in memory."""
 
 
 @lru_cache(maxsize=64)
 def web_of(scheme: str, host: str) -> Web:
-    """The body of one host."""
+    """The location for one host."""
     return Web(scheme, host)
 
 
@@ -45,7 +46,7 @@ class Web(ReadOnly):
         obstore()
         from obstore.store import HTTPStore
 
-        client: Any = {**TIMEOUTS, "allow_http": self._scheme == "http"}  # of https:// no redirect leads to http:// either
+        client: Any = {**TIMEOUTS, "allow_http": self._scheme == "http"}  # so https:// is never redirected to http://
         return HTTPStore.from_url(self.root, client_options=client, retry_config=RETRY)  # type: ignore[arg-type]
 
     def _key(self, name: str) -> str:
@@ -55,7 +56,7 @@ class Web(ReadOnly):
         return self._stat(name, self._head(name))
 
     def _stat(self, name: str, meta: Any) -> Stat:
-        """Raises DataError where too little is told."""
+        """The stat from a response. Raises DataError if it lacks size or version."""
         tag, modified = meta["e_tag"] or "", meta["last_modified"]
         if tag and not tag.startswith("W/"):
             return Stat(meta["size"], tag)
@@ -85,7 +86,7 @@ class Web(ReadOnly):
             return self._whole(wanted)[wanted.start : wanted.start + wanted.length]
 
     def _whole(self, wanted: Range) -> memoryview:
-        """All of a file that is not large. Raises DataError, and what `read` raises."""
+        """The whole content of a small file. Raises DataError, and the same errors as `read`."""
         name, version = wanted.name, wanted.version
         if (name, version) not in self._wholes:
             self._wholes[name, version] = tried(name, lambda: self._bounded(wanted))

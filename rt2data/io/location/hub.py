@@ -1,7 +1,8 @@
 """Repositories on a hub: hf://datasets/OWNER/NAME[@REVISION]/PATH, as `huggingface_hub` names, finds and lists them.
 
-A revision is resolved to a commit once in a process, and what a commit holds never changes. A file's version is the hash of its
-content, the same in every process; where a branch has moved meanwhile, that of a changed file differs. Bytes are read by obstore.
+A revision is resolved to a commit once per process; the content of a commit never changes. A file's version is the hash of its
+content, equal in all processes; if a branch has moved meanwhile, changed files have a different version. Bytes are read with
+obstore.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from rt2data.io.location.remote import ReadOnly, RemoteEntry
 from rt2data.io.location.requests import RETRY, TIMEOUTS, changed, first_line, in_thread, obstore, refusal, tried
 
 _Folder = dict[str, Stat | None]
-"""What is in a folder, by name; None for a folder."""
+"""The entries of a folder, by name; None for a subfolder."""
 
 
 @lru_cache(maxsize=64)
 def repository_of(place: str) -> Repository:
-    """The body of one revision of a repository."""
+    """The location for one revision of a repository."""
     return Repository(place)
 
 
@@ -39,7 +40,7 @@ class Repository(ReadOnly):
         self._folders: dict[str, _Folder] = {}  # by key
         self._resolved = ""
         self._time = 0.0  # of the commit, in s since 1970
-        self._lock = RLock()  # what many threads ask for is asked for once
+        self._lock = RLock()  # so that concurrent threads send a request only once
 
     def _open(self) -> Any:
         obstore()
@@ -48,12 +49,12 @@ class Repository(ReadOnly):
         from obstore.store import HTTPStore
 
         token = get_token()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}  # redirects to other hosts do not get it
+        headers = {"Authorization": f"Bearer {token}"} if token else {}  # not sent on redirects to other hosts
         client: Any = {**TIMEOUTS, "allow_http": _endpoint().startswith("http://"), "default_headers": headers}
         return HTTPStore.from_url(_endpoint(), client_options=client, retry_config=RETRY)  # type: ignore[arg-type]
 
     def _commit(self) -> str:
-        """The commit of the revision, asked for once. Raises OSError."""
+        """The commit of the revision, requested once. Raises OSError."""
         self._store  # noqa: B018  (not after a fork)
         asked = {"revision": self._revision, "repo_type": self._kind, "expand": ["sha", "lastModified"]}
         with self._lock:
@@ -63,21 +64,21 @@ class Repository(ReadOnly):
             return self._resolved
 
     def _path(self, name: str) -> str:
-        """A file inside the repository."""
+        """A file's path inside the repository."""
         return super()._key(name)
 
     def _key(self, name: str) -> str:
-        """The same on the server, at the commit."""
+        """The same path on the server, at the commit."""
         kind = "" if self._kind == "model" else f"{self._kind}s/"
         return f"{kind}{self._repo}/resolve/{self._commit()}/{self._path(name)}"
 
     def _tree(self, path: str, recursive: bool) -> Sequence[Any]:
-        """What is in a folder, or below it. Raises OSError, FileNotFoundError where there is no such folder."""
+        """The entries in a folder, or below it. Raises OSError, FileNotFoundError if there is no such folder."""
         asked = {"revision": self._commit(), "repo_type": self._kind, "recursive": recursive}
         return tried(self.root + path, lambda: list(_api().list_repo_tree(self._repo, path or None, **asked)), _hub_errors)
 
     def _folder(self, path: str) -> _Folder:
-        """What is in a folder, asked for once. Raises OSError, FileNotFoundError where there is no such folder."""
+        """The entries of a folder, requested once. Raises OSError, FileNotFoundError if there is no such folder."""
         with self._lock:
             if path not in self._folders:
                 self._folders[path] = {entry.path.rpartition("/")[2]: _stat(entry) for entry in self._tree(path, recursive=False)}
@@ -122,7 +123,7 @@ class Repository(ReadOnly):
         return sum(sizes), self._time
 
     def _pinned(self, version: str) -> dict[str, Any]:
-        return {}  # the commit is in the name, and what it is redirected to has other ETags
+        return {}  # the name has the commit, and redirect targets have other ETags
 
     def read_range(self, wanted: Range) -> memoryview:
         if wanted.version and self._look(wanted.name).version != wanted.version:
@@ -131,7 +132,9 @@ class Repository(ReadOnly):
 
 
 def _stat(entry: Any) -> Stat | None:
-    """Of an entry of a tree; None of a folder. A large file's hash is that of its content, a small one's that of git."""
+    """The stat of a tree entry; None for a folder. The version is the content hash of a large file, or the git hash of a small
+    one.
+    """
     if not hasattr(entry, "blob_id"):
         return None
     return Stat(entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id)
@@ -158,7 +161,7 @@ def _api() -> Any:
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Raise the built-in errors, which name the file, for those of the hub's package and of the network."""
+    """Convert errors of the hub's package and of the network to built-in errors that name the file."""
     try:
         yield
     except RtError:

@@ -17,7 +17,7 @@ from rt2data.io.location.base import Entry, Range, Stat
 
 
 class LocalFile:
-    """A file that is read by position."""
+    """A file to read by position."""
 
     __slots__ = ("_descriptor", "size")
 
@@ -32,7 +32,7 @@ class LocalFile:
 
 
 class Local:
-    """Files of this machine, and of what is mounted on it. A name is a path."""
+    """Files on this machine, including mounted file systems. A name is a path."""
 
     def stat(self, name: str) -> Stat:
         return stat_of(os.stat(name))  # noqa: PTH116 (hot for folders of images)
@@ -118,7 +118,7 @@ class Local:
 
 
 def _is(name: str, ask: Callable[[Path], bool]) -> bool:
-    """What is asked of a path; no file has a name that is too long."""
+    """A test of a path; False if the name is too long."""
     try:
         return ask(Path(name))
     except OSError as error:
@@ -128,7 +128,7 @@ def _is(name: str, ask: Callable[[Path], bool]) -> bool:
 
 
 def _ends(link: os.DirEntry[str]) -> bool:
-    """Whether a link does not lead in a circle: nothing can be asked about one that does."""
+    """Whether a link is not part of a loop, for which every query fails."""
     try:
         link.is_file()
     except OSError:

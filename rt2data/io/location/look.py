@@ -1,4 +1,4 @@
-"""One look at an object store: what it answered is remembered until the look ends, so that nothing is listed twice."""
+"""One look at an object store: responses are cached until the look ends, so that nothing is listed twice."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SEEN: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("seen", defaul
 
 @contextmanager
 def one_look() -> Iterator[None]:
-    """In this thread, what is asked of object stores is asked once, and what changes meanwhile is not noticed.
+    """In this thread, each query to object stores is sent only once, and changes meanwhile are not noticed.
 
-    For listing sources: whether they are still what was listed is looked at again when they have been read.
+    For listing sources: after they have been read, they are checked again for changes.
     """
     if _SEEN.get() is not None:
         yield
@@ -29,7 +29,7 @@ def one_look() -> Iterator[None]:
 
 
 def seen(kind: str, name: str, ask: Callable[[], R]) -> R:
-    """The answer to a question of this kind about a name."""
+    """The answer to a query of this kind about a name, cached."""
     known = _SEEN.get()
     if known is None:
         return ask()
@@ -40,12 +40,12 @@ def seen(kind: str, name: str, ask: Callable[[], R]) -> R:
 
 
 def answers(kind: str) -> Callable[[str, Any], None]:
-    """What remembers answers that came along with another."""
+    """A function that caches answers received along with another."""
     known = _SEEN.get()
     return (lambda name, answer: None) if known is None else (lambda name, answer: known.setdefault((kind, name), answer))
 
 
 def unseen(kind: str, names: Sequence[str]) -> Sequence[str]:
-    """Those of the names about which no such question was answered."""
+    """The names for which no query of this kind is cached."""
     known = _SEEN.get()
     return names if known is None else [name for name in names if (kind, name) not in known]

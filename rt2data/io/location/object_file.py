@@ -1,4 +1,4 @@
-"""An object as a file that is read by position. What is read in order is fetched ahead, in larger and larger parts."""
+"""An object as a file to read by position. Sequential reads are prefetched in increasingly large parts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from rt2data.io.location.base import Range, Stat
 
 FIRST, LARGEST = 1 << 16, 8 << 20
-"""Bytes of a part: at first, after a leap, and at most."""
+"""Bytes of a part: at first and after a seek; and at most."""
 NEAR = 1 << 16
-"""A gap that is read over."""
+"""Gaps up to this size are read too."""
 
 
 class ObjectFile(io.RawIOBase):
-    """Read-only. All of it is of the version that it had when it was opened. Raises OSError, SourceChangedError."""
+    """A read-only file. All data are of the version at the time of opening. Raises OSError, SourceChangedError."""
 
     def __init__(
         self,
@@ -29,10 +29,10 @@ class ObjectFile(io.RawIOBase):
         super().__init__()
         self.name, self.size = name, stat.size
         self._version, self._fetch, self._in_thread = stat.version, fetch, in_thread
-        self._at = 0  # of the next `readinto`
+        self._at = 0  # position of the next `readinto`
         self._start, self._part = 0, memoryview(b"")
         self._length = FIRST
-        self._ahead: Future[memoryview] | None = None  # the part that follows
+        self._ahead: Future[memoryview] | None = None  # the next part
 
     def readable(self) -> bool:
         return True
@@ -58,13 +58,13 @@ class ObjectFile(io.RawIOBase):
         return rest
 
     def pread(self, length: int, at: int) -> bytes:
-        """Bytes from `at` on; fewer where the object ends before."""
+        """Bytes from `at` on; fewer if the object ends earlier."""
         found = bytearray(max(0, min(length, self.size - at)))
         self.preadv(memoryview(found), at)
         return bytes(found)
 
     def preadv(self, into: memoryview, at: int) -> int:
-        """Fill `into` with bytes from `at` on; how many there were."""
+        """Fill `into` with bytes from `at` on; returns the number of bytes."""
         done, wanted = 0, max(0, min(len(into), self.size - at))
         if wanted > LARGEST:
             return self._in_parts(into, at, wanted)
@@ -75,7 +75,7 @@ class ObjectFile(io.RawIOBase):
         return done
 
     def _in_parts(self, into: memoryview, at: int, wanted: int) -> int:
-        """Much of it, in parts that are fetched at once."""
+        """Read a large range, in parts that are fetched concurrently."""
         starts = range(0, wanted, LARGEST)
         parts = [self._in_thread(self._fetch, self._range(at + k, min(LARGEST, wanted - k))) for k in starts]
         for start, part in zip(starts, parts, strict=True):
@@ -86,7 +86,7 @@ class ObjectFile(io.RawIOBase):
         return wanted
 
     def _from(self, at: int, wanted: int) -> memoryview:
-        """Some bytes from `at` on, at most so many."""
+        """Some bytes from `at` on, at most `wanted`."""
         stop = self._start + len(self._part)
         if not self._start <= at < stop:
             self._turn_to(at, wanted, follows=stop <= at <= stop + NEAR)
@@ -94,7 +94,7 @@ class ObjectFile(io.RawIOBase):
         return self._part[inside : inside + wanted]
 
     def _turn_to(self, at: int, wanted: int, follows: bool) -> None:
-        """Fetch the part that holds `at`, and, where parts follow one another, begin with the next."""
+        """Fetch the part that contains `at` and, if reading sequentially, start fetching the next."""
         self._length = min(2 * self._length, LARGEST) if follows else FIRST
         stop, ahead = self._start + len(self._part), self._ahead
         self._ahead = None

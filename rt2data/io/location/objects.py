@@ -1,6 +1,6 @@
-"""Object stores: gs://, s3://, az://, by obstore. An object appears whole or not at all, and has no folder but its name.
+"""Object stores: gs://, s3://, az://, via obstore. Objects are written atomically; folders exist only as prefixes of names.
 
-Credentials come from the environment, as the stores' own tools find them.
+Credentials come from the environment, as for the stores' own tools.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from rt2data.io.location.traffic import count
 
 _ENDPOINTS = {"gs": "GOOGLE_BASE_URL", "s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT"}
 _FEW = 4
-"""Up to so many objects of one folder are asked for one by one; of more, the folder is listed."""
+"""Up to this many objects in a folder are requested individually; for more, the folder is listed."""
 _ENTRIES = 100
-"""Entries of a folder that are listed for each object that is asked for: a page of 1,000 takes about as long as ten requests."""
+"""Folder entries to list per requested object: a page of 1,000 takes about as long as ten requests."""
 _PAGE = 1000
 _LOOK = "look at the bucket, your credentials and the network, and run the same command again: a build resumes"
-"""Objects in one answer of a listing, at most: what all stores give."""
+"""Maximum objects in one page of a listing, in all stores."""
 
 
 @lru_cache(maxsize=64)
 def objects_of(scheme: str, bucket: str) -> Objects:
-    """The body of one bucket."""
+    """The location for one bucket."""
     return Objects(scheme, bucket)
 
 
 def object_store(name: Name) -> Objects:
-    """The body that holds an object, which may be written."""
+    """The location that holds an object, for writing."""
     found = parted(str(name))
     assert found is not None
     return objects_of(*found[:2])
@@ -55,9 +55,9 @@ class Objects(Remote):
         from obstore.exceptions import BaseError
         from obstore.store import from_url
 
-        open_store: Any = from_url  # its types tell the stores apart by their options
+        open_store: Any = from_url  # its type annotations distinguish stores by their options
         plain = os.environ.get(_ENDPOINTS[self._scheme], "").startswith("http://")
-        client = {**TIMEOUTS, "allow_http": plain}  # which replaces what the environment says
+        client = {**TIMEOUTS, "allow_http": plain}  # overrides the environment
         try:
             return open_store(self.root, client_options=client, retry_config=RETRY)
         except (BaseError, ValueError) as error:
@@ -76,7 +76,7 @@ class Objects(Remote):
         return found
 
     def _listed(self, folder: str, names: Sequence[str]) -> dict[str, Stat]:
-        """The same by listing the folder; in a large one only its beginning, so that the cost grows with the names."""
+        """The same, by listing the folder; only part of a large one, so that the cost depends on the number of names."""
         wanted, found = set(names), dict[str, Stat]()
         for number, (name, stat) in enumerate(self.files_below(folder)):
             if number >= _ENTRIES * len(names):
@@ -90,7 +90,7 @@ class Objects(Remote):
     def is_folder(self, name: str) -> bool:
         try:
             return seen("folder", name, lambda: bool(self._call(_any_below, name, _prefix(self._key(name)))))
-        except FileNotFoundError:  # there is no such bucket
+        except FileNotFoundError:  # the bucket does not exist
             return False
 
     def children(self, folder: str) -> Iterator[RemoteEntry]:
@@ -98,7 +98,7 @@ class Objects(Remote):
         for prefix in found["common_prefixes"]:
             yield RemoteEntry(prefix.rstrip("/").rpartition("/")[2], self.root + prefix.rstrip("/"), True)
         for meta in found["objects"]:
-            if not meta["path"].endswith("/"):  # consoles make such objects to show a folder
+            if not meta["path"].endswith("/"):  # consoles create such objects to show a folder
                 yield RemoteEntry(meta["path"].rpartition("/")[2], self.root + meta["path"], False)
 
     def _children(self, folder: str) -> Any:
@@ -116,7 +116,7 @@ class Objects(Remote):
                 yield self.root + meta["path"], _stat(meta)
 
     def _below(self, folder: str) -> Iterator[Any]:
-        """All objects below; where the answer breaks off, the listing goes on behind the last of it."""
+        """All objects below; if a response breaks off, the listing continues after its last object."""
         last, left, prefix = None, TRIES, _prefix(self._key(folder))
         while True:
             try:
@@ -134,7 +134,7 @@ class Objects(Remote):
 
     @contextmanager
     def whole_file(self, name: str, direct: bool = False) -> Iterator[FileIO]:
-        """It is written to a temporary file of this machine, then sent: nothing of it is in the store before that."""
+        """Written to a local temporary file, then uploaded; nothing is in the store before that."""
         with TemporaryDirectory(prefix="rt2data-") as folder:
             local = Path(folder, "object")
             with FileIO(local, "wb") as file:
@@ -148,19 +148,21 @@ class Objects(Remote):
             self._send(name, local)
 
     def _send(self, name: str, content: Path | bytes, mode: Any = None) -> None:
-        """Large files in parts. Raises OutputError, and SourceChangedError where `mode` asks for another version."""
-        options = {} if mode is None else {"mode": mode}  # with which all goes in one part
+        """Upload a file, a large one in parts. Raises OutputError, and SourceChangedError if `mode` requires a different
+        version.
+        """
+        options = {} if mode is None else {"mode": mode}  # which forces a single part
         try:
             self._call(obstore().put, name, self._key(name), content, **options)
         except FileNotFoundError:
             if self._has_size(name, content):
-                return  # the parts were joined, but the answer was lost, and the second try found none
+                return  # the parts were joined, but the response was lost, and the retry found none
             raise OutputError("there is no such bucket", name, "make it first, or name another") from None
         except OSError as error:
             raise OutputError(f"cannot write: {error.strerror}", name, _LOOK) from error
 
     def duplicate(self, name: str, new: str) -> None:
-        """The store copies it: nothing of it comes here."""
+        """A copy within the store, without downloading."""
         try:
             self._call(obstore().copy, name, self._key(name), self._key(new))
         except FileNotFoundError:
@@ -169,15 +171,15 @@ class Objects(Remote):
             raise OutputError(f"cannot copy: {error.strerror}", new, _LOOK) from error
 
     def put_new(self, name: str, content: bytes) -> bool:
-        """Write an object unless there is one of this name; whether it was written. Raises OutputError, OSError."""
+        """Write an object unless one with this name exists; returns whether it was written. Raises OutputError, OSError."""
         try:
             self._send(name, content, "create")
         except SourceChangedError:
-            return self._holds(name, content)  # it may be ours: the answer of the first try was lost, the second found it
+            return self._holds(name, content)  # it may be ours: the first response was lost, the retry found the object
         return True
 
     def replace(self, name: str, content: bytes, before: bytes) -> bool:
-        """Write an object over the one that holds `before`; whether it was written. Raises OutputError, OSError."""
+        """Overwrite an object that still contains `before`; returns whether it was written. Raises OutputError, OSError."""
         try:
             found, meta = self._now(name)
             if found != before:
@@ -190,7 +192,7 @@ class Objects(Remote):
         return True
 
     def read_now(self, name: str) -> bytes:
-        """The same by one request, so that it is of one version."""
+        """The same in a single request, so that the content is of one version."""
         return self._now(name)[0]
 
     def _now(self, name: str) -> tuple[bytes, Any]:
@@ -225,7 +227,9 @@ class Objects(Remote):
                 self._call(obstore().delete, folder, keys)
 
     def bytes_and_time(self, folder: str) -> tuple[int, float]:
-        """Bytes of all objects below, and when the last was written, in s since 1970. Raises FileNotFoundError for none."""
+        """Total bytes of all objects below, and the time of the last write, in s since 1970. Raises FileNotFoundError if there are
+        none.
+        """
         size, changed = 0, 0.0
         for meta in self._below(folder):
             size, changed = size + meta["size"], max(changed, meta["last_modified"].timestamp())
@@ -243,6 +247,6 @@ def _any_below(store: Any, prefix: str | None) -> bool:
 
 
 def _stat(meta: Any) -> Stat:
-    """The version is a quoted ETag, as stores ask for it; Azure's listings leave the quotes out."""
+    """The stat from metadata. The version is a quoted ETag, as stores require it; Azure's listings omit the quotes."""
     found = meta["e_tag"] or str(meta["last_modified"])
     return Stat(meta["size"], found if '"' in found else f'"{found}"')

@@ -1,4 +1,4 @@
-"""Numbered files that are read by range: opened when first read, at most so many at a time."""
+"""Numbered files that are read by range: opened on first use, with a limit on open files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _REMOTE = tuple(f"{scheme}://" for scheme in REMOTE)
 _OBJECTS = 16
-"""Objects of which a part is held in memory."""
+"""Number of objects of which a part is cached in memory."""
 
 
 class RangeFiles:
-    """Files by number. Copies to other processes without its descriptors: each opens its own."""
+    """Files by number. Pickled without its descriptors: each process opens its own."""
 
     def __init__(self, paths: Sequence[str], limit: int, sequential: bool = False) -> None:
         """`sequential`: each file is read from its start to its end, so the system reads further ahead."""
@@ -42,21 +42,21 @@ class RangeFiles:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": OrderedDict(), "_objects": OrderedDict()}
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at exit `os` may be gone before this is
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # `os` may be unloaded before this object at exit
         for descriptor in self._open.values():
             close(descriptor)
 
     @property
     def is_far(self) -> bool:
-        """Whether any of them is in an object store."""
+        """Whether any file is remote."""
         return self._remote
 
     def __contains__(self, file: int) -> bool:
-        """Whether it is open."""
+        """Whether the file is open."""
         return file in self._open or file in self._objects
 
     def read(self, file: int, start: int, length: int) -> bytes:
-        """Bytes of a file; fewer where it ends before. Raises OSError."""
+        """Bytes of a file; fewer if it ends earlier. Raises OSError."""
         if self._is_remote(file):
             return self._object(file).pread(length, start)
         return os.pread(self._descriptor(file), length, start)
@@ -99,7 +99,7 @@ class RangeFiles:
 
 
 class Places(Protocol):
-    """Where n images are: the number of their file, first byte, length in bytes; int[n] each."""
+    """Where n images are: file number, first byte, length in bytes; int[n] each."""
 
     @property
     def file(self) -> NDArray[np.int32]: ...
@@ -110,7 +110,7 @@ class Places(Protocol):
 
 
 class JoinedPlaces(NamedTuple):
-    """Several places as one: see `Places`."""
+    """Concatenated places: see `Places`."""
 
     file: NDArray[np.int32]
     offset: NDArray[np.int64]
@@ -118,12 +118,12 @@ class JoinedPlaces(NamedTuple):
 
 
 def joined_places(parts: Sequence[Places]) -> JoinedPlaces:
-    """All of them, one after another."""
+    """All places, concatenated."""
     return JoinedPlaces(*(np.concatenate([getattr(part, name) for part in parts]) for name in JoinedPlaces._fields))
 
 
 class OpenFiles(RangeFiles):
-    """Files of one source. Each must still have the stamp that it had when the source was prepared."""
+    """Files of one source. Each must still have its stamp from when the source was prepared."""
 
     def __init__(self, source: str, stamps: Sequence[Stamp], limit: int = 256) -> None:
         super().__init__([stamp.path for stamp in stamps], limit)
@@ -134,7 +134,7 @@ class OpenFiles(RangeFiles):
         return {**super().__getstate__(), "_ahead": None}
 
     def will_need(self, places: Places) -> None:
-        """Let many images be read from the disk or fetched at once, before they are read one by one in this order."""
+        """Prefetch many images concurrently, before they are read one by one in this order."""
         if self._remote:
             self._fetch_ahead(places)
             return
@@ -145,7 +145,7 @@ class OpenFiles(RangeFiles):
     def read_into(self, into: memoryview, file: int, offset: int, digest: int, key: str) -> None:
         """Read exactly len(into) bytes at `offset`. `digest` is their xxh3-64, `key` names their row.
 
-        Raises SourceChangedError where they are not the bytes that were prepared, DataError where they cannot be read.
+        Raises SourceChangedError if the bytes differ from those prepared, DataError if they cannot be read.
         """
         try:
             got = self._fetch(into, file, offset) if self._is_remote(file) else os.preadv(self._descriptor(file), [into], offset)

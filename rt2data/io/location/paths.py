@@ -1,6 +1,7 @@
 """Names of files: a local path, `file:///...`, or a URI such as gs://bucket/name or https://host/name.
 
-A name is text or a `Path`. `Path` leaves one slash of `gs://`, so one slash is enough for a scheme here; a `RemotePath` shows both.
+A name is text or a `Path`. `Path` collapses the slashes of `gs://`, so one slash is enough for a scheme here; a `RemotePath` prints
+both.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ Name = str | Path
 OBJECT_STORES = ("gs", "s3", "az")
 """Schemes of object stores: gs://BUCKET/NAME, s3://BUCKET/NAME, az://CONTAINER/NAME."""
 READ_ONLY = ("https", "http", "hf")
-"""Schemes of what is only read: https://HOST/NAME, the same by http:// on this machine, and files of a repository on a hub."""
+"""Read-only schemes: https://HOST/NAME, http:// on this machine only, and files of a repository on a hub."""
 REMOTE = OBJECT_STORES + READ_ONLY
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/.*)?", re.DOTALL)
-"""At least two letters, so that `C:/x` has none."""
+"""At least two letters, so that `C:/x` has no scheme."""
 _REPOSITORY = re.compile(
     r"(?P<place>(?:(?P<kind>datasets|models|spaces)/)?"
     r"(?P<id>(?!(?:datasets|models|spaces|buckets|kernels)/)[\w.-]+/[\w.-]+)"
@@ -27,12 +28,12 @@ _REPOSITORY = re.compile(
     r"(?:/(?P<key>.*))?",
     re.DOTALL,
 )
-"""[datasets/|models/|spaces/]OWNER/NAME[@REVISION][/NAME], as `huggingface_hub` writes it; without a kind it is a model."""
+"""[datasets/|models/|spaces/]OWNER/NAME[@REVISION][/NAME], as in `huggingface_hub`; without a kind it is a model."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RemotePath(PosixPath):
-    """The name of a remote file, with the arithmetic of paths: `/`, `parent`, `name`. Nothing of it touches a file system."""
+    """The name of a remote file, with path operations: `/`, `parent`, `name`. It never touches a file system."""
 
     __slots__ = ()
 
@@ -45,9 +46,9 @@ class RemotePath(PosixPath):
 
 
 def path_of(name: Name) -> Path:
-    """The path of a name, for functions that take names from outside: that of a file URI is the plain path.
+    """The path of a name, for functions that take names from users; a file URI becomes a plain path.
 
-    Raises UsageError for a scheme of which no files are read, hdfs:// or any other, and for a URI that is no name of a file.
+    Raises UsageError for an unsupported scheme, such as hdfs://, and for a URI that does not name a file.
     """
     text = str(name)
     if ":" not in text:  # this is called for each of many images
@@ -72,7 +73,7 @@ def _local(rest: str) -> Path:
 
 
 def writable(path: Path) -> Path:
-    """The same path, if anything can be written there. Raises UsageError."""
+    """The same path, if the location is writable. Raises UsageError."""
     found = parted(str(path))
     if found is not None and found[0] in READ_ONLY:
         raise read_only(str(path))
@@ -80,17 +81,17 @@ def writable(path: Path) -> Path:
 
 
 def read_only(name: str) -> UsageError:
-    """The error for a file where nothing can be written."""
+    """The error for a file in a read-only location."""
     return UsageError(f"{name.partition(':')[0]}:// is read only", name, f"write to a local path or {_listed(OBJECT_STORES)}")
 
 
 def is_remote(name: Name) -> bool:
-    """Whether this names a file that is not in this machine's file system."""
+    """Whether this names a file outside the local file system."""
     return isinstance(name, RemotePath) or parted(str(name)) is not None
 
 
 def parted(text: str) -> tuple[str, str, str] | None:
-    """Scheme, bucket and key of the name of an object; so host, or repository with its revision. None for any other name."""
+    """Scheme, bucket (or host, or repository with revision) and key of a remote name. None for any other name."""
     scheme, colon, rest = text.partition(":/")
     if not colon or scheme.lower() not in REMOTE:
         return None
@@ -109,20 +110,20 @@ def is_bucket(name: Name) -> bool:
 
 
 def refuse_bucket(output: Name) -> None:
-    """What is written has a name of its own, and files beside it. Raises UsageError where it is a whole bucket."""
+    """Raises UsageError if an output is a whole bucket: outputs need their own name, and have files next to them."""
     if is_bucket(output):
         root = str(output).rstrip("/")
         raise UsageError("an output needs a name below the bucket", str(output), f"write {root}/NAME")
 
 
 def repository(place: str) -> tuple[str, str, str]:
-    """Kind (dataset, model or space), OWNER/NAME and revision of the place of a file on a hub, as `parted` gives it."""
+    """Kind (dataset, model or space), OWNER/NAME and revision of a hub file's place, as returned by `parted`."""
     found = _REPOSITORY.fullmatch(place)
     assert found is not None
     return (found["kind"] or "models").removesuffix("s"), found["id"], unquote(found["revision"] or "main")
 
 
-# URIs that name no file, or hold a secret
+# URIs that do not name a file, or contain a secret
 
 
 def _nothing(scheme: str, rest: str) -> None:
@@ -130,7 +131,9 @@ def _nothing(scheme: str, rest: str) -> None:
 
 
 def _check_url(scheme: str, rest: str) -> None:
-    """What is given is kept in recipes, stores and manifests: so nothing that may be a secret, also not in the error."""
+    """Refuse URIs that may contain a secret, since names are stored in recipes, stores and manifests; the error does not repeat
+    it.
+    """
     plain = re.sub(r"^[^/]*@", "", re.split(r"[?#]", rest)[0])
     shown = f"{scheme}://{plain}"
     if plain != rest.partition("#")[0]:

@@ -1,4 +1,4 @@
-"""What is read by requests, from any kind of server: the common part of the bodies that are not local."""
+"""Files read by requests, from any kind of server: the common part of the remote implementations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rt2data.io.location.requests import in_thread, note_use, obstore, require_u
 
 
 class RemoteEntry(NamedTuple):
-    """A file, or what stands for a folder: a part of names that ends in a slash."""
+    """A file, or a folder, which is a name prefix that ends in a slash."""
 
     name: str
     path: str
@@ -34,7 +34,7 @@ class RemoteEntry(NamedTuple):
 
 
 class Remote(ABC):
-    """The files of one bucket, host or repository, opened once in a process. A name is its whole URI."""
+    """The files of one bucket, host or repository, opened once per process. Names are full URIs."""
 
     def __init__(self, scheme: str, place: str) -> None:
         self.root = f"{scheme}://{place}/"
@@ -43,7 +43,7 @@ class Remote(ABC):
 
     @property
     def _store(self) -> Any:
-        """Opened once in this process. Raises UsageError where it cannot be."""
+        """The store, opened once per process. Raises UsageError if it cannot be opened."""
         require_unforked(self.root)
         if self._opened is None:
             self._opened = self._open()
@@ -52,11 +52,13 @@ class Remote(ABC):
 
     @abstractmethod
     def _open(self) -> Any:
-        """A store of obstore. Raises UsageError."""
+        """Open an obstore store. Raises UsageError."""
 
     @abstractmethod
     def _look(self, name: str) -> Stat:
-        """Ask for the stat of a file, in this thread. Raises FileNotFoundError, OSError; DataError where too little is told."""
+        """Request the stat of a file, in this thread. Raises FileNotFoundError, OSError; DataError if the response is
+        incomplete.
+        """
 
     @abstractmethod
     def is_folder(self, name: str) -> bool: ...
@@ -69,18 +71,20 @@ class Remote(ABC):
 
     @abstractmethod
     def bytes_and_time(self, folder: str) -> tuple[int, float]:
-        """Bytes of all files below, and when the last was written, in s since 1970. Raises FileNotFoundError for none."""
+        """Total bytes of all files below, and the time of the last write, in s since 1970. Raises FileNotFoundError if there are
+        none.
+        """
 
     def _key(self, name: str) -> str:
         found = parted(name)
         return found[2].strip("/") if found else name
 
     def _pinned(self, version: str) -> dict[str, Any]:
-        """The options of a request for one version."""
+        """Request options for a specific version."""
         return {"if_match": version} if version else {}
 
     def _content(self, wanted: Range, answer: Any) -> memoryview:
-        """The content of an answer. Raises SourceChangedError where it is seen to be of another version."""
+        """The content of a response. Raises SourceChangedError if it is known to be of a different version."""
         return memoryview(answer.bytes())
 
     def _call(self, call: Callable[..., Any], name: str, *arguments: Any, **options: Any) -> Any:
@@ -88,13 +92,13 @@ class Remote(ABC):
         return in_thread(tried, name, lambda: call(store, *arguments, **options)).result()
 
     def _head(self, name: str) -> Any:
-        """What obstore tells of a file, asked for in this thread."""
+        """obstore's metadata of a file, requested in this thread."""
         store, key, head = self._store, self._key(name), obstore().head
         return tried(name, lambda: head(store, key))
 
     def stat(self, name: str) -> Stat:
         found: Stat | None = seen("stat", name, lambda: in_thread(self._look, name).result())
-        if found is None:  # it was not there when many were looked at
+        if found is None:  # it was missing in a bulk query
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return found
 
@@ -103,7 +107,7 @@ class Remote(ABC):
         return [seen("stat", name, lambda name=name: found.get(name)) for name in names]  # type: ignore[misc]
 
     def _found(self, names: Iterable[str]) -> dict[str, Stat]:
-        """Of those that are there; asked for one by one, many at once."""
+        """The stats of existing files, requested individually and concurrently."""
         asked = [(name, in_thread(self._look, name)) for name in names]
         found = {}
         for name, answer in asked:
@@ -134,7 +138,7 @@ class Remote(ABC):
             return memoryview(file.readall())
 
     def read_now(self, name: str) -> bytes:
-        """All of a small file that others may replace at any time. Raises OSError."""
+        """The content of a small file that others may replace at any time. Raises OSError."""
         return bytes(self.mapped(name))
 
     def read(self, wanted: Sequence[Range]) -> list[bytes]:
@@ -142,7 +146,7 @@ class Remote(ABC):
         return [bytes(future.result()) for future in futures]
 
     def read_range(self, wanted: Range) -> memoryview:
-        """Bytes of a file, in this thread; fewer where it ends before. Raises what `read` raises."""
+        """Bytes of a file, in this thread; fewer if it ends earlier. Raises the same errors as `read`."""
         if wanted.length <= 0:
             return memoryview(b"")
         options = {"range": (wanted.start, wanted.start + wanted.length), **self._pinned(wanted.version)}
@@ -166,7 +170,7 @@ class Remote(ABC):
 
 
 class ReadOnly(Remote):
-    """A place in which nothing can be written. Whoever takes a name for an output refuses it earlier (`writable`)."""
+    """A read-only location. Functions that take output names refuse it earlier (`writable`)."""
 
     def whole_file(self, name: str, direct: bool = False) -> AbstractContextManager[FileIO]:
         raise read_only(name)

@@ -1,6 +1,6 @@
-"""Requests to servers: many under way at once, asked again where an answer breaks off, and their errors as the built-in ones.
+"""Requests to servers: concurrent, retried if a response breaks off, with errors converted to built-in ones.
 
-Blocking calls run in threads of this process, so that Ctrl-C is heard.
+Blocking calls run in threads of this process, so that Ctrl-C works.
 """
 
 from __future__ import annotations
@@ -21,49 +21,50 @@ from rt2data.io.location.traffic import count
 R = TypeVar("R")
 
 AT_ONCE = 128
-"""Requests under way at once, in one process."""
+"""Maximum concurrent requests per process."""
 RETRY = {
     "max_retries": 10,
     "retry_timeout": timedelta(minutes=3),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
 }
-"""How obstore asks again."""
+"""obstore's retry settings."""
 TIMEOUTS = {"timeout": "60s", "connect_timeout": "5s"}
 TRIES, _PAUSE_S = 5, 0.1
-"""Of a request whose answer breaks off, and s between them, which grow."""
+"""Tries of a request whose response breaks off, and the initial pause between them in s, which grows."""
 _BEHIND_THE_END = (" 416 ", "Wanted range starting at")
-"""Of the messages of a read that begins behind a file's end, where a store refuses it, and where it gives all of the file."""
+"""Parts of the error messages for a read that starts after the end of a file: from stores that refuse it, and from those that
+return the whole file."""
 
 
 @lru_cache(maxsize=1)
 def _threads(process: int) -> ThreadPoolExecutor:
-    """The threads of this process."""
+    """The thread pool of this process."""
     return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="objects")
 
 
 def in_thread(call: Callable[..., R], *arguments: Any) -> Future[R]:
-    """Call it in a thread of its own."""
+    """Run a call in a thread."""
     return _threads(os.getpid()).submit(call, *arguments)
 
 
 _used_in: list[int] = []
-"""The process that used a store first: obstore's threads do not live on in a forked one, which would wait for ever."""
+"""The process that first used a store: obstore's threads do not survive a fork, so a forked process would hang."""
 
 
 def require_unforked(root: str) -> None:
-    """Raises UsageError where a store was used before this process was forked."""
+    """Raises UsageError if a store was used before this process was forked."""
     if _used_in and _used_in[0] != os.getpid():
         do = "start workers with multiprocessing_context='forkserver' (or spawn)"
         raise UsageError("an object store was used before this process was forked", root, do)
 
 
 def note_use() -> None:
-    """This process uses a store."""
+    """Record that this process uses a store."""
     _used_in[:] = [os.getpid()]
 
 
 def obstore() -> Any:
-    """The package. Raises UsageError where it is not installed."""
+    """The package obstore. Raises UsageError if it is not installed."""
     try:
         import obstore
     except ImportError:
@@ -72,12 +73,12 @@ def obstore() -> Any:
 
 
 def changed(name: str) -> SourceChangedError:
-    """The error for a file that has another version than the one wanted."""
+    """The error for a file whose version differs from the expected one."""
     return SourceChangedError("a file changed since it was listed", name, "run the same command again")
 
 
 def tried(name: str, call: Callable[[], R], errors: Callable[[str], AbstractContextManager[None]] | None = None) -> R:
-    """Call it again where the store's answer breaks off, which obstore does not; other failures it tries again itself."""
+    """Retry a call if the store's response breaks off, which obstore does not do; it retries other failures itself."""
     for left in reversed(range(TRIES)):
         count("requests" if left == TRIES - 1 else "retries")
         try:
@@ -92,9 +93,9 @@ def tried(name: str, call: Callable[[], R], errors: Callable[[str], AbstractCont
 
 @contextmanager
 def object_errors(name: str) -> Iterator[None]:
-    """Raise the built-in errors, which name the object, for those of the store.
+    """Convert the store's errors to built-in errors that name the object.
 
-    SourceChangedError where it has another version, EOFError where it ends before the first byte that was asked for.
+    SourceChangedError if its version differs, EOFError if it ends before the first requested byte.
     """
     try:
         yield
@@ -132,10 +133,10 @@ _REFUSALS = {
 
 
 def refusal(name: str, why: str) -> PermissionError:
-    """The error for a file that may not be read, which says what gives permission."""
+    """The error for a file without read permission, which says how to get it."""
     return PermissionError(errno.EACCES, _REFUSALS.get(name.partition(":")[0], f"the store refuses: {why}"), name)
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the details behind it."""
+    """The first line of an error's message, without details."""
     return str(error).strip().partition("\n")[0][:200]

@@ -1,4 +1,4 @@
-"""Requests to object stores, counted in each process: runners add them up for whoever watches a job."""
+"""Counts requests to object stores in each process; runners add them up for monitoring."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _COUNTS: Counter[str] = Counter()
 
 
 def count(what: str) -> None:
-    """One more `requests`, or `retries` of those whose answer broke off; what obstore tries again itself is not seen."""
+    """Count one of `requests`, or of `retries` after a broken-off response; obstore's own retries are not visible."""
     with _LOCK:
         _COUNTS[what] += 1
 
 
 def taken() -> dict[str, int]:
-    """What was counted since this was asked last, by anyone: sums of all answers are exact."""
+    """The counts since the last call by anyone, so that the sum of all results is exact."""
     with _LOCK:
         found = dict(_COUNTS)
         _COUNTS.clear()

@@ -1,4 +1,4 @@
-"""Local files that are whole or absent."""
+"""Local files that are written atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rt2data.errors import OutputError
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Name what stops us from writing: full disk, read-only file system, no permission. Raises OutputError."""
+    """Convert errors that prevent writing: full disk, read-only file system, no permission. Raises OutputError."""
     try:
         yield
     except OSError as error:
@@ -43,7 +43,7 @@ _ADVICE = {
 
 
 class OutputFile(FileIO):
-    """A file whose errors name it; an error in reading something else meanwhile keeps its own name."""
+    """A file whose write errors name it; errors from reading other files meanwhile are unchanged."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         super().__init__(descriptor, "wb")
@@ -63,9 +63,9 @@ class OutputFile(FileIO):
 
 @contextmanager
 def whole_file(path: Path, direct: bool = False) -> Iterator[FileIO]:
-    """Write a file that has its name only when it is complete and on disk; nothing is left on failure.
+    """Write a file that gets its name only when it is complete and on disk; nothing is left on failure.
 
-    `direct` opens it for direct I/O where the file system can: only whole, aligned blocks may then be written.
+    `direct` opens it for direct I/O if supported: then only whole, aligned blocks may be written.
     """
     with _replacing(path) as temporary:
         with output_errors(path):
@@ -77,7 +77,7 @@ def whole_file(path: Path, direct: bool = False) -> Iterator[FileIO]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name that becomes `path` at the end, or is removed."""
+    """A temporary file that is renamed to `path` at the end, or removed on failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
@@ -92,39 +92,39 @@ def _replacing(path: Path) -> Iterator[Path]:
 def _open_new(path: Path, direct: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     if direct and os.environ.get("RT2DATA_DIRECT_IO", "1") != "0":
-        with suppress(OSError, AttributeError):  # not every file system can, not every system has it
+        with suppress(OSError, AttributeError):  # not supported by every file system or platform
             return os.open(path, flags | os.O_DIRECT, 0o666)
-    path.unlink(missing_ok=True)  # some file systems make the file before they refuse
+    path.unlink(missing_ok=True)  # some file systems create the file before failing
     return os.open(path, flags, 0o666)
 
 
 def write_all(file: FileIO, content: Any) -> None:
-    """Write all of it: a file may take less than it is given."""
+    """Write all content: a single write may be partial."""
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]
 
 
 def produce_whole(path: Path, produce: Callable[[Path], None]) -> None:
-    """Let a library write `path` under a temporary name; it has its name only when it is complete and on disk."""
+    """Let a library write a file under a temporary name; it is renamed to `path` only when complete and on disk."""
     with _replacing(path) as temporary, output_errors(path):
         produce(temporary)
         sync(temporary)
 
 
 def duplicate(path: Path, new: Path) -> None:
-    """A hard link, or a copy where the file system has none. Raises OutputError, FileNotFoundError."""
+    """Create a hard link, or a copy if the file system does not support links. Raises OutputError, FileNotFoundError."""
     path.stat()
     with _replacing(new) as temporary, output_errors(new):
         try:
             temporary.hardlink_to(path)
-        except OSError:  # another disk, or one without links, or a file of somebody else
+        except OSError:  # another disk, or without links, or another user's file
             shutil.copyfile(path, temporary)
             sync(temporary)
 
 
 def require_creatable(path: Path) -> None:
-    """Make a file of a temporary name in the same folder and remove it. Raises OutputError."""
+    """Check that files can be created here: create and remove a temporary file. Raises OutputError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with output_errors(path):
         os.close(_open_new(temporary, direct=False))

@@ -1,1 +1,1 @@
-"""TFRecord, tf.train.Example and TFDS metadata without TensorFlow: encode beside decode."""
+"""TFRecord, tf.train.Example and TFDS metadata without TensorFlow: encoding and decoding."""

@@ -1,8 +1,8 @@
-"""The values of one leaf over an episode, encode beside decode: numbers as arrays [n, *shape], text as strings.
+"""Encodes and decodes the values of one leaf over an episode: numbers as arrays [n, *shape], text as strings.
 
-tf.train.Example knows float32, int64 and bytes only, flattened. TFDS stores integers and bools of any width as int64,
-floats of any width as float32, and tensors whose `encoding` is bytes or zlib as one string of raw little-endian memory
-per step. Encoded images need no column: they are `Feature.spans`, byte ranges of the payload.
+tf.train.Example supports only float32, int64 and bytes, flattened. TFDS stores integers and bools of any width as int64, floats of
+any width as float32, and tensors whose `encoding` is bytes or zlib as one string of raw little-endian memory per step. Encoded
+images need no column: they are `Feature.spans`, byte ranges of the payload.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TextError(ColumnError):
 
 
 def number_type(leaf: Leaf) -> np.dtype[np.generic]:
-    """The numpy type a column of this leaf has; bfloat16 becomes float32. Raises TypeError where it holds no numbers."""
+    """The numpy type a column of this leaf has; bfloat16 becomes float32. Raises TypeError if it is not numeric."""
     dtype = np.dtype(np.float32 if leaf.dtype == "bfloat16" else leaf.dtype)
     if dtype.kind not in "biuf" or leaf.kind not in ("tensor", "scalar"):
         raise TypeError(f"{leaf} holds no numbers")
@@ -44,7 +44,7 @@ def number_type(leaf: Leaf) -> np.dtype[np.generic]:
 def numbers(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:
     """Array [n, *shape] of the leaf's own type; it may be a view of the payload. All sizes of its shape must be known.
 
-    Raises ColumnError where the values do not make whole steps, MalformedError where they are of another kind.
+    Raises ColumnError if the values do not form whole steps, MalformedError if they have another type.
     """
     flat = _inflate(leaf, feature) if leaf.encoding in ("bytes", "zlib") else _flat(leaf, feature)
     if not leaf.width or flat.size % leaf.width:
@@ -53,7 +53,7 @@ def numbers(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:
 
 
 def texts(leaf: Leaf, feature: Feature) -> list[str]:
-    """n strings; each distinct one is decoded once. A row of integers is read as bytes, without zeros (as in Language-Table).
+    """n strings; each distinct one is decoded once. Rows of integers are read as bytes, without zeros (as in Language-Table).
 
     Raises TextError, MalformedError.
     """
@@ -66,13 +66,13 @@ def texts(leaf: Leaf, feature: Feature) -> list[str]:
 
 
 def frames(leaf: Leaf, feature: Feature) -> NDArray[np.uint8]:
-    """Raw images uint8[n, height, width, 3 or 4]: grey is repeated. Raises ColumnError, MalformedError."""
+    """Raw images uint8[n, height, width, 3 or 4]: grey is converted to three channels. Raises ColumnError, MalformedError."""
     pixels = numbers(leaf, feature).astype(np.uint8, copy=False)
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
 def _flat(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:
-    """Floats stored as integers, and integers stored as floats, are accepted where nothing is lost."""
+    """All values, flat. Floats stored as integers, and integers stored as floats, are accepted if the conversion is exact."""
     dtype = number_type(leaf)
     declared: ListKind = "float" if dtype.kind == "f" else "int64"
     kind = feature.kind if feature.kind in ("float", "int64") else declared
@@ -99,7 +99,7 @@ def _inflate(leaf: Leaf, feature: Feature) -> NDArray[np.generic]:
 
 
 def _step_bytes(leaf: Leaf, stored: memoryview, size: int) -> bytes | memoryview:
-    """Raw memory of one step; of a compressed one no more than a byte beyond what is expected."""
+    """The raw memory of one step; at most one byte more than expected is decompressed."""
     if leaf.encoding == "bytes":
         return stored
     try:
@@ -123,9 +123,10 @@ def _decode_texts(raw: list[bytes]) -> list[str]:
 
 
 def pack(leaf: Leaf, values: ArrayLike | Sequence[str] | Sequence[bytes]) -> Values:
-    """Values of n steps as `encode_example` takes them: inverse of `numbers` and `texts`. Images are already encoded bytes.
+    """Values of n steps in the form that `encode_example` takes: inverse of `numbers` and `texts`. Images are already encoded
+    bytes.
 
-    Numbers are given as an array [n, *shape]. Raises ColumnError where its shape is another.
+    Numbers are given as an array [n, *shape]. Raises ColumnError if its shape differs.
     """
     if leaf.kind in ("text", "image"):
         return [value.encode() if isinstance(value, str) else bytes(value) for value in values]  # type: ignore[union-attr,arg-type]

@@ -1,4 +1,4 @@
-"""A TFDS version directory, encode beside decode: dataset_info.json, features.json, and the names of its shards.
+"""Reads and writes the metadata of a TFDS version directory: dataset_info.json, features.json, and shard names.
 
 Source: tensorflow_datasets/core/{dataset_info,splits,naming}.py, 4.9. File names follow the name in dataset_info.json, so the
 directory itself may have any name.
@@ -25,17 +25,17 @@ TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 _MAX_JSON = 64 << 20
 _LEVELS = 3
-"""How far below a given path a version directory may be: name/config/version."""
+"""Maximum levels below a given path at which a version directory may be: name/config/version."""
 _DO = "name the directory of a TFDS version, such as my_robot/1.0.0"
 
 
 class NoVersionError(UsageError):
-    """There is no dataset_info.json at the path or below."""
+    """There is no dataset_info.json at or below the path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file, and how many records it should hold."""
+    """One file, and how many records it should have."""
 
     path: str
     records: int
@@ -44,7 +44,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Directory:
-    """What the two JSON files of a version directory say."""
+    """The content of the two JSON files of a version directory."""
 
     path: str
     name: str
@@ -62,7 +62,7 @@ class Directory:
         return self._numbers[split, path]
 
     def declared(self, split: str, path: str) -> tuple[int, ...]:
-        """The number of a file among the shards of a split, and how many records it should hold; nothing for any other file."""
+        """The number of a file among the shards of a split, and how many records it should have; empty for any other file."""
         number = self._numbers.get((split, path))
         return () if number is None else (number, self.splits[split][number].records)
 
@@ -75,16 +75,16 @@ class Directory:
 
 
 def open_directory(path: str) -> Directory:
-    """The version directory at `path`, or the only one below it; parsed once in each process as long as its files stay the same.
+    """The version directory at `path`, or the only one below it; parsed once per process, unless its files change.
 
-    Raises UsageError where there is none, more than one, or one of another file format; DataError where its JSON is damaged.
+    Raises UsageError if there is none, more than one, or the file format is unsupported; DataError if its JSON is damaged.
     """
     root = find_version(path)
     return _parsed(root, _stamp(root / INFO), _stamp(root / FEATURES))
 
 
 def _stamp(path: Path) -> Stamp:
-    """Changes when the file changes."""
+    """A stamp that changes when the file changes."""
     try:
         return Stamp.of(str(path))
     except FileNotFoundError:
@@ -124,7 +124,7 @@ def find_version(path: str) -> Path:
 
 
 def _below(root: Path, levels: int) -> list[Path]:
-    """Version directories below `root`. Those still being written have `incomplete` in their names."""
+    """Version directories below `root`. Excludes those still being written, whose names contain `incomplete`."""
     found = []
     for child in location.children(root):
         folder = root / child.name
@@ -138,7 +138,7 @@ def _below(root: Path, levels: int) -> list[Path]:
 
 
 def _read_json(path: Path) -> Any:
-    """Raises DataError where it is not JSON, or larger than 64 MB."""
+    """Read a JSON file. Raises DataError if it is not JSON, or larger than 64 MB."""
     try:
         if location.stat(path).size > _MAX_JSON:
             raise DataError(f"larger than {_MAX_JSON >> 20} MB", str(path))
@@ -148,7 +148,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _splits(info: Mapping[str, Any], root: Path) -> dict[str, tuple[Shard, ...]]:
-    """Shards of every split, by its name."""
+    """The shards of every split, by name."""
     try:
         return {split["name"]: _shards(info["name"], split, root) for split in info.get("splits", ())}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -163,7 +163,9 @@ def _shards(dataset: str, split: Mapping[str, Any], root: Path) -> tuple[Shard, 
 
 
 def shard_name(template: str, dataset: str, split: str, number: int, shards: int) -> str:
-    """File name of one shard, relative to its directory. Raises ValueError for a template of unknown or outward parts."""
+    """File name of one shard, relative to its directory. Raises ValueError for a template with unknown fields, or that leads out of
+    the directory.
+    """
     digits = max(5, len(str(shards)))
     values = {"DATASET": dataset, "SPLIT": split, "FILEFORMAT": "tfrecord"}
     values |= {"SHARD_INDEX": f"{number:0{digits}}", "NUM_SHARDS": f"{shards:0{digits}}"}
@@ -181,7 +183,7 @@ def shard_name(template: str, dataset: str, split: str, number: int, shards: int
 
 
 def encode_info(name: str, version: str, splits: Mapping[str, Sequence[Shard]], description: str = "") -> dict[str, Any]:
-    """What a dataset_info.json must hold for TFDS to load the directory. `splits` gives the shards of each split in order."""
+    """The content of a dataset_info.json that lets TFDS load the directory. `splits` gives the shards of each split in order."""
     return {
         "name": name,
         "version": version,
@@ -206,5 +208,5 @@ def write_metadata(path: Path, info: Mapping[str, Any], features: Any) -> None:
 
 
 def tfds_name(source: str) -> str:
-    """The name as TFDS can have it: lower-case letters, digits and _."""
+    """The name in a form valid for TFDS: lower-case letters, digits and _."""
     return source.lower().replace("-", "_")

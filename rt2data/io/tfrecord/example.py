@@ -1,10 +1,10 @@
-"""tf.train.Example, encode beside decode, without protobuf.
+"""Encodes and decodes tf.train.Example without protobuf.
 
-    Example { Features features = 1 }          Features { map<string, Feature> feature = 1 }
+Example { Features features = 1 }          Features { map<string, Feature> feature = 1 }
     Feature { oneof kind { BytesList = 1, FloatList = 2, Int64List = 3 } }     each list { repeated value = 1, numbers packed }
 
-Source: tensorflow/core/example/{example,feature}.proto. Decoding reads names and lengths only; values are read when they are
-asked for, and bytes stay in the payload, as ranges.
+Source: tensorflow/core/example/{example,feature}.proto. Decoding reads only names and lengths; values are read on demand, and bytes
+stay in the payload, as ranges.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _LIST_TAGS = {number << 3 | BLOCK: kind for number, kind in _KINDS.items()}
 
 
 _CACHED = 256
-"""Bytes: longer values are not kept for the next record."""
+"""Bytes: longer values are not cached for the next record."""
 
 
 class Feature(NamedTuple):
-    """One feature of an Example: bytes [start, stop) of `payload` hold its list. A feature that was not set has kind None."""
+    """One feature of an Example: bytes [start, stop) of `payload` are its list. An unset feature has kind None."""
 
     payload: memoryview
     kind: ListKind | None
@@ -62,7 +62,7 @@ class Feature(NamedTuple):
         return _spans(self.payload, self.start, self.stop)
 
     def floats(self) -> NDArray[np.float32]:
-        """float32[n], a view of the payload where it can be one. Raises MalformedError unless it is a list of floats."""
+        """float32[n], a view of the payload if possible. Raises MalformedError unless it is a list of floats."""
         self._expect("float")
         return _join_floats([self._float_part(wire, start, stop) for _, wire, start, stop in self._values()])
 
@@ -72,7 +72,7 @@ class Feature(NamedTuple):
         return _join_ints([self._int_part(wire, start, stop) for _, wire, start, stop in self._values()])
 
     def values(self) -> Values:
-        """All values, as `encode_example` takes them."""
+        """All values, in the form that `encode_example` takes."""
         if self.kind == "float":
             return self.floats()
         if self.kind == "int64":
@@ -87,20 +87,20 @@ class Feature(NamedTuple):
         return [one for one in fields(self.payload, self.start, self.stop) if one[0] == 1]
 
     def _float_part(self, wire: int, start: int, stop: int) -> NDArray[np.float32]:
-        """A packed run of floats, or one by itself."""
+        """A packed run of floats, or a single one."""
         if wire not in (BLOCK, FIXED32) or (stop - start) % 4:
             raise MalformedError(f"a list of floats that holds {stop - start} bytes of wire type {wire}, byte {start}")
         return np.frombuffer(self.payload, "<f4", (stop - start) // 4, start)
 
     def _int_part(self, wire: int, start: int, stop: int) -> NDArray[np.int64]:
-        """A packed run of integers, or one by itself."""
+        """A packed run of integers, or a single one."""
         if wire not in (BLOCK, VARINT):
             raise MalformedError(f"a list of integers that holds wire type {wire}, byte {start}")
         return decode_int64s(np.frombuffer(self.payload, np.uint8, stop - start, start))
 
 
 def decode_example(payload: memoryview) -> dict[str, Feature]:
-    """Features by name. Where a name comes twice the last one holds, as in protobuf. Raises MalformedError."""
+    """Features by name. If a name occurs twice, the last one counts, as in protobuf. Raises MalformedError."""
     found: dict[str, Feature] = {}
     for part in _blocks(payload, 0, len(payload), "Example"):
         for start, stop in _blocks(payload, part[0], part[1], "Features"):
@@ -110,7 +110,7 @@ def decode_example(payload: memoryview) -> dict[str, Feature]:
 
 
 def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tuple[int, int]]:
-    """Byte ranges of the length-delimited fields number 1. Other numbers are of a later version of the message and skipped."""
+    """Byte ranges of the length-delimited fields with number 1. Other numbers, from later versions of the message, are skipped."""
     found = [one for one in fields(payload, start, stop) if one[0] == 1]
     if any(wire != BLOCK for _, wire, _, _ in found):
         raise MalformedError(f"{message} with a field of the wrong wire type, byte {start}")
@@ -118,7 +118,7 @@ def _blocks(payload: memoryview, start: int, stop: int, message: str) -> list[tu
 
 
 def _plain_entry(payload: memoryview, start: int, stop: int) -> tuple[str, Feature] | None:
-    """An entry as most writers encode it: a short name, a feature of one list, nothing else; None for any other."""
+    """An entry in the form used by most writers: a short name, a feature with one list, nothing else; None for any other."""
     try:
         at = start + 2 + payload[start + 1]
         if payload[start] != _BLOCK_TAG or payload[start + 1] > 127 or payload[at] != _FEATURE_TAG:
@@ -164,7 +164,7 @@ def _feature(payload: memoryview, start: int, stop: int) -> Feature:
 
 
 def _spans(payload: memoryview, start: int, stop: int) -> list[tuple[int, int]]:
-    """`fields` for the case that occurs once per image: values of field 1, each after its length."""
+    """A fast `fields` for the case that occurs once per image: values of field 1, each after its length."""
     found = []
     at = start
     try:
@@ -206,7 +206,7 @@ def encode_example(features: Mapping[str, Values]) -> bytes:
 
 
 def encode_feature(name: str, values: Values | Sequence[int] | Sequence[float], kind: ListKind | None = None) -> bytes:
-    """One entry of the map from names to features. `kind` must be given where the values are Python's numbers.
+    """One entry of the map from names to features. `kind` must be given if the values are Python numbers.
 
     Raises TypeError for arrays of anything but float32 and int64.
     """
@@ -223,7 +223,7 @@ def encode_feature(name: str, values: Values | Sequence[int] | Sequence[float], 
 
 @lru_cache(maxsize=1 << 14)
 def encode_text(name: str, text: str) -> bytes:
-    """The entry of one text, kept for the next record: give it texts that repeat, such as sources and instructions."""
+    """The entry of one text, cached for the next record: for texts that repeat, such as sources and instructions."""
     return encode_feature(name, (text.encode(),), "bytes")
 
 
@@ -237,29 +237,29 @@ def _kind(values: object) -> ListKind:
 
 @lru_cache(maxsize=1 << 14)
 def _entry_of(name: str, kind: ListKind, packed: bytes) -> bytes:
-    """Most short values come again and again: sources, instructions, masks, steps."""
+    """An entry, cached because most short values repeat: sources, instructions, masks, steps."""
     values = packed if kind == "bytes" or not packed else block(1, packed)
     return block(1, block(1, name.encode()) + block(2, block(_NUMBERS[kind], values)))
 
 
-# Encode with room for bytes that are read later into their places
+# Encode with room for bytes that are later read directly into place
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Values still to come: a list of byte strings of these lengths."""
+    """Space reserved for a list of byte strings of these lengths."""
 
     lengths: Sequence[int]
 
 
 class Parts(NamedTuple):
-    """Encoded bytes, and room (feature, length) between them; `size` counts both, in bytes."""
+    """Encoded bytes, with room (feature, length) between them; `size` counts both, in bytes."""
 
     parts: Sequence[bytes | tuple[str, int]]
     size: int
 
     def write(self, payload: memoryview) -> dict[str, list[memoryview]]:
-        """Write the bytes into a payload of `size` bytes; the room that is left, by feature, one view for each value in order."""
+        """Write the bytes into a payload of `size` bytes; returns the remaining room, by feature, one view per value in order."""
         at, places = 0, dict[str, list[memoryview]]()
         for part in self.parts:
             if isinstance(part, bytes):
@@ -272,9 +272,9 @@ class Parts(NamedTuple):
 
 
 def encode_with_room(entries: Iterable[bytes | tuple[str, Room]]) -> Parts:
-    """One Example of these entries in the order given: those that `encode_feature` made, and names of bytes features with room.
+    """One Example of these entries in the given order: results of `encode_feature`, and names of bytes features with room.
 
-    The bytes are those that `encode_example` gives for the same order, without a copy of large values for each level of nesting.
+    The bytes equal those of `encode_example` for the same order, without copying large values at each level of nesting.
     """
     parts: list[bytes | tuple[str, int]] = []
     size = 0
@@ -305,20 +305,20 @@ def _room_entry(name: str, room: Room) -> Parts:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One framed record; `places` are writable views of its room, by feature, one for each value in order."""
+    """One framed record; `places` are writable views of its room, by feature, one per value in order."""
 
     buffer: bytearray
     places: Mapping[str, Sequence[memoryview]]
 
     def close(self) -> bytearray:
-        """The whole record, its checksum set, once all room is filled."""
+        """The whole record with its checksum, once all room is filled."""
         crc = google_crc32c.extend(0, np.frombuffer(self.buffer, np.uint8, len(self.buffer) - HEADER - FOOTER, HEADER))
         struct.pack_into("<I", self.buffer, len(self.buffer) - FOOTER, mask(crc))
         return self.buffer
 
 
 def record_with_room(features: Mapping[str, Values | Room]) -> Record:
-    """One Example as a framed record, names sorted. Raises ValueError where it would be longer than a record can be."""
+    """One Example as a framed record, names sorted. Raises ValueError if it would exceed the maximum record size."""
     named = sorted(features.items())
     whole = encode_with_room((name, each) if isinstance(each, Room) else encode_feature(name, each) for name, each in named)
     if whole.size > MAX_PAYLOAD:

@@ -1,8 +1,8 @@
-"""TFDS's features.json, encode beside decode: the tree of features as a flat list of leaves.
+"""Reads and writes TFDS's features.json: the tree of features as a flat list of leaves.
 
-Every node of the tree names its Python class and holds one member that says what it is: featuresDict, sequence (Dataset
-and Sequence alike), image, tensor (Scalar too), text, classLabel. The older form, {"type", "content"}, is read as well.
-Source: tensorflow_datasets/core/features/*.py and core/proto/feature.proto, 4.9.
+Every node of the tree names its Python class and has one member for its kind: featuresDict, sequence (Dataset and Sequence), image,
+tensor (also Scalar), text, classLabel. The older form, {"type", "content"}, is also read. Source:
+tensorflow_datasets/core/features/*.py and core/proto/feature.proto, 4.9.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _MAX_DEPTH = 32
 class Leaf:
     """One feature at the end of a path: `key` is its name in the Example, such as steps/observation/image_0.
 
-    `dtype` is numpy's name, `string` for bytes, `bfloat16` also. `shape` is that of one step; None stands for any size.
-    `encoding` is none, bytes or zlib for numbers, and jpeg, png or "" (unknown) for images. `kind` other is what no column
-    can be made of, such as a sequence inside a step. Kind ragged is such a sequence, of scalars or strings, for writing only.
+    `dtype` is numpy's name, `string` for bytes, or `bfloat16`. `shape` is that of one step; None stands for any size. `encoding` is
+    none, bytes or zlib for numbers, and jpeg, png or "" (unknown) for images. Kind `other` cannot become a column, such as a
+    sequence inside a step. Kind `ragged` is such a sequence, of scalars or strings, for writing only.
     """
 
     key: str
@@ -44,17 +44,17 @@ class Leaf:
 
     @property
     def path(self) -> str:
-        """The key from `steps` on, as a recipe names it."""
+        """The key relative to `steps`, as used in recipes."""
         return self.key.removeprefix(f"{STEPS}/")
 
     @property
     def per_step(self) -> bool:
-        """Whether it has a value for each step, not one for the whole episode."""
+        """Whether it has a value per step, not one for the whole episode."""
         return self.key.startswith(f"{STEPS}/")
 
     @property
     def width(self) -> int | None:
-        """Numbers per step, None where the shape leaves it open."""
+        """Numbers per step, None if the shape does not fix it."""
         width = 1
         for size in self.shape:
             if size is None:
@@ -71,7 +71,7 @@ class Leaf:
 
 
 def decode_features(tree: Json, where: str = "features.json") -> tuple[Leaf, ...]:
-    """Leaves of the tree that a features.json holds, sorted by key. Raises DataError for any other JSON."""
+    """Leaves of the tree in a features.json, sorted by key. Raises DataError for any other JSON."""
     try:
         return tuple(sorted(_leaves(tree, "", 0), key=lambda leaf: leaf.key))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -79,7 +79,7 @@ def decode_features(tree: Json, where: str = "features.json") -> tuple[Leaf, ...
 
 
 def _leaves(node: Json, key: str, sequences: int, depth: int = 0) -> Iterator[Leaf]:
-    """Leaves below a node. `sequences` counts the sequences above it: values inside two of them are ragged."""
+    """Leaves below a node. `sequences` counts the enclosing sequences: values inside two of them are ragged."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested more than {_MAX_DEPTH} deep")
     member, content = _content(node)
@@ -94,7 +94,7 @@ def _leaves(node: Json, key: str, sequences: int, depth: int = 0) -> Iterator[Le
 
 
 def _content(node: Json) -> tuple[str, Json]:
-    """What a node is, and its settings."""
+    """The kind of a node, and its settings."""
     if "type" in node:
         return _old_content(node)
     for member in _MEMBERS:
@@ -104,7 +104,7 @@ def _content(node: Json) -> tuple[str, Json]:
 
 
 def _old_content(node: Json) -> tuple[str, Json]:
-    """TFDS up to 4.4 named only the class; what it held depended on it, as JSON or as JSON in a string."""
+    """The same for TFDS up to 4.4, which named only the class; its content depended on that, as JSON or as JSON in a string."""
     member = _OLD_MEMBERS.get(node["type"].rpartition(".")[2], "")
     content = node["content"]
     if isinstance(content, str):
@@ -135,7 +135,7 @@ def _encoding(content: Json, default: str) -> str:
 
 
 def _shape(shape: Json) -> tuple[int | None, ...]:
-    """{"dimensions": ["64", "-1"]}, or [64, null]."""
+    """A shape given as {"dimensions": ["64", "-1"]} or [64, null]."""
     sizes = shape.get("dimensions", ()) if isinstance(shape, Mapping) else shape
     return tuple(None if size is None or int(size) < 0 else int(size) for size in sizes)
 
@@ -157,9 +157,9 @@ _OLD_MEMBERS = {
 
 
 def encode_features(leaves: Iterable[Leaf]) -> Json:
-    """The tree of a features.json that holds these leaves; what is under `steps` becomes a Dataset. Inverse of `decode_features`.
+    """The tree of a features.json with these leaves; everything under `steps` becomes a Dataset. Inverse of `decode_features`.
 
-    Raises ValueError for a leaf of kind other.
+    Raises ValueError for a leaf of kind `other`.
     """
     tree: dict[str, Any] = {}
     for leaf in leaves:

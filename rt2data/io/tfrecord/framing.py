@@ -1,6 +1,6 @@
-"""TFRecord framing, encode beside decode. A file is a run of frames, all numbers little-endian:
+"""TFRecord framing, encoding and decoding. A file is a sequence of frames, all numbers little-endian:
 
-    u64 length | u32 masked crc32c(length) | payload | u32 masked crc32c(payload)
+u64 length | u32 masked crc32c(length) | payload | u32 masked crc32c(payload)
 
 Source of the format: tensorflow/core/lib/io/record_writer.h; the mask is that of leveldb's log format.
 """
@@ -23,7 +23,7 @@ HEADER = 12
 FOOTER = 4
 FRAME = HEADER + FOOTER
 MAX_PAYLOAD = 2**31 - 1
-"""No protobuf message can be longer, so no record of Examples is."""
+"""Maximum payload: protobuf messages, and so Examples, cannot be longer."""
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -42,7 +42,7 @@ class RecordSpan(NamedTuple):
 
 
 class FrameFault(NamedTuple):
-    """A stretch of a file that holds no trustworthy record. `skipped` bytes from `offset` on were not read."""
+    """A part of a file without a trustworthy record. `skipped` bytes from `offset` on were not read."""
 
     reason: Literal["bad_crc", "bad_length"]
     offset: int
@@ -51,9 +51,9 @@ class FrameFault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FrameIndex:
-    """What the headers of a file say.
+    """The records of a file, from their headers.
 
-    `broken` is the offset of the first header whose own checksum is wrong: nothing is known from there on but `size`.
+    `broken` is the offset of the first header whose own checksum is wrong: only `size` is known from there on.
     """
 
     spans: list[RecordSpan]
@@ -72,7 +72,7 @@ def masked_crc(data: bytes) -> int:
 
 
 def frame(payload: bytes) -> bytes:
-    """One record as a file holds it."""
+    """One record as stored in a file."""
     return b"".join((frame_header(len(payload)), payload, _CRC.pack(masked_crc(payload))))
 
 
@@ -83,7 +83,7 @@ def frame_header(length: int) -> bytes:
 
 
 def payload_length(header: bytes | memoryview) -> int | None:
-    """The length that 12 header bytes announce, or None where their checksum is wrong."""
+    """The payload length in a 12-byte header, or None if its checksum is wrong."""
     length = bytes(header[:8])
     if masked_crc(length) != _CRC.unpack_from(header, 8)[0]:
         return None
@@ -92,9 +92,9 @@ def payload_length(header: bytes | memoryview) -> int | None:
 
 
 def scan(path: str) -> FrameIndex:
-    """Find every record by its header, reading no payload.
+    """Find every record by its header, without reading payloads.
 
-    Raises DataError where the file ends inside a header or a payload.
+    Raises DataError if the file ends inside a header or a payload.
     """
     with opened(path) as file:
         size = file.size
@@ -111,7 +111,7 @@ def scan(path: str) -> FrameIndex:
 
 @contextmanager
 def opened(path: str) -> Iterator[ByPosition]:
-    """A file to read from by position. Raises DataError where there is no such file."""
+    """A file to read by position. Raises DataError if it does not exist."""
     with ExitStack() as stack:
         try:
             file = stack.enter_context(location.opened(path))
@@ -121,7 +121,7 @@ def opened(path: str) -> Iterator[ByPosition]:
 
 
 def length_at(file: ByPosition, path: str, at: int, size: int) -> int | None:
-    """Length of the record at byte `at`, None where its header is corrupt. Raises DataError where the file ends too early."""
+    """Length of the record at byte `at`, None if its header is corrupt. Raises DataError if the file ends too early."""
     header = file.pread(HEADER, at)
     if len(header) < HEADER:
         raise cut(path, at, "inside the header of a record")

@@ -1,8 +1,9 @@
-"""Read the records of a TFRecord file: checked, in bounded memory, and past damage; also of files compressed with gzip.
+"""Reads the records of a TFRecord file, plain or gzip-compressed: with checksums verified, in bounded memory, and continuing after
+damage.
 
-After a damaged header, reading resumes at the next place where a header and the payload it announces both match their checksums.
-A gzipped file (TFRecordOptions("GZIP")) is recognized by its first bytes, because TFDS does not declare it. It is read from the
-start, nothing inside it can be referenced by offset, and there is no search after a fault: gzip has a checksum of its own.
+After a damaged header, reading resumes at the next position where a header and its payload both match their checksums. A gzipped
+file (TFRecordOptions("GZIP")) is recognized by its first bytes, because TFDS does not declare it. It is read from the start,
+nothing inside it can be referenced by offset, and there is no search after a fault: gzip has its own checksum.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ _PIECE = 1 << 19
 def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, memoryview] | FrameFault]:
     """Read the records whose frames begin in bytes [start, stop), checking both checksums of each.
 
-    Yields (offset of the payload in the file, payload). A payload that does not match its checksum gives a FrameFault and
-    reading continues with the next record; a header that does not match gives a FrameFault that ends where the next whole, matching
-    record begins. A view stays valid while it is held: its buffer is reused only when no view of it is left.
-    Raises DataError where the file ends inside a record.
+    Yields (offset of the payload in the file, payload). A payload that does not match its checksum yields a FrameFault, and reading
+    continues with the next record; a header that does not match yields a FrameFault that ends where the next complete, matching
+    record begins. A view stays valid while it is referenced: its buffer is reused only when no view of it is left. Raises DataError
+    if the file ends inside a record.
     """
     buffers = Buffers()
     with opened(path) as file:
@@ -59,14 +60,14 @@ def read_records(path: str, start: int = 0, stop: int | None = None) -> Iterator
                 continue
             payload = _payload(file, path, at, length, buffers)
             yield FrameFault("bad_crc", at, FRAME + length) if payload is None else (at + HEADER, payload)
-            del payload  # so that its buffer can be used again
+            del payload  # so that its buffer can be reused
             at += FRAME + length
 
 
 def _payload(file: ByPosition, path: str, at: int, length: int, buffers: Buffers) -> memoryview | None:
-    """Payload of the record at byte `at`, None where its checksum is wrong.
+    """Payload of the record at byte `at`, None if its checksum is wrong.
 
-    Reads pieces that are summed while the processor's cache still holds them.
+    Reads in pieces that are checksummed while still in the CPU cache.
     """
     body = buffers.take(length + FOOTER)
     crc = done = 0
@@ -86,17 +87,17 @@ class Buffers:
         self._buffers: list[bytearray] = []
 
     def take(self, size: int) -> memoryview:
-        """A view of `size` bytes whose contents are anything."""
+        """A view of `size` bytes with arbitrary contents."""
         for buffer in self._buffers:
             if len(buffer) >= size and _unused(buffer):
                 return memoryview(buffer)[:size]
-        fresh = bytearray(size + size // 4)  # records of one file are of much the same size
+        fresh = bytearray(size + size // 4)  # records of a file have similar sizes
         self._buffers = [*self._buffers[-1:], fresh]
         return memoryview(fresh)[:size]
 
 
 def _unused(buffer: bytearray) -> bool:
-    """A bytearray refuses to change its length while anyone holds a view of it."""
+    """Whether no view of a buffer is left: a bytearray with views refuses to change its length."""
     try:
         buffer.append(buffer.pop())
     except BufferError:
@@ -108,14 +109,14 @@ def _unused(buffer: bytearray) -> bool:
 
 _WINDOW = 1 << 20
 _TRIES = 64
-"""Headers that match while the payload they announce does not: more than a few are no accident, and the search ends."""
+"""Maximum headers that match although their payload does not: more are not a coincidence, and the search ends."""
 
 
 def next_record(file: ByPosition, start: int, stop: int, size: int) -> int:
-    """Offset of the first whole, matching record at or after `start`, or `stop` where there is none before it.
+    """Offset of the first complete, matching record at or after `start`, or `stop` if there is none before it.
 
-    `size` is that of the file. Memory is bounded by the search window whatever the headers announce. Empty records are
-    skipped: a run of zeros would be full of their lengths.
+    `size` is the file's. Memory is bounded by the search window, whatever the headers say. Empty records are skipped, since a run
+    of zeros would match as such.
     """
     tries = 0
     for base in range(start, stop, _WINDOW):
@@ -130,7 +131,7 @@ def next_record(file: ByPosition, start: int, stop: int, size: int) -> int:
 
 
 def _headers(window: bytes) -> NDArray[np.intp]:
-    """Places in the window where 12 bytes are a header: a length of 1 to MAX_PAYLOAD that matches its checksum."""
+    """Positions in the window where 12 bytes form a header: a length of 1 to MAX_PAYLOAD that matches its checksum."""
     if len(window) < HEADER:
         return np.zeros(0, np.intp)
     raw = np.frombuffer(window, np.uint8)
@@ -183,19 +184,19 @@ _MAGIC = b"\x1f\x8b\x08"
 
 
 def is_gzipped(path: str) -> bool:
-    """Whether the file begins as gzip and not as a record of that length."""
+    """Whether the file begins like gzip and not like a valid record."""
     start = location.read_head(path, HEADER)
     return start.startswith(_MAGIC) and (len(start) < HEADER or payload_length(start) is None)
 
 
 def scan_gzipped(path: str) -> FrameIndex:
-    """Every record of the file, by its offset in the uncompressed bytes. Raises DataError where the file is damaged."""
+    """Every record of the file, by its offset in the uncompressed bytes. Raises DataError if the file is damaged."""
     spans = [RecordSpan(at, length) for at, length, _, _ in _frames(path)]
     return FrameIndex(spans, spans[-1].stop if spans else 0)
 
 
 def read_gzipped(path: str) -> Iterator[tuple[int, memoryview] | FrameFault]:
-    """The records, as `reading.read_records` gives them; offsets are those of the uncompressed bytes. Raises DataError."""
+    """The records, as in `read_records`; offsets refer to the uncompressed bytes. Raises DataError."""
     for at, length, payload, intact in _frames(path):
         yield (at + HEADER, memoryview(payload)) if intact else FrameFault("bad_crc", at, FRAME + length)
 

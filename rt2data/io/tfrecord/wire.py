@@ -15,7 +15,7 @@ _RUN = 1 << 20
 
 
 class MalformedError(ValueError):
-    """Bytes that are no message of the kind they should be."""
+    """Bytes that are not a message of the expected type."""
 
 
 Field = tuple[int, int, int, int]
@@ -59,7 +59,7 @@ def _long_tag(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def _after(message: memoryview, at: int, wire: int) -> int:
-    """Where a value that is no block ends."""
+    """Where a value that is not length-delimited ends."""
     if wire == VARINT:
         return varint(message, at)[1]
     if wire not in _FIXED:
@@ -90,13 +90,13 @@ def encode_varint(value: int) -> bytes:
 
 
 def block(number: int, value: bytes) -> bytes:
-    """A length-delimited field, its number below 16."""
+    """A length-delimited field whose number is below 16."""
     size = len(value)
     return b"".join((_ONE_BYTE[number << 3 | BLOCK], _ONE_BYTE[size] if size < _MORE else encode_varint(size), value))
 
 
 def block_head(number: int, size: int) -> bytes:
-    """What comes before the value of a length-delimited field, its number below 16."""
+    """The bytes before the value of a length-delimited field whose number is below 16."""
     return _ONE_BYTE[number << 3 | BLOCK] + encode_varint(size)
 
 
@@ -120,7 +120,7 @@ def decode_int64s(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def _runs(raw: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
-    """Numbers in runs of some bytes, because finding their ends takes many times the memory of the bytes."""
+    """Numbers, decoded in runs of limited size, because finding their ends takes many times the memory of the bytes."""
     at = 0
     while at < len(raw):
         run = raw[at : at + _RUN]
@@ -132,7 +132,7 @@ def _runs(raw: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
 
 
 def _numbers(run: NDArray[np.uint8], ends: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Numbers whose last bytes are at `ends`: seven bits of each byte, lowest first."""
+    """The numbers whose last bytes are at `ends`: seven bits per byte, lowest first."""
     starts = np.concatenate((np.zeros(1, np.intp), ends[:-1] + 1))
     sizes = ends - starts + 1
     if sizes.max() > 10:

@@ -78,7 +78,7 @@ class FolderLog(LogSource):
         return list(found.values())
 
     def layout(self) -> LogLayout:
-        """As for every log; features that only an episode's last step may have are accepted even if the steps examined lack
+        """As for every log; `success` and `reward` are read even if the steps examined lack them, since only the last step may have
         them.
         """
         found = super().layout()
