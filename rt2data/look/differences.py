@@ -14,11 +14,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str  # `a.b[2].c`
     before: Any
     after: Any
-    moved: dict[str, float | None] = {}  # how far figures moved, by name; null where the move has no unit
+    moved: dict[str, float | None] = {}  # how much figures changed, by name; null if the change has no unit
 
     @property
     def most(self) -> float:
-        """The largest move; infinite where one has no unit."""
+        """The largest change; infinite if one has no unit."""
         return max((float("inf") if move is None else abs(move) for move in self.moved.values()), default=0.0)
 
 
@@ -44,5 +44,5 @@ def _is_list(value: Any) -> bool:
 
 
 def largest_first(found: Iterator[Difference]) -> tuple[Difference, ...]:
-    """The largest moves first."""
+    """The differences, largest changes first."""
     return tuple(sorted(found, key=lambda each: -each.most))

@@ -128,7 +128,7 @@ def _is(name: str, ask: Callable[[Path], bool]) -> bool:
 
 
 def _ends(link: os.DirEntry[str]) -> bool:
-    """Whether a link is not part of a loop, for which every query fails."""
+    """Whether a link can be resolved: in a loop, every query fails."""
     try:
         link.is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""Checks of the conventions of a raw robot log, before anything is made of it: units, signs, frames, lags, images, words."""
+"""Checks of the conventions of a raw robot log, before it is prepared: units, signs, frames, lags, images, words."""
 
 from rt2data.look.check.log import Log
 from rt2data.look.check.reading import read_log

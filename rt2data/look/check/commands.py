@@ -1,7 +1,7 @@
-"""Actions against what the robot then did: delta or absolute, units, axes, signs, lag, gripper, angles.
+"""Checks of actions against the resulting motion: delta or absolute, units, axes, signs, lag, gripper, angles.
 
-All rest on correlations of actions with states and their changes (`look.stats.motion`). Scale does not change a correlation, so a
-wrong unit is seen by its slope alone, and a wrong order of steps by the lag at which most dimensions correlate best.
+All are based on correlations of actions with states and their changes (`look.stats.motion`). Scale does not change a correlation,
+so a wrong unit shows only in the slope, and a wrong order of steps in the lag at which most dimensions correlate best.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from rt2data.look.stats.motion import NO_LAG
 from rt2data.read.action_space import Dim
 
 SURE = 4.0
-"""Standard errors of a correlation."""
+"""Required standard errors of a correlation."""
 FITTING = 0.5
-"""A correlation from which a slope means something."""
+"""Minimum correlation for a slope to be meaningful."""
 OFF, FAR_OFF = 2.5, 8.0
-"""A slope this many times too large or small. Right logs here have .25 (robosuite, whose arm lags behind its commands) to 1.1;
-degrees give 57 times, centimetres 100, millimetres 1,000."""
+"""Limits for a slope, as a factor too large or too small. Correct logs here have .25 (robosuite, whose arm lags behind its
+commands) to 1.1; degrees give a factor of 57, centimetres 100, millimetres 1,000."""
 DELAY = 0.15
 """Seconds by which a robot may lag behind its commands: Meta-World's arm .04, ALOHA's .06, G1's .1; one step of Bridge is .2."""
 
 
 def delta_or_absolute(log: Log) -> Result:
-    """Whether actions follow the state or its change, against what the action space says."""
+    """Whether actions follow the state or its change, compared with the action space."""
     if why := log.without_motion():
         return skipped(why)
     assert log.found is not None
@@ -52,7 +52,7 @@ def delta_or_absolute(log: Log) -> Result:
 
 
 def factor(dim: Dim) -> tuple[str, float] | None:
-    """What kind of unit a dimension has (`m` or `rad`), and how many of these one is; None where it is no such unit."""
+    """The kind of unit of a dimension (`m` or `rad`), and the conversion factor to it; None for other units."""
     number, _, unit = dim.unit.removesuffix("/s").rpartition(" ")
     known = {"m": ("m", 1.0), "cm": ("m", 0.01), "mm": ("m", 0.001), "rad": ("rad", 1.0), "deg": ("rad", np.pi / 180)}
     try:
@@ -63,7 +63,7 @@ def factor(dim: Dim) -> tuple[str, float] | None:
 
 
 def units(log: Log) -> Result:
-    """By how much the state changes for one unit of an action: near 1 where both have the declared units."""
+    """How much the state changes per unit of an action: near 1 if both have the declared units."""
     if why := log.without_motion():
         return skipped(why)
     kinds: dict[str, list[float]] = {}
@@ -83,7 +83,7 @@ def units(log: Log) -> Result:
 
 
 def _ratios(log: Log) -> Iterator[tuple[int, float]]:
-    """Dimension, and its slope as a share of what its unit promises. Sizes only: signs are checked apart."""
+    """Dimensions, and the magnitude of their slopes relative to what the unit implies. Signs are checked separately."""
     assert log.found is not None
     by_change, by_level = slopes(at_no_lag(log.sums), log.dims), slopes(log.sums.level, log.dims)
     for i, j in log.paired.items():
@@ -101,7 +101,9 @@ def _ratios(log: Log) -> Iterator[tuple[int, float]]:
 
 
 def _of_velocity(log: Log, i: int, level: float, change: float, measured: bool) -> Iterator[tuple[int, float]]:
-    """A velocity that is in the state should equal it; else it changes the state by so much a second."""
+    """Ratios for a commanded velocity: it should equal a velocity in the state; otherwise it changes the state by that much per
+    second.
+    """
     if measured:
         yield i, level
     elif log.hz:
@@ -109,7 +111,7 @@ def _of_velocity(log: Log, i: int, level: float, change: float, measured: bool) 
 
 
 def _guess(ratio: float) -> str:
-    """What explains a ratio, within a factor of 2.5."""
+    """A possible explanation of a ratio, within a factor of 2.5."""
     known = {180 / np.pi: "degrees and radians", 1000.0: "millimetres and metres", 100.0: "centimetres and metres"}
     size = max(ratio, 1 / ratio)
     near = min(known, key=lambda each: abs(np.log(each / size)))
@@ -120,7 +122,7 @@ def _guess(ratio: float) -> str:
 
 
 def axes(log: Log) -> Result:
-    """Whether each dimension moves its own state dimension, and not that of another."""
+    """Whether each dimension moves its own state dimension, and not another's."""
     if why := log.without_motion():
         return skipped(why)
     assert log.moved is not None
@@ -128,7 +130,7 @@ def axes(log: Log) -> Result:
     best = {i: int(size[i].argmax()) for i in log.arm if size[i].max() > CLEAR}
     if not best:
         return skipped("no dimension correlates clearly")
-    own = log.own or {i: i for i in log.arm if i < size.shape[1]}  # without names: only dimensions that swap places are suspicious
+    own = log.own or {i: i for i in log.arm if i < size.shape[1]}  # without names: only swapped dimensions are suspicious
     moved = {i: j for i, j in best.items() if i in own and j != own[i] and size[i, j] > max(size[i, own[i]] + 0.2, FITTING)}
     if (log.looks or log.mode) == "absolute":
         moved |= dict(_nearer(log, own))
@@ -142,7 +144,7 @@ def axes(log: Log) -> Result:
 
 
 def _nearer(log: Log, own: dict[int, int]) -> Iterator[tuple[int, int]]:
-    """Positions that follow another state dimension much more closely than their own: little is left unexplained."""
+    """Positions that follow another state dimension much more closely than their own, with little left unexplained."""
     assert log.found is not None
     level = np.abs(log.found.level)
     for i in own:
@@ -153,7 +155,7 @@ def _nearer(log: Log, own: dict[int, int]) -> Iterator[tuple[int, int]]:
 
 
 def _exchanged(moved: dict[int, int], own: dict[int, int]) -> dict[int, int]:
-    """Those that exchange their places: a quiet joint alone may drift along with another."""
+    """Dimensions that swap places: a single quiet joint may just drift along with another."""
     while moved:
         free = {own[i] for i in moved}
         kept = {i: j for i, j in moved.items() if j in free and own[i] in moved.values()}
@@ -169,7 +171,7 @@ def signs(log: Log) -> Result:
         return skipped(why)
     assert log.moved is not None and log.found is not None
     clear = {i: log.best_lag(i, j)[1] for i, j in log.paired.items() if abs(log.best_lag(i, j)[1]) > CLEAR}
-    if (log.looks or log.mode) == "absolute":  # positions say it more clearly than their changes
+    if (log.looks or log.mode) == "absolute":  # positions are clearer than their changes
         clear |= {i: float(log.found.level[i, j]) for i, j in log.paired.items() if abs(log.found.level[i, j]) > 0.9}
     if not clear:
         return skipped("no dimension correlates clearly")
@@ -185,7 +187,7 @@ def signs(log: Log) -> Result:
 
 
 def lag(log: Log) -> Result:
-    """The shift of most dimensions between a command and the motion that it makes."""
+    """The shift of most dimensions between a command and the resulting motion."""
     if why := log.without_motion():
         return skipped(why)
     found = [log.best_lag(i, j) for i, j in log.paired.items()]
@@ -208,7 +210,7 @@ def lag(log: Log) -> Result:
 
 
 def gripper_sign(log: Log) -> Result:
-    """Whether the gripper opens where it is commanded to open, if the state says how far it is open."""
+    """Whether the gripper opens when commanded to open, if the state has its opening."""
     if not log.space.grippers:
         return skipped("the action space has no gripper")
     if log.found is None or log.pairs_of_steps < FEW_COMMANDS:
@@ -226,11 +228,11 @@ def gripper_sign(log: Log) -> Result:
 
 
 FEW_COMMANDS = 20
-"""Pairs of steps below which a gripper's sign is not looked at."""
+"""Minimum pairs of steps to check a gripper's sign."""
 
 
 def _agreement(log: Log, i: int) -> float | None:
-    """Correlation of how far open a gripper is commanded with how far open it is a step later; None where that is not clear."""
+    """Correlation of the commanded opening of a gripper with its opening one step later; None if unclear."""
     assert log.found is not None
     dim = log.space.dims[i]
     j = log.own.get(i, log.found.pairs(log.states).get(i))
@@ -243,14 +245,14 @@ def _agreement(log: Log, i: int) -> float | None:
 
 
 APART_FROM_CHANCE = 0.3
-"""A gripper is paired by its place, so little is enough: Bridge has .88, Meta-World .86, ALOHA .70 and .86."""
+"""Minimum correlation. A gripper is paired by position, so little is enough: Bridge has .88, Meta-World .86, ALOHA .70 and .86."""
 OUTSIDE = 0.05
-"""Of its range: a gripper's value may overshoot by this much."""
+"""Tolerated overshoot of a gripper's value, as a share of its range."""
 CHATTER = 20
 
 
 def gripper_values(log: Log) -> Result:
-    """The range of the gripper's commands, how many are at its ends, and how often it opens or closes in an episode."""
+    """The range of gripper commands, how many are at its ends, and how often it opens or closes per episode."""
     if not log.space.grippers:
         return skipped("the action space has no gripper")
     shares = {i: _outside(log, i) for i in log.space.grippers}
@@ -271,7 +273,7 @@ def gripper_values(log: Log) -> Result:
 
 
 def _outside(log: Log, i: int) -> float:
-    """Share of a gripper's values outside of closed to open."""
+    """Share of a gripper's values outside the range from closed to open."""
     dim = log.space.dims[i]
     low, high = sorted((dim.open or 0.0, dim.closed or 0.0))
     slack = OUTSIDE * (high - low)
@@ -283,7 +285,7 @@ def _outside(log: Log, i: int) -> float:
 
 
 def wraps(log: Log) -> Result:
-    """Angles that jump by a turn, between two steps or inside a displacement."""
+    """Angles that jump by a full turn, between two steps or inside a displacement."""
     jumps = [f"action {log.space.names[i]}" for i in log.arm if _jumps(log, log.steps.action[:, i]) and log.mode != "delta"]
     turns = [log.space.names[i] for i in log.arm if log.mode == "delta" and _turns(log, i)]
     state = log.steps.state
@@ -298,7 +300,7 @@ def wraps(log: Log) -> Result:
 
 
 def _jumps(log: Log, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bool:
-    """Whether a number jumps by about a turn, and stays between -pi and pi (or -180 and 180) otherwise."""
+    """Whether a number jumps by about a full turn, and otherwise stays between -pi and pi (or -180 and 180)."""
     change = np.abs(np.diff(values.astype(np.float64)))[log.steps.consecutive[1:]]
     for half in (np.pi, 180.0):
         low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
@@ -309,7 +311,7 @@ def _jumps(log: Log, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) 
 
 
 def _turns(log: Log, i: int) -> bool:
-    """Whether a displacement of an angle has steps of more than half a turn, and seldom."""
+    """Whether an angular displacement rarely, but sometimes, exceeds half a turn."""
     unit = factor(log.space.dims[i])
     if unit is None or unit[0] != "rad":
         return False
@@ -318,4 +320,4 @@ def _turns(log: Log, i: int) -> bool:
 
 
 SELDOM = 0.2
-"""Share of steps that jump: more often, it is no wrap but another unit, or noise."""
+"""Maximum share of steps that jump: if more, it is not wrapping but another unit, or noise."""

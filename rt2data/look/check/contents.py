@@ -1,4 +1,4 @@
-"""Numbers, times, words, marks and episodes by themselves: what is missing, constant, repeated or out of place."""
+"""Separate checks of numbers, times, instructions, success marks and episodes: missing, constant, repeated or inconsistent ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rt2data.tally.moments import F64
 
 FEW_STEPS = 20
 LOST = 0.02
-"""Share of episodes that may be damaged, as a recipe's max_bad."""
+"""Tolerated share of damaged episodes, as in a recipe's max_bad."""
 
 
 def readable(log: Log) -> Result:
@@ -42,7 +42,8 @@ def finite(log: Log) -> Result:
 # Dimensions
 
 WILD = 50.0
-"""Times the 99 % quantile: a value beyond is an accident. Meta-World's unclipped policies reach 12 times, all others here 3."""
+"""Factor of the 99 % quantile beyond which a value is an outlier. Meta-World's unclipped policies reach 12 times, all others here
+3."""
 
 
 def dimensions(log: Log) -> Result:
@@ -71,7 +72,7 @@ def _explodes(sizes: F64) -> bool:
 
 
 def _moves(log: Log, j: int) -> bool:
-    """Whether a state dimension moves as much as the others do."""
+    """Whether a state dimension moves as much as the others."""
     state = log.steps.state
     if state is None or j >= state.shape[1]:
         return False
@@ -88,7 +89,7 @@ IDLE, MOSTLY_IDLE = 0.2, 0.8
 
 
 def idle(log: Log) -> Result:
-    """Steps that command no motion and leave the gripper as it is."""
+    """Steps that command no motion and do not move the gripper."""
     still = log.sums.same_place if (log.mode or log.looks) == "absolute" else log.sums.still
     share = still / max(len(log.steps), 1)
     measured = f"{share:.1%} of the steps"
@@ -125,7 +126,7 @@ def rate(log: Log) -> Result:
 
 
 OFF_RATE = 1.2
-"""Rates that differ by less are the same: cameras of 30 Hz are logged at 29.97 to 33."""
+"""Rates that differ by a smaller factor count as equal: 30 Hz cameras are logged at 29.97 to 33."""
 JITTER = 0.25
 
 
@@ -156,7 +157,7 @@ def language(log: Log) -> Result:
 
 
 def lengths(log: Log) -> Result:
-    """Episodes that are too short, or not whole."""
+    """Episodes that are too short or incomplete."""
     sizes = np.array([len(each) for each in log.episodes])
     short = int((sizes < 2).sum())
     partial = sum(len(each) != each.length or bool((np.diff(each.steps) != 1).any()) for each in log.episodes)
@@ -168,7 +169,7 @@ def lengths(log: Log) -> Result:
 
 
 def success(log: Log) -> Result:
-    """Marks of success, and whether they agree with the reward."""
+    """Success marks, and whether they agree with the reward."""
     marks = Counter(each.success for each in log.episodes)
     known = marks[True] + marks[False]
     if not known:
@@ -191,11 +192,11 @@ def success(log: Log) -> Result:
 MANY = 0.05
 NEAR = 1e-2
 """Mean difference of two episodes, in standard deviations of the log, below which they are near duplicates. Different episodes of
-one task in the logs here differ by .3 and more."""
+the same task differ by .3 or more in the logs here."""
 
 
 def duplicates(log: Log) -> Result:
-    """Episodes that are there twice: the same numbers, or nearly, and the same first and last images."""
+    """Duplicate episodes: (nearly) the same numbers, and the same first and last images."""
     if len(log.episodes) < 2:
         return skipped("only one episode")
     exact, near = _repeats(log, [_digest(each) for each in log.episodes]), list(_near(log))
@@ -216,7 +217,7 @@ def _digest(episode: Episode) -> str:
 
 
 def _repeats(log: Log, digests: Sequence[str]) -> list[tuple[int, int]]:
-    """Each episode that was there before, behind the first like it."""
+    """Pairs of each repeated episode with its first occurrence."""
     first: dict[str, int] = {}
     return [(first[digest], i) for i, digest in enumerate(digests) if first.setdefault(digest, i) != i]
 
@@ -236,7 +237,7 @@ def _near(log: Log) -> Iterator[tuple[int, int]]:
 
 
 def _close(flat: F64) -> Iterator[tuple[int, int]]:
-    """Rows of [n, m] that differ from an earlier one by less than NEAR on average; each with the first."""
+    """Rows of [n, m] that differ from an earlier row by less than NEAR on average; each paired with the first such row."""
     for b in range(1, len(flat)):
         apart = np.sqrt(np.mean((flat[:b] - flat[b]) ** 2, axis=1))
         if apart.min() < NEAR:

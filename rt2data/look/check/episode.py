@@ -1,4 +1,6 @@
-"""One recorded episode as arrays, small enough to keep a thousand: its numbers, its words, and what its cameras showed."""
+"""One recorded episode as arrays, small enough to keep a thousand in memory: its numbers, its instructions, and summaries of its
+images.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +22,28 @@ from rt2data.tally.moments import F64
 
 GripperOpen = Literal[-1, 0, 1]
 SIDE = 32
-"""Of a thumbnail: enough to tell scenes, colours and motion apart, and a few KB to a camera and episode."""
+"""Side of a thumbnail in pixels: enough to distinguish scenes, colours and motion, at a few KB per camera and episode."""
 FRAMES = 48
-"""Images looked at in an episode: consecutive ones in its middle, and the first and the last."""
+"""Images examined per episode: consecutive ones in the middle, and the first and last."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one camera showed in the steps that were looked at. K images, of which those that cannot be decoded are left out."""
+    """Summary of one camera in the examined steps: K images, without those that cannot be decoded."""
 
     at: I64  # int64[K], the steps
     hashes: U64  # uint64[K], of the bytes or pixels
     brightness: F64  # float64[K], 0 to 255
     change: F64  # float64[K - 1]: mean difference of brightness between one and the next
-    down: F64  # float64[K - 1]: by how many pixels of SIDE what differs moved down from one to the next
+    down: F64  # float64[K - 1]: thumbnail pixels by which differing parts moved down from one to the next
     moving: F64  # float64[K - 1]: the share of pixels that differ
-    mean: NDArray[np.uint8]  # [SIDE, SIDE, 3]: all of them
-    spread: float  # of the mean picture's brightness: a flat one shows nothing
+    mean: NDArray[np.uint8]  # [SIDE, SIDE, 3]: mean of all images
+    spread: float  # of the mean picture's brightness: a flat picture is blank
     broken: int = 0
 
     @property
     def consecutive(self) -> NDArray[np.bool_]:
-        """bool[K - 1]: the next image is of the next step."""
+        """bool[K - 1]: whether the next image is of the next step."""
         found: NDArray[np.bool_] = np.diff(self.at) == 1
         return found
 
@@ -53,13 +55,13 @@ class Episode:
     name: str
     split: str
     steps: NDArray[np.int32]  # [T]: their numbers as recorded
-    length: int  # as the log says
+    length: int  # according to the log
     action: F32  # [T, D], gripper in the action space's polarity
     state: F32 | None  # [T, S]
-    time: F64  # [T], seconds; NaN where the log has none
-    words: tuple[str, ...]  # the different instructions of its steps
-    success: bool | None  # as the last step says
-    rewards: F64  # [T]; NaN where there is none
+    time: F64  # [T], seconds; NaN if the log has none
+    words: tuple[str, ...]  # the distinct instructions of its steps
+    success: bool | None  # according to the last step
+    rewards: F64  # [T]; NaN if there is none
     cameras: Mapping[str, Seen]
 
     def __len__(self) -> int:
@@ -69,7 +71,7 @@ class Episode:
 def episode_of(steps: Iterable[Step], rule: ImageRule, space: ActionSpace, gripper_open: GripperOpen | None = None) -> Episode:
     """The arrays of the steps of one episode, at least one.
 
-    Each step's images are looked at before the next step is asked for: a source may overwrite them. Raises ValueError where actions
+    Each step's images are examined before the next step is read, since a source may overwrite them. Raises ValueError if actions
     have different numbers of dimensions.
     """
     kept, glances, wanted = list[Step](), list[Glance](), set[int]()
@@ -99,7 +101,7 @@ def _floats(values: Sequence[float | None]) -> F64:
 
 
 def _actions(action: F32, space: ActionSpace, gripper_open: GripperOpen | None) -> F32:
-    """With grippers as the action space has them."""
+    """Actions with grippers in the polarity of the action space."""
     found = action.astype(np.float32)
     for i in space.grippers if gripper_open is not None else ():
         found[:, i] = to_polarity(found[:, i], gripper_open, space.dims[i])  # type: ignore[arg-type]
@@ -110,7 +112,7 @@ def _actions(action: F32, space: ActionSpace, gripper_open: GripperOpen | None) 
 
 
 def looked_at(total: int) -> set[int]:
-    """Positions of the steps whose images are looked at."""
+    """Positions of the steps whose images are examined."""
     middle = max(0, (total - FRAMES) // 2)
     return {0, total - 1, *range(middle, min(middle + FRAMES, total))}
 
@@ -121,7 +123,7 @@ class Glance(NamedTuple):
     camera: str
     at: int
     hash: int
-    pixels: NDArray[np.uint8] | None  # [SIDE, SIDE, 3]; None where it cannot be decoded
+    pixels: NDArray[np.uint8] | None  # [SIDE, SIDE, 3]; None if it cannot be decoded
 
 
 def _glance(at: int, image: Image, rule: ViewRule) -> Glance:
@@ -133,7 +135,7 @@ def _glance(at: int, image: Image, rule: ViewRule) -> Glance:
 
 
 def _seen(glances: Sequence[Glance]) -> Seen:
-    """What the glances at one camera come to."""
+    """The summary of one camera's glances."""
     good = [(each, each.pixels) for each in glances if each.pixels is not None]
     pixels = np.array([found for _, found in good], np.uint8).reshape(-1, SIDE, SIDE, 3)
     grey = pixels.mean(axis=3)
@@ -151,15 +153,16 @@ def _seen(glances: Sequence[Glance]) -> Seen:
 
 
 DIFFERS = 4.0
-"""Of 255: the change of brightness from which a pixel differs."""
+"""On a scale of 255: the change of brightness from which a pixel differs."""
 STEADY = 50.0
-"""Added to the squares of gradients, so that what has no edges does not seem to move."""
+"""Added to the squared gradients, so that areas without edges do not seem to move."""
 
 
 def pixels_down(grey: F64) -> tuple[F64, F64]:
-    """Of images [K, SIDE, SIDE]: how far what differs moved down, and how much differs, from each to the next: float64[K - 1] each.
+    """For images [K, SIDE, SIDE]: how far differing parts moved down, and the share that differs, from each to the next: float64[K
+    - 1] each.
 
-    Brightness is taken to move along and not to change, so that change = -(motion * gradient), solved by least squares.
+    Assumes that brightness moves without changing, so that change = -(motion * gradient), solved by least squares.
     """
     change = np.diff(grey, axis=0)
     differs = np.abs(change) > DIFFERS
@@ -170,5 +173,5 @@ def pixels_down(grey: F64) -> tuple[F64, F64]:
 
 
 def _hash(content: Content) -> int:
-    """Of bytes, or of the bytes of pixels."""
+    """A hash of encoded bytes, or of pixels."""
     return xxhash.xxh3_64_intdigest(content.tobytes() if isinstance(content, np.ndarray) else bytes(content))

@@ -1,4 +1,4 @@
-"""The episodes of a log with what is said about them, and the figures that several checks share."""
+"""The episodes of a log with its declarations, and the figures shared by several checks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rt2data.tally.moments import F64, Covariance
 
 Mode = Literal["delta", "absolute", "velocity"]
 CLEAR = 0.4
-"""A correlation from which a dimension takes part in votes. Of 117 pairs of steps, as in the smallest log here, chance gives 0.28
-to one in a thousand."""
+"""Minimum correlation for a dimension to vote. With 117 pairs of steps, as in the smallest log here, one in a thousand reaches 0.28
+by chance."""
 APART = 0.3
 """By how much one correlation must exceed another: displacements of Bridge have .76 to .93 against .0 to .6, positions of ALOHA
 .99 against .0 to .2."""
@@ -37,18 +37,18 @@ class Log:
     name: str = ""
     hz: float | None = None  # as declared
     state_names: tuple[str, ...] | None = None
-    rejects: tuple[Reject, ...] = ()  # faults met while reading
+    rejects: tuple[Reject, ...] = ()  # faults found while reading
 
     @cached_property
     def mode(self) -> Mode | None:
-        """What the action space says that a number commands; None where it says nothing."""
+        """The mode declared by the action space; None if it does not declare one."""
         kinds: dict[str, Mode] = {"delta": "delta", "absolute": "absolute", "velocity": "velocity"}
         said = kinds.get((self.space.control_mode or "").split("_")[0])
         return said or ("absolute" if says_absolute(self.space) else None)
 
     @cached_property
     def looks(self) -> Mode | None:
-        """Displacements or positions, as most of the dimensions move; None where neither is clear."""
+        """Displacements or positions, according to how most dimensions move; None if unclear."""
         if self.found is None or not self.paired:
             return None
         level = np.array([abs(self.found.level[i, j]) for i, j in self.paired.items()])
@@ -59,7 +59,7 @@ class Log:
 
     @cached_property
     def steps(self) -> Steps:
-        """All steps, one episode behind the other."""
+        """All steps, with episodes concatenated."""
         return _steps(self.episodes, [each.action for each in self.episodes])
 
     @cached_property
@@ -74,7 +74,7 @@ class Log:
 
     @cached_property
     def motion(self) -> MotionSums:
-        """As `sums`, of actions that are displacements: positions are replaced by their own changes."""
+        """As `sums`, for actions as displacements: positions are replaced by their changes."""
         if (self.looks or self.mode) != "absolute":
             return self.sums
         longer = [each for each in self.episodes if len(each) > 1]
@@ -93,17 +93,17 @@ class Log:
 
     @property
     def states(self) -> int:
-        """S; 0 where not every step has as many."""
+        """S; 0 if not every step has as many."""
         return 0 if self.steps.state is None else self.steps.state.shape[1]
 
     @cached_property
     def arm(self) -> tuple[int, ...]:
-        """Dimensions that move the robot: no gripper, no terminate."""
+        """Dimensions that move the robot: without gripper and terminate."""
         return tuple(i for i in range(self.dims) if i not in (*self.space.grippers, self.space.terminate))
 
     @cached_property
     def own(self) -> dict[int, int]:
-        """Action dimension -> the state dimension that it must move: by name, or by place where there are equally many."""
+        """Action dimension -> the state dimension it should move: by name, or by position if there are equally many."""
         if self.state_names:
             places = {name: j for j, name in enumerate(self.state_names)}
             return {i: places[name] for i, name in enumerate(self.space.names) if name in places}
@@ -111,7 +111,7 @@ class Log:
 
     @cached_property
     def paired(self) -> dict[int, int]:
-        """Moving dimension -> its own state dimension, else the one that it correlates with."""
+        """Moving dimension -> its own state dimension, else the one it correlates with."""
         if self.found is None:
             return {}
         found = self.own or self.found.pairs(self.states)
@@ -120,11 +120,11 @@ class Log:
 
     @property
     def pairs_of_steps(self) -> int:
-        """How many consecutive steps with a state."""
+        """The number of pairs of consecutive steps with a state."""
         return 0 if self.found is None else self.found.steps
 
     def without_motion(self) -> str:
-        """Why nothing can be said about actions and states; empty where something can."""
+        """Why nothing can be concluded about actions and states; empty if something can."""
         if self.found is None:
             return "the log has no state" if not self.states else "no two consecutive steps"
         if self.pairs_of_steps < FEW:
@@ -153,12 +153,12 @@ def _steps(episodes: Sequence[Episode], actions: Sequence[NDArray[np.float32]]) 
 
 
 def slopes(pairs: Covariance, dims: int) -> F64:
-    """float64[D, S]: change of y by x; NaN where x is constant."""
+    """float64[D, S]: slope of y over x; NaN if x is constant."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found: F64 = np.where(pairs.xx > 0, pairs.xy / pairs.xx, np.nan).reshape(dims, -1)
     return found
 
 
 def at_no_lag(sums: MotionSums) -> Covariance:
-    """Actions with the changes of the state that they make."""
+    """Actions with the state changes they cause (lag 0)."""
     return sums.lags[NO_LAG]

@@ -1,4 +1,4 @@
-"""What cameras show: nothing, the same, too late, the wrong colours, upside down."""
+"""Checks of camera images: blank, repeated, late, wrong colours, upside down."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from rt2data.order import key64
 from rt2data.tally.moments import F64
 
 BLACK, FLAT = 4.0, 2.0
-"""Of 255: mean brightness below which an image is black, and spread below which it shows nothing. ALOHA's dark simulator has 39."""
+"""On a scale of 255: the mean brightness below which an image is black, and the spread below which it is blank. ALOHA's dark
+simulator has 39."""
 
 
 def cameras(log: Log) -> list[str]:
-    """Names of all, sorted."""
+    """Names of all cameras, sorted."""
     return sorted({name for each in log.episodes for name in each.cameras})
 
 
@@ -38,7 +39,7 @@ def showing(log: Log) -> list[str]:
 
 
 def is_black(log: Log, camera: str) -> bool:
-    """Whether all images of a camera are."""
+    """Whether all images of a camera are black."""
     seen = views(log, camera)
     return all(each.brightness.max() < BLACK for _, each in seen)
 
@@ -59,7 +60,7 @@ def blank_cameras(log: Log) -> Result:
 
 
 BROKEN = 0.02
-"""Share of images, as a recipe's max_bad."""
+"""Tolerated share of broken images, as in a recipe's max_bad."""
 
 
 def _looked_at(log: Log) -> int:
@@ -70,7 +71,7 @@ def _looked_at(log: Log) -> int:
 
 
 def motion_of(log: Log, episode: Episode) -> F64 | None:
-    """How far the state moves with each step, float64[T - 1], each dimension as a share of its spread in the log."""
+    """How far the state moves in each step, float64[T - 1]; each dimension is relative to its spread in the log."""
     if episode.state is None or log.steps.state is None:
         return None
     spread = np.nanstd(log.steps.state.astype(np.float64), axis=0)
@@ -81,12 +82,12 @@ def motion_of(log: Log, episode: Episode) -> F64 | None:
 
 
 STALE, OFTEN_STALE = 0.02, 0.4
-"""Share of moving steps whose image is that of the step before. G1's camera is slower than its log: .31; a camera at half the rate
-of the log has .50, one that froze 1; all others here have 0."""
+"""Thresholds for the share of moving steps whose image equals the previous step's. G1's camera, slower than its log, has .31; a
+camera at half the log's rate .50; a frozen one 1; all others here 0."""
 
 
 def stale_images(log: Log) -> Result:
-    """Images that are those of the step before, bit for bit, while the robot moves."""
+    """Images that equal the previous step's, bit for bit, while the robot moves."""
     shares = {name: share for name in showing(log) if (share := _stale_share(log, name)) is not None}
     if not shares:
         return skipped("no images of steps in which the state moves")
@@ -112,7 +113,7 @@ def _stale_share(log: Log, camera: str) -> float | None:
 
 
 def _typical(motion: F64) -> float:
-    """Motion above which the robot surely moves: half of the steps of an episode that does."""
+    """Motion above which the robot certainly moves: half of the steps of a moving episode exceed it."""
     return max(float(np.nanmedian(motion)), 1e-4)
 
 
@@ -120,15 +121,16 @@ ENOUGH_STEPS = 10
 SHIFTS = (-3, -2, -1, 0, 1, 2, 3)
 RESAMPLES = 200
 AGREE = 0.8
-"""Share of draws of as many episodes, with repeats, that give the same lag."""
+"""Required share of bootstrap samples of the episodes that give the same lag."""
 FOLLOWS = 0.25
-"""Correlation of image change and motion from which a lag means something: Bridge's cameras have .38 to .49, a drone's 0."""
+"""Minimum correlation of image change and motion for a lag to be meaningful: Bridge's cameras have .38 to .49, a drone's 0."""
 MARGIN = 0.1
-"""By how much it must exceed the one at lag 0: at 80 Hz neighbouring steps are alike, and Meta-World's right log has .05."""
+"""By how much the correlation must exceed that at lag 0: at 80 Hz adjacent steps are alike, and Meta-World's correct log has
+.05."""
 
 
 def image_lag(log: Log) -> Result:
-    """The shift at which images change as the robot moves: 0 where each image is of its own step."""
+    """The shift at which images change as the robot moves: 0 if each image belongs to its own step."""
     if log.steps.state is None:
         return skipped("the log has no state")
     found = {name: curves for name in showing(log) if len(curves := _curves(log, name))}
@@ -153,7 +155,7 @@ def _said(shift: int | None) -> str:
 
 
 def _curves(log: Log, camera: str) -> NDArray[np.float64]:
-    """float64[episodes, shifts]: correlation of a camera's changes with the motion so many steps later."""
+    """float64[episodes, shifts]: correlation of a camera's changes with the motion that many steps later."""
     found = [curve for episode, seen in views(log, camera) if (curve := _curve(motion_of(log, episode), seen)) is not None]
     return np.array(found).reshape(-1, len(SHIFTS))
 
@@ -170,7 +172,7 @@ def _curve(motion: F64 | None, seen: Seen) -> F64 | None:
 
 
 def _correlation(change: F64, motion: F64, at: NDArray[np.int64]) -> float:
-    """Of the pairs that are inside of the episode."""
+    """The correlation over the pairs inside the episode."""
     good = (at >= 0) & (at < len(motion))
     x, y = change[good], motion[np.clip(at, 0, len(motion) - 1)[good]]
     if len(x) < 4 or not x.std() or not y.std():
@@ -179,7 +181,7 @@ def _correlation(change: F64, motion: F64, at: NDArray[np.int64]) -> float:
 
 
 def _shift(curves: F64) -> int | None:
-    """The best shift, 0 where none is better by MARGIN; None where other episodes might have given another."""
+    """The best shift, 0 if none is better by MARGIN; None if other episodes might have given a different one."""
     mean, zero = curves.mean(axis=0), SHIFTS.index(0)
     best = int(mean.argmax())
     if mean[best] < mean[zero] + MARGIN:
@@ -194,36 +196,37 @@ def _shift(curves: F64) -> int | None:
 
 
 class Odd(NamedTuple):
-    """An episode whose picture fits the others' better when it is changed."""
+    """An episode whose picture fits the others better when changed."""
 
     episode: str
     camera: str
     change: str
-    sure: bool  # changed it fits as well as most others do unchanged
+    sure: bool  # when changed, it fits as well as most others do unchanged
 
 
 class Fit(NamedTuple):
-    """How alike the picture of an episode is to the others' mean: correlations."""
+    """How similar the picture of an episode is to the others' mean: correlations."""
 
     as_is: float
     changed: float
-    change: str  # the one that fits best
+    change: str  # the change that fits best
 
 
 Change = Callable[[F64], F64]
 ALIKE = 0.35
-"""Correlation of a changed picture with the others' mean from which it is the change. Unchanged ones of Bridge reach .23 turned."""
+"""Minimum correlation of a changed picture with the others' mean to conclude that it was changed. Correct pictures of Bridge reach
+.23 when turned."""
 BETTER = 0.25
-"""By how much it must exceed the unchanged one."""
+"""By how much this must exceed the correlation of the unchanged picture."""
 OUTLIER = 7.0
-"""Median deviations by which it must stand out: in a log of many scenes some fit better changed, and that means nothing. Brown and
-blue tables in turn give 4.8, each turned episode of Bridge more than 7 in one of its cameras."""
+"""Median deviations by which an episode must stand out: in a log of many scenes, some fit better changed by chance. Alternating
+brown and blue tables give 4.8; each turned episode of Bridge more than 7 in one of its cameras."""
 SEVERAL = 4
-"""Episodes from which one can differ from the others."""
+"""Minimum episodes for one to differ from the others."""
 
 
 def odd_ones(log: Log, picture: Callable[[NDArray[np.uint8]], F64], changes: Mapping[str, Change]) -> Iterator[Odd]:
-    """Episodes whose picture is like that of the others only when it is changed, and which change fits best."""
+    """Episodes whose picture resembles the others only when changed, with the change that fits best."""
     for camera in showing(log):
         seen = [(each.name, picture(found.mean)) for each, found in views(log, camera) if found.spread >= FLAT]
         if len(seen) < SEVERAL:
@@ -264,22 +267,22 @@ def red_over_blue(mean: NDArray[np.uint8]) -> F64:
     return mean[:, :, 0].astype(np.float64) - mean[:, :, 2]
 
 
-# Which way is up: what the hand does in space against what it does in the images
+# Which way is up: the hand's motion in space compared with its motion in the images
 
 UP = ("x", "y", "z")
 STANDING = ("robot base", "world")
-"""Frames of an action space in which z points up."""
+"""Action space frames in which z points up."""
 ON_HAND = re.compile("wrist|hand|gripper", re.IGNORECASE)
-"""Names of cameras that move with the hand: what they show goes down as they rise, if they look ahead."""
+"""Names of cameras that move with the hand: the scene moves down in their images as they rise, if they look ahead."""
 STILL = 0.15
-"""Share of pixels that differ from step to step in a camera that stands still: .03 to .11 here; in one on a moving hand .18."""
+"""Maximum share of pixels that differ between steps for a stationary camera: .03 to .11 here; .18 for one on a moving hand."""
 RISES = 0.4
-"""Partial correlation from which a direction is clear: cameras that stand still have .50 to .94, those on a hand, where it rests on
-where they look, .2 to .43."""
+"""Minimum partial correlation for a clear direction: stationary cameras have .50 to .94; those on a hand, where it depends on their
+view, .2 to .43."""
 
 
 def what_rises(log: Log) -> Result:
-    """Whether what moves goes up in the images of a camera that stands still when the end effector goes up."""
+    """Whether moving things go up in the images of a stationary camera when the end effector goes up."""
     if not {*UP} <= {*log.space.names} or not (log.space.control_mode or "").endswith("_eef"):
         return skipped(f"the actions do not say how an end effector rises: {LOOK}")
     fixed = [name for name in showing(log) if not ON_HAND.search(name)]
@@ -300,7 +303,7 @@ LOOK = "look at rt2data inspect --png"
 
 
 class Rise(NamedTuple):
-    """How much goes up in the images of a camera when the end effector goes up."""
+    """How much things go up in a camera's images when the end effector goes up."""
 
     correlation: float  # at equal x and y
     pairs: int  # of steps
@@ -311,7 +314,7 @@ class Rise(NamedTuple):
 
 
 def _rise(log: Log, camera: str) -> Rise | None:
-    """That of one camera; None where it moves, or too little is seen."""
+    """The rise of one camera; None if it moves, or too little is seen."""
     pairs = [_pairs(log, episode, seen) for episode, seen in views(log, camera)]
     moved, up = np.concatenate([each for each, _ in pairs]), -np.concatenate([seen.down for _, seen in views(log, camera)])
     used = np.isfinite(moved).all(axis=1)
@@ -326,7 +329,7 @@ def _rise(log: Log, camera: str) -> Rise | None:
 
 
 def _pairs(log: Log, episode: Episode, seen: Seen) -> tuple[F64, Seen]:
-    """float64[K - 1, 3]: how far the end effector moves from each image to the next; NaN where that is another step."""
+    """float64[K - 1, 3]: how far the end effector moves from each image to the next; NaN if that is not the next step."""
     moved = _moved(log, episode)
     found = np.full((max(len(seen.at) - 1, 0), 3), np.nan)
     known = np.flatnonzero(seen.consecutive & (seen.at[:-1] < len(moved)))
@@ -335,7 +338,7 @@ def _pairs(log: Log, episode: Episode, seen: Seen) -> tuple[F64, Seen]:
 
 
 def _moved(log: Log, episode: Episode) -> F64:
-    """float64[T - 1, 3]: x, y and z of each step, as measured; where that is not known, as commanded."""
+    """float64[T - 1, 3]: motion in x, y and z in each step, as measured or, if unknown, as commanded."""
     dims = [log.space.names.index(name) for name in UP]
     if episode.state is not None and all(i in log.own for i in dims):
         return np.diff(episode.state[:, [log.own[i] for i in dims]].astype(np.float64), axis=0)
@@ -351,7 +354,7 @@ SWAPPED = "swapped"
 
 
 def upright(log: Log) -> Result:
-    """Episodes that are turned against the others. Whether all are is asked by `what_rises`."""
+    """Episodes that are rotated relative to the others. `what_rises` checks whether all are."""
     if not _several(log):
         return skipped("needs four episodes of one camera")
     odd = list(odd_ones(log, grey, TURNS))
@@ -373,7 +376,9 @@ def _named(odd: Sequence[Odd]) -> str:
 
 
 def channels(log: Log) -> Result:
-    """Red and blue swapped: in some episodes against the others, or in all images of a camera, which are then strangely blue."""
+    """Red and blue swapped: in some episodes compared with the others, or in all images of a camera, which then look unusually
+    blue.
+    """
     names = showing(log)
     if not names:
         return skipped("the log has no images")
@@ -394,7 +399,7 @@ def channels(log: Log) -> Result:
 
 
 def _cool(log: Log, camera: str) -> float | None:
-    """Share of a camera's coloured pixels that are more blue than red; None where too few are coloured."""
+    """Share of a camera's coloured pixels that are more blue than red; None if too few are coloured."""
     found = [tint(seen.mean) for _, seen in views(log, camera)]
     vivid = sum(each.vivid for each in found)
     return sum(each.cool * each.vivid for each in found) / vivid if vivid >= ENOUGH * len(found) > 0 else None

@@ -1,4 +1,4 @@
-"""Statistics that others have published of a dataset, against ours: one TOML file in schemas/statistics is one dataset."""
+"""Compares our statistics with those published for a dataset: one TOML file in schemas/statistics per dataset."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rt2data.look.check.log import Log
 from rt2data.look.check.result import Result, judged, passed, skipped
 
 OFF, FAR_OFF = 2.0, 5.0
-"""Times the published width of a dimension. The first ten steps of 13 episodes of Bridge have .31 to 1.3 of it: so few steps are
-only compared by the larger one."""
+"""Limits for the width of a dimension, as a factor of the published one. The first ten steps of 13 episodes of Bridge have factors
+of .31 to 1.3, so for so few steps only the larger limit applies."""
 FEW, MANY = 50, 1000
 
 
 @dataclass(frozen=True)
 class Published:
-    """What was published of a dataset."""
+    """What was published about a dataset."""
 
     name: str
     source: str
-    datasets: tuple[str, ...]  # what its folders are called
+    datasets: tuple[str, ...]  # names of its folders
     q01: tuple[float, ...]  # of each action dimension
     q99: tuple[float, ...]
     mask: tuple[bool, ...]  # which dimensions are compared
@@ -38,20 +38,20 @@ class Published:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All of them, by name."""
+    """All published statistics, by name."""
     folder = schemas() / "statistics"
     paths = sorted(each.name for each in location.children(folder) if each.name.endswith(".toml"))
     return tuple(TypeAdapter(Published).validate_python(tomllib.loads(location.read_text(folder / name))) for name in paths)
 
 
 def known(log: Log) -> Published | None:
-    """What was published of a log, by the names of its folders."""
+    """What was published about a log, found by the names of its folders."""
     words = {re.sub(r"[^a-z0-9]+", "_", part.lower()) for part in Path(log.name).parts}
     return next((each for each in published() if words & set(each.datasets) and len(each.q01) == log.dims), None)
 
 
 def agrees(log: Log) -> Result:
-    """Whether the ranges of the actions are those that were published of this dataset."""
+    """Whether the ranges of the actions match those published for this dataset."""
     found = known(log)
     if found is None:
         return skipped("no statistics of it are published here")

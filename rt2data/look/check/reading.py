@@ -1,4 +1,4 @@
-"""The episodes of a raw log: all of them, or some spread over it by seed."""
+"""Reads the episodes of a raw log: all, or some spread over it by seed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rt2data.records import Reject, SourceRecord, Step, Unit
 
 
 def read_log(source: RobotSource, name: str, most: int | None = None, seed: int = 0) -> Log:
-    """A log with at most so many of its episodes, some KB each; all by default.
+    """A log with at most `most` of its episodes, a few KB each; all by default.
 
-    Raises UsageError or DataError where the source cannot be read, has no episode, or has actions of different sizes.
+    Raises UsageError or DataError if the source cannot be read, has no episode, or has actions of different sizes.
     """
     space, rejects = load_space(source.action_space), list[Reject]()
     episodes = sorted(islice(_episodes(source, space, most, seed, rejects), most), key=lambda each: each.name)
@@ -33,7 +33,7 @@ def read_log(source: RobotSource, name: str, most: int | None = None, seed: int 
 
 
 def _episodes(source: RobotSource, space: ActionSpace, most: int | None, seed: int, rejects: list[Reject]) -> Iterator[Episode]:
-    """Each is made before the next is read. Rejects that are faults are added to `rejects`."""
+    """Episodes, each completed before the next is read. Rejects that are faults are added to `rejects`."""
     for unit in source.units() if most is None else _spread(source, most, seed):
         for name, records in groupby(_steps(source.read(unit), rejects), key=lambda step: step.episode):
             try:
@@ -51,11 +51,11 @@ def _steps(records: Iterator[SourceRecord], rejects: list[Reject]) -> Iterator[S
 
 
 SMALLEST = 1
-"""Bytes of a piece: a record each, where a source can cut its units."""
+"""Bytes of a piece: so small that each piece is a single record, if the source can split its units."""
 
 
 def _spread(source: RobotSource, most: int, seed: int) -> Iterator[Unit]:
-    """Pieces of the source in an order by seed: first as many of each file as are needed, then the rest."""
+    """Pieces of the source, shuffled by seed: first as many from each file as are needed, then the rest."""
     parts = shuffled([part for unit in source.units() for part in unit.each], key64("check", seed))
     rest = list[Unit]()
     for part in parts:

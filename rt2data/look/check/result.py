@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal
 import msgspec
 
 Status = Literal["PASS", "WARN", "FAIL", "SKIP"]
-"""FAIL: training on it is a mistake; WARN: look at it, the data alone cannot decide; SKIP: it could not be measured."""
+"""FAIL: training on the data is a mistake; WARN: look into it, the data alone cannot decide; SKIP: it could not be measured."""
 
 
 class Result(msgspec.Struct, frozen=True):
-    """Of one check of one log: the figure that was measured; what is wrong, or why nothing was measured; and what to do."""
+    """The result of one check of one log: the measured figure; what is wrong, or why nothing was measured; and what to do."""
 
     status: Status
     measured: str = ""
@@ -31,7 +31,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def passed(measured: str) -> Result:
-    """Measured, and right."""
+    """Measured and correct."""
     return Result("PASS", measured)
 
 
@@ -41,5 +41,5 @@ def skipped(why: str, measured: str = "") -> Result:
 
 
 def judged(failed: bool, measured: str, what: str, do: str) -> Result:
-    """FAIL where it is clear, else WARN."""
+    """FAIL if `failed`, else WARN."""
     return Result("FAIL" if failed else "WARN", measured, what, do)

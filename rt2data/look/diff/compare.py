@@ -1,4 +1,4 @@
-"""Compare two paths: what is there decides how. Two files of statistics are compared here, figure by figure."""
+"""Compares two paths according to their kind. Files of statistics are compared here, figure by figure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rt2data.look.stats.model import Stats
 from rt2data.prepare.store import Store
 
 LEAST = 0.01
-"""Smaller moves, as a share of the larger of the two figures, are not reported."""
+"""Smaller changes, as a share of the larger of the two figures, are not reported."""
 ORIGIN = ("version", "tool_version", "path")
-"""Where statistics come from: nothing about the data."""
+"""Keys on where statistics come from, which say nothing about the data."""
 NAMES = ("name", "split", "source", "code", "action", "state", "reason")
 """Keys that name the entries of a list."""
 
@@ -30,7 +30,7 @@ def compare(before: Path, after: Path, quick: bool = False) -> Comparison:
     """What changed from `before` to `after`: two recipes, two stores, two mixtures, a recipe and a mixture in either order,
     or two files of `rt2data stats --json`.
 
-    `quick` reads no rows and no shards. Raises UsageError for any other pair, DataError where one of them is damaged.
+    `quick` reads no rows and no shards. Raises UsageError for any other pair, DataError if one of them is damaged.
     """
     old, new = read_statistics_file(before), read_statistics_file(after)
     if old is not None and new is not None:
@@ -57,7 +57,7 @@ def compare(before: Path, after: Path, quick: bool = False) -> Comparison:
 
 
 def read_statistics_file(path: Path) -> Stats | None:
-    """What `rt2data stats --json` printed, in a JSON file; None for other files. Raises DataError for another version."""
+    """The output of `rt2data stats --json` in a file; None for other files. Raises DataError for another version."""
     if not location.is_file(path) or path.suffix != ".json" or path.name == "manifest.json":
         return None
     try:
@@ -70,7 +70,7 @@ def read_statistics_file(path: Path) -> Stats | None:
 
 
 def compare_statistics(before: Path, old: Stats, after: Path, new: Stats) -> Comparison:
-    """Figures that moved and all else that differs. Lists (histograms, correlations) are only counted."""
+    """Figures that changed, and all other differences. Lists (histograms, correlations) are only counted."""
     found = list(differences(_tree(old), _tree(new)))
     lists = sum(map(_is_list, found))
     moves = (msgspec.structs.replace(each, moved={"share": moved(each.before, each.after)}) for each in found if _is_figure(each))
@@ -98,12 +98,14 @@ def _is_list(found: Difference) -> bool:
 
 
 def moved(before: float, after: float) -> float:
-    """How far a figure moved, as a share of the larger of the two: 0 to 2."""
+    """The change of a figure, as a share of the larger of the two: 0 to 2."""
     return abs(after - before) / (max(abs(before), abs(after)) or 1.0)
 
 
 def by_name(tree: Any) -> Any:
-    """The same tree with a mapping by name for each list of mappings: sources and dimensions are compared by name, not by place."""
+    """The same tree with lists of mappings turned into mappings by name, so that sources and dimensions are compared by name, not
+    by position.
+    """
     if isinstance(tree, Mapping):
         return {key: by_name(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple) and all(isinstance(each, Mapping) for each in tree):

@@ -1,4 +1,4 @@
-"""What a comparison gives: plain values, for programs and for the tables of the command."""
+"""The result of a comparison: plain values, for programs and for the command's tables."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     before: str
     after: str
     equal: bool
-    same_bytes: bool | None = None  # of mixtures: all shards have the same hashes; of a recipe: a build would write the same
+    same_bytes: bool | None = None  # mixtures: all shards have the same hashes; recipe: a build would write the same
     settings: tuple[Difference, ...] = ()
     sources_added: tuple[str, ...] = ()
     sources_removed: tuple[str, ...] = ()
     plan: tuple[Difference, ...] = ()
-    figures: tuple[Difference, ...] = ()  # examples, bytes, shares, rows: what was counted
+    figures: tuple[Difference, ...] = ()  # counts: examples, bytes, shares, rows
     rejects: tuple[Difference, ...] = ()  # by reason
     rows: dict[str, KeyCounts] = {}  # by split
     groups: dict[str, KeyCounts] = {}  # episodes or images, by split
     files: KeyCounts | None = None
-    shifts: tuple[Difference, ...] = ()  # statistics of a dimension, and moves in units of its std; the largest first
-    moves: tuple[Difference, ...] = ()  # figures of `stats --json`, and moves as a share of the larger; the largest first
+    shifts: tuple[Difference, ...] = ()  # statistics of a dimension, with changes in units of its std; the largest first
+    moves: tuple[Difference, ...] = ()  # figures of `stats --json`, with changes as a share of the larger; the largest first
     shards_equal: int | None = None
     shards: tuple[int, int] | None = None
     examples: KeyCounts | None = None
@@ -40,9 +40,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shifts(source: str, split: str, names: Sequence[str], before: Any, after: Any) -> Iterator[Difference]:
-    """Dimensions of actions and states that differ, from two entries of stats.json; none where one side has no such statistics.
+    """Dimensions of actions and states that differ, from two entries of stats.json; none if one side lacks these statistics.
 
-    Moves of mean, q01 and q99 are in units of the pooled standard deviation sqrt((s1^2 + s2^2) / 2).
+    Changes of mean, q01 and q99 are in units of the pooled standard deviation sqrt((s1^2 + s2^2) / 2).
     """
     for of in ("action", "state"):
         old, new = (before or {}).get(of), (after or {}).get(of)
@@ -56,7 +56,7 @@ def shifts(source: str, split: str, names: Sequence[str], before: Any, after: An
 
 
 def _moves(before: dict[str, float], after: dict[str, float]) -> dict[str, float | None]:
-    std = hypot(before["std"], after["std"]) / sqrt(2)  # root of the mean variance: both sides count alike
+    std = hypot(before["std"], after["std"]) / sqrt(2)  # root of the mean variance: both sides count equally
     return {name: _move(after[name] - before[name], std) for name in ("mean", "q01", "q99")}
 
 

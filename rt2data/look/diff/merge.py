@@ -1,6 +1,6 @@
-"""One sorted merge of two keyed streams: rows of two stores, examples of two mixtures, files of two sources.
+"""A sorted merge of two keyed streams: rows of two stores, examples of two mixtures, files of two sources.
 
-Memory is bounded whatever the length of the streams: a stream that is not in order is sorted first, on disk.
+Memory is bounded for streams of any length: an unsorted stream is first sorted on disk.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 from rt2data.io.sorted_rows import sorted_parts
 
 NAMED = 5
-"""Names kept of the keys that were added, removed or changed."""
+"""Number of names kept of added, removed or changed keys."""
 BLOCK = 1 << 10
 """Entries made at a time."""
 
 
 class Entry(NamedTuple):
-    """What has a key. In a sorted stream keys ascend, and no two are the same."""
+    """An entry with a key. In a sorted stream, keys ascend and are unique."""
 
     key: Any  # ordered: a hash, a path, (order, key)
     number: int  # its place in the stream before sorting
@@ -30,15 +30,15 @@ class Entry(NamedTuple):
 
 
 class KeyCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many keys are in both streams, equal or changed, and in one of them only."""
+    """How many keys are in both streams (equal or changed), or in only one of them."""
 
     same: int = 0
     added: int = 0
     removed: int = 0
     changed: int = 0
     examples: dict[str, tuple[str, ...]] = {}  # names of a few keys that were added, removed, changed
-    fields: dict[str, int] = {}  # how many of those changed differ in each field
-    first: dict[str, tuple[int, int]] = {}  # field: number, before and after, of the first that differs in it
+    fields: dict[str, int] = {}  # how many changed keys differ in each field
+    first: dict[str, tuple[int, int]] = {}  # field: numbers, before and after, of the first key that differs in it
 
     @property
     def equal(self) -> bool:
@@ -47,12 +47,12 @@ class KeyCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def both(self) -> int:
-        """Keys of both streams."""
+        """The number of keys in both streams."""
         return self.same + self.changed
 
 
 def merge(before: Iterable[Entry], after: Iterable[Entry]) -> Iterator[tuple[Entry | None, Entry | None]]:
-    """Every key of two sorted streams with its entries, None where a stream lacks it. One entry of each is in memory."""
+    """Every key of two sorted streams with its entries (None if a stream lacks it). Only one entry of each is in memory."""
     one, other = iter(before), iter(after)
     old, new = next(one, None), next(other, None)
     while old is not None or new is not None:
@@ -98,7 +98,7 @@ def relation(old: Entry | None, new: Entry | None) -> str:
 
 
 def in_order(tuples: Iterable[tuple[int, ...]], fields: int) -> Iterator[Entry]:
-    """Tuples of key, number and the hashes of so many fields, all uint64, as entries in the order of their keys."""
+    """Tuples of key, number and the hashes of `fields` fields, all uint64, as entries sorted by key."""
     dtype = [(f"{at}", np.uint64) for at in range(2 + fields)]
     for part in sorted_parts(tuples, dtype):
         for start in range(0, len(part), BLOCK):

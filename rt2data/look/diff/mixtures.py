@@ -1,4 +1,4 @@
-"""Two recipes, two mixtures, or one of each: settings, plan, figures, and the examples that two mixtures have in common."""
+"""Compares two recipes, two mixtures, or one of each: settings, plan, figures, and the examples common to two mixtures."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from rt2data.seal.manifest import Manifest
 
 SIDES = ("robot", "web")
 COMPARED = ("target", "prompt", "ids", "image")
-"""What is compared of each example of two mixtures."""
+"""The parts of each example that are compared."""
 
 
 # Recipes
 
 
 def compare_recipes(before: Path, after: Path) -> Comparison:
-    """Settings that differ. Raises UsageError, RecipeError where one is no recipe."""
+    """Settings that differ. Raises UsageError, or RecipeError if one is not a recipe."""
     (old, absent), (new, missing) = _read(before), _read(after)
     asked = compare_settings(_settings(old), _settings(new))
     return Comparison(
@@ -50,7 +50,7 @@ def compare_recipes(before: Path, after: Path) -> Comparison:
 
 
 def _read(path: Path) -> tuple[Recipe, tuple[str, ...]]:
-    """A recipe, and what it names that is not there: settings can be compared without the data."""
+    """A recipe, and the missing things it names: settings can be compared without the data."""
     try:
         return read_recipe(path, check=True), ()
     except RecipeError as error:
@@ -70,7 +70,7 @@ class SettingsDifference(NamedTuple):
 
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> SettingsDifference:
-    """Settings of two canonical recipes that differ, and sources that only the second and only the first has."""
+    """Settings of two canonical recipes that differ, and sources found only in the second and only in the first."""
     old, new = ({f"{side}.{name}" for side in SIDES for name in inner(tree.get(side, {}))} for tree in (before, after))
     in_one = old ^ new
     settings = tuple(differences(_without(before, in_one), _without(after, in_one)))
@@ -93,9 +93,9 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def compare_with_mixture(recipe_path: Path, mixture: Path, recipe_first: bool) -> Comparison:
-    """What building the recipe would change in the mixture, or the other way round.
+    """What building the recipe would change in the mixture, or vice versa.
 
-    Where every source it needs is prepared, the plan is made too, which shows whether a build would write the same bytes.
+    If all its sources are prepared, the plan is made too, which shows whether a build would write the same bytes.
     """
     (recipe, absent), manifest = _read(recipe_path), checked_manifest(mixture)
     plan, note = _planned(recipe)
@@ -119,7 +119,7 @@ def compare_with_mixture(recipe_path: Path, mixture: Path, recipe_first: bool) -
 
 
 def _planned(recipe: Recipe) -> tuple[Plan | None, str]:
-    """The plan, where all stores are ready; else why there is none."""
+    """The plan, if all stores are ready; otherwise why there is none."""
     try:
         folders = {name: store_folder(recipe.store_folder, name, source) for name, source in needed_sources(recipe).items()}
         missing = [name for name, folder in folders.items() if ready_store(folder) is None]
@@ -131,7 +131,7 @@ def _planned(recipe: Recipe) -> tuple[Plan | None, str]:
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
-    """What was decided, sources by name, without what follows from the rest."""
+    """The decisions in a plan, with sources by name, without derived values."""
     found: dict[str, Any] = msgspec.to_builtins(plan)
     found["sources"] = {source["name"]: source for source in found["sources"]}
     return {name: value for name, value in found.items() if name not in ("fingerprint", "warnings")}
@@ -141,7 +141,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 
 def compare_mixtures(before: Path, after: Path, quick: bool) -> Comparison:
-    """What changed from one to the other; with `quick` no shard is read. Raises DataError where one cannot be read."""
+    """What changed from one to the other; with `quick` no shard is read. Raises DataError if one cannot be read."""
     old, new = complete_mixture(before), complete_mixture(after)
     hashes = [[shard.xxh3_128 for shard in manifest.shards] for manifest in (old, new)]
     same = hashes[0] == hashes[1]
@@ -175,7 +175,7 @@ def complete_mixture(out: Path) -> Manifest:
 
 
 def _figures(manifest: Manifest) -> dict[str, Any]:
-    """What was counted when it was written."""
+    """The counts recorded when it was written."""
     names = ("examples", "bytes", "robot_frac", "token_frac", "loss_token_frac", "epochs", "conversions")
     whole = manifest.examples
     totals = {name: {"share": each.examples / whole, **msgspec.to_builtins(each)} for name, each in manifest.totals.items()}
@@ -197,7 +197,7 @@ def _shifts(before: Manifest, after: Manifest) -> Iterator[Difference]:
 
 
 class ComparedRecord(msgspec.Struct):
-    """What is compared of a record, as its bytes."""
+    """The compared parts of a record, as raw bytes."""
 
     target: msgspec.Raw
     prompt: msgspec.Raw
@@ -211,7 +211,7 @@ def compare_examples(before: Path, old: Manifest, after: Path, new: Manifest) ->
 
 
 def _hashes(folder: Path, manifest: Manifest) -> Iterator[tuple[int, ...]]:
-    """Of each example in order: hash of its key, its number, hashes of what is compared. Raises DataError."""
+    """For each example in order: hash of its key, its number, hashes of the compared parts. Raises DataError."""
     form, digest = make_format(manifest.plan.format), xxhash.xxh3_64_intdigest
     number = -1
     members = ((shard, member) for shard in manifest.shards for member in members_of(form, folder / shard.name))
@@ -226,12 +226,12 @@ _decode = msgspec.json.Decoder(ComparedRecord).decode
 
 
 def _image_bytes(member: Member) -> bytes | memoryview:
-    """All images, one after another."""
+    """All images, concatenated."""
     return member.image if len(member.images) == 1 else b"".join(image.data for image in member.images)
 
 
 def _content(member: Member, folder: Path, shard: str) -> tuple[bytes | memoryview, ...]:
-    """Bytes of what is compared, in the order of `COMPARED`."""
+    """Bytes of the compared parts, in the order of `COMPARED`."""
     try:
         record = _decode(member.record)
     except msgspec.MsgspecError as error:

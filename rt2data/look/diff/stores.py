@@ -1,4 +1,4 @@
-"""Two prepared stores: their rows, which both keep in the same keyed order, their episodes or images, and their files."""
+"""Compares two prepared stores: their rows (both in the same keyed order), their episodes or images, and their files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rt2data.read.action_space import load_space
 
 
 def compare_stores(before: Store, after: Store, quick: bool) -> Comparison:
-    """What changed from one to the other; with `quick` no row is read. Raises DataError, UsageError where one cannot be read."""
+    """What changed from one to the other; with `quick` no row is read. Raises DataError, UsageError if one cannot be read."""
     splits = sorted({*before.info.splits, *after.info.splits})
     _require_rows(before, after)
     rows = {} if quick else {split: count_keys(_rows(before, split), _rows(after, split)) for split in splits}
@@ -66,7 +66,7 @@ def _shifts(before: Store, after: Store) -> Iterator[Difference]:
 
 
 def _names(info: StoreInfo) -> list[str]:
-    """Names of the action's dimensions, where the action space is still at hand."""
+    """Names of the action's dimensions, if the action space still exists."""
     with suppress(RtError, KeyError):
         return list(load_space(info.settings["action_space"]).sized(info.action_dim).names)
     return []
@@ -76,7 +76,7 @@ def _names(info: StoreInfo) -> list[str]:
 
 
 def _require_rows(*stores: Store) -> None:
-    """Raises DataError where a file of rows is missing: even with `quick` a store without its rows is not compared."""
+    """Raises DataError if a file of rows is missing: even with `quick`, a store without its rows is not compared."""
     for store in stores:
         for path in (path for split in store.info.splits for path in store.row_files(split)):
             with readable(path):
@@ -84,14 +84,14 @@ def _require_rows(*stores: Store) -> None:
 
 
 def _parts(store: Store, split: str, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns of a split, which the store may not have, part by part."""
+    """Some columns of a split, part by part; none if the store lacks the split."""
     found = store.info.splits.get(split)
     for number in range(len(found.files) if found else 0):
         yield store.read(split, number, names)
 
 
 def _rows(store: Store, split: str) -> Iterator[Entry]:
-    """Rows of a split in keyed order; `digest` is of all that a mixture takes from a row."""
+    """Rows of a split in keyed order; `digest` covers everything a mixture takes from a row."""
     names = ["order", "key", "digest"]
     for table in _parts(store, split, names):
         for order, key, digest in zip(*(table[name].to_pylist() for name in names), strict=True):
@@ -110,7 +110,7 @@ def _compare_groups(before: Store, after: Store, split: str) -> KeyCounts:
 
 
 def _groups(store: Store, split: str) -> Iterator[Entry]:
-    """Each group once, in the order of the hashes of their names; the name of an entry is its hash."""
+    """Each group once, sorted by the hash of its name; the name of an entry is its hash."""
     hashes = ((xxhash.xxh3_64_intdigest(name.encode()), 0) for name in _group_names(store, split))
     last = None
     for entry in in_order(hashes, 0):
@@ -133,7 +133,7 @@ def _named(store: Store, split: str, hashes: set[int]) -> tuple[str, ...]:
 
 
 def _files(store: Store) -> Iterator[Entry]:
-    """The source's own files by path, below the folder that holds them all; the content is their size."""
+    """The source's own files, by path relative to their common folder; the content is their size."""
     own = [stamp for stamp in store.stamps if stamp.path and not is_blob(stamp.path)]
     root = os.path.commonpath([os.path.dirname(stamp.path) for stamp in own]) if own else ""  # noqa: PTH120 (hot for many images)
     for path, size in sorted((os.path.relpath(stamp.path, root), stamp.size) for stamp in own):

@@ -18,7 +18,7 @@ from rt2data.records import Kind, Region
 ImageData = bytes | memoryview | NDArray[np.uint8]
 """Encoded, or RGB pixels uint8[height, width, 3]."""
 KEPT = 64
-"""Examples kept of what can only be read in order, for going back."""
+"""Examples cached for going back, if reading is only possible in order."""
 T = TypeVar("T")
 
 
@@ -34,7 +34,7 @@ class ActionValue(NamedTuple):
 
 
 class Token(NamedTuple):
-    """One id, whether the loss counts it, and the vocabulary's spelling where the tokenizer is there."""
+    """One token id, whether the loss counts it, and its spelling if the tokenizer is available."""
 
     id: int
     in_loss: bool
@@ -50,18 +50,18 @@ class ChunkAction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One example, as far as it is known."""
+    """One example, as far as known."""
 
     number: int
     key: str
     kind: Kind
     source: str
     split: str
-    group: str  # episode, or image
+    group: str  # episode or image
     prompt: str
     target: str
-    images: Sequence[tuple[str, ImageData]] = ()  # those that are there, with their names
-    absent: Sequence[str] = ()  # names of places without an image
+    images: Sequence[tuple[str, ImageData]] = ()  # existing images, with names
+    absent: Sequence[str] = ()  # names of slots without an image
     fault: str = ""  # why an image is missing
     camera: str = ""
     step: int | None = None
@@ -70,12 +70,12 @@ class Seen:
     answers: Sequence[str] = ()
     terminate: bool | None = None
     action: Sequence[ActionValue] = ()
-    chunk: Sequence[ChunkAction] = ()  # where there is more than one action
-    messages: Sequence[tuple[str, str]] = ()  # of a conversation: role and words
+    chunk: Sequence[ChunkAction] = ()  # if there is more than one action
+    messages: Sequence[tuple[str, str]] = ()  # of a conversation: role and text
     notes: Sequence[tuple[str, str]] = ()  # of a robot step: name and text
-    original: str = ""  # the log's own instruction, where another was chosen
+    original: str = ""  # the log's own instruction, if another was chosen
     tokens: Sequence[Token] = ()
-    legend: str = ""  # what the terminate token of the target means
+    legend: str = ""  # meaning of the target's terminate token
     regions: Sequence[Region] = ()  # boxes and points of the images
 
     @property
@@ -91,7 +91,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class FilmStrip:
-    """The steps of one episode in order, as numbers of `examples`; `here` is the position of the step asked for."""
+    """The steps of one episode in order, as numbers of `examples`; `here` is the position of the requested step."""
 
     examples: Examples
     numbers: Sequence[int]
@@ -99,12 +99,12 @@ class FilmStrip:
 
 
 class Examples(ABC):
-    """Addressed by number from 0."""
+    """Examples, addressed by number from 0."""
 
     @property
     @abstractmethod
     def total(self) -> int | None:
-        """How many there are; None until all are read, where nothing else says it."""
+        """The number of examples; None if unknown until all are read."""
 
     @property
     @abstractmethod
@@ -113,26 +113,26 @@ class Examples(ABC):
 
     @abstractmethod
     def at(self, number: int, whole: bool = True) -> Seen:
-        """One example; unless `whole`, perhaps without image, action and tokens.
+        """One example; unless `whole`, possibly without image, action and tokens.
 
         Raises IndexError past the end, DataError for damage.
         """
 
     def source_of(self, number: int) -> str | None:
-        """The source of an example, where it is known without reading it."""
+        """The source of an example, if known without reading it."""
         return next(iter(self.sources)) if len(self.sources) == 1 else None
 
     def film(self, seen: Seen) -> FilmStrip | None:
-        """The episode of an example; None where its steps cannot be found."""
+        """The episode of an example; None if its steps cannot be found."""
         return None
 
 
 @dataclass
 class Stretches(Generic[T]):
-    """Items in stretches (shards, raw files), each of which can only be read from its start.
+    """Items in sequences (shards, raw files), each of which can only be read from its start.
 
-    `starts` are the numbers of the first items of the stretches, as far as they are known, and the total last; reading adds to
-    them. Going forward is cheap, and so is going back a little; going far back reads one stretch again.
+    `starts` are the numbers of the sequences' first items, as far as known, with the total last; reading extends them. Going
+    forward, or back a little, is cheap; going far back re-reads one sequence.
     """
 
     openers: Sequence[Callable[[], Iterator[T]]]
@@ -144,11 +144,11 @@ class Stretches(Generic[T]):
 
     @property
     def total(self) -> int | None:
-        """How many items there are, once that is known."""
+        """The number of items, once known."""
         return self.starts[-1] if len(self.starts) > len(self.openers) else None
 
     def at(self, number: int) -> T:
-        """The item of this number. Raises IndexError past the end, DataError where a stretch ends early."""
+        """The item with this number. Raises IndexError past the end, DataError if a sequence ends early."""
         if number < 0:
             raise IndexError(number)
         if number not in self._kept:
@@ -170,7 +170,7 @@ class Stretches(Generic[T]):
         self._stretch, self._next, self._reading = stretch, self.starts[stretch], self.openers[stretch]()
 
     def _take(self) -> None:
-        """Read the next item; at the end of a stretch open the next one."""
+        """Read the next item, opening the next sequence if necessary."""
         for found in self._reading:
             self._kept[self._next] = found
             self._kept.move_to_end(self._next)
@@ -189,7 +189,7 @@ class Stretches(Generic[T]):
 def dimensions(
     names: Sequence[tuple[str, str]], values: Sequence[float], bounds: Sequence[tuple[float, float]] = ()
 ) -> list[ActionValue]:
-    """Values with their names, units and bounds; unknown names are numbers."""
+    """Values with their names, units and bounds; missing names are replaced by numbers."""
     named = [*names, *((str(i), "") for i in range(len(names), len(values)))]
     return [ActionValue(*named[i], value, *(bounds[i] if i < len(bounds) else (None, None))) for i, value in enumerate(values)]
 

@@ -1,4 +1,4 @@
-"""What is at several paths, and one recipe of all that can be read: `rt2data init PATH...`."""
+"""Recognizes the data at several paths, and writes one recipe for all readable ones: `rt2data init PATH...`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rt2data.read.source import recognize as recognize_foreign
 from rt2data.records import Kind
 
 CHILDREN = 200
-"""Entries of a folder that are looked at where the folder itself is nothing that is read."""
+"""Maximum entries examined in a folder that is not a dataset itself."""
 
 
 class Found(NamedTuple):
     """What is at one path."""
 
     path: Path
-    kind: str = ""  # of its source; empty where it cannot be read
+    kind: str = ""  # of its source; empty if it cannot be read
     name: str = ""  # in the recipe
     side: Kind | None = None
     lines: tuple[str, ...] = ()  # of the recipe
-    what: str = ""  # in words
+    what: str = ""  # description
 
     @property
     def space(self) -> str:
@@ -36,7 +36,9 @@ class Found(NamedTuple):
 
 
 def find(paths: Sequence[Path]) -> list[Found]:
-    """What is at each path, or in a folder that is nothing by itself; names differ. Raises UsageError where nothing can be read."""
+    """What is at each path, or in a folder that is not a dataset itself, with distinct names. Raises UsageError if nothing can be
+    read.
+    """
     found = [each for path in paths for each in _at(path)]
     if not any(each.side for each in found):
         said = "; ".join(f"{each.path}: {each.what}" for each in found[:8])
@@ -73,7 +75,7 @@ def _look(path: Path) -> Found:
 
 
 def _distinct(found: Sequence[Found]) -> Iterator[Found]:
-    """With names that differ: a second `bridge` is bridge_2."""
+    """The same with distinct names: a second `bridge` becomes bridge_2."""
     taken: set[str] = set()
     for each in found:
         names = (each.name if not number else f"{each.name}_{number + 1}" for number in range(len(found) + 1))
@@ -83,7 +85,7 @@ def _distinct(found: Sequence[Found]) -> Iterator[Found]:
 
 
 def recipe_of(found: Sequence[Found], schema: str) -> str:
-    """A recipe, in YAML, of all that can be read; what a user should look at has a comment."""
+    """A recipe, in YAML, of everything readable; settings that users should check have a comment."""
     robots, web = ([each for each in found if each.side == side] for side in ("robot", "web"))
     share = ("0.5", "1", "0")[0 if robots and web else 1 if robots else 2]
     lines = [

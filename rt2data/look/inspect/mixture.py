@@ -1,6 +1,6 @@
-"""A mixture: what its manifest says, and its examples by number.
+"""A mixture: its manifest, and its examples by number.
 
-Example -> shard by the manifest's counts, place in the shard by its index, source by arithmetic.
+An example's shard follows from the manifest's counts, its place from the shard's index, its source from arithmetic.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from rt2data.settings import default_store_root
 from rt2data.write.shard import ShardInfo, SideTotals, shard_sources
 
 SHARDS, EXAMPLES = 4, 4096
-"""Shards, and examples of each, that are searched for images of every source."""
+"""Limits of the search for images of every source: shards, and examples per shard."""
 SPELLED = 1 << 16
-"""Spellings of tokens that are cached."""
+"""Number of cached token spellings."""
 _BYTE = re.compile("<0x([2-6][0-9A-F]|7[0-9A-E])>")
-"""How vocabularies spell the bytes of printable ASCII."""
+"""The spelling of printable ASCII bytes in vocabularies."""
 
 
 def recognize_mixture(path: Path) -> Inspected | None:
-    """A mixture where there is a manifest."""
+    """A mixture, if there is a manifest."""
     here = path.parent if path.name == "manifest.json" else path
     return InspectedMixture(here) if location.is_file(here / "manifest.json") else None
 
@@ -114,7 +114,7 @@ class InspectedMixture(Inspected):
         }
 
     def examples(self) -> MixtureExamples:
-        """All of them, in the order in which a trainer reads them."""
+        """All examples, in the order in which a trainer reads them."""
         return MixtureExamples(self.path, self.manifest)
 
     def tiles(self, count: int) -> list[Tile]:
@@ -135,12 +135,12 @@ class InspectedMixture(Inspected):
         return [column[at] for at in range(each) for column in columns if at < len(column)][:count]
 
     def first_shards(self) -> Sequence[ShardInfo]:
-        """A few shards that hold every source."""
+        """A few shards that together contain every source."""
         parts = list(alone(self.manifest))
         return [self.manifest.shards[part.first] for part in parts] if parts else self.manifest.shards[:SHARDS]
 
     def of_shard(self, name: str) -> Iterator[tuple[Member, ExampleRecord]]:
-        """Examples of a shard; one whose record cannot be read is for `verify` to report."""
+        """Examples of a shard; unreadable records are skipped, since `verify` reports them."""
         for member in islice(members_of(make_format(self.manifest.plan.format), self.path / name), EXAMPLES):
             try:
                 yield member, decode_record(member.record)
@@ -149,7 +149,7 @@ class InspectedMixture(Inspected):
 
 
 def legend_of(source: SourcePlan) -> str:
-    """What the terminate token of its targets means; empty for a web source."""
+    """The meaning of the terminate token in the source's targets; empty for a web source."""
     return terminate_legend(codec_from_json(source.codec)) if source.codec else ""
 
 
@@ -193,7 +193,7 @@ class MixtureExamples(Examples):
         return self._whole(self._seen(number, record), record, member) if whole else self._seen(number, record)
 
     def _by_index(self) -> Callable[[int, bool], Member]:
-        """Tar shards have an index of the offsets of their examples."""
+        """A reader by index: tar shards have an index of example offsets."""
         shards = Shards(self._folder, self._manifest.dataset.shards)
 
         def read_at(number: int, whole: bool) -> Member:
@@ -204,19 +204,19 @@ class MixtureExamples(Examples):
         return read_at
 
     def _in_order(self) -> Callable[[int, bool], Member]:
-        """Shards of other formats are read from their start."""
+        """A sequential reader: shards of other formats are read from their start."""
         form = make_format(self._manifest.plan.format)
         openers = [partial(members_of, form, self._folder / shard.name) for shard in self._manifest.shards]
         stretches = Stretches(openers, list(self._starts))
         return lambda number, whole: stretches.at(number)
 
     def locate(self, number: int) -> tuple[int, int]:
-        """Shard of an example, and its place there."""
+        """The shard of an example, and its place there."""
         shard = bisect_right(self._starts, number) - 1
         return shard, number - self._starts[shard]
 
     def source_of(self, number: int) -> str | None:
-        """By the plan, as the shard was filled; no record is read."""
+        """The source according to the plan; no record is read."""
         shard, place = self.locate(number)
         found = self._shard_sources(shard)
         return self._manifest.plan.sources[found[place]].name if place < len(found) else None
@@ -254,7 +254,7 @@ class MixtureExamples(Examples):
         return {name: terminate_legend(source.codec) for name, source in sources if source.codec is not None}
 
     def _whole(self, seen: Seen, record: ExampleRecord, member: Member) -> Seen:
-        """With what takes time to make: images, actions, tokens."""
+        """The example with everything that takes time to compute: images, actions, tokens."""
         tokens = [Token(i, bool(m), self._spell(i)) for i, m in zip(record.input_ids, record.loss_mask, strict=False)]
         names = _names(record)
         images = [(names.get(image.slot, f"image_{image.slot}"), bytes(image.data)) for image in member.images]
@@ -263,7 +263,7 @@ class MixtureExamples(Examples):
         return replace(seen, images=images, absent=absent, action=action, chunk=chunk, tokens=tokens)
 
     def _decoded(self, record: ExampleRecord) -> list[ActionValue]:
-        """The first action that the codec decodes from the bins; empty where it cannot."""
+        """The first action decoded from the bins; empty if the codec cannot decode them."""
         source = self._expected.sources.get(record.source)
         if source is None or source.codec is None or record.action_bins is None:
             return []
@@ -277,14 +277,14 @@ class MixtureExamples(Examples):
         return []
 
     def _word(self, token_id: int) -> str:
-        """The vocabulary's spelling of a token, where the plan's tokenizer is still there."""
+        """The vocabulary's spelling of a token, if the plan's tokenizer still exists."""
         try:
             return spelled(self._expected.tokenizer.token(token_id)) if self._expected.tokenizer else ""
         except RtError:
             return ""
 
     def film(self, seen: Seen) -> FilmStrip | None:
-        """The episode, from the prepared store of the source, if that is still there."""
+        """The episode, from the prepared store of the source, if it still exists."""
         store = self.stores.get(seen.source)
         if store is None:
             return None
@@ -293,7 +293,7 @@ class MixtureExamples(Examples):
 
     @cached_property
     def stores(self) -> Mapping[str, StoreExamples]:
-        """The prepared stores that this was drawn from, by source, as far as they still exist."""
+        """The prepared stores that the mixture was drawn from, by source, as far as they still exist."""
         root = path_of(self._manifest.recipe.get("store") or default_store_root())
         digests = {source.digest: source.name for source in self._manifest.plan.sources}
         found = {}
@@ -306,20 +306,20 @@ class MixtureExamples(Examples):
 
 
 def _names(record: ExampleRecord) -> dict[int, str]:
-    """The name of each place of an image, by number."""
+    """The name of each image slot, by number."""
     if record.action is None and len(record.image_names) == 1:
         return {0: "image"}
     return {number: str(Slot(*each)) for number, each in enumerate(zip(record.image_names, record.image_offsets, strict=False))}
 
 
 def _chunk(record: ExampleRecord) -> list[ChunkAction]:
-    """All actions as stored, without the dimensions that pad them; none where there is only one."""
+    """All actions as stored, without padded dimensions; empty if there is only one."""
     actions, size = record.actions or (), sum(record.action_mask or ())
     flags = zip(actions, record.action_is_pad or (), strict=False)
     return [ChunkAction(list(values[:size]), pad) for values, pad in flags] if len(actions) > 1 else []
 
 
 def spelled(token: str) -> str:
-    """A token as people read it: vocabularies write a byte as <0x41>."""
+    """A token in readable form: vocabularies write a byte as <0x41>."""
     byte = _BYTE.fullmatch(token)
     return bytes.fromhex(byte[1]).decode("ascii") if byte else token

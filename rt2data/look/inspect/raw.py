@@ -1,4 +1,4 @@
-"""A raw dataset that one of our sources reads: its images, its examples, and the recipe that reads it."""
+"""A raw dataset that one of our sources can read: its images, its examples, and a recipe for it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from rt2data.read.source import SOURCES, RobotSource, Source, source_class
 from rt2data.records import Example, Image, Kind, Step, Unit
 
 SCANNED = 10_000
-"""Records of a unit that are searched for images."""
+"""Maximum records of a unit searched for images."""
 MAX_FILM = 48
-"""Steps before and after a step that are searched for its episode."""
+"""Maximum steps before and after a step searched for its episode."""
 Record = TypeVar("Record", bound=Step | Example)
 
 
 def recognize_source(path: Path) -> Inspected | None:
-    """The first source that recognizes a path. Any action space reads the same steps: which one it should be the user must say."""
-    if not (location.is_file(path) or location.is_folder(path)):  # a pipe would be waited for
+    """The first source that recognizes a path. The user must choose the action space, which does not affect how steps are read."""
+    if not (location.is_file(path) or location.is_folder(path)):  # opening a pipe would block
         return None
     for cls in map(source_class, SOURCES):
         if found := cls.recognize(path):
@@ -44,13 +44,13 @@ def recognize_source(path: Path) -> Inspected | None:
 
 @dataclass(frozen=True)
 class InspectedSource(Inspected):
-    """A dataset as a source with its default settings reads it."""
+    """A dataset, read by a source with default settings."""
 
     source: Source
-    settings: Mapping[str, Any]  # what a recipe has to set, besides the action space
+    settings: Mapping[str, Any]  # settings a recipe needs, besides the action space
     name: str  # a good name in a recipe
-    more: Mapping[str, Any] = field(default_factory=dict)  # facts that recognition found
-    notes: tuple[str, ...] = ()  # what people should check
+    more: Mapping[str, Any] = field(default_factory=dict)  # facts found by recognition
+    notes: tuple[str, ...] = ()  # for people to check
 
     @property
     def kind(self) -> str:
@@ -75,7 +75,7 @@ class InspectedSource(Inspected):
                 return
 
     def _episodes(self) -> Iterator[list[Step]]:
-        """Three steps of each episode, with copies of their images: the source's own may be overwritten by the next record."""
+        """Three steps of each episode, with copies of their images, since the next record may overwrite the source's own."""
         for unit in self.source.units():
             chosen: list[Step] = []
             for record in self.source.read(unit):
@@ -88,7 +88,7 @@ class InspectedSource(Inspected):
                     chosen = []
 
     def _web_tiles(self) -> Iterator[Tile]:
-        """The first questions, one for each image."""
+        """The first questions, one per image."""
         seen: set[str] = set()
         for unit in self.source.units():
             for record in islice(self.source.read(unit), SCANNED):
@@ -98,7 +98,7 @@ class InspectedSource(Inspected):
                     yield Tile(first, self.name, "web", _asked(record), _answered(record), record.group, more)
 
     def examples(self) -> RawExamples:
-        """Steps or questions, in the order of the files."""
+        """Steps or questions, in file order."""
         return RawExamples(self.name, self.source)
 
     def suggestion(self) -> str:
@@ -107,7 +107,7 @@ class InspectedSource(Inspected):
         return "\n".join(lines) + "\n"
 
     def lines(self) -> Iterator[str]:
-        """What the recipe says of it. Raises RtError where it is damaged."""
+        """The recipe lines for the source. Raises RtError if it is damaged."""
         facts = self.facts()
         yield from (f"# {note}" for note in self.notes)
         yield f"kind: {self.kind}"
@@ -123,7 +123,7 @@ class InspectedSource(Inspected):
 
 
 class RawExamples(Examples):
-    """What a source reads, without rejects. The number of examples is known once all are read."""
+    """The examples read from a source, without rejects. Their number is known once all are read."""
 
     def __init__(self, name: str, source: Source) -> None:
         self._name, self._source = name, source
@@ -182,7 +182,7 @@ class RawExamples(Examples):
         )
 
     def film(self, seen: Seen) -> FilmStrip | None:
-        """The steps around it in the log that are of the same episode."""
+        """The neighbouring steps in the log that belong to the same episode."""
         if seen.step is None:
             return None
         before = takewhile(lambda number: self._same(number, seen), range(seen.number - 1, seen.number - MAX_FILM, -1))
@@ -198,12 +198,12 @@ class RawExamples(Examples):
 
 
 def _by_name(images: Sequence[Image]) -> list[Image]:
-    """A step's images; a mixture takes by default that of the first camera by name."""
+    """A step's images by name; by default a mixture uses the first."""
     return sorted(images, key=lambda image: image.camera)
 
 
 def _asked(example: Example) -> str:
-    """The question, or what the user of a conversation says first."""
+    """The question, or the user's first message in a conversation."""
     return example.question or next((turn.text for turn in example.turns if turn.role == "user"), "")
 
 
@@ -220,7 +220,7 @@ def recipe_name(text: str) -> str:
 
 
 def _space_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    """The action space that fits."""
+    """Recipe lines for the best action space."""
     found, size = guess_space(name, facts), (facts.get("first_episode") or {}).get("action")
     hint = f"; also of {size} numbers: {', '.join(found.others)}" if found.others else ""
     why = f"by {found.why}" if found.why else "no known one"
@@ -228,14 +228,14 @@ def _space_lines(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _words_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
-    """Where the first episode has no words, steps are kept without: what they do only the user can say."""
+    """Recipe lines to keep steps without instructions, if the first episode has none: only the user can describe them."""
     first = facts.get("first_episode") or {}
     if first.get("instruction") == "" and "text" not in settings:
         yield 'blank_instruction: keep # check this: it holds no words; say what the robot does, such as text: "lift the cube"'
 
 
 def _camera_lines(facts: Mapping[str, Any], known: str | None) -> Iterator[str]:
-    """The camera of the dataset, where that is known, else the first by name."""
+    """Recipe lines for the camera: the dataset's usual one if known, else the first by name."""
     cameras = sorted((facts.get("guesses") or {}).get("cameras") or (facts.get("first_episode") or {}).get("cameras") or ())
     if cameras:
         first = known or cameras[0]
@@ -255,7 +255,7 @@ def _by_camera(name: str, steps: list[Step]) -> Iterator[Tile]:
 
 
 def _kept(record: Record) -> Record:
-    """The record with copies of its images, without those that are damaged."""
+    """The record with copies of its images, without damaged ones."""
     return replace(record, images=tuple(filter(None, map(_kept_image, record.images))))
 
 
@@ -267,7 +267,7 @@ def _kept_image(image: Image) -> Image | None:
 
 
 def _copy(image: Image) -> Any:
-    """The bytes or pixels, which stay valid after the record."""
+    """A copy of the bytes or pixels, which stays valid after the record."""
     content = image.content()
     return content.copy() if isinstance(content, np.ndarray) else bytes(content)
 

@@ -1,4 +1,4 @@
-"""What can be recognized at a path, and the table of recognizers: a new kind is one function and one line here."""
+"""Recognizes what is at a path, with a table of recognizers: a new kind is one function and one line here."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "store": ("rt2data.look.inspect.store:recognize_store", "a folder with a source.json"),
     "recipe": ("rt2data.look.inspect.recognize:recognize_recipe", "a .yaml file"),
 }
-"""What we write ourselves: name -> the function that recognizes it, and what it looks for. The first that recognizes a path wins,
-then the sources of `read.source.SOURCES`."""
+"""Our own outputs: name -> the function that recognizes it, and what it looks for. The first match wins; the sources in
+`read.source.SOURCES` come after these."""
 RAW = "rt2data.look.inspect.raw:recognize_source"
 
 
@@ -42,23 +42,23 @@ class Inspected(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """Its name in `KINDS`, or the kind of its source."""
+        """The name in `KINDS`, or the kind of its source."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What is in it, as plain JSON values. Raises RtError where it is damaged."""
+        """Its contents, as plain JSON values. Raises RtError if it is damaged."""
 
     def tiles(self, count: int) -> list[Tile]:
-        """About `count` images with their texts, for a contact sheet. Raises UsageError where there are none."""
+        """About `count` images with their texts, for a contact sheet. Raises UsageError if there are none."""
         raise UsageError(f"a {self.kind} has no images of its own", str(self.path), "name a dataset or a mixture")
 
     def examples(self) -> Examples:
-        """All its examples, by number. Raises UsageError where it has none."""
+        """All its examples, by number. Raises UsageError if it has none."""
         do = "name a dataset, a prepared store or a mixture"
         raise UsageError(f"a {self.kind} has no examples of its own", str(self.path), do)
 
     def suggestion(self) -> str:
-        """The part of a recipe, in YAML, that reads this source. Raises UsageError where it is not a source."""
+        """The part of a recipe, in YAML, that reads this source. Raises UsageError if it is not a source."""
         raise UsageError(f"a {self.kind} is not a source", str(self.path), "name a raw dataset")
 
 
@@ -66,10 +66,10 @@ Recognizer = Callable[[Path], Inspected | None]
 
 
 def recognize(path: Path) -> Inspected:
-    """What is at `path`. Raises UsageError, with what was looked for, where nothing known is there, or it may not be read."""
+    """What is at `path`. Raises UsageError, listing what was looked for, if nothing known is there, or it is not readable."""
     try:
         path = current(path)
-        marks = path, path / "manifest.json", path / "source.json"  # where a folder is not seen, what is in it may be
+        marks = path, path / "manifest.json", path / "source.json"  # a folder may be invisible and its contents not
         if not any(map(location.exists, marks)):
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)
@@ -98,13 +98,13 @@ def _recognizer(where: str) -> Recognizer:
 
 
 def recognize_recipe(path: Path) -> Inspected | None:
-    """A recipe where there is a YAML file."""
+    """A recipe, if the path is a YAML file."""
     return InspectedRecipe(path) if location.is_file(path) and path.suffix in (".yaml", ".yml") else None
 
 
 @dataclass(frozen=True)
 class InspectedRecipe(Inspected):
-    """Its settings and sources."""
+    """The settings and sources of a recipe."""
 
     @property
     def kind(self) -> str:
@@ -119,7 +119,7 @@ class InspectedRecipe(Inspected):
 
 
 def _source_facts(source: Source) -> dict[str, Any]:
-    """A source, and whether its files are there."""
+    """A source, and whether its files exist."""
     try:
         files, problem = len(source.files()), ""
     except RtError as error:

@@ -1,4 +1,6 @@
-"""Which action space fits a log: by the names of its numbers, by its robot, by its name; and a new one, written from the data."""
+"""Finds the action space that fits a log, by the names of its numbers, its robot or its name; and writes a new one from the
+data.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,23 @@ from rt2data.records import F32, Step
 
 GENERIC = "generic_nd"
 SHARED = "oxe"
-"""Begins the names of spaces that many datasets share: no dataset is called after them."""
+"""Prefix of spaces shared by many datasets, so that a dataset name containing it means nothing."""
 LOOKED_AT = 2_000
-"""Steps whose actions are looked at to describe the numbers of a new space."""
+"""Steps whose actions are read to describe the numbers of a new space."""
 
 
 class Guess(NamedTuple):
     """The action space that fits best."""
 
     space: str
-    why: str  # empty where nothing speaks for it but that any number of dimensions fits
-    others: tuple[str, ...]  # of the same number of dimensions
+    why: str  # empty if it was chosen only because it accepts any number of dimensions
+    others: tuple[str, ...]  # other spaces with the same number of dimensions
 
 
 def guess_space(name: str, facts: Mapping[str, Any]) -> Guess:
-    """The action space of a log, by what `describe` found: names of the numbers decide, then the robot, then the dataset's name."""
+    """The action space of a log, from the facts of `describe`: decided by the names of the numbers, then the robot, then the
+    dataset's name.
+    """
     size = (facts.get("first_episode") or {}).get("action")
     fitting = [space for space in map(load_space, space_names()) if space.name != GENERIC and space.size == size]
     said, robot = facts.get("action_names") or (), str(facts.get("robot_type") or "")
@@ -64,10 +68,10 @@ def shares_a_word(space: str, name: str) -> bool:
 
 
 def new_space(name: str, source: Source, facts: Mapping[str, Any]) -> str:
-    """TOML of an action space for a log: a dimension for each of its numbers, with what they were in the first steps as a comment.
+    """TOML of an action space for a log: a dimension per number, with the values in the first steps as a comment.
 
-    What the data cannot say is left out: units, what is commanded, which value opens a gripper. Raises UsageError where the log has
-    no actions.
+    Anything not known from the data is left out: units, what is commanded, which value opens a gripper. Raises UsageError if the
+    log has no actions.
     """
     actions = _first_actions(source)
     said = [str(each) for each in facts.get("action_names") or ()]
@@ -96,7 +100,7 @@ def _first_actions(source: Source) -> F32:
 
 
 def _names(said: Sequence[str]) -> list[str]:
-    """Names as an action space has them, each once."""
+    """Valid, distinct names for an action space."""
     found: list[str] = []
     for number, each in enumerate(said):
         name = re.sub(r"[^A-Za-z0-9_]+", "_", each).strip("_")[:60] or f"a_{number}"

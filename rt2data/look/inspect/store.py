@@ -1,4 +1,4 @@
-"""A prepared store: what it says of itself, and its rows by number."""
+"""A prepared store: its metadata, and its rows by number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rt2data.records import Images, Kind, Rows
 
 
 def recognize_store(path: Path) -> Inspected | None:
-    """A prepared store where there are a source.json and a list of files."""
+    """A prepared store, if there are a source.json and a list of files."""
     here = path.parent if path.name == "source.json" else path
     return InspectedStore(here) if location.is_file(here / "source.json") and location.is_file(here / "files.parquet") else None
 
@@ -71,12 +71,12 @@ def _tiles(store: Store, split: str, count: int) -> Iterator[Tile]:
 
 
 def _read(store: Store, images: Images, at: int) -> bytes:
-    """The bytes where an image was when it was prepared. Raises OSError."""
+    """The bytes at an image's place as recorded during preparation. Raises OSError."""
     return location.read_range(store.stamps[images.file[at]].path, int(images.offset[at]), int(images.length[at]))
 
 
 def _chunk(rows: Rows) -> list[ChunkAction]:
-    """The actions of a single row; none where there is only one."""
+    """The actions of a single row's chunk; empty if there is only one."""
     if rows.chunks is None or rows.chunks.actions.shape[1] == 1:
         return []
     return [ChunkAction(*each) for each in zip(rows.chunks.actions[0].tolist(), rows.chunks.is_pad[0].tolist(), strict=True)]
@@ -147,7 +147,7 @@ class StoreExamples(Examples):
         raise IndexError(number)
 
     def _images(self, images: Images) -> tuple[list[tuple[str, bytes]], str]:
-        """The images of one row that are unchanged, with their names; and why another is not shown."""
+        """The unchanged images of one row, with their names; and why any other is not shown."""
         found, faults = [], []
         for at in range(len(images)):
             try:
@@ -162,14 +162,14 @@ class StoreExamples(Examples):
         return found, next(iter(faults), "")
 
     def _name(self, images: Images, at: int) -> str:
-        """Of an image of one row."""
+        """The name of an image of one row."""
         slots, robot = self.store.info.slots, self.store.info.has_actions
         if robot:
             return str(slots[images.slot[at]]) if len(slots) > 1 else images.camera[at]
         return f"image_{at}" if len(images) > 1 else "image"
 
     def _absent(self, images: Images) -> list[str]:
-        """Places of the store's slots without an image."""
+        """Slots of the store without an image."""
         slots, there = self.store.info.slots, set(images.slot.tolist())
         return [str(slot) for number, slot in enumerate(slots) if number not in there] if len(slots) > 1 else []
 
@@ -180,7 +180,7 @@ class StoreExamples(Examples):
 
     @cached_property
     def _space(self) -> ActionSpace | None:
-        """The action space, where it is still there."""
+        """The action space, if it still exists."""
         try:
             return load_space(self.store.info.settings["action_space"]).sized(self.store.info.action_dim)
         except (RtError, KeyError):
@@ -191,7 +191,7 @@ class StoreExamples(Examples):
         return read_statistics(self.store)
 
     def _bounds(self, split: str, size: int) -> list[tuple[float, float]]:
-        """Bounds by the action space; the quantiles of the split where it has none."""
+        """Bounds from the action space, or the quantiles of the split if it has none."""
         found = self._statistics.get(split, {}).get("action") or {"q01": [0.0] * size, "q99": [0.0] * size}
         spans = [dim.span for dim in self._space.dims] if self._space else [None] * size
         return [span or ends for span, ends in zip(spans, zip(found["q01"], found["q99"], strict=True), strict=True)]
@@ -201,7 +201,7 @@ class StoreExamples(Examples):
         return self.film_of(seen.split, seen.group, seen.key)
 
     def film_of(self, split: str, group: str, key: str) -> FilmStrip | None:
-        """The same for any row by its key; None where it is not in this store."""
+        """The same for any row, by key; None if it is not in this store."""
         if split not in self.store.info.splits:
             return None
         rows = self._rows_of(split, group)

@@ -1,4 +1,4 @@
-"""What is found: pairs of parts of a recipe's data that share something, how much, and a few examples."""
+"""The findings: pairs of parts of a recipe's data that share something, how much, and a few examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Part(msgspec.Struct, frozen=True):
     source: str
     split: str
     kind: Kind
-    trained: bool  # on it: else it is held out
+    trained: bool  # used for training; otherwise held out
     rows: int
     images: int
 
@@ -28,43 +28,45 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """Where something that is shared can be found."""
+    """Where a shared item can be found."""
 
     part: str
     key: str  # of a row
     group: str  # image id or episode
-    path: str  # of the file that holds the image; empty for episodes
+    path: str  # of the file with the image; empty for episodes
 
 
 class Overlap(msgspec.Struct, frozen=True):
-    """What two parts share, or one part with itself."""
+    """What two parts share, or one part shares with itself."""
 
     what: What
     one: str
     other: str
-    count: int  # pictures or episodes; of `alike`, pictures of `one` that look like another one of `other`
+    count: int  # pictures or episodes; for `alike`, pictures of `one` that look like one in `other`
     level: Level
     examples: tuple[tuple[Sample, Sample], ...]
 
 
 class Overlaps(msgspec.Struct, frozen=True):
-    """All of it, worst first."""
+    """All overlaps, worst first."""
 
     recipe: str
     parts: tuple[Part, ...]
     overlaps: tuple[Overlap, ...]
-    near: int | None  # most bits in which the hashes of pictures differ that look alike; None where nobody asked
-    plain: int = 0  # pictures too even to be compared by how they look
+    near: int | None  # maximum differing hash bits of pictures that look alike; None if not requested
+    plain: int = 0  # pictures too uniform to be compared by appearance
     unread: int = 0  # pictures that could not be decoded
 
     @property
     def ok(self) -> bool:
-        """Whether nothing that is trained on is held out too."""
+        """Whether no training data is also held out."""
         return all(each.level != "error" for each in self.overlaps)
 
 
 def level_of(what: What, one: Part, other: Part) -> Level:
-    """What is trained on and held out too is an error. Between robots equal pictures may be chance, as of a black camera."""
+    """The severity: training data that is also held out is an error. Equal pictures of robots may be chance, such as black
+    images.
+    """
     chance = what == "bytes" and one.kind == other.kind == "robot"
     if one.trained != other.trained:
         return "warning" if chance else "error"

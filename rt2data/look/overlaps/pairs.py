@@ -1,4 +1,4 @@
-"""Which parts of the data share keys, and which hold pictures that look alike: counts for each pair, and a few examples."""
+"""Which parts of the data share keys, or have pictures that look alike: counts per pair, and a few examples."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from rt2data.look.overlaps.seen import Seen, begins, read_range
 from rt2data.order import I64, U64
 
 SHOWN = 3
-"""Examples of each pair of parts."""
+"""Examples per pair of parts."""
 Spot = tuple[int, int]
-"""A part and a row of it."""
+"""A part and a row in it."""
 Examples = dict[tuple[int, int], list[tuple[Spot, Spot]]]
 
 
 class Pairs(NamedTuple):
-    """What the parts share. `counts` [parts, parts]: keys of the first that the second has too."""
+    """What the parts share. `counts` [parts, parts]: keys of the first part that the second also has."""
 
     counts: I64
     examples: Examples
 
     def plus(self, more: Pairs) -> Pairs:
-        """Both together, the first examples first."""
+        """The combination of both, with this one's examples first."""
         keys = dict.fromkeys([*self.examples, *more.examples])
         examples = {pair: [*self.examples.get(pair, ()), *more.examples.get(pair, ())][:SHOWN] for pair in keys}
         return Pairs(self.counts + more.counts, examples)
@@ -41,12 +41,12 @@ class RangeOrder(NamedTuple):
 
 
 def compare_range(order: RangeOrder) -> Pairs:
-    """A work order."""
+    """Carry out a work order."""
     return shared_keys(read_range(Seen, order.paths, order.keys), order.parts)
 
 
 def shared_keys(seen: Seen, parts: int) -> Pairs:
-    """Keys that two parts have, or that one has in several groups."""
+    """Keys that occur in two parts, or in several groups of one part."""
     found = seen.once().shared()
     key = np.cumsum(begins(found.key)) - 1
     groups = np.zeros((int(key[-1]) + 1 if len(key) else 0, parts), np.int32)
@@ -62,13 +62,13 @@ def shared_keys(seen: Seen, parts: int) -> Pairs:
 
 
 def _spot(found: Seen, key: I64, at: int, part: int, skip: int) -> Spot:
-    """Where a part has a key, for the first or the second time."""
+    """The spot of a key in a part: its first or second occurrence."""
     start, stop = np.searchsorted(key, [at, at + 1])
     return part, int(found.row[start + np.flatnonzero(found.part[start:stop] == part)[skip]])
 
 
 class Looks(NamedTuple):
-    """n pictures with their perceptual hashes; a picture that several parts have comes once for each."""
+    """n pictures with their perceptual hashes; a picture in several parts occurs once for each."""
 
     hash: U64
     picture: U64  # hash of its bytes
@@ -86,7 +86,7 @@ class Looks(NamedTuple):
 
 
 def alike(looks: Looks, parts: int, most: int) -> Pairs:
-    """Pictures that look like another one: hashes differ in at most `most` bits, and bytes differ."""
+    """Pictures that look like another: hashes differ in at most `most` bits, and the bytes differ."""
     looks = looks.once()
     starts = np.flatnonzero(begins(looks.hash))
     value = np.cumsum(begins(looks.hash)) - 1
@@ -103,7 +103,7 @@ def alike(looks: Looks, parts: int, most: int) -> Pairs:
 
 
 def _other(looks: Looks, value: I64, starts: I64, i: I64, j: I64, part: int) -> I64:
-    """For each of n pictures, where another one of a part is that looks like it; -1 where none does."""
+    """For each of n pictures, the index of another in a part that looks like it; -1 if there is none."""
     here = np.flatnonzero(looks.part == part)
     first, last = (np.full(len(starts), -1, np.int64) for _ in range(2))  # with each hash, in this part, by their order
     last[value[here]] = here

@@ -1,4 +1,4 @@
-"""Decodes pictures of the web side for what their bytes do not tell: how they look, and which pixels they have. A work order."""
+"""Decodes web pictures for what their bytes do not tell: their appearance and pixels. A work order."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class PicturesOrder(NamedTuple):
     keys: tuple[int, int]
     stores: Mapping[int, str]  # by part
     looks: bool
-    pixels: Path | None  # where keys of pixels go
+    pixels: Path | None  # where to write keys of pixels
 
 
 class Decoded(NamedTuple):
-    """What pictures look like, and how many are too even to tell or cannot be read."""
+    """The appearance of pictures, and how many are too uniform or unreadable."""
 
     looks: Looks
     pixels: int
@@ -50,7 +50,7 @@ class Decoded(NamedTuple):
 
 
 def decode_pictures(order: PicturesOrder) -> Decoded:
-    """Decode each picture once, whatever number of rows it has."""
+    """Decode each picture once, however many rows use it."""
     pictures = read_range(Place, order.places, order.keys).once()
     seen = read_range(Seen, order.seen, order.keys).once()
     count = len(pictures.key)
@@ -73,7 +73,7 @@ def decode_pictures(order: PicturesOrder) -> Decoded:
 
 
 def _contents(pictures: Place, stores: Mapping[int, str]) -> Iterator[tuple[list[int], list[bytes]]]:
-    """Encoded bytes, a batch at a time, in the order of the files; nothing where they cannot be read."""
+    """Encoded bytes in batches, in file order; empty if they cannot be read."""
     order = np.lexsort((pictures.offset, pictures.file, pictures.part)).tolist()
     paths = {at: _paths(stores[int(pictures.part[at])])[int(pictures.file[at])] for at in order}
     for _, together in groupby(order, lambda at: _where(paths[at])):
@@ -85,12 +85,12 @@ def _contents(pictures: Place, stores: Mapping[int, str]) -> Iterator[tuple[list
 
 
 def _where(path: str) -> str:
-    """What is read together: the disk, or one bucket."""
+    """The location to read from in one request group: the disk, or one bucket."""
     return "/".join(path.split("/", 3)[:3]) if location.is_remote(path) else ""
 
 
 def _read(wanted: list[Range], keys: U64) -> list[bytes]:
-    """The bytes of each range; none where a source has changed or is gone, which a build finds too."""
+    """The bytes of each range; empty if a source has changed or is gone, which a build also detects."""
     try:
         found = location.read_ranges(wanted)
     except OSError:
@@ -117,7 +117,7 @@ class _Picture(NamedTuple):
 
 
 def _decoded(data: bytes, order: PicturesOrder) -> _Picture | None:
-    """None where it cannot be decoded."""
+    """The decoded picture; None if it cannot be decoded."""
     try:
         small = even_thumbnail(data, SIDE) if order.looks else np.empty(0, np.uint8)
         return _Picture(small, _pixel_hash(data) if order.pixels else 0)
@@ -126,7 +126,7 @@ def _decoded(data: bytes, order: PicturesOrder) -> _Picture | None:
 
 
 def _pixel_hash(data: bytes) -> int:
-    """Of size and pixels in RGB, as they are encoded."""
+    """A hash of size and RGB pixels, as encoded."""
     kind = read_header(data).format.upper()
     image = Image.open(io.BytesIO(data), formats=(kind,)).convert("RGB")
     return xxhash.xxh3_64_intdigest(f"{image.width}x{image.height}/".encode() + image.tobytes())

@@ -1,4 +1,4 @@
-"""One file of rows: which pictures, COCO images and episodes it names. A work order, carried out by any worker."""
+"""Finds the pictures, COCO images and episodes in one file of rows. A work order for any worker."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ COCO_NAME = re.compile(r"(?:^|[/\\])(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\
 COCO_GROUP = re.compile(r"(?:COCO_[a-z]+20\d\d_)?(\d{12})")
 NUMBER = re.compile(r"\d{1,12}")
 COCO = "coco"
-"""What the settings of a source mention whose groups are COCO ids as plain numbers: VQAv2's and OK-VQA's own files do."""
+"""Occurs in the settings of a source whose groups are plain COCO ids, as in VQAv2's and OK-VQA's own files."""
 NONE, OWN = -1, -2
-"""No COCO id; and what stands for a file of the store, of images that have lost their names."""
+"""No COCO id; and the marker for images in a store's own file, which have lost their names."""
 
 
 class RowsOrder(NamedTuple):
-    """A file of rows, and where what is found goes."""
+    """A file of rows, and where to write the findings."""
 
     store: str
     split: str
     number: int
     part: int
-    first: int  # number of its first row in the split
-    found: str  # how the files begin that are written
-    places: bool  # whether to keep where the images are
+    first: int  # index of its first row in the split
+    found: str  # prefix of the files to write
+    places: bool  # whether to keep the images' places
 
 
 class Found(NamedTuple):
-    """What was written: pictures and COCO images, one for each group; and the episodes' actions."""
+    """The results: counts of pictures and COCO images written, one per group; and the episodes' actions."""
 
     pictures: int
     coco: int
@@ -72,7 +72,7 @@ def read_rows(order: RowsOrder) -> Found:
 
 
 def _groups(column: pa.ChunkedArray) -> tuple[U64, NDArray[np.int64]]:
-    """Of each row: the hash of its group, and the group's number where that is a COCO id, or may be one (negative, from -2 on)."""
+    """For each row: the hash of its group, and the group's number if that is, or may be (negative, from -2 on), a COCO id."""
     coded = column.combine_chunks().dictionary_encode()
     texts = coded.dictionary.to_pylist()
     hashes = np.array([xxhash.xxh3_64_intdigest(text.encode()) for text in texts], np.uint64)
@@ -87,7 +87,7 @@ def _named(group: str) -> int:
 
 
 def _taken(column: pa.ChunkedArray) -> tuple[pa.StructArray, I64]:
-    """The images that a mixture takes, and the row of each."""
+    """The images that a mixture uses, and the row of each."""
     lists = column.combine_chunks()
     every, chosen = lists.flatten(), pc.struct_field(lists.flatten(), "chosen")
     row = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
@@ -95,7 +95,7 @@ def _taken(column: pa.ChunkedArray) -> tuple[pa.StructArray, I64]:
 
 
 def _coco_ids(store: Store, files: NDArray[np.int32], named: I64) -> I64:
-    """The COCO id of each image, by the name of its file, else by its group; below 0 where neither is one."""
+    """The COCO id of each image, from its file name or else its group; negative if neither is one."""
     by_file = _file_ids(str(store.path))[files]
     numbers = (by_file == OWN) & (COCO in str(store.info.settings).lower())
     by_group = np.where(numbers & (named <= -2), -2 - named, named)
@@ -105,7 +105,7 @@ def _coco_ids(store: Store, files: NDArray[np.int32], named: I64) -> I64:
 
 @lru_cache(maxsize=4)
 def _file_ids(store: str) -> I64:
-    """COCO id of each of a store's files, `OWN`, or `NONE` where its name is not one of COCO's."""
+    """The COCO id of each of a store's files, `OWN`, or `NONE` if its name is not a COCO name."""
     paths = stamps_table(path_of(store) / FILES_PARQUET)["path"].to_pylist()
     stores = f"{path_of(store).parent}/"
     ids = [int(found[1]) if (found := COCO_NAME.search(path)) else OWN if path.startswith(stores) else NONE for path in paths]
@@ -113,7 +113,9 @@ def _file_ids(store: str) -> I64:
 
 
 def _episodes(table: pa.Table, groups: U64, order: RowsOrder, dim: int) -> Seen:
-    """The sum over each group's rows here of a hash of step and action: rows come in any order, and sums of files add up."""
+    """For each group, the sum of hashes of step and action over its rows in this file: rows may be in any order, and sums of files
+    can be added.
+    """
     actions = vectors(table["action"], dim)
     hashed = mix64(table["step"].to_numpy().astype(np.uint64), 0)
     for column in np.empty((0, 0)) if actions is None else actions.view(np.uint32).T:
@@ -126,7 +128,7 @@ def _episodes(table: pa.Table, groups: U64, order: RowsOrder, dim: int) -> Seen:
 
 
 def add_episodes(some: Seen, more: Seen) -> Seen:
-    """Sums of one part of the data, added up by group."""
+    """Sums of one part of the data, added by group."""
     both = joined(Seen, [some, more])
     order = np.lexsort((both.row, both.group))
     starts = np.flatnonzero(begins(both.group[order]))

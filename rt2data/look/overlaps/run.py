@@ -1,6 +1,6 @@
-"""Finds all overlaps of some stores: files of rows are read once, then ranges of keys are compared, each by any worker.
+"""Finds all overlaps between stores: files of rows are read once, then ranges of keys are compared, both by any worker.
 
-What is in memory at once is a range of keys, and 16 to 32 bytes for each episode, and for each picture where looks are compared.
+Memory holds one range of keys, and 16 to 32 bytes per episode and, if appearance is compared, per picture.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from rt2data.prepare.store import Store
 from rt2data.records import RANK
 
 COMPARED, DECODED = 1 << 20, 1 << 13
-"""Keys that are compared together, and pictures that one work order decodes."""
+"""Number of keys compared together, and of pictures decoded per work order."""
 FARTHEST = 4 * CHUNKS - 1
-"""Most bits that hashes of pictures that look alike may differ in: beyond, unlike pictures would be among them."""
+"""Maximum allowed differing bits of hashes: beyond this, pictures that are not alike would match."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What to look for besides equal bytes, COCO ids and episodes."""
+    """What to search for besides equal bytes, COCO ids and episodes."""
 
-    near: int | None = None  # bits in which hashes of pictures that look alike may differ
+    near: int | None = None  # maximum differing hash bits of pictures that look alike
     pixels: bool = False
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The stores that are compared."""
+    """The stores to compare."""
 
     recipe: str
     stores: Mapping[str, Store]
     trained: frozenset[str]  # sources that are drawn from
-    split: str  # that is drawn
+    split: str  # the split that is drawn
 
     @property
     def parts(self) -> list[Part]:
@@ -61,7 +61,7 @@ class Subject:
 def find_overlaps(
     subject: Subject, asked: Asked, scratch: Path, pool: StatsPool | None = None, report: Callable[[Passed], None] = lambda _: None
 ) -> Overlaps:
-    """All that the parts share. Raises DataError where a store cannot be read."""
+    """Everything the parts share. Raises DataError if a store cannot be read."""
     return _Run(subject, asked, scratch, pool, report, subject.parts).all()
 
 
@@ -75,7 +75,7 @@ class _Run:
     parts: list[Part]
 
     def all(self) -> Overlaps:
-        """Bytes and COCO ids, episodes, then what has to be decoded."""
+        """All overlaps: bytes and COCO ids, episodes, then those that need decoding."""
         orders = list(self._row_orders())
         found: list[Found] = list(self._work(orders, "read", read_rows))
         pictures, coco = sum(each.pictures for each in found), sum(each.coco for each in found)
@@ -116,7 +116,7 @@ class _Run:
                 yield RowsOrder(str(store.path), part.split, file, number, first, f"{self.scratch}/{number}-{file}", places)
 
     def _compare(self, paths: Sequence[Path], count: int) -> Pairs:
-        """Keys that files share."""
+        """Keys shared in some files."""
         orders = [RangeOrder(tuple(paths), keys, len(self.parts)) for keys in key_ranges(count, COMPARED)]
         empty = Pairs(np.zeros((len(self.parts),) * 2, np.int64), {})
         return reduce(Pairs.plus, self._work(orders, "compare", compare_range), empty)
@@ -132,7 +132,7 @@ class _Run:
         return every._replace(key=mix64(every.key, 2))
 
     def _decode(self, orders: Sequence[RowsOrder], count: int) -> list[Decoded]:
-        """What pictures of the web side look like."""
+        """The decoded pictures of the web side."""
         places = tuple(Path(f"{order.found}-places") for order in orders)
         seen = tuple(Path(f"{order.found}-bytes") for order in orders)
         stores = {order.part: order.store for order in orders}
@@ -152,7 +152,7 @@ class _Run:
             yield Overlap(what, str(self.parts[a]), str(self.parts[b]), int(pairs.counts[a, b]), level, shown)
 
     def _sample(self, what: What, spot: Spot) -> Sample:
-        """Where a row is found again."""
+        """The sample for a row."""
         part, row = spot
         store = self._store(part)
         table = store.take(self.parts[part].split, np.array([row]))

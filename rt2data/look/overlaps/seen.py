@@ -1,4 +1,4 @@
-"""Where a key was seen, as columns: what pictures, ids and episodes are matched by. Written sorted, read by ranges of keys."""
+"""Where keys were seen, as columns; used to match pictures, ids and episodes. Written sorted, read by ranges of keys."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rt2data.order import I64, U64
 
 
 class Seen(NamedTuple):
-    """n keys: each with the part of the data, the group and the row it was seen in."""
+    """n keys, each with the part of the data, the group and the row in which it was seen."""
 
     key: U64
     part: NDArray[np.int32]
     group: U64  # hash of the image id or episode
-    row: I64  # number in the part
+    row: I64  # index in the part
 
     def take(self, places: NDArray[np.generic]) -> Seen:
-        """Those at some places, or where a mask is set."""
+        """The entries at some indices, or selected by a mask."""
         return Seen(*(column[places] for column in self))
 
     def once(self) -> Seen:
@@ -35,21 +35,21 @@ class Seen(NamedTuple):
         return found.take(begins(found.key, found.part, found.group))
 
     def shared(self) -> Seen:
-        """The keys that were seen in more than one place, where `once` gave these."""
+        """The keys seen in more than one place; requires the result of `once`."""
         first = begins(self.key)
         run = np.cumsum(first) - 1
         return self.take(np.bincount(run)[run] > 1) if len(run) else self
 
 
 def begins(*columns: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """bool[n]: where any of the columns differs from the one before."""
+    """bool[n]: where any column differs from its previous value."""
     found = np.ones(len(columns[0]), np.bool_)
     found[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
     return found
 
 
 class Place(NamedTuple):
-    """n pictures: the hash of each and one place where its bytes are."""
+    """n pictures: the hash of each, and one place of its bytes."""
 
     key: U64
     part: NDArray[np.int32]
@@ -63,7 +63,7 @@ class Place(NamedTuple):
         return found.take(begins(found.key))
 
     def take(self, places: NDArray[np.generic]) -> Place:
-        """Those at some places, or where a mask is set."""
+        """The entries at some indices, or selected by a mask."""
         return Place(*(column[places] for column in self))
 
 
@@ -72,13 +72,13 @@ TYPES = {"key": np.uint64, "group": np.uint64, "row": np.int64, "offset": np.int
 
 
 def joined(kind: type[Columns], parts: Sequence[Columns]) -> Columns:
-    """One after another."""
+    """The concatenation."""
     empty = (np.empty(0, TYPES.get(name, np.int32)) for name in kind._fields)
     return kind(*map(np.concatenate, zip(empty, *parts, strict=True)))
 
 
 def write_sorted(path: Path, found: Columns) -> None:
-    """Write what is sorted by key."""
+    """Write columns sorted by key."""
     table, sink = pa.table(found._asdict()), pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table.combine_chunks())
@@ -86,7 +86,7 @@ def write_sorted(path: Path, found: Columns) -> None:
 
 
 def read_range(kind: type[Columns], paths: Sequence[Path], keys: tuple[int, int]) -> Columns:
-    """All keys from the first of two to below the second, of several files; nothing else of them is read into memory."""
+    """All keys in [first, second) of several files; nothing else is read into memory."""
     return joined(kind, [_range(kind, path, keys) for path in paths])
 
 
@@ -102,7 +102,7 @@ def _range(kind: type[Columns], path: Path, keys: tuple[int, int]) -> Columns:
 
 
 def key_ranges(count: int, size: int) -> list[tuple[int, int]]:
-    """Ranges of 64-bit keys that hold about `size` each, where keys are hashes and there are `count` of them."""
+    """Ranges of 64-bit keys with about `size` keys each, given `count` keys that are hashes."""
     ranges = max(1, -(-count // size))
     edges = [number * 2**64 // ranges for number in range(ranges + 1)]
     return list(pairwise(edges))

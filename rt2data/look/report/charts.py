@@ -17,14 +17,14 @@ NONE = Markup()
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A word on an axis."""
+    """A label on an axis."""
 
     at: float  # 0..1 along the axis
     label: str
 
 
 def drawing(marks: Markup, title: str, desc: str, width: int, height: int, stretch: bool = False, look: str = "") -> Markup:
-    """An SVG of so many units. `stretch` fills whatever box it is put in; else it keeps its proportions.
+    """An SVG of the given size in units. `stretch` lets it fill its box; otherwise it keeps its proportions.
 
     Its first child is the title, which is its name; the description says in words what the drawing shows.
     """
@@ -44,18 +44,18 @@ def plot(area: Markup, x: Sequence[Tick] = (), y: Sequence[Tick] = (), look: str
 
 
 def _word(tick: Tick, side: str) -> Markup:
-    """At the ends of an axis a word stays inside it."""
+    """A label, kept inside the axis at its ends."""
     place = "first" if tick.at < 0.02 else "last" if tick.at > 0.98 else ""
     return Markup('<span class="{}" style="{}:{}%">{}</span>').format(place, side, short(100 * tick.at), plain(tick.label))
 
 
 def join(parts: object) -> Markup:
-    """Markup, one after another; what is not markup is escaped."""
+    """Concatenated markup; anything else is escaped."""
     return NONE.join(map(escape, parts))  # type: ignore[call-overload]
 
 
 def path(shape: str, look: str, more: Markup = NONE) -> Markup:
-    """A path; nothing where there is no shape."""
+    """A path; nothing if there is no shape."""
     return Markup('<path class="{}" d="{}"{}/>').format(look, shape, more) if shape else NONE
 
 
@@ -85,7 +85,7 @@ class Part:
 
 
 def stacked(title: str, parts: Sequence[Part]) -> Markup:
-    """One bar whose pieces have the proportions of their values; nothing where they add up to nothing."""
+    """One bar whose pieces have the proportions of their values; nothing if they add up to nothing."""
     total = sum(part.value for part in parts)
     marks, at = [], 0.0
     for part in parts:
@@ -111,9 +111,9 @@ def skyline(values: Sequence[float], top: float) -> str:
 
 
 def bins(coded: EncodedDimension, unit: str, side: str = "robot") -> Markup:
-    """How often each bin of a dimension is written, heights as square roots: a lone bin does not hide the others.
+    """How often each bin of a dimension occurs, with heights as square roots so that a single bin does not hide the others.
 
-    The axis says what the lowest and the highest bin stand for. Marks at the ends say what was clipped.
+    The axis shows the values of the lowest and highest bins; marks at the ends show what was clipped.
     """
     counts, total = coded.bins, sum(coded.bins)
     roots = [sqrt(count) for count in counts]
@@ -135,7 +135,7 @@ def _bounds(coded: EncodedDimension, unit: str) -> list[Tick]:
 
 
 def _clipped(coded: EncodedDimension, wide: int) -> Markup:
-    """A bar at each end where values were cut off, as thick as it is bad: 1 % fills an eighth of the height."""
+    """A bar at each end where values were clipped, as thick as the share: 1 % fills an eighth of the height."""
     marks = []
     for share, at in ((coded.clipped_low, 0.0), (coded.clipped_high, wide * 0.985)):
         if share > 0:
@@ -155,7 +155,7 @@ def _said(coded: EncodedDimension, total: int) -> str:
 
 
 def lengths(title: str, bars: Sequence[tuple[int, int]], side: str, unit: str, limit: int | None = None) -> Markup:
-    """A histogram from (lowest of the bar, count); a line at the limit where there is one."""
+    """A histogram from (lowest of the bar, count); with a line at the limit, if any."""
     if not bars:
         return NONE
     step = _step([low for low, _ in bars])
@@ -195,7 +195,7 @@ def _bars(bars: Sequence[tuple[int, int]], step: int, start: int, last: int, top
 
 
 def running(points: Sequence[tuple[int, float]], asked: float) -> Markup:
-    """The robot share after so many examples, and the funnel within which it is never off by more than 16 examples."""
+    """The running robot share, and the funnel within which it is off by at most 16 examples."""
     shown = [(n, share) for n, share in points if isfinite(share) and n > 0]
     if not shown:
         return NONE
@@ -211,7 +211,7 @@ def running(points: Sequence[tuple[int, float]], asked: float) -> Markup:
 
 
 def _joints(values: Sequence[float]) -> Iterator[tuple[int, float, bool, bool]]:
-    """Each number with its place, and whether there is one just before and just after it."""
+    """Each finite number with its index, and whether there is one directly before and after it."""
     here = [False, *map(isfinite, values), False]
     return ((at, value, here[at], here[at + 2]) for at, value in enumerate(values) if here[at + 1])
 
@@ -222,7 +222,7 @@ def _high(value: float, lo: float, reach: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a chart of shares shows: from `lo` to `hi`, and so many examples."""
+    """The range of a chart of shares: from `lo` to `hi`, and the number of examples."""
 
     lo: float
     hi: float
@@ -262,7 +262,7 @@ LEVELS = 8
 
 
 def heat(rows: Sequence[EncodedDimension], side: str = "robot") -> Markup:
-    """One strip for each dimension, one cell for each bin, darker for more; the shade is the root of the share in its row."""
+    """One strip per dimension, one cell per bin, darker for more; the shade is the square root of the share in its row."""
     wide = max((len(row.bins) for row in rows), default=0)
     if not wide:
         return NONE
@@ -275,7 +275,7 @@ def heat(rows: Sequence[EncodedDimension], side: str = "robot") -> Markup:
 
 
 def _strip(counts: Sequence[int], top: int, shapes: list[list[str]]) -> None:
-    """Neighbours of one shade are one rectangle."""
+    """Add a strip, drawing neighbouring cells of the same shade as one rectangle."""
     most = max(counts)
     levels = [_level(count / most) if most else 0 for count in counts]
     start = 0
@@ -286,7 +286,7 @@ def _strip(counts: Sequence[int], top: int, shapes: list[list[str]]) -> None:
 
 
 def _level(share: float) -> int:
-    """0 for nothing, else 1..LEVELS."""
+    """The shade: 0 for nothing, else 1..LEVELS."""
     return max(1, min(LEVELS, round(sqrt(share) * LEVELS))) if share > 0 else 0
 
 
@@ -310,7 +310,7 @@ def matrix(names: Sequence[str], values: Sequence[Sequence[float]]) -> Markup:
 
 
 def _strongest(names: Sequence[str], values: Sequence[Sequence[float]]) -> str:
-    """The three pairs that go together most."""
+    """The three pairs with the strongest correlation."""
     pairs = [(values[b][a], a, b) for b in range(len(values)) for a in range(b) if isfinite(values[b][a])]
     first = sorted(pairs, key=lambda pair: (-abs(pair[0]), pair[1:]))[:3]
     strongest = ", ".join(f"{plain(names[a], 60)} and {plain(names[b], 60)} {real(round(value, 3))}" for value, a, b in first)

@@ -17,7 +17,7 @@ from rt2data.images.ready import ImageFault, ImageRule, make_ready
 from rt2data.read.text import clean_text
 from rt2data.records import Kind
 
-SIDE = 224  # of an image's box
+SIDE = 224  # side of an image's box
 GAP = 16
 FONT, SMALL = 14, 12  # pixels
 LINE, TAG = 18, 20
@@ -44,14 +44,14 @@ class Tile:
     prompt: str
     target: str
     note: str = ""  # next to the source's tag: camera and step, epoch, ...
-    more: int = 0  # images that the example has besides this one
+    more: int = 0  # other images of the example
 
 
 def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str = "") -> bytes:
     """A PNG of all tiles in reading order, at most 400. The same tiles give the same bytes.
 
-    Images keep their proportions; where one cannot be decoded the reason is written. Text is wrapped, and cut with dots where
-    it is too long. Raises ValueError where there is no tile.
+    Images keep their proportions; if one cannot be decoded, the reason is shown. Text is wrapped, and shortened with dots if too
+    long. Raises ValueError if there are no tiles.
     """
     if not tiles:
         raise ValueError("no tiles to draw")
@@ -73,14 +73,14 @@ def contact_sheet(tiles: Sequence[Tile], columns: int | None = None, title: str 
 
 
 def _columns(tiles: int) -> int:
-    """One row of up to six; else the number of columns that leaves the fewest places empty."""
+    """The number of columns: one row for up to six tiles, else whatever leaves the fewest places empty."""
     return tiles if tiles <= 6 else min((6, 5, 4), key=lambda columns: -tiles % columns)
 
 
 def _draw_tile(tile: Tile) -> Image.Image:
     """Image, tag, prompt and target, one below the other."""
     prompt = wrap(tile.prompt, _font(FONT), SIDE, PROMPT_LINES)
-    # The font sets a space after a 1 so narrow that `1 50` would read as `150`.
+    # The font's space after a 1 is so narrow that `1 50` would read as `150`.
     target = wrap(tile.target, _font(FONT), SIDE, TARGET_LINES, gap="  " if tile.kind == "robot" else " ")
     made = Image.new("RGB", (SIDE, SIDE + 8 + TAG + 4 + LINE * (len(prompt) + len(target))), PAPER)
     made.paste(_boxed(tile.image), (0, 0))
@@ -99,14 +99,14 @@ def _draw_tile(tile: Tile) -> Image.Image:
 
 
 def _draw_more(draw: Drawing, text: str) -> None:
-    """In the lower right corner of the image."""
+    """Draw a text in the lower right corner of the image."""
     left = SIDE - 12 - _font(SMALL).getlength(text)
     draw.rounded_rectangle((left, SIDE - TAG, SIDE - 4, SIDE - 4), radius=4, fill=INK)
     _write(draw, (left + 4, SIDE - TAG + 1), text, _font(SMALL), PAPER)
 
 
 def _draw_tag(draw: Drawing, top: int, tile: Tile) -> None:
-    """The source's name on the colour of its side, robot or web, and the note."""
+    """Draw the source's name on the colour of its side (robot or web), and the note."""
     font = _font(SMALL)
     name = _fitted(_plain(tile.source), font, SIDE - 16)
     right = font.getlength(name) + 12
@@ -142,11 +142,11 @@ def _boxed(image: bytes | memoryview | NDArray[np.uint8]) -> Image.Image:
 
 
 def decoded(image: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> Image.Image:
-    """RGB, no smaller than `side` square where the image is not, and hardly larger. Raises ImageFault."""
+    """The image in RGB, scaled down to little more than `side` square if larger. Raises ImageFault."""
     ready = make_ready(image, AS_JPEG, decode=False)
     encoded = ready.data
     if encoded is None:
-        assert not isinstance(image, np.ndarray)  # pixels have no bytes of their own
+        assert not isinstance(image, np.ndarray)  # pixels have no encoded bytes
         encoded = bytes(image)
     try:
         return Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB", min_height=side, min_width=side))
@@ -155,7 +155,9 @@ def decoded(image: bytes | memoryview | NDArray[np.uint8], side: int = SIDE) -> 
 
 
 def wrap(text: str, font: Font, width: float, lines: int, gap: str = " ") -> list[str]:
-    """At most so many lines, each within a width in pixels, `gap` between words; the last ends in dots where there was more."""
+    """At most `lines` lines, each within a width in pixels, with `gap` between words; the last ends in dots if text was left
+    out.
+    """
     found = [""]
     for word in _plain(text).split():
         for part in _parts(word, font, width):
@@ -170,7 +172,7 @@ def wrap(text: str, font: Font, width: float, lines: int, gap: str = " ") -> lis
 
 
 def _parts(word: str, font: Font, width: float) -> list[str]:
-    """A word, in pieces where it is wider than a line."""
+    """A word, split if it is wider than a line."""
     if font.getlength(word) <= width:
         return [word]
     fits = max(1, int(len(word) * width / font.getlength(word)) - 2)
@@ -178,7 +180,7 @@ def _parts(word: str, font: Font, width: float) -> list[str]:
 
 
 def _fitted(text: str, font: Font, width: float) -> str:
-    """One line within a width; it ends in dots where it was cut."""
+    """One line within a width, ending in dots if shortened."""
     if font.getlength(text) <= width:
         return text
     fits = bisect_left(range(len(text)), True, key=lambda end: font.getlength(text[:end].rstrip() + "...") > width)
@@ -186,7 +188,7 @@ def _fitted(text: str, font: Font, width: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text without control characters, cut at MAX_CHARS."""
+    """Text without control characters, shortened to MAX_CHARS."""
     return "".join(c for c in clean_text(text[:MAX_CHARS]) if c.isprintable())
 
 

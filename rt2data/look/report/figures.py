@@ -13,7 +13,7 @@ NOTHING = "–"
 
 
 def plain(text: object, limit: int = MAX_CHARS) -> str:
-    """Untrusted text on one line, without control or invisible characters, cut at `limit`."""
+    """Untrusted text on one line, without control or invisible characters, shortened to `limit`."""
     whole = str(text)
     kept = "".join(char for char in clean_text(whole[:limit]) if char.isprintable())
     return kept + "…" if len(whole) > limit else kept

@@ -1,4 +1,4 @@
-"""Images of a report: thumbnails with their brightness and colours measured, by camera, and those of rejected rows."""
+"""Images of a report: thumbnails by camera, with measured brightness and colours, and images of rejected rows."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from rt2data.records import Kind, Warn
 
 SIDE, QUALITY = 192, 74
 BLACK, FLAT = 0.04, 0.02
-"""Of 1: an image that is darker than this is black, one whose brightness varies less is flat."""
+"""On a scale of 1: a darker image is black, one whose brightness varies less is flat."""
 VIVID = 48
-"""Of 255: the spread of a pixel's channels from which its colour counts."""
+"""On a scale of 255: the minimum spread of a pixel's channels for its colour to count."""
 COOL, ENOUGH = 0.8, 0.05
-"""Of the vivid pixels, the bluish share above which red and blue may be swapped, where so many of all pixels are vivid."""
+"""Bluish share of the vivid pixels above which red and blue may be swapped, and the minimum share of vivid pixels."""
 
 GONE = "Check that the source is where it was prepared, and verify the mixture."
 OTHER = "Choose another camera in the recipe."
@@ -45,15 +45,15 @@ class Tint:
     red: float
     green: float
     blue: float
-    vivid: float  # share of pixels with a colour of their own
-    cool: float  # share of those that are more blue than red
+    vivid: float  # share of pixels with a distinct colour
+    cool: float  # share of vivid pixels that are more blue than red
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
     """A small image with its text."""
 
-    uri: Markup  # data: and a JPEG, whole; empty where it cannot be decoded
+    uri: Markup  # a complete data: URI with a JPEG; empty if it cannot be decoded
     width: int
     height: int
     tile: Tile
@@ -68,7 +68,7 @@ class Shot:
 
 
 def shoot(tile: Tile, side: int = SIDE) -> Shot:
-    """Scale the image of a tile to at most `side` square. One that cannot be decoded keeps its text and gives the reason."""
+    """Scale the image of a tile to at most `side` square. If it cannot be decoded, the text is kept and the reason is given."""
     if not len(tile.image):
         return Shot(Markup(), side, side, tile, None, "missing")
     try:
@@ -84,10 +84,10 @@ def shoot(tile: Tile, side: int = SIDE) -> Shot:
 
 
 def tint(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tint:
-    """Of uint8[height, width, 3] in RGB; brightness by Rec. 601."""
+    """The tint of uint8[height, width, 3] in RGB; brightness according to Rec. 601."""
     values = pixels.reshape(-1, 3).astype(np.float64)
     light = values @ (0.299, 0.587, 0.114)
-    r, g, b = pixels.reshape(-1, 3).T  # by channels: many times quicker than max() and min() of rows of three
+    r, g, b = pixels.reshape(-1, 3).T  # by channel: many times faster than max() and min() of rows of three
     vivid = np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b) >= VIVID
     cool = float((b[vivid] > r[vivid]).mean()) if vivid.any() else 0.0
     red, green, blue = (float(mean) / 255 for mean in values.mean(axis=0))
@@ -95,7 +95,7 @@ def tint(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tint:
 
 
 def mean_tint(shots: Iterable[Shot]) -> Tint | None:
-    """Of all that could be decoded; None where there are none. Colours weigh as much as there is of them."""
+    """The mean over all decoded images; None if there are none. Colours are weighted by their amount."""
     found = [shot.tint for shot in shots if shot.tint]
     if not found:
         return None
@@ -131,9 +131,9 @@ def image_warnings(source: str, camera: str, used: bool, shots: Sequence[Shot]) 
 # By camera
 
 MEASURED = 48
-"""Images of each camera that are measured; fewer are shown."""
+"""Images measured per camera; fewer are shown."""
 NEAR = 512
-"""Rows from which those of different episodes or images are chosen."""
+"""Rows from which rows of different episodes or images are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +145,13 @@ class Album:
     kind: Kind
     camera: str
     used: bool  # the one the mixture uses
-    shots: tuple[Shot, ...]  # those that are shown
-    tint: Tint | None  # of those that were measured
+    shots: tuple[Shot, ...]  # the images shown
+    tint: Tint | None  # of the images measured
     warnings: tuple[Warn, ...]
 
 
 def album(source: str, split: str, kind: Kind, camera: str, used: bool, tiles: Sequence[Tile], count: int) -> Album:
-    """Show the first `count` tiles, half of them where the mixture does not use this camera; measure up to MEASURED."""
+    """Show the first `count` tiles, or half as many if the mixture does not use this camera; measure up to MEASURED."""
     shown = count if used else -(-count // 2)
     shots = [shoot(tile) for tile in tiles[: max(count, MEASURED)]]
     warnings = tuple(image_warnings(source, camera, used, shots))
@@ -172,7 +172,7 @@ def store_albums(store: Store, splits: Sequence[str], count: int) -> list[Album]
 
 
 def sampled_rows(store: Store, split: str, count: int) -> list[dict[str, Any]]:
-    """Rows of a split from as many different episodes or images as its first rows have: rows are stored in random order."""
+    """Rows of a split from as many different episodes or images as possible among its first rows, which are in random order."""
     numbers = np.arange(min(NEAR, store.info.splits[split].rows), dtype=np.int64)
     if not len(numbers):
         return []
@@ -185,7 +185,7 @@ def sampled_rows(store: Store, split: str, count: int) -> list[dict[str, Any]]:
 
 
 def _tile(store: Store, row: dict[str, Any], camera: str) -> Iterator[Tile]:
-    """The row's image of this camera, with its text; nothing where it has none."""
+    """The row's image of this camera, with its text; nothing if it has none."""
     for image in row["images"]:
         if image["camera"] == camera and image["at"] == 0:
             note = f"{row['group']} step {row['step']}" if row["step"] >= 0 else row["group"]
@@ -202,7 +202,7 @@ def said(row: dict[str, Any]) -> str:
 
 
 def read_place(store: Store, image: dict[str, Any]) -> bytes:
-    """An image's bytes from the file that holds them; empty where they cannot be read."""
+    """An image's bytes from the file that contains them; empty if they cannot be read."""
     try:
         return location.read_range(store.stamps[image["file"]].path, image["offset"], image["length"])
     except OSError:
@@ -217,7 +217,7 @@ def fewer(albums: Sequence[Album]) -> list[Album]:
 # Rejected rows
 
 EACH = 5
-"""Rows shown for each reason."""
+"""Rows shown per reason."""
 ROOM = 4 << 20
 """Bytes read from the start of an image whose end is unknown."""
 _PLACE = re.compile(r" in (?P<path>/.+) byte (?P<offset>\d{1,15})$", re.DOTALL)
@@ -225,7 +225,7 @@ _PLACE = re.compile(r" in (?P<path>/.+) byte (?P<offset>\d{1,15})$", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class LostRow:
-    """One of them."""
+    """A rejected row."""
 
     source: str
     reason: str
@@ -237,7 +237,7 @@ class LostRow:
 
 
 def lost_rows(store: Store) -> list[LostRow]:
-    """The first few for each reason, in the order of the store."""
+    """The first few rejected rows for each reason, in the order of the store."""
     shown: Counter[str] = Counter()
     found = []
     for row in read_rejects(store.path) if store.info.rejects else ():
@@ -248,7 +248,7 @@ def lost_rows(store: Store) -> list[LostRow]:
 
 
 def _shot(store: Store, row: dict[str, Any]) -> Shot | None:
-    """Its image, whole or in part; None where its place is unknown or nothing can be decoded."""
+    """The image of a rejected row, whole or in part; None if its place is unknown or nothing can be decoded."""
     encoded = _bytes(row["where"])
     if not encoded:
         return None
@@ -268,7 +268,7 @@ def _bytes(where: str) -> bytes:
 
 
 def _seen(encoded: bytes) -> Any:
-    """Pixels as far as a damaged JPEG shows any; else the bytes as they are."""
+    """The pixels that can be decoded from a damaged JPEG; otherwise the bytes unchanged."""
     try:
         found = read_header(encoded)
         small = found.width * found.height <= ImageRule().max_pixels

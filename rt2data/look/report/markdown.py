@@ -13,7 +13,7 @@ from rt2data.records import worst_first
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$^=-])")
 _TALKS = re.compile(r"@|&|(?<=[a-zA-Z]):(?=//)|(?<=www)\.", re.IGNORECASE)
 WORDS = 160
-"""Characters of a text from data that are shown."""
+"""Maximum characters shown of a text from data."""
 MARK = b"<!-- rt2data report -->"
 """The first line of every summary; rendered Markdown hides it."""
 

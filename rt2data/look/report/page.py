@@ -1,4 +1,4 @@
-"""Statistics and images become one page of HTML that needs no network and no other file.
+"""Turns statistics and images into a self-contained HTML page that needs no network and no other files.
 
 The page runs two scripts of its own, named by their hashes in its Content-Security-Policy, and no other script.
 All text goes through `figures.plain` and autoescape. The same reports give the same bytes.
@@ -27,7 +27,7 @@ from rt2data.look.stats.model import SourceStats, Stats
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 10_000_000
 MARK = b'<meta name="generator" content="rt2data report">'
-"""Near the start of every page."""
+"""A mark near the start of every page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Report:
     lost: tuple[LostRow, ...] = ()
     origin: Origin = Origin()
     trimmed: bool = False  # images were dropped to keep the page small
-    legends: Mapping[str, str] = field(default_factory=dict)  # what the terminate word of a source's targets means
+    legends: Mapping[str, str] = field(default_factory=dict)  # meaning of the terminate word in a source's targets
 
     @property
     def seen(self) -> list[Shot]:
@@ -58,15 +58,15 @@ class Report:
         return [each.shot for each in self.lost if each.shot]
 
     def tint(self, source: SourceStats, camera: str) -> Tint | None:
-        """Colours of a camera's images; None where none were measured."""
+        """Colours of a camera's images; None if not measured."""
         found = [a.tint for a in self.albums if (a.source, a.split, a.camera) == (source.name, source.split, camera)]
         return found[0] if found else None
 
 
 def page_within(reports: Sequence[Report], limit: int = MAX_BYTES) -> bytes:
-    """The page with as many images as fit: drops half of them until it is no longer than `limit` bytes.
+    """The page with as many images as fit: halves them until it is at most `limit` bytes long.
 
-    A page without images may still be longer. Raises ValueError where there is nothing to report.
+    A page without images may still be longer. Raises ValueError if there is nothing to report.
     """
     made = page(reports)
     while len(made) > limit and any(album.shots for report in reports for album in report.albums):
@@ -76,7 +76,7 @@ def page_within(reports: Sequence[Report], limit: int = MAX_BYTES) -> bytes:
 
 
 def page(reports: Sequence[Report]) -> bytes:
-    """The whole page. Raises ValueError where there is nothing to report."""
+    """The whole page. Raises ValueError if there is nothing to report."""
     if not reports:
         raise ValueError("nothing to report")
     script, style = _text("page.js"), _text("page.css")
@@ -103,7 +103,7 @@ def embedded(stats: Sequence[Stats]) -> Markup:
 
 
 def _escaped(char: str) -> str:
-    """As JSON writes a character by number: two numbers beyond the 65,536 first."""
+    """A character as a JSON escape: a surrogate pair beyond U+FFFF."""
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 

@@ -20,7 +20,7 @@ class Tick(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """The warnings that stand for a check here, and whether the statistics of a source hold what it needs."""
+    """The warnings that correspond to a check, and whether a source's statistics contain what it needs."""
 
     codes: frozenset[str]
     can: Callable[[SourceStats], bool]
@@ -54,7 +54,7 @@ RULES: dict[str, Rule] = {
     "language": Rule(frozenset({"blank_text", "one_instruction"}), _always),
     "cameras": Rule(frozenset({"black_camera", "flat_camera", "same_image"}), lambda source: bool(source.cameras)),
 }
-"""Checks of `look.check` that the statistics of prepared rows answer too; the others need the raw log."""
+"""Checks of `look.check` that statistics of prepared rows can also answer; the others need the raw log."""
 
 
 def ticks(stats: Stats, source: SourceStats) -> list[Tick]:

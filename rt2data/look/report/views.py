@@ -38,7 +38,7 @@ MEASURES = (
 
 
 def grouped(warnings: Sequence[Warn]) -> list[list[Warn]]:
-    """The worst first; those of one kind about one source, with the same advice, together."""
+    """Warnings, worst first, grouped by kind, source and advice."""
     found: dict[tuple[str, ...], list[Warn]] = {}
     for warn in worst_first(warnings):
         found.setdefault((warn.level, warn.code, warn.source, warn.do), []).append(warn)
@@ -189,7 +189,7 @@ def texts(source: SourceStats) -> list[tuple[Text, str]]:
 
 
 def sizes_said(source: SourceStats) -> str:
-    """The commonest size, and how many there are."""
+    """The most common size, and the number of sizes."""
     sizes = {(w, h): 0 for camera in source.cameras for w, h, _ in camera.sizes}
     for camera in source.cameras:
         for width, height, count in camera.sizes:
@@ -201,7 +201,7 @@ def sizes_said(source: SourceStats) -> str:
 
 
 def sizes(source: SourceStats) -> list[tuple[Camera, int, int, int]]:
-    """Camera, width, height and how often: the eight commonest of each camera."""
+    """Camera, width, height and count: the eight most common sizes of each camera."""
     return [(camera, *size) for camera in source.cameras for size in camera.sizes[:8]]
 
 
@@ -211,7 +211,7 @@ def flag(warn: Warn) -> str:
 
 
 def leak(found: Leak) -> str:
-    """What two have in common."""
+    """A description of what two have in common."""
     return {"group": "episode or image id", "image": "image", "text_and_image": "question and image"}[found.what]
 
 
@@ -251,7 +251,7 @@ def faults(stats: Stats) -> int:
 
 @dataclass(frozen=True, slots=True)
 class DimView:
-    """A dimension as the codec writes it, with what is known of its numbers."""
+    """A dimension as encoded by the codec, with the statistics of its numbers."""
 
     coded: EncodedDimension
     numbers: Dimension
@@ -269,7 +269,7 @@ def _unknown(of: EncodedDimension) -> Dimension:
 
 
 def names(actions: Actions) -> list[str]:
-    """Of the dimensions."""
+    """Names of the dimensions."""
     return [each.name for each in actions.dims]
 
 
@@ -321,5 +321,5 @@ class Cost:
 
 
 def cost(stats: Stats) -> Cost:
-    """Of one pass."""
+    """The cost of one pass."""
     return Cost(examples(stats), tokens(stats), loss_tokens(stats), read_bytes(stats))

@@ -1,4 +1,4 @@
-"""Sums over the dimensions of actions and states in two passes, over actions as a codec writes them, and their summaries."""
+"""Sums over the dimensions of actions and states in two passes, sums over encoded actions, and their summaries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMON = 64
 """A value with at least this share (1/COMMON) of one file of rows is counted exactly everywhere; a value with that share of all
 rows has it in at least one file."""
 CANDIDATES = 256
-"""Common values of each dimension that are counted."""
+"""Maximum common values counted per dimension."""
 NEAR = 0.02
 """A value this close to an end, as a share of the range, counts as that end."""
 
@@ -83,7 +83,7 @@ def sum_values(values: F32, wanted: Wanted) -> ValueSums:
 
 
 def dimensions(first: DimensionSums, second: ValueSums, names: Sequence[str], units: Sequence[str]) -> tuple[Dimension, ...]:
-    """The summary of each dimension. Raises LookupError if the second pass did not count what the first asks for."""
+    """The summary of each dimension. Raises LookupError if the second pass did not count what the first one requires."""
     return tuple(_dimension(first, second, i, name, unit) for i, (name, unit) in enumerate(zip(names, units, strict=True)))
 
 
@@ -120,11 +120,11 @@ def common_values(second: ValueSums, i: int, most: int) -> dict[str, int]:
     return {f"{float(to_values(np.array([key]))[0]):.6g}": times for key, times in found}
 
 
-# Actions as a codec writes them
+# Actions as encoded by a codec
 
 
 class Error(msgspec.Struct, frozen=True):
-    """Of decode(encode(x)) - x: the sum of squares and the largest."""
+    """Errors decode(encode(x)) - x: the sum of squares and the largest."""
 
     squares: float
     worst: float
@@ -164,7 +164,7 @@ def sum_encoded(codec: Codec, actions: F32, terminate: NDArray[np.bool_]) -> Enc
 
 
 def dimension_bins(codec: Codec, bins: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The bins int32[N, D] of the space's dimensions, in its order, of what the codec writes, int32[N, width]."""
+    """The bins int32[N, D] of the space's dimensions, in its order, from the codec's output int32[N, width]."""
     if codec.width > len(codec.lo):
         return bins[:, codec.width - len(codec.lo) :]  # its own terminate word comes first
     own = codec.space.terminate
@@ -201,7 +201,7 @@ def _encoded(sums: EncodedSums, codec: Codec, i: int, zero: float) -> EncodedDim
 
 
 def with_drift(found: Sequence[EncodedDimension], space: ActionSpace, hz: float | None) -> tuple[EncodedDimension, ...]:
-    """With the drift of a robot that should stand still, from what an action of 0 decodes to.
+    """Adds the drift of a robot that should stand still, from the decoded value of an action of 0.
 
     A velocity is per second already; a displacement per step is multiplied by the robot's rate `hz`.
     """

@@ -17,7 +17,7 @@ from rt2data.tally.counts import Counts, count, histogram, quantiles_of
 from rt2data.tally.sums import Sum
 
 TOP_TEXTS = TOP_SIZES = 20
-"""Most common texts, and image sizes, in the summary."""
+"""Number of most common texts, and image sizes, in the summary."""
 
 
 def distribution(found: Counts) -> Distribution:
@@ -122,7 +122,7 @@ class TokenSums(Sum, frozen=True, eq=False):
 
 
 def sum_tokens(prompt: Sequence[int], whole: Sequence[int]) -> TokenSums:
-    """Of some examples: tokens without loss, and all tokens."""
+    """Token sums of examples, from the number of tokens without loss, and of all tokens."""
     before, all_ = np.array(prompt, np.int64), np.array(whole, np.int64)
     return TokenSums(count(before), count(all_ - before), count(all_))
 
@@ -171,7 +171,7 @@ def _sum_camera(images: pa.StructArray) -> CameraSums:
 
 
 def first_images(images: pa.ListArray) -> U64:
-    """uint64[rows]: hash of each row's first image; 0 where there is none."""
+    """uint64[rows]: hash of each row's first image; 0 if there is none."""
     offsets = images.offsets.to_numpy()
     hashes = np.append(images.flatten().field("xxh3").to_numpy(), np.uint64(0))
     first = np.where(np.diff(offsets) > 0, offsets[:-1] - offsets[0], len(hashes) - 1)
@@ -180,7 +180,7 @@ def first_images(images: pa.ListArray) -> U64:
 
 
 def taken_bytes(images: pa.ListArray) -> int:
-    """Bytes of all images that a mixture takes."""
+    """Total bytes of the images used by a mixture."""
     every = images.flatten()
     return pc.sum(every.field("length").filter(every.field("chosen"))).as_py() or 0
 

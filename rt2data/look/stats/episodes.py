@@ -1,5 +1,5 @@
-"""Work orders over whole episodes. Rows are in keyed random order, so each order takes the episodes of its share of the hashes from
-all files of rows, reads only the columns it needs, sorts them and sums."""
+"""Work orders over whole episodes. Rows are in keyed random order, so each work order takes the episodes in its share of the hashes
+from all files of rows, reads only the necessary columns, sorts and sums."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from rt2data.tally.moments import F64
 from rt2data.tally.sums import Sum, add_up
 
 MOST_ROWS, MOST_BYTES = 2_000_000, 48 << 20
-"""Most rows of one work order, and most bytes of their numbers, whichever is less."""
+"""Limits of one work order: rows, and bytes of their numbers, whichever is reached first."""
 BATCH = 1 << 16
-"""Rows of whole episodes that are summed together."""
+"""Minimum rows (of whole episodes) summed together."""
 COLUMNS = ("group", "step", "action", "state", "timestamp")
 GAP = 1.5
 """An interval of more than this many medians is a gap."""
@@ -78,7 +78,7 @@ class EpisodesOrder:
 
 
 def episode_orders(rows: RowSet) -> list[EpisodesOrder]:
-    """As many as the rows need; none for web."""
+    """As many work orders as the rows need; none for web."""
     if not rows.has_actions:
         return []
     width = 4 * (rows.action_dim + rows.state_dim) + 28
@@ -137,7 +137,7 @@ def _batches(by_step: I64, group: U64) -> Iterator[I64]:
 
 
 def _take(every: Steps, at: I64) -> Steps:
-    """These rows, which are whole episodes in order; the episodes are numbered from 0."""
+    """The steps at these rows, which are whole episodes in order, with the episodes renumbered from 0."""
     group = every.episode[at]
     number = np.cumsum(np.append(False, group[1:] != group[:-1]))
     state = None if every.state is None else every.state[at]

@@ -1,4 +1,6 @@
-"""A finished mixture: shares and order from the manifest, and its examples as files of rows, because its stores may be gone."""
+"""Statistics of a finished mixture: shares and order from the manifest, and examples converted to files of rows, because its stores
+may be gone.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ from rt2data.write.shard import SideTotals, shard_sources
 
 WINDOWS = (64, 256, 1024)
 POINTS = 256
-"""Points of the running share."""
+"""Maximum points of the running share."""
 IMAGE = "image"
 """The camera name of images that are not a robot's."""
 
@@ -90,7 +92,9 @@ def _share(manifest: Manifest, source: SourcePlan) -> Share:
 
 
 def _robots(manifest: Manifest) -> Iterator[I64]:
-    """For each shard the running count of robot examples, int64[examples + 1], by the plan's order; none if readers mix."""
+    """For each shard the running count of robot examples, int64[examples + 1], in the plan's order; none if mixing is left to
+    readers.
+    """
     plan = manifest.plan
     if plan.parts:
         return
@@ -101,14 +105,14 @@ def _robots(manifest: Manifest) -> Iterator[I64]:
 
 @dataclass
 class _RobotOrder:
-    """How evenly robot examples lie, shard after shard. Its memory does not grow with the mixture."""
+    """Measures how evenly robot examples are spread, shard by shard, in constant memory."""
 
     asked: float  # robot share
     examples: int  # of the mixture
     seen: int = 0
     robots: int = 0
     shard_worst: float = 0.0  # largest |robot share - asked| of a shard
-    running: list[tuple[int, float]] = field(default_factory=list)  # after so many examples, the robot share so far
+    running: list[tuple[int, float]] = field(default_factory=list)  # number of examples, robot share so far
     _held: dict[int, I64] = field(default_factory=lambda: {length: np.zeros(length + 1, np.int64) for length in WINDOWS})
 
     def add(self, robots: I64) -> None:
@@ -129,7 +133,7 @@ class _RobotOrder:
         return np.unique(boundaries(self.examples, min(POINTS, self.examples))) if self.examples else np.empty(0, np.int64)
 
     def windows(self) -> Iterator[Window]:
-        """Windows that start at a multiple of 16 inside a shard; none of a length that no shard has."""
+        """Windows that start at a multiple of 16 inside a shard; lengths beyond every shard are left out."""
         for length, held in self._held.items():
             deviations = np.abs(np.arange(length + 1) / length - self.asked)
             if held.any():
@@ -158,18 +162,18 @@ class ShardSums(Sum, frozen=True, eq=False):
     """Sums over the examples of some shards; their rows are in the scratch folder."""
 
     examples: int = 0
-    tokens: dict[str, TokenSums] = msgspec.field(default_factory=dict)  # by source, of all examples
+    tokens: dict[str, TokenSums] = msgspec.field(default_factory=dict)  # by source, over all examples
 
 
 def shard_orders(out: Path, manifest: Manifest, scratch: Path) -> list[ReadOrder]:
-    """One per shard; the scratch folder gets a folder for each source."""
+    """One work order per shard; creates a folder per source in the scratch folder."""
     for source in manifest.plan.sources:
         make_folder(scratch / source.name)
     return [ReadOrder(str(out), manifest.plan.fingerprint, index, str(scratch)) for index in range(len(manifest.shards))]
 
 
 def mixture_row_sets(manifest: Manifest, scratch: Path) -> list[RowSet]:
-    """The sources of a mixture, as they are in the scratch folder after all shard orders."""
+    """Row sets of a mixture's sources in the scratch folder, valid after all shard orders."""
     return [_row_set(manifest, source, scratch) for source in manifest.plan.sources if source.draws]
 
 
@@ -206,7 +210,7 @@ def _open(out: str, fingerprint: str) -> Manifest:
 
 
 def read_examples(order: ReadOrder) -> ShardSums:
-    """Write the rows of one shard, of their first epoch only; sums over all its examples. Raises DataError."""
+    """Write the rows of one shard (first epoch only); returns sums over all its examples. Raises DataError."""
     manifest = _open(order.out, order.fingerprint)
     rows: dict[str, list[dict[str, Any]]] = {source.name: [] for source in manifest.plan.sources}
     tokens: dict[str, list[tuple[int, int]]] = {source.name: [] for source in manifest.plan.sources}
@@ -223,7 +227,7 @@ def read_examples(order: ReadOrder) -> ShardSums:
 
 
 def _examples(order: ReadOrder, manifest: Manifest) -> Iterator[tuple[Member, ExampleRecord]]:
-    """The examples of one shard. Raises DataError naming the shard and key of one that cannot be read."""
+    """The examples of one shard. Raises DataError, naming the shard and key of an unreadable example."""
     path = path_of(order.out) / manifest.shards[order.index].name
     names = {source.name for source in manifest.plan.sources}
     verify = command("verify", order.out)
@@ -239,7 +243,7 @@ def _examples(order: ReadOrder, manifest: Manifest) -> Iterator[tuple[Member, Ex
 
 
 def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
-    """A row of the store, as far as the record has it."""
+    """A row as in a store, as far as the record contains it."""
     return {
         "key": record.key,
         "order": 0,
@@ -265,7 +269,7 @@ def _row(member: Member, record: ExampleRecord, size: int) -> dict[str, Any]:
 
 
 def _image(image: MemberImage, record: ExampleRecord) -> dict[str, Any]:
-    """Format and size from the header; the format of a damaged image is the name of its fault."""
+    """Format and size from an image's header; for a damaged image, the format is the name of its fault."""
     try:
         seen = read_header(image.data)
         kind, width, height = seen.format, seen.width, seen.height

@@ -1,7 +1,7 @@
 """The summary that `rt2data stats --json` prints, the report draws and diff compares: plain values.
 
 Shares are in 0..1, times in seconds, numbers of a dimension in its own unit before any codec. Quantiles are exact, with linear
-interpolation, as numpy's.
+interpolation, as in numpy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Distribution(Frozen, frozen=True):
-    """A distribution: lengths of episodes, of texts or in tokens, bytes of images."""
+    """A distribution, such as of episode, text or token lengths, or of image bytes."""
 
     count: int = 0
     total: float = 0.0
@@ -56,11 +56,11 @@ class Dimension(Frozen, frozen=True):
     sparse: bool  # not dead, but q01 is (almost) q99: scaling by quantiles would explode
     q10: float = 0.0
     q90: float = 0.0
-    wraps: int = 0  # of a state: steps at which it jumps by more than pi
+    wraps: int = 0  # for a state: steps at which it jumps by more than pi
 
 
 class EncodedDimension(Frozen, frozen=True):
-    """One dimension of actions as a codec writes it."""
+    """One dimension of actions as encoded by a codec."""
 
     name: str
     lo: float  # bounds of the codec
@@ -72,9 +72,9 @@ class EncodedDimension(Frozen, frozen=True):
     edge: float  # share in the lowest and highest bin together
     rmse: float  # of decode(encode(x)) - x, clipped values included; in the dimension's unit
     worst: float
-    zero_offset: float  # what an action of exactly 0 decodes to
+    zero_offset: float  # the decoded value of an action of exactly 0
     drift: float | None = None  # how far a zero action moves the robot per second, or per step if its rate is not known;
-    # None where 0 does not mean no motion: positions, grippers and discrete dimensions
+    # None if 0 does not mean no motion: positions, grippers and discrete dimensions
     drift_unit: str = ""
 
 
@@ -86,7 +86,7 @@ class Gripper(Frozen, frozen=True):
     binary: float  # share of values within 2 % of the range from its minimum or maximum
     transitions: Distribution  # open to closed or back, per episode
     agrees: float | None  # correlation of the command with the next change of the measured opening; None if not measured
-    measured: str | None  # the state dimension it is paired with, taken for the opening
+    measured: str | None  # the paired state dimension, assumed to be the opening
 
 
 class Motion(Frozen, frozen=True):
@@ -97,9 +97,9 @@ class Motion(Frozen, frozen=True):
     delta: float  # correlation of a[t] with s[t+1] - s[t]
     absolute: float  # correlation of a[t] with s[t+1]
     lag: int  # shift in -3..3 with the largest |correlation with the delta|; 0 is right
-    wraps: int  # steps at which that state jumps by more than pi
+    wraps: int  # steps at which the paired state jumps by more than pi
     best: float = 0.0  # correlation with the delta at that shift
-    steps: int = 0  # pairs of consecutive steps that `delta` is of
+    steps: int = 0  # pairs of consecutive steps behind `delta`
 
 
 class Actions(Frozen, frozen=True):
@@ -110,14 +110,14 @@ class Actions(Frozen, frozen=True):
     dims: tuple[Dimension, ...]
     coded: tuple[EncodedDimension, ...]  # without the codec's own terminate word
     noop: float  # share of no-op steps: norm of all dimensions but the gripper below 1e-4, gripper unchanged
-    absolute: bool  # actions are positions: then `noop` is of the difference from the step before. The space says so in its
+    absolute: bool  # actions are positions: then `noop` uses the difference from the previous step. The space says so in its
     # title or frame ("absolute"); for generic_nd the correlations with the state decide
     terminate: int  # steps that end a task
-    repeated: float  # share of steps whose action equals the one before
+    repeated: float  # share of steps whose action equals the previous one
     gripper: Gripper | None
-    motion: tuple[Motion, ...]  # of the dimensions that are paired with a state dimension
-    correlation: tuple[tuple[float, ...], ...]  # of the dimensions with each other
-    unpaired: tuple[str, ...] = ()  # if there are states: dimensions that are paired with none
+    motion: tuple[Motion, ...]  # of dimensions paired with a state dimension
+    correlation: tuple[tuple[float, ...], ...]  # between the dimensions
+    unpaired: tuple[str, ...] = ()  # if there are states: dimensions without a paired state dimension
 
 
 class Episodes(Frozen, frozen=True):
@@ -176,12 +176,12 @@ class Dropped(Frozen, frozen=True):
 
     reason: str
     count: int
-    fault: bool  # the data is faulty; else the recipe asked for it
-    example: str = ""  # the place of one of them
+    fault: bool  # the data is faulty; otherwise the recipe asked for it
+    example: str = ""  # the place of one example
 
 
 class SourceStats(Frozen, frozen=True):
-    """One split of one source. For a mixture: the rows that were drawn, each once; tokens are of all examples."""
+    """One split of one source. For a mixture: the rows that were drawn, each once; token figures cover all examples."""
 
     name: str
     kind: Kind
@@ -198,14 +198,14 @@ class SourceStats(Frozen, frozen=True):
     text: Text
     answers: Text | None
     answers_each: Distribution | None  # answers per question
-    tokens: Tokens | None  # None if no recipe says how text becomes tokens
+    tokens: Tokens | None  # None if no recipe defines tokenization
     cameras: tuple[Camera, ...]
     lost: tuple[Dropped, ...]  # of the whole source, listed with its first split
     conversions: dict[str, int]  # images that had to be converted, by rule; listed with its first split
 
     @property
     def has_actions(self) -> bool:
-        """Whether it is a robot's."""
+        """Whether it comes from a robot log."""
         return self.kind == "robot"
 
 
@@ -222,12 +222,12 @@ class Share(Frozen, frozen=True):
     epochs: float
     unseen: int  # rows that are never drawn
     unique: int  # rows that are drawn at least once
-    takes: str = ""  # cameras of several, windows in time; empty for one image and one action
-    place: str | msgspec.UnsetType = msgspec.UNSET  # its side and the groups it is in, such as web.vqa; unset: in none
+    takes: str = ""  # several cameras, time windows; empty for one image and one action
+    place: str | msgspec.UnsetType = msgspec.UNSET  # its side and groups, such as web.vqa; unset: no group
 
     @property
     def has_actions(self) -> bool:
-        """Whether it is a robot's."""
+        """Whether it comes from a robot log."""
         return self.kind == "robot"
 
 
@@ -259,7 +259,7 @@ class MixtureStats(Frozen, frozen=True):
 
 
 class Leak(Frozen, frozen=True):
-    """What two splits, or two sources, have in common."""
+    """Data shared by two splits, or two sources."""
 
     what: Literal["group", "image", "text_and_image"]
     here: str  # source/split

@@ -1,4 +1,4 @@
-"""How actions and measured states relate over the steps of whole episodes, and what the gripper does.
+"""Relates actions and measured states over the steps of whole episodes, and describes the gripper's motion.
 
 Logs do not say which state dimension an action dimension moves, so they are paired by correlation. A displacement correlates with
 the change of the state it moves, a position with the state itself. Two dimensions are a pair if each is the other's best match by a
@@ -30,13 +30,13 @@ SURE = 0.1
 """A gripper is open or closed if it is this far from the middle, as a share of the range."""
 HALF_TURN = np.pi
 MOST_PAIRS = 4096
-"""Most pairs of an action dimension and a state dimension that are compared."""
+"""Maximum pairs of an action dimension and a state dimension to compare."""
 MARGIN = 0.3
-"""The correlation with a state must exceed the one with its change by this much to be evidence of a position: both drift slowly,
-and correlate by chance."""
+"""The correlation with a state must exceed that with its change by this much to be evidence of a position: actions and states drift
+slowly, and correlate by chance."""
 CLEAR, CLEAR_IN_PLACE = 0.3, 0.1
 ERRORS, ERRORS_IN_PLACE = 4.0, 3.0
-"""Standard errors of a correlation: of the best of many pairs, and of one."""
+"""Required standard errors of a correlation: for the best of many pairs, and for a single pair."""
 NEAR_TIE = 0.1
 
 
@@ -55,13 +55,13 @@ class Steps:
 
     @cached_property
     def same_episode(self) -> NDArray[np.bool_]:
-        """bool[N]: the row before is of the same episode."""
+        """bool[N]: whether the previous row is of the same episode."""
         found: NDArray[np.bool_] = np.diff(self.episode, prepend=-1) == 0
         return found
 
     @cached_property
     def consecutive(self) -> NDArray[np.bool_]:
-        """bool[N]: the row before is the step before."""
+        """bool[N]: whether the previous row is the previous step."""
         found: NDArray[np.bool_] = self.same_episode & (np.diff(self.step, prepend=0) == 1)
         return found
 
@@ -72,7 +72,7 @@ class Steps:
 
     @cached_property
     def run(self) -> I64:
-        """int64[N]: which run of consecutive steps."""
+        """int64[N]: the index of each row's run of consecutive steps."""
         return np.cumsum(~self.consecutive)
 
 
@@ -80,8 +80,8 @@ class MotionSums(Sum, frozen=True, eq=False):
     """Sums over steps, all of D dimensions."""
 
     still: int = 0  # no-op steps if actions are displacements or velocities
-    same_place: int = 0  # if they are positions
-    repeated: int = 0  # steps whose action equals the one before
+    same_place: int = 0  # the same if actions are positions
+    repeated: int = 0  # steps whose action equals the previous one
     transitions: Counts = msgspec.field(default_factory=Counts)  # open to closed or back -> episodes
     lags: tuple[Covariance, ...] = ()  # each a[t] with each s[t+k+1] - s[t+k], for each k of LAGS: pair i * `compared` + j
     level: Covariance = msgspec.field(default_factory=Covariance)  # a[t] with s[t+1], in the same pairs
@@ -109,7 +109,7 @@ def _quiet(motion: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _transitions(steps: Steps, space: ActionSpace) -> I64:
-    """How often the gripper is commanded to open or close in each episode, int64[episodes]; empty without a gripper.
+    """The number of commands to open or close the gripper in each episode, int64[episodes]; empty without a gripper.
 
     A value near the middle, as in logs that command only changes, keeps the last command.
     """
@@ -140,7 +140,7 @@ def _with_states(steps: Steps) -> tuple[tuple[Covariance, ...], Covariance, tupl
 
 
 def compared(dims: int, states: int) -> int:
-    """How many of the state dimensions, from the first, are compared with actions of `dims` dimensions."""
+    """How many leading state dimensions are compared with actions of `dims` dimensions."""
     return min(states, MOST_PAIRS // dims)
 
 
@@ -163,7 +163,7 @@ class Correlations:
     steps: int  # pairs of consecutive steps
 
     def pairs(self, states: int) -> dict[int, int]:
-        """Action dimension -> state dimension, where there is one. `states` is the number of all state dimensions."""
+        """Action dimension -> paired state dimension, if any. `states` is the total number of state dimensions."""
         evidence = np.maximum(np.abs(self.change).max(axis=0), np.abs(self.level) - MARGIN)
         in_place = np.eye(*evidence.shape, dtype=np.bool_) & (states == len(evidence))
         error = 1 / np.sqrt(max(self.steps, 1))
@@ -183,5 +183,5 @@ def correlate(sums: MotionSums, dims: int) -> Correlations | None:
 
 
 def _matrix(pairs: Covariance, dims: int, size: int) -> F64:
-    """float64[D, S]; zeros where no steps are that far apart."""
+    """Correlations float64[D, S]; zeros if no steps are that far apart."""
     return (pairs.correlation if pairs.count else np.zeros(size)).reshape(dims, -1)

@@ -1,4 +1,4 @@
-"""The two passes over files of rows: work orders, the sums they give, and the one function that workers call."""
+"""The two passes over files of rows: work orders, their sums, and the single function that workers call."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from rt2data.tally.sums import Sum
 BATCH = 2048
 """Rows rendered together."""
 MAX_MATRIX = 64
-"""Most dimensions whose correlation with each other is summed."""
+"""Maximum dimensions whose mutual correlations are summed."""
 COLUMNS = (
     *("key", "group", "step", "steps", "timestamp", "text", "answers", "pick", "turns", "action", "state", "terminate", "images"),
 )
 
 
 CHUNKS = ("chunk", "real", "ends")
-"""Read too where rows with a horizon above 1 are rendered."""
+"""Columns also read to render rows with a horizon above 1."""
 
 
 class RowSums(Sum, frozen=True, eq=False):
@@ -135,7 +135,7 @@ def open_renderer(job: str, name: str) -> Renderer:
     return msgspec.structs.replace(found, plan=plan).renderer(source)
 
 
-decode_job = msgspec.json.Decoder(Job).decode  # made at import: two threads that make a type's first decoder crash
+decode_job = msgspec.json.Decoder(Job).decode  # made at import: two threads creating a type's first decoder crash
 
 
 # Second pass
@@ -175,7 +175,7 @@ class SecondSums(Sum, frozen=True, eq=False):
 
 
 def second_orders(rows: RowSet, first: RowSums) -> list[ValuesOrder]:
-    """What the sums of the first pass ask for."""
+    """The work orders required by the sums of the first pass."""
     action = first.action.wanted() if first.action.dims else None
     state = first.state.wanted() if first.state.dims else None
     return [ValuesOrder(rows, number, action, state, first.text.top, first.answers.top) for number in range(rows.files)]
@@ -202,7 +202,7 @@ Order = ReadOrder | RowsOrder | EpisodesOrder | ValuesOrder
 
 
 def carry_out(order: Order) -> Sum:
-    """Carry out any work order. Raises DataError if what it names cannot be read."""
+    """Carry out any work order. Raises DataError if its files cannot be read."""
     match order:
         case ReadOrder():
             return read_examples(order)

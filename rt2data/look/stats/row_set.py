@@ -1,4 +1,6 @@
-"""What statistics are summed over: one split of one source as files of rows. Small, because every work order carries it."""
+"""The data that statistics are summed over: one split of one source as files of rows. Kept small, because every work order carries
+it.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,14 @@ class RowSet:
     rows: int
     digest: str
     camera: str  # the one the mixture uses
-    slots: tuple[Slot, ...]  # the places of its examples' images
+    slots: tuple[Slot, ...]  # the image slots of its examples
     action_dim: int
     state_dim: int
-    horizon: int = 1  # actions of an example
+    horizon: int = 1  # actions per example
     space: str = ""  # the action space as JSON; empty for web
     codec: str = ""  # the codec as JSON; empty for web, and if none can be made
-    note: str = ""  # why none can be made
-    job: str = ""  # the job as JSON, if it is known how text becomes tokens
+    note: str = ""  # why no codec can be made
+    job: str = ""  # the job as JSON, if tokenization is known
     lost: tuple[Lost, ...] = ()
     conversions: tuple[tuple[str, int], ...] = ()
     grown: bool = False  # see `StoreInfo.grown`
@@ -58,12 +60,12 @@ class RowSet:
 
     @property
     def cameras(self) -> set[str]:
-        """Those that the mixture uses."""
+        """The cameras that the mixture uses."""
         return {self.camera, *(slot.camera for slot in self.slots)}
 
     @property
     def place(self) -> str:
-        """source/split, as leaks and warnings name it."""
+        """source/split, as used in leaks and warnings."""
         return f"{self.name}/{self.split}"
 
 
@@ -71,8 +73,8 @@ def row_sets(store: Store, codec: str, splits: Sequence[str] = (), bounds: str |
     """The splits of a prepared store that have rows; only those in `splits` if any are named.
 
     `codec` names the codec for actions; its bounds are those of the split `bounds`, or else of each split itself. Rejects and
-    conversions are of the whole store and go with its first split. Raises UsageError if the store is not complete or its action
-    space cannot be read.
+    conversions belong to the whole store and are listed with its first split. Raises UsageError if the store is not complete or its
+    action space cannot be read.
     """
     info, space = store.info, _space_of(store.info)
     bounds = bounds if bounds in info.splits else None
@@ -112,7 +114,7 @@ def _space_of(info: StoreInfo) -> ActionSpace | None:
 
 
 def _codec_of(store: Store, split: str, name: str, space: ActionSpace | None) -> tuple[str, str]:
-    """The codec with bounds from the statistics of a split; or why there is none."""
+    """The codec with bounds from the statistics of a split, or the reason why there is none."""
     if space is None:
         return "", ""
     try:

@@ -1,6 +1,7 @@
-"""All of it as plain Python, in two passes over files of rows. Beam wires the same functions, so both give the same numbers.
+"""Computes statistics in plain Python, in two passes over files of rows. Beam uses the same functions, so both give the same
+numbers.
 
-Results are added in the order of their work orders: the number of workers changes nothing.
+Results are added in the order of their work orders, so the number of workers does not affect the result.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from rt2data.records import worst_first
 from rt2data.tally.sums import Sum, add_up
 
 IN_FLIGHT = 8
-"""Work orders given to the pool before the first result is awaited."""
+"""Work orders given to the pool ahead of the first result."""
 
 
 class StatsPool(Protocol):
-    """Carries out work orders: any pool."""
+    """Any pool that carries out work orders."""
 
     def submit(self, work: Callable[[Any], Any], order: Any) -> Future[Any]: ...
 
@@ -56,7 +57,9 @@ class First:
 
 
 def take_stats(subject: Subject, pool: StatsPool | None = None, report: Report = lambda _: None) -> Stats:
-    """Statistics of a subject, by the pool's workers or here. Raises DataError if rows or records cannot be read."""
+    """Statistics of a subject, computed by the pool's workers or in this process. Raises DataError if rows or records cannot be
+    read.
+    """
     shards = gather_shards(results(subject.shards, pool, "read", report, carry_out))
     first = gather_first(subject, results(first_orders(subject), pool, "sum", report, carry_out))
     second = gather_second(subject, results(all_second_orders(subject, first), pool, "count", report, carry_out))
@@ -88,7 +91,7 @@ def first_orders(subject: Subject) -> list[Order]:
 
 
 def all_second_orders(subject: Subject, first: Sequence[First]) -> list[Order]:
-    """The second pass, as the sums of the first ask for it."""
+    """The second pass, determined by the sums of the first."""
     found: list[Order] = []
     for rows, sums in zip(subject.rows, first, strict=True):
         found += second_orders(rows, sums.rows)

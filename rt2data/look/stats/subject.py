@@ -1,4 +1,4 @@
-"""What statistics are of: a source, a prepared store, a recipe with its stores, or a finished mixture; found from a path."""
+"""The subject of statistics: a source, a prepared store, a recipe with its stores, or a finished mixture; found from a path."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from rt2data.seal.manifest import Manifest
 What = Literal["source", "store", "recipe", "mixture"]
 DEFAULT_CODEC = "rt2"
 Prepare = Callable[[Recipe], dict[str, Store]]
-"""Prepares the sources of a recipe that are not prepared yet; the stores of all of them, by name."""
+"""Prepares the unprepared sources of a recipe; returns the stores of all sources, by name."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What statistics are of; all that follows depends on this alone."""
+    """The subject of statistics; the statistics depend on nothing else."""
 
     what: What
     path: str
     rows: tuple[RowSet, ...]
     limit: int | None = None  # max_tokens
     manifest: Manifest | None = None
-    shards: tuple[ReadOrder, ...] = ()  # must be done before the rows can be read
+    shards: tuple[ReadOrder, ...] = ()  # must be carried out before the rows can be read
     warnings: tuple[Warn, ...] = ()
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the caller asks for."""
+    """The caller's request."""
 
     path: Path
     split: str | None = None
@@ -69,7 +69,7 @@ class Question:
 
 
 def find_subject(asked: Question, scratch: Path, prepare: Prepare) -> Subject:
-    """What is at the path. `scratch` is for the rows of a mixture, until the statistics are done.
+    """The subject at the path. `scratch` holds the rows of a mixture until the statistics are done.
 
     Raises UsageError if nothing known is there, or for an unknown codec or split, DataError if it is damaged.
     """
@@ -111,7 +111,7 @@ def _suggested(seen: InspectedSource, store: Path | None) -> Recipe:
 def store_subject(
     path: Path, stores: Sequence[Store], what: What = "store", codec: str | None = None, split: str | None = None
 ) -> Subject:
-    """Prepared stores, without a recipe that says how text becomes tokens. Raises UsageError for an unknown codec or split."""
+    """Prepared stores, without a recipe that defines tokenization. Raises UsageError for an unknown codec or split."""
     found = [rows for store in stores for rows in row_sets(store, _known(codec or DEFAULT_CODEC), (split,) if split else ())]
     return Subject(what, str(path), tuple(_require_rows(found, stores, split)))
 
@@ -124,7 +124,7 @@ def recipe_subject(
     codec: str | None = None,
     split: str | None = None,
 ) -> Subject:
-    """The stores of a recipe, their rows rendered as it says. What would stop its build is a warning."""
+    """The stores of a recipe, with rows rendered as it says. Anything that would stop its build becomes a warning."""
     name, splits = _known(codec or recipe.codec), (split,) if split else ()
     bare = [rows for store in stores.values() for rows in row_sets(store, name, splits, bounds=recipe.split)]
     found = [_with_job(recipe, rows) for rows in _require_rows(bare, list(stores.values()), split)]
@@ -133,7 +133,7 @@ def recipe_subject(
 
 
 def mixture_subject(out: Path, scratch: Path, split: str | None = None) -> Subject:
-    """A finished mixture. Raises DataError if it is not complete or damaged, UsageError for another split than its own."""
+    """A finished mixture. Raises DataError if it is not complete or damaged, UsageError for a split other than its own."""
     manifest = checked_manifest(out)
     if not readable(manifest) or not adds_up(manifest):
         raise DataError("damaged manifest: its plan does not add up", str(out), f"{command('verify', out)} names every fault")
@@ -160,7 +160,7 @@ def _require_rows(found: list[RowSet], stores: Sequence[Store], split: str | Non
 
 
 def _with_job(recipe: Recipe, rows: RowSet) -> RowSet:
-    """With the job that says how its rows are rendered; actions without a codec are not."""
+    """The row set with the job that renders its rows; unchanged for actions without a codec."""
     if not rows.codec and rows.has_actions:
         return rows
     tokenizer = load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
@@ -195,7 +195,7 @@ def _plan(recipe: Recipe, rows: RowSet, tokenizer: dict[str, object], source: So
 
 
 def _source(rows: RowSet) -> SourcePlan:
-    """Every row once."""
+    """A source plan that uses every row once."""
     counts = {"rows": rows.rows, "draws": rows.rows, "groups": 0, "unseen": 0, "repeats_min": 1, "repeats_max": 1}
     known = {"name": rows.name, "kind": rows.kind, "source": rows.source, "digest": rows.digest, "action_dim": rows.action_dim}
     codec = msgspec.json.decode(rows.codec) if rows.codec else None
@@ -212,7 +212,7 @@ def _plan_warnings(recipe: Recipe, stores: Mapping[str, Store]) -> list[Warn]:
 
 
 def dropped(rows: RowSet) -> tuple[Dropped, ...]:
-    """What was dropped of a source, with an example of each reason if the store still has one."""
+    """Counts of what was dropped from a source, with an example of each reason if the store still has one."""
     places: dict[str, str] = {}
     with suppress(RtError):
         if rows.lost:

@@ -1,4 +1,4 @@
-"""From sums to the summary of one split of one source, and to what two of them have in common."""
+"""Turns sums into the summary of one split of one source, and finds leaks between two of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rt2data.read.action_space import ActionSpace, Dim
 from rt2data.render.codecs.codec import Codec
 
 VALUES = 8
-"""Most common values of the gripper in the summary."""
+"""Number of most common gripper values in the summary."""
 POSITIONS = 0.8
 """Correlation with the state itself from which actions look like positions."""
 
@@ -115,7 +115,7 @@ def _motion(found: Correlations, i: int, j: int, space: ActionSpace, wraps: int)
 
 def _encoded(found: Summed, codec: Codec, space: ActionSpace, zero_is_still: bool) -> tuple[EncodedDimension, ...]:
     dims = encoded(found.first.encoded, codec)
-    hz = found.episodes.summary().fps or space.control_hz  # as recorded, else as the action space says
+    hz = found.episodes.summary().fps or space.control_hz  # as recorded, else from the action space
     return with_drift(dims, space, hz) if zero_is_still else dims
 
 
@@ -146,7 +146,7 @@ def _gripper(found: Summed, space: ActionSpace, i: int, motion: Sequence[Motion]
 
 
 def _agrees(pair: Motion, dim: Dim) -> float:
-    """Correlation of how far open the command is with the next change of the state it is paired with, taken to be an opening."""
+    """Correlation of the commanded opening with the next change of the paired state, assumed to be an opening."""
     opens_up = (dim.open or 0.0) > (dim.closed or 0.0)
     return pair.delta * (1 if opens_up else -1)
 
@@ -166,9 +166,9 @@ Shared = Literal["group", "image", "text_and_image"]
 
 
 def find_leaks(found: Sequence[Summed]) -> Iterator[Leak]:
-    """What each two row sets have in common. Groups are compared within a source only: names of other sources are unrelated.
+    """Data shared by each two row sets. Groups are compared only within a source: names in different sources are unrelated.
 
-    Raises DataError if rows cannot be read, which is done for an example of each leak.
+    Raises DataError if rows cannot be read; they are read for an example of each leak.
     """
     for here, there in combinations(found, 2):
         if here.rows.name == there.rows.name:

@@ -1,4 +1,4 @@
-"""A summary's statistics as a trainer reads them: `rt2data stats --as`."""
+"""A summary's statistics in the format of a trainer: `rt2data stats --as`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ TRAIN = "train"
 
 
 def as_trainer(stats: Stats, trainer: str) -> dict[str, Any]:
-    """The file of a trainer, of the emitted actions and not of a codec's bounds.
+    """A trainer's statistics file, computed from the emitted actions and not from a codec's bounds.
 
-    Sources are keyed by name, which is what loaders look up (OpenVLA's unnorm_key); openpi's and LeRobot's files of one source have
-    no key. Raises UsageError for an unknown trainer, if no source has actions, and as `one_split` does.
+    Sources are keyed by name, which loaders look up (OpenVLA's unnorm_key); openpi's and LeRobot's files of one source have no key.
+    Raises UsageError for an unknown trainer, if no source has actions, and as `one_split` does.
     """
     if trainer not in TRAINERS:
         raise UsageError(f"no trainer's statistics are called {trainer!r}", do=f"choose one of {', '.join(TRAINERS)}")

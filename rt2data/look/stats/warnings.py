@@ -1,4 +1,4 @@
-"""What to check before training, from the statistics alone: one line for each finding, with what to do."""
+"""Things to check before training, from the statistics alone: one line per finding, with advice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OF_EPISODES = frozenset({"short_episodes", "gripper_never_moves"})
 
 
 class Finding(NamedTuple):
-    """A warning about a source that is known."""
+    """A warning about a given source."""
 
     code: str
     level: Level
@@ -81,12 +81,12 @@ def dimensions(source: SourceStats) -> Found:
 
 
 def codes(source: SourceStats) -> Found:
-    """What the codec does to the actions."""
+    """The effects of the codec on the actions."""
     numbers = {dim.name: dim for dim in source.actions.dims} if source.actions else {}
     for each in source.actions.coded if source.actions else ():
         clipped, used = each.clipped_low + each.clipped_high, sum(1 for count in each.bins if count)
         dim = numbers[each.name]
-        if clipped > CLIPPED + 3 * sqrt(CLIPPED / source.rows) + 2 / source.rows:  # what few rows may give by chance
+        if clipped > CLIPPED + 3 * sqrt(CLIPPED / source.rows) + 2 / source.rows:  # few rows may exceed it by chance
             what = f"{clipped:.1%} of action {each.name} is outside the codec's bounds, {each.lo:g} to {each.hi:g}"
             yield Finding("clipped", "warning", what, "widen its bounds, or check that its unit is what the action space says")
         if dim.dead or dim.sparse or dim.top > 0.5 or each.lo == each.hi:

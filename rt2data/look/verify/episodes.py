@@ -68,7 +68,7 @@ def is_rlds(out: Path) -> bool:
 
 
 def verify_episodes(out: Path, pool: Workers | None = None) -> EpisodeFindings:
-    """Check a finished output again. Raises UsageError where there is no such folder; all else that is wrong is a Fault."""
+    """Check a finished output again. Raises UsageError if there is no such folder; all else that is wrong is a Fault."""
     out = current(out)
     if not location.is_folder(out):
         raise UsageError("no such folder", str(out), "name the folder that was written")
@@ -147,7 +147,7 @@ def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
 
 
 def _records(path: Path, leaves: tuple[Leaf, ...]) -> Iterator[tuple[int, str]]:
-    """Steps of each record of a file, and what is wrong with it, if anything. Raises DataError where the file is cut."""
+    """Steps of each record of a file, and what is wrong with it, if anything. Raises DataError if the file is truncated."""
     for found in read_records(str(path)):
         if isinstance(found, FrameFault):
             yield 0, f"byte {found.offset}: its checksum is wrong"

@@ -1,4 +1,4 @@
-"""What an output should hold, derived from its manifest alone; opened once in each worker."""
+"""The expected content of an output, derived from its manifest alone; opened once per worker."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class TextIds:
 
     tokenizer: Tokenizer
     cue: str
-    robot_cue: str = ""  # what the prompts of robot steps end with
+    robot_cue: str = ""  # the end of the prompts of robot steps
     _prompts: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
     _targets: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
     _leads: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
     _later: Memo[Ids] = field(default_factory=Memo, init=False, repr=False)
 
     def prompts(self, texts: Sequence[str], space: str) -> list[Ids]:
-        """Ids of prompts with their begin token; `space` is what comes between a prompt and an action."""
+        """Ids of prompts with their begin token; `space` separates a prompt from an action."""
         begin = [] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]
         found = self._prompts.get([text.rstrip() + space for text in texts], self.tokenizer.encode_batch)
         return [begin + ids for ids in found] if begin else found
@@ -57,7 +57,7 @@ class TextIds:
         return [ids + end for ids in found]
 
     def leads(self, texts: Sequence[str], space: str) -> list[Ids]:
-        """Ids of what is said before actions; `space` is what comes between that and an action."""
+        """Ids of the text before actions; `space` is what separates it from an action."""
         if not texts:
             return []
         return self._leads.get([f" {text}{space}" for text in texts], lambda new: self.tokenizer.encode_after(self.robot_cue, new))
@@ -69,15 +69,15 @@ class TextIds:
 
 @dataclass(frozen=True)
 class ExpectedSource:
-    """What every record of one source should hold, and how to decode its actions."""
+    """The expected content of a source's records, and how to decode its actions."""
 
     number: int  # in the plan
     plan: SourcePlan
     constants: tuple[str | None, ...]  # values of `CONSTANTS` in all its records
     codec: Codec | None
     words: ActionWords | None  # None for web, and without the tokenizer
-    state_dim: int | None  # None where records have no state
-    ranges: tuple[F64, F64] | None  # minimum and maximum of each dimension of the action, by the statistics
+    state_dim: int | None  # None if records have no state
+    ranges: tuple[F64, F64] | None  # minimum and maximum of each action dimension, from the statistics
 
     @property
     def robot(self) -> bool:
@@ -85,12 +85,12 @@ class ExpectedSource:
 
     @property
     def space(self) -> str:
-        """What comes between the ids of an action and what they follow."""
+        """The separator before an action."""
         return " " if self.codec is not None and self.codec.token_map == "last_n" else ""
 
     @cached_property
     def loss_weight(self) -> float | None:
-        """As a float32; None where the plan's is no number."""
+        """The loss weight as a float32; None if the plan's is not a number."""
         try:
             return float(np.float32(Fraction(self.plan.loss_weight)))
         except (ValueError, ZeroDivisionError, OverflowError):
@@ -98,7 +98,7 @@ class ExpectedSource:
 
 
 class Checked(NamedTuple):
-    """A record with all that its fields are checked against."""
+    """A record with everything its fields are checked against."""
 
     member: Member
     record: ExampleRecord
@@ -107,16 +107,16 @@ class Checked(NamedTuple):
 
 
 Check = Callable[[Any, Checked], str]
-"""What is wrong with the value of a field; empty where nothing is."""
+"""What is wrong with the value of a field; empty if nothing."""
 CONSTANTS = ("kind", "split", "action_space", "codec")
 """Fields with the same value in all records of a source."""
 SAFE = re.compile(r"[a-z][a-z0-9_]*")
-"""Names that the folder of a part may have."""
+"""Valid names for the folder of a part."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A manifest, opened."""
+    """An opened manifest."""
 
     folder: Path
     manifest: Manifest
@@ -130,17 +130,17 @@ class Expected:
         return make_format(self.plan.format)
 
     def shard_name(self, index: int) -> str:
-        """Path of a shard in the output's folder."""
+        """The path of a shard in the output's folder."""
         return shard_file(self.plan, self.format, index, len(self.manifest.shards))
 
     @cached_property
     def layout(self) -> ShardLayout | None:
-        """First draw of each source in each shard; None where the plan does not add up."""
+        """The first draw of each source in each shard; None if the plan is inconsistent."""
         return ShardLayout(self.plan) if adds_up(self.manifest) else None
 
     @cached_property
     def sources(self) -> dict[str, ExpectedSource]:
-        """By name. A codec that cannot be read is None here; the check of the manifest reports it."""
+        """Sources by name. An unreadable codec is None here; the check of the manifest reports it."""
         return {source.name: self._source(number, source) for number, source in enumerate(self.plan.sources)}
 
     def _source(self, number: int, source: SourcePlan) -> ExpectedSource:
@@ -166,12 +166,12 @@ class Expected:
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """The plan's tokenizer, where its file is still there and unchanged."""
+        """The plan's tokenizer, if its file still exists and is unchanged."""
         return self._found_tokenizer[0]
 
     @property
     def tokenizer_note(self) -> str:
-        """Why there is no tokenizer; empty where there is one."""
+        """Why there is no tokenizer; empty if there is one."""
         return self._found_tokenizer[1]
 
     @cached_property
@@ -184,12 +184,12 @@ class Expected:
 
     @cached_property
     def template(self) -> Template | None:
-        """The plan's template; None where this release does not have it."""
+        """The plan's template; None if this release lacks it."""
         return find_template(self.plan.template) if self.plan.template in TEMPLATES else None
 
     @cached_property
     def regions(self) -> Convention | None:
-        """How the plan writes boxes and points; None where there are none, or this release does not know."""
+        """The plan's convention for boxes and points; None if there are none, or this release does not know it."""
         with suppress(DataError):
             return convention_of(self.plan.regions) if self.plan.regions else None
         return None
@@ -206,7 +206,7 @@ class Expected:
 
 
 def read_codec(source: SourcePlan) -> Codec | None:
-    """The codec of a source; None for web, and where it is damaged."""
+    """The codec of a source; None for web, or if it is damaged."""
     try:
         return codec_from_json(source.codec) if source.codec else None
     except DataError:
@@ -214,7 +214,7 @@ def read_codec(source: SourcePlan) -> Codec | None:
 
 
 def adds_up(manifest: Manifest) -> bool:
-    """Whether quotas can be computed from the plan at all; the check of the manifest reports where they cannot."""
+    """Whether quotas can be computed from the plan; if not, the check of the manifest reports it."""
     plan = manifest.plan
     robots_first = [s.kind for s in plan.sources] == sorted(s.kind for s in plan.sources)
     counts = [s.draws for s in plan.sources]
@@ -229,7 +229,7 @@ def adds_up(manifest: Manifest) -> bool:
 
 
 def parts_add_up(plan: Plan) -> bool:
-    """Whether the parts follow from the plan: none where shards are mixed, else one a source with its examples and weight."""
+    """Whether the parts match the plan: none if shards are mixed, else one per source with its examples and weight."""
     if not plan.materialize:
         return not plan.parts
     shards = [part.shards for part in plan.parts or ()]
@@ -241,7 +241,7 @@ def parts_add_up(plan: Plan) -> bool:
 
 
 def _state_dim(statistics: Mapping[str, Any], name: str) -> int | None:
-    """Length of a state, by the statistics; None where they have none."""
+    """The length of a state, from the statistics; None if they have none."""
     try:
         return len(statistics[name]["state"]["mean"])
     except (KeyError, TypeError):
@@ -249,7 +249,7 @@ def _state_dim(statistics: Mapping[str, Any], name: str) -> int | None:
 
 
 def _ranges(statistics: Mapping[str, Any], source: SourcePlan) -> tuple[F64, F64] | None:
-    """Minimum and maximum of each dimension; None for web, and where the statistics are damaged."""
+    """Minimum and maximum of each dimension; None for web, or if the statistics are damaged."""
     try:
         found = DimStats.from_json(statistics[source.name]["action"])
     except (DataError, KeyError, TypeError):
@@ -263,11 +263,11 @@ def readable(manifest: Manifest) -> bool:
 
 
 def shard_names(expected: Expected) -> list[str]:
-    """File names of the shards, as the plan has them, as many as the manifest lists."""
+    """File names of the shards according to the plan, as many as the manifest lists."""
     return [expected.shard_name(index) for index in range(len(expected.manifest.shards))]
 
 
 @lru_cache(maxsize=2)
 def open_expected(folder: str, manifest_hash: str) -> Expected:
-    """The manifest of an output, opened once in each process; `manifest_hash` makes a replaced output a different one."""
+    """The manifest of an output, opened once per process; `manifest_hash` distinguishes a replaced output."""
     return Expected(path_of(folder), read_manifest(path_of(folder)))

@@ -42,7 +42,7 @@ class ShardFindings:
 
     name: str
     index: int
-    bytes: int  # 0 where the file is missing
+    bytes: int  # 0 if the file is missing
     examples: int
     robot: int  # examples
     totals: Mapping[str, SideTotals]  # by source
@@ -65,7 +65,7 @@ class Findings:
     totals: Mapping[str, SideTotals]  # by source
     epochs: Mapping[str, tuple[int, ...]]  # by source: examples with epoch 0, 1, ...
     robot_frac: float  # of all examples
-    robot_frac_shards: tuple[float, float]  # least and most of any shard
+    robot_frac_shards: tuple[float, float]  # smallest and largest of all shards
 
     @property
     def ok(self) -> bool:

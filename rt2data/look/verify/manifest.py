@@ -1,4 +1,4 @@
-"""Checks of a manifest: whether its values can be computed with at all, and whether they agree with each other."""
+"""Checks of a manifest: whether its values can be used in computations, and whether they agree with each other."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from rt2data.settings import parse_fraction
 from rt2data.write.shard import add_totals
 
 MAX_DIFFERENCES = 20
-"""Differences reported of dataset_statistics.json."""
+"""Maximum differences reported in dataset_statistics.json."""
 Expectation = tuple[str, object, object]
-"""Path of a value, the value, and what it should be by the rest of the manifest."""
+"""Path of a value, the value, and what it should be according to the rest of the manifest."""
 
 
 def manifest_faults(manifest: Manifest) -> Iterator[Fault]:
-    """Whatever in a manifest contradicts the rest of it."""
+    """Contradictions within a manifest."""
     for path, seen, wanted in (*_plan(manifest.plan), *_recipe(manifest), *_sums(manifest), *_shards(manifest)):
         for each in differences(seen, wanted, path):
             yield Fault(MANIFEST, each.path, f"is {_shown(each.before)}, should be {_shown(each.after)}")
@@ -70,7 +70,7 @@ def _plan(plan: Plan) -> Iterator[Expectation]:
 
 
 def _recipe(manifest: Manifest) -> Iterator[Expectation]:
-    """Settings that recipe and plan both hold."""
+    """Settings that both recipe and plan contain."""
     recipe, plan = manifest.recipe, manifest.plan
     yield "recipe.shards.materialize", (recipe.get("shards") or {}).get("materialize", "repeats"), plan.materialize or "repeats"
     yield "recipe.robot_frac", _fraction(recipe.get("robot_frac")), _fraction(plan.robot_frac)
@@ -97,14 +97,14 @@ def _shards(manifest: Manifest) -> Iterator[Expectation]:
 
 
 def _unknown_names(plan: Plan) -> Iterator[Fault]:
-    """A format or template that this release does not have: what depends on it is not checked."""
+    """A format or template that this release lacks: everything that depends on it is not checked."""
     for where, name, known in (("plan.format", plan.format, FORMATS), ("plan.template", plan.template, TEMPLATES)):
         if name not in known:
             yield Fault(MANIFEST, where, f"{name!r} is not known here: {', '.join(known)}")
 
 
 def _source_faults(manifest: Manifest) -> Iterator[Fault]:
-    """Codecs and statistics of each source."""
+    """Check the codecs and statistics of each source."""
     for source in manifest.plan.sources:
         path = f"plan.sources.{source.name}.epochs"
         if abs(source.draws - source.epochs * source.rows) > 0.5:
@@ -122,7 +122,7 @@ def _source_faults(manifest: Manifest) -> Iterator[Fault]:
 
 
 def _quota_faults(manifest: Manifest) -> Iterator[Fault]:
-    """Examples of each source in each shard against the quotas of the plan."""
+    """Check each source's examples per shard against the plan's quotas."""
     if not adds_up(manifest):
         yield Fault(MANIFEST, "plan", "its sources, draws and shards do not add up: the order of examples was not compared")
         return
@@ -147,11 +147,11 @@ def _fraction(text: Any) -> Fraction | None:
 
 
 def statistics_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
-    """dataset_statistics.json against the manifest's statistics and codecs."""
+    """Check dataset_statistics.json against the manifest's statistics and codecs."""
     try:
         wanted = msgspec.to_builtins(dataset_statistics(manifest.plan, manifest.statistics))
     except (RtError, KeyError, TypeError, ValueError):
-        return  # the manifest's own statistics are damaged, which its check reports
+        return  # the manifest's own statistics are damaged, as its check reports
     try:
         found = msgspec.json.decode(location.read_bytes(out / STATISTICS))
     except FileNotFoundError:
@@ -178,15 +178,15 @@ def _shown(value: Any) -> str:
 _NAME = re.compile(SOURCE)
 _SHARE = re.compile("[0-9]{1,400}(/[1-9][0-9]{0,399})?")
 _LARGEST = float(np.finfo(np.float32).max)
-"""Actions and states are float32: no mean or quantile of them is larger."""
+"""Actions and states are float32, so no mean or quantile can be larger."""
 _WRONG = (RtError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
 
 
 def checked_manifest(out: Path) -> Manifest:
-    """The manifest of a complete output, whose values are in the bounds that its types leave open, so that others can compute with
-    them. Whether they agree with each other is for `verify` to say.
+    """The manifest of a complete output, with values checked to be within bounds that types do not enforce, so that they are safe
+    to compute with. `verify` checks whether they agree with each other.
 
-    Raises DataError where there is none, or naming the first value that is out of bounds.
+    Raises DataError if there is none, or naming the first value out of bounds.
     """
     manifest = read_manifest(out)
     try:
@@ -222,7 +222,7 @@ def _require_bounds(manifest: Manifest) -> None:
 
 @contextmanager
 def _within(where: str) -> Iterator[None]:
-    """Any error inside becomes a DataError that names this place."""
+    """Context: any error becomes a DataError that names this place."""
     try:
         yield
     except _WRONG as error:
@@ -235,7 +235,7 @@ def _require(holds: bool, otherwise: str) -> None:
 
 
 def _require_counts(tree: Any) -> None:
-    """No integer is longer than 64 bits."""
+    """Check that no integer exceeds 64 bits."""
     if isinstance(tree, dict | list | tuple):
         for each in tree.values() if isinstance(tree, dict) else tree:
             _require_counts(each)

@@ -1,4 +1,4 @@
-"""Checks an output: its folder and manifest, every shard by itself in parallel, then what can only be checked over all shards."""
+"""Checks an output: its folder and manifest, each shard separately in parallel, then everything that needs all shards."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from rt2data.seal.seal import robot_fractions
 from rt2data.write.shard import SideTotals
 
 OnShard = Callable[[ShardFindings, int], None]
-"""Called after each shard, with how many there are."""
+"""Called after each shard, with the total number of shards."""
 CARD = "README.md"
-"""Its owner may edit or remove it."""
+"""The card, which users may edit or remove."""
 KNOWN = frozenset({MANIFEST, STATISTICS, CARD})
 
 
@@ -43,8 +43,8 @@ class Workers(Protocol):
 def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = None) -> Findings:
     """Check a finished output from its bytes, and report every fault.
 
-    `on_shard` is called after each shard. Raises UsageError where there is no such folder, or where it plainly is something else;
-    anything wrong inside is a Fault of the Findings, a missing manifest too.
+    `on_shard` is called after each shard. Raises UsageError if there is no such folder, or it clearly is something else; anything
+    wrong inside, including a missing manifest, is a Fault in the Findings.
     """
     out = current(out)
     if not location.is_folder(out):
@@ -67,7 +67,7 @@ def verify(out: Path, pool: Workers | None = None, on_shard: OnShard | None = No
 
 
 def _refuse_other(out: Path) -> None:
-    """Raises UsageError where a folder without a manifest plainly never was a mixture."""
+    """Raises UsageError if a folder without a manifest clearly never was a mixture."""
     ours = any(location.exists(out / name) for name in (MANIFEST, "SHA256SUMS"))
     if ours or any(Path(name).name.startswith("shard-") for name, _ in location.files_below(out)):
         return
@@ -79,7 +79,7 @@ def _refuse_other(out: Path) -> None:
 
 
 def _file_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
-    """Files that the manifest lists against their sizes and hashes."""
+    """Check the files listed in the manifest against their sizes and hashes."""
     for name, said in manifest.files.items():
         parts = PurePosixPath(name).parts
         if not parts or parts[0] == "/" or ".." in parts:
@@ -95,9 +95,9 @@ def _file_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
 
 
 def _blend_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
-    """Weights, and the files that readers mix by, against the plan."""
+    """Check weights, and the mixing files for readers, against the plan."""
     if not parts_add_up(manifest.plan):
-        return  # the check of the manifest reports it
+        return  # reported by the check of the manifest
     for name, wanted in once_files(make_format(manifest.plan.format), manifest).items():
         if name not in manifest.files:
             yield Fault(MANIFEST, "files", f"do not list {name}")
@@ -107,7 +107,7 @@ def _blend_faults(out: Path, manifest: Manifest) -> Iterator[Fault]:
 
 
 def _unknown_files(out: Path, names: Set[str]) -> Iterator[Fault]:
-    """Files that belong to no output. Lock files are hidden and may stay."""
+    """Files that do not belong to an output. Lock files are hidden and may stay."""
     files = KNOWN | names
     folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     yield from _unknown(out, "", files, folders)
@@ -129,7 +129,7 @@ def _unknown(out: Path, folder: str, files: Set[str], folders: Set[str]) -> Iter
 
 
 def check_shards(out: Path, manifest: Manifest, pool: Workers | None, on_shard: OnShard | None) -> list[ShardFindings]:
-    """Every shard, by the pool's workers or one after another here."""
+    """Check every shard, with the pool's workers or sequentially in this process."""
     content = xxhash.xxh3_64_hexdigest(location.read_bytes(out / MANIFEST))
     orders = [ShardCheck(str(location.absolute(out)), content, index) for index in range(len(manifest.shards))]
 
@@ -151,7 +151,7 @@ def _carried_out(order: ShardCheck) -> Future[ShardFindings]:
 
 
 def epoch_faults(manifest: Manifest, shards: Sequence[ShardFindings]) -> Iterator[Fault]:
-    """Examples of each epoch against the plan, and every full epoch against the first: the same rows, each once."""
+    """Check the examples of each epoch against the plan, and every full epoch against the first: the same rows, each once."""
     found = add_epochs(shards)
     for source in manifest.plan.sources:
         full, rest = divmod(manifest.plan.written(source), max(source.rows, 1))
@@ -176,7 +176,7 @@ def add_epochs(shards: Sequence[ShardFindings]) -> dict[tuple[str, int], EpochSu
 
 
 def duplicate_faults(out: Path, manifest: Manifest, shards: Sequence[ShardFindings]) -> Iterator[Fault]:
-    """Keys that are there more than once. Hashes of all keys are sorted; where two are equal, the keys themselves are read."""
+    """Duplicate keys. Hashes of all keys are sorted; if two are equal, the keys themselves are read."""
     hashes = np.sort(np.concatenate([NO_KEYS, *(shard.keys for shard in shards)]))
     twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
     if not len(twice):
@@ -195,7 +195,7 @@ def duplicate_faults(out: Path, manifest: Manifest, shards: Sequence[ShardFindin
 
 
 def _keys_at(expected: Expected, name: str, places: set[int]) -> Iterator[tuple[int, str]]:
-    """Keys of some examples of a shard that was read before; damage was reported then."""
+    """Keys of some examples of a shard that was already read; damage was reported then."""
     if not places:
         return
     with suppress(DataError, OSError):
@@ -230,7 +230,7 @@ def _findings(out: Path, manifest: Manifest, shards: Sequence[ShardFindings], fa
 
 
 def _notes(expected: Expected) -> Iterator[str]:
-    """What could not be checked, and what figures mean."""
+    """Notes on what could not be checked, and on the meaning of figures."""
     if expected.plan.parts:
         yield "each row was written once: the robot share is that of the weights, all other figures are of the rows as written"
     if expected.tokenizer_note:

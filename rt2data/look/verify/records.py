@@ -1,4 +1,4 @@
-"""Checks of one example by itself: every field of its record by one table."""
+"""Checks of a single example: each field of its record, driven by one table."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rt2data.write.shard import EXTENSIONS
 
 
 def image_bytes(member: Member) -> int:
-    """Bytes of all images of an example."""
+    """Total image bytes of an example."""
     return sum(len(image.data) for image in member.images)
 
 
 def image_faults(member: Member) -> Iterator[str]:
-    """The header of each image against its extension."""
+    """Check the header of each image against its extension."""
     for image in member.images:
         name = "its image" if len(member.images) == 1 else f"its image_{image.slot}"
         try:
@@ -43,19 +43,21 @@ def image_faults(member: Member) -> Iterator[str]:
 
 
 def image_names(names: Any, checked: Checked) -> str:
-    """Cameras of the plan's slots, or image_0, image_1, ... of a web example."""
+    """Check image names: the cameras of the plan's slots, or image_0, image_1, ... for a web example."""
     wanted = [name for name, _ in _places(checked)]
     return "" if list(names) == wanted else f"image_names are {_listed(names)}, not {_listed(wanted)}"
 
 
 def image_offsets(offsets: Any, checked: Checked) -> str:
-    """Those of the plan's slots; 0 for all images of a web example."""
+    """Check offsets: those of the plan's slots; 0 for all images of a web example."""
     wanted = [offset for _, offset in _places(checked)]
     return "" if list(offsets) == wanted else f"image_offsets are {_listed(offsets)}, not {_listed(wanted)}"
 
 
 def _places(checked: Checked) -> Sequence[tuple[str, int]]:
-    """Names and offsets of an example's images, absent ones too. A single one is of any camera: not all steps have the same."""
+    """Names and offsets of an example's images, including absent ones. A single image may be from any camera, which can differ
+    between steps.
+    """
     if not checked.source.robot:
         return [(f"image_{i}", 0) for i in range(len(checked.member.images))]
     slots = checked.source.plan.slots
@@ -68,7 +70,7 @@ def _without_images(checked: Checked) -> bool:
 
 
 def image_mask(mask: Any, checked: Checked) -> str:
-    """True for the places whose images are there, and for no others; none is of a step before the episode."""
+    """Check the mask: true only for slots with an image, and not for steps before the episode."""
     record, there = checked.record, [image.slot for image in checked.member.images]
     if len(mask) != len(record.image_names):
         return f"image_mask has {len(mask)} entries for {len(record.image_names)} image_names"
@@ -83,7 +85,7 @@ def image_mask(mask: Any, checked: Checked) -> str:
 
 
 def camera(camera: Any, checked: Checked) -> str:
-    """The one of the first image that is there."""
+    """Check the camera: that of the first existing image."""
     if _without_images(checked):
         return ""
     cameras = checked.source.plan.cameras
@@ -104,12 +106,12 @@ FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def real_actions(record: ExampleRecord) -> int:
-    """How many actions of a record's chunk are no padding."""
+    """The number of actions in a record's chunk that are not padding."""
     return list(record.action_is_pad or ()).count(False)
 
 
 def action(values: Any, checked: Checked) -> str:
-    """Of the source's size, padded to the mixture's."""
+    """Check an action: the source's size, padded to the mixture's."""
     dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
     if values is None or len(values) != padded or any(values[dim:]):
         return f"action is not {dim} numbers padded with 0 to {padded}"
@@ -117,7 +119,7 @@ def action(values: Any, checked: Checked) -> str:
 
 
 def actions(chunk: Any, checked: Checked) -> str:
-    """A row for each action of the horizon; the first is `action`, and padding repeats the last real one."""
+    """Check a chunk: a row per action of the horizon; the first equals `action`, and padding repeats the last real one."""
     plan, dim, record = checked.expected.plan, checked.source.plan.action_dim, checked.record
     if chunk is None or len(chunk) != plan.horizon or any(len(row) != plan.action_dim for row in chunk):
         return f"actions are not {plan.horizon} of {plan.action_dim} numbers"
@@ -132,7 +134,7 @@ def actions(chunk: Any, checked: Checked) -> str:
 
 
 def action_is_pad(flags: Any, checked: Checked) -> str:
-    """False for real actions, then true: behind the source's own horizon, and behind the end of the episode."""
+    """Check the padding flags: false for real actions, then true after the source's own horizon or the end of the episode."""
     plan, record = checked.expected.plan, checked.record
     if flags is None or len(flags) != plan.horizon:
         return f"action_is_pad does not have {plan.horizon} entries"
@@ -147,14 +149,14 @@ def action_is_pad(flags: Any, checked: Checked) -> str:
 
 
 def action_mask(mask: Any, checked: Checked) -> str:
-    """True for the source's dimensions."""
+    """Check the mask: true for the source's dimensions."""
     dim, padded = checked.source.plan.action_dim, checked.expected.plan.action_dim
     right = mask is not None and list(mask) == [d < dim for d in range(padded)]
     return "" if right else f"action_mask is not true for {dim} of {padded}"
 
 
 def action_bins(bins: Any, checked: Checked) -> str:
-    """As many as the codec gives for so many real actions. What they mean is checked in batches."""
+    """Check the number of bins, given the number of real actions. Their values are checked in batches."""
     codec, real = checked.source.codec, real_actions(checked.record)
     if codec is None:
         return "" if bins is not None else "a robot example without action_bins"
@@ -163,7 +165,7 @@ def action_bins(bins: Any, checked: Checked) -> str:
 
 
 def terminate(flag: Any, _: Checked) -> str:
-    """Said of every step."""
+    """Check the flag, which every step has."""
     return "a robot example without terminate" if flag is None else ""
 
 
@@ -183,7 +185,7 @@ def is_conversation(record: ExampleRecord) -> bool:
 
 
 def turns_of(record: ExampleRecord) -> list[Turn]:
-    """The messages as the template renders them; which turns have loss they do not say."""
+    """The messages as turns for the template; they do not say which turns have loss."""
     return [Turn(message.role, message.content) for message in record.messages]
 
 
@@ -221,7 +223,7 @@ def _loss_weight(weight: Any, checked: Checked) -> str:
 
 
 def _question(checked: Checked) -> str | None:
-    """What a robot step or a question asks, with the template; None without the template, and for conversations."""
+    """The question of a robot step or a web question, from the template; None without the template, and for conversations."""
     record, template = checked.record, checked.expected.template
     if template is None or is_conversation(record):
         return None
@@ -230,7 +232,7 @@ def _question(checked: Checked) -> str | None:
 
 
 def _text(text: str, checked: Checked) -> str:
-    """Of a conversation the first words of the user; all else is checked with the prompt."""
+    """Check the text of a conversation: the user's first message; other texts are checked with the prompt."""
     if not is_conversation(checked.record):
         return ""
     first = next((message.content for message in checked.record.messages if message.role == "user"), "")
@@ -238,7 +240,7 @@ def _text(text: str, checked: Checked) -> str:
 
 
 def _messages(messages: Any, checked: Checked) -> str:
-    """User and assistant by turns, a place for each image, and the target last."""
+    """Check messages: user and assistant alternate, each image has a placeholder, and the target comes last."""
     record, roles = checked.record, [message.role for message in messages]
     spoken = roles[1:] if roles[:1] == ["system"] else roles
     if not spoken or spoken != ["user", "assistant"] * (len(spoken) // 2):
@@ -257,7 +259,7 @@ def _messages(messages: Any, checked: Checked) -> str:
 
 
 def _prompt(prompt: str, checked: Checked) -> str:
-    """The template's words around what is asked."""
+    """Check the prompt: the template's text around the question."""
     template, question = checked.expected.template, _question(checked)
     if not prompt:
         return "its prompt is empty"
@@ -270,7 +272,7 @@ def _prompt(prompt: str, checked: Checked) -> str:
 
 
 def _target(target: str, checked: Checked) -> str:
-    """Of a robot step with notes, what the template says of these first."""
+    """Check the target; for a robot step with notes, it starts with the template's text for these."""
     template, record = checked.expected.template, checked.record
     if target and checked.source.robot and template is not None and template.action_cue:
         dropout = checked.expected.plan.dropout(checked.source.plan)
@@ -283,7 +285,7 @@ def _target(target: str, checked: Checked) -> str:
 
 
 def _ids(ids: Any, checked: Checked) -> str:
-    """Ids, with begin and end where they belong."""
+    """Check token ids, with begin and end tokens in the right places."""
     plan = checked.expected.plan
     if not ids or min(ids) < 0:
         return "input_ids are empty or negative"
@@ -296,7 +298,9 @@ def _ids(ids: Any, checked: Checked) -> str:
 
 
 def _mask(mask: Any, checked: Checked) -> str:
-    """As long as the ids: 0 for the prompt, then 1 for the target. A conversation has several of both, at most one a message."""
+    """Check the loss mask: as long as the ids, 0 for the prompt, then 1 for the target. A conversation has several of each, at most
+    one per message.
+    """
     flags, record = bytes(mask), checked.record
     ones, talk = flags.count(1), is_conversation(record)
     if len(mask) != len(record.input_ids):
@@ -309,7 +313,7 @@ def _mask(mask: Any, checked: Checked) -> str:
     return "" if not flags[0] and runs <= most else f"loss_mask has {runs + flags[0]} runs of 1s for {most} answers"
 
 
-# Where it is from
+# Provenance
 
 
 def _episode(episode: Any, checked: Checked) -> str:
@@ -336,7 +340,7 @@ def _state(state: Any, checked: Checked) -> str:
 
 
 def _notes(notes: Any, checked: Checked) -> str:
-    """Each by a name of its own, and none empty; only where the plan has notes."""
+    """Check notes: distinct names, none empty; allowed only if the plan has notes."""
     if notes is None:
         return ""
     if "notes" not in checked.expected.plan.sizes.more:
@@ -399,7 +403,7 @@ ELSEWHERE: Mapping[str, str] = {
     "epoch": "against the plan's order",
     "group": "of a robot step, with `episode`; what a web source calls its images is not in the manifest",
 }
-"""Fields without a check of their own here, and where they are checked."""
+"""Fields that are checked elsewhere, and where."""
 UNCHECKED = {field.name for field in (*FIELDS, *MORE_FIELDS)} - {*ROBOT_FIELDS, *CONSTANTS, *ELSEWHERE}
-"""Fields that no check knows: none, and a test sees to it."""
+"""Fields without any check: none, as a test ensures."""
 _VALUES, _CONSTANTS = attrgetter(*ROBOT_FIELDS), attrgetter(*CONSTANTS)

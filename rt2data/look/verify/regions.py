@@ -1,4 +1,4 @@
-"""Checks of boxes and points: that they are in their images, and that the texts say them."""
+"""Checks of boxes and points: they must be inside their images, and occur in the texts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rt2data.render.regions.places import Filler
 from rt2data.standardize.conversation import REGION
 
 _SQUARE = (1000, 1000)
-"""A size that every convention takes: steps are read from the text with it, and are then the same for any."""
+"""An image size that suits every convention, used to parse coordinates from the text independently of the real size."""
 
 
 def region_faults(regions: Any, checked: Checked) -> str:
-    """Each inside its image, and all in the messages, in order."""
+    """Check that each region is inside its image, and all are in the messages, in order."""
     if regions is None:
         return ""
     if "regions" not in checked.expected.plan.sizes.more:
@@ -38,7 +38,7 @@ def _one_fault(region: RegionRecord, images: int) -> str:
 
 
 def _unsaid(checked: Checked) -> str:
-    """What of the regions the messages do not say. They may say more: any text may have brackets and numbers."""
+    """The first region missing from the messages. The messages may contain more: any text may have brackets and numbers."""
     convention = checked.expected.regions
     said = [message.content for message in checked.record.messages if message.role != "system"]
     if any(REGION in text for text in said):
@@ -61,16 +61,16 @@ def _steps_in(text: str, convention: Convention) -> Iterator[list[int]]:
 
 
 def filled_text(text: str, checked: Checked) -> str:
-    """A text of the source with the example's first regions in their places, as it should be rendered."""
+    """A text of the source with the example's first regions filled in, as it should be rendered."""
     filler = _filler(checked)
     try:
         return filler.fill(text) if filler else text
     except (ValueError, IndexError):
-        return text  # the check of the regions reports it
+        return text  # reported by the check of regions
 
 
 def unfilled_targets(checked: Checked) -> list[str]:
-    """The answers that the target may be, as the source writes them: some differ in the space between two places only."""
+    """The possible source texts of the target: some differ only in the space between two placeholders."""
     record, filler = checked.record, _filler(checked)
     if filler is None:
         return [record.target]
@@ -78,11 +78,11 @@ def unfilled_targets(checked: Checked) -> list[str]:
         filler.fill(record.text)
         return [each for each in record.answers if filler.answer(each).strip() == record.target]
     except (ValueError, IndexError):
-        return []  # the check of the regions reports it
+        return []  # reported by the check of regions
 
 
 def _filler(checked: Checked) -> Filler | None:
-    """What fills the places of the example; None where it has none."""
+    """The filler for the example's placeholders; None if it has none."""
     convention, regions = checked.expected.regions, checked.record.regions
     if not regions or convention is None:
         return None
@@ -96,7 +96,7 @@ def _marked(checked: Checked) -> list[Marked]:
 
 
 def _sizes(checked: Checked) -> list[Size]:
-    """Of each image; that of a damaged one is unknown, which its own check reports."""
+    """The size of each image; unknown for a damaged one, which its own check reports."""
     found = list[Size]()
     for image in checked.member.images:
         try:

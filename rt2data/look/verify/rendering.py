@@ -1,4 +1,4 @@
-"""Checks of what was rendered, in batches of one source: ids against texts, actions against bins, targets and statistics."""
+"""Checks of rendered data, in batches per source: ids against texts, actions against bins, targets and statistics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rt2data.render.fields import ExampleRecord
 from rt2data.render.templates import Template
 
 DECODED = frozenset({"action", "actions", "action_is_pad", "action_bins", "terminate"})
-"""Fields that must be right by themselves before actions can be decoded."""
+"""Fields that must be valid before actions can be decoded."""
 
 
 class PlacedRecord(NamedTuple):
@@ -30,7 +30,7 @@ class PlacedRecord(NamedTuple):
     at: int
     record: ExampleRecord
     loss_tokens: int
-    decodable: bool  # nothing is wrong with its `DECODED` fields
+    decodable: bool  # its `DECODED` fields are valid
 
     @property
     def prompt_ids(self) -> Sequence[int]:
@@ -46,7 +46,7 @@ PlacedFault = tuple[int, str]
 
 
 def rendering_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, expected: Expected) -> Iterator[PlacedFault]:
-    """Every example of a batch whose ids are not those of its texts, or whose actions do not decode to what they should."""
+    """Every example of a batch whose ids do not match its texts, or whose actions do not decode correctly."""
     if expected.texts and expected.template:
         yield from text_faults(batch, source, expected.texts, expected.template)
     decodable = [each for each in batch if each.decodable]
@@ -55,7 +55,7 @@ def rendering_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, expe
 
 
 def _bare(batch: Sequence[PlacedRecord], source: ExpectedSource, expected: Expected) -> list[PlacedRecord]:
-    """Records without what is said before their action, in text and ids."""
+    """Records without the text (and its ids) before their action."""
     template = expected.template
     if template is None or not template.action_cue:
         return [*batch]
@@ -73,7 +73,7 @@ def _bare(batch: Sequence[PlacedRecord], source: ExpectedSource, expected: Expec
 
 
 def _lead(target: str, action: str) -> str:
-    """What is said before an action."""
+    """The text before an action."""
     return target[: len(target) - len(action)].removesuffix(" ")
 
 
@@ -81,7 +81,7 @@ def _lead(target: str, action: str) -> str:
 
 
 def text_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: TextIds, template: Template) -> Iterator[PlacedFault]:
-    """Ids of prompts and answers against those that the tokenizer gives."""
+    """Check the ids of prompts and answers against the tokenizer."""
     talks = [each for each in batch if is_conversation(each.record)]
     try:
         yield from _single_faults([each for each in batch if not is_conversation(each.record)], source, texts, template)
@@ -94,7 +94,7 @@ def text_faults(batch: Sequence[PlacedRecord], source: ExpectedSource, texts: Te
 def _single_faults(
     batch: Sequence[PlacedRecord], source: ExpectedSource, texts: TextIds, template: Template
 ) -> Iterator[PlacedFault]:
-    """Of a prompt and a target; those of actions are parsed instead."""
+    """Check a prompt and a target; targets with actions are parsed instead."""
     led = source.robot and bool(template.action_cue)
     space = "" if led else source.space
     prompts = texts.prompts([each.record.prompt for each in batch], space)
@@ -112,10 +112,12 @@ def _single_faults(
 
 
 def _conversation_faults(record: ExampleRecord, texts: TextIds, template: Template) -> Iterator[str]:
-    """Ids and loss of every message. Which answers have loss the messages do not say: none has it in part, no prompt has it."""
+    """Check ids and loss of every message. The messages do not say which answers have loss: no answer may have it in part, no
+    prompt at all.
+    """
     pieces = [piece.text for piece in template.pieces(turns_of(record))]
     if len(pieces) < 2 or len(pieces) % 2:
-        return  # the check of the messages reports it
+        return  # reported by the check of messages
     prompts = [*texts.prompts(pieces[:1], ""), *(texts.later_prompts(pieces[2::2]) if pieces[2:] else [])]
     ids = [*chain.from_iterable(zip(prompts, texts.answers([text[1:] for text in pieces[1::2]]), strict=True))]
     if list(chain.from_iterable(ids)) != list(record.input_ids):
@@ -133,15 +135,15 @@ def _conversation_faults(record: ExampleRecord, texts: TextIds, template: Templa
 
 
 class RealActions(NamedTuple):
-    """The actions of a batch that are no padding, one after another: A of them."""
+    """The A actions of a batch that are not padding, concatenated."""
 
     values: F32  # [A, D]
-    row: I64  # A: number of the record in the batch
-    step: I64  # A: number in its chunk
+    row: I64  # [A]: index of the record in the batch
+    step: I64  # [A]: index in its chunk
 
 
 def real_actions(batch: Sequence[PlacedRecord], dim: int) -> RealActions:
-    """All real actions of some records, without the dimensions that pad them."""
+    """All real actions of some records, without padded dimensions."""
     chunks = np.array([each.record.actions for each in batch], np.float32)[:, :, :dim]
     row, step = np.nonzero(~np.array([each.record.action_is_pad for each in batch], np.bool_))
     return RealActions(chunks[row, step], row, step)
@@ -150,7 +152,7 @@ def real_actions(batch: Sequence[PlacedRecord], dim: int) -> RealActions:
 def action_faults(
     batch: Sequence[PlacedRecord], source: ExpectedSource, codec: Codec, tokenizer: Mapping[str, Any]
 ) -> Iterator[PlacedFault]:
-    """Actions against their bins, the ranges of the statistics, and the text and ids of the target."""
+    """Check actions against their bins, the ranges in the statistics, and the text and ids of the target."""
     actions = real_actions(batch, source.plan.action_dim)
     yield from bin_faults(batch, actions, codec)
     if source.ranges is not None:
@@ -160,7 +162,7 @@ def action_faults(
 
 
 def bin_faults(batch: Sequence[PlacedRecord], actions: RealActions, codec: Codec) -> Iterator[PlacedFault]:
-    """Bins decode within the codec's tolerance of the stored actions, and are the very bins that encoding gives."""
+    """Check that bins decode to the stored actions within the codec's tolerance, and equal the bins that encoding gives."""
     bins = [list(each.record.action_bins or ()) for each in batch]
     decoded, ended, lengths = codec.decode_chunks(bins)
     if (other := np.flatnonzero(np.array(lengths) != np.bincount(actions.row))).size:
@@ -184,7 +186,9 @@ def bin_faults(batch: Sequence[PlacedRecord], actions: RealActions, codec: Codec
 def _terminate_faults(
     batch: Sequence[PlacedRecord], actions: RealActions, ended: Bools, chunks: Chunks, codec: Codec, wrong: Bools
 ) -> Iterator[PlacedFault]:
-    """The flag is that of the first action; unless actions themselves say it, only the last of an episode ends the task."""
+    """Check the flag against the first action; unless the actions have a terminate dimension, only the last step of an episode ends
+    the task.
+    """
     for at in np.flatnonzero(actions.step == 0).tolist():
         row = actions.row[at]
         if not wrong[row] and ended[at] != (flag := bool(batch[row].record.terminate)):
@@ -196,7 +200,7 @@ def _terminate_faults(
 
 
 def _ends(actions: RealActions, ended: Bools) -> I64:
-    """For each record the first of its later actions that ends the task by its bins, -1 where none does."""
+    """For each record the first later action whose bins end the task; -1 if there is none."""
     found = np.full(int(actions.row[-1]) + 1, -1, np.int64)
     later = np.flatnonzero(ended & (actions.step > 0))[::-1]  # the earliest is written last
     found[actions.row[later]] = actions.step[later]
@@ -204,7 +208,7 @@ def _ends(actions: RealActions, ended: Bools) -> I64:
 
 
 def _chunks(batch: Sequence[PlacedRecord], actions: RealActions, ends: I64) -> Chunks:
-    """The chunks as the codec takes them."""
+    """The chunks in the form that the codec takes."""
     real = np.bincount(actions.row, minlength=len(batch)).astype(np.int32)
     padded = np.zeros((len(batch), int(real.max()), actions.values.shape[1]), np.float32)
     padded[actions.row, actions.step] = actions.values
@@ -212,12 +216,12 @@ def _chunks(batch: Sequence[PlacedRecord], actions: RealActions, ends: I64) -> C
 
 
 def _of_chunk(actions: RealActions, at: int) -> str:
-    """Which action of a chunk, unless it is the first."""
+    """The position of an action in its chunk, as text; empty for the first."""
     return f" of action {actions.step[at]}" if actions.step[at] else ""
 
 
 def range_faults(batch: Sequence[PlacedRecord], actions: RealActions, codec: Codec, least: F64, most: F64) -> Iterator[PlacedFault]:
-    """Actions outside the range of the statistics, which are then those of other data."""
+    """Report actions outside the range of the statistics, which must then belong to other data."""
     for at, d in np.argwhere((actions.values < least) | (actions.values > most)).tolist():
         range_ = f"{least[d]:.6g} to {most[d]:.6g} of the statistics"
         what = f"{codec.space.names[d]}{_of_chunk(actions, at)} is {actions.values[at, d]:.6g}, beyond the {range_}"
@@ -225,7 +229,9 @@ def range_faults(batch: Sequence[PlacedRecord], actions: RealActions, codec: Cod
 
 
 def target_faults(each: PlacedRecord, words: ActionWords | None, codec: Codec, tokenizer: Mapping[str, Any]) -> Iterator[str]:
-    """Text and ids of the target, parsed back to bins. Ids of digits need the tokenizer itself; those of `last_n` count down."""
+    """Check text and ids of the target by parsing them back to bins. Ids of digits need the tokenizer; those of `last_n` count
+    down.
+    """
     bins = list(each.record.action_bins or ())
     if codec.token_map == "digits" and each.record.target != " ".join(map(str, bins)):
         yield f"its target {each.record.target[:60]!r} is not its action_bins"

@@ -27,16 +27,16 @@ from rt2data.render.record import decode_record
 from rt2data.write.shard import ShardInfo, SideTotals, shard_sources
 
 MAX_FAULTS = 10_000
-"""Faults reported of one shard; the rest are counted."""
+"""Maximum faults reported per shard; the rest are counted."""
 MAX_ORDER = 100
-"""Examples out of order reported of one shard: one that is shifted puts all after it out of order."""
+"""Maximum examples out of order reported per shard: a single shift puts all later examples out of order."""
 BATCH = 2048
-"""Records whose texts and actions are checked together."""
+"""Number of records whose texts and actions are checked together."""
 COLUMNS = {"number": "q", "epoch": "q", "prompt": "q", "target": "q", "image": "q", "row": "Q", "key": "Q"}
-"""Of each example: its source's number in the plan, its epoch, its tokens, the bytes of its images, hashes of row and key."""
+"""Columns per example: the source's number in the plan, epoch, tokens, image bytes, hashes of row and key."""
 MAX_EPOCH = 2**62
 UNKNOWN = -1
-"""Number of the source of an example whose record cannot be read."""
+"""Source number of an example whose record cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class ShardCheck:
 
 
 def verify_shard(order: ShardCheck) -> ShardFindings:
-    """Check one shard by itself. Everything wrong with it becomes a Fault; raises nothing of its own."""
+    """Check one shard in isolation. Everything wrong becomes a Fault; it raises nothing itself."""
     expected = open_expected(order.folder, order.manifest_hash)
     return ShardVerifier(expected, order.index).verify()
 
 
 @dataclass
 class ShardContents:
-    """The examples of one shard, each checked when it is added; kept as columns of numbers."""
+    """The examples of one shard, checked when added; kept as columns of numbers."""
 
     expected: Expected
     report: Callable[[str, str], None]  # where, what
@@ -77,7 +77,7 @@ class ShardContents:
         return np.array(self.columns[name], np.int64)
 
     def where(self, at: int) -> str:
-        """How to find an example again."""
+        """A description of how to find an example."""
         return f"example {at}, key {self.names[at]}"
 
     def add(self, member: Member) -> None:
@@ -113,7 +113,7 @@ class ShardContents:
         return record
 
     def _append(self, member: Member, record: ExampleRecord | None, source: ExpectedSource | None, loss_tokens: int) -> None:
-        """One entry in every column."""
+        """Append one entry to every column."""
         prompt = len(record.input_ids) - loss_tokens if record else 0
         row = xxhash.xxh3_64_intdigest(row_key(record).encode()) if record else 0
         epoch = min(record.epoch, MAX_EPOCH) if record else UNKNOWN
@@ -128,7 +128,7 @@ class ShardContents:
         return slot is not None and is_blank(slot)
 
     def flush(self) -> None:
-        """Check the records that wait for their batch."""
+        """Check the records of an incomplete batch."""
         for name in list(self._waiting):
             self._flush(name)
 
@@ -137,7 +137,7 @@ class ShardContents:
             self.report(self.where(at), what)
 
     def robots(self) -> int:
-        """Robot examples."""
+        """The number of robot examples."""
         numbers = [source.number for source in self.expected.sources.values() if source.robot]
         return int(np.isin(self.column("number"), numbers).sum())
 
@@ -163,7 +163,7 @@ class ShardContents:
 
 @dataclass
 class ShardVerifier:
-    """One shard while it is checked."""
+    """Checks one shard."""
 
     expected: Expected
     index: int
@@ -180,7 +180,7 @@ class ShardVerifier:
         self.faults.append(Fault(self.name, where, what))
 
     def verify(self) -> ShardFindings:
-        """What the shard holds, and all that is wrong with it."""
+        """The contents of the shard, and everything wrong with it."""
         size = self._check_bytes()
         if size is not None:
             for member in self._members():
@@ -191,7 +191,7 @@ class ShardVerifier:
         return self._findings(size or 0)
 
     def _check_bytes(self) -> int | None:
-        """Size and hash against the manifest's; the size, or None where there is no file to read."""
+        """Check size and hash against the manifest; returns the size, or None if the file cannot be read."""
         try:
             size, digest = sized_hash(self.path)
         except OSError as error:
@@ -205,7 +205,7 @@ class ShardVerifier:
         return size
 
     def _members(self) -> Iterator[Member]:
-        """All that can be read of the shard; where the format's reader stops is a fault."""
+        """All readable examples of the shard; it is a fault if the format's reader stops early."""
         try:
             yield from self.expected.format.read(self.path)
         except DataError as error:
@@ -216,7 +216,7 @@ class ShardVerifier:
             self.report("", f"cannot be read: {error.strerror}")
 
     def _check_counts(self) -> None:
-        """Sums against the manifest's, source by source."""
+        """Check sums against the manifest, source by source."""
         totals = self.contents.totals()
         for name in sorted(self.info.sources.keys() | totals.keys()):
             held, said = (msgspec.to_builtins(sums.get(name, SideTotals())) for sums in (totals, self.info.sources))
@@ -226,7 +226,7 @@ class ShardVerifier:
             self.report("", f"holds {len(self.contents):,} examples, the manifest says {self.info.examples:,}")
 
     def _check_order(self) -> None:
-        """Sources and epochs against the plan, example by example, where their number is right."""
+        """Check sources and epochs against the plan, example by example, if their number is right."""
         layout, plan = self.expected.layout, self.expected.plan
         if layout is None:
             return
@@ -242,7 +242,7 @@ class ShardVerifier:
             self._check_epochs(source.name, int(first[self.expected.sources[source.name].number]), source.rows, seen)
 
     def _check_robot_share(self) -> None:
-        """Robot examples are within one of the shard's exact share, where shards are mixed."""
+        """Check that the robot examples are within one of the shard's exact share, if shards are mixed."""
         plan, robots = self.expected.plan, self.contents.robots()
         share = len(self.contents) * plan.robot_examples / plan.num_examples
         if not plan.parts and abs(robots - share) >= 1:
@@ -257,7 +257,7 @@ class ShardVerifier:
         self._count_rest(len(wrong), "examples of another source than the plan's order has")
 
     def _check_epochs(self, name: str, first: int, rows: int, seen: I64) -> None:
-        """Draw k of a source has epoch k // rows."""
+        """Check epochs: draw k of a source has epoch k // rows."""
         at = np.flatnonzero(seen == self.expected.sources[name].number)
         epochs = self.contents.column("epoch")[at]
         wanted = (first + np.arange(len(at))) // rows

@@ -86,7 +86,7 @@ def grid_page(examples: Examples, title: str, query: Query, nonce: str) -> str:
 
 
 def example_page(examples: Examples, title: str, seen: Seen, film: FilmStrip | None, nonce: str) -> str:
-    """One example, and its episode where that is known."""
+    """One example, and its episode if known."""
     number = seen.number
     return _template().render(
         view="example",
@@ -109,7 +109,7 @@ def example_page(examples: Examples, title: str, seen: Seen, film: FilmStrip | N
 
 
 def _drawn(seen: Seen, number: int) -> dict[str, Any] | None:
-    """What is drawn over an image, in its pixels; None where it has no regions."""
+    """The overlay of an image, in pixels; None if it has no regions."""
     regions = [region for region in seen.regions if region.image == number]
     size = image_size(seen.images[number][1]) if regions else None
     if size is None:
@@ -137,7 +137,7 @@ def _frames(film: FilmStrip, seen: Seen) -> list[dict[str, Any]]:
 
 
 def _clean(value: Any) -> Any:
-    """Text without control characters and direction overrides; what the template made itself stays as it is."""
+    """Text without control characters and direction overrides; the template's own markup is unchanged."""
     return clean_text(value) if type(value) is str else value
 
 

@@ -14,7 +14,7 @@ from rt2data.look.inspect.examples import Examples, ImageData, Seen
 
 @dataclass(frozen=True)
 class Filter:
-    """What an example must be; an empty value matches everything. `text` is searched for in prompt, target, key and answers."""
+    """Conditions on an example; an empty value matches everything. `text` is searched for in prompt, target, key and answers."""
 
     source: str = ""
     kind: str = ""
@@ -44,12 +44,12 @@ EVERYTHING = Filter()
 
 
 def images_of(seen: Seen) -> list[tuple[str, ImageData]]:
-    """The images of an example that are there, in order, with their names: a camera, and how many steps back."""
+    """The existing images of an example, in order, with their names: a camera, and how many steps back."""
     return list(seen.images)
 
 
 def image_size(image: ImageData) -> tuple[int, int] | None:
-    """Width and height; None where the image is damaged."""
+    """Width and height; None if the image is damaged."""
     if isinstance(image, np.ndarray):
         return image.shape[1], image.shape[0]
     with suppress(ImageFault):

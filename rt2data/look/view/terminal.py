@@ -1,4 +1,4 @@
-"""An example as text and half-block images for a terminal, and as JSON. Text from data cannot steer the terminal."""
+"""An example as text and half-block images for a terminal, and as JSON. Text from data cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _images(images: list[tuple[str, ImageData]], width: int, named: bool) -> Tab
 
 
 def _image(image: ImageData, width: int) -> Text:
-    """As large as fits into so many cells and 24 lines; why, if it cannot be decoded."""
+    """An image as large as fits into `width` cells and 24 lines; the reason if it cannot be decoded."""
     height = 2 * IMAGE_LINES
     try:
         found = decoded(image, max(width, height))
@@ -150,7 +150,7 @@ def facts(seen: Seen) -> list[str]:
 
 
 def more_texts(seen: Seen) -> list[tuple[str, str]]:
-    """The log's own instruction where it is another, and notes."""
+    """The log's own instruction if it differs, and notes."""
     own = [("instruction", seen.original)] if seen.original else []
     return [*own, *(("note", f"{name}: {text}") for name, text in seen.notes)]
 
@@ -188,7 +188,7 @@ def _chunk(seen: Seen) -> Iterator[Text]:
 
 
 def figure(value: float) -> str:
-    """With its sign and four decimals; four digits where it is too large for a column."""
+    """A number with sign and four decimals; four digits if it is too large for a column."""
     return f"{value:+.4f}" if abs(value) < LARGE else f"{value:+.4g}"
 
 
@@ -243,6 +243,6 @@ def as_plain(seen: Seen) -> dict[str, Any]:
 
 
 def _joined(seen: Seen) -> dict[str, Any]:
-    """What is joined to a step, if anything is."""
+    """The data joined to a step, if any."""
     notes = {"notes": [{"name": name, "text": text} for name, text in seen.notes]} if seen.notes else {}
     return notes | ({"original": seen.original} if seen.original else {})
