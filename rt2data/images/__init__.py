@@ -1,1 +1,1 @@
-"""Encoded images: what they are, and making them ready for a mixture."""
+"""Encoded images: recognizing them, and preparing them for a mixture."""

@@ -1,7 +1,7 @@
-"""Where a box or a point of an image is when the image has been made ready: turned, flipped and cropped by the same rules.
+"""Transforms a box or point as its image is prepared: rotated, flipped and cropped by the same rules.
 
-The crop of an image that libjpeg made smaller while decoding is known to half a pixel of what it decoded, which is no smaller than
-what comes out.
+If libjpeg scaled an image down while decoding, the crop is known to half a pixel of the decoded image, which is at least as large
+as the result.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _TURNS: dict[int, Move] = {
     180: lambda x, y: (1 - x, 1 - y),
     270: lambda x, y: (y, 1 - x),
 }
-"""Clockwise."""
+"""Clockwise rotations."""
 
 
 def moved(coords: tuple[float, ...], frame: Frame, source: ImageHeader, rule: ImageRule) -> tuple[float, ...]:
-    """A box or point, given in `frame` of an image as the source has it, in the image that `make_ready` makes of it by `rule`.
+    """Convert a box or point from `frame` of the source image to the image that `make_ready` produces by `rule`.
 
-    What a crop takes away lies outside of 0 to 1.
+    Cropped parts lie outside 0 to 1.
     """
     points: Points = [*zip(coords[::2], coords[1::2], strict=True)]
     if frame == "stored":
@@ -39,7 +39,7 @@ def moved(coords: tuple[float, ...], frame: Frame, source: ImageHeader, rule: Im
 
 
 def clipped(coords: tuple[float, ...]) -> tuple[float, ...] | None:
-    """What of a box is inside of 0 to 1; None where nothing is, or a point is not."""
+    """The part of a box inside 0 to 1; None if there is none, or a point is outside."""
     if len(coords) == 2:
         return coords if all(0 <= value <= 1 for value in coords) else None
     x0, y0, x1, y1 = (min(max(value, 0.0), 1.0) for value in coords)
@@ -47,7 +47,7 @@ def clipped(coords: tuple[float, ...]) -> tuple[float, ...] | None:
 
 
 def _upright(x: float, y: float, orientation: int) -> tuple[float, float]:
-    """What an EXIF orientation says: transposed, then flipped."""
+    """Apply an EXIF orientation: transpose, then flip."""
     if orientation >= 5:
         x, y = y, x
     return (1 - x if orientation in (2, 3, 6, 7) else x), (1 - y if orientation in (3, 4, 7, 8) else y)
@@ -60,13 +60,13 @@ def _viewed(x: float, y: float, rule: ViewRule) -> tuple[float, float]:
 
 
 def _size(source: ImageHeader, rule: ViewRule) -> tuple[int, int]:
-    """Width and height when it is upright and turned."""
+    """Width and height after uprighting and rotation."""
     across = (source.orientation >= 5) != (rule.turn in (90, 270))
     return (source.height, source.width) if across else (source.width, source.height)
 
 
 def _cropped(x: float, y: float, width: int, height: int, rule: ImageRule) -> tuple[float, float]:
-    """In the largest centred square, where the rule makes one."""
+    """A point relative to the largest centred square, if the rule crops to one."""
     if rule.resize is None:
         return x, y
     side = min(width, height)

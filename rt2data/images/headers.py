@@ -1,7 +1,7 @@
-"""Format and size of an encoded image from its header, in few steps whatever the bytes say; no pixel is decoded.
+"""Format and size of an encoded image from its header, in a bounded number of steps, without decoding pixels.
 
-JPEG and PNG, which are copied byte for byte, are checked here to their end marks. The other formats are decoded and re-encoded
-anyway: Pillow reads their headers.
+JPEG and PNG, which are copied byte for byte, are checked here up to their end markers. Other formats are decoded and re-encoded
+anyway, so Pillow reads their headers.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 Encoded = bytes | memoryview
 
-_SEGMENTS = 4096  # JPEG segments looked at before giving up
-_CHUNKS = 65536  # PNG chunks looked at before giving up
-_TRAILER = 65536  # bytes that may follow the end mark: cameras put maps and previews there
-_TEXT = 1 << 20  # unpacked bytes of all compressed text and colour profiles of a PNG together
+_SEGMENTS = 4096  # maximum JPEG segments to examine
+_CHUNKS = 65536  # maximum PNG chunks to examine
+_TRAILER = 65536  # bytes that may follow the end marker: cameras put maps and previews there
+_TEXT = 1 << 20  # total decompressed bytes of a PNG's texts and colour profiles
 _EXIF_ENTRIES = 512
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # JPEG markers of frame headers
-_NO_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDB)})  # JPEG markers that no segment of the header has
+_NO_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDB)})  # JPEG markers that have no header segment
 
 
 class ImageFault(Exception):  # noqa: N818 (a finding about data, not an error of ours)
@@ -38,18 +38,18 @@ class ImageFault(Exception):  # noqa: N818 (a finding about data, not an error o
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What a header says."""
+    """The content of a header."""
 
     format: str  # jpeg, png, webp, gif, bmp
     width: int
     height: int
     channels: int  # 1 grey, 3 colour, 4 with alpha or CMYK
     orientation: int = 1  # EXIF; 1 is upright
-    direct: bool = True  # samples are 8-bit grey or colour; False for a PNG with a palette or with another bit depth
+    direct: bool = True  # samples are 8-bit grey or colour; False for a PNG with a palette or another bit depth
 
 
 def read_header(data: Encoded) -> ImageHeader:
-    """Kind and size from the header; a JPEG, PNG or WEBP must also have its end.
+    """Format and size from the header; a JPEG, PNG or WEBP must also have its end marker.
 
     Zero bytes of any number, or up to 64 KiB of anything, may follow the end: buffers are padded and cameras add trailers.
     Raises ImageFault: empty_image, not_an_image, unsupported_image, corrupt_image, truncated_image, zero_size, text_bomb.
@@ -112,7 +112,7 @@ def _jpeg_frame(data: Encoded, at: int, orientation: int) -> ImageHeader:
 
 
 def _ends_with(data: Encoded, mark: bytes, after: int) -> bool:
-    """Whether the mark is there, with nothing but zeros or a short trailer behind it."""
+    """Whether the end marker exists, followed only by zeros or a short trailer."""
     stop = len(data)
     if data[stop - len(mark) :] == mark:
         return True
@@ -127,7 +127,7 @@ def _ends_with(data: Encoded, mark: bytes, after: int) -> bool:
 
 
 def _exif_orientation(data: Encoded, at: int) -> int:
-    """Tag 0x0112 of the first directory of a TIFF header at `at`; 1 where there is none or it makes no sense."""
+    """Tag 0x0112 of the first directory of a TIFF header at `at`; 1 if it is missing or invalid."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[at : at + 2]))
     if order is None:
         return 1
@@ -144,7 +144,7 @@ def _exif_orientation(data: Encoded, at: int) -> int:
 
 
 def _png(data: Encoded) -> ImageHeader:
-    """Walk the chunks (W3C PNG, 5.3): size, transparency, orientation, and no bomb in the compressed texts."""
+    """Walk the chunks (W3C PNG, 5.3): size, transparency, orientation, and a check for bombs in compressed texts."""
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     channels = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}.get(colour)
     if data[12:16] != b"IHDR" or channels is None:
@@ -163,7 +163,7 @@ def _png(data: Encoded) -> ImageHeader:
 
 
 def _chunks(data: Encoded) -> Iterator[tuple[bytes, int, int]]:
-    """Type, start and stop of each whole chunk of a PNG; a checksum of four bytes follows each."""
+    """Type, start and stop of each complete chunk of a PNG; a four-byte checksum follows each."""
     at = 8
     for _ in range(_CHUNKS):
         if at + 8 > len(data):
@@ -177,8 +177,8 @@ def _chunks(data: Encoded) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _unpacked_size(body: memoryview, kind: bytes, budget: int) -> int:
-    """Bytes that a compressed chunk unpacks to. Raises ImageFault where that is more than the budget."""
-    start = bytes(body[:80]).find(b"\0") + 2  # behind the name and the method
+    """Decompressed size of a chunk. Raises ImageFault if it exceeds the budget."""
+    start = bytes(body[:80]).find(b"\0") + 2  # after the name and the method
     if kind == b"iTXt":
         if body[start - 1] != 1:
             return 0
@@ -194,7 +194,7 @@ def _unpacked_size(body: memoryview, kind: bytes, budget: int) -> int:
 
 
 PILLOW = {"webp": WebPImageFile, "gif": GifImageFile, "bmp": BmpImageFile}
-"""Readers of the other formats, none of which runs or opens anything else. Each reads the header when it is made."""
+"""Readers of the other formats; they do not run or open anything else. Each reads the header on construction."""
 PILLOW_FAULTS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
@@ -208,7 +208,7 @@ def _by_pillow(data: Encoded, form: str) -> ImageHeader:
     except PILLOW_FAULTS as error:
         if isinstance(error.__cause__ or error, IndexError | struct.error | EOFError):
             raise ImageFault("truncated_image", "the file ends inside its header") from None
-        reason = "not_an_image" if form == "bmp" else "corrupt_image"  # two letters are no sure sign of a BMP
+        reason = "not_an_image" if form == "bmp" else "corrupt_image"  # two letters do not identify a BMP reliably
         raise ImageFault(reason, f"a bad {form.upper()} header: {error}") from None
     exif = image.info.get("exif", b"")
     orientation = _exif_orientation(exif, 6 if exif[:6] == b"Exif\0\0" else 0)

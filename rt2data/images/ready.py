@@ -1,4 +1,4 @@
-"""Check images, and convert those that cannot be copied to JPEG, by one recorded rule."""
+"""Checks images, and converts those that cannot be copied to JPEG, by a single recorded rule."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SIDE = 65500  # libjpeg's limit
 
 
 class ViewRule(Settings):
-    """How a camera's images must be changed to be upright and in RGB. An image that is changed is encoded anew."""
+    """How a camera's images must be changed to be upright and in RGB. Changed images are re-encoded."""
 
     later: ClassVar[frozenset[str]] = frozenset({"turn", "flip", "channels"})
 
     turn: Literal[0, 90, 180, 270] = 0
-    """Turn by so many degrees, clockwise."""
+    """Rotate by this many degrees, clockwise."""
     flip: Literal["none", "vertical", "horizontal"] = "none"
-    """`vertical`: what is up goes down, as images rendered by OpenGL need it; `horizontal`: what is left goes right."""
+    """`vertical` swaps top and bottom, as needed for images rendered by OpenGL; `horizontal` swaps left and right."""
     channels: Literal["rgb", "bgr"] = "rgb"
-    """`bgr` where red and blue are swapped in the source: they are swapped back."""
+    """`bgr` if red and blue are swapped in the source: they are swapped back."""
 
     @property
     def changes(self) -> bool:
-        """Whether it changes an image."""
+        """Whether the rule changes images."""
         return bool(self.turn) or self.flip != "none" or self.channels != "rgb"
 
 
@@ -49,20 +49,20 @@ class ImageRule(ViewRule):
     resize: Annotated[int, Field(ge=16, le=4096)] | None = None
     """Scale and centre-crop to this many pixels square; by default images are copied as they are, byte for byte."""
     png: Literal["keep", "jpeg"] = "keep"
-    """`keep` copies PNG byte for byte, as .png; `jpeg` makes JPEG of it, smaller and lossy. PNG that loaders read differently
+    """`keep` copies PNG byte for byte, as .png; `jpeg` converts it to JPEG, smaller and lossy. PNG that loaders read differently
     (16 bits, palette, alpha, rotated by EXIF) always becomes upright JPEG."""
     check: Literal["auto", "header", "decode"] = "auto"
-    """`header` parses headers and looks for the end mark; `decode` decodes every image once; `auto` decodes web images only."""
+    """`header` parses headers and looks for the end marker; `decode` decodes every image once; `auto` decodes web images only."""
     quality: Annotated[int, Field(ge=1, le=100)] = 95
-    """JPEG quality of images we have to make."""
+    """JPEG quality of converted images."""
     max_pixels: Annotated[int, Field(ge=1)] = 32_000_000
-    """Larger images are rejected from their header, before any decoding."""
+    """Larger images are rejected based on their header, before any decoding."""
     encode: Literal["jpeg", "png"] = "jpeg"
-    """What is made of images that are not kept: JPEG, or PNG, which loses nothing and is larger."""
+    """Format of images that are not copied: JPEG, or PNG, which is lossless and larger."""
     chroma: Literal["444", "422", "420"] = "444"
-    """Colour resolution of a JPEG that is made: full, half, a quarter."""
+    """Colour resolution of converted JPEGs: full, half, a quarter."""
     cameras: dict[str, ViewRule] = Field(default_factory=dict)
-    """`turn`, `flip` and `channels` of single cameras, by name, instead of those of all."""
+    """`turn`, `flip` and `channels` for individual cameras, by name, instead of those for all."""
 
     def of(self, camera: str) -> ImageRule:
         """The rule for the images of one camera."""
@@ -70,13 +70,13 @@ class ImageRule(ViewRule):
         return self if own is None else self.model_copy(update=dict(own))
 
     def turned(self, turn: int) -> ImageRule:
-        """The rule for an image that must first be turned by so many degrees, clockwise."""
+        """The rule for an image that must first be rotated by this many degrees, clockwise."""
         return self.model_copy(update={"turn": (self.turn + turn) % 360}) if turn else self
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_keep_png(cls, given: Any) -> Any:
-        """The old key is refused: its default was the opposite."""
+        """Refuse the old key, whose default was the opposite."""
         if isinstance(given, dict) and "keep_png" in given:
             now = "keep" if given["keep_png"] is True else "jpeg"
             raise ValueError(f"keep_png is now png: write `png: {now}` (PNG is kept by default)")
@@ -85,28 +85,27 @@ class ImageRule(ViewRule):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An image as the mixture will hold it. `data` is None where the source's own bytes are right as they are."""
+    """An image in its final form for the mixture. `data` is None if the source's bytes can be copied."""
 
     header: ImageHeader
     data: bytes | None = None
     conversion: str | None = None  # the recorded rule that was applied, e.g. png_to_jpeg, cmyk_to_rgb, resized
-    seen: ImageHeader | None = field(default=None, compare=False)  # of the source, where the image was changed
+    seen: ImageHeader | None = field(default=None, compare=False)  # of the source, if the image was changed
 
     @property
     def source(self) -> ImageHeader:
-        """What the source has: its size and orientation."""
+        """The header of the source image: its size and orientation."""
         return self.seen or self.header
 
 
 def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
-    """Check one image by `rule` and make it ready for the mixture: encoded bytes, or pixels uint8[height, width, 1, 3 or 4].
+    """Check one image by `rule` and prepare it for the mixture: encoded bytes, or pixels uint8[height, width, 1, 3 or 4].
 
     An upright JPEG of 1 or 3 components is kept byte for byte, and an upright PNG of 8-bit grey or RGB unless `png` is `jpeg`;
-    `decode` decodes it once to see that it can be. Everything else is made a JPEG (or PNG): no metadata, the same bytes every
-    time. Alpha is composited on white, whether it comes as pixels or encoded.
-    `conversion` names what was done, joined by "+": png_to_jpeg, webp_to_jpeg, gif_to_jpeg, bmp_to_jpeg (the first frame),
-    raw_to_jpeg, cmyk_to_rgb, sixteen_bit_to_eight (the high byte), palette_to_rgb, alpha_on_white, exif_upright, turned_90,
-    flipped_vertical, bgr_to_rgb, resized. Raises ImageFault.
+    `decode` decodes it once to verify it. Everything else is converted to JPEG (or PNG), without metadata and deterministically.
+    Alpha, encoded or in pixels, is composited on white. `conversion` lists the steps applied, joined by "+": png_to_jpeg,
+    webp_to_jpeg, gif_to_jpeg, bmp_to_jpeg (the first frame), raw_to_jpeg, cmyk_to_rgb, sixteen_bit_to_eight (the high byte),
+    palette_to_rgb, alpha_on_white, exif_upright, turned_90, flipped_vertical, bgr_to_rgb, resized. Raises ImageFault.
     """
     if isinstance(data, np.ndarray):
         pixels, done = _raw_pixels(_checked_pixels(data, rule))
@@ -125,7 +124,7 @@ def make_ready(data: Encoded | Pixels, rule: ImageRule, decode: bool) -> Ready:
 
 
 def only_point(data: Encoded | Pixels, decode: bool) -> Ready:
-    """An image of an unused camera: an upright PNG stays, also with 16 bits or alpha; others as in `make_ready`."""
+    """An image of an unused camera: an upright PNG is kept, even with 16 bits or alpha; others as in `make_ready`."""
     if not isinstance(data, np.ndarray):
         found = read_header(data)
         if found.format == "png" and found.orientation == 1 and not _is_right(found, ImageRule()):
@@ -139,14 +138,16 @@ def _check_size(width: int, height: int, rule: ImageRule) -> None:
 
 
 def _is_right(found: ImageHeader, rule: ImageRule) -> bool:
-    """Whether the source's bytes are right as they are."""
+    """Whether the source's bytes can be copied unchanged."""
     sized = rule.resize is None or found.width == found.height == rule.resize
     kept = found.format == "jpeg" or (found.format == "png" and rule.png == "keep")
     return sized and kept and found.direct and found.channels != 4 and found.orientation == 1 and not rule.changes
 
 
 def _check_decodes(data: Encoded, found: ImageHeader) -> None:
-    """Decode once and forget. A JPEG to an eighth of its size, in grey: all entropy-coded bytes are read, few pixels are made."""
+    """Decode once and discard. A JPEG is decoded at an eighth of its size, in grey: all entropy-coded bytes are read, but few
+    pixels are computed.
+    """
     if found.format == "jpeg":
         _decode_jpeg(data, "GRAY", min_factor=8)
     else:
@@ -154,7 +155,7 @@ def _check_decodes(data: Encoded, found: ImageHeader) -> None:
 
 
 def _decode_jpeg(data: Encoded, colorspace: str, **scale: int) -> Pixels:
-    """Strict: what libjpeg would only warn of is a fault. (Pillow passes over most flipped bits.)"""
+    """Strict decoding: anything libjpeg would only warn about is a fault. (Pillow ignores most flipped bits.)"""
     _check_scans(data)
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace=colorspace, strict=True, **scale)
@@ -164,14 +165,16 @@ def _decode_jpeg(data: Encoded, colorspace: str, **scale: int) -> Pixels:
 
 
 def _check_scans(data: Encoded) -> None:
-    """Count start-of-scan marks. Entropy-coded bytes hold none (T.81, F.1.2.3)."""
+    """Count start-of-scan markers, which cannot occur in entropy-coded bytes (T.81, F.1.2.3)."""
     marks = np.frombuffer(data, np.uint8)
     if np.count_nonzero((marks[:-1] == 0xFF) & (marks[1:] == 0xDA)) > _SCANS:
         raise ImageFault("corrupt_image", f"more than {_SCANS} scans")
 
 
 def _jpeg_pixels(data: Encoded, found: ImageHeader, rule: ImageRule) -> tuple[Pixels, list[str]]:
-    """Where it is to be resized, libjpeg makes the image smaller while decoding: to the next eighth that is not too small."""
+    """The pixels of a JPEG. If it is to be resized, libjpeg scales it down while decoding, to the smallest multiple of an eighth
+    that is large enough.
+    """
     if found.channels == 4:
         _decode_jpeg(data, "CMYK", min_factor=8)
         return np.asarray(_open(data, found).convert("RGB")), ["cmyk_to_rgb"]
@@ -197,7 +200,7 @@ def _other_pixels(data: Encoded, found: ImageHeader, rule: ImageRule) -> tuple[P
 
 
 def _open(data: Encoded, found: ImageHeader, rule: ImageRule | None = None) -> Image.Image:
-    """Decode the first frame with Pillow, by the decoder that the header calls for and no other."""
+    """Decode the first frame with Pillow, using only the decoder for the format in the header."""
     try:
         image = Image.open(io.BytesIO(data), formats=(found.format.upper(),))
         if rule is not None:
@@ -209,7 +212,7 @@ def _open(data: Encoded, found: ImageHeader, rule: ImageRule | None = None) -> I
 
 
 def _raw_pixels(pixels: Pixels) -> tuple[Pixels, list[str]]:
-    """Without alpha, by the rule for encoded images."""
+    """Pixels without alpha, by the same rule as for encoded images."""
     if pixels.shape[2] != 4:
         return pixels, ["raw_to_jpeg"]
     return np.asarray(_on_white(Image.fromarray(np.ascontiguousarray(pixels)))), ["raw_to_jpeg", "alpha_on_white"]
@@ -223,7 +226,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _viewed(pixels: Pixels, done: list[str], rule: ViewRule) -> tuple[Pixels, list[str]]:
-    """Turned, flipped and in RGB, as the rule says."""
+    """Pixels rotated, flipped and in RGB, according to the rule."""
     if rule.turn:
         pixels, done = np.rot90(pixels, -rule.turn // 90), [*done, f"turned_{rule.turn}"]
     if rule.flip != "none":
@@ -252,7 +255,7 @@ def _checked_pixels(pixels: Pixels, rule: ImageRule) -> Pixels:
 
 
 def _made(pixels: Pixels, done: list[str], rule: ImageRule, seen: tuple[int, ...]) -> Ready:
-    """The JPEG or PNG of these pixels, resized where the rule asks for it. `seen` is the height and width that the source had."""
+    """The JPEG or PNG of these pixels, resized if the rule says so. `seen` is the source's height and width."""
     if rule.resize is not None and seen != (rule.resize, rule.resize):
         pixels, done = _squared(pixels, rule.resize), [*done, "resized"]
     encoded = _png if rule.encode == "png" else _jpeg

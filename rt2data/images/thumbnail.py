@@ -1,4 +1,4 @@
-"""A small square picture of an image, for looking at many: colours, brightness and what changes."""
+"""A small square version of an image, to examine many: colours, brightness and changes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rt2data.images.ready import ImageRule, Pixels, ViewRule
 
 
 def thumbnail(data: Encoded | Pixels, side: int, rule: ViewRule) -> Pixels:
-    """uint8[side, side, 3] in RGB: all of the image, whatever its proportions, turned and flipped as `rule` says.
+    """uint8[side, side, 3] in RGB: the whole image, whatever its proportions, rotated and flipped according to `rule`.
 
-    A JPEG is decoded at an eighth of its size where that is enough. Alpha is left out. Raises ImageFault.
+    A JPEG is decoded at an eighth of its size if that is enough. Alpha is dropped. Raises ImageFault.
     """
     whole = _of_pixels(data) if isinstance(data, np.ndarray) else _of_encoded(data, side)
     small = np.asarray(whole.resize((side, side), Image.Resampling.BOX, reducing_gap=2.0))
@@ -22,9 +22,9 @@ def thumbnail(data: Encoded | Pixels, side: int, rule: ViewRule) -> Pixels:
 
 
 def even_thumbnail(data: Encoded, side: int) -> Pixels:
-    """The same, upright, resampled so evenly that copies of another size or encoding hardly differ. Raises ImageFault.
+    """The same, upright, resampled smoothly so that copies with another size or encoding hardly differ. Raises ImageFault.
 
-    A JPEG is decoded at four times the side: at less its own scaling shows.
+    A JPEG is decoded at four times the side, since its own scaling would be visible at less.
     """
     whole = _of_encoded(data, 4 * side)
     return np.asarray(whole.resize((side, side), Image.Resampling.LANCZOS))
@@ -50,7 +50,7 @@ def _of_encoded(data: Encoded, side: int) -> Image.Image:
 
 
 def _viewed(pixels: Pixels, rule: ViewRule) -> Pixels:
-    """As `make_ready` does it."""
+    """Apply the rule as `make_ready` does."""
     turned = np.rot90(pixels, -rule.turn // 90)
     flipped = {"none": turned, "vertical": turned[::-1], "horizontal": turned[:, ::-1]}[rule.flip]
     return np.ascontiguousarray(flipped[:, :, ::-1] if rule.channels == "bgr" else flipped)
