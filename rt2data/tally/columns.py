@@ -1,4 +1,4 @@
-"""Statistics of each column of vectors [N, D] at any N: one set of sums in two passes, and what follows from them.
+"""Statistics of each column of vectors [N, D] at any N: one set of sums in two passes, and the figures derived from them.
 
 The prepared store's `stats.json`, codec bounds, `rt2data stats`, the report and the trainers' files all come from these sums.
 """
@@ -41,7 +41,7 @@ class ColumnSums(Sum, frozen=True, eq=False):
         return len(self.moments.count)
 
     def wanted(self, wanted: Sequence[float] = QUANTILES, few: int = 0) -> U64:
-        """The bins whose values the second pass counts: those of the quantiles, and all of a column that has at most `few`."""
+        """The bins whose values the second pass counts: those of the quantiles, and all bins of a column that has at most `few`."""
         bins = wanted_bins(self.bins, self.dims, wanted)
         own = [of_dimension(self.bins, i, HIGH).keys + np.uint64(i << HIGH) for i in range(self.dims)]
         return np.union1d(bins, np.concatenate([np.empty(0, np.uint64), *(each for each in own if len(each) <= few)]))
@@ -73,7 +73,7 @@ class Column:
 
 
 def column_of(sums: ColumnSums, values: Counts, i: int, wanted: Sequence[float] = QUANTILES) -> Column:
-    """Column i from both passes. Raises LookupError if the second did not count what the quantiles need."""
+    """Column i from both passes. Raises LookupError if the second pass did not count the values the quantiles need."""
     m = sums.moments
     count = int(m.count[i])
     return Column(
@@ -92,8 +92,8 @@ def column_of(sums: ColumnSums, values: Counts, i: int, wanted: Sequence[float] 
 def read_columns(parts: Callable[[], Iterable[F32]], wanted: Sequence[float], few: int) -> list[Column]:
     """All columns of the rows of the parts, f32[N, D] each, in memory bounded by one part.
 
-    `parts` is called twice and must give the same each time: moments are added in that order. The distinct values of a column that
-    has at most `few` are complete. No rows give no columns.
+    `parts` is called twice and must return the same rows in the same order. If a column has at most `few` distinct values, they are
+    all counted. Without rows there are no columns.
     """
     first = add_up(ColumnSums(), map(sum_columns, parts()))
     bins = first.wanted(wanted, few)

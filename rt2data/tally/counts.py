@@ -49,7 +49,7 @@ class Counts(Sum, frozen=True, eq=False):
         return int(self.counts.sum())
 
     def of(self, keys: ArrayLike) -> I64:
-        """int64[n]: how often each of these occurs."""
+        """int64[n]: how often each of these keys occurs."""
         wanted = np.asarray(keys, np.uint64)
         if not len(self.keys):
             return np.zeros(len(wanted), np.int64)
@@ -57,7 +57,7 @@ class Counts(Sum, frozen=True, eq=False):
         return np.where(self.keys[at] == wanted, self.counts[at], 0)
 
     def between(self, low: int, high: int) -> Counts:
-        """Those with low <= key < high."""
+        """The counts of keys with low <= key < high."""
         first, end = np.searchsorted(self.keys, np.array([low, high], np.uint64))
         return Counts(self.keys[first:end], self.counts[first:end])
 

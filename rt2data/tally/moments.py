@@ -1,7 +1,7 @@
 """Mean, standard deviation and covariance of columns of numbers, added with the parallel formula.
 
 Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances", equation 2.1. All float64.
-Squares are of distances from the mean, so that no large number is subtracted from another.
+Squares are of distances from the mean, to avoid subtracting large numbers from each other.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Covariance(Sum, frozen=True, eq=False):
 
     @property
     def correlation(self) -> F64:
-        """Pearson's, float64[P]; 0 where either column is constant."""
+        """Pearson's correlation, float64[P]; 0 if either column is constant."""
         scale = np.sqrt(self.xx) * np.sqrt(self.yy)
         with np.errstate(divide="ignore", invalid="ignore"):
             found: F64 = np.clip(np.where(scale > 0, self.xy / scale, 0.0), -1, 1)
@@ -118,7 +118,7 @@ class Covariance(Sum, frozen=True, eq=False):
 def covariance(x: NDArray[Any], y: NDArray[Any] | None = None) -> Covariance:
     """Every column of x [N, D] with every column of y [N, S]: pair i * S + j. Without y, the columns of x with each other.
 
-    Rows with NaN or Inf are excluded. Products are summed by einsum, not BLAS: threads must not change the last bits.
+    Rows with NaN or Inf are excluded. Products are summed by einsum, not BLAS: the number of threads must not change the last bits.
     """
     good = np.isfinite(x).all(axis=1) & (True if y is None else np.isfinite(y).all(axis=1))
     if not good.any():

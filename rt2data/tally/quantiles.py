@@ -1,10 +1,11 @@
 """Exact quantiles of any number of float32 values, in two passes of integer counts.
 
-Every float32 maps to an integer of the same order. The first pass counts the high 16 bits of these integers, which says which few
-of 65,536 bins hold the wanted order statistics; the second pass counts the values in those bins only. The result equals np.quantile
-to the last bit. Unlike a sketch (KLL, t-digest) there is no error to explain and nothing random, and sums merge by adding integers,
-so neither order nor number of workers matters. The price is a second read of small columns. A kept sum can take in new rows without
-reading the old ones again while the wanted order statistics stay in the counted bins, which leave some margin; it raises otherwise.
+Every float32 maps to an integer of the same order. The first pass counts the high 16 bits of these integers, which shows which few
+of 65,536 bins contain the wanted order statistics; the second pass counts the values in those bins only. The result equals
+np.quantile to the last bit. Unlike a sketch (KLL, t-digest) there is no error to explain and nothing random, and sums merge by
+adding integers, so neither order nor number of workers matters. The price is a second read of small columns. A stored sum can be
+extended by new rows without re-reading the old ones as long as the wanted order statistics stay in the counted bins, which include
+some margin; otherwise it raises.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ QUANTILES = (0.01, 0.05, 0.1, 0.5, 0.9, 0.95, 0.99)
 HIGH, WHOLE = 16, 32
 """Bits of a bin, and of a value; the number of the dimension is in the bits above."""
 MARGIN = 1024
-"""One row in MARGIN to each side of an order statistic is counted too."""
+"""One row in MARGIN on each side of an order statistic is also counted."""
 _SIGN = np.uint32(1 << 31)
 
 
@@ -91,7 +92,7 @@ def wanted_bins(bins: Counts, dims: int, wanted: Sequence[float] = QUANTILES) ->
 
 
 def _around(ends: I64, wanted: Sequence[float]) -> NDArray[np.bool_]:
-    """Which of the bins that end at these ranks."""
+    """bool per bin, given the ranks at which the bins end: whether it is wanted or within the margin."""
     count, kept = int(ends[-1]), np.zeros(len(ends), np.bool_)
     for low, high, _ in (rank(count, q) for q in wanted):
         nearest = [max(low - count // MARGIN, 0), min(high + count // MARGIN, count - 1)]
