@@ -1,6 +1,8 @@
-"""A trial run of a small part of a build: it is prepared and written in a temporary folder, with the workers a build would use.
+"""A trial run of a small part of a build: it is prepared and written in a temporary folder, with the workers that a build would
+use.
 
-Work orders of two sizes are timed, so that `timing.fit` separates fixed costs from rates; the whole follows by `timing.predict`.
+Work orders of two sizes are timed, so that `timing.fit` can separate fixed costs from rates; `timing.predict` extrapolates to the
+whole build.
 """
 
 from __future__ import annotations
@@ -48,11 +50,11 @@ from rt2data.settings import parse_fraction
 from rt2data.write.shard import write_shard
 
 LEAST_READ, LEAST_WRITTEN = 128 << 20, 256 << 20
-"""Bytes that a canary reads and writes at least, where there are as many: less takes too little time to be timed."""
+"""Minimum bytes that a canary reads and writes, if available: less is too fast to be timed."""
 LARGE, SMALL = 2, 8
-"""Orders of each size for each worker."""
+"""Work orders of each size per worker."""
 LARGE_SHARE = Fraction(3, 4)
-"""Share of the bytes read that the large orders have."""
+"""Share of the bytes read by the large work orders."""
 SMALLEST = 64
 """Examples of the smallest build."""
 FIXED_ERROR = 0.1
@@ -67,17 +69,17 @@ class BuildTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Canary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial run measured, and what follows for the whole build."""
+    """The measurements of a trial run, and the prediction for the whole build."""
 
     asked: str
-    share: float  # of the bytes that preparing reads; of the output's bytes where everything is prepared
+    share: float  # of the bytes that preparing reads; of the output's bytes if everything is prepared
     bytes_read: int
     bytes_written: int
     workers: int
     seconds: float
-    build: BuildTime  # prepares the sources that are not prepared
+    build: BuildTime  # including preparation of unprepared sources
     remix: BuildTime  # once everything is prepared
-    peak_bytes: int  # resident memory of all processes; pages that they share are counted for each
+    peak_bytes: int  # resident memory of all processes; shared pages count for each process
     cpu_s: float  # of all work orders of the build
     rates: Rates
     notes: tuple[str, ...]
@@ -85,7 +87,7 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Amount:
-    """How much a canary takes: a share, or bytes."""
+    """The size of a canary: a share, or bytes."""
 
     asked: str
     share: Fraction | None = None
@@ -124,8 +126,8 @@ def run_canary(
 ) -> Canary:
     """Prepare and write a part of the plan in a temporary folder in `near`, and predict the whole. Leaves nothing behind.
 
-    `startup_s` is the time our own imports took, `pool_began` the `time.perf_counter` when the pool was made. Raises what a build
-    raises, and UsageError where the part has no row of the split.
+    `startup_s` is the time taken by our own imports, `pool_began` the `time.perf_counter` when the pool was created. Raises the
+    same errors as a build, and UsageError if the part has no row of the split.
     """
     began = time.perf_counter()
     ready = [pool.submit(timed, Timed(no_work, number)) for number in range(workers)]
@@ -139,7 +141,7 @@ def run_canary(
 
 @dataclass
 class Trial:
-    """A trial run under way."""
+    """A trial run in progress."""
 
     recipe: Recipe
     plan: Plan
@@ -148,14 +150,14 @@ class Trial:
     workers: int
     amount: Amount
     folder: Path
-    units: dict[str, list[Unit]] = field(default_factory=dict)  # of the sources that are not prepared
-    points: dict[str, list[Point]] = field(default_factory=lambda: defaultdict(list))  # by phase; of prepare by source, "prepare X"
-    took: list[Took] = field(default_factory=list)  # by all orders
+    units: dict[str, list[Unit]] = field(default_factory=dict)  # of unprepared sources
+    points: dict[str, list[Point]] = field(default_factory=lambda: defaultdict(list))  # by phase; preparation: "prepare SOURCE"
+    took: list[Took] = field(default_factory=list)  # of all work orders
     bytes_read: int = 0
     bytes_written: int = 0
 
     def measure(self, startup_s: float, workers_s: float) -> Rates:
-        """All that a prediction needs."""
+        """Measure everything that a prediction needs."""
         list_s, import_s = _seconds(self._list), _seconds(import_beam)
         stores = {name: each for name, each in self.known.items() if isinstance(each, Store)}
         for count in (SMALL, LARGE):
@@ -167,7 +169,7 @@ class Trial:
             return msgspec.structs.replace(rates, graph_s=self._smallest(rates))
 
     def _rates(self, startup_s: float, workers_s: float, list_s: float, import_s: float) -> Rates:
-        """A line for each phase; what the graph takes besides is still to be measured."""
+        """A line per phase; the overhead of the graph is still to be measured."""
         return Rates(
             startup_s=startup_s,
             workers_s=workers_s,
@@ -186,20 +188,20 @@ class Trial:
             p.source.share(self.folder / f"{p.name}.shared")
 
     def _preparations(self, kind: str) -> list[Preparation]:
-        """Of the sources that are not prepared, in a folder of this kind."""
+        """Preparations of unprepared sources, in a folder of this kind."""
         sources = needed_sources(self.recipe)
         fresh = [name for name in sources if not isinstance(self.known[name], Store)]
         return [Preparation(name, sources[name], self.folder / kind / name, ()) for name in fresh]
 
     def _carry_out(self, phase: str, work: Callable[[Any], Any], orders: Sequence[Any], amount: Callable[[Any], int]) -> list[Any]:
-        """Results of all orders, given out at once as a build does. `amount` is that of a result."""
+        """Results of all work orders, submitted at once as in a build. `amount` gives the amount of a result."""
         took = [future.result() for future in [self.pool.submit(timed, Timed(work, order)) for order in orders]]
         self.took += took
         self.points[phase] += [Point(amount(each.result), each.seconds) for each in took]
         return [each.result for each in took]
 
     def _prepare(self, p: Preparation, count: int) -> Store:
-        """A store of `count` pieces for each worker, all of about one size."""
+        """A store of `count` pieces per worker, all of similar size."""
         orders = begin(p.name, p.source, p.folder, self._pieces(p.name, p.source, count))
         sizes = {order.unit.index: order.unit.bytes for order in orders}
         units = self._carry_out(f"prepare {p.name}", prepare_unit, orders, lambda unit: sizes[unit.unit])
@@ -212,7 +214,7 @@ class Trial:
         return Store(p.folder)
 
     def _pieces(self, name: str, source: Source, count: int) -> list[Unit]:
-        """Pieces of one size from units in an order by seed, numbered from 0; of the split that is drawn where there are any."""
+        """Pieces of one size from shuffled units, numbered from 0; from the drawn split if possible."""
         units = [unit for unit in self.units[name] if source.may_feed(unit.split, self.recipe.split)] or self.units[name]
         number = count * max(self.workers, 1)
         share = LARGE_SHARE if count == LARGE else 1 - LARGE_SHARE
@@ -223,7 +225,7 @@ class Trial:
         return [replace(piece, index=i) for i, piece in enumerate(pieces[:number])]
 
     def _write(self, stores: Mapping[str, Store], part: int) -> None:
-        """A mixture of 1/`part` of the bytes that a canary writes."""
+        """Write a mixture of 1/`part` of the bytes that a canary writes."""
         shards, wanted = LARGE * max(self.workers, 1), self.amount.of(self.plan.bytes, LEAST_WRITTEN)
         examples = max(self.plan.num_examples * wanted // max(self.plan.bytes, 1) // part, shards)
         site = Site(self.folder / f"mixture-{part}")
@@ -235,12 +237,12 @@ class Trial:
         self.bytes_written += read_manifest(site.out).bytes
 
     def _smaller(self, examples: int, shard_bytes: int) -> Recipe:
-        """The recipe for another number of examples; rows may repeat, because there are few."""
+        """The recipe with another number of examples; rows may repeat, because there are few."""
         shards = self.recipe.shards.model_copy(update={"bytes": max(shard_bytes, 1)})
         return unlimited(self.recipe).model_copy(update={"size": Size(num_examples=examples), "shards": shards})
 
     def _smallest(self, rates: Rates) -> float:
-        """What the smallest build takes, run through the graph, beyond its phases."""
+        """The time of the smallest build through the graph, beyond its phases."""
         todo = [replace(p, units=tuple(self._one_piece(p))) for p in self._preparations("smallest")]
         ready = [(name, source) for name, source in needed_sources(self.recipe).items() if name not in self.units]
         todo += [Preparation(name, source, self.known[name].path, ()) for name, source in ready]
@@ -265,13 +267,13 @@ class Trial:
         return begin(p.name, p.source, p.folder, self._pieces(p.name, p.source, SMALL)[:1])
 
     def _scatter(self) -> float:
-        """How far orders are off their lines, as the relative error of a sum of many."""
+        """How far work orders deviate from their lines, as the relative error of a sum of many."""
         found = [points for phase, points in self.points.items() if phase.startswith(("prepare", "write"))]
         lines = [(fit(points), points[-LARGE * max(self.workers, 1) :]) for points in found]  # the large ones
         return mean_guess([seconds / line(n) for line, points in lines for n, seconds in points if line(n)]).error or 0.0
 
     def result(self, rates: Rates, idle: int, seconds: float) -> Canary:
-        """What follows for the whole build. `idle` is the memory of a worker that has done nothing: about the fork server's."""
+        """The prediction for the whole build. `idle` is the memory of an idle worker: about that of the fork server."""
         extent = Extent(
             units={name: (len(units), sum(unit.bytes for unit in units)) for name, units in self.units.items()},
             rows={s.name: s.rows for s in self.plan.sources},
@@ -298,7 +300,7 @@ class Trial:
         )
 
     def _notes(self, whole: int) -> Iterator[str]:
-        """What the trial run could not measure."""
+        """Notes on what the trial run could not measure."""
         if max(whole, self.plan.bytes) > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2:
             yield "the data does not fit in memory: images will be read from disk again, which a canary does not time"
         if self.workers > (os.cpu_count() or 1):
@@ -307,7 +309,7 @@ class Trial:
 
 @contextmanager
 def _too_small(split: str) -> Iterator[None]:
-    """A part without a row to draw asks for a larger one."""
+    """Context: if a part has no row to draw, the error advises a larger part."""
     try:
         yield
     except DataError as error:

@@ -1,5 +1,5 @@
-"""What a build on Dataflow uses, and about what that costs. Pure: prices come from the table in schemas/prices, read strictly, and
-every assumption is named."""
+"""The resources used by a build on Dataflow, and their approximate cost. Pure functions: prices come from the table in
+schemas/prices, read strictly, and every assumption is named."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of prices as of a day, and where they are from."""
+    """A table of prices with date and origin."""
 
     currency: Literal["USD"]
     as_of: date
@@ -59,16 +59,16 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     machines: Annotated[dict[str, Machine], msgspec.Meta(min_length=1)]
 
     def region(self, name: str) -> Region:
-        """Raises UsageError where the table has no prices of it."""
+        """The prices of a region. Raises UsageError if the table lacks it."""
         return _find(self.regions, name, "prices of region", "--region")
 
     def machine(self, name: str) -> Machine:
-        """Raises UsageError where the table has no such machine."""
+        """The shape of a machine. Raises UsageError if the table lacks it."""
         return _find(self.machines, name, "machine", "--machine")
 
 
 def read_prices(path: Path | None = None) -> Prices:
-    """The table that comes with rt2data, or your own. Raises UsageError with what is wrong, and where."""
+    """The table shipped with rt2data, or your own. Raises UsageError with what is wrong, and where."""
     place = path or schemas() / "prices" / "dataflow.toml"
     try:
         return msgspec.convert(tomllib.loads(location.read_text(place)), Prices)
@@ -85,24 +85,24 @@ def _find(table: dict[str, Entry], name: str, what: str, option: str) -> Entry:
 
 
 ROW_S = 30e-6
-"""Processor time to prepare a row (docs/measurements.md: 38 microseconds with an image of 50 kB, 8 of them for its bytes)."""
+"""CPU time to prepare a row (docs/measurements.md: 38 microseconds with an image of 50 kB, 8 of them for its bytes)."""
 READ_BYTE_S = 8e-6 / 50e3
 GATHER_ROW_S = 37e-6
-"""To order rows, take statistics and plan: 1.5 s for 40,000 rows."""
+"""CPU time per row to sort, compute statistics and plan: 1.5 s for 40,000 rows."""
 EXAMPLE_S = 30e-6
-"""To draw, render and lay out an example (docs/measurements.md), and about as much for the system to move 50 kB."""
+"""CPU time to draw, render and lay out an example (docs/measurements.md), plus about the same for the system to move 50 kB."""
 WRITE_BYTE_S = 30e-6 / 50e3
 RATES = "built-in rates of one core, from docs/measurements.md"
 
 BUSY = (0.9, 0.4)
-"""Share of the paid time in which a worker's processors are busy: at best, at worst. Assumed."""
+"""Share of the paid time in which a worker's CPUs are busy: at best, at worst. Assumed."""
 START_H = (2 / 60, 6 / 60)
-"""Hours a worker takes to start and to shut down, together. Assumed."""
+"""Hours that a worker takes to start and shut down, in total. Assumed."""
 TARGET_H = 0.5
-"""The number of workers is chosen so that a job takes about this long."""
+"""Target duration of a job in hours, which determines the number of workers."""
 MAX_WORKERS = 1000
 DISK_GB = 25
-"""Boot disk of a batch worker with Dataflow Shuffle, as its documentation says."""
+"""Boot disk of a batch worker with Dataflow Shuffle, according to the documentation."""
 ORDER_BYTES = 4096
 """Upper bound of a work order or a summary in the job: settings, paths, counts."""
 
@@ -113,13 +113,13 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: tuple[float, float]  # least, most
     cpu_from: str
     orders: int  # work orders and summaries that flow through the job
-    lanes: int  # orders that can run at the same time
+    lanes: int  # work orders that can run at the same time
     read_bytes: int
     write_bytes: int
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
-    """What is paid for, at one end of the range."""
+    """The resources paid for, at one end of the range."""
 
     workers: int
     hours: float
@@ -146,13 +146,13 @@ class CloudCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def builtin_cpu_s(rows: int, read_bytes: int, examples: int, write_bytes: int) -> float:
-    """Processor time by the built-in rates, of rows prepared and examples written. Decoding and resizing images come on top."""
+    """CPU time to prepare rows and write examples, by the built-in rates. Decoding and resizing of images is extra."""
     prepare = rows * (ROW_S + GATHER_ROW_S) + read_bytes * READ_BYTE_S
     return prepare + examples * EXAMPLE_S + write_bytes * WRITE_BYTE_S
 
 
 def cloud_cost(work: Workload, prices: Prices, region: str, machine: str) -> CloudCost:
-    """Raises UsageError where the table lacks the region or the machine."""
+    """The cost of a job. Raises UsageError if the table lacks the region or the machine."""
     shape, rates = prices.machine(machine), prices.region(region)
     low, high = (_use(work, shape, rates, end) for end in (0, 1))
     return CloudCost(
@@ -170,7 +170,7 @@ def cloud_cost(work: Workload, prices: Prices, region: str, machine: str) -> Clo
 
 
 def _use(work: Workload, shape: Machine, rates: Region, end: int) -> Use:
-    """At best (0) or at worst (1): how busy the workers are, and how long they take to start."""
+    """The use at best (0) or at worst (1), which differ in how busy the workers are and how long they take to start."""
     busy_h = work.cpu_s[end] / 3600 / BUSY[end]
     lanes = max(1, min(MAX_WORKERS, ceil(work.lanes / shape.vcpus)))
     workers = max(1, min(lanes, ceil(busy_h / shape.vcpus / TARGET_H)))

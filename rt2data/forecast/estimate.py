@@ -1,4 +1,4 @@
-"""An estimate of a prepared store: what `prepare` makes of a sample, scaled to the whole with its sampling error. Writes nothing.
+"""Estimates a prepared store: the result of `prepare` for a sample, scaled to the whole, with its sampling error. Writes nothing.
 
 Source of the formulae: W. G. Cochran, Sampling Techniques, 3rd edition, chapters 2 (means) and 6 (ratio estimates).
 """
@@ -36,8 +36,8 @@ from rt2data.standardize.end_marks import refuted, wanted
 from rt2data.standardize.filters import FOUND
 
 SAMPLE_BYTES = 16 << 20
-"""A sample ends with the part that brings it to this size; at least two parts are read. Time plays no role: the same seed gives the
-same estimate on any machine.
+"""A sample ends with the part that brings it to this size; at least two parts are read. It does not depend on time: the same seed
+gives the same estimate on any machine.
 """
 LEAST_PARTS = 2
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
@@ -45,7 +45,7 @@ _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 
 class Range(msgspec.Struct, frozen=True):
-    """An estimate and the ends of its range, which a single sample cannot give."""
+    """An estimate and the ends of its range, which are unknown for a single sample."""
 
     value: float
     low: float | None
@@ -53,20 +53,20 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Guess(NamedTuple):
-    """An estimate and the half width of its 95 % range; None where it is unknown."""
+    """An estimate and the half width of its 95 % range; None if unknown."""
 
     value: float
     error: float | None
 
     def range(self) -> Range:
-        """Never below zero."""
+        """The range, never below zero."""
         if self.error is None:
             return Range(self.value, None, None)
         return Range(self.value, max(self.value - self.error, 0.0), self.value + self.error)
 
 
 def total_guess(values: Sequence[float], measures: Sequence[float], whole: float) -> Guess:
-    """The total over `whole`, by ratio, from the values and sizes (`measures`) of sampled parts; exact where they are the whole."""
+    """The total over `whole`, by ratio, from the values and sizes (`measures`) of sampled parts; exact if they cover the whole."""
     sampled = sum(measures)
     if not sampled:
         return Guess(0.0, 0.0 if not whole else None)
@@ -88,16 +88,16 @@ def mean_guess(values: Sequence[float]) -> Guess:
 
 
 def student_t(freedom: int) -> float:
-    """The factor from standard errors to a 95 % range."""
+    """The factor that converts standard errors to a 95 % range."""
     return _T[freedom - 1] if freedom <= len(_T) else 1.96 + 2.5 / freedom
 
 
 class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one source from a sample, and how much of it was read. Ranges are of 95 % of samples."""
+    """The estimated figures of one source, and the size of the sample. Ranges hold for 95 % of samples."""
 
     rows: Range
     groups: Range
-    image_bytes: Range  # mean of an image
+    image_bytes: Range  # mean per image
     bad: float  # share of sampled rows that are faulty
     dropped: float  # share of sampled rows that are faulty or filtered
     sampled_rows: int
@@ -105,14 +105,14 @@ class SourceEstimate(msgspec.Struct, frozen=True, kw_only=True):
     whole: float
     measure: str
     units: int
-    reads: int  # bytes that preparing reads, images included
+    reads: int  # bytes that preparing reads, including images
     store_bytes: int  # estimated size of its store
     not_checked: tuple[str, ...]
 
 
 @dataclass
 class SampleRows(RowBuilder):
-    """Rows in memory only: the place of images does not matter, and images that would be made are only counted."""
+    """Rows in memory only: places of images do not matter, and converted images are only counted."""
 
     _blob_id = 0
 
@@ -126,7 +126,7 @@ class SampleRows(RowBuilder):
 
 @dataclass(frozen=True)
 class EstimatedStore:
-    """What a plan needs to know of a source that is not prepared: the same as of a store, but estimated."""
+    """The facts a plan needs about an unprepared source: the same as for a store, but estimated."""
 
     path: Path
     info: StoreInfo
@@ -135,7 +135,7 @@ class EstimatedStore:
     dropped: Filtered
 
     def rows(self, split: str, numbers: I64, epochs: I64, horizon: int = 1) -> Rows:
-        """Sampled rows that stand for the rows of these numbers."""
+        """Sampled rows that stand in for the rows with these numbers."""
         return as_rows(self.table.take(pa.array(numbers % self.table.num_rows)), self.info, epochs, horizon)
 
     def action_stats(self, split: str) -> DimStats | None:
@@ -143,11 +143,11 @@ class EstimatedStore:
         return self._stats
 
     def all_action_stats(self) -> DimStats | None:
-        """Those of the sampled actions too: other splits are not sampled."""
+        """The same statistics, since other splits are not sampled."""
         return self._stats
 
     def filtered(self) -> Filtered:
-        """What filters drop, scaled from the sample; of tasks the sampled steps as they are."""
+        """What filters drop, scaled from the sample; steps per task are unscaled."""
         return self.dropped
 
     @cached_property
@@ -158,27 +158,27 @@ class EstimatedStore:
 
 @dataclass(frozen=True)
 class _Sample:
-    """A sample that was read: its parts, and the rows of each."""
+    """A sample that was read: its parts, and their rows."""
 
     plan: SamplePlan
     builder: SampleRows
     parts: list[SamplePart]
-    ends: list[int]  # number of rows after each part
+    ends: list[int]  # cumulative number of rows after each part
     split: str
 
     @cached_property
     def against(self) -> End:
-        """The marks that contradict success, as far as the sample shows."""
+        """The marks that contradict success, judging from the sample."""
         return refuted(self.builder.facts)
 
     @cached_property
     def drawn(self) -> list[bool]:
-        """For each row: whether it belongs to the split that is drawn, and not to a failed episode that the recipe drops."""
+        """For each row, whether it belongs to the drawn split, and not to a failed episode that the recipe drops."""
         kept = wanted(np.array(self.builder.columns["marks"], np.uint8), self.against)
         return [split == self.split and keep for split, keep in zip(self.builder.columns["split"], kept.tolist(), strict=True)]
 
     def guess(self, values: Sequence[float]) -> Guess:
-        """A total over the whole source, from a value of each row."""
+        """A total over the whole source, from one value per row."""
         sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, float) * self.drawn)])
         each = [float(sums[stop] - sums[start]) for start, stop in pairwise([0, *self.ends])]
         return total_guess(each, [part.measure for part in self.parts], self.plan.whole)
@@ -202,7 +202,7 @@ def estimate_store(name: str, source: Source, folder: Path, split: str, seed: in
 
 
 def _filtered(sample: _Sample) -> Filtered:
-    """By reason scaled to the whole; tasks as they are in the sample."""
+    """Dropped steps by reason, scaled to the whole; tasks as in the sample."""
     rejects, size = sample.builder.rejects, sum(part.measure for part in sample.parts)
     kept = pa.chunked_array([sample.column("text")], pa.string())
     scale = sample.plan.whole / size if size else 0.0
@@ -226,12 +226,12 @@ def _read_sample(name: str, source: Source, plan: SamplePlan, split: str) -> _Sa
 
 
 def _size(builder: SampleRows, parts: list[SamplePart]) -> int:
-    """Bytes read for a sample: those of its parts, or of the images in its rows where that is more."""
+    """Bytes read for a sample: those of its parts, or of the images in its rows if that is more."""
     return max(sum(part.bytes for part in parts), sum(_lengths(builder.columns["images"])))
 
 
 def _image_bytes(sample: _Sample) -> Guess:
-    """Mean size of the mixture's image. Sizes of further files count only where images are copied unchanged."""
+    """Mean size of the mixture's image. Sizes of further files count only if images are copied unchanged."""
     copied = not sample.builder.blob_bytes
     return mean_guess(sample.plan.image_bytes if copied and sample.plan.image_bytes else _lengths(sample.column("images")))
 
@@ -262,7 +262,7 @@ def _estimate(sample: _Sample, rows: Guess, image: Guess) -> SourceEstimate:
 
 
 def _store_bytes(sample: _Sample) -> int:
-    """Rows, and images that had to be made, scaled from the sample."""
+    """Bytes of rows and converted images, scaled from the sample."""
     columns = sample.builder.made_columns
     kept = rows_table(columns).nbytes if columns["key"] else 0
     sampled = sum(part.measure for part in sample.parts)
@@ -270,7 +270,7 @@ def _store_bytes(sample: _Sample) -> int:
 
 
 def _groups(sample: _Sample, rows: Guess) -> Guess:
-    """Episodes or images: those that begin in the parts, or by the rates of the plan where parts cut them."""
+    """The number of episodes or images: those that begin in the parts, or by the plan's rates if parts may cut groups."""
     rate = mean_guess(sample.plan.group_rates)
     if not sample.plan.group_rates:
         return sample.guess(_first_of_group(sample.builder.columns["group"]))
@@ -284,7 +284,7 @@ def _first_of_group(groups: Sequence[str]) -> list[float]:
 
 
 def _not_checked(sample: _Sample) -> tuple[str, ...]:
-    """What only preparing can check."""
+    """What can only be checked by preparing."""
     if sum(part.measure for part in sample.parts) >= sample.plan.whole and not sample.plan.unchecked:
         return ("duplicate keys",)
     return (*sample.plan.unchecked, "rows that were not sampled: rejects, checksums, duplicate keys")
@@ -311,7 +311,7 @@ def _info(name: str, source: Source, sample: _Sample, estimate: SourceEstimate) 
 
 
 def _splits(sample: _Sample, estimate: SourceEstimate) -> dict[str, SplitInfo]:
-    """The split that is drawn; empty where the sample has no row of it."""
+    """The drawn split; empty if the sample has no row of it."""
     if not any(sample.drawn):
         return {}
     rows = max(round(estimate.rows.value), 1)
@@ -331,7 +331,7 @@ def _splits(sample: _Sample, estimate: SourceEstimate) -> dict[str, SplitInfo]:
 
 
 def _scaled(counts: Counter[str], times: float) -> dict[str, int]:
-    """Counts of a sample as counts of the whole; each at least 1."""
+    """Counts of a sample, scaled to the whole; each at least 1."""
     return {name: max(1, round(count * times)) for name, count in counts.items()}
 
 

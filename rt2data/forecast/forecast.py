@@ -1,4 +1,4 @@
-"""What `rt2data plan` shows: the plan, from stores where they are ready and from estimates where they are not."""
+"""The output of `rt2data plan`: the plan, from stores if they are ready and otherwise from estimates."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from rt2data.records import Warn, worst_first
 from rt2data.render.tokenizer import load_tokenizer
 
 SPREAD = (0.5, 2.0)
-"""Built-in rates are of another machine and of images of 50 kB: taken to be right within a factor of two."""
+"""Built-in rates come from another machine and images of 50 kB: assumed to be right within a factor of two."""
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Ranges of all sources together, with every source at the same end of its range."""
+    """Ranges for all sources together, with every source at the same end of its range."""
 
     num_examples: Range
     bytes: Range
@@ -43,10 +43,10 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class PlanForecast(Plan, frozen=True, kw_only=True):
-    """A plan, and how certain it is. An estimated plan has no fingerprint: no output can be compared with it."""
+    """A plan and its uncertainty. An estimated plan has no fingerprint, so it cannot be compared with an output."""
 
     estimated: bool = False
-    estimates: dict[str, SourceEstimate] = msgspec.field(default_factory=dict)  # of the sources that are not prepared
+    estimates: dict[str, SourceEstimate] = msgspec.field(default_factory=dict)  # of unprepared sources
     totals: Totals | None = None
     canary: Canary | None = None
     dataflow: CloudCost | None = None
@@ -55,7 +55,7 @@ class PlanForecast(Plan, frozen=True, kw_only=True):
 
 
 def known_sources(recipe: Recipe, root: Path) -> dict[str, Known]:
-    """The store of each needed source where it is ready, else an estimate. Raises as preparing it would; writes nothing."""
+    """The store of each needed source if ready, else an estimate. Raises the same errors as preparing it; writes nothing."""
     load_tokenizer(recipe.tokenizer.kind, recipe.tokenizer.path)
     return {name: _known(name, source, recipe, root) for name, source in needed_sources(recipe).items()}
 
@@ -66,9 +66,9 @@ def _known(name: str, source: Source, recipe: Recipe, root: Path) -> Known:
 
 
 def forecast_plan(recipe: Recipe, known: Mapping[str, Known], allow_bad: bool = False) -> PlanForecast:
-    """The plan of what is known: exact where all stores are ready.
+    """The plan from known sources: exact if all stores are ready.
 
-    Raises UsageError, DataError or RejectLimitError where it could not be built; a sample with too many rejects is only a warning.
+    Raises UsageError, DataError or RejectLimitError if it could not be built; a sample with too many rejects is only a warning.
     """
     estimates = {name: each.estimate for name, each in known.items() if isinstance(each, EstimatedStore)}
     if not allow_bad:
@@ -100,7 +100,7 @@ def _forecast(plan: Plan, **changes: Any) -> PlanForecast:
 
 
 def _too_many_rejects(recipe: Recipe, estimates: Mapping[str, SourceEstimate], allow_bad: bool) -> list[Warn]:
-    """Samples with more rejects than the recipe allows in the whole source."""
+    """Warnings for samples with more rejects than the recipe allows in the whole source."""
     limit = float(recipe.max_bad)
     said = "of the sampled rows are faulty; above max_bad"
     return [
@@ -118,7 +118,7 @@ def _totals(plan: Plan, recipe: Recipe, estimates: Mapping[str, SourceEstimate])
 
 
 def _end_of(plan: Plan, recipe: Recipe, estimates: Mapping[str, SourceEstimate], end: str) -> tuple[int, int, int] | None:
-    """Examples, bytes and shards at one end; None where it is not known, or where there would be nothing to draw."""
+    """Examples, bytes and shards at one end; None if unknown, or if there would be nothing to draw."""
 
     def at_end(figure: str, name: str, exact: int) -> float | None:
         found: float | None = getattr(getattr(estimates[name], figure), end) if name in estimates else exact
@@ -130,7 +130,7 @@ def _end_of(plan: Plan, recipe: Recipe, estimates: Mapping[str, SourceEstimate],
         return None
     try:
         counts = draws(recipe, {name: max(round(count or 0), 1) for name, count in rows.items()})
-    except UsageError:  # more than a mixture can have: only at this end
+    except UsageError:  # exceeds the limits of a mixture, at this end only
         return None
     form = make_format(plan.format)
     written = {name: min(n, round(rows[name] or 0)) if plan.materialize else n for name, n in counts.items()}
@@ -149,15 +149,15 @@ def _range(value: float, ends: list[Any]) -> Range:
 
 
 def needs_of(found: PlanForecast, out: Path, store: Path) -> tuple[Need, Need]:
-    """What a build will write, and where: the store and the output may be on different disks."""
+    """The space needed by a build, by folder: the store and the output may be on different disks."""
     stores = sum(each.store_bytes for each in found.estimates.values())
     return Need("the output", location.absolute(out), found.bytes), Need("the store", location.absolute(store), stores)
 
 
 def require_store_space(recipe: Recipe, todo: Sequence[Preparation]) -> None:
-    """Before sources are prepared. Raises OutputError where their stores will not fit.
+    """Check before sources are prepared. Raises OutputError if their stores will not fit.
 
-    A store is smaller than its source: a sample is read only where the disk could not hold as much as the source.
+    A store is smaller than its source, so a sample is read only if the disk has less space than the size of the source.
     """
     fresh = [p for p in todo if not p.ready]
     root = location.absolute(recipe.store_folder)
@@ -171,7 +171,7 @@ def require_store_space(recipe: Recipe, todo: Sequence[Preparation]) -> None:
 
 
 def priced(found: PlanForecast, prices: Prices, region: str, machine: str) -> PlanForecast:
-    """The same with what it costs on Dataflow. Raises UsageError where the table lacks the region or the machine."""
+    """The same with its cost on Dataflow. Raises UsageError if the table lacks the region or the machine."""
     cost, storage = cloud_cost(workload(found), prices, region, machine), read_storage()
     rates = storage.regions.get(region)
     if rates is None:
@@ -182,7 +182,7 @@ def priced(found: PlanForecast, prices: Prices, region: str, machine: str) -> Pl
 
 
 def workload(found: PlanForecast) -> Workload:
-    """The work orders of a plan and their processor time: from the canary where there is one, else from built-in rates."""
+    """The work orders of a plan and their CPU time: from the canary if there is one, else from built-in rates."""
     fresh = {s.name: s for s in found.sources if s.name in found.estimates}
     units = sum(each.units for each in found.estimates.values())
     files = sum(-(-source.rows // ROWS_PER_FILE) for source in fresh.values())

@@ -1,6 +1,7 @@
-"""How a build reads images from an object store: each where it is, or from compacted blobs in long runs; requests, time and money.
+"""How a build reads images from an object store: individually, or from compacted blobs in long runs; requests, time and cost.
 
-Measured figures are of an emulator on one machine: see docs/scaling.md. Pure; prices come from schemas/prices/storage.toml.
+Figures were measured with an emulator on one machine: see docs/scaling.md. Pure functions; prices come from The content of
+schemas/prices/storage.toml.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from rt2data.prepare.store import Known, Store
 from rt2data.write.shard import SPAN
 
 PART = 5 * 2**20
-"""Bytes of each part of an object that is written: what obstore sends."""
+"""Bytes per part of an uploaded object, as sent by obstore."""
 READS = 1_300
-"""Ranged reads of 50 kB a second of one worker, 64 in flight."""
+"""Ranged reads of 50 kB per second and worker, with 64 in flight."""
 RUN_RATE = 821e6
-"""Bytes a second of one worker in runs of 8 MB, 8 at once."""
+"""Bytes per second and worker, in runs of 8 MB, 8 at once."""
 FIRST_READS, DOUBLES_S = 5_000, 20 * 60
-"""What a new bucket serves a second, by its provider's documentation, and after how long it serves twice as many."""
+"""Reads per second that a new bucket serves, according to its provider's documentation, and the time in s after which this
+doubles."""
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +47,7 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """schemas/prices/storage.toml."""
+    """The content of schemas/prices/storage.toml."""
 
     currency: Literal["USD"]
     as_of: date
@@ -55,26 +57,26 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_storage() -> Storage:
-    """The table that comes with rt2data."""
+    """The table shipped with rt2data."""
     return msgspec.convert(tomllib.loads(location.read_text(schemas() / "prices" / "storage.toml")), Storage)
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """How the images of one source in an object store are read."""
+    """How one source's images in an object store are read."""
 
     source: str
     way: Literal["scattered", "compacted"]
     why: str
     images: int  # of all its examples
     image_bytes: int
-    scattered: int  # requests: one an image, at most
-    compacted: int  # requests that runs would take, on average
-    stored_bytes: int  # of all images of its rows: what compacting copies
+    scattered: int  # requests: at most one per image
+    compacted: int  # mean number of requests for runs
+    stored_bytes: int  # of all images in its rows, which compacting copies
     cost: ReadingCost | None = None
 
 
 class ReadingCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What reading scattered takes, and what compacting costs once, and the copy each month."""
+    """The cost of scattered reading, the one-time cost of compacting, and the monthly cost of the copy."""
 
     workers: int
     workers_s: float
@@ -88,25 +90,27 @@ class ReadingCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Runs(NamedTuple):
-    """What a row takes to be read from blobs, on average."""
+    """The mean cost of reading a row from blobs."""
 
     requests: float
     bytes: float
 
 
 def runs_of(rows: float, row_bytes: float) -> Runs:
-    """Of each of so many rows out of one window, drawn at random, of so many bytes of images: gaps up to `GAP` are read over."""
+    """The mean cost per row for this many rows, with this many bytes of images each, drawn at random from one window. Gaps up to
+    `GAP` are read too.
+    """
     share = min(rows / WINDOW, 1.0)
     gaps = np.arange(int(GAP // max(row_bytes, 1.0)) + 1)
     over = float((gaps * share * (1 - share) ** gaps).sum())
     taken, ends = row_bytes * (1 + over), (1 - share) ** len(gaps)
-    full = LARGEST * ends / max(taken, 1.0)  # how many runs end, on average, within what one request may have
+    full = LARGEST * ends / max(taken, 1.0)  # mean number of runs that end within the maximum request size
     requests = ends / -expm1(-full) if full > 1e-9 else taken / LARGEST
     return Runs(min(requests, max(1.0, row_bytes / LARGEST)), taken)
 
 
 def readings(plan: Plan, recipe: Recipe, known: Mapping[str, Known]) -> tuple[Reading, ...]:
-    """Of each source that has images in an object store."""
+    """The reading of each source with images in an object store."""
     far = [source for source in plan.sources if reads_objects(recipe.sources[source.name])]
     return tuple(_reading(plan, source, recipe, known[source.name]) for source in far if source.images and plan.written(source))
 
@@ -157,9 +161,9 @@ def reading_cost(found: Reading, workers: int, rates: Rates, labour: Region, as_
 
 
 def spill_requests(total: float) -> tuple[float, float]:
-    """Reads and writes that compacting so many bytes of images takes.
+    """Reads and writes needed to compact this many bytes of images.
 
-    Every group asks every spill where its part is, and reads it.
+    Every group reads, from every spill, the position of its part and then the part.
     """
     step = min(max(LEAST, isqrt(int(total) * PIECE)), MOST)
     pieces = (total / step + 1) ** 2
@@ -167,7 +171,7 @@ def spill_requests(total: float) -> tuple[float, float]:
 
 
 def ramp_s(reads: float, workers: int) -> float:
-    """Until a new bucket has served so many reads, of workers that can do no more than theirs."""
+    """Seconds until a new bucket has served this many reads, limited by the workers' own rate."""
     left, rate, taken = float(reads), FIRST_READS, 0.0
     while left > 0:
         served = min(rate, workers * READS)

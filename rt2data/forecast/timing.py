@@ -19,7 +19,7 @@ from rt2data.prepare.runs import ROWS_PER_FILE
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Work order: carry out another one and time it."""
+    """Work order: carry out another work order and time it."""
 
     work: Callable[[Any], Any]
     order: Any
@@ -31,7 +31,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """The result of an order, and what it took in its worker."""
+    """The result of a work order, and its cost in the worker."""
 
     result: Any
     seconds: float
@@ -40,23 +40,23 @@ class Took:
 
 
 def timed(order: Timed) -> Took:
-    """Carry out the order. Raises what it raises."""
+    """Carry out and time a work order. Raises the errors of the inner order."""
     began, cpu = time.perf_counter(), time.process_time()
     result = order.work(order.order)
     return Took(result, time.perf_counter() - began, time.process_time() - cpu, peak_bytes())
 
 
 def peak_bytes() -> int:
-    """The most memory that was resident in this process."""
+    """Peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def no_work(order: Any) -> None:
-    """Shows that a worker is ready."""
+    """A no-op work order, which shows that a worker is ready."""
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Seconds of one work order: `fixed`, and `rate` for each byte, row or example of it."""
+    """Seconds of one work order: `fixed`, plus `rate` per byte, row or example."""
 
     fixed: float
     rate: float
@@ -65,7 +65,7 @@ class Line(msgspec.Struct, frozen=True):
         return self.fixed + self.rate * amount
 
     def total(self, orders: int, amount: float) -> float:
-        """Seconds of so many orders with this amount in all."""
+        """Seconds of this many work orders with this total amount."""
         return self.fixed * orders + self.rate * amount
 
 
@@ -79,7 +79,8 @@ class Point(NamedTuple):
 def fit(points: Sequence[Point]) -> Line:
     """The line through the medians of the smaller and of the larger orders, so that a straggler does not bend it.
 
-    Never negative. Through the origin where the orders are too alike in size to separate fixed cost from rate; 0 without points.
+    Never negative. Passes through the origin if the orders are too similar in size to separate fixed cost from rate; 0 without
+    points.
     """
     if not points:
         return Line(0.0, 0.0)
@@ -94,26 +95,26 @@ def fit(points: Sequence[Point]) -> Line:
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial run measured: seconds, and a line for each phase."""
+    """The measurements of a trial run: seconds, and a line per phase."""
 
     startup_s: float  # our own imports
     workers_s: float  # until all workers answer, while the sources are listed
     list_s: float  # listing the units of the sources
-    import_s: float  # importing Beam, while the workers are at work
-    graph_s: float  # what a build of any size takes besides
+    import_s: float  # importing Beam, while the workers are busy
+    graph_s: float  # overhead of a build of any size
     prepare: dict[str, Line]  # a unit of each source, by bytes
     gather: Line  # a file of rows, by rows
     statistics: Line  # a store, by rows; in one process
     write: Line  # a shard, by bytes
     seal: Line  # the mixture, by examples; in one process
-    cpu_share: float  # processor time of the orders / their seconds
-    scatter: float  # relative error of the sum of many orders, from how far single ones are off their line
+    cpu_share: float  # CPU time of the work orders / their seconds
+    scatter: float  # relative error of a sum of many orders, from single orders' deviations
 
 
 class Extent(msgspec.Struct, frozen=True, kw_only=True):
     """The size of a build."""
 
-    units: dict[str, tuple[int, int]]  # of each source that is not prepared: units, and their bytes
+    units: dict[str, tuple[int, int]]  # of each unprepared source: units, and their bytes
     rows: dict[str, int]
     examples: int
     bytes: int
@@ -122,13 +123,13 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Seconds of the phases of a build, one after another."""
+    """Seconds of the consecutive phases of a build."""
 
-    start: float  # imports, workers, listing: as far as no order is carried out meanwhile
+    start: float  # imports, workers, listing: while no work order runs
     prepare: float
     gather: float
     write: float
-    seal: float  # and what a build of any size takes
+    seal: float  # plus the overhead of a build of any size
 
     @property
     def total(self) -> float:
@@ -136,7 +137,7 @@ class Times(msgspec.Struct, frozen=True):
 
 
 def predict(rates: Rates, extent: Extent) -> Times:
-    """Seconds of a build of this size; of a re-mix where `extent` has no units."""
+    """Seconds of a build of this size; of a re-mix if `extent` has no units."""
     prepare = sum(rates.prepare[name].total(*units) for name, units in extent.units.items())
     prepare = _span(prepare, sum(count for count, _ in extent.units.values()), extent.workers)
     gather = sum(
@@ -149,19 +150,19 @@ def predict(rates: Rates, extent: Extent) -> Times:
 
 
 def cpu_seconds(rates: Rates, extent: Extent) -> float:
-    """Processor time of all work orders: what rented machines are paid for."""
+    """CPU time of all work orders, which determines the cost of rented machines."""
     alone = predict(rates, msgspec.structs.replace(extent, workers=1))
     return (alone.prepare + alone.gather + alone.write) * rates.cpu_share
 
 
 def _span(seconds: float, orders: int, workers: int) -> float:
-    """How long a pool takes for orders of about one size."""
+    """Time that a pool takes for work orders of similar size."""
     rounds = -(-orders // max(workers, 1))
     return seconds / max(orders, 1) * rounds
 
 
 def _start(rates: Rates, extent: Extent, first: float) -> float:
-    """Seconds before the first phase, which takes `first`. Workers begin while Beam is imported in this process."""
+    """Seconds before the first phase, which takes `first`. Workers start while Beam is imported in this process."""
     listing = rates.list_s if extent.units else 0.0
     if not extent.workers:
         return rates.startup_s + listing + rates.import_s
