@@ -1,6 +1,6 @@
-"""The demo's two halves on disk: a robot log as RLDS, written without TensorFlow, and questions in the layout of VQAv2.
+"""The demo's two halves on disk: an RLDS robot log, written without TensorFlow, and questions in VQAv2's layout.
 
-Each is drawn by `draw`, which maps a function over work orders, in order, as `map` does; it may use other processes.
+`draw` maps a function over work orders, in order, like `map`, possibly in other processes.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ def jpeg(image: U8) -> bytes:
 
 
 def make_episode(seed: int, number: int) -> Episode:
-    """Episode `number` of a seed: the same whatever else is made."""
+    """Episode `number` of a seed, independent of what else is made."""
     rng = Random(f"{seed}/episode/{number}")
     return perform(draw_task(rng, FAMILIES[number % len(FAMILIES)]), rng)
 
 
 def splits(episodes: int) -> dict[str, range]:
-    """Which episodes are in which split: about a sixth at the end is for validation."""
+    """The episodes of each split: about a sixth at the end is for validation."""
     held_out = max(1, round(episodes / 6))
     return {"train": range(episodes - held_out), "val": range(episodes - held_out, episodes)}
 
@@ -107,7 +107,7 @@ def _write_split(
 
 
 def _features(episode: Episode, file_path: str) -> dict[str, Values]:
-    """The episode as the features of one tf.train.Example. Reward 1 and the end of the task come at the last step."""
+    """The episode as the features of one tf.train.Example. Reward 1 and the end of the task are at the last step."""
     length = len(episode)
     first, last = np.zeros(length, np.int64), np.zeros(length, np.int64)
     first[0] = last[-1] = 1

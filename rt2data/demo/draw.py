@@ -1,4 +1,4 @@
-"""Draws a scene with Pillow, far to near, at twice the size, and scales it down for smooth edges."""
+"""Draws a scene with Pillow, from far to near, at twice the size, then scales it down for smooth edges."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def render(scene: Scene, pixels: int = PIXELS) -> U8:
 
 
 def in_frame(scene: Scene, margin: float = 0.015) -> bool:
-    """Whether every thing is inside the image, this share of its width away from the border."""
+    """Whether every thing is inside the image, at least this share of its width away from the border."""
     points = np.concatenate([each.points() for thing in scene.things for part in solids(thing) for each in part])
     seen = project(VIEWS[scene.view], points, 1)
     return bool((seen > margin).all() and (seen < 1 - margin).all())
 
 
 def visible(scene: Scene, pixels: int = 128) -> tuple[float, ...]:
-    """For each thing, the share of its own outline that nothing hides, 0 to 1."""
+    """For each thing, the visible share of its outline, 0 to 1."""
     owners = Image.new("L", (pixels, pixels))
     alone = [Image.new("1", (pixels, pixels)) for _ in scene.things]
     for thing, polygon in _polygons(Scene(scene.things, scene.table, scene.view), VIEWS[scene.view], pixels):
@@ -88,7 +88,7 @@ def _polygons(scene: Scene, camera: DemoCamera, pixels: int) -> Iterator[tuple[i
 
 
 def _stacked(number: int, scene: Scene, camera: DemoCamera, pixels: int) -> Iterator[tuple[int, Polygon]]:
-    """A thing, and between its back and its front whatever stands in or on it."""
+    """A thing with whatever stands in or on it drawn between its back and front."""
     thing = scene.things[number]
     behind, before = _drawn(thing, camera, pixels)
     yield from ((number, polygon) for polygon in behind)

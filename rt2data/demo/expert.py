@@ -29,7 +29,7 @@ Pose = tuple[float, float, float, float]  # x, y, z, yaw
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """Go to a pose in so many steps, the fingers commanded open (1) or closed (0). `still`: arrive without tremor."""
+    """Go to a pose in this many steps, with the fingers commanded open (1) or closed (0). `still`: arrive without tremor."""
 
     to: Pose
     steps: int
@@ -117,7 +117,7 @@ def _path(home: Pose, legs: Sequence[Leg]) -> F64:
 
 
 def _add_tremor(path: F64, legs: Sequence[Leg], rng: Random) -> F64:
-    """Slow waves on every dimension, like the tremor of a hand, which fade where a leg ends still."""
+    """Adds slow waves to every dimension, like a hand tremor, which fade out if a leg ends still."""
     steps = np.arange(len(path))
     calm = np.ones(len(path))
     for end, leg in zip(np.cumsum([leg.steps for leg in legs]), legs, strict=True):
@@ -136,7 +136,7 @@ def _wave(steps: NDArray[np.int_], rng: Random) -> F64:
 
 
 def _opening(fingers: NDArray[np.int_], first: float, width: float) -> F64:
-    """float64[T + 1]: the fingers follow their command and stop at the width of what is between them."""
+    """float64[T + 1]: the fingers follow their command and stop at the width of the object between them."""
     found = [first]
     for command in fingers.tolist():
         found.append(min(1.0, found[-1] + OPENING) if command else max(width, found[-1] - CLOSING))

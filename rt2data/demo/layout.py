@@ -1,4 +1,4 @@
-"""Draws random scenes in which everything can be seen: table tops for questions, and tasks for the robot."""
+"""Creates random scenes in which everything is visible: table tops for questions, and tasks for the robot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class CrowdedError(Exception):
-    """No free place is left, or something would be hidden: draw again."""
+    """No free place is left, or something would be hidden: try again."""
 
 
 class Area(NamedTuple):
@@ -30,7 +30,7 @@ class Area(NamedTuple):
 
 
 def _first(make: Callable[[], T], tries: int = 300) -> T:
-    """What `make` returns at its first success."""
+    """The result of the first successful call of `make`."""
     for _ in range(tries):
         try:
             return make()
@@ -40,7 +40,7 @@ def _first(make: Callable[[], T], tries: int = 300) -> T:
 
 
 def _apart(x: float, y: float, reach: float, others: Iterable[Thing], gap: float) -> bool:
-    """Whether something of this reach at (x, y) leaves a gap to everything else. Metres."""
+    """Whether a thing with this reach at (x, y) leaves a gap to everything else. Metres."""
     return all(hypot(x - other.x, y - other.y) >= reach + other.size.reach + gap for other in others)
 
 
@@ -55,7 +55,7 @@ def _stand(rng: Random, shape: Shape, color: str, others: Sequence[Thing], gap: 
 
 
 def _random_yaw(rng: Random, shape: Shape) -> float:
-    """A turn that shows what a thing is: the handle of a mug does not point away from the camera."""
+    """A rotation that keeps a thing recognizable: a mug's handle does not point away from the camera."""
     return rng.uniform(-1.7, 1.7) if shape == "mug" else rng.uniform(-pi / 5, pi / 5)
 
 
@@ -67,7 +67,7 @@ def _colors_for(table: str) -> list[str]:
 def _require_plain_view(scene: Scene, least: float = 0.85) -> None:
     """Raises CrowdedError unless all things are inside the image and at least this share of each shows.
 
-    What holds another thing may show less.
+    Things that hold another may show less.
     """
     if not in_frame(scene):
         raise CrowdedError
@@ -92,13 +92,13 @@ ANGLES = ("high", "left", "middle", "right")  # of solids.VIEWS
 
 
 def draw_scene(rng: Random) -> Scene:
-    """A scene without a robot, in which everything can be seen and named."""
+    """A scene without a robot, in which everything is visible and can be named."""
     return _first(lambda: _scene(rng))
 
 
 def _scene(rng: Random) -> Scene:
     table = rng.choice(sorted(TABLES))
-    colors = rng.sample(_colors_for(table), rng.choice((4, 5, 6)))  # few colors, so that some come twice
+    colors = rng.sample(_colors_for(table), rng.choice((4, 5, 6)))  # few colors, so that some occur twice
     things: list[Thing] = []
     for _ in range(rng.choice((3, 4, 5, 5, 6))):
         taken = {thing.shape for thing in things if thing.shape in ("bowl", "plate", "mug")}  # at most one of each
@@ -115,7 +115,7 @@ def _scene(rng: Random) -> Scene:
 
 
 def _held(rng: Random, support: Thing, colors: list[str]) -> Thing:
-    """Something of another color in or on `support`."""
+    """A thing of another color in or on `support`."""
     shape, color = rng.choice(HELD[support.shape]), rng.choice([c for c in colors if c != support.color])
     return Thing(shape, color, support.x, support.y, rest_height(support), _random_yaw(rng, shape))
 
@@ -222,12 +222,12 @@ _GOALS: dict[Family, Callable[[Random, Thing, Thing], tuple[Thing, Thing]]] = {"
 
 
 def square_turn(turn: float) -> float:
-    """The same turn for something with four equal sides, between -pi/4 and pi/4."""
+    """The equivalent rotation of something with four equal sides, between -pi/4 and pi/4."""
     return (turn + pi / 4) % (pi / 2) - pi / 4
 
 
 def _bystander(rng: Random, color: str, things: list[Thing], goal: Thing, family: Family) -> Thing:
-    """Something that takes no part, out of the way of what moves."""
+    """A thing not involved in the task, out of the way of moving things."""
     shape: Shape = rng.choice(("block", "can", "ball", "mug", "bowl"))
     thing = _stand(rng, shape, color, (*things, goal), FINGER_GAP, Area((0.17, 0.44), (-0.18, 0.18)))
     if family == "push" and not _off_the_path(thing, things[0], goal):

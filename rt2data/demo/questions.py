@@ -1,6 +1,6 @@
 """Questions about a scene with true answers, and what ten annotators write.
 
-An asker yields every question of its kind that a person can answer from the image without doubt.
+An asker yields every question of its kind that a person can answer from the image with certainty.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NEARER = 0.06  # metres that one thing must be nearer to the camera
 
 
 class DemoQuestion(NamedTuple):
-    """A question, its true answer, and other true ways to say it. `type` is how it begins, as VQAv2 counts types."""
+    """A question, its true answer, and other true ways to say it. `type` is its beginning, as in VQAv2's question types."""
 
     text: str
     answer: str
@@ -79,7 +79,7 @@ def _which_is_nearer(scene: Scene) -> Iterator[DemoQuestion]:
 def _how_many_of_shape(scene: Scene) -> Iterator[DemoQuestion]:
     counts = Counter(thing.shape for thing in scene.things)
     for shape in SIZES:
-        if counts[shape] or shape == "mug":  # a few times none
+        if counts[shape] or shape == "mug":  # sometimes none
             yield _number(f"How many {shape}s are there?", counts[shape])
 
 
@@ -141,12 +141,12 @@ ASKERS: dict[AnswerType, dict[Asker, int]] = {
     "number": {_how_many_of_shape: 2, _how_many_of_color: 1, _how_many: 1},
     "other": {_color_of: 3, _color_of_held: 1, _color_of_table: 1, _what_is_held: 2, _which_is_nearer: 2},
 }
-"""What may be asked, and how often among its answer type."""
+"""The askers, and their relative frequency within an answer type."""
 SHARES = {"yes/no": 0.38, "number": 0.22, "other": 0.40}
 
 
 def ask(scene: Scene, count: int, rng: Random) -> tuple[DemoQuestion, ...]:
-    """`count` different questions, each of another kind."""
+    """`count` different questions, each of a different kind."""
     found: dict[Asker, DemoQuestion] = {}
     while len(found) < count:
         (answer_type,) = rng.choices(list(ASKERS), list(SHARES.values()))
@@ -184,13 +184,13 @@ def _yes_no(text: str, true: bool, kind: str) -> DemoQuestion:
 
 
 def _singles(scene: Scene) -> list[Thing]:
-    """Things that are the only ones of their shape."""
+    """Things that are unique in their shape."""
     counts = Counter(thing.shape for thing in scene.things)
     return [thing for thing in scene.things if counts[thing.shape] == 1]
 
 
 def _called(scene: Scene, thing: Thing) -> str:
-    """A name that means no other thing; empty where there is none."""
+    """A name that fits no other thing; empty if there is none."""
     if thing in _singles(scene):
         return thing.shape
     alike = sum(other.name == thing.name for other in scene.things)
@@ -204,13 +204,13 @@ def _pairs(scene: Scene) -> Iterator[tuple[Thing, Thing]]:
 
 
 def _across(scene: Scene, thing: Thing) -> float:
-    """Where its center is in the image, 0 left to 1 right."""
+    """The horizontal position of its center in the image, 0 (left) to 1 (right)."""
     center = np.array([thing.x, thing.y, thing.z + thing.size.height / 2])
     return float(project(VIEWS[scene.view], center, 1)[0])
 
 
 def _nearer_by(scene: Scene, one: Thing, two: Thing) -> float:
-    """Metres by which `one` is nearer to the camera than `two`: by distance or by depth, whichever is less; 0 in doubt."""
+    """Metres by which `one` is nearer to the camera than `two`: by distance or by depth, whichever is less; 0 if uncertain."""
     camera = VIEWS[scene.view]
     seen = np.array([[thing.x, thing.y, thing.z] for thing in (two, one)]) - camera.eye
     by_distance, by_depth = (float(far[0] - far[1]) for far in (np.linalg.norm(seen, axis=1), seen @ axes(camera)[2]))

@@ -1,4 +1,4 @@
-"""What is on the table: things of named shapes and colors, the gripper above them, and the shaded polygons all are made of.
+"""The scene: things of named shapes and colors, the gripper above them, and the shaded polygons they consist of.
 
 The frame is the robot's, in metres and radians: x points from the robot towards the viewer, y to the viewer's right, z up from the
 table top. Polygons are drawn in perspective.
@@ -23,7 +23,7 @@ COLORS: dict[str, Rgb] = {
     "red": (206, 30, 38), "orange": (246, 128, 18), "yellow": (250, 211, 28), "green": (38, 146, 62), "blue": (28, 88, 200),
     "purple": (122, 52, 164), "pink": (246, 138, 178), "white": (248, 248, 245), "black": (34, 34, 38), "gray": (126, 129, 134),
 }  # fmt: skip
-"""sRGB of every color that has a name here."""
+"""sRGB values of the named colors."""
 TABLES: dict[str, str] = {"oak": "brown", "walnut": "brown", "stone": "gray", "linen": "white", "felt": "green", "slate": "blue"}
 """Table tops and the color a person would call them."""
 
@@ -45,14 +45,14 @@ SIZES: dict[Shape, BlockSize] = {
     "plate": BlockSize(0.082, 0.014, 0.082),
 }
 FLOORS: dict[Shape, float] = {"bowl": 0.008, "plate": 0.006, "block": 0.046}
-"""Height at which something stands in or on a shape that can hold it."""
+"""Height of the supporting surface in or on shapes that can hold something."""
 HOLDS: dict[Shape, str] = {"bowl": "in", "plate": "on", "block": "on"}
-"""The word for that."""
+"""The preposition for each shape that can hold something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing: its foot's center (x, y, z) and its turn about the vertical."""
+    """One thing: the center of its foot (x, y, z) and its rotation about the vertical."""
 
     shape: Shape
     color: str
@@ -77,7 +77,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class GripperPose:
-    """The point between the finger tips, its turn, and how far it is open: 0 closed, 1 open."""
+    """The point between the finger tips, the gripper's rotation, and its opening: 0 closed, 1 open."""
 
     x: float
     y: float
@@ -104,7 +104,7 @@ def rest_height(support: Thing) -> float:
 
 
 def support_of(thing: Thing, things: tuple[Thing, ...]) -> Thing | None:
-    """What `thing` stands in or on; None where it stands on the table."""
+    """What `thing` stands in or on; None if it stands on the table."""
     for other in things:
         close = (thing.x - other.x) ** 2 + (thing.y - other.y) ** 2 < other.size.radius**2
         if other is not thing and close and other.shape in FLOORS and abs(thing.z - rest_height(other)) < 0.004:
@@ -115,16 +115,16 @@ def support_of(thing: Thing, things: tuple[Thing, ...]) -> Thing | None:
 F64 = NDArray[np.float64]
 Vector = tuple[float, float, float]
 
-LAMP: F64 = np.array([0.34, -0.44, 0.8312])  # of length 1, from the table to a lamp on the viewer's left
+LAMP: F64 = np.array([0.34, -0.44, 0.8312])  # unit vector from the table to a lamp on the viewer's left
 TIN, SHELL, JOINT, PAD = (192, 196, 200), (226, 228, 232), (58, 62, 70), (40, 42, 46)
 WIDEST = 0.080  # between the fingers at opening 1
 SHOULDER: F64 = np.array([-0.04, 0.0, 0.14])
-LINK = 0.33  # upper arm and forearm alike
+LINK = 0.33  # length of both upper arm and forearm
 WRIST = 0.135  # from the finger tips to the wrist
 
 
 class DemoCamera(NamedTuple):
-    """Where the eye is, what it looks at (metres) and its field of view (radians), the same both ways."""
+    """The camera's position, the point it looks at (metres) and its field of view (radians), equal in both directions."""
 
     eye: Vector
     target: Vector
@@ -176,7 +176,7 @@ def outline(points: F64) -> F64:
 
 
 def lit(color: Rgb, light: float) -> Rgb:
-    """The color under so much light; above 1 it turns to white."""
+    """The color under this much light; above 1 it turns white."""
     red, green, blue = (min(255, round(each * min(light, 1) + 255 * max(light - 1, 0))) for each in color)
     return red, green, blue
 
@@ -191,7 +191,7 @@ class Polygon(NamedTuple):
 class Lathe(NamedTuple):
     """A surface of revolution about the vertical through `foot`; with few sides a prism.
 
-    `profile` has (radius, height) from the outer foot inwards: what goes up is an outside, what goes down an inside.
+    `profile` has (radius, height) from the outer foot inwards: rising parts are outside surfaces, falling parts inside ones.
     """
 
     foot: Vector
@@ -201,14 +201,14 @@ class Lathe(NamedTuple):
     turn: float = 0.0
 
     def points(self) -> F64:
-        """float64[n, 3]: the convex hull of these points holds the solid."""
+        """float64[n, 3]: the convex hull of these points contains the solid."""
         profile = np.array(self.profile)
         flat = profile[:, None, :1] * circle(self.sides, self.turn)
         height = np.broadcast_to(profile[:, None, 1:], (*flat.shape[:2], 1))
         return (np.concatenate([flat, height], axis=2) + self.foot).reshape(-1, 3)
 
     def polygons(self, camera: DemoCamera, pixels: int) -> Iterator[Polygon]:
-        """The faces that are turned to the camera, in the light that falls on them; the inside first."""
+        """The faces turned towards the camera, lit by the lamp; inside faces first."""
         rings = self.points().reshape(-1, self.sides, 3)[::-1]
         faces = np.stack([rings[:-1], np.roll(rings[:-1], -1, 1), np.roll(rings[1:], -1, 1), rings[1:]], axis=2)
         steps = np.diff(np.array(self.profile), axis=0)[::-1, None]
@@ -222,7 +222,7 @@ class Lathe(NamedTuple):
 
 
 class Limb(NamedTuple):
-    """A round bar along `knots` float64[k, 3]; a ball where there is one."""
+    """A round bar along `knots` float64[k, 3]; a ball if there is only one."""
 
     knots: F64
     radius: float
@@ -230,11 +230,11 @@ class Limb(NamedTuple):
     layers: int = 8
 
     def points(self) -> F64:
-        """float64[n, 3]: the convex hull of these points holds the solid."""
+        """float64[n, 3]: the convex hull of these points contains the solid."""
         return (self.knots[:, None] + _AROUND * self.radius).reshape(-1, 3)
 
     def polygons(self, camera: DemoCamera, pixels: int) -> Iterator[Polygon]:
-        """Discs in discs, brighter and nearer to the lamp."""
+        """Nested discs, each brighter and nearer to the lamp."""
         right, up, _ = axes(camera)
         centers = project(camera, self.knots, pixels)
         radii = (project(camera, self.knots + right * self.radius, pixels) - centers)[:, :1]
@@ -258,7 +258,7 @@ _PLATE_INSIDE = ((0.082, 0.014), (0.078, 0.014), (0.052, 0.006), (0.0, 0.006))
 
 
 def solids(thing: Thing) -> tuple[list[Solid], list[Solid]]:
-    """What a thing is made of: what is drawn before, and what is drawn after that which stands in it."""
+    """The solids of a thing: those drawn before, and those drawn after, whatever stands in it."""
     color, foot, radius, height = COLORS[thing.color], (thing.x, thing.y, thing.z), thing.size.radius, thing.size.height
     match thing.shape:
         case "block":
@@ -296,7 +296,7 @@ def robot(gripper: GripperPose) -> list[Limb]:
     turn, tip = rotation(gripper.roll, gripper.pitch, gripper.yaw), np.array([gripper.x, gripper.y, gripper.z])
 
     def bar(radius: float, color: Rgb, *knots: tuple[float, float]) -> Limb:
-        """Along points of the hand: across, and up from the tips."""
+        """A limb along points of the hand, given as (across, up from the tips)."""
         return Limb(np.array([tip + turn @ (0.0, across, up) for across, up in knots]), radius, color)
 
     wrist = tip + turn @ (0.0, 0.0, WRIST)
@@ -325,7 +325,7 @@ def rotation(roll: float, pitch: float, yaw: float) -> F64:
 
 
 def _elbow(wrist: F64) -> F64:
-    """Where two equal links meet, elbow up; the links stretch where the wrist is out of reach."""
+    """Where two equal links meet, with the elbow up; the links stretch if the wrist is out of reach."""
     dx, dy, dz = (wrist - SHOULDER).tolist()
     reach, turn = hypot(dx, dy), atan2(dy, dx)
     span = hypot(reach, dz)

@@ -17,12 +17,12 @@ from rt2data.io.location.whole import output_errors
 RECIPE, MARK = "mixture.yaml", "demo.json"
 ROBOT, WEB = f"robot/{NAME}/{VERSION}", "web/tabletop_vqa"
 PARTS = ("robot", "web", RECIPE, MARK)
-"""What a demo consists of, at the top of its folder. Everything else there is the user's."""
+"""The parts of a demo, at the top of its folder. Everything else there belongs to the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """What was made."""
+    """A summary of the demo."""
 
     folder: Path
     episodes: int
@@ -35,7 +35,7 @@ class DemoSummary:
 def write_demo(
     folder: Path, episodes: int = 24, scenes: int = 150, seed: int = 0, force: bool = False, draw: Draw = map
 ) -> DemoSummary:
-    """Make the demo in `folder`, whole or not at all; the same arguments give the same bytes for any number of workers.
+    """Make the demo in `folder`, atomically; the same arguments give the same bytes for any number of workers.
 
     With `force` an earlier demo is replaced; other files in its folder stay. Raises UsageError for a folder with other files or
     for too few episodes or scenes, and OutputError if the demo cannot be written.
@@ -56,7 +56,7 @@ def write_demo(
 
 
 def _refuse(folder: Path, episodes: int, scenes: int, force: bool) -> None:
-    """Raises UsageError."""
+    """Raises UsageError if the demo cannot be made here."""
     if episodes < 2 or scenes < 1:
         raise UsageError(f"{episodes} episodes and {scenes} scenes are too few", do="ask for at least 2 episodes and 1 scene")
     if is_link(folder) or (location.exists(folder) and not location.is_folder(folder)):
@@ -91,7 +91,7 @@ def _write_all(making: Path, episodes: int, scenes: int, seed: int, draw: Draw) 
 
 
 def _swap(made: Path, folder: Path) -> None:
-    """Rename the finished folder. Of an earlier demo only the user's own files are kept."""
+    """Rename the finished folder. Only the user's own files of an earlier demo are kept."""
     if not location.exists(folder) or not any(location.children(folder)):
         rename(made, folder)
         return
