@@ -43,17 +43,17 @@ class BuildOptions:
     quiet: bool
 
     def read(self, check: bool = True) -> Recipe:
-        """The recipe with the command line's overrides; with `check` what it names must be there."""
+        """The recipe with overrides from the command line; with `check`, everything it names must exist."""
         return read_recipe(self.recipe, overrides=self.overrides, robot_frac=self.robot_frac, check=check)
 
     def said(self, out: Path) -> list[str]:
-        """What was asked for, as options of the deployed pipeline: a runner shows them with the job."""
+        """The request as options of the deployed pipeline, which a runner shows with the job."""
         frac = [f"--robot_frac={self.robot_frac}"] if self.robot_frac is not None else []
         return [f"--recipe={self.recipe}", f"--out={out}", *frac, *(f"--set={each}" for each in self.overrides)]
 
     @property
     def worker_count(self) -> int:
-        """One per core by default."""
+        """The number of workers; by default one per core."""
         return workers_wanted(self.workers)
 
     def workers_at_work(self) -> AbstractContextManager[Pool]:
@@ -70,8 +70,8 @@ def build_mixture(
     elsewhere: list[str] | None = None,
     engine: EngineKind | None = None,
 ) -> None:
-    """Build the mixture, here, by an engine or, with options of Beam, `elsewhere`; print where it is and how to read it."""
-    recipe = asked.read(check=elsewhere is None)  # workers elsewhere see data that this machine need not see
+    """Build the mixture here, with an engine or, with Beam options, `elsewhere`; print where it is and how to read it."""
+    recipe = asked.read(check=elsewhere is None)  # workers elsewhere may see data that this machine cannot
     site = Site(_resolved(out or asked.recipe.with_suffix("")), overwrite, restart)
     if elsewhere is None:
         found = _build_here(asked, recipe, site, allow_bad, engine)
@@ -87,7 +87,7 @@ def build_mixture(
 
 
 def _build_here(asked: BuildOptions, recipe: Recipe, site: Site, allow_bad: bool, engine: EngineKind | None) -> Built:
-    """The manifest, and whether there was anything to do. An engine does the work where it likes, the pool on this machine."""
+    """The manifest, and whether there was anything to do. An engine decides where to run; the pool runs on this machine."""
     progress = Progress(asked.quiet)
     enough = partial(require_store_space, recipe)
     if engine is not None:
@@ -102,7 +102,7 @@ def _build_here(asked: BuildOptions, recipe: Recipe, site: Site, allow_bad: bool
 
 
 def _build_elsewhere(recipe: Recipe, site: Site, allow_bad: bool, options: list[str]) -> Built:
-    """The same; no manifest where the options only stage the job."""
+    """The same; no manifest if the options only stage the job."""
     pages = list[str]()
 
     def submitted(page: str) -> None:
@@ -150,7 +150,7 @@ def _report(manifest: Manifest, out: Path, built: bool) -> None:
 
 
 def _point_at_warnings(plan: Plan, out: Path) -> None:
-    """The last line of a build whose plan has errors or warnings."""
+    """Print the last line of a build whose plan has errors or warnings."""
     counts = [(sum(warn.level == level for warn in plan.warnings), level) for level in ("error", "warning")]
     said = [plural(count, level) for count, level in counts if count]
     if said:

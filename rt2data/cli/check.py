@@ -1,4 +1,4 @@
-"""`rt2data check`: whether a raw robot log follows the conventions that it is said to follow."""
+"""`rt2data check`: whether a raw robot log follows its declared conventions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rt2data.read.source import RobotSource
 from rt2data.read.text import one_line
 
 SHOWN = 200
-"""Characters of a sentence about a finding."""
+"""Maximum characters of a sentence about a finding."""
 
 
 class Subject(NamedTuple):
@@ -34,9 +34,9 @@ class Subject(NamedTuple):
 
 
 def check(path: Path, only: str | None, space: str | None, episodes: int, as_json: bool) -> int:
-    """Check each robot source and print what was measured; the exit code is 3 where a check fails, else 0.
+    """Check each robot source and print what was measured; the exit code is 3 if a check fails, else 0.
 
-    `episodes` is the most that are read of each, 0 for all. Raises UsageError for a path that is no robot log and no recipe.
+    `episodes` is the maximum read from each, 0 for all. Raises UsageError for a path that is neither a robot log nor a recipe.
     """
     found = [_checked(subject, episodes, as_json) for subject in subjects(path, only, space)]
     failed = any(each.status == "FAIL" for _, _, checks in found for each in checks)
@@ -86,17 +86,17 @@ def _with_space(source: RobotSource, space: str) -> RobotSource:
 
 
 def _guess(seen: InspectedSource) -> str:
-    """The action space that fits a log, said aloud: nothing is chosen silently."""
+    """The action space that fits a log, reported to the user: nothing is chosen silently."""
     found = guess_space(seen.name, seen.facts())
     talk(f"action space {found.space}, {f'by {found.why}' if found.why else 'for no known one fits'}: --action-space names another")
     return found.space
 
 
-# What is said
+# Output
 
 
 def show(subject: Subject, log: Log, checks: Sequence[Checked], most: int) -> None:
-    """A table, one row for each check, then a sentence for each that did not pass."""
+    """Print a table with one row per check, then a sentence for each that did not pass."""
     some = f"{most:,} of them at most, by seed {subject.seed}" if most and len(log.episodes) >= most else "all of them"
     print(f"{one_line(subject.name)}: {plural(len(log.episodes), 'episode')} ({some}), action space {one_line(log.space.name)}")
     rows = [[each.status, each.check, one_line(_measured(each))] for each in checks]

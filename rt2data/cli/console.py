@@ -1,6 +1,7 @@
 """Output of the command: stdout is data, stderr is messages. Text from data is never markup.
 
-Tables are aligned. A narrow terminal drops whole columns, in an order that the table declares, until they fit. No cell is cut.
+Tables are aligned. A narrow terminal drops whole columns, in an order that the table declares, until they fit. No cell is
+truncated.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def say_json(value: Any) -> None:
 
 
 def plain(value: object) -> str:
-    """A value as text that cannot steer a terminal: no control characters, no direction overrides."""
+    """A value as text that is safe for a terminal: without control characters and direction overrides."""
     return "".join(c for c in str(value) if c.isprintable() or c == "\n")
 
 
@@ -66,7 +67,7 @@ def say_failure(error: RtError) -> None:
 GAP = 2
 """Spaces between columns."""
 WRAPPED = 24
-"""Least width of a column whose text may wrap."""
+"""Minimum width of a column whose text may wrap."""
 
 
 def table(
@@ -80,9 +81,9 @@ def table(
 ) -> None:
     """Print a table on stdout; the first `left` columns are text, the others numbers.
 
-    To a file all columns are printed, one line a row. On a terminal the columns in `drop` are dropped, first to last, until the
-    table fits, and a line names them; other columns always stay. The text of column `wrap` may take several lines. A cell that is
-    a Text keeps its style.
+    To a file all columns are printed, one line per row. On a terminal the columns in `drop` are dropped, first to last, until the
+    table fits, and a line names them; other columns always stay. The text of column `wrap` may take several lines. A cell that is a
+    Text keeps its style.
     """
     cells = [[value if isinstance(value, Text) else Text(plain(value)) for value in row] for row in rows]
     widths = [max(map(cell_len, (name, *(row[at].plain for row in cells)))) for at, name in enumerate(columns)]
@@ -103,7 +104,7 @@ def table(
 
 
 def to_drop(columns: Sequence[str], widths: Sequence[int], width: int | None, drop: Sequence[str], wrap: str = "") -> list[str]:
-    """The columns to drop, in that order, so that the rest fits into `width`; none where there is no limit."""
+    """The columns to drop, in this order, so that the rest fits into `width`; none if there is no limit."""
     gone: list[str] = []
     for name in (each for each in drop if each in columns):
         if width is None or _fits(columns, widths, width, gone, wrap):
@@ -118,7 +119,7 @@ def _fits(columns: Sequence[str], widths: Sequence[int], width: int, gone: Colle
 
 
 def _wrap_width(columns: Sequence[str], widths: Sequence[int], width: int, gone: Collection[str], wrap: str) -> int | None:
-    """Width of the column that may wrap; None where everything fits."""
+    """Width of the column that may wrap; None if everything fits."""
     shown = [at for at, name in enumerate(columns) if name not in gone]
     if wrap not in columns or wrap in gone or _needed(widths, shown) <= width:
         return None

@@ -19,13 +19,13 @@ from rt2data.look.differences import Difference
 from rt2data.read.text import one_line
 
 SHOWN = 24
-"""Differences of one kind that are printed; `--json` gives all."""
+"""Maximum differences printed per kind; `--json` gives all."""
 LARGE = 0.1
-"""A move of more pooled standard deviations than this is highlighted."""
+"""A change of more pooled standard deviations than this is highlighted."""
 
 
 def diff(before: Path, after: Path, quick: bool, exit_code: bool, as_json: bool) -> int:
-    """Print what changed. The exit code: 0, or with `exit_code` 3 where anything did."""
+    """Print what changed. The exit code is 0, or with `exit_code` 3 if anything changed."""
     found = compare(before, after, quick)
     if as_json:
         say_json(msgspec.to_builtins(found))
@@ -35,7 +35,7 @@ def diff(before: Path, after: Path, quick: bool, exit_code: bool, as_json: bool)
 
 
 def show(found: Comparison) -> None:
-    """The verdict first, then each kind of difference that there is."""
+    """Print the verdict first, then each kind of difference found."""
     print(f"{one_line(found.before, 1000)} -> {one_line(found.after, 1000)}")
     print(verdict(found))
     _table(("settings", "before", "after"), found.settings, _values, left=3)
@@ -53,7 +53,7 @@ def show(found: Comparison) -> None:
 
 
 def verdict(found: Comparison) -> str:
-    """In one line."""
+    """The verdict in one line."""
     if found.what == "recipe and mixture":
         said = {True: "a build would write the same bytes", False: "a build would write other bytes", None: ""}[found.same_bytes]
         return said or ("the same recipe" if found.equal else "different recipes")
@@ -76,7 +76,7 @@ def _table(
     drop: Sequence[str] = (),
     above: str = "",
 ) -> None:
-    """The first differences of one kind, one a row, with their path first."""
+    """Print the first differences of one kind, one per row, starting with the path."""
     if not found:
         return
     print(f"\n{above}" if above else "")
@@ -90,7 +90,7 @@ def _values(found: Difference) -> Cells:
 
 
 def shown(value: Any, path: str) -> str:
-    """A value on one line; `-` where there is none."""
+    """A value on one line; `-` if there is none."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -101,7 +101,7 @@ def shown(value: Any, path: str) -> str:
 
 
 def _keys(found: Comparison) -> None:
-    """Rows, episodes, files: how many were added, removed, changed, and a few of their names."""
+    """Print how many rows, episodes and files were added, removed or changed, with a few names."""
     parts = [(f"rows {split}", keys) for split, keys in found.rows.items()]
     parts += [(f"groups {split}", keys) for split, keys in found.groups.items()]
     parts += [("files", found.files)] if found.files else []
@@ -139,7 +139,7 @@ def _shift(found: Difference) -> Cells:
 
 
 def _moved(by: float | None) -> Text:
-    """A move; between two constants it has no unit."""
+    """A change as text; between two constants it has no unit."""
     large = by is None or abs(by) > LARGE
     return Text("to another" if by is None else f"{by:+.3f}", "bold yellow" if large else "")
 

@@ -1,4 +1,4 @@
-"""`rt2data init`: a commented recipe to start from, or a complete one of the data that is named."""
+"""`rt2data init`: a commented starter recipe, or a complete one for the given data."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def starter(
     annotations: str = "path/to/v2_mscoco_train2014_annotations.json",
     image_dir: str = "path/to/train2014",
 ) -> str:
-    """A valid recipe of one robot log and one VQA corpus, in YAML, with every setting explained."""
+    """A valid recipe with one robot log and one VQA corpus, in YAML, with every setting explained."""
     paths = {"path": path, "questions": questions, "annotations": annotations, "image_dir": image_dir}
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in paths.items()}
     return _STARTER.format(name=quote(name), schema=SCHEMA, robot=robot, action_space=action_space, web=web, **quoted)
@@ -85,7 +85,7 @@ def starter(
 def init(path: Path, force: bool = False, as_json: bool = False) -> None:
     """Write the starter recipe, and its schema next to it for editors; print the next step.
 
-    Raises UsageError where the file exists and `force` is not given, OutputError where it cannot be written.
+    Raises UsageError if the file exists and `force` is not given, OutputError if it cannot be written.
     """
     schema = _write(path, starter(name=path.name), force)
     if as_json:
@@ -94,7 +94,9 @@ def init(path: Path, force: bool = False, as_json: bool = False) -> None:
 
 
 def init_from(data: Sequence[Path], path: Path, force: bool = False, as_json: bool = False) -> None:
-    """Write a recipe of all that is at these paths, and say what was found. Raises as `init` does, and UsageError for no data."""
+    """Write a recipe for everything found at these paths, and report it. Raises as `init` does, and UsageError if there is no
+    data.
+    """
     from rt2data.look.inspect.found import find, recipe_of
 
     require_writable(path, force=force)
@@ -112,7 +114,7 @@ def init_from(data: Sequence[Path], path: Path, force: bool = False, as_json: bo
 
 
 def _write(path: Path, text: str, force: bool) -> Path:
-    """Write a recipe, and the schema that it names by a relative path, so that both can be moved or committed together."""
+    """Write a recipe, and the schema that it refers to by a relative path, so that both can be moved or committed together."""
     require_writable(path, force=force)
     location.write_whole(path, text.encode())
     schema = path.with_name(SCHEMA)
@@ -122,7 +124,7 @@ def _write(path: Path, text: str, force: bool) -> Path:
 
 
 def new_space(data: Path, out: Path, name: str | None, force: bool = False, as_json: bool = False) -> None:
-    """Write an action space for a robot log. Raises UsageError where there is none, or the file exists and `force` is not given."""
+    """Write an action space for a robot log. Raises UsageError if there is no log, or the file exists and `force` is not given."""
     from rt2data.look.inspect.raw import InspectedSource, recognize_source
     from rt2data.look.inspect.spaces import new_space as text_of
 

@@ -16,11 +16,11 @@ from rt2data.read.text import one_line
 from rt2data.records import Warn
 
 WIDE = 100
-"""Longest list that is printed on one line, in characters."""
+"""Maximum characters of a list printed on one line."""
 
 
 def inspect(path: Path, png: Path | None, tiles: int, suggest: bool, as_json: bool, force: bool = False) -> None:
-    """Print what is there; draw a contact sheet; or print the part of a recipe that reads it."""
+    """Print what is at the path, draw a contact sheet, or print the part of a recipe that reads it."""
     seen = recognize(path)
     if png is not None:
         _draw(seen, png, tiles, force)
@@ -47,7 +47,7 @@ def _draw(seen: Inspected, png: Path, tiles: int, force: bool) -> None:
 
 
 def show(facts: Mapping[str, Any], indent: int = 0) -> None:
-    """Facts of any shape: mappings of mappings and lists of mappings as tables, the rest as lines."""
+    """Print facts of any shape: mappings of mappings and lists of mappings as tables, the rest as lines."""
     for key, value in facts.items():
         if value in (None, "", [], {}, ()):
             continue
@@ -65,8 +65,8 @@ def show(facts: Mapping[str, Any], indent: int = 0) -> None:
 
 
 def _table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Text columns, then numbers, in order of appearance, without empty ones. A narrow terminal drops the last: facts come in
-    order of importance.
+    """Print a table: text columns, then numbers, in order of appearance, without empty ones. A narrow terminal drops the last ones,
+    since facts are in order of importance.
     """
     columns = [
         name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) not in (None, "") for row in rows)

@@ -33,14 +33,14 @@ LEVELS = {"error": "leak", "warning": "twice", "note": ""}
 
 @dataclass(frozen=True)
 class OverlapOptions:
-    """The options of the command besides those of a build."""
+    """The command's options in addition to those of a build."""
 
     near: int | None
     pixels: bool
 
 
 def overlaps(asked: BuildOptions, wanted: OverlapOptions) -> int:
-    """Find and print; the exit code is 3 where something that is trained on is held out too, else 0."""
+    """Find and print overlaps; the exit code is 3 if training data is also held out, else 0."""
     if wanted.near is not None and not 0 <= wanted.near <= FARTHEST:
         raise UsageError(f"--near takes 0 to {FARTHEST} bits, got {wanted.near}", do="start with 4")
     found = _find(asked, Asked(wanted.near, wanted.pixels))
@@ -62,8 +62,8 @@ def _find(asked: BuildOptions, wanted: Asked) -> Overlaps:
 
 
 def with_all_sources(recipe: Recipe) -> Recipe:
-    """Without groups, with a weight for every source of a side that is drawn from: one of weight 0 is held out, and prepared to be
-    compared.
+    """The recipe without groups, and with a weight for every source of a drawn side: sources of weight 0 are held out, and must be
+    prepared to be compared.
     """
     weighed = {name: source.model_copy(update={"weight": source.weight or Fraction(1)}) for name, source in recipe.sources.items()}
     sides = {side: {name: source for name, source in weighed.items() if source.role == side} for side in ("robot", "web")}
@@ -71,7 +71,7 @@ def with_all_sources(recipe: Recipe) -> Recipe:
 
 
 def show(found: Overlaps) -> None:
-    """The parts, then what they share, then where to look."""
+    """Print the parts, then what they share, then where to look."""
     _parts(found)
     if found.overlaps:
         print()
@@ -105,7 +105,7 @@ def _parts(found: Overlaps) -> None:
 
 
 def _examples(each: Overlap) -> None:
-    """One line for each side of the first example; all are in --json."""
+    """Print one line per side of the first example; `--json` has all."""
     for one, other in each.examples[:1]:
         print(f"{WORDS[each.what]}: {one_line(one.part)} {one_line(one.key)} {one_line(one.path, 200)}".rstrip())
         print(f"  and {one_line(other.part)} {one_line(other.key)} {one_line(other.path, 200)}".rstrip())

@@ -28,7 +28,7 @@ from rt2data.records import worst_first
 
 @dataclass(frozen=True)
 class ForecastOptions:
-    """What a plan should find out, and the prices it should use."""
+    """What a plan should determine, and the prices to use."""
 
     prepare: bool
     canary: str | None
@@ -39,7 +39,7 @@ class ForecastOptions:
 
 
 def plan(asked: BuildOptions, wanted: ForecastOptions, allow_bad: bool) -> None:
-    """Plan and print, from prepared stores or from a sample of what is not prepared. Writes no shard."""
+    """Plan and print, from prepared stores, or from samples of unprepared sources. Writes no shard."""
     recipe = asked.read()
     found = _canary(asked, wanted, recipe, allow_bad) if wanted.canary else _plan(asked, wanted, recipe, allow_bad)
     found = _with_space(found, asked, recipe)
@@ -53,7 +53,7 @@ def plan(asked: BuildOptions, wanted: ForecastOptions, allow_bad: bool) -> None:
 
 
 def _with_space(found: PlanForecast, asked: BuildOptions, recipe: Recipe) -> PlanForecast:
-    """The plan, with a warning where a disk has too little free space for it."""
+    """The plan, with a warning if a disk has too little free space for it."""
     short = space_warnings(*needs_of(found, location.absolute(asked.recipe).parent, recipe.store_folder))
     return msgspec.structs.replace(found, warnings=worst_first((*found.warnings, *short)))
 
@@ -74,7 +74,7 @@ def _prepared(asked: BuildOptions, recipe: Recipe, pool: Pool, allow_bad: bool) 
 
 
 def _canary(asked: BuildOptions, wanted: ForecastOptions, recipe: Recipe, allow_bad: bool) -> PlanForecast:
-    """The plan, and what a trial run of a part of it predicts."""
+    """The plan, with the prediction from a trial run of a part of it."""
     amount, startup_s = parse_amount(wanted.canary or ""), time.process_time()
     if wanted.prepare:
         _plan(asked, wanted, recipe, allow_bad)
@@ -87,7 +87,7 @@ def _canary(asked: BuildOptions, wanted: ForecastOptions, recipe: Recipe, allow_
 
 
 def _advise(found: PlanForecast, asked: BuildOptions) -> None:
-    """How to get exact figures, and times."""
+    """Print how to get exact figures, and times."""
     if found.estimated and not asked.quiet:
         options = [word for each in asked.overrides for word in ("--set", each)]
         options += ["--robot-frac", asked.robot_frac] if asked.robot_frac is not None else []

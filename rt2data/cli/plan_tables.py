@@ -1,4 +1,4 @@
-"""A plan as text: what is drawn from which source, its size, time and cost. ~ marks estimates."""
+"""A plan as text: the draws per source, size, time and cost. ~ marks estimates."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ DROP = (
 )
 """Columns dropped on a narrow terminal, first to last."""
 DROP_IN_TREE = ("record", "image", "episodes/images", "side", "weight", "rows", "share")
-"""The same of a tree, whose draws, epochs, repeats and unseen rows always stay, and whose sides are in it."""
+"""The same for a tree, which always keeps draws, epochs, repeats and unseen rows, and includes the sides."""
 
 
 def show_plan(plan: Plan) -> None:
-    """A plan made from prepared stores."""
+    """Print a plan made from prepared stores."""
     show_outlook(exact(plan))
 
 
 def show_outlook(found: PlanForecast) -> None:
-    """A table of the sources, then the totals."""
+    """Print a table of the sources, then the totals."""
     if found.groups:
         table(COLUMNS, list(_tree(found, found.groups)), left=2, drop=DROP_IN_TREE)
     else:
@@ -73,7 +73,7 @@ def show_outlook(found: PlanForecast) -> None:
 
 
 def show_filters(found: FilterReport) -> None:
-    """What filters drop, by reason; then the tasks that lose most to filters of steps."""
+    """Print what filters drop, by reason, then the tasks that lose most to step filters."""
     mark = "~" if found.estimated else ""
     lost = [(each.reason, _steps(each, mark), _share(each, found), mark + number(each.episodes)) for each in found.dropped]
     tasks = f" and {number(found.tasks - found.emptied)} of {plural(found.tasks, 'task')}" if found.tasks else ""
@@ -121,13 +121,13 @@ def _unseen(found: PlanForecast, source: SourcePlan) -> str:
 
 
 def _unseen_share(found: PlanForecast, drawn: SourcePlan | GroupPlan) -> str:
-    """Of all rows; their number would make a tree wide, and is in the notes."""
+    """The unseen share of all rows. Their number is in the notes, since it would make a tree wide."""
     mark = "~" if found.estimated else ""
     return f"{mark}{drawn.unseen / drawn.rows:.1%}"
 
 
 def _tree(found: PlanForecast, groups: Sequence[GroupPlan]) -> Iterator[tuple[str, ...]]:
-    """Each group, then what is in it, further in; a side that has groups comes first, with its rule where it has one."""
+    """Rows of a tree: each group, then its contents, indented; a side with groups comes first, with its rule if it has one."""
     ruled = {(group.kind, group.path): group for group in groups}
     for kind in dict.fromkeys(source.kind for source in found.sources):
         seen: tuple[str, ...] | None = None
@@ -142,7 +142,7 @@ def _tree(found: PlanForecast, groups: Sequence[GroupPlan]) -> Iterator[tuple[st
 
 
 def _group_row(found: PlanForecast, group: GroupPlan | None, kind: str, path: tuple[str, ...]) -> tuple[str, ...]:
-    """The sums of a group; of a side without rules of its own only the name."""
+    """The sums of a group; only the name for a side without its own rules."""
     name = "  " * len(path) + (path[-1] if path else kind)
     if group is None:
         return (name, kind, *[""] * (len(COLUMNS) - 2))
@@ -164,7 +164,7 @@ def _group_row(found: PlanForecast, group: GroupPlan | None, kind: str, path: tu
 
 
 def _branch(source: SourcePlan) -> tuple[tuple[bool, str], ...]:
-    """Groups by name, each before the sources beside it."""
+    """A sort key: groups by name, each before the sources at the same level."""
     return (*((False, name) for name in source.path or ()), (True, source.name))
 
 
@@ -213,7 +213,7 @@ def _about(found: BuildTime) -> str:
 
 
 def _reading(found: Reading) -> Iterator[str]:
-    """How the images of a source in an object store are read, and what either way costs."""
+    """How a source's images in an object store are read, and the cost of both ways."""
     either = f"{number(found.scattered)} requests scattered, at most, about {number(found.compacted)} compacted"
     yield f"{found.source}: {size(found.image_bytes)} of images read {found.way} ({found.why}); {either}"
     if found.cost is not None:

@@ -65,7 +65,7 @@ class Progress:
         self._lock = Lock()
 
     def __call__(self, result: Any) -> None:
-        """Count one result: the work to do, a unit, a file of rows, a plan, a shard."""
+        """Count one result: the work to do, a unit, a file of rows, a plan or a shard."""
         with self._lock:
             self._take(result)
             self._show()
@@ -90,12 +90,12 @@ class Progress:
                 self._begin("prepare", sum(len(p.units) for p in todo if isinstance(p, Preparation)))
 
     def _begin(self, name: str, total: int) -> None:
-        """Work begins now."""
+        """Record that work begins now."""
         if total:
             self.counts[name] = Count(name, total=total)
 
     def _begun(self, name: str, total: int) -> None:
-        """Work that is not announced before its first result: it began when the work before it ended."""
+        """Record work that is not announced before its first result: it began when the previous work ended."""
         if name not in self.counts:
             self.counts[name] = Count(name, started=self._since, total=total)
 
@@ -128,7 +128,7 @@ class Progress:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence Beam, which warns of optional packages and logs failures that are reported here."""
+    """Silence Beam, which warns about optional packages and logs failures that are reported here anyway."""
     import logging
 
     if verbosity.verbose:

@@ -41,7 +41,7 @@ class ReportOptions:
 
 
 def report(questions: Sequence[Question], wanted: ReportOptions) -> None:
-    """Take statistics of each path, write the page and print its path."""
+    """Compute statistics of each path, write the page and print its path."""
     for file, mark in ((wanted.out, page.MARK), (wanted.markdown, markdown.MARK)):
         if file is not None:
             require_writable(file, *(question.path for question in questions), mark=mark, force=wanted.force)
@@ -66,7 +66,7 @@ def _make(question: Question, tiles: int, pool: Pool, progress: PassProgress) ->
 
 
 def _stores(subject: Subject) -> list[Store]:
-    """The stores whose statistics were taken, each once."""
+    """The distinct stores behind the statistics."""
     return [Store(path_of(folder)) for folder in dict.fromkeys(rows.folder for rows in subject.rows)]
 
 

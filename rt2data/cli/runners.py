@@ -1,4 +1,4 @@
-"""`--runner`: a runner of Beam, and the options that are passed on to it. `--engine` goes without."""
+"""`--runner`: a Beam runner, and the options passed on to it. `--engine` does not use Beam."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ RUNNERS = {
     "prism": "PrismRunner",
     "spark": "SparkRunner",
 }
-"""Short names, and Beam's. Every other name is Beam's own."""
+"""Short names, with Beam's names. All other names are passed to Beam."""
 
 
 def elsewhere(runner: str | None, options: Sequence[str], pool_asked: bool) -> list[str] | None:
-    """Beam's options for this runner; None where the work is done on this machine, by our own pool.
+    """Beam's options for this runner; None if the work is done on this machine, by our own pool.
 
-    Raises UsageError for options that contradict it.
+    Raises UsageError for contradictory options.
     """
     if runner in (None, LOCAL):
         if options:
@@ -46,13 +46,13 @@ def require_alone(engine: str, runner: str | None, pool_asked: bool) -> None:
 
 
 def tell_page(page: str) -> None:
-    """Where a job can be watched."""
+    """Print where a job can be watched."""
     if page:
         talk(f"watch it: {page}\nCtrl-C cancels it; the same command goes on with what is done")
 
 
 def tell_staged(out: Path, as_json: bool) -> None:
-    """Nothing is made yet, because the options say so."""
+    """Print that nothing was built yet, because the options only stage the job."""
     if as_json:
         say_json({"out": str(out), "staged": True})
     else:

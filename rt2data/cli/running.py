@@ -1,4 +1,6 @@
-"""Running a command: signals, standard streams, and failures as one line and an exit code. Nothing heavy is imported here."""
+"""Runs a command: handles signals and standard streams, and reports failures as one line and an exit code. Nothing heavy is
+imported here.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ class Stopped(SystemExit):
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
-    """The first signal stops in order, the second at once: workers end with this process."""
+    """The first signal stops gracefully, the second immediately; workers end with this process."""
     if _is_ignored(frame):
         _thread.start_new_thread(_send, (signum,))
         return
@@ -51,16 +53,16 @@ def _answer_signals(handler: Handler) -> None:
 
 
 def _signal_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again that arrived in a finalizer or a callback, where Python ignores every exception."""
+    """Resend a signal that arrived in a finalizer or a callback, where Python ignores all exceptions."""
     if not isinstance(ignored.exc_value, Stopped):
         sys.__unraisablehook__(ignored)
         return
     _answer_signals(_stop)
-    _thread.start_new_thread(_send, (int(ignored.exc_value.code or 0) - 128,))  # a Timer waits here for its thread to start
+    _thread.start_new_thread(_send, (int(ignored.exc_value.code or 0) - 128,))  # a Timer would wait here for its thread to start
 
 
 def _is_ignored(frame: FrameType | None) -> bool:
-    """Whether what is raised here is ignored like what came before it."""
+    """Whether an exception raised here would again be ignored."""
     while frame is not None and frame.f_code is not _signal_again.__code__:
         frame = frame.f_back
     return frame is not None
@@ -72,7 +74,7 @@ def _send(signum: int) -> None:
 
 
 def _allow_open_files() -> None:
-    """Raise the limit of open files: each worker keeps some hundred files of each source open."""
+    """Raise the limit of open files: each worker keeps a few hundred files per source open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -80,10 +82,10 @@ def _allow_open_files() -> None:
 
 
 def run(app: Command) -> NoReturn:
-    """Run a command of the application; its failure becomes one line and an exit code."""
+    """Run a command of the application; a failure becomes one line and an exit code."""
     open_standard_streams()
     _allow_open_files()
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some it reads the metadata of all packages
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # searching for plugins reads the metadata of all packages
     sys.unraisablehook = _signal_again
     _answer_signals(_stop)
     code = _run(app)
@@ -110,7 +112,7 @@ def _failed(error: RtError) -> int:
     """Report a failure, if anything still reads the output."""
     try:
         from rt2data.cli.console import report_failure
-    except (ImportError, MemoryError):  # too little memory even for that
+    except (ImportError, MemoryError):  # not even enough memory for that
         sys.stderr.write(f"rt2data: {error}\n")
         return error.code
     with suppress(OSError):
@@ -132,7 +134,9 @@ def _flush() -> int:
 
 
 def _other(error: Exception) -> int:
-    """Wrong usage is shown by the command line library; anything else but too little disk or memory is a bug, with its trace."""
+    """Handle other errors: the command line library shows wrong usage; anything else except a lack of disk space or memory is a
+    bug, shown with its traceback.
+    """
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()
         if "--json" in sys.argv:

@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 
 
 def recipe_schema() -> Schema:
-    """What a recipe can say, with every source of the table. For editors and programs that write recipes."""
+    """The schema of a recipe, with every source in the table. For editors and programs that write recipes."""
     from pydantic.json_schema import GenerateJsonSchema
 
     from rt2data.plan.recipe import recipe_model
@@ -42,14 +42,14 @@ def recipe_schema() -> Schema:
 
 
 def action_space_schema() -> Schema:
-    """A TOML file of an action space. For editors."""
+    """The schema of an action space's TOML file. For editors."""
     from rt2data.read.action_space import SPACE
 
     return SPACE.json_schema()
 
 
 def dataset_schema() -> Schema:
-    """The standard of a dataset: a file of schemas/datasets. For editors of such files."""
+    """The schema of a dataset's standard: a file in schemas/datasets. For editors."""
     from rt2data.read.rlds.source import RLDS
     from rt2data.read.standards import OWN, Standard
 
@@ -60,35 +60,35 @@ def dataset_schema() -> Schema:
 
 
 def mixture_schema() -> Schema:
-    """A published mixture: a file of schemas/mixtures. For editors of such files."""
+    """The schema of a published mixture: a file in schemas/mixtures. For editors."""
     from rt2data.plan.recipe.presets import Preset
 
     return Preset.model_json_schema()
 
 
 def example_schema() -> Schema:
-    """The record of an example. For readers of shards."""
+    """The schema of an example's record. For readers of shards."""
     from rt2data.render.fields import ExampleRecord
 
     return _of_struct(ExampleRecord)
 
 
 def manifest_schema() -> Schema:
-    """manifest.json: what was asked, decided and written."""
+    """The schema of manifest.json: what was requested, decided and written."""
     from rt2data.seal.manifest import Manifest
 
     return _of_struct(Manifest)
 
 
 def plan_schema() -> Schema:
-    """`rt2data plan --json`: what would be written, how certain that is, how long it takes. For programs."""
+    """The schema of `rt2data plan --json`: what would be written, with what certainty, and how long it takes. For programs."""
     from rt2data.forecast.forecast import PlanForecast
 
     return _of_struct(PlanForecast)
 
 
 def stats_schema() -> Schema:
-    """What `rt2data stats --json` prints. For reports and programs that monitor data."""
+    """The schema of `rt2data stats --json`. For reports and programs that monitor data."""
     from rt2data.look.stats.model import Stats
 
     return _of_struct(Stats)
@@ -123,11 +123,11 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
 
 
 METADATA = {f"{each.name}.metadata.json": each.metadata for each in PIPELINES}
-"""What Flex templates say of themselves, by the names of the files."""
+"""Metadata of Flex templates, by file name."""
 
 
 def schema_text(name: str) -> str:
-    """The file's whole text; the same on every machine."""
+    """The full text of a schema file, identical on every machine."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name}
     return _json(METADATA[name]() if name in METADATA else head | SCHEMAS[name]())
 
@@ -151,7 +151,7 @@ def schema(name: str, as_json: bool = False) -> None:
     """Print a JSON Schema, the metadata of a Flex template, the TOML of an action space, of a dataset (`datasets/NAME`) or of a
     mixture (`mixtures/NAME`).
 
-    With `as_json` as JSON.
+    `as_json` prints it as JSON.
     """
     folder, known = schemas(), dict[str, Path]()
     places = ((folder, "", ".schema.json"), (pipelines(), "", ".metadata.json"), (folder / "actions", "", ".toml"))
@@ -170,7 +170,7 @@ def schema(name: str, as_json: bool = False) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write, or with `--check` only compare: 0 where all are current."""
+    """Write, or with `--check` only compare; returns 0 if all are up to date."""
     places: dict[Path, Iterable[str]] = {schemas(): SCHEMAS, pipelines(): METADATA}
     if not arguments:
         for where, names in places.items():
@@ -188,7 +188,7 @@ def _text(path: Path) -> str | None:
 
 
 def _require_kind(part: Schema) -> None:
-    """In a recipe `kind` is required, though in Python it has a default. A dataset that is named may give the action space."""
+    """Make `kind` required in a recipe, although it has a default in Python. A named dataset may supply the action space."""
     properties = part.get("properties", {})
     if "kind" in properties:
         part["required"] = sorted({"kind", *part.get("required", ())})

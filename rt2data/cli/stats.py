@@ -30,7 +30,7 @@ from rt2data.read.text import one_line
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A runner of Beam, by its options, and the file that its workers write."""
+    """A Beam runner, given by its options, and the file that its workers write."""
 
     options: Sequence[str]
     out: Path
@@ -38,7 +38,7 @@ class Elsewhere:
 
     @staticmethod
     def asked(options: Sequence[str] | None, out: Path | None, force: bool) -> Elsewhere | None:
-        """What the command line says; None for this machine. Raises UsageError where one of the two is missing."""
+        """The runner requested on the command line; None for this machine. Raises UsageError if one of the two is missing."""
         if options is None and out is None:
             return None
         if options is None or out is None:
@@ -60,7 +60,7 @@ class StatsOptions:
 
 
 class PassProgress(Progress):
-    """Counts the work orders that are done."""
+    """Counts completed work orders."""
 
     def _take(self, result: Any) -> None:
         if not isinstance(result, Passed):
@@ -71,7 +71,7 @@ class PassProgress(Progress):
 
 
 def stats(asked: StatsOptions) -> None:
-    """Take statistics and print them: tables, JSON, or the file that a trainer reads."""
+    """Compute statistics and print them as tables, JSON, or a trainer's file."""
     found = take(asked) if asked.elsewhere is None else take_elsewhere(asked.question, asked.elsewhere)
     if found is None:
         assert asked.elsewhere is not None
@@ -86,7 +86,7 @@ def stats(asked: StatsOptions) -> None:
 
 
 def _note_split(found: Stats) -> None:
-    """Say which of several splits a trainer's statistics are of."""
+    """Print which of several splits a trainer's statistics come from."""
     robots = [source for source in found.sources if source.actions is not None]
     for source in one_split(robots):
         others = [each.split for each in robots if each.name == source.name and each.split != source.split]
@@ -95,7 +95,7 @@ def _note_split(found: Stats) -> None:
 
 
 def take(asked: StatsOptions) -> Stats:
-    """Statistics of what is asked for. Raises UsageError if nothing known is there."""
+    """The requested statistics. Raises UsageError if nothing known is there."""
     progress = PassProgress(asked.quiet)
     with pool_at_work(asked.pool, asked.workers) as pool, temporary_folder("rt2data-stats-") as scratch:
         subject = find_subject(asked.question, scratch, lambda recipe: prepared(recipe, pool, progress))
@@ -103,7 +103,7 @@ def take(asked: StatsOptions) -> Stats:
 
 
 def take_elsewhere(question: Question, where: Elsewhere) -> Stats | None:
-    """The same, on a runner of Beam; None where its options only stage the job."""
+    """The same, on a Beam runner; None if its options only stage the job."""
     with quiet_libraries():
         from rt2data.beam.run import Watch
         from rt2data.beam.stats import stats_anywhere
@@ -144,7 +144,7 @@ def show(stats: Stats) -> None:
 def _section(
     columns: Sequence[str], rows: Sequence[Sequence[object]], drop: Sequence[str], *, left: int = 1, title: str = "", wrap: str = ""
 ) -> None:
-    """Print a table if it has rows. `drop`: the columns that a narrow terminal loses, first to last."""
+    """Print a table if it has rows. `drop`: the columns dropped on a narrow terminal, first to last."""
     if rows:
         print()
         table(columns, rows, left=left, drop=drop, title=title, wrap=wrap)
@@ -292,7 +292,7 @@ def _mixture(mixture: MixtureStats) -> None:
     _section(columns, rows, drop, left=2)
     shape = f"{plural(mixture.examples, 'example')} in {plural(mixture.shards, 'shard')}, {size(mixture.bytes)}"
     print(f"\n{shape}; robot share {mixture.asked_robot:.2%} asked")
-    if not mixture.running:  # its readers choose the order
+    if not mixture.running:  # readers choose the order
         return
     worst = [f"{window.worst:.2%} in {window.examples} examples" for window in mixture.windows]
     print(f"it deviates by at most {', '.join([*worst, f'{mixture.shard_worst:.2%} in a shard'])}")

@@ -22,7 +22,7 @@ from rt2data.read.text import one_line
 from rt2data.settings import default_store_root
 
 SHOWN = 50
-"""Rejects printed; `--json` gives all."""
+"""Maximum rejects printed; `--json` gives all."""
 COLUMNS = ("source", "state", "side", "kind", "folder", "splits", "rows", "size", "age")
 DROP = ("splits", "folder", "kind", "side", "age", "rows", "size", "state")
 """Columns dropped on a narrow terminal, first to last."""
@@ -31,13 +31,13 @@ DEFAULT_RECIPE = Path("mixture.yaml")
 
 @dataclass(frozen=True)
 class StoreRoot:
-    """The folder of stores: the one given, else that of the recipe, else the default."""
+    """The folder of stores: the given one, else the recipe's, else the default."""
 
     store: Path | None = None
     recipe: Path | None = None
 
     def find(self) -> Path:
-        """The folder, printed with the reason. Raises UsageError for a recipe that was given and cannot be read."""
+        """The folder, printed with the reason. Raises UsageError for a given recipe that cannot be read."""
         if self.store is not None:
             return self.store
         if self.recipe is None and not location.is_file(DEFAULT_RECIPE):
@@ -57,7 +57,7 @@ def _found(root: Path, why: str) -> Path:
 
 
 def list_stores(place: StoreRoot, as_json: bool) -> None:
-    """All prepared stores, with their size and whether a build can still use them."""
+    """Print all prepared stores, with their size and whether a build can still use them."""
     root = place.find()
     kept = kept_stores(root)
     if as_json:
@@ -118,7 +118,7 @@ def _splits(store: CatalogEntry) -> str:
 
 
 def rejects(place: StoreRoot, name: str, as_json: bool) -> None:
-    """What was dropped from a source, and why."""
+    """Print what was dropped from a source, and why."""
     store = find_store(Path() if is_store(name) else place.find(), name)
     found = read_rejects(store)
     lost: Counter[tuple[str, bool]] = Counter()
@@ -134,7 +134,7 @@ def rejects(place: StoreRoot, name: str, as_json: bool) -> None:
 
 
 def keep_ranges(place: StoreRoot, name: str, out: Path, force: bool, as_json: bool) -> None:
-    """Write which steps of each episode a store has. Raises UsageError for a store of no robot."""
+    """Write which steps of each episode a store has. Raises UsageError if the store is not of a robot source."""
     require_writable(out, force=force)
     store = Store(find_store(Path() if is_store(name) else place.find(), name))
     if not store.info.has_actions:

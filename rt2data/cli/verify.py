@@ -17,7 +17,7 @@ from rt2data.look.verify import verify as check
 from rt2data.read.text import one_line
 
 SHOWN = 50
-"""Faults printed; `--json` gives all."""
+"""Maximum faults printed; `--json` gives all."""
 
 
 class Checking(Progress):
@@ -30,7 +30,9 @@ class Checking(Progress):
 
 
 def verify(out: Path, workers: int | None, pool_kind: PoolKind, as_json: bool, quiet: bool) -> int:
-    """Check everything and print the findings; the exit code is 3 if there are faults, else 0. Raises UsageError for no folder."""
+    """Check everything and print the findings; the exit code is 3 if there are faults, else 0. Raises UsageError if there is no
+    such folder.
+    """
     progress = Checking(quiet)
     with pool_at_work(pool_kind, workers) as pool:
         found = check(out, pool, lambda seen, count: progress((seen, count)))
@@ -48,7 +50,7 @@ def as_plain(found: Findings) -> dict[str, Any]:
 
 
 def show(found: Findings) -> None:
-    """A table of the figures, then the faults."""
+    """Print a table of the figures, then the faults."""
     if found.totals:
         _show_figures(found)
     for fault in found.faults[:SHOWN]:
@@ -88,7 +90,7 @@ def _counted(found: Findings) -> str:
 
 
 def _epochs(counts: tuple[int, ...]) -> str:
-    """48 + 48 + 3, or 13 x 23 + 1 where there are many."""
+    """Counts as text: 48 + 48 + 3, or 13 x 23 + 1 if there are many."""
     full = [count for count in counts if counts and count == counts[0]]
     if len(counts) > 3 and len(full) >= len(counts) - 1:
         rest = [f"{count:,}" for count in counts[len(full) :]]

@@ -108,7 +108,7 @@ def _on_terminal() -> bool:
 
 
 def _serve(examples: Examples, title: str, port: int, at: int, only: Filter) -> None:
-    """Until Ctrl-C; the address that is printed shows what the options ask for."""
+    """Serve pages until Ctrl-C; the printed address shows the requested examples."""
     from rt2data.look.view.pages import Query
     from rt2data.look.view.server import PageServer, Server
 
