@@ -191,7 +191,7 @@ def _task(rng: Random, family: Family) -> Task:
 
 
 def _on_top(rng: Random, target: Thing, anchor: Thing) -> tuple[Thing, Thing]:
-    """In or on the anchor; a block is stacked square on a block."""
+    """Place the target in or on the anchor; a block is stacked squarely on a block."""
     yaw = anchor.yaw if anchor.shape == "block" else rng.uniform(-0.3, 0.3)
     return target, replace(target, x=anchor.x, y=anchor.y, z=rest_height(anchor), yaw=yaw)
 

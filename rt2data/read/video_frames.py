@@ -114,7 +114,7 @@ class Frames:
 def frame_times(path: str) -> F64:
     """The presentation time of each frame of a video, in seconds and rising, from its packets: nothing is decoded.
 
-    Raises ImageFault if it is no video, OSError.
+    Raises ImageFault if it is not a video, OSError.
     """
     try:
         with video_file(path) as container:

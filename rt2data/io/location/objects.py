@@ -30,8 +30,8 @@ _FEW = 4
 _ENTRIES = 100
 """Folder entries to list per requested object: a page of 1,000 takes about as long as ten requests."""
 _PAGE = 1000
-_LOOK = "look at the bucket, your credentials and the network, and run the same command again: a build resumes"
 """Maximum objects in one page of a listing, in all stores."""
+_LOOK = "look at the bucket, your credentials and the network, and run the same command again: a build resumes"
 
 
 @lru_cache(maxsize=64)

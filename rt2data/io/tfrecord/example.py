@@ -1,6 +1,6 @@
 """Encodes and decodes tf.train.Example without protobuf.
 
-Example { Features features = 1 }          Features { map<string, Feature> feature = 1 }
+    Example { Features features = 1 }          Features { map<string, Feature> feature = 1 }
     Feature { oneof kind { BytesList = 1, FloatList = 2, Int64List = 3 } }     each list { repeated value = 1, numbers packed }
 
 Source: tensorflow/core/example/{example,feature}.proto. Decoding reads only names and lengths; values are read on demand, and bytes

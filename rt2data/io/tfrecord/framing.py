@@ -1,6 +1,6 @@
 """TFRecord framing, encoding and decoding. A file is a sequence of frames, all numbers little-endian:
 
-u64 length | u32 masked crc32c(length) | payload | u32 masked crc32c(payload)
+    u64 length | u32 masked crc32c(length) | payload | u32 masked crc32c(payload)
 
 Source of the format: tensorflow/core/lib/io/record_writer.h; the mask is that of leveldb's log format.
 """

@@ -22,7 +22,7 @@ CLEAR = 0.4
 """Minimum correlation for a dimension to vote. With 117 pairs of steps, as in the smallest log here, one in a thousand reaches 0.28
 by chance."""
 APART = 0.3
-"""By how much one correlation must exceed another: displacements of Bridge have .76 to .93 against .0 to .6, positions of ALOHA
+"""Margin by which one correlation must exceed another: displacements of Bridge have .76 to .93 against .0 to .6, positions of ALOHA
 .99 against .0 to .2."""
 FEW = 50
 """Pairs of steps below which nothing is concluded about motion."""

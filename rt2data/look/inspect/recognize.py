@@ -69,7 +69,7 @@ def recognize(path: Path) -> Inspected:
     """What is at `path`. Raises UsageError, listing what was looked for, if nothing known is there, or it is not readable."""
     try:
         path = current(path)
-        marks = path, path / "manifest.json", path / "source.json"  # a folder may be invisible and its contents not
+        marks = path, path / "manifest.json", path / "source.json"  # a folder may be invisible while its contents are not
         if not any(map(location.exists, marks)):
             do = hub_advice(str(path)) or "name a dataset, a mixture, a prepared store or a recipe"
             raise UsageError("nothing is there", str(path), do)

@@ -81,7 +81,7 @@ class Looks(NamedTuple):
         return found.take(begins(found.hash, found.picture, found.part))
 
     def take(self, places: NDArray[np.generic]) -> Looks:
-        """Those at some places, or where a mask is set."""
+        """The entries at some indices, or selected by a mask."""
         return Looks(*(column[places] for column in self))
 
 

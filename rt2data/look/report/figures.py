@@ -71,5 +71,5 @@ def _none(value: float | None) -> bool:
 
 
 def _signed(text: str) -> str:
-    """With a minus as wide as a digit."""
+    """A number with a minus sign as wide as a digit."""
     return text.replace("-", "\N{MINUS SIGN}")

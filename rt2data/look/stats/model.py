@@ -99,7 +99,7 @@ class Motion(Frozen, frozen=True):
     lag: int  # shift in -3..3 with the largest |correlation with the delta|; 0 is right
     wraps: int  # steps at which the paired state jumps by more than pi
     best: float = 0.0  # correlation with the delta at that shift
-    steps: int = 0  # pairs of consecutive steps behind `delta`
+    steps: int = 0  # number of pairs of consecutive steps for `delta`
 
 
 class Actions(Frozen, frozen=True):

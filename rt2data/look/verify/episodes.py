@@ -1,4 +1,4 @@
-"""Checking datasets of episodes again from their bytes: hashes, checksums, counts and flags, and that nothing else is there."""
+"""Checks written datasets of episodes from their bytes: hashes, checksums, counts and flags, and that there are no other files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rt2data.seal.episodes import EpisodeShard, RldsManifest, read_rlds_manifest
 from rt2data.seal.seal import pretty
 
 CACHED = re.compile(r"dataset_statistics_[0-9a-f]{64}\.json")
-"""What OpenVLA's and Octo's loaders leave beside the shards they have read."""
+"""Files that OpenVLA's and Octo's loaders leave next to the shards they read."""
 MAX_FAULTS = 100
 
 
@@ -34,7 +34,7 @@ MAX_FAULTS = 100
 class EpisodeCheck:
     """Work order: check one shard."""
 
-    folder: str  # the dataset's
+    folder: str  # of the dataset
     leaves: tuple[Leaf, ...]  # of its records
     shard: EpisodeShard
 
@@ -45,7 +45,7 @@ class EpisodeCheck:
 
 @dataclass(frozen=True)
 class EpisodeFindings:
-    """All faults of an output, or of one shard, and what it really holds."""
+    """All faults of an output, or of one shard, and its actual contents."""
 
     out: str
     faults: tuple[Fault, ...]
@@ -59,7 +59,7 @@ class EpisodeFindings:
 
 
 def is_rlds(out: Path) -> bool:
-    """Whether a folder holds a complete output of episodes."""
+    """Whether a folder is a complete output of episodes."""
     try:
         read_rlds_manifest(current(out))
     except DataError:
@@ -68,7 +68,7 @@ def is_rlds(out: Path) -> bool:
 
 
 def verify_episodes(out: Path, pool: Workers | None = None) -> EpisodeFindings:
-    """Check a finished output again. Raises UsageError if there is no such folder; all else that is wrong is a Fault."""
+    """Check a finished output. Raises UsageError if there is no such folder; anything else wrong is a Fault."""
     out = current(out)
     if not location.is_folder(out):
         raise UsageError("no such folder", str(out), "name the folder that was written")
@@ -106,7 +106,7 @@ def _manifest_faults(manifest: RldsManifest) -> Iterator[Fault]:
 
 
 def _file_faults(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
-    """Metadata, statistics and registration, by their hashes."""
+    """Check metadata, statistics and registration by their hashes."""
     for name, digest in manifest.files.items():
         if not location.is_file(out / name):
             yield Fault(name, "", "is missing")
@@ -117,7 +117,7 @@ def _file_faults(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
 
 
 def _unknown(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
-    """Whatever belongs to no output, but for what loaders keep there and Python's own."""
+    """Files that do not belong to an output, except those of loaders and of Python."""
     known = {MANIFEST, *manifest.files, *(place.path for place in manifest.plan.places)}
     for path in sorted(Path(name) for name, _ in location.files_below(out)):
         name = path.relative_to(out).as_posix()
@@ -126,7 +126,7 @@ def _unknown(out: Path, manifest: RldsManifest) -> Iterator[Fault]:
 
 
 def verify_episode_shard(order: EpisodeCheck) -> EpisodeFindings:
-    """Read one shard: its hash, and every record against its features."""
+    """Check one shard: its hash, and every record against its features."""
     shard, path = order.shard, path_of(order.folder) / order.shard.name
     if not location.is_file(path):
         return EpisodeFindings(shard.name, (Fault(shard.name, "", "is missing"),))
@@ -159,7 +159,7 @@ def _records(path: Path, leaves: tuple[Leaf, ...]) -> Iterator[tuple[int, str]]:
 
 
 def _check(features: dict[str, Feature], leaves: tuple[Leaf, ...]) -> tuple[int, str]:
-    """Number of steps, and the first thing that is wrong: a leaf without all its values, a flag not at its end."""
+    """The number of steps, and the first thing wrong: a leaf without all its values, a flag not at its end."""
     flags = {name: features[f"{STEPS}/{name}"].int64s() for name in ("is_first", "is_last", "is_terminal")}
     steps = len(flags["is_last"])
     for leaf in leaves:
@@ -175,7 +175,7 @@ def _check(features: dict[str, Feature], leaves: tuple[Leaf, ...]) -> tuple[int,
 
 
 def _values(features: dict[str, Feature], leaf: Leaf) -> int:
-    """How many values a leaf has; for a sequence inside a step how many steps have one."""
+    """The number of values of a leaf; for a sequence inside a step, the number of steps that have one."""
     if leaf.kind != "ragged":
         return len(features[leaf.key].values())
     rows = features[f"{leaf.key}/ragged_row_lengths_0"].int64s()

@@ -190,7 +190,7 @@ def turns_of(record: ExampleRecord) -> list[Turn]:
 
 
 def record_faults(checked: Checked) -> Iterator[tuple[str, str]]:
-    """Every field that is wrong, and what is wrong with it."""
+    """Every wrong field, and what is wrong with it."""
     fields = ROBOT_FIELDS if checked.source.robot else WEB_FIELDS
     for name, check, value in zip(fields, fields.values(), _VALUES(checked.record), strict=True):
         if what := check(value, checked):

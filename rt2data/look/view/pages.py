@@ -32,7 +32,7 @@ class Query:
 
     @staticmethod
     def of(query: Mapping[str, Sequence[str]]) -> Query:
-        """From the part of an address after `?`. Raises ValueError for a bad number."""
+        """Parse the part of an address after `?`. Raises ValueError for a bad number."""
         source, kind, text = (query.get(name, [""])[0][:200] for name in ("source", "kind", "text"))
         return Query(max(int(query.get("start", ["0"])[0]), 0), Filter(source, kind, text))
 

@@ -205,7 +205,7 @@ class TsvRows(Separated):
     """Each line is a record. Quotes that enclose a whole field, as pandas writes them, are removed; others are text."""
 
     def parts(self) -> list[Part]:
-        """By size alone: a line belongs to the part in which it begins."""
+        """Parts by size alone: a line belongs to the part in which it begins."""
         size, step = location.stat(self.path).size, units.UNIT_BYTES
         return [Part(start, min(start + step, size), min(step, size - start)) for start in range(0, size, step)]
 

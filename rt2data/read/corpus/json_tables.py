@@ -92,7 +92,7 @@ class JsonLines(Table):
     """An object on each line. The line at byte 120 is row `120`; blank lines are skipped."""
 
     def parts(self) -> list[Part]:
-        """By size alone: a line belongs to the part in which it begins."""
+        """Parts by size alone: a line belongs to the part in which it begins."""
         size, step = location.stat(self.path).size, units.UNIT_BYTES
         return [Part(start, min(start + step, size), min(step, size - start)) for start in range(0, size, step)]
 

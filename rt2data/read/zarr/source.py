@@ -1,7 +1,7 @@
 """Replay buffers in zarr, as in Diffusion Policy and UMI: one array per feature with the steps of all episodes.
 
 data/action, data/state, data/img ...   one entry for each step
-meta/episode_ends                       the number of the step behind the last one of each episode
+meta/episode_ends                       the number of the step after the last one of each episode
 """
 
 from __future__ import annotations
