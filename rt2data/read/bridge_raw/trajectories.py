@@ -90,7 +90,7 @@ def trajectory_name(root: str, folder: str) -> str:
 
 
 def columns_of(listing: Listing) -> Iterator[Column]:
-    """The numeric columns of a trajectory with an entry per step. Raises EpisodeFault."""
+    """The numeric columns of a trajectory. Raises EpisodeFault."""
     for path, values in _numbers(*_unpickled(listing)).items():
         yield Column(path, "numbers", int(np.prod(values.shape[1:])), f"{values.dtype}{list(values.shape[1:])}")
 
@@ -115,7 +115,7 @@ def _unpickled(listing: Listing) -> tuple[Columns, Columns]:
 
 
 def _numbers(observed: Columns, decided: Columns) -> dict[str, NDArray[Any]]:
-    """The arrays with an entry per step, by path."""
+    """The arrays with at most `MAX_WIDTH` numbers per entry, by path."""
     found = {
         f"{group}/{name}": values for group, named in ((OBSERVED, observed), (DECIDED, decided)) for name, values in named.items()
     }
