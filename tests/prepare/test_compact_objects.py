@@ -27,6 +27,7 @@ from tests.prepare.test_compact import Use, carry_out, content_of, write_gathere
 
 pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
 
+from tests.objects.here import used_here
 from tests.objects.stand_in import StandIn, stand_in
 
 PICTURE = 4_000
@@ -43,12 +44,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 
 @pytest.fixture(autouse=True)
-def found_here(store: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in store.env("gs").items():
-        monkeypatch.setenv(name, value)
-    from rt2data.io.location.objects import objects_of
-
-    objects_of.cache_clear()  # of an earlier stand-in
+def found_here(store: StandIn) -> Iterator[None]:
+    with used_here(store.env("gs")):
+        yield
 
 
 def log_of(episodes: int) -> RLDS:

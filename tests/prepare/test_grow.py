@@ -31,6 +31,7 @@ from rt2data.prepare.row_table import ROWS
 from rt2data.prepare.staged import STAGED
 from rt2data.prepare.store import Store
 from tests.conftest import sha256_of
+from tests.objects.here import used_here
 from tests.objects.stand_in import stand_in
 from tests.prepare.test_growth import Log, prepared, recipe_of
 
@@ -253,11 +254,9 @@ def test_sealing_is_tried_again(log: Log, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
-def test_an_object_store_copies_the_rows_itself(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+def test_an_object_store_copies_the_rows_itself(log: Log, tmp_path: Path, scheme: str) -> None:
     pytest.importorskip("obstore", reason="the extra `cloud` is not installed")
-    with stand_in() as objects:
-        for name, value in objects.env(scheme).items():
-            monkeypatch.setenv(name, value)
+    with stand_in() as objects, used_here(objects.env(scheme)):
         recipe = recipe_of(log, tmp_path)
         before = prepared(recipe(store=objects.uri(scheme, f"{scheme}-store")))
         log.write(range(40, 41))
