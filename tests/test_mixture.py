@@ -336,10 +336,11 @@ def test_another_mixture_parses_no_log_again(build: Build, change: dict[str, obj
 @pytest.mark.parametrize(
     "change", [{"web__qa__answers": "all"}, {"web__qa__holdout": "1/3"}, {"robot__arm__filters": "{drop_first: 1}"}]
 )
-def test_what_changes_rows_is_prepared_anew(build: Build, change: dict[str, object]) -> None:
-    build("first")
+def test_what_changes_rows_is_prepared_anew(build: Build, tmp_path: Path, change: dict[str, object]) -> None:
+    store = tmp_path / "store"  # in that of all tests another one may have prepared the same
+    build("first", store=store)
     with no_reading(), pytest.raises(AssertionError, match="is read again"):
-        build("other", **change)
+        build("other", store=store, **change)
 
 
 def test_an_action_space_is_what_its_file_says(build: Build, recipe_file: Path, tmp_path: Path) -> None:
