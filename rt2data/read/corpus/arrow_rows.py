@@ -84,7 +84,8 @@ def _lists(values: pa.Array, offsets: NDArray[np.integer[Any]], place_of: PlaceO
 def _binaries(array: pa.Array, place_of: PlaceOf) -> Callable[[int], Any]:
     _, offsets, data = array.buffers()
     width = np.int64 if pa.types.is_large_binary(array.type) else np.int32
-    bounds = np.frombuffer(offsets, width)[array.offset :]
+    count = array.offset + len(array) + 1 if len(array) else 0  # the buffer may be longer, and of any length
+    bounds = np.frombuffer(offsets, width, count)[array.offset :]
     held = data if data is not None else pa.py_buffer(b"")
 
     def value(row: int) -> Embedded:

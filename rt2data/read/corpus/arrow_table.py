@@ -116,6 +116,10 @@ def _messages(path: str, stamp: Stamp) -> tuple[_Message, ...]:
         _require_end(file, path, stamp.size, indexed=bool(start))
     if not found or found[0].kind != _SCHEMA:
         raise _damaged(path, start, "it does not begin with a schema")
+    if odd := next((each for each in found[1:] if each.kind not in (_DICTIONARY, _BATCH)), None):
+        raise _damaged(path, odd.start, "a message that is neither a dictionary nor a record batch")
+    if found[-1].kind == _DICTIONARY:  # a record batch whose kind is damaged would be lost silently
+        raise _damaged(path, found[-1].start, "no record batch follows a dictionary")
     return found
 
 
