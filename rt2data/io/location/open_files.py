@@ -179,7 +179,8 @@ class OpenFiles(RangeFiles):
         except SourceChangedError:
             require_unchanged(self._source, [self._paths[file]])
             raise
-        into[: len(found)] = found
+        # numpy copies without the GIL, so that the threads that hash and write the file continue
+        np.frombuffer(into, np.uint8)[: len(found)] = np.frombuffer(found, np.uint8)
         return len(found)
 
     def _range(self, file: int, offset: int, length: int) -> Range:
