@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rt2data.io.tables import parquet_file
+from rt2data.io.tables import column_chunks, parquet_file
 from rt2data.read import units
 from rt2data.read.corpus.arrow_rows import present, rows_of, sound
 from rt2data.read.corpus.table import Part, RawRow, Table
@@ -74,7 +74,7 @@ class ParquetRows(Table):
 
     def _batch_rows(self, file: pq.ParquetFile, group: int) -> int:
         """Rows per batch: about 4 MB if values differ, at most 64 MB if a dictionary encodes repeated values."""
-        rows, columns = int(file.metadata.row_group(group).num_rows), list(self._columns(file, group))
+        rows, columns = int(file.metadata.row_group(group).num_rows), self._columns(file, group)
         size = sum(max(int(column.total_uncompressed_size), _VALUE * int(column.num_values)) for column in columns)
         longest = max(map(_dictionary_bytes, columns), default=0)
         return max(1, min(_ROWS, rows * _BATCH // max(size, 1), _REPEATED // max(longest, 1)))
@@ -82,12 +82,9 @@ class ParquetRows(Table):
     def _compressed(self, file: pq.ParquetFile, group: int) -> int:
         return sum(int(column.total_compressed_size) for column in self._columns(file, group))
 
-    def _columns(self, file: pq.ParquetFile, group: int) -> Iterator[Any]:
+    def _columns(self, file: pq.ParquetFile, group: int) -> list[Any]:
         """The column chunks read from a row group."""
-        found = file.metadata.row_group(group)
-        names = set(present(self.columns, file.schema_arrow.names, self.path))
-        chunks = (found.column(number) for number in range(found.num_columns))
-        return (chunk for chunk in chunks if chunk.path_in_schema in names or chunk.path_in_schema.partition(".")[0] in names)
+        return column_chunks(file, group, present(self.columns, file.schema_arrow.names, self.path))
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:

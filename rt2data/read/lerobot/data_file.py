@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rt2data.images.headers import ImageFault
+from rt2data.io.tables import column_chunks
 from rt2data.read.features import Part
 from rt2data.read.lerobot.columns import DONE, EPISODE, FRAME, TASK_INDEX, TIME, is_image
 from rt2data.read.lerobot.dataset import Dataset
@@ -82,11 +83,12 @@ def _only_named(file: pq.ParquetFile, column: str) -> bool:
     """Whether an image column has only paths and no bytes, according to its statistics."""
     if column not in file.schema_arrow.names or not is_image(file.schema_arrow.field(column).type):
         return False
-    names = [file.schema.column(at).path for at in range(len(file.schema))]
-    at = names.index(f"{column}.bytes")
-    groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
-    known = [group.column(at).statistics for group in groups]
-    return all(each is not None and each.null_count == group.num_rows for each, group in zip(known, groups, strict=True))
+    return all(_all_null(file, group, column) for group in range(file.num_row_groups))
+
+
+def _all_null(file: pq.ParquetFile, group: int, column: str) -> bool:
+    chunk = next(chunk for chunk in column_chunks(file, group, [column]) if chunk.path_in_schema == f"{column}.bytes")
+    return chunk.statistics is not None and bool(chunk.statistics.null_count == file.metadata.row_group(group).num_rows)
 
 
 # Columns of an episode

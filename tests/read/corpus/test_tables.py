@@ -25,6 +25,7 @@ from rt2data.read import units
 from rt2data.read.corpus import csv_tables
 from rt2data.read.corpus.draft import Embedded
 from rt2data.read.corpus.table import RawRow, Table, open_table
+from tests.damage import footer_flips
 from tests.objects.here import used_here
 from tests.objects.stand_in import stand_in
 from tests.read.corpus.writing import write_tar
@@ -160,6 +161,19 @@ def test_flipped_bits_never_crash(write: Any, tmp_path: Path) -> None:
         except DataError:
             refused += 1
     assert refused
+
+
+def test_a_damaged_footer_ends_no_process_and_loses_no_row(tmp_path: Path) -> None:
+    path = as_parquet(tmp_path / "a", pa.Table.from_pylist(ROWS, SCHEMA))
+    refused = read_anyway = 0
+    for damaged in footer_flips(path.read_bytes(), every=43):
+        path.write_bytes(damaged)
+        try:
+            assert len(read(open_table(str(path)))) == len(ROWS)
+            read_anyway += 1
+        except DataError:
+            refused += 1
+    assert refused and read_anyway
 
 
 @pytest.mark.parametrize("write", [as_stream, as_file])
