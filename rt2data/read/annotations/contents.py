@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from rt2data.errors import DataError
 from rt2data.io import location
 from rt2data.io.json_members import json_members
+from rt2data.io.json_stream import EVERY_KEY, Decode, JsonFault, decoder_of
 from rt2data.read.annotations.settings import ECoT, Joined, Pool, StepTable
 from rt2data.read.annotations.tables import Record, rows_between, table_rows
 from rt2data.read.text import clean_text, is_blank, one_line
@@ -115,7 +117,7 @@ def read_notes(joined: ECoT | StepTable, places: Sequence[Entry]) -> EpisodeNote
     for file, start, stop in places:
         path = joined.files[file]
         if isinstance(joined, ECoT):
-            _add_ecot(found, joined, _decoded(path, start, stop, _Episode))
+            _add_ecot(found, joined, _decoded_episode(path, start, stop))
         else:
             _add_rows(found, joined, path, rows_between(path, start, stop))
     found.settle()
@@ -132,16 +134,28 @@ class _Episode(msgspec.Struct):
     reasoning: dict[str, dict[str, Any]] | None = None
 
 
-def _decoded(path: str, start: int, stop: int, kind: type[Any]) -> Any:
-    """Decode a JSON value; None if it has the wrong type. Raises DataError if it is not JSON."""
+def _decoded_episode(path: str, start: int, stop: int) -> _Episode | None:
+    """ECoT's notes of an episode; None if something has the wrong type. Raises DataError if not JSON or if a key is repeated."""
     if stop - start > MOST_STEPS:
         return None
+    found = _decoder(path)(location.read_range(path, start, stop - start), start)
+    if isinstance(found, JsonFault):
+        if found.reason in {"bad_row", "bad_number"}:
+            return None
+        raise _not_json(path, start, found.detail)
     try:
-        return msgspec.json.decode(location.read_range(path, start, stop - start), type=kind)
+        return msgspec.convert(found, _Episode)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"not valid JSON: {one_line(str(error), 120)}", f"{path}: byte {start}", "repair the file") from None
+
+
+@lru_cache(maxsize=64)
+def _decoder(path: str) -> Decode[dict[str, Any]]:
+    return decoder_of(path, EVERY_KEY)
+
+
+def _not_json(path: str, start: int, why: str) -> DataError:
+    return DataError(f"not valid JSON: {one_line(why, 120)}", f"{path}: byte {start}", "repair the file")
 
 
 def _add_ecot(found: EpisodeNotes, ecot: ECoT, episode: _Episode | None) -> None:
@@ -250,6 +264,17 @@ def read_pool(pool: Pool, places: Sequence[Entry]) -> tuple[str, ...]:
     """The distinct instructions of a pool; empty if it is not a list of texts."""
     found: list[str] = []
     for file, start, stop in places:
-        texts = _decoded(pool.files[file], start, stop, list[str])
-        found += [clean_text(text.strip()) for text in texts or ()]
+        found += [clean_text(text.strip()) for text in _decoded_texts(pool.files[file], start, stop)]
     return tuple(dict.fromkeys(text for text in found if not is_blank(text)))
+
+
+def _decoded_texts(path: str, start: int, stop: int) -> list[str]:
+    """A list of texts; empty if it is anything else. Raises DataError if it is not JSON."""
+    if stop - start > MOST_STEPS:
+        return []
+    try:
+        return msgspec.json.decode(location.read_range(path, start, stop - start), type=list[str])
+    except msgspec.ValidationError:
+        return []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_json(path, start, str(error)) from None

@@ -152,10 +152,16 @@ def test_damaged_json_is_named(joined: Callable[..., Any], shared_data: Path, tm
     assert str(path) in raised.value.where
 
 
-def test_damage_inside_an_episode_is_named(shared_data: Path, tmp_path: Path, known: Episodes) -> None:
+@pytest.mark.parametrize(
+    ("sound", "damaged", "message"),
+    [('"n_steps": 10', '"n_steps": 1O', "not valid JSON"), ('"2": {', '"1": {', "the key '1' is given twice")],
+)
+def test_damage_inside_an_episode_is_named(
+    shared_data: Path, tmp_path: Path, known: Episodes, sound: str, damaged: str, message: str
+) -> None:
     path = tmp_path / "broken.json"
-    path.write_text(json.dumps(ecot(known)).replace('"n_steps": 10', '"n_steps": 1O', 1))
-    with pytest.raises(DataError, match="not valid JSON"):
+    path.write_text(json.dumps(ecot(known)).replace(sound, damaged, 1))
+    with pytest.raises(DataError, match=message):
         read(bridge(shared_data, annotations={"kind": "ecot", "path": str(path)}))
 
 
