@@ -18,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from rt2data.build import Site, build_plainly
-from rt2data.plan.recipe import read_recipe
 from tests.beam.cloud import cloud_at, needs_cloud
 from tests.beam.test_dataflow import OPTIONS
 from tests.bench.generate import write_corpus, write_log
@@ -54,10 +52,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The mixture as it is built here, from local files."""
+    """The mixture built here, from local files. By another process: if this one has imported TensorFlow, its SQLite differs."""
     here = tmp_path_factory.mktemp("built")
     (here / "mixture.yaml").write_text(RECIPE.format(data=data))
-    build_plainly(read_recipe(here / "mixture.yaml"), Site(here / "mixture"))
+    rt2data(here, "build-mixture", "-o", "mixture").succeeded()
     return here / "mixture"
 
 
