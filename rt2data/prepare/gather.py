@@ -16,16 +16,18 @@ import pyarrow.parquet as pq
 
 from rt2data.errors import DataError
 from rt2data.io.location import path_of, produce_whole
-from rt2data.io.tables import column_chunks, parquet_file
+from rt2data.io.tables import parquet_file
 from rt2data.prepare.as_rows import images
 from rt2data.prepare.grow import Growth, added, growth, rows_digest
 from rt2data.prepare.outcomes import judge_ends, marks_against
-from rt2data.prepare.row_table import concat_rows
+from rt2data.prepare.row_table import ROWS, concat_rows
 from rt2data.prepare.runs import Files, RunOrder, RunSummary, are_merged, hash_edges, read_run, rows_files, run_name, run_orders
 from rt2data.prepare.staged import staged_files
 from rt2data.prepare.store import Store, readable, rows_file, write_rows
 from rt2data.prepare.unit import UnitSummary
 from rt2data.records import NO_MARKS, Compact, End
+
+ORDER = ROWS.get_field_index("order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +145,12 @@ def _of_fragment(path: Path, order: GatherOrder) -> pa.Table:
     low, high = pa.scalar(order.low, pa.uint64()), pa.scalar(order.high - 1, pa.uint64())
     wanted = (pc.field("order") >= low) & (pc.field("order") <= high) & (pc.field("split") == order.split)
     with readable(path), parquet_file(path, page_checksum_verification=True) as file:
-        return file.read_row_groups(_row_groups(file, order), use_threads=False).filter(wanted)
+        return file.read_row_groups(_row_groups(file.metadata, order), use_threads=False).filter(wanted)
 
 
-def _row_groups(fragment: pq.ParquetFile, order: GatherOrder) -> list[int]:
+def _row_groups(fragment: pq.FileMetaData, order: GatherOrder) -> list[int]:
     """Row groups whose hash range overlaps that of the order."""
-    ranges = [column_chunks(fragment, group, ["order"])[0].statistics for group in range(fragment.num_row_groups)]
+    ranges = [fragment.row_group(i).column(ORDER).statistics for i in range(fragment.num_row_groups)]
     return [
         i
         for i, found in enumerate(ranges)

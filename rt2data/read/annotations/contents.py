@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,9 +12,9 @@ import msgspec
 from rt2data.errors import DataError
 from rt2data.io import location
 from rt2data.io.json_members import json_members
-from rt2data.io.json_stream import EVERY_KEY, Decode, JsonFault, decoder_of
+from rt2data.io.json_stream import JsonFault
 from rt2data.read.annotations.settings import ECoT, Joined, Pool, StepTable
-from rt2data.read.annotations.tables import Record, rows_between, table_rows
+from rt2data.read.annotations.tables import Record, decoder, rows_between, table_rows
 from rt2data.read.text import clean_text, is_blank, one_line
 
 Keys = tuple[str, ...]
@@ -138,7 +137,7 @@ def _decoded_episode(path: str, start: int, stop: int) -> _Episode | None:
     """ECoT's notes of an episode; None if something has the wrong type. Raises DataError if not JSON or if a key is repeated."""
     if stop - start > MOST_STEPS:
         return None
-    found = _decoder(path)(location.read_range(path, start, stop - start), start)
+    found = decoder(path)(location.read_range(path, start, stop - start), start)
     if isinstance(found, JsonFault):
         if found.reason in {"bad_row", "bad_number"}:
             return None
@@ -147,11 +146,6 @@ def _decoded_episode(path: str, start: int, stop: int) -> _Episode | None:
         return msgspec.convert(found, _Episode)
     except msgspec.ValidationError:
         return None
-
-
-@lru_cache(maxsize=64)
-def _decoder(path: str) -> Decode[dict[str, Any]]:
-    return decoder_of(path, EVERY_KEY)
 
 
 def _not_json(path: str, start: int, why: str) -> DataError:

@@ -60,14 +60,15 @@ def _json_rows(path: str) -> Iterator[PlacedRow]:
 
 
 def _decoded(path: str, start: int, line: bytes) -> Record:
-    found = _decoder(path)(line.removeprefix(b"\xef\xbb\xbf"), start)
+    found = decoder(path)(line.removeprefix(b"\xef\xbb\xbf"), start)
     if isinstance(found, JsonFault):
         raise _damaged(path, start, found.detail or found.reason)
     return found
 
 
 @lru_cache(maxsize=64)
-def _decoder(path: str) -> Decode[Record]:
+def decoder(path: str) -> Decode[Record]:
+    """Decodes an object of a file in which no key may occur twice."""
     return decoder_of(path, EVERY_KEY)
 
 

@@ -14,7 +14,7 @@ from rt2data.io.tables import column_chunks
 from rt2data.read.features import Part
 from rt2data.read.lerobot.columns import DONE, EPISODE, FRAME, TASK_INDEX, TIME, is_image
 from rt2data.read.lerobot.dataset import Dataset
-from rt2data.read.lerobot.rows import RowStream, matrix, numbers
+from rt2data.read.lerobot.rows import RowStream, damage_named, matrix, numbers
 from rt2data.read.lerobot.stills import Broken, Still, Stills, named_file, named_image
 from rt2data.read.log import LogLayout
 from rt2data.read.recorded import EpisodeFault
@@ -32,7 +32,8 @@ class DataFile:
         self._rows = RowStream(path, _ROWS)
         file = self._rows.file
         self._schema, self._total = file.schema_arrow, file.metadata.num_rows
-        self._named = [name for name in layout.cameras.values() if _only_named(file, name)]
+        with damage_named(path):
+            self._named = [name for name in layout.cameras.values() if _only_named(file, name)]
         wanted = [part.path for part in (*layout.action, *layout.state)]
         wanted += [layout.instruction or "", layout.success or "", layout.reward or "", DONE, TIME, FRAME, EPISODE, TASK_INDEX]
         wanted += [f"{name}.path" for name in self._named]
@@ -87,8 +88,9 @@ def _only_named(file: pq.ParquetFile, column: str) -> bool:
 
 
 def _all_null(file: pq.ParquetFile, group: int, column: str) -> bool:
-    chunk = next(chunk for chunk in column_chunks(file, group, [column]) if chunk.path_in_schema == f"{column}.bytes")
-    return chunk.statistics is not None and bool(chunk.statistics.null_count == file.metadata.row_group(group).num_rows)
+    rows = file.metadata.row_group(group).num_rows
+    known = [chunk.statistics for chunk in column_chunks(file, group, [f"{column}.bytes"])]
+    return bool(known) and all(each is not None and each.null_count == rows for each in known)
 
 
 # Columns of an episode

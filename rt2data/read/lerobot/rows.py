@@ -90,10 +90,16 @@ class RowStream:
 @contextmanager
 def opened(path: str) -> Iterator[pq.ParquetFile]:
     """An open Parquet file. Raises DataError if it is not Parquet or is truncated, OSError."""
+    with damage_named(path), parquet_file(path, buffer_size=_BUFFER) as file:
+        yield file
+
+
+@contextmanager
+def damage_named(path: str) -> Iterator[None]:
+    """Context: raises DataError if pyarrow finds damage in this file; an OSError of the file itself passes through."""
     try:
-        with parquet_file(path, buffer_size=_BUFFER) as file:
-            yield file
-    except pa.ArrowException as error:
+        yield
+    except (pa.ArrowException, UnicodeError) as error:
         raise DataError(f"not a whole Parquet file: {_line(error)}", path, _DO) from None
     except OSError as error:
         if error.errno is None:  # pyarrow's own error: pages that cannot be decompressed
